@@ -1,0 +1,1 @@
+"""Benchmarks: warm-up, raw samples, percentiles, environment and artifact hashes. Nothing imports this package."""

@@ -1,0 +1,58 @@
+"""Writes the manifest of a finished artifact. Atomicity is the store's: it hands exporters an empty folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from voxturn.runtime.contract import MANIFEST, Manifest, ModelContract, TensorSpec, sha256_of
+
+_TOOLS = ("voxturn", "onnx", "numpy", "gguf", "safetensors")
+_TYPES = {onnx.TensorProto.FLOAT: "float32", onnx.TensorProto.INT64: "int64", onnx.TensorProto.INT32: "int32"}
+
+
+def contract_of(path: Path) -> ModelContract:
+    """The contract of an ONNX file, read from the file."""
+    graph = onnx.load(str(path), load_external_data=False).graph
+
+    def specs(values: Any) -> tuple[TensorSpec, ...]:
+        return tuple(
+            TensorSpec(
+                v.name,
+                _TYPES[v.type.tensor_type.elem_type],
+                tuple(d.dim_value if d.HasField("dim_value") else d.dim_param for d in v.type.tensor_type.shape.dim),
+            )
+            for v in values
+        )
+
+    return ModelContract(path.name, specs(graph.input), specs(graph.output))
+
+
+def write_manifest(
+    folder: Path,
+    source: Manifest,
+    kind: str,
+    precision: str,
+    graphs: Mapping[str, str],
+    properties: Mapping[str, Any],
+    reached: Mapping[str, float],
+) -> Manifest:
+    """Write `folder/manifest.json` over all files in it. `graphs` maps roles to ONNX file names."""
+    manifest = Manifest(
+        model=source.model,
+        kind=kind,
+        precision=precision,
+        source={"checkpoint": source.digest} | dict(source.source),
+        files={p.name: sha256_of(p) for p in sorted(folder.iterdir()) if p.is_file()},
+        graphs={role: contract_of(folder / name) for role, name in graphs.items()},
+        properties=dict(properties),
+        reached=dict(reached),
+        versions={tool: metadata.version(tool) for tool in _TOOLS},
+        synthetic=source.synthetic,
+    )
+    (folder / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
+    return manifest

@@ -1,0 +1,193 @@
+"""Reads checkpoints into one form: Hugging Face names, float arrays on demand, quantised blocks where they exist.
+
+Nothing is unpickled and nothing is read before it is asked for.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from voxturn.export.quantize import BlockWeight
+from voxturn.runtime.errors import CorruptModel, ExportFailed
+
+Float = npt.NDArray[np.float32]
+
+
+class Checkpoint(Protocol):
+    """A state dict with its configuration. `family` names a row of `export.decoder.FAMILIES`."""
+
+    family: str
+    config: Mapping[str, Any]
+
+    def names(self) -> set[str]: ...
+
+    def array(self, name: str) -> Float: ...
+
+    def blocks(self, name: str) -> BlockWeight | None:
+        """The tensor's own 4-bit blocks, taken over without rounding; None where it is stored otherwise."""
+        ...
+
+
+@dataclass(frozen=True)
+class MemoryCheckpoint:
+    """A checkpoint held in memory, as tests make them."""
+
+    family: str
+    config: Mapping[str, Any]
+    tensors: Mapping[str, Float]
+
+    def names(self) -> set[str]:
+        return set(self.tensors)
+
+    def array(self, name: str) -> Float:
+        return self.tensors[name]
+
+    def blocks(self, name: str) -> BlockWeight | None:
+        return None
+
+
+class SafetensorsCheckpoint:
+    """A Hugging Face folder: `config.json` and one or several `*.safetensors`."""
+
+    def __init__(self, folder: Path) -> None:
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            self.config: Mapping[str, Any] = json.loads((folder / "config.json").read_text())
+        except (OSError, ValueError) as exc:
+            raise CorruptModel(f"{folder}: config.json is missing or not JSON; pull the model again") from exc
+        self.family = str(self.config.get("model_type", ""))
+        files = sorted(folder.glob("*.safetensors"))
+        if not files:
+            raise CorruptModel(f"{folder}: holds no *.safetensors; pull the model again")
+        self._files: dict[str, Any] = {}
+        for file in files:
+            try:
+                handle = safe_open(str(file), framework="np")
+            except (SafetensorError, OSError) as exc:
+                raise CorruptModel(f"{file}: not a whole safetensors file ({exc}); pull the model again") from exc
+            self._files.update(dict.fromkeys(handle.keys(), handle))
+
+    def names(self) -> set[str]:
+        return set(self._files)
+
+    def array(self, name: str) -> Float:
+        return np.asarray(self._files[name].get_tensor(name), np.float32)
+
+    def blocks(self, name: str) -> BlockWeight | None:
+        return None
+
+
+_GGUF_NAMES = {
+    "token_embd.weight": "model.embed_tokens.weight",
+    "output_norm.weight": "model.norm.weight",
+    "output.weight": "lm_head.weight",
+}
+_GGUF_LAYER_NAMES = {
+    "attn_norm": "input_layernorm",
+    "attn_q": "self_attn.q_proj",
+    "attn_k": "self_attn.k_proj",
+    "attn_v": "self_attn.v_proj",
+    "attn_output": "self_attn.o_proj",
+    "ffn_norm": "post_attention_layernorm",
+    "ffn_gate": "mlp.gate_proj",
+    "ffn_up": "mlp.up_proj",
+    "ffn_down": "mlp.down_proj",
+}
+_GGUF_CONFIG = {
+    "block_count": "num_hidden_layers",
+    "embedding_length": "hidden_size",
+    "feed_forward_length": "intermediate_size",
+    "attention.head_count": "num_attention_heads",
+    "attention.head_count_kv": "num_key_value_heads",
+    "attention.layer_norm_rms_epsilon": "rms_norm_eps",
+    "rope.freq_base": "rope_theta",
+    "context_length": "max_position_embeddings",
+    "vocab_size": "vocab_size",
+}
+
+
+class GgufCheckpoint:
+    """A GGUF file of the llama architecture, under Hugging Face names and in Hugging Face's row order.
+
+    llama.cpp stores the rows of Q and K pairwise interleaved for its rotary embedding; they are put back here, which
+    only moves rows and so loses nothing.
+    """
+
+    def __init__(self, path: Path) -> None:
+        import gguf
+
+        try:
+            self._reader = gguf.GGUFReader(str(path))
+            architecture = self.field("general.architecture")
+        except (OSError, ValueError, KeyError, IndexError) as exc:
+            raise CorruptModel(f"{path}: not a whole GGUF file ({exc}); pull the model again") from exc
+        if architecture != "llama":
+            raise ExportFailed(f"{path}: GGUF architecture {architecture!r} is not supported; supported: llama")
+        self.family = "llama"
+        self.config = {ours: self.field(f"{architecture}.{theirs}") for theirs, ours in _GGUF_CONFIG.items()}
+        self._tensors = {self._name(tensor.name): tensor for tensor in self._reader.tensors}
+        self.config["tie_word_embeddings"] = "lm_head.weight" not in self._tensors
+
+    def field(self, key: str) -> Any:
+        """The value of a metadata key; KeyError if the file does not have it."""
+        return self._reader.fields[key].contents()
+
+    @staticmethod
+    def _name(name: str) -> str:
+        if name in _GGUF_NAMES:
+            return _GGUF_NAMES[name]
+        prefix, layer, part, kind = (*name.split("."), "", "", "")[:4]
+        if prefix != "blk" or part not in _GGUF_LAYER_NAMES:
+            return name
+        return f"model.layers.{layer}.{_GGUF_LAYER_NAMES[part]}.{kind}"
+
+    def names(self) -> set[str]:
+        return set(self._tensors)
+
+    def array(self, name: str) -> Float:
+        import gguf
+
+        tensor = self._tensors[name]
+        values = gguf.dequantize(tensor.data, tensor.tensor_type).astype(np.float32)
+        return np.ascontiguousarray(values[self._row_order(name, len(values))] if values.ndim == 2 else values)
+
+    def blocks(self, name: str) -> BlockWeight | None:
+        """Q4_1 blocks: 32 weights as `d * q + m` (half-precision `d`, `m`), so scale `d` and zero point `-m / d`."""
+        tensor = self._tensors[name]
+        if tensor.tensor_type.name != "Q4_1":
+            return None
+        raw = np.asarray(tensor.data)
+        rows = raw.shape[0]
+        raw = raw.reshape(rows, -1, 20)
+        d = raw[..., 0:2].copy().view(np.float16).astype(np.float32)[..., 0]
+        m = raw[..., 2:4].copy().view(np.float16).astype(np.float32)[..., 0]
+        packed = raw[..., 4:]
+        codes = np.concatenate([packed & 15, packed >> 4], axis=-1)
+        zeros = np.where(d != 0, -m / np.where(d != 0, d, 1.0), 0.0).astype(np.float32)
+        order = self._row_order(name, rows)
+        return BlockWeight(codes[order], d[order], zeros[order], 4, codes.shape[1] * 32)
+
+    def _row_order(self, name: str, rows: int) -> npt.NDArray[np.intp]:
+        order = np.arange(rows)
+        if ".q_proj." in name:
+            heads = int(self.config["num_attention_heads"])
+        elif ".k_proj." in name:
+            heads = int(self.config["num_key_value_heads"])
+        else:
+            return order
+        return order.reshape(heads, rows // heads // 2, 2).swapaxes(1, 2).reshape(-1)
+
+
+def open_checkpoint(path: Path) -> SafetensorsCheckpoint | GgufCheckpoint:
+    """Open a GGUF file, a folder with one, or a Hugging Face folder."""
+    ggufs: Iterator[Path] = iter([path]) if path.is_file() else iter(sorted(path.glob("*.gguf")))
+    first = next(ggufs, None)
+    return GgufCheckpoint(first) if first is not None else SafetensorsCheckpoint(path)

@@ -1,0 +1,30 @@
+"""A `tokenizer.json` from the tokenizer that a GGUF file carries."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+
+from voxturn.export.checkpoint import GgufCheckpoint
+from voxturn.runtime.errors import ExportFailed
+
+_CONTROL = 3  # llama.cpp's token type for control tokens
+
+
+def write_tokenizer(checkpoint: GgufCheckpoint, path: Path) -> None:
+    """Write the byte-level BPE of a GGUF file. Source of the splitting rule: llama.cpp's pre-tokenizer "smollm"."""
+    kind, rule = checkpoint.field("tokenizer.ggml.model"), checkpoint.field("tokenizer.ggml.pre")
+    if (kind, rule) != ("gpt2", "smollm"):
+        raise ExportFailed(f"tokenizer {kind}/{rule} is not supported; supported: gpt2/smollm")
+    tokens: list[str] = checkpoint.field("tokenizer.ggml.tokens")
+    merges = [tuple(merge.split(" ")) for merge in checkpoint.field("tokenizer.ggml.merges")]
+    tokenizer = Tokenizer(models.BPE({token: i for i, token in enumerate(tokens)}, merges))
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    types = checkpoint.field("tokenizer.ggml.token_type")
+    special = [AddedToken(token, special=True) for token, kind in zip(tokens, types, strict=True) if kind == _CONTROL]
+    tokenizer.add_special_tokens(special)
+    tokenizer.save(str(path))

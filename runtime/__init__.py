@@ -1,0 +1,46 @@
+"""The runtime for spoken turns. Importing it needs numpy alone; what else is needed is imported when it is used."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from voxturn.runtime.assemble import Assistant
+    from voxturn.runtime.audio.encode import WavFile
+    from voxturn.runtime.frames import frames_from
+    from voxturn.runtime.messages import PcmChunk, ReplyToken, Sentence, SpeechStarted, Transcript, TurnDone
+    from voxturn.runtime.profile import Profile, load_profile
+
+_PLACES = {
+    "Assistant": "assemble",
+    "PcmChunk": "messages",
+    "Profile": "profile",
+    "ReplyToken": "messages",
+    "Sentence": "messages",
+    "SpeechStarted": "messages",
+    "Transcript": "messages",
+    "TurnDone": "messages",
+    "WavFile": "audio.encode",
+    "frames_from": "frames",
+    "load_profile": "profile",
+}
+__all__ = [
+    "Assistant",
+    "PcmChunk",
+    "Profile",
+    "ReplyToken",
+    "Sentence",
+    "SpeechStarted",
+    "Transcript",
+    "TurnDone",
+    "WavFile",
+    "frames_from",
+    "load_profile",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PLACES:
+        return getattr(import_module(f"voxturn.runtime.{_PLACES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

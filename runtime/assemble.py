@@ -1,0 +1,272 @@
+"""Builds stages from a profile. The only place that reads a profile and introduces a stage to its executor."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from voxturn.runtime.clock import Clock, WallClock
+from voxturn.runtime.contract import Manifest, ModelContract, TensorSpec
+from voxturn.runtime.cores import Cores, EngineBudget
+from voxturn.runtime.decode import sampler
+from voxturn.runtime.decode.engine import DecodeEngine
+from voxturn.runtime.decode.sampler import Sampling
+from voxturn.runtime.errors import ExecutorUnavailable, InvalidProfile, UnsupportedLanguage
+from voxturn.runtime.executors.ctranslate2 import Ct2Whisper
+from voxturn.runtime.executors.onnx import OnnxDecoder, OnnxGraph
+from voxturn.runtime.executors.openvino import OpenVinoGraph
+from voxturn.runtime.handoff import Ahead, Lane
+from voxturn.runtime.messages import PcmChunk, Samples, Sentence
+from voxturn.runtime.profile import Engine, Profile, load_profile
+from voxturn.runtime.protocols import GraphExecutor
+from voxturn.runtime.registry import Registry
+from voxturn.runtime.stages.listen import Listen
+from voxturn.runtime.stages.reply import Reply
+from voxturn.runtime.stages.speak import VitsSpeak
+from voxturn.runtime.stages.split import Split
+from voxturn.runtime.stages.transcribe import Features, Transcribe
+from voxturn.runtime.stages.vocode import Vocode
+from voxturn.runtime.store import Store
+from voxturn.runtime.text.chat import CHAT_FORMATS
+from voxturn.runtime.text.filter import ContentFilter, PassAll, WordListFilter
+from voxturn.runtime.text.phonemes import EspeakPhonemizer
+from voxturn.runtime.text.tokenizer import JsonTokenizer
+from voxturn.runtime.trace import StageInfo
+from voxturn.runtime.turn import Conversation, Stages, TurnSetup
+
+
+class Closable(Protocol):
+    """Something with a `close`."""
+
+    def close(self) -> None: ...
+
+
+ClosableT = TypeVar("ClosableT", bound=Closable)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """An artifact and the budget of the engine that runs it."""
+
+    folder: Path
+    manifest: Manifest
+    engine: Engine
+    budget: EngineBudget
+
+    def graph(self, role: str) -> GraphExecutor:
+        """The executor of one of the artifact's stateless graphs."""
+        contract = self.manifest.graphs[role]
+        path = self.folder / contract.file
+        if self.engine.executor == "onnx":
+            return OnnxGraph(path, contract, self.budget)
+        if self.engine.executor == "openvino":
+            return OpenVinoGraph(path, contract, self.budget, self.engine.precision)
+        raise ExecutorUnavailable(f"this version of voxturn has no executor {self.engine.executor!r}")
+
+
+class Assembler:
+    """Makes a profile's stages one by one, and closes what it made."""
+
+    def __init__(
+        self, profile: Profile, store: Store | None = None, registry: Registry | None = None, cores: Cores | None = None
+    ) -> None:
+        self.profile = profile
+        self._store, self._registry, self._cores = store or Store(), registry or Registry.read(), cores or Cores()
+        self._closing: list[Closable] = []
+        self.info: dict[str, StageInfo] = {}
+        self._filter: ContentFilter | None = None
+
+    def listen(self) -> Listen:
+        loaded = self._load("listen")
+        vad = self._keep(OnnxGraph(loaded.folder / "silero_vad.onnx", SILERO, loaded.budget))
+        return Listen(vad, self._lane("listen", loaded), self.profile.endpointing)
+
+    def transcribe(self) -> Transcribe:
+        loaded = self._load("transcribe")
+        whisper = self._keep(Ct2Whisper(loaded.folder, loaded.engine.precision, loaded.budget))
+        tokenizer = JsonTokenizer(loaded.folder / "tokenizer.json")
+        lane = self._lane("transcribe", loaded)
+        return Transcribe(whisper, tokenizer, log_mel(whisper.mels), lane, self.profile.language, self.content_filter())
+
+    def engine(self) -> tuple[DecodeEngine, Loaded]:
+        """The reply's token engine."""
+        loaded, settings = self._load("reply"), self.profile.reply
+        if loaded.engine.executor != "onnx":
+            raise ExecutorUnavailable(f"this version of voxturn has no executor {loaded.engine.executor!r} for replies")
+        contract = loaded.manifest.graphs["decoder"]
+        path = loaded.folder / contract.file
+        decoder = self._keep(OnnxDecoder(path, contract, loaded.budget, settings.slots, settings.context))
+        return DecodeEngine(decoder), loaded
+
+    def reply(self) -> tuple[Reply, DecodeEngine]:
+        engine, loaded = self.engine()
+        settings = self.profile.reply
+        tokenizer = JsonTokenizer(loaded.folder / "tokenizer.json")
+        chat = CHAT_FORMATS[str(loaded.manifest.properties["chat"])](tokenizer)
+        sampling = Sampling(
+            settings.temperature, settings.top_k, settings.top_p, settings.min_p, settings.repetition_penalty, settings.seed
+        )
+        lane = self._lane("reply", loaded)
+        return Reply(engine, tokenizer, chat, lane, sampling, settings.max_tokens, settings.stops), engine
+
+    def split(self) -> Split:
+        return Split(self.content_filter(), self.profile.speak.max_chars)
+
+    def speak(self) -> VitsSpeak:
+        loaded = self._load("speak")
+        p = loaded.manifest.properties
+        if self.profile.language not in (*self._registry.resolve(self.profile.speak.model)[0].languages, "auto"):
+            raise UnsupportedLanguage(
+                f"voice {self.profile.speak.model!r} does not speak {self.profile.language!r}; choose another voice in the profile"
+            )
+        phonemizer = EspeakPhonemizer(str(p["espeak_voice"]), p["phoneme_id_map"])
+        scales = (float(p["noise_scale"]), float(p["length_scale"]) / self.profile.speak.speed, float(p["noise_w"]))
+        graph = self._keep(loaded.graph("acoustic"))
+        return VitsSpeak(graph, phonemizer, self._lane("speak", loaded), scales, int(p["noise_frames"]), self.profile.speak.seed)
+
+    def vocode(self) -> Vocode:
+        loaded = self._load("vocode")
+        p = loaded.manifest.properties
+        graph = self._keep(loaded.graph("decoder"))
+        return Vocode(graph, self._lane("vocode", loaded), int(p["sample_rate"]), int(p["hop"]), int(p["margin"]))
+
+    def content_filter(self) -> ContentFilter:
+        """The profile's filter, made once."""
+        if self._filter is None:
+            settings = self.profile.filter
+            own = read_words(Path(settings.own_words)) if settings.own_words else []
+            self._filter = PassAll() if settings.kind == "off" else WordListFilter(self.profile.language, own)
+        return self._filter
+
+    def close(self) -> None:
+        """Close every engine and thread that was made; safe to call twice."""
+        while self._closing:
+            self._closing.pop().close()
+
+    def _load(self, stage: str) -> Loaded:
+        engine = self.profile.engines()[stage]
+        model, _ = self._registry.resolve(engine.model)
+        if engine.precision not in model.precisions:
+            raise InvalidProfile(
+                f"profile {self.profile.name}.{stage}.precision: model {model.id!r} has {', '.join(model.precisions)}, "
+                f"not {engine.precision!r}"
+            )
+        folder, manifest = self._store.artifact(model, engine.precision)
+        budget = self._cores.budget(stage, engine.threads)
+        self.info[stage] = StageInfo(
+            model.id, engine.precision, engine.executor, manifest.digest, budget.threads, manifest.synthetic
+        )
+        return Loaded(folder, manifest, engine, budget)
+
+    def _lane(self, stage: str, loaded: Loaded) -> Lane:
+        return self._keep(Lane(stage, loaded.budget.nice))
+
+    def _keep(self, item: ClosableT) -> ClosableT:
+        self._closing.append(item)
+        return item
+
+
+SILERO = ModelContract(
+    "silero_vad.onnx",
+    (
+        TensorSpec("input", "float32", ("windows", 576)),
+        TensorSpec("h", "float32", (1, 1, 128)),
+        TensorSpec("c", "float32", (1, 1, 128)),
+    ),
+    (
+        TensorSpec("speech_probs", "float32", ("windows",)),
+        TensorSpec("hn", "float32", (1, 1, 128)),
+        TensorSpec("cn", "float32", (1, 1, 128)),
+    ),
+)
+
+
+def log_mel(mels: int) -> Features:
+    """Whisper's log-mel features, by faster-whisper's numpy implementation."""
+    try:
+        from faster_whisper.feature_extractor import FeatureExtractor
+    except ImportError as exc:
+        raise ExecutorUnavailable("Whisper's features need faster-whisper; pip install 'voxturn[embedded]'") from exc
+    extractor = FeatureExtractor(feature_size=mels)
+
+    def features(samples: Samples) -> npt.NDArray[np.float32]:
+        return np.asarray(extractor(samples, padding=0), np.float32)
+
+    return features
+
+
+def read_words(path: Path) -> list[str]:
+    """The user's own list of words, one a line."""
+    try:
+        return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as exc:
+        raise InvalidProfile(f"filter.own_words: {path} cannot be read; give a text file with a word a line") from exc
+
+
+class Assistant:
+    """A loaded profile: hold dialogues with it, have it say or write down something. Close it when done.
+
+    Use as `async with Assistant.load("demo") as assistant: …`.
+    """
+
+    def __init__(self, assembler: Assembler, stages: Stages, engine: DecodeEngine, clock: Clock) -> None:
+        self._assembler, self.stages, self._engine = assembler, stages, engine
+        self.profile = assembler.profile
+        self.setup = TurnSetup(
+            self.profile.name, assembler.info, sampler.BACKEND, clock, lambda: (engine.counts.computed, engine.counts.reused)
+        )
+
+    @classmethod
+    def load(
+        cls,
+        profile: str | Path | Profile = "demo",
+        store: Store | None = None,
+        registry: Registry | None = None,
+        cores: Cores | None = None,
+    ) -> Assistant:
+        """Load every model of a profile. Takes about two seconds for `demo`."""
+        chosen = profile if isinstance(profile, Profile) else load_profile(profile)
+        make = Assembler(chosen, store, registry, cores)
+        try:
+            reply, engine = make.reply()
+            stages = Stages(make.listen(), make.transcribe(), reply, make.split(), make.speak(), make.vocode())
+        except BaseException:
+            make.close()
+            raise
+        return cls(make, stages, engine, WallClock())
+
+    async def warm(self) -> None:
+        """Run every engine once, so that the first turn is as fast as the second."""
+        await self.stages.reply.warm(self.conversation().messages)
+        await self.stages.transcribe.transcribe(np.zeros(16000, np.float32))
+        async for _ in self.say(_once(Sentence("Ready.", 0))):
+            pass
+
+    def conversation(self) -> Conversation:
+        """A new dialogue."""
+        return Conversation(self.stages, self.setup, self.profile.system_prompt)
+
+    def say(self, sentences: AsyncIterator[Sentence]) -> Ahead[PcmChunk]:
+        """Sentences as audio. Close what this returns to stop early."""
+        return self.stages.voice(sentences)
+
+    async def aclose(self) -> None:
+        """Let running calls end, then free engines and threads."""
+        await asyncio.to_thread(self._assembler.close)
+
+    async def __aenter__(self) -> Assistant:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        await self.aclose()
+
+
+async def _once(sentence: Sentence) -> AsyncIterator[Sentence]:
+    yield sentence

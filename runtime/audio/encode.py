@@ -1,0 +1,97 @@
+"""Audio out: WAV files written whole or not at all, and WAV or raw PCM into a pipe while it is made."""
+
+from __future__ import annotations
+
+import errno
+import os
+import struct
+import wave
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Protocol
+
+import numpy as np
+
+from voxturn.runtime.errors import DiskFull, OutputNotWritable
+from voxturn.runtime.messages import Samples
+
+_UNKNOWN_LENGTH = 0x7FFFFFFF
+
+
+class AudioSink(Protocol):
+    """Takes samples in order."""
+
+    def write(self, samples: Samples) -> None: ...
+
+
+def to_int16(samples: Samples) -> bytes:
+    """Signed 16-bit little-endian; what is over full scale is clipped."""
+    return np.rint(np.clip(samples, -1.0, 1.0) * 32767.0).astype("<i2").tobytes()
+
+
+class WavFile:
+    """A 16-bit mono WAV file. It appears under its name when the `with` block ends without an error."""
+
+    def __init__(self, path: Path, rate: int) -> None:
+        self._path = path
+        self._temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        if not path.parent.is_dir():
+            raise OutputNotWritable(f"{path}: its folder does not exist")
+        if path.is_dir():
+            raise OutputNotWritable(f"{path}: is a folder")
+        try:
+            self._file = self._temporary.open("wb")
+        except OSError as exc:
+            raise OutputNotWritable(f"{path}: cannot be written ({exc.strerror})") from exc
+        self._wave = wave.open(self._file, "wb")
+        self._wave.setparams((1, 2, rate, 0, "NONE", "not compressed"))
+
+    def write(self, samples: Samples) -> None:
+        """Add samples. Raises `DiskFull` or `OutputNotWritable`."""
+        try:
+            self._wave.writeframesraw(to_int16(samples))
+        except OSError as exc:
+            raise output_error(exc, str(self._path)) from exc
+
+    def __enter__(self) -> WavFile:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        try:
+            if kind is None:
+                self._wave.close()
+                self._file.close()
+                self._temporary.replace(self._path)
+        except OSError as exc:
+            raise output_error(exc, str(self._path)) from exc
+        finally:
+            self._file.close()
+            self._temporary.unlink(missing_ok=True)
+
+
+class PipeSink:
+    """Samples into a pipe as they come: 16-bit mono, after a WAV header of open length unless `raw`."""
+
+    def __init__(self, pipe: IO[bytes], rate: int, raw: bool) -> None:
+        self._pipe = pipe
+        if not raw:
+            header = struct.pack("<4sI4s4sIHHIIHH", b"RIFF", _UNKNOWN_LENGTH, b"WAVE", b"fmt ", 16, 1, 1, rate, rate * 2, 2, 16)
+            self._put(header + struct.pack("<4sI", b"data", _UNKNOWN_LENGTH - 36))
+
+    def write(self, samples: Samples) -> None:
+        """Add samples; they leave at once."""
+        self._put(to_int16(samples))
+
+    def _put(self, data: bytes) -> None:
+        try:
+            self._pipe.write(data)
+            self._pipe.flush()
+        except OSError as exc:
+            raise output_error(exc, "the output pipe") from exc
+
+
+def output_error(exc: OSError, where: str) -> DiskFull | OutputNotWritable:
+    """The voxturn error for a failed write."""
+    if exc.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DiskFull(f"{where}: the disk is full; what was there before is untouched")
+    return OutputNotWritable(f"{where}: cannot be written ({exc.strerror})")

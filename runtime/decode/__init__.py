@@ -1,0 +1,1 @@
+"""The token engine for decoder-only graphs: slots, prefix cache, sampling."""

@@ -1,0 +1,71 @@
+"""CTranslate2: Whisper. Its encoder takes any number of frames, so a short utterance costs little."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from voxturn.runtime.cores import EngineBudget
+from voxturn.runtime.errors import CorruptModel, ExecutorUnavailable, InferenceFailed
+from voxturn.runtime.protocols import Generated
+
+_COMPUTE_TYPES = {"int8": "int8", "fp32": "float32", "fp16": "float16"}
+
+
+class Ct2Whisper:
+    """A Whisper folder in CTranslate2's format."""
+
+    name = "ctranslate2"
+
+    def __init__(self, folder: Path, precision: str, budget: EngineBudget) -> None:
+        try:
+            import ctranslate2
+        except ImportError as exc:
+            raise ExecutorUnavailable("executor 'ctranslate2' needs ctranslate2; pip install 'voxturn[embedded]'") from exc
+        self._storage = ctranslate2.StorageView
+        try:
+            self._model: Any = ctranslate2.models.Whisper(
+                str(folder),
+                device="cpu",
+                compute_type=_COMPUTE_TYPES[precision],
+                inter_threads=1,
+                intra_threads=budget.threads,
+            )
+        except (RuntimeError, ValueError) as exc:
+            raise CorruptModel(f"{folder}: CTranslate2 cannot load it ({exc}); pull the model again") from exc
+
+    @property
+    def mels(self) -> int:
+        """How many mel bands its features have."""
+        return int(self._model.n_mels)
+
+    def encode(self, features: npt.NDArray[np.float32]) -> Any:
+        try:
+            return self._model.encode(self._storage.from_array(np.ascontiguousarray(features[None])))
+        except (RuntimeError, ValueError) as exc:
+            raise InferenceFailed(f"whisper encoder: {exc}") from exc
+
+    def generate(self, encoded: Any, prompt: Sequence[int], max_tokens: int) -> Generated:
+        try:
+            (result,) = self._model.generate(
+                encoded,
+                [list(prompt)],
+                beam_size=1,
+                max_length=len(prompt) + max_tokens,
+                return_scores=True,
+                return_no_speech_prob=True,
+            )
+        except (RuntimeError, ValueError) as exc:
+            raise InferenceFailed(f"whisper decoder: {exc}") from exc
+        return Generated(tuple(result.sequences_ids[0]), float(result.scores[0]), float(result.no_speech_prob))
+
+    def detect_language(self, encoded: Any) -> tuple[str, float]:
+        (((token, probability), *_),) = self._model.detect_language(encoded)
+        return str(token).strip("<|>"), float(probability)
+
+    def close(self) -> None:
+        self._model.unload_model()

@@ -1,0 +1,82 @@
+"""Input audio as the listen stage wants it: 16 kHz frames, as fast as they can be read or at the pace of real time."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Iterator
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from voxturn.runtime.audio.decode import Source, decode, decode_raw
+from voxturn.runtime.clock import Clock, WallClock
+from voxturn.runtime.handoff import Lane
+from voxturn.runtime.messages import AudioFrame, Samples
+
+RATE = 16000
+FRAME_MS = 20
+_FAST_FRAME_MS = 480
+_TRAIL_S = 2.0
+
+
+def frames_from(
+    source: Source | Samples, live: bool = False, raw_rate: int = 0, clock: Clock | None = None
+) -> AsyncGenerator[AudioFrame, None]:
+    """Frames of a file, a binary stream, or 16 kHz samples.
+
+    `live` feeds 20 ms frames at the pace of real time, as a microphone would, then silence, so that the end of the
+    speech can be noticed. `raw_rate` is the rate of headerless 16-bit mono PCM in a stream.
+    """
+    size = RATE * (FRAME_MS if live else _FAST_FRAME_MS) // 1000
+    pieces = _pieces(source, raw_rate, size)
+    return _paced(pieces, clock or WallClock()) if live else _fast(pieces, clock or WallClock())
+
+
+def _pieces(source: Source | Samples, raw_rate: int, size: int) -> Iterator[Samples]:
+    if isinstance(source, np.ndarray):
+        return iter([source[i : i + size] for i in range(0, source.size, size)])
+    if raw_rate:
+        if isinstance(source, str | Path):
+            return _raw_file(Path(source), raw_rate, size)
+        return decode_raw(source, raw_rate, RATE, size)
+    return decode(source, RATE, size)
+
+
+def _raw_file(path: Path, raw_rate: int, size: int) -> Iterator[Samples]:
+    with path.open("rb") as file:
+        stream: IO[bytes] = file
+        yield from decode_raw(stream, raw_rate, RATE, size)
+
+
+async def _fast(pieces: Iterator[Samples], clock: Clock) -> AsyncGenerator[AudioFrame, None]:
+    lane = Lane("read")
+    stream = lane.stream(lambda: pieces)
+    start = 0
+    try:
+        async for samples in stream:
+            yield AudioFrame(samples, RATE, start, clock.now())
+            start += samples.size
+    finally:
+        await stream.aclose()
+        lane.close()
+
+
+async def _paced(pieces: Iterator[Samples], clock: Clock) -> AsyncGenerator[AudioFrame, None]:
+    lane = Lane("read")
+    stream = lane.stream(lambda: _with_trail(pieces), ahead=64)
+    start, began = 0, clock.now()
+    try:
+        async for samples in stream:
+            due = began + (start + samples.size) / RATE
+            await clock.sleep_until(due)
+            yield AudioFrame(samples, RATE, start, due)
+            start += samples.size
+    finally:
+        await stream.aclose()
+        lane.close()
+
+
+def _with_trail(pieces: Iterator[Samples]) -> Iterator[Samples]:
+    yield from pieces
+    for _ in range(int(_TRAIL_S * 1000 / FRAME_MS)):
+        yield np.zeros(RATE * FRAME_MS // 1000, np.float32)

@@ -1,0 +1,221 @@
+"""Bounded hand-offs: from task to task, and from a worker thread to a task. Each ends in done, error or cancelled.
+
+`Ahead` lets a stage run ahead of its consumer; `Lane` owns the one thread that an engine's blocking calls run in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import Context, ContextVar, copy_context
+from typing import Generic, ParamSpec, TypeVar, cast
+
+from voxturn.runtime.errors import StreamClosed
+
+T = TypeVar("T")
+P = ParamSpec("P")
+_END = object()
+
+
+class Handoff(Generic[T]):
+    """A bounded queue between two tasks of one event loop that carries items, then an end or an error.
+
+    `put` waits while `capacity` items are unread. After `close` or `fail` the reader gets what was put, then the end or
+    the error, however often it asks. After `abandon` (the reader is gone) `put` raises `StreamClosed`.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
+        self._items: deque[T] = deque()
+        self._changed = asyncio.Event()
+        self._ended = False
+        self._abandoned = False
+        self._error: BaseException | None = None
+
+    async def put(self, item: T) -> None:
+        """Add an item; wait for room."""
+        while len(self._items) >= self._capacity and not self._abandoned and not self._ended:
+            await self._wait()
+        self.put_now(item)
+
+    def put_now(self, item: T) -> None:
+        """Add an item beyond the bound, for what must not wait."""
+        if self._abandoned or self._ended:
+            raise StreamClosed("put after the hand-off ended")
+        self._items.append(item)
+        self._changed.set()
+
+    def close(self) -> None:
+        """No more items: the reader ends after those it has not read."""
+        self._ended = True
+        self._changed.set()
+
+    def fail(self, error: BaseException) -> None:
+        """No more items: the reader gets `error` after those it has not read."""
+        if not self._ended:
+            self._error = error
+        self.close()
+
+    def abandon(self) -> None:
+        """The reader is gone: drop what is unread and release a waiting `put`."""
+        self._abandoned = True
+        self._items.clear()
+        self._changed.set()
+
+    def __aiter__(self) -> AsyncIterator[T]:
+        return self
+
+    async def __anext__(self) -> T:
+        while not self._items:
+            if self._error is not None:
+                raise self._error
+            if self._ended or self._abandoned:
+                raise StopAsyncIteration
+            await self._wait()
+        item = self._items.popleft()
+        self._changed.set()
+        return item
+
+    async def _wait(self) -> None:
+        self._changed.clear()
+        await self._changed.wait()
+
+
+async def close_iterator(source: AsyncIterator[object]) -> None:
+    """Close an async iterator if it can be closed."""
+    aclose = getattr(source, "aclose", None)
+    if aclose is not None:
+        await aclose()
+
+
+async def cancel_and_wait(task: asyncio.Task[None]) -> None:
+    """Cancel a task and wait for its end; its error, if it has one, belongs to whoever reads its hand-off."""
+    task.cancel()
+    await asyncio.wait([task])
+    if not task.cancelled():
+        task.exception()
+
+
+class Ahead(Generic[T]):
+    """The items of `source`, which runs ahead in its own task by up to `capacity` items. Closing this closes it."""
+
+    def __init__(self, source: AsyncIterator[T], capacity: int, context: Context | None = None) -> None:
+        self._handoff: Handoff[T] = Handoff(capacity)
+        self._task = asyncio.create_task(self._pump(source), context=context)
+
+    def __aiter__(self) -> AsyncIterator[T]:
+        return self
+
+    async def __anext__(self) -> T:
+        return await self._handoff.__anext__()
+
+    async def aclose(self) -> None:
+        """Stop the source and wait until it is closed."""
+        self._handoff.abandon()
+        await cancel_and_wait(self._task)
+
+    async def _pump(self, source: AsyncIterator[T]) -> None:
+        try:
+            async for item in source:
+                await self._handoff.put(item)
+            self._handoff.close()
+        except BaseException as exc:
+            self._handoff.fail(exc)
+            if not isinstance(exc, Exception):
+                raise
+        finally:
+            await close_iterator(source)
+
+
+Recorder = Callable[[str, float, float], None]
+RECORDER: ContextVar[Recorder | None] = ContextVar("voxturn_recorder", default=None)
+"""Whoever sets this is told of every call in a lane: the lane's name, begin and end in seconds of the monotonic clock."""
+
+
+def recording(recorder: Recorder) -> Context:
+    """The current context, with `recorder` told of every call that tasks of this context make in lanes."""
+    context = copy_context()
+    context.run(RECORDER.set, recorder)
+    return context
+
+
+class Lane:
+    """One worker thread for one engine: blocking calls in order, never two at once.
+
+    A cancelled caller leaves at once; the call it waited for runs out in the thread and its result is thrown away.
+    `nice` (0 to 19) lowers the thread's priority on Linux.
+    """
+
+    def __init__(self, name: str, nice: int = 0) -> None:
+        self.name = name
+        self._nice = nice
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix=f"voxturn-{name}", initializer=self._lower_priority)
+
+    async def run(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run `call` in the lane's thread and return its result."""
+        recorder = RECORDER.get()
+        return await asyncio.wrap_future(
+            self._pool.submit(self._recorded, recorder, lambda: call(*args, **kwargs))
+        )
+
+    async def stream(self, make: Callable[[], Iterator[T]], ahead: int = 8) -> AsyncGenerator[T, None]:
+        """The items of the iterator that `make` gives, iterated in the lane's thread, at most `ahead` items early.
+
+        Closing this stops the thread's loop at its next item, which is thrown away.
+        """
+        loop = asyncio.get_running_loop()
+        recorder = RECORDER.get()
+        handoff: Handoff[T] = Handoff(ahead)
+        stop = threading.Event()
+        room = threading.Semaphore(ahead)
+
+        def work() -> None:
+            iterator = make()
+            try:
+                while room.acquire() and not stop.is_set():
+                    item = self._recorded(recorder, lambda: next(iterator, _END))
+                    if item is _END or stop.is_set():
+                        return
+                    loop.call_soon_threadsafe(handoff.put_now, cast(T, item))
+            finally:
+                close = getattr(iterator, "close", None)
+                if close is not None:
+                    close()
+
+        def ended(future: Future[None]) -> None:
+            error = None if future.cancelled() else future.exception()
+            with contextlib.suppress(RuntimeError):  # the loop itself is closed: nobody is left to tell
+                loop.call_soon_threadsafe(handoff.fail if error else handoff.close, *([error] if error else []))
+
+        future = self._pool.submit(work)
+        future.add_done_callback(ended)
+        try:
+            async for item in handoff:
+                room.release()
+                yield item
+        finally:
+            stop.set()
+            room.release()
+            future.cancel()
+
+    def close(self) -> None:
+        """Wait for the call in the thread, if any, and end the thread."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _recorded(self, recorder: Recorder | None, call: Callable[[], T]) -> T:
+        begin = time.monotonic()
+        try:
+            return call()
+        finally:
+            if recorder is not None:
+                recorder(self.name, begin, time.monotonic())
+
+    def _lower_priority(self) -> None:
+        if self._nice and hasattr(os, "setpriority"):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), self._nice)

@@ -1,0 +1,110 @@
+"""What the stages of a turn hand to each other: frozen dataclasses, units beside the fields."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Samples = npt.NDArray[np.float32]
+"""Mono audio, float32 `[n]`, full scale ±1."""
+
+
+@dataclass(frozen=True)
+class AudioFrame:
+    """A piece of input audio. `start` counts samples since the stream began; `arrived_s` is the turn's clock."""
+
+    samples: Samples
+    rate: int
+    start: int
+    arrived_s: float
+
+
+@dataclass(frozen=True)
+class SpeechStarted:
+    """Someone began to speak at sample `at` of the input."""
+
+    at: int
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """Speech with a little silence around it. `start` in samples since the stream began.
+
+    `final` is False while its end is only suspected (the first silent frames); `more` is True where a long speech was
+    cut at a pause and goes on in the next utterance.
+    """
+
+    samples: Samples
+    rate: int
+    start: int
+    final: bool
+    more: bool = False
+
+
+@dataclass(frozen=True)
+class SpeechResumed:
+    """The suspected end was none: whatever was begun on it is void."""
+
+    at: int
+
+
+Heard = SpeechStarted | Utterance | SpeechResumed
+"""What the listen stage gives."""
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """What was said. `confidence` is the mean log-probability of its tokens; `fallbacks` counts longer windows tried."""
+
+    text: str
+    language: str
+    confidence: float = 0.0
+    fallbacks: int = 0
+    filtered: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ReplyToken:
+    """A piece of the reply's text, in order."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """A clause or sentence to be spoken. `index` counts from 0; `filtered` says what the content filter did to it."""
+
+    text: str
+    index: int
+    filtered: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class SpeechCodes:
+    """The acoustic form of a sentence: float32 `[frames, channels]`, for the vocoder that belongs to the voice."""
+
+    latents: npt.NDArray[np.float32]
+    sentence: Sentence
+
+
+@dataclass(frozen=True)
+class PcmChunk:
+    """A piece of the spoken answer. `start` counts samples since the answer began."""
+
+    samples: Samples
+    rate: int
+    start: int
+    sentence: Sentence
+
+
+@dataclass(frozen=True)
+class TurnDone:
+    """The turn ended by itself. `reply` is the whole text that was spoken."""
+
+    reply: str
+
+
+Event = SpeechStarted | Transcript | ReplyToken | Sentence | PcmChunk | TurnDone
+"""What a turn gives to whoever started it."""

@@ -1,0 +1,71 @@
+"""What a profile needs of this machine: what is missing and what brings it, and bringing the models."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.util import find_spec
+
+from voxturn.runtime.cores import Cores
+from voxturn.runtime.errors import ExportFailed, VoxturnError
+from voxturn.runtime.fetch import Progress
+from voxturn.runtime.profile import Profile
+from voxturn.runtime.registry import Registry
+from voxturn.runtime.store import Store, find_exporter, quiet
+
+_LIBRARIES = {"onnx": "onnxruntime", "ctranslate2": "ctranslate2", "openvino": "openvino"}
+_EXTRAS = {"onnx": "embedded", "ctranslate2": "embedded", "openvino": "openvino"}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that a stage lacks, and the command or change that mends it."""
+
+    stage: str
+    what: str
+    fix: str
+
+
+def problems(profile: Profile, store: Store, registry: Registry, cores: Cores) -> list[Problem]:
+    """Everything that keeps a profile from running here; empty if it runs."""
+    found: list[Problem] = []
+    for stage, engine in profile.engines().items():
+        library = _LIBRARIES.get(engine.executor)
+        if library is None:
+            found.append(Problem(stage, f"executor {engine.executor!r} is not in this version of voxturn", "choose another executor"))
+        elif find_spec(library) is None:
+            extra = _EXTRAS[engine.executor]
+            found.append(Problem(stage, f"executor {engine.executor!r} is not installed", f"pip install 'voxturn[{extra}]'"))
+        try:
+            model, _ = registry.resolve(engine.model)
+            cores.budget(stage, engine.threads)
+            if model.exporter != "none" and not store.installed(model, engine.precision):
+                find_exporter(model.exporter)
+            store.artifact(model, engine.precision)
+        except ExportFailed as exc:
+            found.append(Problem(stage, str(exc), "a later version of voxturn, or pip install 'voxturn[export]'"))
+        except VoxturnError as exc:
+            found.append(Problem(stage, str(exc), f"voxturn models pull --profile {profile.name}"))
+        else:
+            if model.exporter == "vits" and find_spec("piper") is None:
+                found.append(Problem(stage, "espeak-ng's phonemes are not installed", "pip install 'voxturn[vits]'"))
+    return found
+
+
+def bring(profile: Profile, store: Store, registry: Registry, progress: Progress = quiet) -> None:
+    """Pull and export every model of a profile that is not here yet."""
+    for engine in profile.engines().values():
+        model, _ = registry.resolve(engine.model)
+        bring_model(model.id, engine.precision, store, registry, progress)
+
+
+def bring_model(
+    name: str, precision: str, store: Store, registry: Registry, progress: Progress = quiet, again: bool = False
+) -> None:
+    """Pull a model and export it to `precision` (empty: its default). Nothing is asked of the network if it is here."""
+    model, _ = registry.resolve(name)
+    wanted = precision or model.precisions[0]
+    if again or not store.installed(model, wanted):
+        if model.exporter != "none":
+            find_exporter(model.exporter)
+        store.pull(model, progress, again)
+        store.export(model, wanted, progress, again)

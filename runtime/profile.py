@@ -1,0 +1,123 @@
+"""Profiles: which model, executor, precision and threads each stage runs. Strict TOML."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+
+from voxturn.runtime.errors import InvalidProfile, UnknownProfile
+from voxturn.runtime.stages.listen import Endpointing
+from voxturn.runtime.tomlfile import build, nearest, read_toml
+
+SHIPPED = ("demo", "cpu", "gpu")
+
+
+@dataclass(frozen=True)
+class Engine:
+    """What runs a stage. `threads` 0: all cores."""
+
+    model: str
+    executor: str
+    precision: str
+    threads: int = 0
+
+
+@dataclass(frozen=True)
+class ReplyEngine(Engine):
+    """The reply's engine. `context` is the number of positions of each of `slots` sequences' buffers."""
+
+    max_tokens: int = 96
+    context: int = 2048
+    slots: int = 2
+    temperature: float = 0.0
+    top_k: int = 0
+    top_p: float = 1.0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    seed: int = 0
+    stops: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class SpeakEngine(Engine):
+    """The voice's engine."""
+
+    seed: int = 0
+    speed: float = 1.0
+    max_chars: int = 220
+
+
+@dataclass(frozen=True)
+class FilterSettings:
+    """The content filter: `kind` is "words" or "off"; `own_words` is a file with a word a line, added to the list."""
+
+    kind: str = "words"
+    own_words: str = ""
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A whole profile, as its TOML file has it."""
+
+    about: str
+    language: str
+    listen: Engine
+    transcribe: Engine
+    reply: ReplyEngine
+    speak: SpeakEngine
+    vocode: Engine
+    system_prompt: str = ""
+    endpointing: Endpointing = field(default_factory=Endpointing)
+    filter: FilterSettings = field(default_factory=FilterSettings)
+    name: str = ""
+
+    def engines(self) -> dict[str, Engine]:
+        """The engines by stage, in the order of the turn."""
+        return {
+            "listen": self.listen,
+            "transcribe": self.transcribe,
+            "reply": self.reply,
+            "speak": self.speak,
+            "vocode": self.vocode,
+        }
+
+
+def load_profile(name: str | Path) -> Profile:
+    """A shipped profile by name, or one from a `.toml` file. Raises `UnknownProfile` or `InvalidProfile`."""
+    if str(name).endswith(".toml"):
+        return _read(Path(name))
+    if name not in SHIPPED:
+        raise UnknownProfile(f"no profile {str(name)!r}{nearest(str(name), SHIPPED)}; shipped: {', '.join(SHIPPED)}; or a .toml file")
+    with resources.as_file(resources.files("voxturn.runtime") / "profiles" / f"{name}.toml") as path:
+        return _read(path)
+
+
+def _read(path: Path) -> Profile:
+    def error(text: str) -> InvalidProfile:
+        return InvalidProfile(text)
+
+    raw = {"name": path.stem} | read_toml(path, error)
+    profile = build(Profile, raw, f"profile {path.stem}", error)
+    for stage, engine in profile.engines().items():
+        known = EXECUTORS[stage]
+        if engine.executor not in known:
+            raise InvalidProfile(
+                f"profile {path.stem}.{stage}.executor: {engine.executor!r} cannot run this stage"
+                f"{nearest(engine.executor, known)}; known: {', '.join(known)}"
+            )
+        if engine.threads < 0:
+            raise InvalidProfile(f"profile {path.stem}.{stage}.threads: must be 0 or more, not {engine.threads}")
+    if profile.filter.kind not in ("words", "off"):
+        raise InvalidProfile(f"profile {path.stem}.filter.kind: must be words or off, not {profile.filter.kind!r}")
+    return profile
+
+
+EXECUTORS: dict[str, tuple[str, ...]] = {
+    "listen": ("onnx",),
+    "transcribe": ("ctranslate2",),
+    "reply": ("onnx", "tensorrt"),
+    "speak": ("onnx", "tensorrt"),
+    "vocode": ("onnx", "openvino", "tensorrt"),
+}
+"""Which executors a profile may name for a stage; `assemble` knows which of them this version has."""

@@ -1,0 +1,1 @@
+"""Text: tokenizers, chat prompts, clause splitting, the content filter."""

@@ -1,0 +1,33 @@
+"""Phonemes from espeak-ng through the piper-tts package (GPL-3.0, the optional extra `vits`)."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+
+from voxturn.runtime.errors import ExecutorUnavailable
+
+_ESPEAK = threading.Lock()  # espeak-ng keeps its voice in a global
+
+
+class EspeakPhonemizer:
+    """Text to the phoneme ids of a Piper voice: `id_map` and the espeak-ng `voice` come from the voice's manifest."""
+
+    def __init__(self, voice: str, id_map: Mapping[str, Sequence[int]]) -> None:
+        try:
+            from piper.phoneme_ids import phonemes_to_ids
+            from piper.phonemize_espeak import EspeakPhonemizer as Loaded
+        except ImportError as exc:
+            raise ExecutorUnavailable("this voice needs espeak-ng's phonemes; pip install 'voxturn[vits]'") from exc
+        self._voice, self._id_map = voice, {symbol: list(ids) for symbol, ids in id_map.items()}
+        self._phonemizer, self._to_ids = Loaded(), phonemes_to_ids
+
+    def ids(self, text: str) -> list[int]:
+        """The ids of `text`, its sentences joined; empty for text that has no sound."""
+        with _ESPEAK:
+            sentences = self._phonemizer.phonemize(self._voice, text)
+        phonemes = [symbol for sentence in sentences for symbol in sentence]
+        if not any(symbol.isalpha() for symbol in phonemes):
+            return []
+        known = [symbol for symbol in phonemes if symbol in self._id_map]
+        return [int(i) for i in self._to_ids(known, self._id_map)]

@@ -1,0 +1,108 @@
+"""Cuts a stream of text into what is spoken at once: an early first clause, then sentences. Pure."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+_ENDS = ".!?؟۔。！？…।"
+_PAUSES = ",;:،؛、，；：—–"
+_CLOSERS = "\"'”’»)]}」』）"
+_UNSPACED = set("。！？、，；：")
+_ABBREVIATIONS = {
+    *("mr mrs ms dr prof sr jr st vs etc e.g i.e approx dept fig gen gov no nos vol inc ltd co corp".split()),
+    *("jan feb mar apr jun jul aug sep sept oct nov dec a.m p.m u.s u.k ph.d".split()),
+    *("bzw ca d.h usw z.b nr str mme mlle av sra sig dott ing pág núm".split()),
+}
+_WORD = re.compile(r"[^\s(\"'“‘«]*$")
+
+
+class ClauseSplitter:
+    """Feed text as it comes; get clauses as soon as they are certain.
+
+    The first clause may end at a comma, colon or dash once it has `first_chars` characters; later ones end at sentence
+    ends. None is longer than `max_chars`: a longer one is cut at its last pause, else at its last space, else anywhere.
+    Concatenated, the clauses hold every non-space character of the text, in order.
+    """
+
+    def __init__(self, first_chars: int = 16, min_chars: int = 2, max_chars: int = 220) -> None:
+        self._first_chars, self._min_chars, self._max_chars = first_chars, min_chars, max_chars
+        self._buffer = ""
+        self._given = 0
+
+    def push(self, text: str) -> list[str]:
+        """The clauses that `text` completes."""
+        self._buffer += text
+        return self._drain(final=False)
+
+    def flush(self) -> list[str]:
+        """The text ended: everything that is left."""
+        return self._drain(final=True)
+
+    def _drain(self, final: bool) -> list[str]:
+        clauses = []
+        while (cut := self._cut(final)) is not None:
+            clause, self._buffer = self._buffer[:cut].strip(), self._buffer[cut:].lstrip()
+            if clause:
+                clauses.append(clause)
+                self._given += 1
+        if final:
+            self._buffer = ""
+        return clauses
+
+    def _cut(self, final: bool) -> int | None:
+        """Where the first clause in the buffer ends, or None if that is not certain yet."""
+        text = self._buffer
+        for i, char in enumerate(text[: self._max_chars]):
+            end = self._boundary(text, i, char)
+            if end is None:
+                continue
+            if end < 0:
+                break
+            if end > self._max_chars:
+                break
+            if _spoken(text[:end]) >= self._min_chars and (end < len(text) or final or char in _UNSPACED):
+                return end
+        if len(text) > self._max_chars:
+            return self._forced(text[: self._max_chars])
+        return len(text) if final and text else None
+
+    def _boundary(self, text: str, i: int, char: str) -> int | None:
+        """End of the clause that closes at `i`; None: no boundary; -1: the next character must be known first."""
+        if char == "\n":
+            return i + 1
+        sentence = char in _ENDS
+        if not sentence and not (char in _PAUSES and self._given == 0 and _spoken(text[:i]) >= self._first_chars):
+            return None
+        end = i + 1
+        while end < len(text) and text[end] in _CLOSERS + _ENDS:
+            end += 1
+        if char in _UNSPACED:
+            return end
+        if end == len(text):
+            return end  # `_cut` takes it only if nothing follows
+        if not text[end].isspace():
+            return None  # a decimal, a time, an address
+        if char == "." and self._abbreviation(text[:i]):
+            return None
+        return end
+
+    @staticmethod
+    def _abbreviation(before: str) -> bool:
+        match = _WORD.search(before)
+        word = match.group().lower() if match else ""
+        return word in _ABBREVIATIONS or (len(word) == 1 and word.isalpha() and word not in "aio")
+
+    @staticmethod
+    def _forced(text: str) -> int:
+        half = len(text) // 2
+        for marks in (_ENDS + _PAUSES, " \t\n"):
+            at = max((text.rfind(mark) for mark in marks), default=-1)
+            if at >= half or (marks.startswith(" ") and at > 0):
+                return at + 1
+        return len(text)
+
+
+def _spoken(text: str) -> int:
+    """How many letters and digits there are."""
+    return sum(unicodedata.category(char)[0] in "LN" for char in text)

@@ -1,0 +1,143 @@
+"""What happened in a turn, and when: milliseconds and input samples from the end of speech.
+
+The end of speech is the last sample of the utterance above −40 dBFS; it lies on the turn's clock where its frame's
+arrival puts it. Audio counts when it is ready to be played, not before its answer was certain; the audible onset is
+its first sample above −40 dBFS, playback starting with the first chunk and stalling at underruns.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from voxturn.runtime.audio.level import first_audible
+from voxturn.runtime.messages import PcmChunk
+
+MARKS = ("speech_end", "suspected", "endpoint", "transcript", "first_token", "first_clause", "first_audio", "audible_onset")
+
+
+@dataclass(frozen=True)
+class StageInfo:
+    """Which artifact a stage ran, and on what."""
+
+    model: str
+    precision: str
+    executor: str
+    artifact_sha256: str
+    threads: int
+    synthetic: bool = False
+
+
+@dataclass(frozen=True)
+class Playback:
+    """Chunks played as they became ready: when the first audible sample sounded (None: never), and stalls."""
+
+    onset_s: float | None
+    underruns: int
+    stalled_s: float
+
+
+def play(chunks: Sequence[tuple[float, PcmChunk]]) -> Playback:
+    """Simulate a loudspeaker that starts with the first chunk; each chunk comes with the time it was ready."""
+    onset, underruns, stalled = None, 0, 0.0
+    at = chunks[0][0] if chunks else 0.0
+    for ready, chunk in chunks:
+        if ready > at + 1e-6:
+            underruns += 1
+            stalled += ready - at
+            at = ready
+        if onset is None and (first := first_audible(chunk.samples)) is not None:
+            onset = at + first / chunk.rate
+        at += chunk.samples.size / chunk.rate
+    return Playback(onset, underruns, stalled)
+
+
+@dataclass
+class Trace:
+    """Collected while a turn runs. Times inside are seconds of the turn's clock; `to_dict` makes them relative."""
+
+    profile: str
+    stages: Mapping[str, StageInfo]
+    sampler: str
+    input_rate: int = 16000
+    marks: dict[str, float] = field(default_factory=dict)
+    spans: list[tuple[str, float, float]] = field(default_factory=list)
+    chunks: list[tuple[float, PcmChunk]] = field(default_factory=list)
+    transcript: str = ""
+    reply: str = ""
+    heard_reply: str = ""
+    language: str = ""
+    filtered: list[str] = field(default_factory=list)
+    transcribe_fallbacks: int = 0
+    speculations: int = 0
+    prompt_tokens_computed: int = 0
+    prompt_tokens_reused: int = 0
+    outcome: str = "open"
+
+    def mark(self, name: str, when: float) -> None:
+        """The first time something happened."""
+        self.marks.setdefault(name, when)
+
+    def record(self, stage: str, begin: float, end: float) -> None:
+        """A call of a stage's engine; safe from any thread."""
+        self.spans.append((stage, begin, end))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The trace as plain data."""
+        played = play(self.chunks)
+        marks = dict(self.marks) | ({"audible_onset": played.onset_s} if played.onset_s is not None else {})
+        zero = marks.get("speech_end", min(marks.values(), default=0.0))
+        relative = {name: marks[name] - zero for name in MARKS if name in marks}
+        names = [*self.stages, *sorted({s for s, _, _ in self.spans} - set(self.stages))]
+        return {
+            "profile": self.profile,
+            "outcome": self.outcome,
+            "transcript": self.transcript,
+            "language": self.language,
+            "reply": self.reply,
+            "heard_reply": self.heard_reply,
+            "filtered": self.filtered,
+            "times_ms": {name: round(1000 * value, 2) for name, value in relative.items()},
+            "times_samples": {name: round(self.input_rate * value) for name, value in relative.items()},
+            "input_rate": self.input_rate,
+            "response_ms": _difference(marks, "endpoint", "audible_onset"),
+            "endpoint_wait_ms": _difference(marks, "speech_end", "endpoint"),
+            "audio_ms": round(1000 * sum(c.samples.size / c.rate for _, c in self.chunks), 1),
+            "underruns": played.underruns,
+            "stalled_ms": round(1000 * played.stalled_s, 2),
+            "speculations": self.speculations,
+            "transcribe_fallbacks": self.transcribe_fallbacks,
+            "prompt_tokens": {"computed": self.prompt_tokens_computed, "reused": self.prompt_tokens_reused},
+            "sampler": self.sampler,
+            "stages": {name: self._stage(name, zero) for name in names},
+        }
+
+    def to_json(self) -> str:
+        """The trace as a JSON text."""
+        return json.dumps(self.to_dict(), indent=1, ensure_ascii=False) + "\n"
+
+    def _stage(self, name: str, zero: float) -> dict[str, Any]:
+        spans = sorted((b - zero, e - zero) for stage, b, e in self.spans if stage == name)
+        info = asdict(self.stages[name]) if name in self.stages else {}
+        return info | {
+            "busy_ms": round(1000 * sum(e - b for b, e in spans), 2),
+            "calls": len(spans),
+            "spans_ms": [[round(1000 * b, 1), round(1000 * e, 1)] for b, e in _merged(spans)],
+        }
+
+
+def _difference(marks: Mapping[str, float], first: str, second: str) -> float | None:
+    return round(1000 * (marks[second] - marks[first]), 2) if first in marks and second in marks else None
+
+
+def _merged(spans: Sequence[tuple[float, float]], gap: float = 0.002) -> list[tuple[float, float]]:
+    """Spans that touch, as one."""
+    out: list[tuple[float, float]] = []
+    for begin, end in spans:
+        if out and begin - out[-1][1] < gap:
+            out[-1] = (out[-1][0], max(end, out[-1][1]))
+        else:
+            out.append((begin, end))
+    return out

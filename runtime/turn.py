@@ -1,0 +1,314 @@
+"""The turn: composes the stages, owns speculation, barge-in, the trace and clean-up.
+
+While the end of speech is only suspected, the whole answer is begun: transcript, reply, speech. Nothing of it leaves
+the turn before the end is certain; if speech resumes it is closed, exactly as a barge-in closes it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TypeVar
+
+from voxturn.runtime.audio.level import last_audible
+from voxturn.runtime.clock import Clock
+from voxturn.runtime.handoff import Ahead, Handoff, cancel_and_wait, close_iterator, recording
+from voxturn.runtime.messages import (
+    AudioFrame,
+    Event,
+    PcmChunk,
+    ReplyToken,
+    Sentence,
+    SpeechResumed,
+    SpeechStarted,
+    Transcript,
+    TurnDone,
+    Utterance,
+)
+from voxturn.runtime.stages.listen import Listen
+from voxturn.runtime.stages.reply import Reply
+from voxturn.runtime.stages.speak import VitsSpeak
+from voxturn.runtime.stages.split import Split
+from voxturn.runtime.stages.transcribe import Transcribe
+from voxturn.runtime.stages.vocode import Vocode
+from voxturn.runtime.text.chat import Message
+from voxturn.runtime.trace import StageInfo, Trace
+
+T = TypeVar("T")
+_EVENTS_AHEAD = 256
+_SENTENCES_AHEAD, _CODES_AHEAD, _CHUNKS_AHEAD = 4, 2, 4
+
+
+@dataclass(frozen=True)
+class Stages:
+    """The stages of a turn, ready to run."""
+
+    listen: Listen
+    transcribe: Transcribe
+    reply: Reply
+    split: Split
+    speak: VitsSpeak
+    vocode: Vocode
+
+    def voice(self, sentences: AsyncIterator[Sentence]) -> Ahead[PcmChunk]:
+        """Sentences to audio: speak and vocode, each ahead of its consumer. Close what this returns."""
+        codes = self.speak(Ahead(sentences, _SENTENCES_AHEAD))
+        return Ahead(self.vocode(Ahead(codes, _CODES_AHEAD)), _CHUNKS_AHEAD)
+
+
+@dataclass(frozen=True)
+class TurnSetup:
+    """What every turn's trace says of its origin, and the clock."""
+
+    profile: str
+    info: dict[str, StageInfo]
+    sampler: str
+    clock: Clock
+    prompt_counts: Callable[[], tuple[int, int]] = lambda: (0, 0)
+
+
+class Conversation:
+    """A dialogue: what was said, and what of each answer was really heard."""
+
+    def __init__(self, stages: Stages, setup: TurnSetup, system_prompt: str = "") -> None:
+        self.stages, self.setup = stages, setup
+        self.messages: list[Message] = [Message("system", system_prompt)] if system_prompt else []
+
+    def turn(self, frames: AsyncIterator[AudioFrame], whole_input: bool = False) -> Turn:
+        """One turn on 16 kHz frames. It ends with the first utterance, or with the input if `whole_input`."""
+        return Turn(self, frames, whole_input)
+
+
+class Turn:
+    """Iterate it for its events; close it at any point to interrupt. `trace` is complete when it is closed.
+
+    Use as `async with conversation.turn(frames) as turn: async for event in turn: …`.
+    """
+
+    def __init__(self, conversation: Conversation, frames: AsyncIterator[AudioFrame], whole_input: bool) -> None:
+        setup = conversation.setup
+        self.trace = Trace(setup.profile, setup.info, setup.sampler)
+        self._conversation, self._stages, self._clock = conversation, conversation.stages, setup.clock
+        self._frames, self._whole_input = frames, whole_input
+        self._answer: _Answer | None = None
+        self._confirmed = False
+        self._played: int | None = None
+        self._arrivals: list[tuple[int, float]] = []
+        self._given: list[PcmChunk] = []
+        self._events: Ahead[Event] | None = None
+
+    def __aiter__(self) -> AsyncIterator[Event]:
+        if self._events is None:
+            self._events = Ahead(self._run(), 1, recording(self.trace.record))
+        return self._events
+
+    async def __aenter__(self) -> Turn:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        await self.aclose()
+
+    def played(self, samples: int) -> None:
+        """Tell how much of the answer the loudspeaker has played; otherwise the clock since its first chunk decides."""
+        self._played = samples
+
+    async def aclose(self) -> None:
+        """Interrupt, from any task: no event comes after this, every stage stops, the dialogue keeps what was heard."""
+        if self._events is not None:
+            await self._events.aclose()
+        await close_iterator(self._frames)
+
+    async def _run(self) -> AsyncGenerator[Event, None]:
+        computed, reused = self._conversation.setup.prompt_counts()
+        try:
+            async for event in self._listened():
+                yield event
+            if self._answer is not None:
+                async for event in self._confirm(self._answer):
+                    yield event
+            self.trace.outcome = "done"
+            yield TurnDone(self.trace.reply)
+        except (GeneratorExit, asyncio.CancelledError):
+            self.trace.outcome = self.trace.outcome if self.trace.outcome == "done" else "cancelled"
+            raise
+        except BaseException:
+            self.trace.outcome = "error"
+            raise
+        finally:
+            if self._answer is not None:
+                await self._answer.aclose()
+            self._remember()
+            now = self._conversation.setup.prompt_counts()
+            self.trace.prompt_tokens_computed, self.trace.prompt_tokens_reused = now[0] - computed, now[1] - reused
+
+    async def _listened(self) -> AsyncGenerator[Event, None]:
+        """Events until the end of speech; then `_answer` is the answer, if anything was said."""
+        parts: list[Utterance] = []
+        stream = self._stages.listen(self._timed(self._frames))
+        try:
+            async for heard in stream:
+                match heard:
+                    case SpeechStarted():
+                        yield heard
+                    case SpeechResumed():
+                        await self._drop()
+                    case Utterance(final=False):
+                        self.trace.mark("suspected", self._clock.now())
+                        if not self._whole_input:
+                            await self._begin([*parts, heard])
+                    case Utterance():
+                        parts.append(heard)
+                        self._locate_end(heard)
+                        if not self._whole_input and not heard.more:
+                            break
+        finally:
+            await stream.aclose()
+        self.trace.mark("endpoint", self._clock.now())
+        if parts and self._answer is None:
+            await self._begin(parts)
+
+    async def _begin(self, parts: Sequence[Utterance]) -> None:
+        await self._drop()
+        self.trace.speculations += 1
+        self._answer = _Answer(self._stages, self._conversation.messages, parts, self._clock)
+
+    async def _drop(self) -> None:
+        self.trace.marks.pop("suspected", None)
+        if self._answer is not None:
+            await self._answer.aclose()
+            self._answer = None
+
+    async def _confirm(self, answer: _Answer) -> AsyncGenerator[Event, None]:
+        """The end is certain: let the answer's events out."""
+        self._confirmed = True
+        certain = self._clock.now()
+        async for made, event in answer.events:
+            match event:
+                case Transcript():
+                    self.trace.mark("transcript", made)
+                    self.trace.transcript, self.trace.language = event.text, event.language
+                    self.trace.transcribe_fallbacks = event.fallbacks
+                    self.trace.filtered.extend(event.filtered)
+                case ReplyToken():
+                    self.trace.mark("first_token", made)
+                case Sentence():
+                    self.trace.mark("first_clause", made)
+                    self.trace.reply = f"{self.trace.reply} {event.text}".strip()
+                    self.trace.filtered.extend(event.filtered)
+                case PcmChunk():
+                    self.trace.mark("first_audio", max(made, certain))
+                    self.trace.chunks.append((max(made, certain), event))
+                    self._given.append(event)
+            yield event
+
+    async def _timed(self, frames: AsyncIterator[AudioFrame]) -> AsyncGenerator[AudioFrame, None]:
+        """The frames, noting when each arrived: the last ten seconds are enough to place the end of speech."""
+        async for frame in frames:
+            self._arrivals.append((frame.start + frame.samples.size, frame.arrived_s))
+            if len(self._arrivals) > 1024:
+                del self._arrivals[:512]
+            yield frame
+
+    def _locate_end(self, utterance: Utterance) -> None:
+        last = last_audible(utterance.samples)
+        if last is None or not self._arrivals:
+            return
+        sample = utterance.start + last + 1
+        end, arrived = next(((e, a) for e, a in self._arrivals if e >= sample), self._arrivals[-1])
+        self.trace.marks["speech_end"] = arrived - (end - sample) / utterance.rate
+
+    def _remember(self) -> None:
+        """Add the exchange to the dialogue: the answer as far as it was heard."""
+        if not self._confirmed or not self.trace.transcript:
+            return
+        if self.trace.outcome == "done":
+            heard = self.trace.reply
+        else:
+            heard = heard_text(self._given, self._samples_heard())
+        self.trace.heard_reply = heard
+        self._conversation.messages.append(Message("user", self.trace.transcript))
+        if heard:
+            self._conversation.messages.append(Message("assistant", heard))
+
+    def _samples_heard(self) -> int:
+        if self._played is not None:
+            return self._played
+        if not self._given:
+            return 0
+        given = sum(chunk.samples.size for chunk in self._given)
+        return min(given, int((self._clock.now() - self.trace.marks["first_audio"]) * self._given[0].rate))
+
+
+class _Answer:
+    """The answer to an utterance, made in its own task: events with the times they were made."""
+
+    def __init__(self, stages: Stages, messages: Sequence[Message], parts: Sequence[Utterance], clock: Clock) -> None:
+        self._stages, self._messages, self._parts, self._clock = stages, list(messages), parts, clock
+        self.events: Handoff[tuple[float, Event]] = Handoff(_EVENTS_AHEAD)
+        self._task = asyncio.create_task(self._run())
+
+    async def aclose(self) -> None:
+        self.events.abandon()
+        await cancel_and_wait(self._task)
+
+    async def _run(self) -> None:
+        try:
+            await self._make()
+            self.events.close()
+        except BaseException as exc:
+            self.events.fail(exc)
+            if not isinstance(exc, Exception):
+                raise
+
+    async def _make(self) -> None:
+        stages = self._stages
+        texts = [await stages.transcribe.transcribe(part.samples) for part in self._parts]
+        transcript = joined(texts)
+        self._say(transcript)
+        if not transcript.text:
+            return
+        tokens = self._tapped(stages.reply([*self._messages, Message("user", transcript.text)]))
+        chunks = stages.voice(self._tapped(stages.split(Ahead(tokens, _EVENTS_AHEAD))))
+        try:
+            async for chunk in chunks:
+                await self.events.put((self._clock.now(), chunk))
+        finally:
+            await chunks.aclose()
+
+    def _say(self, event: Event) -> None:
+        self.events.put_now((self._clock.now(), event))
+
+    async def _tapped(self, source: AsyncIterator[T]) -> AsyncGenerator[T, None]:
+        try:
+            async for item in source:
+                self._say(item)  # type: ignore[arg-type]
+                yield item
+        finally:
+            await close_iterator(source)
+
+
+def joined(texts: Sequence[Transcript]) -> Transcript:
+    """The transcripts of consecutive utterances as one."""
+    return Transcript(
+        " ".join(t.text for t in texts if t.text),
+        texts[0].language,
+        min(t.confidence for t in texts),
+        sum(t.fallbacks for t in texts),
+        tuple(action for t in texts for action in t.filtered),
+    )
+
+
+def heard_text(chunks: Sequence[PcmChunk], samples: int) -> str:
+    """The words of the answer that lie within its first `samples` samples, each sentence's words evenly spread."""
+    spans: dict[int, tuple[Sentence, int, int]] = {}
+    for chunk in chunks:
+        sentence, begin, _ = spans.get(chunk.sentence.index, (chunk.sentence, chunk.start, 0))
+        spans[chunk.sentence.index] = (sentence, begin, chunk.start + chunk.samples.size)
+    words: list[str] = []
+    for sentence, begin, end in spans.values():
+        share = (samples - begin) / max(1, end - begin)
+        all_words = sentence.text.split()
+        words += all_words if share >= 1 else all_words[: max(0, int(share * len(all_words)))]
+    return " ".join(words)
