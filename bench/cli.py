@@ -3,8 +3,54 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
+
+from voxturn.bench import decode, parity, stt, turn
+
+
+def _turn(args: argparse.Namespace) -> int:
+    turn.main(args.profile, args.runs, args.json).print()
+    return 0
+
+
+def _decode(args: argparse.Namespace) -> int:
+    decode.run(args.profile, args.precision, args.json).print()
+    return 0
+
+
+def _stt(args: argparse.Namespace) -> int:
+    stt.main(args.profile, args.sentences, args.json).print()
+    return 0
+
+
+def _parity(args: argparse.Namespace) -> int:
+    parity.main(args.profile, args.json).print()
+    return 0
 
 
 def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add `bench` to the command line."""
-    commands.add_parser("bench", help="measure")
+    bench = commands.add_parser("bench", help="measure this machine")
+    kinds = bench.add_subparsers(required=True, metavar="WHAT")
+
+    def kind(name: str, text: str) -> argparse.ArgumentParser:
+        parser = kinds.add_parser(
+            name,
+            help=text,
+            epilog=f"example:\n  voxturn bench {name} --json {name}.json",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        parser.add_argument("--profile", default="demo", metavar="P")
+        parser.add_argument("--json", type=Path, metavar="FILE", help="write the result file")
+        return parser
+
+    parser = kind("turn", "whole turns at the pace of real time")
+    parser.add_argument("--runs", type=int, default=20)
+    parser.set_defaults(run=_turn)
+    parser = kind("decode", "the token engine: a step, prefill, the share of the memory bandwidth")
+    parser.add_argument("--precision", default="", help="another precision than the profile's")
+    parser.set_defaults(run=_decode)
+    parser = kind("stt", "short-window Whisper against faster-whisper's default call")
+    parser.add_argument("--sentences", type=int, default=0, metavar="N", help="only the first N sentences (default: all)")
+    parser.set_defaults(run=_stt)
+    kind("parity", "the reply's graph against transformers").set_defaults(run=_parity)

@@ -23,8 +23,11 @@ Float = npt.NDArray[np.float32]
 class Checkpoint(Protocol):
     """A state dict with its configuration. `family` names a row of `export.decoder.FAMILIES`."""
 
-    family: str
-    config: Mapping[str, Any]
+    @property
+    def family(self) -> str: ...
+
+    @property
+    def config(self) -> Mapping[str, Any]: ...
 
     def names(self) -> set[str]: ...
 
@@ -57,10 +60,11 @@ class SafetensorsCheckpoint:
     """A Hugging Face folder: `config.json` and one or several `*.safetensors`."""
 
     def __init__(self, folder: Path) -> None:
+        import ml_dtypes  # noqa: F401 -- gives numpy the type bfloat16, in which most checkpoints are stored
         from safetensors import SafetensorError, safe_open
 
         try:
-            self.config: Mapping[str, Any] = json.loads((folder / "config.json").read_text())
+            self.config: Mapping[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         except (OSError, ValueError) as exc:
             raise CorruptModel(f"{folder}: config.json is missing or not JSON; pull the model again") from exc
         self.family = str(self.config.get("model_type", ""))
@@ -107,6 +111,7 @@ _GGUF_CONFIG = {
     "feed_forward_length": "intermediate_size",
     "attention.head_count": "num_attention_heads",
     "attention.head_count_kv": "num_key_value_heads",
+    "attention.key_length": "head_dim",
     "attention.layer_norm_rms_epsilon": "rms_norm_eps",
     "rope.freq_base": "rope_theta",
     "context_length": "max_position_embeddings",
@@ -132,7 +137,10 @@ class GgufCheckpoint:
         if architecture != "llama":
             raise ExportFailed(f"{path}: GGUF architecture {architecture!r} is not supported; supported: llama")
         self.family = "llama"
-        self.config = {ours: self.field(f"{architecture}.{theirs}") for theirs, ours in _GGUF_CONFIG.items()}
+        names = {f"{architecture}.{theirs}": ours for theirs, ours in _GGUF_CONFIG.items()}
+        self.config = {ours: self.field(key) for key, ours in names.items() if key in self._reader.fields}
+        if (scaling := f"{architecture}.rope.scaling.type") in self._reader.fields and self.field(scaling) != "none":
+            self.config["rope_scaling"] = {"rope_type": self.field(scaling)}
         self._tensors = {self._name(tensor.name): tensor for tensor in self._reader.tensors}
         self.config["tie_word_embeddings"] = "lm_head.weight" not in self._tensors
 
@@ -160,7 +168,10 @@ class GgufCheckpoint:
         return np.ascontiguousarray(values[self._row_order(name, len(values))] if values.ndim == 2 else values)
 
     def blocks(self, name: str) -> BlockWeight | None:
-        """Q4_1 blocks: 32 weights as `d * q + m` (half-precision `d`, `m`), so scale `d` and zero point `-m / d`."""
+        """Q4_1 blocks: 32 weights as `d * q + m` (half-precision `d`, `m`), so scale `d` and zero point `-m / d`.
+
+        Where all weights of a block are equal, `d` is 0: codes 0, scale `m` and zero point -1.
+        """
         tensor = self._tensors[name]
         if tensor.tensor_type.name != "Q4_1":
             return None
@@ -171,7 +182,9 @@ class GgufCheckpoint:
         m = raw[..., 2:4].copy().view(np.float16).astype(np.float32)[..., 0]
         packed = raw[..., 4:]
         codes = np.concatenate([packed & 15, packed >> 4], axis=-1)
-        zeros = np.where(d != 0, -m / np.where(d != 0, d, 1.0), 0.0).astype(np.float32)
+        flat = d == 0
+        zeros = np.where(flat, -1.0, -m / np.where(flat, 1.0, d)).astype(np.float32)
+        codes[flat], d[flat] = 0, m[flat]
         order = self._row_order(name, rows)
         return BlockWeight(codes[order], d[order], zeros[order], 4, codes.shape[1] * 32)
 

@@ -33,7 +33,7 @@ from voxturn.export.graph import MICROSOFT, GraphBuilder
 from voxturn.export.quantize import BlockWeight, quantize
 from voxturn.export.tokenizer import write_tokenizer
 from voxturn.runtime.contract import Manifest
-from voxturn.runtime.errors import ExportFailed
+from voxturn.runtime.errors import CorruptModel, ExportFailed
 from voxturn.runtime.fetch import Progress
 
 Float = npt.NDArray[np.float32]
@@ -57,6 +57,8 @@ class DecoderConfig:
     @classmethod
     def from_checkpoint(cls, config: Mapping[str, Any]) -> DecoderConfig:
         """Read Hugging Face's field names; a missing one is an `ExportFailed` that names it."""
+        if config.get("hidden_act", "silu") != "silu":
+            raise ExportFailed(f"activation {config['hidden_act']!r} is not supported; supported: silu")
         try:
             heads, width = int(config["num_attention_heads"]), int(config["hidden_size"])
             return cls(
@@ -72,14 +74,15 @@ class DecoderConfig:
                 tied=bool(config.get("tie_word_embeddings", False)),
             )
         except KeyError as exc:
-            raise ExportFailed(f"the checkpoint's configuration lacks {exc}") from exc
+            raise ExportFailed(f"the checkpoint's configuration lacks {exc}; pull the model again") from exc
 
 
 def _rope_theta(config: Mapping[str, Any]) -> float:
     """`rope_theta`, which transformers 5 moved into `rope_parameters`."""
     parameters = config.get("rope_parameters") or config.get("rope_scaling") or {}
-    if parameters.get("rope_type", "default") != "default":
-        raise ExportFailed(f"rotary scaling {parameters['rope_type']!r} is not supported; supported: default")
+    kind = parameters.get("rope_type") or parameters.get("type") or "default"
+    if kind != "default":
+        raise ExportFailed(f"rotary scaling {kind!r} is not supported; supported: default")
     return float(parameters.get("rope_theta") or config["rope_theta"])
 
 
@@ -172,8 +175,8 @@ class _DecoderBuilder:
         g.input("seqlens_k", "int32", [1])
         g.input("total_sequence_length", "int32", [])
         self._rotary_tables()
-        table = g.constant("embedding", self.checkpoint.array(f.embedding).astype(np.float16))
-        hidden = g.node("Cast", [g.node("Gather", [table, "input_ids"])], to=1)
+        table = self.checkpoint.array(f.embedding).astype(np.float32 if self.precision.bits == 32 else np.float16)
+        hidden = g.node("Cast", [g.node("Gather", [g.constant("embedding", table), "input_ids"])], to=1)
         normed = g.node(
             "SimplifiedLayerNormalization", [hidden, self._norm(f.attention_norm.format(0))], epsilon=c.epsilon, axis=-1
         )
@@ -198,7 +201,7 @@ class _DecoderBuilder:
 
     def _attention(self, qkv: str, i: int) -> str:
         g, c = self.graph, self.config
-        cache = [1, c.kv_heads, "P", c.head_dim]
+        cache: list[int | str] = [1, c.kv_heads, "P", c.head_dim]
         for kind in ("key", "value"):
             g.input(f"past_{kind}.{i}", "float32", cache)
             g.output(f"present_{kind}.{i}", "float32", cache)
@@ -291,6 +294,8 @@ def export(checkpoint: Path, source: Manifest, target: Path, precision: str, pro
     if isinstance(opened, GgufCheckpoint):
         write_tokenizer(opened, target / "tokenizer.json")
     else:
+        if not (checkpoint / "tokenizer.json").is_file():
+            raise CorruptModel(f"{checkpoint}: tokenizer.json is missing; pull the model again")
         shutil.copyfile(checkpoint / "tokenizer.json", target / "tokenizer.json")
     properties = asdict(config) | {"chat": "chatml", "family": opened.family}
     reached = parity.decoder_reached(target, opened, config)

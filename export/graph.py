@@ -65,7 +65,10 @@ class GraphBuilder:
         return names[0]
 
     def save(self, path: Path) -> None:
-        """Write `path` and, beside it, `path.data` with the weights. Both are new files in the caller's folder."""
+        """Write `path` and, beside it, `path.data` with the weights. Files of these names are replaced."""
+        data = path.with_name(path.name + ".data")
+        for old in (path, data):
+            old.unlink(missing_ok=True)  # onnx appends to a data file that exists
         graph = helper.make_graph(self._nodes, self.name, self._inputs, self._outputs, self._initializers)
         model = helper.make_model(
             graph, opset_imports=[helper.make_opsetid("", OPSET), helper.make_opsetid(MICROSOFT, 1)]
@@ -77,6 +80,6 @@ class GraphBuilder:
             str(path),
             save_as_external_data=True,
             all_tensors_to_one_file=True,
-            location=path.name + ".data",
+            location=data.name,
             size_threshold=1024,
         )

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import onnxruntime as ort
+from google.protobuf.message import DecodeError
 from onnx import TensorProto, helper, utils
 
 from voxturn.export.artifact import contract_of, write_manifest
@@ -38,10 +39,10 @@ def export(checkpoint: Path, source: Manifest, target: Path, precision: str, pro
     progress(what, 0, 3)
     try:
         voice = json.loads((checkpoint / "voice.onnx.json").read_text(encoding="utf-8"))
-        model = onnx.load(str(checkpoint / "voice.onnx"))
+        model = _load(checkpoint / "voice.onnx")
         settings, rate = voice["inference"], int(voice["audio"]["sample_rate"])
         espeak, id_map = voice["espeak"]["voice"], voice["phoneme_id_map"]
-    except (OSError, ValueError, KeyError) as exc:
+    except (OSError, ValueError, KeyError, TypeError) as exc:
         raise CorruptModel(f"{checkpoint}: not a Piper voice ({exc}); pull the model again") from exc
     cut_voice(model, target)
     progress(what, 1, 3)
@@ -68,6 +69,13 @@ def export(checkpoint: Path, source: Manifest, target: Path, precision: str, pro
     progress(what, 3, 3)
 
 
+def _load(path: Path) -> onnx.ModelProto:
+    try:
+        return onnx.load(str(path))
+    except DecodeError as exc:
+        raise CorruptModel(f"{path}: not a whole ONNX file ({exc}); pull the model again") from exc
+
+
 def cut_voice(model: onnx.ModelProto, target: Path) -> None:
     """Write the two halves of `model` into `target`."""
     _noise_as_inputs(model)
@@ -91,7 +99,7 @@ def _decoder_input(model: onnx.ModelProto) -> tuple[str, int]:
     """The tensor that enters the vocoder's first convolution, and its channels."""
     weights = {w.name: w for w in model.graph.initializer}
     found = [n for n in model.graph.node if n.op_type == "Conv" and n.name.startswith("/dec/conv_pre")]
-    if len(found) != 1:
+    if len(found) != 1 or found[0].input[1] not in weights:
         raise ExportFailed("the voice's graph has no vocoder at /dec/conv_pre; is it a Piper VITS?")
     return found[0].input[0], weights[found[0].input[1]].dims[1]
 
@@ -166,6 +174,8 @@ def measure_margin(session: ort.InferenceSession, channels: int, frames: int = 9
     before, after = _decode(session, base), _decode(session, changed)
     hop = before.size // frames
     touched = np.flatnonzero(before != after)
+    if not touched.size:
+        raise ExportFailed("the vocoder's audio does not depend on its latents; is it a Piper VITS?")
     first, last = touched[0] // hop, touched[-1] // hop
     margin = max(frames // 2 - first, last - frames // 2)
     if first == 0 or last == frames - 1:

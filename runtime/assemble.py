@@ -79,63 +79,61 @@ class Assembler:
     ) -> None:
         self.profile = profile
         self._store, self._registry, self._cores = store or Store(), registry or Registry.read(), cores or Cores()
+        self._lanes: list[Closable] = []
         self._closing: list[Closable] = []
         self.info: dict[str, StageInfo] = {}
         self._filter: ContentFilter | None = None
 
     def listen(self) -> Listen:
-        loaded = self._load("listen")
-        vad = self._keep(OnnxGraph(loaded.folder / "silero_vad.onnx", SILERO, loaded.budget))
-        return Listen(vad, self._lane("listen", loaded), self.profile.endpointing)
+        loaded, lane = self._load("listen")
+        vad = self._keep(lane.make(OnnxGraph, loaded.folder / SILERO.file, SILERO, loaded.budget))
+        return Listen(vad, lane, self.profile.endpointing)
 
     def transcribe(self) -> Transcribe:
-        loaded = self._load("transcribe")
-        whisper = self._keep(Ct2Whisper(loaded.folder, loaded.engine.precision, loaded.budget))
+        loaded, lane = self._load("transcribe")
+        whisper = self._keep(lane.make(Ct2Whisper, loaded.folder, loaded.engine.precision, loaded.budget))
         tokenizer = JsonTokenizer(loaded.folder / "tokenizer.json")
-        lane = self._lane("transcribe", loaded)
         return Transcribe(whisper, tokenizer, log_mel(whisper.mels), lane, self.profile.language, self.content_filter())
 
-    def engine(self) -> tuple[DecodeEngine, Loaded]:
-        """The reply's token engine."""
-        loaded, settings = self._load("reply"), self.profile.reply
+    def engine(self) -> tuple[DecodeEngine, Loaded, Lane]:
+        """The reply's token engine, its artifact and its lane."""
+        loaded, lane = self._load("reply")
+        settings = self.profile.reply
         if loaded.engine.executor != "onnx":
             raise ExecutorUnavailable(f"this version of voxturn has no executor {loaded.engine.executor!r} for replies")
         contract = loaded.manifest.graphs["decoder"]
         path = loaded.folder / contract.file
-        decoder = self._keep(OnnxDecoder(path, contract, loaded.budget, settings.slots, settings.context))
-        return DecodeEngine(decoder), loaded
+        decoder = self._keep(lane.make(OnnxDecoder, path, contract, loaded.budget, settings.slots, settings.context))
+        return DecodeEngine(decoder), loaded, lane
 
     def reply(self) -> tuple[Reply, DecodeEngine]:
-        engine, loaded = self.engine()
-        settings = self.profile.reply
+        engine, loaded, lane = self.engine()
+        s = self.profile.reply
         tokenizer = JsonTokenizer(loaded.folder / "tokenizer.json")
         chat = CHAT_FORMATS[str(loaded.manifest.properties["chat"])](tokenizer)
-        sampling = Sampling(
-            settings.temperature, settings.top_k, settings.top_p, settings.min_p, settings.repetition_penalty, settings.seed
-        )
-        lane = self._lane("reply", loaded)
-        return Reply(engine, tokenizer, chat, lane, sampling, settings.max_tokens, settings.stops), engine
+        sampling = Sampling(s.temperature, s.top_k, s.top_p, s.min_p, s.repetition_penalty, s.seed)
+        return Reply(engine, tokenizer, chat, lane, sampling, s.max_tokens, s.stops), engine
 
     def split(self) -> Split:
         return Split(self.content_filter(), self.profile.speak.max_chars)
 
     def speak(self) -> VitsSpeak:
-        loaded = self._load("speak")
-        p = loaded.manifest.properties
-        if self.profile.language not in (*self._registry.resolve(self.profile.speak.model)[0].languages, "auto"):
+        loaded, lane = self._load("speak")
+        p, settings = loaded.manifest.properties, self.profile.speak
+        if self.profile.language not in (*self._registry.resolve(settings.model)[0].languages, "auto"):
             raise UnsupportedLanguage(
-                f"voice {self.profile.speak.model!r} does not speak {self.profile.language!r}; choose another voice in the profile"
+                f"voice {settings.model!r} does not speak {self.profile.language!r}; choose another voice in the profile"
             )
         phonemizer = EspeakPhonemizer(str(p["espeak_voice"]), p["phoneme_id_map"])
-        scales = (float(p["noise_scale"]), float(p["length_scale"]) / self.profile.speak.speed, float(p["noise_w"]))
-        graph = self._keep(loaded.graph("acoustic"))
-        return VitsSpeak(graph, phonemizer, self._lane("speak", loaded), scales, int(p["noise_frames"]), self.profile.speak.seed)
+        scales = (float(p["noise_scale"]), float(p["length_scale"]) / settings.speed, float(p["noise_w"]))
+        graph = self._keep(lane.make(loaded.graph, "acoustic"))
+        return VitsSpeak(graph, phonemizer, lane, scales, int(p["noise_frames"]), settings.seed)
 
     def vocode(self) -> Vocode:
-        loaded = self._load("vocode")
+        loaded, lane = self._load("vocode")
         p = loaded.manifest.properties
-        graph = self._keep(loaded.graph("decoder"))
-        return Vocode(graph, self._lane("vocode", loaded), int(p["sample_rate"]), int(p["hop"]), int(p["margin"]))
+        graph = self._keep(lane.make(loaded.graph, "decoder"))
+        return Vocode(graph, lane, int(p["sample_rate"]), int(p["hop"]), int(p["margin"]))
 
     def content_filter(self) -> ContentFilter:
         """The profile's filter, made once."""
@@ -147,10 +145,12 @@ class Assembler:
 
     def close(self) -> None:
         """Close every engine and thread that was made; safe to call twice."""
-        while self._closing:
-            self._closing.pop().close()
+        for items in (self._lanes, self._closing):
+            while items:
+                items.pop().close()
 
-    def _load(self, stage: str) -> Loaded:
+    def _load(self, stage: str) -> tuple[Loaded, Lane]:
+        """A stage's artifact, and the lane that its engine is made in and runs in. Lanes close before engines."""
         engine = self.profile.engines()[stage]
         model, _ = self._registry.resolve(engine.model)
         if engine.precision not in model.precisions:
@@ -163,10 +163,9 @@ class Assembler:
         self.info[stage] = StageInfo(
             model.id, engine.precision, engine.executor, manifest.digest, budget.threads, manifest.synthetic
         )
-        return Loaded(folder, manifest, engine, budget)
-
-    def _lane(self, stage: str, loaded: Loaded) -> Lane:
-        return self._keep(Lane(stage, loaded.budget.nice))
+        lane = Lane(stage, budget.nice)
+        self._lanes.append(lane)
+        return Loaded(folder, manifest, engine, budget), lane
 
     def _keep(self, item: ClosableT) -> ClosableT:
         self._closing.append(item)
@@ -241,6 +240,11 @@ class Assistant:
             make.close()
             raise
         return cls(make, stages, engine, WallClock())
+
+    @property
+    def rate(self) -> int:
+        """The sample rate of what it says, in Hz."""
+        return self.stages.vocode.rate
 
     async def warm(self) -> None:
         """Run every engine once, so that the first turn is as fast as the second."""

@@ -73,9 +73,11 @@ class Handoff(Generic[T]):
 
     async def __anext__(self) -> T:
         while not self._items:
+            if self._abandoned:
+                raise StopAsyncIteration
             if self._error is not None:
                 raise self._error
-            if self._ended or self._abandoned:
+            if self._ended:
                 raise StopAsyncIteration
             await self._wait()
         item = self._items.popleft()
@@ -125,10 +127,11 @@ class Ahead(Generic[T]):
             async for item in source:
                 await self._handoff.put(item)
             self._handoff.close()
-        except BaseException as exc:
+        except Exception as exc:  # noqa: BLE001  it is the reader's
             self._handoff.fail(exc)
-            if not isinstance(exc, Exception):
-                raise
+        except BaseException:
+            self._handoff.fail(StreamClosed("the stream was cancelled"))
+            raise
         finally:
             await close_iterator(source)
 
@@ -156,6 +159,10 @@ class Lane:
         self.name = name
         self._nice = nice
         self._pool = ThreadPoolExecutor(1, thread_name_prefix=f"voxturn-{name}", initializer=self._lower_priority)
+
+    def make(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run `call` in the lane's thread and wait for it: an engine's own threads inherit the lane's priority."""
+        return self._pool.submit(call, *args, **kwargs).result()
 
     async def run(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `call` in the lane's thread and return its result."""
@@ -191,7 +198,10 @@ class Lane:
         def ended(future: Future[None]) -> None:
             error = None if future.cancelled() else future.exception()
             with contextlib.suppress(RuntimeError):  # the loop itself is closed: nobody is left to tell
-                loop.call_soon_threadsafe(handoff.fail if error else handoff.close, *([error] if error else []))
+                if error is None:
+                    loop.call_soon_threadsafe(handoff.close)
+                else:
+                    loop.call_soon_threadsafe(handoff.fail, error)
 
         future = self._pool.submit(work)
         future.add_done_callback(ended)

@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from voxturn.runtime.audio.level import last_audible
 from voxturn.runtime.clock import Clock
+from voxturn.runtime.errors import StreamClosed
 from voxturn.runtime.handoff import Ahead, Handoff, cancel_and_wait, close_iterator, recording
 from voxturn.runtime.messages import (
     AudioFrame,
@@ -155,9 +156,9 @@ class Turn:
                     case SpeechResumed():
                         await self._drop()
                     case Utterance(final=False):
-                        self.trace.mark("suspected", self._clock.now())
                         if not self._whole_input:
                             await self._begin([*parts, heard])
+                            self.trace.mark("suspected", self._clock.now())
                     case Utterance():
                         parts.append(heard)
                         self._locate_end(heard)
@@ -223,10 +224,8 @@ class Turn:
         """Add the exchange to the dialogue: the answer as far as it was heard."""
         if not self._confirmed or not self.trace.transcript:
             return
-        if self.trace.outcome == "done":
-            heard = self.trace.reply
-        else:
-            heard = heard_text(self._given, self._samples_heard())
+        done = self.trace.outcome == "done"
+        heard = self.trace.reply if done else heard_text(self._given, self._samples_heard())
         self.trace.heard_reply = heard
         self._conversation.messages.append(Message("user", self.trace.transcript))
         if heard:
@@ -257,10 +256,11 @@ class _Answer:
         try:
             await self._make()
             self.events.close()
-        except BaseException as exc:
+        except Exception as exc:  # noqa: BLE001  it is the reader's
             self.events.fail(exc)
-            if not isinstance(exc, Exception):
-                raise
+        except BaseException:
+            self.events.fail(StreamClosed("the answer was cancelled"))
+            raise
 
     async def _make(self) -> None:
         stages = self._stages

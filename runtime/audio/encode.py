@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import IO, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from voxturn.runtime.errors import DiskFull, OutputNotWritable
 from voxturn.runtime.messages import Samples
@@ -26,13 +27,15 @@ class AudioSink(Protocol):
 
 def to_int16(samples: Samples) -> bytes:
     """Signed 16-bit little-endian; what is over full scale is clipped."""
-    return np.rint(np.clip(samples, -1.0, 1.0) * 32767.0).astype("<i2").tobytes()
+    scaled: npt.NDArray[np.int16] = np.rint(np.clip(samples, -1.0, 1.0) * 32767.0).astype("<i2")
+    return scaled.tobytes()
 
 
 class WavFile:
     """A 16-bit mono WAV file. It appears under its name when the `with` block ends without an error."""
 
-    def __init__(self, path: Path, rate: int) -> None:
+    def __init__(self, path: str | Path, rate: int) -> None:
+        path = Path(path)
         self._path = path
         self._temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         if not path.parent.is_dir():

@@ -72,7 +72,12 @@ class DecodeEngine:
         if placement is None:
             raise InferenceFailed("all sequence slots are busy; end another generation first")
         if placement.donor is not None:
-            self.executor.copy(placement.donor.index, placement.slot.index, placement.kept)
+            try:
+                self.executor.copy(placement.donor.index, placement.slot.index, placement.kept)
+            except BaseException:
+                placement.slot.ids.clear()
+                self.cache.release(placement.slot)
+                raise
         self.counts.reused += placement.kept
         return placement.slot
 

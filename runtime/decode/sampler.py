@@ -6,8 +6,8 @@ The numpy twin here, the C++ in `native/sampler.cpp` (and a CUDA one) give the s
 2. Repetition penalty r (CTRL, Keskar et al. 2019, as in transformers' processor): each id of the history once,
    logit < 0 → logit * r, else logit / r.
 3. Order: by logit, greatest first; ties to the lower id. Temperature 0 → the first.
-4. Logits are divided by the temperature. Top-k keeps the first k (0: all).
-5. Weights w = exp(logit - greatest logit), summed in that order: prefix sums S.
+4. Top-k keeps the first k (0: all).
+5. Weights w = exp((logit - greatest logit) / temperature), summed in that order: prefix sums S.
 6. Top-p keeps i while S[i-1] < p * S[last] (the first always); min-p keeps i while w[i] >= min_p.
 7. u = (x0 >> 5) * 2^26 + (x1 >> 6) over 2^53, with x of Philox4x32-10 (Salmon et al. 2011), key the seed, counter
    (counter's low word, high word, 0, 0). The token is the first with S[i] > u * S[last kept].
@@ -18,6 +18,7 @@ The numpy twin here, the C++ in `native/sampler.cpp` (and a CUDA one) give the s
 from __future__ import annotations
 
 import importlib
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -42,9 +43,9 @@ class Sampling:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.temperature < 0 or self.top_k < 0 or not 0 < self.top_p <= 1 or not 0 <= self.min_p <= 1:
+        if not 0 <= self.temperature < math.inf or self.top_k < 0 or not 0 < self.top_p <= 1 or not 0 <= self.min_p <= 1:
             raise UsageError(f"sampling out of range: {self}; temperature ≥ 0, top_k ≥ 0, 0 < top_p ≤ 1, 0 ≤ min_p ≤ 1")
-        if self.repetition_penalty <= 0 or not 0 <= self.seed < 1 << 64:
+        if not 0 < self.repetition_penalty < math.inf or not 0 <= self.seed < 1 << 64:
             raise UsageError(f"sampling out of range: {self}; repetition_penalty > 0, 0 ≤ seed < 2^64")
 
     def with_seed(self, seed: int) -> Sampling:
@@ -70,6 +71,7 @@ def philox4x32(counter: tuple[int, int, int, int], key: tuple[int, int]) -> tupl
     return x0, x1, x2, x3
 
 
+@np.errstate(over="ignore")  # an extreme penalty or temperature: infinity is what the arithmetic gives
 def sample_numpy(logits: Logits, history: npt.NDArray[np.int64], sampling: Sampling, counter: int) -> int:
     """The numpy twin. Raises ValueError for NaN, for no finite logit, for a history id outside the vocabulary."""
     values = logits.astype(np.float64)
@@ -80,14 +82,13 @@ def sample_numpy(logits: Logits, history: npt.NDArray[np.int64], sampling: Sampl
             raise ValueError("history holds an id outside the vocabulary")
         seen = values[history]
         values[history] = np.where(seen < 0, seen * sampling.repetition_penalty, seen / sampling.repetition_penalty)
-    best = int(np.argmax(values))
-    if np.isinf(values[best]):
+    best = int(np.argmax(values)) if values.size else 0
+    if not values.size or np.isinf(values[best]):
         raise ValueError("no logit is finite")
     if sampling.temperature == 0.0:
         return best
-    values /= sampling.temperature
     order = _first(values, sampling.top_k or values.size)
-    weights = np.exp(values[order] - values[order[0]])
+    weights = np.exp((values[order] - values[best]) / sampling.temperature)
     sums = np.cumsum(weights)
     dropped = (sums[:-1] >= sampling.top_p * sums[-1]) | (weights[1:] < sampling.min_p)
     kept = 1 + int(np.argmax(dropped)) if dropped.any() else sums.size
@@ -125,8 +126,7 @@ def sample(logits: Logits, history: Sequence[int], sampling: Sampling, counter: 
         if _native is None:
             return sample_numpy(logits, seen, sampling, counter)
         s = sampling
-        return _native(
-            logits, seen, s.temperature, s.top_k, s.top_p, s.min_p, s.repetition_penalty, s.seed, counter
-        )
+        top_k = min(s.top_k, logits.size)  # it may be any integer
+        return _native(logits, seen, s.temperature, top_k, s.top_p, s.min_p, s.repetition_penalty, s.seed, counter)
     except ValueError as exc:
         raise InferenceFailed(f"sampler: {exc}; the model's output is damaged") from exc

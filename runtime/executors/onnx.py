@@ -74,7 +74,7 @@ class OnnxDecoder:
         self._ids = np.zeros((1, 1), np.int64)
         self._last = np.zeros(1, np.int32)
         self._total = np.zeros((), np.int32)
-        self._logits = np.zeros((1, 1, self.vocabulary), np.float32)
+        self._logits: npt.NDArray[np.float32] = np.zeros((1, 1, self.vocabulary), np.float32)
         self._steps = [self._bind(slot, self._ids) for slot in range(slots)]
 
     def run(self, slot: int, ids: Sequence[int], past: int) -> npt.NDArray[np.float32]:
@@ -92,7 +92,7 @@ class OnnxDecoder:
             self._session.run_with_iobinding(binding)
         except Exception as exc:
             raise InferenceFailed(f"{self._file}: {_first_line(exc)}") from exc
-        return self._logits[0, 0]
+        return self._logits.reshape(-1)
 
     def copy(self, source: int, target: int, length: int) -> None:
         for a, b in zip(self._buffers[source], self._buffers[target], strict=True):
@@ -103,12 +103,13 @@ class OnnxDecoder:
 
     def _bind(self, slot: int, ids: npt.NDArray[np.int64]) -> Any:
         binding = self._session.io_binding()
-        for name, array in (("input_ids", ids), ("seqlens_k", self._last), ("total_sequence_length", self._total)):
+        inputs: list[tuple[str, Tensor]] = [("input_ids", ids), ("seqlens_k", self._last)]
+        inputs += [("total_sequence_length", self._total), *zip(self._names, self._buffers[slot], strict=True)]
+        for name, array in inputs:
             binding.bind_input(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
-        for name, array in zip(self._names, self._buffers[slot], strict=True):
-            binding.bind_input(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
-            present = name.replace("past_", "present_")
-            binding.bind_output(present, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
+            if name.startswith("past_"):
+                present = name.replace("past_", "present_")
+                binding.bind_output(present, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
         binding.bind_output("logits", "cpu", 0, np.float32, self._logits.shape, self._logits.ctypes.data)
         return binding
 

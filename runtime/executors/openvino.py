@@ -32,7 +32,7 @@ class OpenVinoGraph:
         try:
             self._compiled: Any = openvino.Core().compile_model(str(path), "CPU", properties)
         except RuntimeError as exc:
-            raise CorruptModel(f"{path}: OpenVINO cannot load it ({str(exc).splitlines()[0]}); pull the model again") from exc
+            raise CorruptModel(f"{path}: OpenVINO cannot load it ({_reason(exc)}); pull the model again") from exc
         self._request = self._compiled.create_infer_request()
         self._contract = contract
 
@@ -42,8 +42,15 @@ class OpenVinoGraph:
         try:
             self._request.infer(dict(inputs), share_inputs=True)
         except RuntimeError as exc:
-            raise InferenceFailed(f"{self._contract.file}: {str(exc).splitlines()[0]}") from exc
+            raise InferenceFailed(f"{self._contract.file}: {_reason(exc)}") from exc
         return {spec.name: self._request.get_tensor(spec.name).data.copy() for spec in self._contract.outputs}
 
     def close(self) -> None:
         self._request = self._compiled = None
+
+
+def _reason(exc: Exception) -> str:
+    """What OpenVINO says behind the source lines that it threw from."""
+    lines = [line.strip() for line in str(exc).splitlines() if line.strip()]
+    said = [line for line in lines if not line.startswith("Exception from")]
+    return (said or lines or [type(exc).__name__])[0][:300]

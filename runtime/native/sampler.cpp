@@ -57,23 +57,22 @@ int64_t sample(Logits logits, Ids history, double temperature, int64_t top_k, do
             all[size_t(id)].logit = raw < 0 ? raw * repetition_penalty : raw / repetition_penalty;
         }
     }
+    if (all.empty()) throw std::invalid_argument("no logit is finite");
     const Candidate best = *std::min_element(all.begin(), all.end(), before);
     if (std::isinf(best.logit)) throw std::invalid_argument("no logit is finite");
     if (temperature == 0.0) return best.id;
-    for (Candidate &c : all) c.logit /= temperature;
-
     const size_t keep = top_k > 0 ? std::min(size_t(top_k), all.size()) : all.size();
     std::partial_sort(all.begin(), all.begin() + std::ptrdiff_t(keep), all.end(), before);
     all.resize(keep);
 
-    std::vector<double> sums(keep);
+    std::vector<double> weights(keep), sums(keep);
     double total = 0;
     for (size_t i = 0; i < keep; ++i) {
-        total += std::exp(all[i].logit - all[0].logit);
-        sums[i] = total;
+        weights[i] = std::exp((all[i].logit - best.logit) / temperature);
+        sums[i] = total += weights[i];
     }
     size_t kept = 1;
-    while (kept < keep && sums[kept - 1] < top_p * total && std::exp(all[kept].logit - all[0].logit) >= min_p) ++kept;
+    while (kept < keep && sums[kept - 1] < top_p * total && weights[kept] >= min_p) ++kept;
 
     const double target = uniform(seed, counter) * sums[kept - 1];
     const auto chosen = std::upper_bound(sums.begin(), sums.begin() + std::ptrdiff_t(kept), target);

@@ -59,7 +59,7 @@ class Endpointer:
             self._speaking, self._spoke, self._run = True, True, 0
             yield SpeechStarted((self._next - self._count(self._o.start_ms)) * WINDOW)
         else:
-            self._forget(self._count(self._o.before_ms))
+            self._forget(self._count(self._o.before_ms) + self._run)
 
     def flush(self) -> Iterator[Heard]:
         """The input ended: an open utterance is final."""

@@ -7,6 +7,7 @@ Source: Radford et al. 2022 (thresholds of section 4.5); whisper's `transcribe.p
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass
@@ -34,11 +35,13 @@ Features = Callable[[Samples], npt.NDArray[np.float32]]
 class Guard:
     """The windows that are tried and what makes a result believable."""
 
-    padding_s: float = 1.0
+    padding_s: float = 2.0
+    shortest_window_s: float = 6.0
     second_window_s: float = 10.0
     tokens_per_second: float = 8.0
     tokens_spare: int = 12
     compression: float = 2.4
+    repeated_words: int = 4
     confidence: float = -1.0
     no_speech: float = 0.6
 
@@ -83,7 +86,7 @@ class Transcribe:
     def _piece(self, samples: Samples) -> Transcript:
         """Try windows from short to long until a result is believable; the last is taken as it is, or as silence."""
         seconds = samples.size / RATE
-        padded = seconds + self._guard.padding_s
+        padded = max(seconds + self._guard.padding_s, self._guard.shortest_window_s)
         windows = [padded, *(w for w in (self._guard.second_window_s, _FULL_WINDOW_S) if w > padded)]
         cap = int(seconds * self._guard.tokens_per_second) + self._guard.tokens_spare
         language = self._language
@@ -109,7 +112,12 @@ class Transcribe:
         return frames[:, : padded.size // _HOP]
 
     def _believable(self, text: str, score: float, tokens: int, cap: int) -> bool:
-        return score >= self._guard.confidence and tokens < cap and self._compression(text) <= self._guard.compression
+        return (
+            score >= self._guard.confidence
+            and tokens < cap
+            and self._compression(text) <= self._guard.compression
+            and not repeats(text, self._guard.repeated_words)
+        )
 
     @staticmethod
     def _compression(text: str) -> float:
@@ -121,3 +129,10 @@ class Transcribe:
         if found is None:
             raise CorruptModel(f"the speech model's tokenizer has no <|{name}|>; pull the model again")
         return found
+
+
+def repeats(text: str, length: int) -> bool:
+    """Whether a run of `length` words comes twice: said seldom, but what a runaway decoder does first."""
+    words = re.findall(r"\w+", text.lower())
+    runs = [tuple(words[i : i + length]) for i in range(len(words) - length + 1)]
+    return len(set(runs)) < len(runs)

@@ -20,7 +20,7 @@ class Message:
 class ChatMl:
     """The ChatML form (SmolLM2, Qwen): `<|im_start|>role\\ntext<|im_end|>\\n`.
 
-    Every message is tokenised by itself, so a longer dialogue only appends ids. Marks inside a message's text are
+    Every message is tokenised by itself, its heading apart from its text, so a longer dialogue only appends ids. Marks inside a message's text are
     plain text to the user but special to the tokenizer, so they are broken up.
     """
 
@@ -36,12 +36,15 @@ class ChatMl:
     def message(self, message: Message) -> list[int]:
         """The ids of one whole message."""
         text = message.text.replace("<|", "< |")
-        return self._tokenizer.encode(f"{self.start}{message.role}\n{text}{self.end}\n")
+        return self._heading(message.role) + self._tokenizer.encode(f"{text}{self.end}\n")
 
     def prompt(self, messages: Sequence[Message]) -> list[int]:
         """The ids of a dialogue, with the opening of the assistant's answer."""
         ids = [token for message in messages for token in self.message(message)]
-        return ids + self._tokenizer.encode(f"{self.start}assistant\n")
+        return ids + self._heading("assistant")
+
+    def _heading(self, role: str) -> list[int]:
+        return self._tokenizer.encode(f"{self.start}{role}\n")
 
 
 CHAT_FORMATS = {"chatml": ChatMl}

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from voxturn.runtime.errors import UsageError
+
 _ENDS = ".!?؟۔。！？…।"
 _PAUSES = ",;:،؛、，；：—–"
 _CLOSERS = "\"'”’»)]}」』）"
@@ -18,7 +20,7 @@ _WORD = re.compile(r"[^\s(\"'“‘«]*$")
 
 
 class ClauseSplitter:
-    """Feed text as it comes; get clauses as soon as they are certain.
+    """Feed text as it comes; get clauses as soon as they are certain. How it is cut into pieces changes no clause.
 
     The first clause may end at a comma, colon or dash once it has `first_chars` characters; later ones end at sentence
     ends. None is longer than `max_chars`: a longer one is cut at its last pause, else at its last space, else anywhere.
@@ -26,6 +28,8 @@ class ClauseSplitter:
     """
 
     def __init__(self, first_chars: int = 16, min_chars: int = 2, max_chars: int = 220) -> None:
+        if max_chars < 1:
+            raise UsageError(f"clauses of at most {max_chars} characters cannot hold a text; set max_chars to 1 or more")
         self._first_chars, self._min_chars, self._max_chars = first_chars, min_chars, max_chars
         self._buffer = ""
         self._given = 0
@@ -41,13 +45,12 @@ class ClauseSplitter:
 
     def _drain(self, final: bool) -> list[str]:
         clauses = []
+        self._buffer = self._buffer.lstrip()
         while (cut := self._cut(final)) is not None:
             clause, self._buffer = self._buffer[:cut].strip(), self._buffer[cut:].lstrip()
             if clause:
                 clauses.append(clause)
                 self._given += 1
-        if final:
-            self._buffer = ""
         return clauses
 
     def _cut(self, final: bool) -> int | None:
@@ -57,18 +60,19 @@ class ClauseSplitter:
             end = self._boundary(text, i, char)
             if end is None:
                 continue
-            if end < 0:
+            if end > self._max_chars or (end == len(text) and not final and char != "\n"):
                 break
-            if end > self._max_chars:
-                break
-            if _spoken(text[:end]) >= self._min_chars and (end < len(text) or final or char in _UNSPACED):
+            if _spoken(text[:end]) >= self._min_chars:
                 return end
         if len(text) > self._max_chars:
-            return self._forced(text[: self._max_chars])
+            return self._forced(text)
         return len(text) if final and text else None
 
     def _boundary(self, text: str, i: int, char: str) -> int | None:
-        """End of the clause that closes at `i`; None: no boundary; -1: the next character must be known first."""
+        """End of the clause that closes at `i`, its closing quotes with it; None: nothing closes there.
+
+        An end that is the text's end is not certain: what follows may belong to it.
+        """
         if char == "\n":
             return i + 1
         sentence = char in _ENDS
@@ -77,10 +81,8 @@ class ClauseSplitter:
         end = i + 1
         while end < len(text) and text[end] in _CLOSERS + _ENDS:
             end += 1
-        if char in _UNSPACED:
+        if char in _UNSPACED or end == len(text):
             return end
-        if end == len(text):
-            return end  # `_cut` takes it only if nothing follows
         if not text[end].isspace():
             return None  # a decimal, a time, an address
         if char == "." and self._abbreviation(text[:i]):
@@ -93,14 +95,13 @@ class ClauseSplitter:
         word = match.group().lower() if match else ""
         return word in _ABBREVIATIONS or (len(word) == 1 and word.isalpha() and word not in "aio")
 
-    @staticmethod
-    def _forced(text: str) -> int:
-        half = len(text) // 2
-        for marks in (_ENDS + _PAUSES, " \t\n"):
-            at = max((text.rfind(mark) for mark in marks), default=-1)
-            if at >= half or (marks.startswith(" ") and at > 0):
-                return at + 1
-        return len(text)
+    def _forced(self, text: str) -> int:
+        """Where a clause that is too long is cut: not inside a number and not after an abbreviation, if it can be."""
+        last = self._max_chars - 1
+        for i in range(last, self._max_chars // 2 - 1, -1):
+            if text[i] in _PAUSES and (text[i] in _UNSPACED or text[i + 1].isspace()):
+                return i + 1
+        return next((i + 1 for i in range(last, 0, -1) if text[i].isspace()), self._max_chars)
 
 
 def _spoken(text: str) -> int:

@@ -51,25 +51,36 @@ class StreamDecoder:
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
         self._ids: list[int] = []
+        self._given = self._waiting = 0
 
     def push(self, token: int) -> str:
         """The text that `token` completes; may be empty."""
         self._ids.append(token)
         text = self._tokenizer.decode(self._ids)
-        if text.endswith("\ufffd") and len(self._ids) < 4:
-            return ""
-        self._ids = []
-        return text
+        if not text.endswith("\ufffd"):
+            return self._give(text)
+        begun = len(text) - 1  # the last character may be the beginning of one: at most three of its four bytes
+        self._waiting = self._waiting + 1 if begun == self._given and self._waiting else 1
+        if self._waiting == 4:
+            return self._give(text)
+        out, self._given = text[self._given : begun], begun
+        return out
 
     def flush(self) -> str:
         """What was held back, as it is."""
-        text = self._tokenizer.decode(self._ids) if self._ids else ""
-        self._ids = []
-        return text
+        return self._give(self._tokenizer.decode(self._ids)) if self._ids else ""
+
+    def _give(self, text: str) -> str:
+        out, self._ids = text[self._given :], []
+        self._given = self._waiting = 0
+        return out
 
 
 class StopStrings:
-    """Ends a stream of text before the first of several strings; holds back what may be the beginning of one."""
+    """Ends a stream of text before the first of several strings; holds back what may be the beginning of one.
+
+    The first is the one that begins first in the whole text, however the text is cut into pieces.
+    """
 
     def __init__(self, stops: Sequence[str]) -> None:
         self._stops = [stop for stop in stops if stop]
@@ -81,19 +92,27 @@ class StopStrings:
         if self.hit:
             return ""
         self._held += text
-        found = [at for stop in self._stops if (at := self._held.find(stop)) >= 0]
-        if found:
-            self.hit = True
-            out, self._held = self._held[: min(found)], ""
-            return out
-        keep = max((self._overhang(stop) for stop in self._stops), default=0)
-        cut = len(self._held) - keep
-        out, self._held = self._held[:cut], self._held[cut:]
+        open_from = len(self._held) - max((self._overhang(stop) for stop in self._stops), default=0)
+        found = self._found()
+        if found is not None and found <= open_from:
+            return self._end(found)
+        out, self._held = self._held[:open_from], self._held[open_from:]
         return out
 
     def flush(self) -> str:
-        """The stream ended: what was held back is text after all."""
+        """The stream ended: what was held back is text after all, up to a stop that is in it."""
+        found = self._found()
+        if found is not None:
+            return self._end(found)
         out, self._held = self._held, ""
+        return out
+
+    def _found(self) -> int | None:
+        return min((at for stop in self._stops if (at := self._held.find(stop)) >= 0), default=None)
+
+    def _end(self, at: int) -> str:
+        self.hit = True
+        out, self._held = self._held[:at], ""
         return out
 
     def _overhang(self, stop: str) -> int:

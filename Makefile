@@ -1,0 +1,46 @@
+# make demo: a spoken turn on a fresh clone. make test: the test suite. make check: style and types. make bench: figures.
+PYTHON ?= python3.11
+BIN := .venv/bin
+
+.PHONY: demo test check bench readme question clean
+
+demo: .venv/demo
+	$(BIN)/voxturn demo -o demo-output
+
+test: .venv/dev
+	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered -q
+
+check: .venv/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	rm -rf build/types && mkdir -p build/types/voxturn
+	ln -s ../../../runtime ../../../export ../../../bench build/types/voxturn/
+	cd build/types && ../../$(BIN)/mypy --config-file ../../pyproject.toml -p voxturn
+
+bench: .venv/dev
+	$(BIN)/voxturn bench turn --runs 20 --json bench/results/turn-demo.json
+	$(BIN)/voxturn bench decode --json bench/results/decode-demo.json
+	$(BIN)/voxturn bench stt --json bench/results/stt-demo.json
+	$(BIN)/voxturn bench parity --json bench/results/parity-demo.json
+	$(MAKE) readme
+
+# writes the measured table into README.md from the committed result files
+readme: .venv/dev
+	$(BIN)/python -P -m voxturn.bench.readme
+
+# the question that ships with the package, in the demo's own voice
+question: .venv/demo
+	$(BIN)/voxturn say "What is the capital of France?" -o runtime/demo/question.wav
+
+# an editable install finds new files by itself; it is made again when what it builds changes
+.venv/demo: pyproject.toml CMakeLists.txt runtime/native/sampler.cpp
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -q --disable-pip-version-check -e ".[export,vits]"
+	touch $@
+
+.venv/dev: .venv/demo
+	$(BIN)/python -m pip install -q --disable-pip-version-check -e ".[dev]"
+	touch $@
+
+clean:
+	rm -rf .venv build demo-output

@@ -1,0 +1,102 @@
+"""`voxturn bench parity`: the reply's graph against transformers, on the very same weights.
+
+The float32 graph must give transformers' greedy tokens; the shipped precision is compared by top-1 agreement and KL
+along them. Needs torch and transformers (the extra `test`).
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from voxturn.bench.harness import Result
+from voxturn.export import decoder, parity
+from voxturn.export.checkpoint import GgufCheckpoint, open_checkpoint
+from voxturn.runtime.assemble import Assembler
+from voxturn.runtime.profile import load_profile
+from voxturn.runtime.registry import Registry
+from voxturn.runtime.store import Store
+from voxturn.runtime.text.chat import ChatMl, Message
+from voxturn.runtime.text.tokenizer import JsonTokenizer
+
+PROMPTS = (
+    "What is the capital of France?",
+    "How many days are in a week?",
+    "What color is the sky?",
+    "Tell me a fun fact about cats.",
+    "What is two plus two?",
+    "Who wrote Romeo and Juliet?",
+    "Why do leaves fall in autumn?",
+    "What should I cook for dinner tonight?",
+    "Explain gravity to a child.",
+    "Write a short poem about the sea.",
+)
+_STEPS = 64
+
+
+def reference_tokens(checkpoint: GgufCheckpoint, prompts: list[list[int]]) -> list[list[int]]:
+    """Greedy tokens of transformers' Llama with the checkpoint's dequantised weights, stop tokens ignored."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    c = checkpoint.config
+    sizes = {k: c[k] for k in ("hidden_size", "intermediate_size", "num_hidden_layers", "vocab_size", "rms_norm_eps")}
+    heads = {k: c[k] for k in ("num_attention_heads", "num_key_value_heads", "max_position_embeddings")}
+    rope = {"rope_type": "default", "rope_theta": c["rope_theta"]}
+    model = LlamaForCausalLM(LlamaConfig(**sizes, **heads, rope_parameters=rope, tie_word_embeddings=True)).eval()
+    state = {name: torch.from_numpy(checkpoint.array(name)) for name in checkpoint.names()}
+    left = model.load_state_dict(state, strict=False)
+    if left.unexpected_keys or set(left.missing_keys) - {"lm_head.weight"}:
+        raise ValueError(f"transformers and the checkpoint disagree: {left}")
+    tokens = []
+    for prompt in prompts:
+        with torch.no_grad():
+            ids = torch.tensor([prompt])
+            out = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=_STEPS, do_sample=False, eos_token_id=None)
+        tokens.append(out[0][len(prompt) :].tolist())
+    return tokens
+
+
+def main(profile_name: str, path: Path | None) -> Result:
+    """Compare on ten prompts of 64 tokens."""
+    profile = load_profile(profile_name)
+    registry, store = Registry.read(), Store()
+    model, _ = registry.resolve(profile.reply.model)
+    opened = open_checkpoint(store.checkpoint_path(model))
+    assert isinstance(opened, GgufCheckpoint)
+    make = Assembler(profile)
+    try:
+        _, loaded, _ = make.engine()
+        chat = ChatMl(JsonTokenizer(loaded.folder / "tokenizer.json"))
+        prompts = [chat.prompt([Message("system", profile.system_prompt), Message("user", text)]) for text in PROMPTS]
+        wanted = reference_tokens(opened, prompts)
+        with tempfile.TemporaryDirectory() as temporary:
+            exact = Path(temporary) / "fp32.onnx"
+            decoder.build_decoder(opened, decoder.PRECISIONS["fp32"], exact)
+            graph = parity.open_decoder(exact)
+            answers = [parity.greedy(graph, prompt, _STEPS) for prompt in prompts]
+            graph.close()
+        shipped = parity.open_decoder(loaded.folder / "decoder.onnx")
+        divergence, agreement = [], []
+        for prompt, (tokens, logits) in zip(prompts, answers, strict=True):
+            p, q = parity.log_softmax(logits), parity.log_softmax(parity.forced(shipped, prompt, tokens))
+            divergence.append((np.exp(p) * (p - q)).sum(-1))
+            agreement.append(p.argmax(-1) == q.argmax(-1))
+        shipped.close()
+        result = Result("parity")
+        same = sum(a == b for (tokens, _), reference in zip(answers, wanted, strict=True) for a, b in zip(tokens, reference, strict=True))
+        result.value("decode.fp32.token_agreement", "ratio", same / (_STEPS * len(prompts)))
+        result.value("decode.fp32.prompts_identical", "count", sum(a == w for (a, _), w in zip(answers, wanted, strict=True)))
+        result.value("decode.shipped.top1_agreement", "ratio", float(np.concatenate(agreement).mean()))
+        result.samples("decode.shipped.kl", "nats", np.concatenate(divergence).tolist())
+        result.value("decode.shipped.kl_mean", "nats", float(np.concatenate(divergence).mean()))
+        result.artifact("reply", make.info["reply"])
+        result.notes["prompts"] = list(PROMPTS)
+        result.notes["steps"] = _STEPS
+    finally:
+        make.close()
+    if path:
+        result.write(path)
+    return result

@@ -1,0 +1,68 @@
+"""Writes the measured table of README.md from the committed result files, between two marks. `--check` only compares."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from voxturn.bench.harness import load_result
+from voxturn.runtime.store import write_atomic
+
+BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
+_ROWS = (
+    ("turn-demo", "turn.response_ms", "end of speech is certain → audible answer", "{p50:.0f} ms ({p95:.0f})"),
+    ("turn-demo", "turn.onset_ms", "last sound of the question → audible answer", "{p50:.0f} ms ({p95:.0f})"),
+    ("turn-demo", "turn.endpoint_wait_ms", "of which waiting to be certain", "{p50:.0f} ms ({p95:.0f})"),
+    ("turn-demo", "turn.underruns", "underruns in {runs} turns", "{value:.0f}"),
+    ("stt-demo", "stt.short_window.ratio", "short-window Whisper, times faster than faster-whisper's default", "{p50:.1f} ×"),
+    ("stt-demo", "stt.short.wer", "its word error rate on {clips:.0f} clips (the peer: {peer:.1%})", "{value:.1%}"),
+    ("decode-demo", "decode.step_ms", "a token of the reply, {precision}", "{p50:.1f} ms ({p95:.1f})"),
+    ("decode-demo", "decode.bandwidth_share", "its share of the memory bandwidth measured in between", "{p50:.0%}"),
+    ("parity-demo", "decode.fp32.token_agreement", "tokens equal to transformers' in fp32, 10 prompts × 64", "{value:.0%}"),
+    ("parity-demo", "decode.shipped.top1_agreement", "the same first choice in {precision}", "{value:.1%}"),
+)
+
+
+def table(results: Path) -> str:
+    """The table's Markdown."""
+    files = {name: load_result(results / f"{name}.json") for name in dict.fromkeys(row[0] for row in _ROWS)}
+    environment = files["turn-demo"]["environment"]
+    band = environment["memory_bandwidth_gb_s"]
+    facts: dict[str, Any] = {
+        "runs": len(files["turn-demo"]["metrics"]["turn.response_ms"]["samples"]),
+        "clips": files["stt-demo"]["metrics"]["stt.clips"]["value"],
+        "peer": files["stt-demo"]["metrics"]["stt.peer.wer"]["value"],
+        "precision": files["decode-demo"]["artifacts"]["reply"]["precision"],
+    }
+    lines = [
+        f"Measured on {environment['cpu']}, {environment['cores']} cores, {environment['memory_gb']} GB, "
+        f"{band['2']} GB/s read bandwidth, no GPU; p50 (p95).",
+        "",
+        "| what | measured |",
+        "|---|---|",
+    ]
+    for name, metric, text, form in _ROWS:
+        values: Mapping[str, Any] = files[name]["metrics"][metric]
+        lines.append(f"| {text.format(**facts)} | {form.format(**values)} |")
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """Write the table, or with `--check` say whether it is the one that stands there."""
+    path = Path("README.md")
+    text = path.read_text(encoding="utf-8")
+    before, rest = text.split(BEGIN)
+    after = rest.split(END)[1]
+    new = f"{before}{BEGIN}\n{table(Path('bench/results'))}\n{END}{after}"
+    if "--check" in sys.argv:
+        if new != text:
+            print("README.md: the measured table is not the one of bench/results; run `make readme`", file=sys.stderr)
+        return int(new != text)
+    write_atomic(path, new.encode())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

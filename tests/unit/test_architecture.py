@@ -1,0 +1,103 @@
+"""The arrows of the design, checked on the imports."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+VENDORS = {"onnxruntime", "ctranslate2", "openvino", "tensorrt"}
+LAYERS = ("errors", "messages", "contract", "clock", "handoff", "protocols", "cores")
+
+
+def imports(path: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found.add(node.module or "")
+    return found
+
+
+def modules(folder: str) -> list[Path]:
+    found = sorted((ROOT / folder).rglob("*.py"))
+    assert found
+    return found
+
+
+def test_the_runtime_imports_neither_export_nor_bench() -> None:
+    for path in modules("runtime"):
+        assert not [n for n in imports(path) if n.startswith(("voxturn.export", "voxturn.bench"))], path
+
+
+def test_nobody_imports_bench_and_only_it_may_import_both() -> None:
+    for path in modules("runtime") + modules("export"):
+        assert not [n for n in imports(path) if n.startswith("voxturn.bench")], path
+
+
+def test_errors_imports_nothing() -> None:
+    assert imports(ROOT / "runtime/errors.py") == set()
+
+
+def test_only_executors_import_inference_libraries() -> None:
+    for path in modules("runtime"):
+        if path.parent.name != "executors":
+            assert not {n.split(".")[0] for n in imports(path)} & VENDORS, path
+
+
+def test_stages_never_import_each_other_nor_executors() -> None:
+    for path in modules("runtime/stages"):
+        bad = [n for n in imports(path) if n.startswith(("voxturn.runtime.stages", "voxturn.runtime.executors"))]
+        assert not bad, path
+
+
+def test_the_foundation_imports_only_the_foundation() -> None:
+    for name in LAYERS:
+        for module in imports(ROOT / f"runtime/{name}.py"):
+            if module.startswith("voxturn."):
+                assert module.split(".")[2] in LAYERS, f"{name} imports {module}"
+
+
+def test_only_assemble_and_above_know_executors() -> None:
+    for path in modules("runtime"):
+        if any(n.startswith("voxturn.runtime.executors") for n in imports(path)):
+            assert path.name == "assemble.py" or path.parent.name == "executors", path
+
+
+BLOCKED = """
+import importlib, pkgutil, sys
+class Only:
+    def find_spec(self, name, path=None, target=None):
+        top = name.split(".")[0]
+        if top not in sys.stdlib_module_names | {"numpy", "voxturn", "_voxturn_editable"}:
+            raise ModuleNotFoundError(f"blocked {name}", name=top)
+sys.meta_path.insert(0, Only())
+import voxturn.runtime
+for module in pkgutil.walk_packages(voxturn.runtime.__path__, "voxturn.runtime."):
+    if not module.name.endswith("_native"):
+        importlib.import_module(module.name)
+print(sorted(m for m in sys.modules if m in ("torch", "onnxruntime", "av", "tokenizers", "ctranslate2")))
+print(voxturn.runtime.Assistant.__name__)
+"""
+
+
+def test_the_whole_runtime_imports_with_numpy_alone() -> None:
+    done = subprocess.run([sys.executable, "-P", "-c", BLOCKED], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split("\n")[:2] == ["[]", "Assistant"]
+
+
+@pytest.mark.parametrize("profile", ["demo", "cpu", "gpu"])
+def test_every_model_of_a_shipped_profile_is_in_the_registry(profile: str) -> None:
+    from voxturn.runtime.profile import load_profile
+    from voxturn.runtime.registry import Registry
+
+    registry = Registry.read()
+    for engine in load_profile(profile).engines().values():
+        model, _ = registry.resolve(engine.model)
+        assert engine.precision in model.precisions

@@ -1,0 +1,247 @@
+"""The token engine, with a decoder whose next token depends on every token in its slot's buffer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from voxturn.runtime.decode.engine import DecodeCounts, DecodeEngine
+from voxturn.runtime.decode.sampler import Sampling
+from voxturn.runtime.errors import InferenceFailed, PromptTooLong
+from voxturn.runtime.executors.fake import FakeDecoder
+from voxturn.runtime.protocols import DecoderExecutor
+
+VOCABULARY = 50
+GREEDY = Sampling()
+
+
+def mixed(ids: Sequence[int]) -> int:
+    value = 7
+    for i in ids:
+        value = (value * 31 + i + 1) % 1_000_003
+    return value % VOCABULARY
+
+
+def engine(slots: int = 2, capacity: int = 64) -> DecodeEngine:
+    return DecodeEngine(FakeDecoder(mixed, VOCABULARY, slots, capacity))
+
+
+def answer(e: DecodeEngine, prompt: Sequence[int], max_tokens: int = 8, sampling: Sampling = GREEDY) -> list[int]:
+    return list(e.generate(prompt, sampling, (), max_tokens))
+
+
+def expected(prompt: Sequence[int], count: int) -> list[int]:
+    ids = list(prompt)
+    for _ in range(count):
+        ids.append(mixed(ids))
+    return ids[len(prompt) :]
+
+
+class Failing(FakeDecoder):
+    """Fails at its n-th call of `run` or at a copy."""
+
+    def __init__(self, at: int = -1, copies: bool = False) -> None:
+        super().__init__(mixed, VOCABULARY, 2, 64)
+        self.at, self.copies, self.calls = at, copies, 0
+
+    def run(self, slot: int, ids: Sequence[int], past: int) -> npt.NDArray[np.float32]:
+        self.calls += 1
+        if self.calls == self.at:
+            raise InferenceFailed("the machine died")
+        return super().run(slot, ids, past)
+
+    def copy(self, source: int, target: int, length: int) -> None:
+        if self.copies:
+            self.copies = False
+            raise InferenceFailed("the machine died")
+        super().copy(source, target, length)
+
+
+def test_the_fake_keeps_the_protocol() -> None:
+    assert isinstance(FakeDecoder(mixed, VOCABULARY), DecoderExecutor)
+
+
+def test_the_tokens_are_the_model_s() -> None:
+    assert answer(engine(), [1, 2, 3], 20) == expected([1, 2, 3], 20)
+
+
+def test_a_stop_id_ends_the_answer_and_is_not_given() -> None:
+    tokens = expected([4, 5], 10)
+    stop = tokens[6]
+    assert list(engine().generate([4, 5], GREEDY, {stop}, 10)) == tokens[: tokens.index(stop)]
+
+
+def test_a_turn_pays_only_for_what_is_new() -> None:
+    e = engine()
+    first = answer(e, range(10), 4)
+    assert e.counts == DecodeCounts(computed=10, reused=0, generated=4)
+    dialogue = [*range(10), *first, 40, 41, 42]
+    assert answer(e, dialogue, 4) == expected(dialogue, 4)
+    assert e.counts == DecodeCounts(computed=13, reused=14, generated=8)
+
+
+def test_a_prefilled_beginning_is_reused_by_every_dialogue_that_has_it() -> None:
+    e = engine(slots=3)
+    system = list(range(20))
+    e.prefill(system)
+    assert e.counts == DecodeCounts(computed=20)
+    for user in (30, 31, 32):
+        assert answer(e, [*system, user], 3) == expected([*system, user], 3)
+    assert (e.counts.computed, e.counts.reused) == (23, 60)
+
+
+def test_two_dialogues_in_turn_copy_their_beginning_once() -> None:
+    e = engine(slots=2)
+    system = list(range(20))
+    a, b = [*system, 30], [*system, 31]
+    a += answer(e, a, 3)
+    b += answer(e, b, 3)
+    assert (e.counts.computed, e.counts.reused) == (22, 20)
+    for _ in range(3):
+        a += [33, *answer(e, [*a, 33], 3)]
+        b += [34, *answer(e, [*b, 34], 3)]
+    assert e.counts.computed == 22 + 6
+    assert a == [*system, 30, *expected([*system, 30], 3), *a[24:]]
+
+
+def test_an_interrupted_dialogue_reuses_what_is_left_of_it() -> None:
+    e = engine()
+    prompt = list(range(12))
+    said = answer(e, prompt, 10)
+    trimmed = [*prompt, *said[:4], 45, 46]
+    computed, reused = e.counts.computed, e.counts.reused
+    assert answer(e, trimmed, 5) == expected(trimmed, 5)
+    assert e.counts.reused - reused == 16
+    assert e.counts.computed - computed == 2
+
+
+@pytest.mark.parametrize("length", [1, 255, 256, 257, 600])
+def test_a_long_prompt_is_computed_in_pieces(length: int) -> None:
+    e = engine(capacity=1024)
+    prompt = [i % VOCABULARY for i in range(length)]
+    assert answer(e, prompt, 3) == expected(prompt, 3)
+    assert e.counts.computed == length
+
+
+def test_closing_early_frees_the_slot_and_keeps_what_was_computed() -> None:
+    e = engine(slots=1)
+    tokens = e.generate([1, 2, 3], GREEDY, (), 20)
+    begun = [next(tokens), next(tokens)]
+    assert e.cache.slots[0].busy
+    tokens.close()  # type: ignore[attr-defined]
+    assert not e.cache.slots[0].busy
+    dialogue = [1, 2, 3, *begun, 9]
+    assert answer(e, dialogue, 5) == expected(dialogue, 5)
+    assert e.counts.reused == 4  # the last token given was never computed
+
+
+def test_interleaved_answers_do_not_disturb_each_other() -> None:
+    e = engine()
+    a, b = e.generate([1, 2], GREEDY, (), 9), e.generate([1, 3], GREEDY, (), 9)
+    pairs = list(zip(a, b, strict=True))
+    assert [x for x, _ in pairs] == expected([1, 2], 9)
+    assert [y for _, y in pairs] == expected([1, 3], 9)
+
+
+def test_with_all_slots_busy_another_answer_is_refused() -> None:
+    e = engine(slots=1)
+    running = e.generate([1], GREEDY, (), 9)
+    next(running)
+    with pytest.raises(InferenceFailed, match="all sequence slots are busy") as caught:
+        answer(e, [2])
+    assert "\n" not in str(caught.value)
+    assert list(running) == expected([1], 9)[1:]
+    assert answer(e, [2], 2) == expected([2], 2)
+
+
+@pytest.mark.parametrize("length", [16, 17])
+def test_a_prompt_that_leaves_no_room_is_refused_and_takes_no_slot(length: int) -> None:
+    e = engine(slots=1, capacity=16)
+    with pytest.raises(PromptTooLong, match=f"{length} tokens.*16") as caught:
+        answer(e, [1] * length)
+    with pytest.raises(PromptTooLong):
+        e.prefill([1] * length)
+    assert caught.value.exit_code == 3
+    assert "\n" not in str(caught.value)
+    assert not e.cache.slots[0].busy
+
+
+def test_the_answer_ends_with_the_buffers() -> None:
+    e = engine(capacity=16)
+    assert answer(e, [1] * 12, 100) == expected([1] * 12, 4)
+    assert answer(e, [1] * 15, 100) == expected([1] * 15, 1)
+
+
+@pytest.mark.parametrize("most", [0, 1, 5])
+def test_the_answer_ends_after_max_tokens(most: int) -> None:
+    e = engine()
+    assert answer(e, [1, 2], most) == expected([1, 2], most)
+    assert e.counts.generated == most
+
+
+@pytest.mark.parametrize("at", [1, 2, 4])
+def test_an_executor_s_error_passes_and_frees_the_slot(at: int) -> None:
+    e = DecodeEngine(Failing(at))
+    with pytest.raises(InferenceFailed, match="the machine died"):
+        answer(e, [1, 2, 3])
+    assert not any(slot.busy for slot in e.cache.slots)
+    assert answer(e, [1, 2, 3]) == expected([1, 2, 3], 8)
+
+
+def test_a_copy_that_fails_frees_the_slot_and_is_not_taken_for_done() -> None:
+    e = DecodeEngine(Failing(copies=True))
+    answer(e, [1, 2, 3, 4, 5])
+    with pytest.raises(InferenceFailed, match="the machine died"):
+        answer(e, [1, 2, 3, 9])
+    assert not any(slot.busy for slot in e.cache.slots)
+    assert answer(e, [1, 2, 3, 9]) == expected([1, 2, 3, 9], 8)
+
+
+def test_a_prefill_that_fails_frees_the_slot() -> None:
+    e = DecodeEngine(Failing(1))
+    with pytest.raises(InferenceFailed, match="the machine died"):
+        e.prefill([1, 2, 3])
+    assert not any(slot.busy for slot in e.cache.slots)
+
+
+def test_the_same_seed_gives_the_same_answer_whatever_was_in_the_slots() -> None:
+    warm = Sampling(temperature=5.0, seed=3)
+    fresh = answer(engine(), [1, 2, 3], 20, warm)
+    used = engine()
+    answer(used, [1, 2], 9)
+    assert answer(used, [1, 2, 3], 20, warm) == fresh
+    assert answer(used, [1, 2, 3], 20, warm.with_seed(4)) != fresh
+
+
+def test_the_prompt_counts_as_history_for_the_penalty() -> None:
+    e = DecodeEngine(FakeDecoder(lambda ids: 3, VOCABULARY))
+    plain, punished = Sampling(), Sampling(repetition_penalty=1e9)
+    assert list(e.generate([3, 4], plain, (), 1)) == [3]
+    assert list(e.generate([5, 4], punished, (), 2)) == [3, 3]  # still the greatest: 10 / 1e9 > 0
+
+
+@given(
+    slots=st.integers(1, 3),
+    prompts=st.lists(
+        st.tuples(st.lists(st.integers(0, 2), min_size=1, max_size=20), st.integers(0, 6), st.booleans()),
+        min_size=1,
+        max_size=10,
+    ),
+)
+@settings(deadline=None)
+def test_any_sequence_of_prompts_gives_what_a_fresh_engine_gives(
+    slots: int, prompts: list[tuple[list[int], int, bool]]
+) -> None:
+    e = engine(slots, 32)
+    for prompt, count, prefilled in prompts:
+        if prefilled:
+            e.prefill(prompt)
+        tokens = e.generate(prompt, GREEDY, (), 30)
+        got = [token for token, _ in zip(tokens, range(count), strict=False)]
+        tokens.close()  # type: ignore[attr-defined]
+        assert got == expected(prompt, 30)[:count]
+        assert not any(slot.busy for slot in e.cache.slots)

@@ -1,0 +1,175 @@
+"""Hand-offs, run-ahead and lanes: every stream ends in done, error or cancelled."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from voxturn.runtime.errors import InferenceFailed, StreamClosed
+from voxturn.runtime.handoff import Ahead, Handoff, Lane, close_iterator, recording
+
+
+async def numbers(count: int, closed: list[str] | None = None, fail_at: int = -1) -> AsyncIterator[int]:
+    try:
+        for i in range(count):
+            if i == fail_at:
+                raise InferenceFailed("no more")
+            await asyncio.sleep(0)
+            yield i
+    finally:
+        if closed is not None:
+            closed.append("closed")
+
+
+@given(st.integers(0, 40), st.integers(1, 5))
+@settings(deadline=None, max_examples=50)
+def test_ahead_gives_every_item_in_order(count: int, capacity: int) -> None:
+    async def collect() -> list[int]:
+        return [item async for item in Ahead(numbers(count), capacity)]
+
+    assert asyncio.run(collect()) == list(range(count))
+
+
+async def test_ahead_runs_ahead_only_to_its_bound() -> None:
+    made: list[int] = []
+
+    async def source() -> AsyncIterator[int]:
+        for i in range(100):
+            made.append(i)
+            yield i
+
+    ahead = Ahead(source(), 3)
+    await asyncio.sleep(0.05)
+    assert len(made) == 4  # three in the hand-off, one waiting for room
+    await ahead.aclose()
+
+
+async def test_an_error_comes_after_the_items_before_it_and_comes_again() -> None:
+    ahead = Ahead(numbers(5, fail_at=3), 10)
+    got = []
+    with pytest.raises(InferenceFailed, match="no more"):
+        async for item in ahead:
+            got.append(item)
+    assert got == [0, 1, 2]
+    with pytest.raises(InferenceFailed):
+        await ahead.__anext__()
+
+
+async def test_closing_closes_the_whole_chain() -> None:
+    closed: list[str] = []
+
+    async def double(source: AsyncIterator[int]) -> AsyncIterator[int]:
+        try:
+            async for item in source:
+                yield 2 * item
+        finally:
+            closed.append("double")
+            await close_iterator(source)
+
+    chain = Ahead(double(Ahead(numbers(1000, closed), 2)), 2)
+    assert await chain.__anext__() == 0
+    await chain.aclose()
+    assert closed == ["double", "closed"]
+    assert len(asyncio.all_tasks()) == 1
+
+
+async def test_a_reader_that_waits_ends_when_another_task_closes() -> None:
+    async def never() -> AsyncIterator[int]:
+        await asyncio.sleep(60)
+        yield 0
+
+    ahead = Ahead(never(), 1)
+    reader = asyncio.create_task(_collect(ahead))
+    await asyncio.sleep(0.01)
+    await ahead.aclose()
+    assert await asyncio.wait_for(reader, 2) == []
+
+
+async def test_put_after_the_reader_left_is_an_error() -> None:
+    handoff: Handoff[int] = Handoff(1)
+    await handoff.put(1)
+    waiting = asyncio.create_task(handoff.put(2))
+    await asyncio.sleep(0)
+    handoff.abandon()
+    with pytest.raises(StreamClosed):
+        await waiting
+
+
+async def test_lane_runs_one_call_at_a_time_and_tells_the_recorder() -> None:
+    spans: list[tuple[str, float, float]] = []
+    lane = Lane("work")
+
+    async def two() -> list[int]:
+        return list(await asyncio.gather(lane.run(_slow, 1), lane.run(_slow, 2)))
+
+    task = asyncio.create_task(two(), context=recording(lambda *span: spans.append(span)))
+    assert await task == [1, 2]
+    assert [name for name, _, _ in spans] == ["work", "work"]
+    assert spans[0][2] <= spans[1][1]
+    lane.close()
+
+
+async def test_a_cancelled_caller_leaves_at_once_and_the_lane_goes_on() -> None:
+    lane = Lane("work")
+    release = threading.Event()
+    task = asyncio.create_task(lane.run(release.wait, 5))
+    await asyncio.sleep(0.02)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(task, 1)
+    release.set()
+    assert await asyncio.wait_for(lane.run(_slow, 7), 2) == 7
+    lane.close()
+
+
+async def test_lane_stream_gives_all_items_then_ends() -> None:
+    lane = Lane("work")
+    assert await _collect(lane.stream(lambda: iter(range(50)), ahead=3)) == list(range(50))
+    lane.close()
+
+
+async def test_lane_stream_carries_the_error_of_its_thread() -> None:
+    def broken() -> Iterator[int]:
+        yield 1
+        raise InferenceFailed("engine died")
+
+    lane = Lane("work")
+    stream = lane.stream(broken)
+    assert await stream.__anext__() == 1
+    with pytest.raises(InferenceFailed, match="engine died"):
+        await stream.__anext__()
+    lane.close()
+
+
+async def test_closing_a_lane_stream_closes_the_iterator_in_the_thread() -> None:
+    ended = threading.Event()
+
+    def endless() -> Iterator[int]:
+        try:
+            while True:
+                time.sleep(0.001)
+                yield 1
+        finally:
+            ended.set()
+
+    lane = Lane("work")
+    stream = lane.stream(endless, ahead=2)
+    assert await stream.__anext__() == 1
+    await stream.aclose()
+    assert await asyncio.to_thread(ended.wait, 2)
+    assert await asyncio.wait_for(lane.run(_slow, 3), 2) == 3
+    lane.close()
+
+
+async def _collect(source: AsyncIterator[int]) -> list[int]:
+    return [item async for item in source]
+
+
+def _slow(value: int) -> int:
+    time.sleep(0.01)
+    return value
