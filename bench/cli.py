@@ -51,6 +51,8 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.add_argument("--precision", default="", help="another precision than the profile's")
     parser.set_defaults(run=_decode)
     parser = kind("stt", "short-window Whisper against faster-whisper's default call")
-    parser.add_argument("--sentences", type=int, default=0, metavar="N", help="only the first N sentences (default: all)")
+    parser.add_argument(
+        "--sentences", type=int, default=0, metavar="N", help="only the first N sentences (default: all)"
+    )
     parser.set_defaults(run=_stt)
     kind("parity", "the reply's graph against transformers").set_defaults(run=_parity)

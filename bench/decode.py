@@ -6,10 +6,10 @@ The graph with another precision's weights can be named by `--precision`; accura
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-
 from voxturn.bench.harness import Result, peak_rss_mb, read_bandwidth, timed_ms
 from voxturn.runtime.assemble import Assembler
 from voxturn.runtime.decode.sampler import Sampling, sample
@@ -39,7 +39,7 @@ def run(profile_name: str, precision: str, path: Path | None) -> Result:
         read = weights - embedding - rotary
         graph.run(0, ids[:_CONTEXT], 0)
         for number in range(_ROUNDS + 1):
-            times = [timed_ms(lambda i=i: graph.run(0, [ids[i]], _CONTEXT + i)) for i in range(_STEPS)]  # type: ignore[misc]
+            times = [timed_ms(partial(graph.run, 0, [ids[i]], _CONTEXT + i)) for i in range(_STEPS)]
             if number:
                 rate = read_bandwidth(2, megabytes=128, rounds=2)
                 steps += times
@@ -49,12 +49,12 @@ def run(profile_name: str, precision: str, path: Path | None) -> Result:
         result.samples("decode.bandwidth_gb_s", "GB/s", bandwidth)
         result.samples("decode.bandwidth_share", "ratio", shares)
         for length in _PREFILLS:
-            result.samples(
-                f"decode.prefill_{length}_ms", "ms", [timed_ms(lambda n=length: graph.run(0, ids[:n], 0)) for _ in range(6)][1:]  # type: ignore[misc]
-            )
+            prefill = partial(graph.run, 0, ids[:length], 0)
+            result.samples(f"decode.prefill_{length}_ms", "ms", [timed_ms(prefill) for _ in range(6)][1:])
         logits = graph.run(0, [5], _CONTEXT).copy()
         warm = Sampling(temperature=0.7, top_k=50, top_p=0.9, repetition_penalty=1.1)
-        result.samples("decode.sample_ms", "ms", [timed_ms(lambda i=i: sample(logits, ids, warm, i)) for i in range(60)][10:])  # type: ignore[misc]
+        drawn = [timed_ms(partial(sample, logits, ids, warm, i)) for i in range(60)]
+        result.samples("decode.sample_ms", "ms", drawn[10:])
         result.value("decode.bytes_read_per_step", "bytes", read)
         result.value("decode.peak_rss_mb", "MB", peak_rss_mb())
         for name, value in loaded.manifest.reached.items():

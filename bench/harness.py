@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
 from voxturn.runtime.decode import sampler
 from voxturn.runtime.store import write_atomic
 from voxturn.runtime.trace import StageInfo
@@ -73,7 +72,9 @@ class Result:
             if "value" in metric:
                 print(f"{name:36} {metric['value']:10.4g} {metric['unit']}")
             else:
-                print(f"{name:36} p50 {metric['p50']:9.4g}  p95 {metric['p95']:9.4g}  p99 {metric['p99']:9.4g} {metric['unit']}")
+                print(
+                    f"{name:36} p50 {metric['p50']:9.4g}  p95 {metric['p95']:9.4g}  p99 {metric['p99']:9.4g} {metric['unit']}"
+                )
 
 
 def environment(load: Sequence[float]) -> dict[str, Any]:

@@ -10,7 +10,6 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-
 from voxturn.bench.harness import Result
 from voxturn.export import decoder, parity
 from voxturn.export.checkpoint import GgufCheckpoint, open_checkpoint
@@ -54,7 +53,9 @@ def reference_tokens(checkpoint: GgufCheckpoint, prompts: list[list[int]]) -> li
     for prompt in prompts:
         with torch.no_grad():
             ids = torch.tensor([prompt])
-            out = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=_STEPS, do_sample=False, eos_token_id=None)
+            out = model.generate(
+                ids, attention_mask=torch.ones_like(ids), max_new_tokens=_STEPS, do_sample=False, eos_token_id=None
+            )
         tokens.append(out[0][len(prompt) :].tolist())
     return tokens
 
@@ -86,9 +87,15 @@ def main(profile_name: str, path: Path | None) -> Result:
             agreement.append(p.argmax(-1) == q.argmax(-1))
         shipped.close()
         result = Result("parity")
-        same = sum(a == b for (tokens, _), reference in zip(answers, wanted, strict=True) for a, b in zip(tokens, reference, strict=True))
+        same = sum(
+            a == b
+            for (tokens, _), reference in zip(answers, wanted, strict=True)
+            for a, b in zip(tokens, reference, strict=True)
+        )
         result.value("decode.fp32.token_agreement", "ratio", same / (_STEPS * len(prompts)))
-        result.value("decode.fp32.prompts_identical", "count", sum(a == w for (a, _), w in zip(answers, wanted, strict=True)))
+        result.value(
+            "decode.fp32.prompts_identical", "count", sum(a == w for (a, _), w in zip(answers, wanted, strict=True))
+        )
         result.value("decode.shipped.top1_agreement", "ratio", float(np.concatenate(agreement).mean()))
         result.samples("decode.shipped.kl", "nats", np.concatenate(divergence).tolist())
         result.value("decode.shipped.kl_mean", "nats", float(np.concatenate(divergence).mean()))

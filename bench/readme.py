@@ -16,11 +16,21 @@ _ROWS = (
     ("turn-demo", "turn.onset_ms", "last sound of the question → audible answer", "{p50:.0f} ms ({p95:.0f})"),
     ("turn-demo", "turn.endpoint_wait_ms", "of which waiting to be certain", "{p50:.0f} ms ({p95:.0f})"),
     ("turn-demo", "turn.underruns", "underruns in {runs} turns", "{value:.0f}"),
-    ("stt-demo", "stt.short_window.ratio", "short-window Whisper, times faster than faster-whisper's default", "{p50:.1f} ×"),
+    (
+        "stt-demo",
+        "stt.short_window.ratio",
+        "short-window Whisper, times faster than faster-whisper's default",
+        "{p50:.1f} ×",
+    ),
     ("stt-demo", "stt.short.wer", "its word error rate on {clips:.0f} clips (the peer: {peer:.1%})", "{value:.1%}"),
     ("decode-demo", "decode.step_ms", "a token of the reply, {precision}", "{p50:.1f} ms ({p95:.1f})"),
     ("decode-demo", "decode.bandwidth_share", "its share of the memory bandwidth measured in between", "{p50:.0%}"),
-    ("parity-demo", "decode.fp32.token_agreement", "tokens equal to transformers' in fp32, 10 prompts × 64", "{value:.0%}"),
+    (
+        "parity-demo",
+        "decode.fp32.token_agreement",
+        "tokens equal to transformers' in fp32, 10 prompts × 64",
+        "{value:.0%}",
+    ),
     ("parity-demo", "decode.shipped.top1_agreement", "the same first choice in {precision}", "{value:.1%}"),
 )
 

@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-
 from voxturn.bench.harness import Result
 from voxturn.bench.turn import speak
 from voxturn.runtime.assemble import Assistant
@@ -149,5 +148,3 @@ def _rows(made: list[Clip], heard: dict[str, list[str]]) -> Iterator[dict[str, s
 def main(profile: str, count: int, path: Path | None) -> Result:
     """Run the benchmark."""
     return asyncio.run(run(profile, count, path))
-
-

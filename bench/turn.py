@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import soxr
-
 from voxturn.bench.harness import Result, peak_rss_mb
 from voxturn.runtime.assemble import Assistant
 from voxturn.runtime.audio.level import last_audible
@@ -70,7 +69,8 @@ async def run(profile: str, runs: int, path: Path | None) -> Result:
     result.value("turn.peak_rss_mb", "MB", peak_rss_mb())
     result.notes["questions"] = list(QUESTIONS)
     result.notes["turns"] = [
-        {k: t[k] for k in ("transcript", "reply", "times_ms", "speculations", "underruns", "audio_ms", "prompt_tokens")} for t in traces
+        {k: t[k] for k in ("transcript", "reply", "times_ms", "speculations", "underruns", "audio_ms", "prompt_tokens")}
+        for t in traces
     ]
     if path:
         result.write(path)

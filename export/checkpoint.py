@@ -13,7 +13,6 @@ from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-
 from voxturn.export.quantize import BlockWeight
 from voxturn.runtime.errors import CorruptModel, ExportFailed
 
@@ -77,7 +76,7 @@ class SafetensorsCheckpoint:
                 handle = safe_open(str(file), framework="np")
             except (SafetensorError, OSError) as exc:
                 raise CorruptModel(f"{file}: not a whole safetensors file ({exc}); pull the model again") from exc
-            self._files.update(dict.fromkeys(handle.keys(), handle))
+            self._files.update(dict.fromkeys(list(handle.keys()), handle))  # type: ignore[no-untyped-call]
 
     def names(self) -> set[str]:
         return set(self._files)

@@ -25,7 +25,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-
 from voxturn.export import parity
 from voxturn.export.artifact import write_manifest
 from voxturn.export.checkpoint import Checkpoint, GgufCheckpoint, open_checkpoint
@@ -192,7 +191,10 @@ class _DecoderBuilder:
         qkv = self._linear(normed, [name.format(i) for name in f.qkv], f"qkv.{i}")
         attention = self._linear(self._attention(qkv, i), [f.attention_out.format(i)], f"attention_out.{i}")
         normed, hidden = self._add_norm(attention, hidden, f.mlp_norm.format(i), f"attention.{i}")
-        gate, up = (self._linear(normed, [name.format(i)], f"{kind}.{i}") for kind, name in zip(("gate", "up"), f.gate_up, strict=True))
+        gate, up = (
+            self._linear(normed, [name.format(i)], f"{kind}.{i}")
+            for kind, name in zip(("gate", "up"), f.gate_up, strict=True)
+        )
         inner = g.node("Mul", [g.node("QuickGelu", [gate], domain=MICROSOFT, alpha=1.0), up])
         out = self._linear(inner, [f.down.format(i)], f"down.{i}")
         last = i + 1 == self.config.layers

@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer
-
 from voxturn.export import decoder
 from voxturn.export.artifact import contract_of
 from voxturn.export.checkpoint import Checkpoint

@@ -55,7 +55,8 @@ class BlockWeight:
         if self.bits == 8:
             return self.zeros
         odd = self.zeros.shape[1] % 2
-        zeros = np.pad(self.zeros, ((0, 0), (0, odd)), constant_values=8) if odd else self.zeros
+        whole = self.zeros.astype(np.uint8)
+        zeros: npt.NDArray[np.uint8] = np.pad(whole, ((0, 0), (0, odd)), constant_values=8)
         return (zeros[:, 0::2] | (zeros[:, 1::2] << 4)).astype(np.uint8)
 
 

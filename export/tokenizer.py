@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
-
 from voxturn.export.checkpoint import GgufCheckpoint
 from voxturn.runtime.errors import ExportFailed
 

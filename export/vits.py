@@ -21,7 +21,6 @@ import onnx
 import onnxruntime as ort
 from google.protobuf.message import DecodeError
 from onnx import TensorProto, helper, utils
-
 from voxturn.export.artifact import contract_of, write_manifest
 from voxturn.runtime.audio.window import schedule, with_margin
 from voxturn.runtime.contract import Manifest
@@ -52,7 +51,9 @@ def export(checkpoint: Path, source: Manifest, target: Path, precision: str, pro
     progress(what, 2, 3)
     snr = windowed_snr(decoder, channels, hop, margin)
     if snr < _MIN_SNR_DB:
-        raise ExportFailed(f"{checkpoint}: streamed audio reaches {snr:.1f} dB against the full decode, {_MIN_SNR_DB} dB needed")
+        raise ExportFailed(
+            f"{checkpoint}: streamed audio reaches {snr:.1f} dB against the full decode, {_MIN_SNR_DB} dB needed"
+        )
     properties = {
         "sample_rate": rate,
         "hop": hop,

@@ -11,7 +11,6 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-
 from voxturn.runtime.clock import Clock, WallClock
 from voxturn.runtime.contract import Manifest, ModelContract, TensorSpec
 from voxturn.runtime.cores import Cores, EngineBudget
@@ -219,7 +218,11 @@ class Assistant:
         self._assembler, self.stages, self._engine = assembler, stages, engine
         self.profile = assembler.profile
         self.setup = TurnSetup(
-            self.profile.name, assembler.info, sampler.BACKEND, clock, lambda: (engine.counts.computed, engine.counts.reused)
+            self.profile.name,
+            assembler.info,
+            sampler.BACKEND,
+            clock,
+            lambda: (engine.counts.computed, engine.counts.reused),
         )
 
     @classmethod
@@ -268,7 +271,9 @@ class Assistant:
     async def __aenter__(self) -> Assistant:
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
         await self.aclose()
 
 

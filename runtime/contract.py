@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
 from voxturn.runtime.errors import CorruptModel, InferenceFailed, ModelNotInstalled
 
 MANIFEST = "manifest.json"

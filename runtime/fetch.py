@@ -48,7 +48,9 @@ def resolve_package(name: str, version: str) -> Remote:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode or not report.exists():
             reason = (done.stderr.strip().splitlines() or ["no answer"])[-1]
-            raise DownloadFailed(f"package {name}=={version}: pip cannot find it ({reason}); check the network and the index")
+            raise DownloadFailed(
+                f"package {name}=={version}: pip cannot find it ({reason}); check the network and the index"
+            )
         found = json.loads(report.read_text())["install"][0]["download_info"]
     url = found["url"]
     sha256 = found["archive_info"].get("hashes", {}).get("sha256", "")
@@ -60,7 +62,7 @@ def resolve_hub(repo: str, revision: str, patterns: tuple[str, ...]) -> tuple[st
     try:
         from huggingface_hub import HfApi, hf_hub_url
         from huggingface_hub.errors import HfHubHTTPError
-        from huggingface_hub.utils import build_hf_headers
+        from huggingface_hub.utils._headers import build_hf_headers
     except ImportError as exc:
         raise ExecutorUnavailable("huggingface_hub is not installed; pip install 'voxturn[embedded]'") from exc
     import httpx2
@@ -68,7 +70,9 @@ def resolve_hub(repo: str, revision: str, patterns: tuple[str, ...]) -> tuple[st
     try:
         info = HfApi().model_info(repo, revision=revision, files_metadata=True)
     except (HfHubHTTPError, httpx2.HTTPError, OSError) as exc:
-        raise DownloadFailed(f"hub repository {repo}@{revision}: {_first_line(exc)}; check the network and HF_ENDPOINT") from exc
+        raise DownloadFailed(
+            f"hub repository {repo}@{revision}: {_first_line(exc)}; check the network and HF_ENDPOINT"
+        ) from exc
     commit, headers = str(info.sha), build_hf_headers()
     found = []
     for item in info.siblings or []:
@@ -99,7 +103,9 @@ def download(remote: Remote, target: Path, progress: Progress) -> None:
                     raise DownloadFailed(f"{remote.name}: {_first_line(exc)}; run the same command to go on") from exc
             except OSError as exc:
                 if exc.errno == errno.ENOSPC:
-                    raise DiskFull(f"{target.parent}: the disk is full; free some space and run the command again") from exc
+                    raise DiskFull(
+                        f"{target.parent}: the disk is full; free some space and run the command again"
+                    ) from exc
                 raise
     check_hash(remote, part)
     part.replace(target)

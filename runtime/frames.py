@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import IO
 
 import numpy as np
-
 from voxturn.runtime.audio.decode import Source, decode, decode_raw
 from voxturn.runtime.clock import Clock, WallClock
 from voxturn.runtime.handoff import Lane

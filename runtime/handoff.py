@@ -167,9 +167,7 @@ class Lane:
     async def run(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `call` in the lane's thread and return its result."""
         recorder = RECORDER.get()
-        return await asyncio.wrap_future(
-            self._pool.submit(self._recorded, recorder, lambda: call(*args, **kwargs))
-        )
+        return await asyncio.wrap_future(self._pool.submit(self._recorded, recorder, lambda: call(*args, **kwargs)))
 
     async def stream(self, make: Callable[[], Iterator[T]], ahead: int = 8) -> AsyncGenerator[T, None]:
         """The items of the iterator that `make` gives, iterated in the lane's thread, at most `ahead` items early.

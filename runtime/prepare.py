@@ -31,10 +31,16 @@ def problems(profile: Profile, store: Store, registry: Registry, cores: Cores) -
     for stage, engine in profile.engines().items():
         library = _LIBRARIES.get(engine.executor)
         if library is None:
-            found.append(Problem(stage, f"executor {engine.executor!r} is not in this version of voxturn", "choose another executor"))
+            found.append(
+                Problem(
+                    stage, f"executor {engine.executor!r} is not in this version of voxturn", "choose another executor"
+                )
+            )
         elif find_spec(library) is None:
             extra = _EXTRAS[engine.executor]
-            found.append(Problem(stage, f"executor {engine.executor!r} is not installed", f"pip install 'voxturn[{extra}]'"))
+            found.append(
+                Problem(stage, f"executor {engine.executor!r} is not installed", f"pip install 'voxturn[{extra}]'")
+            )
         try:
             model, _ = registry.resolve(engine.model)
             cores.budget(stage, engine.threads)

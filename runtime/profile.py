@@ -88,7 +88,9 @@ def load_profile(name: str | Path) -> Profile:
     if str(name).endswith(".toml"):
         return _read(Path(name))
     if name not in SHIPPED:
-        raise UnknownProfile(f"no profile {str(name)!r}{nearest(str(name), SHIPPED)}; shipped: {', '.join(SHIPPED)}; or a .toml file")
+        raise UnknownProfile(
+            f"no profile {str(name)!r}{nearest(str(name), SHIPPED)}; shipped: {', '.join(SHIPPED)}; or a .toml file"
+        )
     with resources.as_file(resources.files("voxturn.runtime") / "profiles" / f"{name}.toml") as path:
         return _read(path)
 

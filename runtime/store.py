@@ -82,7 +82,9 @@ class Store:
         manifest = Manifest.read(folder)
         bad = [n for n, want in manifest.files.items() if not (folder / n).is_file() or sha256_of(folder / n) != want]
         if bad:
-            raise CorruptModel(f"{folder}: {', '.join(bad)} differ from the manifest; run `voxturn models pull {manifest.model} --again`")
+            raise CorruptModel(
+                f"{folder}: {', '.join(bad)} differ from the manifest; run `voxturn models pull {manifest.model} --again`"
+            )
         return manifest
 
     def pull(self, model: Model, progress: Progress = quiet, again: bool = False) -> Path:
@@ -100,8 +102,14 @@ class Store:
             shutil.rmtree(staging, ignore_errors=True)
             staging.mkdir(parents=True)
             try:
-                source = self._pull_hub(model, staging, progress) if model.hub else self._pull_files(model, staging, progress)
-                files = {p.relative_to(staging).as_posix(): sha256_of(p) for p in sorted(staging.rglob("*")) if p.is_file()}
+                source = (
+                    self._pull_hub(model, staging, progress)
+                    if model.hub
+                    else self._pull_files(model, staging, progress)
+                )
+                files = {
+                    p.relative_to(staging).as_posix(): sha256_of(p) for p in sorted(staging.rglob("*")) if p.is_file()
+                }
                 manifest = Manifest(model.id, "checkpoint", "source", source, files)
                 (staging / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
                 publish(staging, target)
@@ -113,7 +121,9 @@ class Store:
         """Make the artifact unless it is here. The exporter is found by name among the installed entry points."""
         target = self.artifact_path(model, precision)
         if precision not in model.precisions:
-            raise ExportFailed(f"model {model.id!r} has no precision {precision!r}; it has {', '.join(model.precisions)}")
+            raise ExportFailed(
+                f"model {model.id!r} has no precision {precision!r}; it has {', '.join(model.precisions)}"
+            )
         if model.exporter == "none":
             return target
         with file_lock(self.root / "locks" / f"{model.id}.lock"):
@@ -159,7 +169,9 @@ class Store:
         commit, remotes = resolve_hub(repo, locked["commit"] if locked else revision, model.patterns)
         found = {remote.name: remote.sha256 or remote.blob_id for remote in remotes}
         if locked and locked["files"] != found:
-            raise DownloadFailed(f"hub repository {repo}: its files are not those locked at the first pull; see {lock_path}")
+            raise DownloadFailed(
+                f"hub repository {repo}: its files are not those locked at the first pull; see {lock_path}"
+            )
         self._check_space(sum(remote.bytes for remote in remotes))
         for remote in remotes:
             here = self._download(remote, model.id, progress)

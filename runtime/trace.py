@@ -15,7 +15,16 @@ from typing import Any
 from voxturn.runtime.audio.level import first_audible
 from voxturn.runtime.messages import PcmChunk
 
-MARKS = ("speech_end", "suspected", "endpoint", "transcript", "first_token", "first_clause", "first_audio", "audible_onset")
+MARKS = (
+    "speech_end",
+    "suspected",
+    "endpoint",
+    "transcript",
+    "first_token",
+    "first_clause",
+    "first_audio",
+    "audible_onset",
+)
 
 
 @dataclass(frozen=True)

@@ -108,7 +108,9 @@ class Turn:
     async def __aenter__(self) -> Turn:
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
         await self.aclose()
 
     def played(self, samples: int) -> None:

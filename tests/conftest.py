@@ -90,7 +90,9 @@ class FakeTurn:
         opening = tokenizer.encode("<|im_start|>assistant\n")
 
         def following(ids: Sequence[int]) -> int:
-            said = len(ids) - max(i + len(opening) for i in range(len(ids)) if list(ids[i : i + len(opening)]) == opening)
+            said = len(ids) - max(
+                i + len(opening) for i in range(len(ids)) if list(ids[i : i + len(opening)]) == opening
+            )
             return ord(self.reply_text[said]) if said < len(self.reply_text) else end
 
         self.vad = FakeGraph(energy_vad)

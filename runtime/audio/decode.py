@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-
 from voxturn.runtime.errors import AudioNotFound, EmptyAudio, ExecutorUnavailable, InvalidSamples, UnreadableAudio
 from voxturn.runtime.messages import Samples
 

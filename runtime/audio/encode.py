@@ -12,7 +12,6 @@ from typing import IO, Protocol
 
 import numpy as np
 import numpy.typing as npt
-
 from voxturn.runtime.errors import DiskFull, OutputNotWritable
 from voxturn.runtime.messages import Samples
 
@@ -61,12 +60,13 @@ class WavFile:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         try:
+            self._wave.close()  # completes the header; also after an error, or the object would complain when it goes
+            self._file.close()
             if kind is None:
-                self._wave.close()
-                self._file.close()
                 self._temporary.replace(self._path)
         except OSError as exc:
-            raise output_error(exc, str(self._path)) from exc
+            if kind is None:
+                raise output_error(exc, str(self._path)) from exc
         finally:
             self._file.close()
             self._temporary.unlink(missing_ok=True)
@@ -78,7 +78,9 @@ class PipeSink:
     def __init__(self, pipe: IO[bytes], rate: int, raw: bool) -> None:
         self._pipe = pipe
         if not raw:
-            header = struct.pack("<4sI4s4sIHHIIHH", b"RIFF", _UNKNOWN_LENGTH, b"WAVE", b"fmt ", 16, 1, 1, rate, rate * 2, 2, 16)
+            header = struct.pack(
+                "<4sI4s4sIHHIIHH", b"RIFF", _UNKNOWN_LENGTH, b"WAVE", b"fmt ", 16, 1, 1, rate, rate * 2, 2, 16
+            )
             self._put(header + struct.pack("<4sI", b"data", _UNKNOWN_LENGTH - 36))
 
     def write(self, samples: Samples) -> None:

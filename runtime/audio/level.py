@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-
 from voxturn.runtime.messages import Samples
 
 AUDIBLE_DBFS = -40.0

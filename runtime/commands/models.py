@@ -18,7 +18,18 @@ from voxturn.runtime.progress import Bar
 from voxturn.runtime.registry import Registry
 from voxturn.runtime.store import Store
 
-_LIBRARIES = ("numpy", "onnxruntime", "ctranslate2", "faster-whisper", "tokenizers", "av", "openvino", "piper-tts", "onnx", "torch")
+_LIBRARIES = (
+    "numpy",
+    "onnxruntime",
+    "ctranslate2",
+    "faster-whisper",
+    "tokenizers",
+    "av",
+    "openvino",
+    "piper-tts",
+    "onnx",
+    "torch",
+)
 
 
 def list_models(args: argparse.Namespace) -> int:
@@ -102,7 +113,9 @@ def doctor(args: argparse.Namespace) -> int:
         print(json.dumps(data, indent=1))
     else:
         print(f"Python {platform.python_version()} on {platform.machine()}, {cores.available} cores")
-        built = "C++" if sampler.BACKEND == "native" else "numpy twin (no compiler was found when voxturn was installed)"
+        built = (
+            "C++" if sampler.BACKEND == "native" else "numpy twin (no compiler was found when voxturn was installed)"
+        )
         print(f"sampler: {built}")
         print("libraries: " + ", ".join(f"{n} {v or 'missing'}" for n, v in libraries.items()))
         for name, found in reports.items():

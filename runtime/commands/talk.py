@@ -41,7 +41,13 @@ def demo(args: argparse.Namespace) -> int:
     with Bar() as bar:
         bring(load_profile(args.profile), Store(), Registry.read(), bar)
     with resources.as_file(resources.files("voxturn.runtime") / "demo" / "question.wav") as question:
-        args.input, args.output, args.live, args.raw, args.json = str(question), str(folder / "reply.wav"), True, 0, False
+        args.input, args.output, args.live, args.raw, args.json = (
+            str(question),
+            str(folder / "reply.wav"),
+            True,
+            0,
+            False,
+        )
         args.trace, args.plot = str(folder / "trace.json"), str(folder / "turn.png")
         args.transcript = str(folder / "transcript.txt")
         code = turn(args)
@@ -164,7 +170,9 @@ async def _chat(args: argparse.Namespace) -> None:
         await assistant.stages.reply.warm(conversation.messages)
         interactive = sys.stdin.isatty()
         for number, line in enumerate(_lines(interactive), 1):
-            await _chat_turn(assistant, conversation, line, Path(args.output) / f"turn-{number}.wav" if args.output else None)
+            await _chat_turn(
+                assistant, conversation, line, Path(args.output) / f"turn-{number}.wav" if args.output else None
+            )
 
 
 async def _chat_turn(assistant: Assistant, conversation: Conversation, line: str, output: Path | None) -> None:
@@ -248,11 +256,15 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         parser = commands.add_parser(
             name, help=text, epilog=f"examples:\n{examples}", formatter_class=argparse.RawDescriptionHelpFormatter
         )
-        parser.add_argument("--profile", default="demo", metavar="P", help="a shipped profile or a .toml file (default: demo)")
+        parser.add_argument(
+            "--profile", default="demo", metavar="P", help="a shipped profile or a .toml file (default: demo)"
+        )
         parser.set_defaults(trace="", plot="", transcript="", json=False)
         return parser
 
-    parser = command("demo", "bring the demo's models and hold one spoken turn", "  voxturn demo\n  voxturn demo -o /tmp/first")
+    parser = command(
+        "demo", "bring the demo's models and hold one spoken turn", "  voxturn demo\n  voxturn demo -o /tmp/first"
+    )
     parser.add_argument("-o", "--output", default="demo-output", metavar="DIR")
     parser.set_defaults(run=demo)
 
@@ -263,7 +275,9 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     )
     parser.add_argument("input", metavar="IN", help="audio of any kind, or - for standard input")
     parser.add_argument("-o", "--output", required=True, metavar="OUT", help="a WAV file, or - for standard output")
-    parser.add_argument("--live", action="store_true", help="feed at the pace of real time and answer the first utterance")
+    parser.add_argument(
+        "--live", action="store_true", help="feed at the pace of real time and answer the first utterance"
+    )
     parser.add_argument("--raw", type=int, default=0, metavar="RATE", help="the input is headerless 16-bit mono PCM")
     parser.add_argument("--json", action="store_true", help="print the trace as JSON")
     parser.add_argument("--trace", default="", metavar="FILE", help="write the trace")
@@ -271,14 +285,20 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.set_defaults(run=turn)
 
     parser = command(
-        "say", "speak a text", '  voxturn say "It is four o\'clock." -o four.wav\n  echo Hello there. | voxturn say - -o - | aplay'
+        "say",
+        "speak a text",
+        '  voxturn say "It is four o\'clock." -o four.wav\n  echo Hello there. | voxturn say - -o - | aplay',
     )
     parser.add_argument("text", metavar="TEXT", help="the text, or - for standard input")
     parser.add_argument("-o", "--output", required=True, metavar="OUT", help="a WAV file, or - for standard output")
     parser.add_argument("--raw", action="store_true", help="with -o -: PCM without a header")
     parser.set_defaults(run=say)
 
-    parser = command("transcribe", "write down speech, of any length", "  voxturn transcribe lecture.mp3\n  voxturn transcribe - --json < call.ogg")
+    parser = command(
+        "transcribe",
+        "write down speech, of any length",
+        "  voxturn transcribe lecture.mp3\n  voxturn transcribe - --json < call.ogg",
+    )
     parser.add_argument("input", metavar="IN", help="audio of any kind, or - for standard input")
     parser.add_argument("--raw", type=int, default=0, metavar="RATE", help="the input is headerless 16-bit mono PCM")
     parser.add_argument("--json", action="store_true", help="a JSON object a line, with times")

@@ -24,7 +24,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-
 from voxturn.runtime.errors import InferenceFailed, UsageError
 
 Logits = npt.NDArray[np.float32]
@@ -43,7 +42,12 @@ class Sampling:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.temperature < math.inf or self.top_k < 0 or not 0 < self.top_p <= 1 or not 0 <= self.min_p <= 1:
+        if (
+            not 0 <= self.temperature < math.inf
+            or self.top_k < 0
+            or not 0 < self.top_p <= 1
+            or not 0 <= self.min_p <= 1
+        ):
             raise UsageError(f"sampling out of range: {self}; temperature ≥ 0, top_k ≥ 0, 0 < top_p ≤ 1, 0 ≤ min_p ≤ 1")
         if not 0 < self.repetition_penalty < math.inf or not 0 <= self.seed < 1 << 64:
             raise UsageError(f"sampling out of range: {self}; repetition_penalty > 0, 0 ≤ seed < 2^64")

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-
 from voxturn.runtime.cores import EngineBudget
 from voxturn.runtime.errors import CorruptModel, ExecutorUnavailable, InferenceFailed
 from voxturn.runtime.protocols import Generated
@@ -25,7 +24,9 @@ class Ct2Whisper:
         try:
             import ctranslate2
         except ImportError as exc:
-            raise ExecutorUnavailable("executor 'ctranslate2' needs ctranslate2; pip install 'voxturn[embedded]'") from exc
+            raise ExecutorUnavailable(
+                "executor 'ctranslate2' needs ctranslate2; pip install 'voxturn[embedded]'"
+            ) from exc
         self._storage = ctranslate2.StorageView
         try:
             self._model: Any = ctranslate2.models.Whisper(

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-
 from voxturn.runtime.errors import InferenceFailed
 from voxturn.runtime.protocols import Generated, Tensor
 
@@ -38,7 +37,12 @@ class FakeDecoder:
     name = "fake"
 
     def __init__(
-        self, following: Callable[[Sequence[int]], int], vocabulary: int, slots: int = 2, capacity: int = 256, seconds: float = 0.0
+        self,
+        following: Callable[[Sequence[int]], int],
+        vocabulary: int,
+        slots: int = 2,
+        capacity: int = 256,
+        seconds: float = 0.0,
     ) -> None:
         self._following, self._seconds = following, seconds
         self.vocabulary, self.slots, self.capacity = vocabulary, slots, capacity

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-
 from voxturn.runtime.contract import ModelContract
 from voxturn.runtime.cores import EngineBudget
 from voxturn.runtime.errors import CorruptModel, ExecutorUnavailable, InferenceFailed

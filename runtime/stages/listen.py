@@ -9,7 +9,6 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-
 from voxturn.runtime.handoff import Lane, close_iterator
 from voxturn.runtime.messages import AudioFrame, Heard, Samples, SpeechResumed, SpeechStarted, Utterance
 from voxturn.runtime.protocols import GraphExecutor

@@ -9,7 +9,6 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Protocol
 
 import numpy as np
-
 from voxturn.runtime.errors import InferenceFailed
 from voxturn.runtime.handoff import Lane, close_iterator
 from voxturn.runtime.messages import Sentence, SpeechCodes
@@ -26,7 +25,13 @@ class VitsSpeak:
     """The stage. `scales`: noise of the prior, length, noise of the durations. Same seed and text, same latents."""
 
     def __init__(
-        self, executor: GraphExecutor, phonemizer: Phonemizer, lane: Lane, scales: tuple[float, float, float], noise_frames: int, seed: int
+        self,
+        executor: GraphExecutor,
+        phonemizer: Phonemizer,
+        lane: Lane,
+        scales: tuple[float, float, float],
+        noise_frames: int,
+        seed: int,
     ) -> None:
         self._executor, self._phonemizer, self._lane = executor, phonemizer, lane
         self._scales = np.array(scales, np.float32)

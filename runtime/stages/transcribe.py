@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-
 from voxturn.runtime.errors import CorruptModel, UnsupportedLanguage
 from voxturn.runtime.handoff import Lane, close_iterator
 from voxturn.runtime.messages import Samples, Transcript, Utterance
@@ -63,7 +62,9 @@ class Transcribe:
         self._language, self._filter, self._guard = language, content_filter, guard or Guard()
         self._marks = [self._mark(name) for name in ("startoftranscript", "transcribe", "notimestamps")]
         if language != "auto" and tokenizer.id_of(f"<|{language}|>") is None:
-            raise UnsupportedLanguage(f"the speech model does not know language {language!r}; use its code, as en or ar, or auto")
+            raise UnsupportedLanguage(
+                f"the speech model does not know language {language!r}; use its code, as en or ar, or auto"
+            )
 
     async def __call__(self, utterances: AsyncIterator[Utterance]) -> AsyncGenerator[Transcript, None]:
         try:
@@ -103,7 +104,11 @@ class Transcribe:
                 return Transcript("", language, result.score, fallbacks)
             if self._believable(text, result.score, len(result.ids), cap):
                 return best
-        return best if self._compression(best.text) <= self._guard.compression else Transcript("", language, best.confidence, best.fallbacks)
+        return (
+            best
+            if self._compression(best.text) <= self._guard.compression
+            else Transcript("", language, best.confidence, best.fallbacks)
+        )
 
     def _window(self, samples: Samples, seconds: float) -> npt.NDArray[np.float32]:
         padded = np.zeros(max(int(seconds * RATE), samples.size), np.float32)

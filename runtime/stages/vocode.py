@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator
 
 import numpy as np
-
 from voxturn.runtime.audio.level import first_audible
 from voxturn.runtime.audio.window import schedule, with_margin
 from voxturn.runtime.handoff import Lane, close_iterator

@@ -12,9 +12,56 @@ _PAUSES = ",;:،؛、，；：—–"
 _CLOSERS = "\"'”’»)]}」』）"
 _UNSPACED = set("。！？、，；：")
 _ABBREVIATIONS = {
-    *("mr mrs ms dr prof sr jr st vs etc e.g i.e approx dept fig gen gov no nos vol inc ltd co corp".split()),
-    *("jan feb mar apr jun jul aug sep sept oct nov dec a.m p.m u.s u.k ph.d".split()),
-    *("bzw ca d.h usw z.b nr str mme mlle av sra sig dott ing pág núm".split()),
+    *(
+        [
+            "mr",
+            "mrs",
+            "ms",
+            "dr",
+            "prof",
+            "sr",
+            "jr",
+            "st",
+            "vs",
+            "etc",
+            "e.g",
+            "i.e",
+            "approx",
+            "dept",
+            "fig",
+            "gen",
+            "gov",
+            "no",
+            "nos",
+            "vol",
+            "inc",
+            "ltd",
+            "co",
+            "corp",
+        ]
+    ),
+    *(
+        [
+            "jan",
+            "feb",
+            "mar",
+            "apr",
+            "jun",
+            "jul",
+            "aug",
+            "sep",
+            "sept",
+            "oct",
+            "nov",
+            "dec",
+            "a.m",
+            "p.m",
+            "u.s",
+            "u.k",
+            "ph.d",
+        ]
+    ),
+    *(["bzw", "ca", "d.h", "usw", "z.b", "nr", "str", "mme", "mlle", "av", "sra", "sig", "dott", "ing", "pág", "núm"]),
 }
 _WORD = re.compile(r"[^\s(\"'“‘«]*$")
 
@@ -29,7 +76,9 @@ class ClauseSplitter:
 
     def __init__(self, first_chars: int = 16, min_chars: int = 2, max_chars: int = 220) -> None:
         if max_chars < 1:
-            raise UsageError(f"clauses of at most {max_chars} characters cannot hold a text; set max_chars to 1 or more")
+            raise UsageError(
+                f"clauses of at most {max_chars} characters cannot hold a text; set max_chars to 1 or more"
+            )
         self._first_chars, self._min_chars, self._max_chars = first_chars, min_chars, max_chars
         self._buffer = ""
         self._given = 0

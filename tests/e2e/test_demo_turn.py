@@ -7,7 +7,6 @@ import json
 import re
 import threading
 import time
-from importlib import resources
 from pathlib import Path
 
 import jiwer
@@ -21,8 +20,10 @@ from voxturn.runtime.messages import Event, PcmChunk, TurnDone
 from voxturn.runtime.registry import Registry
 from voxturn.runtime.store import Store
 
-QUESTION = Path(str(resources.files("voxturn.runtime"))) / "demo" / "question.wav"
-_WORDS = jiwer.Compose([jiwer.ToLowerCase(), jiwer.RemovePunctuation(), jiwer.Strip(), jiwer.ReduceToListOfListOfWords()])
+QUESTION = Path(__file__).parents[2] / "runtime" / "demo" / "question.wav"
+_WORDS = jiwer.Compose(
+    [jiwer.ToLowerCase(), jiwer.RemovePunctuation(), jiwer.Strip(), jiwer.ReduceToListOfListOfWords()]
+)
 
 pytestmark = pytest.mark.usefixtures("demo_models")
 
@@ -109,7 +110,9 @@ def test_say_then_transcribe_gives_the_text_back(tmp_path: Path, capsys: pytest.
     assert jiwer.wer(text, heard, reference_transform=_WORDS, hypothesis_transform=_WORDS) <= 0.2
 
 
-def test_chat_answers_lines(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_chat_answers_lines(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     import io
 
     monkeypatch.setattr("sys.stdin", io.StringIO("What is the capital of France?\n\nThanks.\n"))

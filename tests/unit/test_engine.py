@@ -61,6 +61,18 @@ class Failing(FakeDecoder):
         super().copy(source, target, length)
 
 
+class Constant(FakeDecoder):
+    """Likes 3 best, then 4, then 5; half of each is less than any of them."""
+
+    def __init__(self) -> None:
+        super().__init__(mixed, VOCABULARY, 1, 64)
+
+    def run(self, slot: int, ids: Sequence[int], past: int) -> npt.NDArray[np.float32]:
+        logits = np.zeros(VOCABULARY, np.float32)
+        logits[3:6] = 10.0, 9.0, 8.0
+        return logits
+
+
 def test_the_fake_keeps_the_protocol() -> None:
     assert isinstance(FakeDecoder(mixed, VOCABULARY), DecoderExecutor)
 
@@ -218,10 +230,10 @@ def test_the_same_seed_gives_the_same_answer_whatever_was_in_the_slots() -> None
 
 
 def test_the_prompt_counts_as_history_for_the_penalty() -> None:
-    e = DecodeEngine(FakeDecoder(lambda ids: 3, VOCABULARY))
-    plain, punished = Sampling(), Sampling(repetition_penalty=1e9)
-    assert list(e.generate([3, 4], plain, (), 1)) == [3]
-    assert list(e.generate([5, 4], punished, (), 2)) == [3, 3]  # still the greatest: 10 / 1e9 > 0
+    punished = Sampling(repetition_penalty=2.0)
+    assert answer(DecodeEngine(Constant()), [0], 3) == [3, 3, 3]
+    assert answer(DecodeEngine(Constant()), [0], 3, punished) == [3, 4, 5]
+    assert answer(DecodeEngine(Constant()), [4, 3], 3, punished) == [5, 3, 3]
 
 
 @given(

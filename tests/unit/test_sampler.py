@@ -44,7 +44,10 @@ def outcome(call: Any, logits: Logits, history: npt.NDArray[np.int64], s: Sampli
 
 
 def assert_twins(logits: Logits, history: npt.NDArray[np.int64], s: Sampling, counter: int) -> int | str:
-    theirs, ours = outcome(native_sample, logits, history, s, counter), outcome(sample_numpy, logits, history, s, counter)
+    theirs, ours = (
+        outcome(native_sample, logits, history, s, counter),
+        outcome(sample_numpy, logits, history, s, counter),
+    )
     assert theirs == ours, (logits.tolist(), history.tolist(), s, counter)
     return ours
 
@@ -120,7 +123,7 @@ def test_native_and_numpy_agree_on_ten_thousand_random_cases() -> None:
     assert set(results) - set(tokens) == {"no logit is finite"}
 
 
-finite = st.floats(-3.0e38, 3.0e38, width=32)
+finite = st.floats(width=32, allow_nan=False, allow_infinity=False)
 logit = st.one_of(st.integers(-3, 3).map(float), st.floats(-50, 50, width=32), st.just(-math.inf), finite)
 
 
@@ -260,7 +263,12 @@ _BAD: list[tuple[list[float], list[int], str]] = [
 @pytest.mark.parametrize(("logits", "history", "what"), _BAD)
 @pytest.mark.parametrize("temperature", [0.0, 0.8])
 def test_unusable_input_is_a_named_error(
-    monkeypatch: pytest.MonkeyPatch, backend: str, logits: list[float], history: list[int], what: str, temperature: float
+    monkeypatch: pytest.MonkeyPatch,
+    backend: str,
+    logits: list[float],
+    history: list[int],
+    what: str,
+    temperature: float,
 ) -> None:
     if backend == "numpy":
         monkeypatch.setattr(sampler, "_native", None)  # a machine without the native part
