@@ -22,7 +22,13 @@ from voxturn.runtime.store import Store
 
 QUESTION = Path(__file__).parents[2] / "runtime" / "demo" / "question.wav"
 _WORDS = jiwer.Compose(
-    [jiwer.ToLowerCase(), jiwer.RemovePunctuation(), jiwer.Strip(), jiwer.ReduceToListOfListOfWords()]
+    [
+        jiwer.ToLowerCase(),
+        jiwer.ExpandCommonEnglishContractions(),
+        jiwer.RemovePunctuation(),
+        jiwer.Strip(),
+        jiwer.ReduceToListOfListOfWords(),
+    ]
 )
 
 pytestmark = pytest.mark.usefixtures("demo_models")
