@@ -25,6 +25,7 @@ Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done and how much it is in all (0: unknown)."""
 _PIECE = 1 << 20
 _TRIES = 4
+_PARTIAL_CONTENT, _RANGE_NOT_SATISFIABLE = 206, 416  # the library renames its constants from release to release
 
 
 @dataclass(frozen=True)
@@ -120,10 +121,10 @@ def _fetch(remote: Remote, part: Path, progress: Progress) -> None:
         httpx2.Client(follow_redirects=True, timeout=30.0) as client,
         client.stream("GET", remote.url, headers=headers) as response,
     ):
-        if response.status_code == httpx2.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
+        if response.status_code == _RANGE_NOT_SATISFIABLE:
             return  # all of it is here already; the hash decides
         response.raise_for_status()
-        resumed = response.status_code == httpx2.codes.PARTIAL_CONTENT
+        resumed = response.status_code == _PARTIAL_CONTENT
         have = have if resumed else 0
         total = have + int(response.headers.get("Content-Length", 0))
         with part.open("ab" if resumed else "wb") as file:
