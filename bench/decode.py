@@ -14,6 +14,7 @@ from voxturn.bench.harness import Result, peak_rss_mb, read_bandwidth, timed_ms
 from voxturn.runtime.assemble import Assembler
 from voxturn.runtime.decode.sampler import Sampling, sample
 from voxturn.runtime.profile import load_profile
+from voxturn.runtime.protocols import Outputs
 from voxturn.runtime.registry import Registry
 from voxturn.runtime.store import Store
 
@@ -32,14 +33,18 @@ def run(profile_name: str, precision: str, path: Path | None) -> Result:
         engine, loaded, _ = make.engine()
         graph = engine.executor
         ids = np.random.default_rng(0).integers(10, graph.vocabulary - 10, 512).tolist()
+
+        def run(new: list[int], past: int) -> Outputs:
+            return graph.run(0, np.array([new], np.int64), [past])
+
         steps, bandwidth, shares = [], [], []
         weights = sum((loaded.folder / name).stat().st_size for name in loaded.manifest.files if name.endswith(".data"))
         embedding = 2 * graph.vocabulary * int(loaded.manifest.properties["width"])
         rotary = 4 * int(loaded.manifest.properties["context"]) * int(loaded.manifest.properties["head_dim"])
         read = weights - embedding - rotary
-        graph.run(0, ids[:_CONTEXT], 0)
+        run(ids[:_CONTEXT], 0)
         for number in range(_ROUNDS + 1):
-            times = [timed_ms(partial(graph.run, 0, [ids[i]], _CONTEXT + i)) for i in range(_STEPS)]
+            times = [timed_ms(partial(run, [ids[i]], _CONTEXT + i)) for i in range(_STEPS)]
             if number:
                 rate = read_bandwidth(2, megabytes=128, rounds=2)
                 steps += times
@@ -49,9 +54,9 @@ def run(profile_name: str, precision: str, path: Path | None) -> Result:
         result.samples("decode.bandwidth_gb_s", "GB/s", bandwidth)
         result.samples("decode.bandwidth_share", "ratio", shares)
         for length in _PREFILLS:
-            prefill = partial(graph.run, 0, ids[:length], 0)
+            prefill = partial(run, ids[:length], 0)
             result.samples(f"decode.prefill_{length}_ms", "ms", [timed_ms(prefill) for _ in range(6)][1:])
-        logits = graph.run(0, [5], _CONTEXT).copy()
+        logits = run([5], _CONTEXT).logits[0].copy()
         warm = Sampling(temperature=0.7, top_k=50, top_p=0.9, repetition_penalty=1.1)
         drawn = [timed_ms(partial(sample, logits, ids, warm, i)) for i in range(60)]
         result.samples("decode.sample_ms", "ms", drawn[10:])

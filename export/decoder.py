@@ -3,12 +3,18 @@
 One graph serves prefill and step. Past and present keys and values are the same fixed-size buffers: the attention
 operator writes the new positions in place. Only the last position goes through the head.
 
-    input_ids              int64    [1, S]                    the new tokens
-    seqlens_k              int32    [1]                       positions after this call, minus one
-    total_sequence_length  int32    []                        positions after this call
-    past_key.N, past_value.N        float32 [1, kv_heads, P, head_dim]
-    logits                 float32  [1, 1, vocabulary]        of the last new token
+    input_ids              int64    [B, S]                    the new tokens
+    seqlens_k              int32    [B]                       positions of each sequence after this call, minus one
+    total_sequence_length  int32    []                        the most positions of any sequence after this call
+    past_key.N, past_value.N        float32 [B, kv_heads, P, head_dim]
+    logits                 float32  [B, 1, vocabulary]        of the last new token
+    hidden                 float32  [B, 1, width]             what the head saw
     present_key.N, present_value.N  the same buffers
+    rows                   float32  [R, width]                only with learned positions: see below
+
+With learned positions an input id is composite: `position * STRIDE + token`, both counted from 0 in the family's two
+tables. The last row of the embedding and row 0 of the positions are zero. Tokens beyond the embedding's last row take
+rows of the input `rows` instead, whose row 0 must be zero: so embeddings that are no token's enter as ids do.
 
 A family is a row in `FAMILIES`: where its weights are. What differs in arithmetic is a field of `DecoderConfig`.
 Operators: ONNX Runtime's contrib `GroupQueryAttention` and `MatMulNBits`. Source of the architecture:
@@ -19,7 +25,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -87,26 +93,47 @@ def _rope_theta(config: Mapping[str, Any]) -> float:
 
 @dataclass(frozen=True)
 class Family:
-    """Where a family keeps its weights; `{}` stands for the layer's number. Several names are stacked row-wise."""
+    """Where a family keeps its weights, and what differs in its arithmetic; `{}` stands for the layer's number.
+
+    Weights are `[out, in]`; several names are stacked row-wise. `mlp` is (gate, up) for a gated SiLU, or (up,) for GELU
+    (tanh). `norm` is "rms" or "layer". With `bias` every linear and every layer norm has one, named `.bias` for
+    `.weight`. With `positions` the position is learned and lies in the input ids: see `composite`.
+    """
 
     embedding: str
     attention_norm: str
-    qkv: tuple[str, str, str]
+    qkv: tuple[str, ...]
     attention_out: str
     mlp_norm: str
-    gate_up: tuple[str, str]
+    mlp: tuple[str, ...]
     down: str
-    final_norm: str
+    final_norms: tuple[str, ...]
     head: str
+    norm: str = "rms"
+    bias: bool = False
+    positions: str = ""
+    blocks: Mapping[int, int] = field(default_factory=dict)
+    """Block sizes by bits, where they differ from `PRECISIONS`."""
 
     def names(self, config: DecoderConfig) -> set[str]:
         """Every tensor that a checkpoint of this family must have."""
-        layer = (self.attention_norm, *self.qkv, self.attention_out, self.mlp_norm, *self.gate_up, self.down)
-        wanted = {name.format(i) for name in layer for i in range(config.layers)}
-        return wanted | {self.embedding, self.final_norm} | (set() if config.tied else {self.head})
+        norms = (self.attention_norm, self.mlp_norm)
+        linears = (*self.qkv, self.attention_out, *self.mlp, self.down)
+        wanted = {name.format(i) for name in (*norms, *linears) for i in range(config.layers)}
+        wanted |= set(self.final_norms) | (set() if config.tied else {self.head})
+        if self.bias:
+            wanted |= {bias_of(name) for name in wanted}
+        return wanted | {self.embedding} | ({self.positions} if self.positions else set())
 
 
+def bias_of(weight: str) -> str:
+    """The name of the bias that belongs to a weight."""
+    return weight.removesuffix(".weight") + ".bias"
+
+
+STRIDE = 1 << 16
 _LAYER = "model.layers.{}."
+_GPT2 = "gpt.gpt.h.{}."
 FAMILIES = {
     "llama": Family(
         embedding="model.embed_tokens.weight",
@@ -118,10 +145,25 @@ FAMILIES = {
         ),
         attention_out=_LAYER + "self_attn.o_proj.weight",
         mlp_norm=_LAYER + "post_attention_layernorm.weight",
-        gate_up=(_LAYER + "mlp.gate_proj.weight", _LAYER + "mlp.up_proj.weight"),
+        mlp=(_LAYER + "mlp.gate_proj.weight", _LAYER + "mlp.up_proj.weight"),
         down=_LAYER + "mlp.down_proj.weight",
-        final_norm="model.norm.weight",
+        final_norms=("model.norm.weight",),
         head="lm_head.weight",
+    ),
+    "xtts-gpt": Family(
+        embedding="embedding.weight",
+        attention_norm=_GPT2 + "ln_1.weight",
+        qkv=(_GPT2 + "attn.c_attn.weight",),
+        attention_out=_GPT2 + "attn.c_proj.weight",
+        mlp_norm=_GPT2 + "ln_2.weight",
+        mlp=(_GPT2 + "mlp.c_fc.weight",),
+        down=_GPT2 + "mlp.c_proj.weight",
+        final_norms=("gpt.gpt.ln_f.weight", "gpt.final_norm.weight"),
+        head="gpt.mel_head.weight",
+        norm="layer",
+        bias=True,
+        positions="positions.weight",
+        blocks={8: 256, 4: 128},
     ),
 }
 
@@ -170,51 +212,78 @@ class _DecoderBuilder:
 
     def build(self) -> GraphBuilder:
         g, c, f = self.graph, self.config, self.family
-        g.input("input_ids", "int64", [1, "S"])
-        g.input("seqlens_k", "int32", [1])
+        g.input("input_ids", "int64", ["B", "S"])
+        g.input("seqlens_k", "int32", ["B"])
         g.input("total_sequence_length", "int32", [])
-        self._rotary_tables()
-        table = self.checkpoint.array(f.embedding).astype(np.float32 if self.precision.bits == 32 else np.float16)
-        hidden = g.node("Cast", [g.node("Gather", [g.constant("embedding", table), "input_ids"])], to=1)
-        normed = g.node(
-            "SimplifiedLayerNormalization", [hidden, self._norm(f.attention_norm.format(0))], epsilon=c.epsilon, axis=-1
-        )
+        if not f.positions:
+            self._rotary_tables()
+        hidden = self._embedded()
+        normed = self._norm(hidden, f.attention_norm.format(0))
         for layer in range(c.layers):
             normed, hidden = self._layer(layer, normed, hidden)
         last = g.node("Slice", [normed, *self._ints("last", [-1], [2**31 - 1], [1])])
+        for name in f.final_norms[1:]:
+            last = self._norm(last, name)
+        g.node("Identity", [last], ["hidden"])
         self._linear(last, [f.embedding if c.tied else f.head], "head", output="logits")
-        g.output("logits", "float32", [1, 1, c.vocabulary])
+        g.output("logits", "float32", ["B", 1, c.vocabulary])
+        g.output("hidden", "float32", ["B", 1, c.width])
         return g
 
-    def _layer(self, i: int, normed: str, hidden: str) -> tuple[str, str]:
+    def _embedded(self) -> str:
         g, f = self.graph, self.family
+        if not f.positions:
+            return self._rows(f.embedding, "input_ids")
+        null = len(self.checkpoint.array(f.embedding)) - 1
+        g.input("rows", "float32", ["R", self.config.width])
+        (stride, last, zero) = (
+            g.constant(f"ids.{name}", np.array(value, np.int64))
+            for name, value in (("stride", STRIDE), ("null", null), ("zero", 0))
+        )
+        token = g.node("Mod", ["input_ids", stride])
+        table = self._rows(f.embedding, g.node("Min", [token, last]))
+        row = g.node("Gather", ["rows", g.node("Max", [g.node("Sub", [token, last]), zero])])
+        position = self._rows(f.positions, g.node("Div", ["input_ids", stride]))
+        return g.node("Add", [g.node("Add", [table, position]), row])
+
+    def _rows(self, name: str, ids: str) -> str:
+        table = self.checkpoint.array(name).astype(np.float32 if self.precision.bits == 32 else np.float16)
+        return self.graph.node("Cast", [self.graph.node("Gather", [self.graph.constant(name, table), ids])], to=1)
+
+    def _layer(self, i: int, normed: str, hidden: str) -> tuple[str, str]:
+        f = self.family
         qkv = self._linear(normed, [name.format(i) for name in f.qkv], f"qkv.{i}")
         attention = self._linear(self._attention(qkv, i), [f.attention_out.format(i)], f"attention_out.{i}")
         normed, hidden = self._add_norm(attention, hidden, f.mlp_norm.format(i), f"attention.{i}")
-        gate, up = (
-            self._linear(normed, [name.format(i)], f"{kind}.{i}")
-            for kind, name in zip(("gate", "up"), f.gate_up, strict=True)
-        )
-        inner = g.node("Mul", [g.node("QuickGelu", [gate], domain=MICROSOFT, alpha=1.0), up])
-        out = self._linear(inner, [f.down.format(i)], f"down.{i}")
+        out = self._linear(self._mlp(normed, i), [f.down.format(i)], f"down.{i}")
         last = i + 1 == self.config.layers
-        following = f.final_norm if last else f.attention_norm.format(i + 1)
+        following = f.final_norms[0] if last else f.attention_norm.format(i + 1)
         return self._add_norm(out, hidden, following, f"mlp.{i}")
+
+    def _mlp(self, x: str, i: int) -> str:
+        g = self.graph
+        first, *second = (
+            self._linear(x, [name.format(i)], f"mlp{number}.{i}") for number, name in enumerate(self.family.mlp)
+        )
+        if not second:
+            return g.node("FastGelu", [first], domain=MICROSOFT)
+        return g.node("Mul", [g.node("QuickGelu", [first], domain=MICROSOFT, alpha=1.0), *second])
 
     def _attention(self, qkv: str, i: int) -> str:
         g, c = self.graph, self.config
-        cache: list[int | str] = [1, c.kv_heads, "P", c.head_dim]
+        cache: list[int | str] = ["B", c.kv_heads, "P", c.head_dim]
         for kind in ("key", "value"):
             g.input(f"past_{kind}.{i}", "float32", cache)
             g.output(f"present_{kind}.{i}", "float32", cache)
+        rotary = [] if self.family.positions else ["cos", "sin"]
         return g.node(
             "GroupQueryAttention",
-            [qkv, "", "", f"past_key.{i}", f"past_value.{i}", "seqlens_k", "total_sequence_length", "cos", "sin"],
+            [qkv, "", "", f"past_key.{i}", f"past_value.{i}", "seqlens_k", "total_sequence_length", *rotary],
             [f"attention.{i}", f"present_key.{i}", f"present_value.{i}"],
             domain=MICROSOFT,
             num_heads=c.heads,
             kv_num_heads=c.kv_heads,
-            do_rotary=1,
+            do_rotary=len(rotary) // 2,
         )
 
     def _rotary_tables(self) -> None:
@@ -224,49 +293,62 @@ class _DecoderBuilder:
         self.graph.constant("cos", np.cos(angles).astype(np.float32))
         self.graph.constant("sin", np.sin(angles).astype(np.float32))
 
+    def _norm(self, x: str, name: str) -> str:
+        op = "SimplifiedLayerNormalization" if self.family.norm == "rms" else "LayerNormalization"
+        return self.graph.node(op, [x, *self._norm_weights(name)], epsilon=self.config.epsilon, axis=-1)
+
     def _add_norm(self, x: str, hidden: str, weight: str, name: str) -> tuple[str, str]:
-        """RMS norm of `x + hidden`; returns the normed value and the sum."""
+        """The norm of `x + hidden`; returns the normed value and the sum."""
         normed, total = f"{name}.normed", f"{name}.sum"
+        op = "SkipSimplifiedLayerNormalization" if self.family.norm == "rms" else "SkipLayerNormalization"
         self.graph.node(
-            "SkipSimplifiedLayerNormalization",
-            [hidden, x, self._norm(weight)],
+            op,
+            [hidden, x, *self._norm_weights(weight)],
             [normed, "", "", total],
             domain=MICROSOFT,
             epsilon=self.config.epsilon,
         )
         return normed, total
 
-    def _norm(self, name: str) -> str:
-        return self.graph.constant(name, self.checkpoint.array(name))
+    def _norm_weights(self, name: str) -> list[str]:
+        names = [name, bias_of(name)] if self.family.norm == "layer" else [name]
+        return [self.graph.constant(n, self.checkpoint.array(n)) for n in names]
 
     def _ints(self, name: str, *values: list[int]) -> list[str]:
         return [self.graph.constant(f"{name}.{i}", np.array(v, np.int64)) for i, v in enumerate(values)]
 
     def _linear(self, x: str, names: list[str], name: str, output: str | None = None) -> str:
-        """`x @ W.T` with the weights of `names` stacked row-wise."""
+        """`x @ W.T + b` with the weights (and biases) of `names` stacked row-wise."""
         g, outputs = self.graph, [output or f"{name}.out"]
+        bias = []
+        if self.family.bias:
+            stacked = np.concatenate([self.checkpoint.array(bias_of(n)) for n in names])
+            bias = [g.constant(f"{name}.bias", stacked)]
         bits = self.precision.head_bits if name == "head" and self.precision.head_bits else self.precision.bits
         if bits == 32:
             weight = np.concatenate([self.checkpoint.array(n) for n in names])
-            return g.node("MatMul", [x, g.constant(f"{name}.weight", weight.T)], outputs)
-        weight_blocks = self._blocks(names, bits)
-        inputs = [
-            x,
-            g.constant(f"{name}.codes", weight_blocks.packed_codes()),
-            g.constant(f"{name}.scales", weight_blocks.scales),
-        ]
-        zeros = weight_blocks.packed_zeros()
-        if zeros is not None:
-            inputs.append(g.constant(f"{name}.zeros", zeros))
+            product = [x, g.constant(f"{name}.weight", weight.T)]
+            return (
+                g.node("Add", [g.node("MatMul", product), *bias], outputs)
+                if bias
+                else g.node("MatMul", product, outputs)
+            )
+        blocks = self._blocks(names, bits)
+        inputs = [x, g.constant(f"{name}.codes", blocks.packed_codes()), g.constant(f"{name}.scales", blocks.scales)]
+        zeros = blocks.packed_zeros()
+        if zeros is not None or bias:
+            inputs.append("" if zeros is None else g.constant(f"{name}.zeros", zeros))
+        if bias:
+            inputs += ["", *bias]
         return g.node(
             "MatMulNBits",
             inputs,
             outputs,
             domain=MICROSOFT,
-            K=weight_blocks.columns,
-            N=weight_blocks.rows,
+            K=blocks.columns,
+            N=blocks.rows,
             bits=bits,
-            block_size=weight_blocks.block,
+            block_size=blocks.block,
             accuracy_level=_ACCURACY_LEVEL,
         )
 
@@ -284,7 +366,8 @@ class _DecoderBuilder:
                     parts[0].columns,
                 )
         weight = np.concatenate([self.checkpoint.array(n) for n in names])
-        return quantize(weight, bits, self.precision.block, self.precision.symmetric or bits == 8)
+        block = self.family.blocks.get(bits, self.precision.block)
+        return quantize(weight, bits, block, self.precision.symmetric or bits == 8)
 
 
 def export(checkpoint: Path, source: Manifest, target: Path, precision: str, progress: Progress) -> None:

@@ -8,6 +8,7 @@ distribution, and how often the first choice agrees.
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -41,21 +42,25 @@ def open_decoder(path: Path, capacity: int = 512) -> OnnxDecoder:
     return OnnxDecoder(path, contract_of(path), Cores().budget("reply", 0), 1, capacity)
 
 
+def after(graph: OnnxDecoder, ids: Sequence[int], past: int) -> npt.NDArray[np.float32]:
+    """A copy of the logits `[vocabulary]` after appending `ids` to the one slot."""
+    return graph.run(0, np.array([ids], np.int64), [past]).logits[0].copy()
+
+
 def greedy(graph: OnnxDecoder, prompt: list[int], steps: int) -> tuple[list[int], npt.NDArray[np.float32]]:
     """Greedy tokens after `prompt`, and the logits `[steps, vocabulary]` that they were chosen from."""
-    logits = [graph.run(0, prompt, 0).copy()]
+    logits = [after(graph, prompt, 0)]
     tokens = [int(np.argmax(logits[-1]))]
     while len(tokens) < steps:
-        logits.append(graph.run(0, tokens[-1:], len(prompt) + len(tokens) - 1).copy())
+        logits.append(after(graph, tokens[-1:], len(prompt) + len(tokens) - 1))
         tokens.append(int(np.argmax(logits[-1])))
     return tokens, np.stack(logits)
 
 
 def forced(graph: OnnxDecoder, prompt: list[int], tokens: list[int]) -> npt.NDArray[np.float32]:
     """The logits `[len(tokens), vocabulary]` along given tokens."""
-    logits = [graph.run(0, prompt, 0).copy()]
-    for i, token in enumerate(tokens[:-1]):
-        logits.append(graph.run(0, [token], len(prompt) + i).copy())
+    logits = [after(graph, prompt, 0)]
+    logits += [after(graph, [token], len(prompt) + i) for i, token in enumerate(tokens[:-1])]
     return np.stack(logits)
 
 

@@ -17,6 +17,7 @@ from voxturn.runtime.cores import Cores, EngineBudget
 from voxturn.runtime.decode import sampler
 from voxturn.runtime.decode.engine import DecodeEngine
 from voxturn.runtime.decode.sampler import Sampling
+from voxturn.runtime.decode.service import DecodeService
 from voxturn.runtime.errors import ExecutorUnavailable, InvalidProfile, UnsupportedLanguage
 from voxturn.runtime.executors.ctranslate2 import Ct2Whisper
 from voxturn.runtime.executors.onnx import OnnxDecoder, OnnxGraph
@@ -111,7 +112,7 @@ class Assembler:
         tokenizer = JsonTokenizer(loaded.folder / "tokenizer.json")
         chat = CHAT_FORMATS[str(loaded.manifest.properties["chat"])](tokenizer)
         sampling = Sampling(s.temperature, s.top_k, s.top_p, s.min_p, s.repetition_penalty, s.seed)
-        return Reply(engine, tokenizer, chat, lane, sampling, s.max_tokens, s.stops), engine
+        return Reply(DecodeService(engine, lane), tokenizer, chat, sampling, s.max_tokens, s.stops), engine
 
     def split(self) -> Split:
         return Split(self.content_filter(), self.profile.speak.max_chars)

@@ -159,15 +159,32 @@ class Lane:
         self.name = name
         self._nice = nice
         self._pool = ThreadPoolExecutor(1, thread_name_prefix=f"voxturn-{name}", initializer=self._lower_priority)
+        self._lock = threading.Lock()
+        self._queued = 0
+        self._closing = False
+
+    @property
+    def wanted(self) -> bool:
+        """Whether another call waits for the thread, or the lane is being closed: a long call should make room."""
+        return self._queued > 0 or self._closing
+
+    def submit(self, call: Callable[[], T]) -> Future[T]:
+        """Queue `call`; its future. Raises `StreamClosed` after `close`."""
+        with self._lock:
+            self._queued += 1
+        try:
+            return self._pool.submit(self._started, call)
+        except RuntimeError as exc:
+            raise StreamClosed(f"the engine of {self.name!r} was closed") from exc
 
     def make(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `call` in the lane's thread and wait for it: an engine's own threads inherit the lane's priority."""
-        return self._pool.submit(call, *args, **kwargs).result()
+        return self.submit(lambda: call(*args, **kwargs)).result()
 
     async def run(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `call` in the lane's thread and return its result."""
         recorder = RECORDER.get()
-        return await asyncio.wrap_future(self._pool.submit(self._recorded, recorder, lambda: call(*args, **kwargs)))
+        return await asyncio.wrap_future(self.submit(lambda: self._recorded(recorder, lambda: call(*args, **kwargs))))
 
     async def stream(self, make: Callable[[], Iterator[T]], ahead: int = 8) -> AsyncGenerator[T, None]:
         """The items of the iterator that `make` gives, iterated in the lane's thread, at most `ahead` items early.
@@ -201,7 +218,7 @@ class Lane:
                 else:
                     loop.call_soon_threadsafe(handoff.fail, error)
 
-        future = self._pool.submit(work)
+        future = self.submit(work)
         future.add_done_callback(ended)
         try:
             async for item in handoff:
@@ -214,7 +231,13 @@ class Lane:
 
     def close(self) -> None:
         """Wait for the call in the thread, if any, and end the thread."""
+        self._closing = True
         self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _started(self, call: Callable[[], T]) -> T:
+        with self._lock:
+            self._queued -= 1
+        return call()
 
     def _recorded(self, recorder: Recorder | None, call: Callable[[], T]) -> T:
         begin = time.monotonic()

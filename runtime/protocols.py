@@ -23,6 +23,17 @@ class GraphExecutor(Protocol):
     def close(self) -> None: ...
 
 
+@dataclass(frozen=True)
+class Outputs:
+    """What a decoder gives for its last positions: `logits` `[B, vocabulary]`, `hidden` `[B, width]` that the head saw.
+
+    Both are the executor's own memory: valid until its next call.
+    """
+
+    logits: npt.NDArray[np.float32]
+    hidden: npt.NDArray[np.float32]
+
+
 @runtime_checkable
 class DecoderExecutor(Protocol):
     """A decoder-only graph with key/value buffers that it owns: `slots` sequences of up to `capacity` positions."""
@@ -32,12 +43,29 @@ class DecoderExecutor(Protocol):
     capacity: int
     vocabulary: int
 
-    def run(self, slot: int, ids: Sequence[int], past: int) -> npt.NDArray[np.float32]:
-        """Append `ids` after `past` positions of `slot`; logits `[vocabulary]` of the last. Valid until the next call."""
+    def run(
+        self,
+        first: int,
+        ids: npt.NDArray[np.int64],
+        pasts: Sequence[int],
+        rows: npt.NDArray[np.float32] | None = None,
+    ) -> Outputs:
+        """Append `ids` `[B, S]` to the slots `first … first + B - 1`, which hold `pasts` positions.
+
+        `rows` `[R, width]` are embeddings that ids beyond the graph's own table take (row 0 is zero).
+        """
         ...
 
     def copy(self, source: int, target: int, length: int) -> None:
         """Copy the first `length` positions of one slot's buffers to another's."""
+        ...
+
+    def save(self, slot: int, length: int) -> list[Tensor]:
+        """A copy of the first `length` positions of a slot's buffers, for `load`."""
+        ...
+
+    def load(self, slot: int, saved: Sequence[Tensor]) -> None:
+        """Put what `save` gave at the beginning of a slot's buffers."""
         ...
 
     def close(self) -> None: ...

@@ -12,6 +12,7 @@ import pytest
 from voxturn.runtime.clock import WallClock
 from voxturn.runtime.decode.engine import DecodeEngine
 from voxturn.runtime.decode.sampler import Sampling
+from voxturn.runtime.decode.service import DecodeService
 from voxturn.runtime.executors.fake import FakeDecoder, FakeGraph, FakeWhisper
 from voxturn.runtime.handoff import Lane
 from voxturn.runtime.messages import AudioFrame, Samples
@@ -90,9 +91,8 @@ class FakeTurn:
         opening = tokenizer.encode("<|im_start|>assistant\n")
 
         def following(ids: Sequence[int]) -> int:
-            said = len(ids) - max(
-                i + len(opening) for i in range(len(ids)) if list(ids[i : i + len(opening)]) == opening
-            )
+            begins = [i + len(opening) for i in range(len(ids)) if list(ids[i : i + len(opening)]) == opening]
+            said = len(ids) - begins[-1] if begins else 0  # a prompt that is warmed has no opening
             return ord(self.reply_text[said]) if said < len(self.reply_text) else end
 
         self.vad = FakeGraph(energy_vad)
@@ -107,7 +107,7 @@ class FakeTurn:
         self.stages = Stages(
             Listen(self.vad, lanes["listen"], self.endpointing),
             Transcribe(self.whisper, tokenizer, mel, lanes["transcribe"], "en", PassAll()),
-            Reply(engine, tokenizer, ChatMl(tokenizer), lanes["reply"], Sampling(), 400),
+            Reply(DecodeService(engine, lanes["reply"]), tokenizer, ChatMl(tokenizer), Sampling(), 400),
             Split(PassAll(), 200),
             VitsSpeak(self.acoustic, OrdPhonemizer(), lanes["speak"], (0.6, 1.0, 0.8), 64, 0),
             Vocode(self.vocoder, lanes["vocode"], RATE, HOP, 3),

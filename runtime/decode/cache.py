@@ -8,10 +8,14 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Slot:
-    """One sequence's place in the executor's buffers. `ids` are the tokens whose keys and values are there."""
+    """One sequence's place in the executor's buffers. `ids` are the tokens whose keys and values are there.
+
+    Equal ids mean the same only within a `namespace`.
+    """
 
     index: int
     ids: list[int] = field(default_factory=list)
+    namespace: str = ""
     busy: bool = False
     used: int = 0
 
@@ -32,13 +36,16 @@ class PrefixCache:
         self.slots = [Slot(i) for i in range(slots)]
         self._time = 0
 
-    def place(self, prompt: Sequence[int]) -> Placement | None:
+    def place(self, prompt: Sequence[int], namespace: str = "") -> Placement | None:
         """Take a free slot for `prompt`, or None if all are busy. At least one token is always left to compute."""
         free = [slot for slot in self.slots if not slot.busy]
         if not free:
             return None
         limit = len(prompt) - 1
-        common = {slot.index: common_prefix(slot.ids[:limit], prompt) for slot in self.slots}
+        common = {
+            slot.index: common_prefix(slot.ids[:limit], prompt) if slot.namespace == namespace else 0
+            for slot in self.slots
+        }
         donor = max(self.slots, key=lambda slot: common[slot.index])
         kept = common[donor.index]
         # The slot whose loss is least: an unused one, the one that goes on with this prompt, or the shortest.
@@ -47,7 +54,7 @@ class PrefixCache:
             donor = target
         self._time += 1
         target.busy, target.used = True, self._time
-        target.ids = list(prompt[:kept])
+        target.ids, target.namespace = list(prompt[:kept]), namespace
         return Placement(target, kept, None if donor is target else donor)
 
     def release(self, slot: Slot) -> None:

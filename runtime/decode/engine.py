@@ -1,92 +1,321 @@
-"""The token engine for decoder-only graphs: place a prompt, prefill what is new, then step and sample."""
+"""The token engine for decoder-only graphs: continuous batching over slots with a prefix cache.
+
+`step` does what one pass of the loop can: end what was cancelled, admit one waiting request (place its prompt, compute
+what no slot has of it, sample its first token), then one batched step for every sequence that may go on. Requests join
+and leave at any step. The engine is a plain object: one thread drives it (`decode.service`, or `generate`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+import threading
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from voxturn.runtime.decode.cache import PrefixCache, Slot
 from voxturn.runtime.decode.sampler import Logits, Sampling, sample
 from voxturn.runtime.errors import InferenceFailed, PromptTooLong
-from voxturn.runtime.protocols import DecoderExecutor
+from voxturn.runtime.protocols import DecoderExecutor, Outputs, Tensor
 
 _PREFILL_PIECE = 256
+Hidden = npt.NDArray[np.float32]
 
 
 @dataclass
 class DecodeCounts:
-    """What the engine has done: `computed` and `reused` prompt positions, and tokens `generated`."""
+    """What the engine has done: `computed` and `reused` prompt positions, tokens `generated`, batched `steps`."""
 
     computed: int = 0
     reused: int = 0
     generated: int = 0
+    steps: int = field(default=0, compare=False)
+
+
+@dataclass(frozen=True)
+class Request:
+    """A prompt and how to go on from it.
+
+    `namespace` keeps prompts apart whose equal ids mean different things (another voice). `rows` are embeddings that
+    prompt ids beyond the graph's table take. `history` is what the repetition penalty sees before the first token (the
+    prompt where it is None). `follow` gives the input id of the n-th chosen token. `watch` is a token whose probability
+    (before any processing) every step reports. `forced` are tokens to give whatever is sampled: for measurements.
+    """
+
+    prompt: Sequence[int]
+    sampling: Sampling = field(default_factory=Sampling)
+    stop_ids: Collection[int] = ()
+    max_tokens: int = 1
+    namespace: str = ""
+    rows: npt.NDArray[np.float32] | None = None
+    history: Sequence[int] | None = None
+    follow: Callable[[int, int], int] = lambda token, index: token
+    watch: int | None = None
+    forced: Sequence[int] = ()
+
+
+@dataclass(frozen=True)
+class Step:
+    """A chosen token. `hidden` `[width]` is what the head saw when it was chosen; `stop`: it is a stop id, the last."""
+
+    token: int
+    hidden: Hidden
+    stop: bool = False
+    watched: float = 0.0
+
+
+class Generation:
+    """A request on its way. `out` collects its steps; it is over when `done`, with an `error` if it has one.
+
+    The engine gives at most `limit` steps until whoever reads them raises it.
+    """
+
+    def __init__(self, request: Request, limit: float = float("inf")) -> None:
+        self.request = request
+        self.limit = limit
+        self.out: deque[Step] = deque()
+        self.cancelled = self.done = False
+        self.error: Exception | None = None
+        self.slot: Slot | None = None
+        self.history = list(request.prompt if request.history is None else request.history)
+        self.given = 0
+        self.pending = 0  # the input id of the last chosen token
+
+    @property
+    def may_go_on(self) -> bool:
+        """Whether a step for it is wanted now."""
+        return not self.cancelled and not self.done and self.given < self.limit
 
 
 class DecodeEngine:
-    """Generates token ids with one executor. Not thread-safe: its lane calls it.
+    """Generates token ids with one executor, for as many sequences at once as it has slots.
 
-    A generator that is closed early frees its slot; the positions it computed stay for the next prompt.
+    A sequence that ends, fails or is cancelled frees its slot; the positions it computed stay for the next prompt.
+    `add` and the flags of a sequence may be used from any thread; everything else belongs to the driving thread.
     """
 
     def __init__(self, executor: DecoderExecutor) -> None:
         self.executor = executor
         self.cache = PrefixCache(executor.slots)
         self.counts = DecodeCounts()
+        self._lock = threading.Lock()
+        self._waiting: deque[Generation] = deque()
+        self._running: list[Generation] = []
+        self._kept: dict[tuple[str, tuple[int, ...]], list[Tensor]] = {}
 
-    def prefill(self, prompt: Sequence[int]) -> None:
-        """Compute a prompt's keys and values and keep them: a later prompt that begins with it starts there."""
-        slot = self._place(prompt)
+    def add(self, request: Request, limit: float = float("inf")) -> Generation:
+        """Queue a request. Raises `PromptTooLong` if its prompt leaves no room for an answer."""
+        self._check_room(request)
+        sequence = Generation(request, limit)
+        with self._lock:
+            self._waiting.append(sequence)
+        return sequence
+
+    @property
+    def busy(self) -> bool:
+        """Whether `step` has something to do now."""
+        with self._lock:
+            if self._waiting and (len(self._running) < self.executor.slots or any(s.cancelled for s in self._waiting)):
+                return True
+        return any(s.cancelled or s.may_go_on for s in tuple(self._running))
+
+    @property
+    def running(self) -> tuple[Generation, ...]:
+        """The sequences that hold slots."""
+        return tuple(self._running)
+
+    def step(self) -> list[Generation]:
+        """One pass; returns the sequences that have new steps or have ended."""
+        touched = self._end_cancelled()
+        if (joining := self._next()) is not None:
+            self._admit(joining)
+            touched.append(joining)
+        going = [s for s in self._running if s.may_go_on and s is not joining]
+        if going:
+            self._advance(going)
+            touched += going
+        return touched
+
+    def fail_all(self, error: Exception) -> list[Generation]:
+        """End everything with an error: the driving thread cannot go on."""
+        with self._lock:
+            waiting, self._waiting = list(self._waiting), deque()
+        ended = [*self._running, *waiting]
+        for sequence in ended:
+            self._end(sequence, error)
+        return ended
+
+    def keep(self, request: Request) -> None:
+        """Compute a beginning that many prompts share and keep it outside the slots, until `forget`."""
+        key = request.namespace, tuple(request.prompt)
+        if key in self._kept:
+            return
+        self._check_room(request)
+        slot = self._place(request)
         try:
-            self._compute(slot, prompt)
+            self._compute(slot, request)
+            self._kept[key] = self.executor.save(slot.index, len(request.prompt))
         finally:
             self.cache.release(slot)
+
+    def forget(self, namespace: str) -> None:
+        """Drop what `keep` holds for a namespace."""
+        self._kept = {key: saved for key, saved in self._kept.items() if key[0] != namespace}
 
     def generate(
         self, prompt: Sequence[int], sampling: Sampling, stop_ids: Collection[int], max_tokens: int
     ) -> Iterator[int]:
-        """Token ids after `prompt` until a stop id (not given), `max_tokens` or the buffers' end.
-
-        Raises `PromptTooLong` if the prompt leaves no room for an answer.
-        """
-        slot, history = self._place(prompt), list(prompt)
+        """Token ids after `prompt` until a stop id (not given), `max_tokens` or the buffers' end, driving the engine."""
+        sequence = self.add(Request(prompt, sampling, stop_ids, max_tokens))
         try:
-            logits = self._compute(slot, prompt)
-            for counter in range(min(max_tokens, self.executor.capacity - len(prompt))):
-                token = sample(logits, history, sampling, counter)
-                if token in stop_ids:
+            while True:
+                while not sequence.out and not sequence.done:
+                    self.step()
+                if not sequence.out:
+                    if sequence.error is not None:
+                        raise sequence.error
                     return
-                self.counts.generated += 1
-                history.append(token)
-                yield token
-                logits = self.executor.run(slot.index, [token], len(slot.ids))
-                slot.ids.append(token)
+                if not (step := sequence.out.popleft()).stop:
+                    yield step.token
         finally:
-            self.cache.release(slot)
+            sequence.cancelled = True
+            if not sequence.done:
+                self._end_cancelled()
 
-    def _place(self, prompt: Sequence[int]) -> Slot:
-        if len(prompt) >= self.executor.capacity:
+    def _check_room(self, request: Request) -> None:
+        if len(request.prompt) >= self.executor.capacity:
             raise PromptTooLong(
-                f"the prompt has {len(prompt)} tokens, the model's buffers hold {self.executor.capacity}; shorten it"
+                f"the prompt has {len(request.prompt)} tokens, the model's buffers hold {self.executor.capacity}; shorten it"
             )
-        placement = self.cache.place(prompt)
+
+    def _next(self) -> Generation | None:
+        if len(self._running) >= self.executor.slots:
+            return None
+        with self._lock:
+            return self._waiting.popleft() if self._waiting else None
+
+    def _end_cancelled(self) -> list[Generation]:
+        with self._lock:
+            gone = [s for s in self._waiting if s.cancelled]
+            self._waiting = deque(s for s in self._waiting if not s.cancelled)
+        gone += [s for s in self._running if s.cancelled]
+        for sequence in gone:
+            self._end(sequence)
+        return gone
+
+    def _end(self, sequence: Generation, error: Exception | None = None) -> None:
+        sequence.done, sequence.error = True, error
+        if sequence in self._running:
+            self._running.remove(sequence)
+        if sequence.slot is not None:
+            self.cache.release(sequence.slot)
+
+    def _admit(self, sequence: Generation) -> None:
+        try:
+            sequence.slot = self._place(sequence.request)
+            outputs = self._compute(sequence.slot, sequence.request)
+            self._running.append(sequence)
+            if sequence.request.max_tokens < 1:
+                self._end(sequence)
+            else:
+                self._choose(sequence, outputs, 0)
+        except Exception as exc:  # noqa: BLE001  it is the reader's
+            self._end(sequence, exc)
+
+    def _advance(self, going: Sequence[Generation]) -> None:
+        """One batched step. Idle slots between the first and the last are computed along, past what they keep."""
+        by_slot = {s.slot.index: s for s in going if s.slot is not None}
+        first, last = min(by_slot), max(by_slot)
+        ids = np.zeros((last - first + 1, 1), np.int64)
+        pasts = []
+        for slot in self.cache.slots[first : last + 1]:
+            sequence = by_slot.get(slot.index)
+            if sequence is None:
+                del slot.ids[self.executor.capacity - 1 :]
+            else:
+                ids[slot.index - first] = sequence.pending
+            pasts.append(len(slot.ids))
+        try:
+            outputs = self.executor.run(first, ids, pasts)
+        except Exception as exc:  # noqa: BLE001  it is the readers'
+            for sequence in going:
+                self._end(sequence, exc)
+            return
+        self.counts.steps += 1
+        for index, sequence in by_slot.items():
+            self.cache.slots[index].ids.append(sequence.pending)
+            try:
+                self._choose(sequence, outputs, index - first)
+            except Exception as exc:  # noqa: BLE001  it is the reader's
+                self._end(sequence, exc)
+
+    def _choose(self, sequence: Generation, outputs: Outputs, row: int) -> None:
+        """Sample the next token, give it, and end the sequence where it is the last."""
+        request, logits = sequence.request, outputs.logits[row]
+        token = sample(logits, sequence.history, request.sampling, sequence.given)
+        if sequence.given < len(request.forced):
+            token = request.forced[sequence.given]
+        stop = token in request.stop_ids
+        watched = probability(logits, request.watch) if request.watch is not None else 0.0
+        sequence.out.append(Step(token, outputs.hidden[row].copy(), stop, watched))
+        sequence.given += 1
+        if stop:
+            self._end(sequence)
+            return
+        self.counts.generated += 1
+        sequence.history.append(token)
+        sequence.pending = request.follow(token, sequence.given)
+        if (
+            sequence.slot is None
+            or sequence.given >= request.max_tokens
+            or len(sequence.slot.ids) >= self.executor.capacity - 1
+        ):
+            self._end(sequence)
+
+    def _place(self, request: Request) -> Slot:
+        placement = self.cache.place(request.prompt, request.namespace)
         if placement is None:
             raise InferenceFailed("all sequence slots are busy; end another generation first")
-        if placement.donor is not None:
-            try:
-                self.executor.copy(placement.donor.index, placement.slot.index, placement.kept)
-            except BaseException:
-                placement.slot.ids.clear()
-                self.cache.release(placement.slot)
-                raise
-        self.counts.reused += placement.kept
-        return placement.slot
+        slot, kept = placement.slot, placement.kept
+        try:
+            if (saved := self._saved(request, kept)) is not None:
+                self.executor.load(slot.index, saved[1])
+                kept = saved[0]
+                slot.ids[:] = request.prompt[:kept]
+            elif placement.donor is not None:
+                self.executor.copy(placement.donor.index, slot.index, kept)
+        except BaseException:
+            slot.ids.clear()
+            self.cache.release(slot)
+            raise
+        self.counts.reused += kept
+        return slot
 
-    def _compute(self, slot: Slot, prompt: Sequence[int]) -> Logits:
-        """Compute what the slot lacks of the prompt (at least its last token); logits of the last token."""
-        logits: Logits | None = None
-        while logits is None or len(slot.ids) < len(prompt):
-            piece = prompt[len(slot.ids) : len(slot.ids) + _PREFILL_PIECE]
-            logits = self.executor.run(slot.index, piece, len(slot.ids))
+    def _saved(self, request: Request, better_than: int) -> tuple[int, list[Tensor]] | None:
+        """The longest kept beginning of the prompt, if it is longer than what a slot has."""
+        best: tuple[int, list[Tensor]] | None = None
+        for (namespace, ids), saved in self._kept.items():
+            longest = best[0] if best else better_than
+            if namespace == request.namespace and longest < len(ids) < len(request.prompt):
+                if tuple(request.prompt[: len(ids)]) == ids:
+                    best = len(ids), saved
+        return best
+
+    def _compute(self, slot: Slot, request: Request) -> Outputs:
+        """Compute what the slot lacks of the prompt (at least its last token); the outputs of the last token."""
+        outputs: Outputs | None = None
+        while outputs is None or len(slot.ids) < len(request.prompt):
+            piece = request.prompt[len(slot.ids) : len(slot.ids) + _PREFILL_PIECE]
+            ids: npt.NDArray[Any] = np.array([piece], np.int64)
+            outputs = self.executor.run(slot.index, ids, [len(slot.ids)], request.rows)
             slot.ids.extend(piece)
             self.counts.computed += len(piece)
-        return logits
+        return outputs
+
+
+def probability(logits: Logits, token: int) -> float:
+    """The softmax of `logits` at one token."""
+    shifted = logits.astype(np.float64) - float(logits.max())
+    return float(np.exp(shifted[token]) / np.exp(shifted).sum())

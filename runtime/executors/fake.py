@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from voxturn.runtime.errors import InferenceFailed
-from voxturn.runtime.protocols import Generated, Tensor
+from voxturn.runtime.protocols import Generated, Outputs, Tensor
 
 
 class FakeGraph:
@@ -32,7 +32,10 @@ class FakeGraph:
 
 
 class FakeDecoder:
-    """A decoder whose next token is a function of all tokens so far, which it really keeps in its slots' buffers."""
+    """A decoder whose next token is a function of all tokens so far, which it really keeps in its slots' buffers.
+
+    Its hidden state `[1]` is the number of positions that the slot holds.
+    """
 
     name = "fake"
 
@@ -48,20 +51,46 @@ class FakeDecoder:
         self.vocabulary, self.slots, self.capacity = vocabulary, slots, capacity
         self._buffers = np.full((slots, capacity), -1, np.int64)
         self.positions = 0
+        self.batches: list[int] = []
         self.closed = False
 
-    def run(self, slot: int, ids: Sequence[int], past: int) -> npt.NDArray[np.float32]:
-        if past + len(ids) > self.capacity:
-            raise InferenceFailed(f"fake decoder: {len(ids)} tokens after {past} do not fit buffers of {self.capacity}")
+    def run(
+        self,
+        first: int,
+        ids: npt.NDArray[np.int64],
+        pasts: Sequence[int],
+        rows: npt.NDArray[np.float32] | None = None,
+    ) -> Outputs:
+        count, length = ids.shape
+        if max(pasts) + length > self.capacity:
+            raise InferenceFailed(
+                f"fake decoder: {length} tokens after {max(pasts)} do not fit buffers of {self.capacity}"
+            )
         time.sleep(self._seconds)
-        self.positions += len(ids)
-        self._buffers[slot, past : past + len(ids)] = ids
+        self.positions += ids.size
+        self.batches.append(count)
+        logits, hidden = np.zeros((count, self.vocabulary), np.float32), np.zeros((count, 1), np.float32)
+        for row, past in enumerate(pasts):
+            buffer = self._buffers[first + row]
+            buffer[past : past + length] = ids[row]
+            logits[row] = self.logits(buffer[: past + length].tolist())
+            hidden[row] = past + length
+        return Outputs(logits, hidden)
+
+    def logits(self, ids: Sequence[int]) -> npt.NDArray[np.float32]:
+        """The logits after `ids`: one choice, certain."""
         logits = np.zeros(self.vocabulary, np.float32)
-        logits[self._following(self._buffers[slot, : past + len(ids)].tolist())] = 10.0
+        logits[self._following(ids)] = 10.0
         return logits
 
     def copy(self, source: int, target: int, length: int) -> None:
         self._buffers[target, :length] = self._buffers[source, :length]
+
+    def save(self, slot: int, length: int) -> list[Tensor]:
+        return [self._buffers[slot, :length].copy()]
+
+    def load(self, slot: int, saved: Sequence[Tensor]) -> None:
+        self._buffers[slot, : saved[0].size] = saved[0]
 
     def close(self) -> None:
         self.closed = True

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from voxturn.runtime.contract import ModelContract
 from voxturn.runtime.cores import EngineBudget
 from voxturn.runtime.errors import CorruptModel, ExecutorUnavailable, InferenceFailed
-from voxturn.runtime.protocols import Tensor
+from voxturn.runtime.protocols import Outputs, Tensor
 
 
 def _session(path: Path, budget: EngineBudget) -> Any:
@@ -54,9 +54,9 @@ class OnnxGraph:
 
 
 class OnnxDecoder:
-    """A graph of `export.decoder`: one pair of key/value buffers a layer and slot, past and present the same memory.
+    """A graph of `export.decoder`: a pair of key/value buffers a layer for all slots, past and present the same memory.
 
-    The step's inputs, outputs and buffers are bound once for each slot; a step changes three numbers in place.
+    A step's inputs, outputs and buffers are bound once for each range of slots; a step changes a few numbers in place.
     """
 
     name = "onnx"
@@ -65,51 +65,81 @@ class OnnxDecoder:
         self._session = _session(path, budget)
         self._file = contract.file
         self.slots, self.capacity = slots, capacity
-        self.vocabulary = next(int(spec.shape[-1]) for spec in contract.outputs if spec.name == "logits")
+        self.vocabulary, width = (
+            next(int(spec.shape[-1]) for spec in contract.outputs if spec.name == name) for name in ("logits", "hidden")
+        )
         caches = [spec for spec in contract.inputs if spec.name.startswith("past_")]
-        shapes = [tuple(capacity if isinstance(d, str) else d for d in spec.shape) for spec in caches]
-        self._names = [spec.name for spec in caches]
-        self._buffers = [[np.zeros(shape, np.float32) for shape in shapes] for _ in range(slots)]
-        self._ids = np.zeros((1, 1), np.int64)
-        self._last = np.zeros(1, np.int32)
+        self._caches = {
+            spec.name: np.zeros((slots, int(spec.shape[1]), capacity, int(spec.shape[3])), np.float32)
+            for spec in caches
+        }
+        self._no_rows = np.zeros((1, width), np.float32) if "rows" in {s.name for s in contract.inputs} else None
+        self._last = np.zeros(slots, np.int32)
         self._total = np.zeros((), np.int32)
-        self._logits: npt.NDArray[np.float32] = np.zeros((1, 1, self.vocabulary), np.float32)
-        self._steps = [self._bind(slot, self._ids) for slot in range(slots)]
+        self._logits = np.zeros((slots, 1, self.vocabulary), np.float32)
+        self._hidden = np.zeros((slots, 1, width), np.float32)
+        self._steps: dict[tuple[int, int], tuple[npt.NDArray[np.int64], Any]] = {}
 
-    def run(self, slot: int, ids: Sequence[int], past: int) -> npt.NDArray[np.float32]:
-        total = past + len(ids)
-        if not ids or total > self.capacity:
-            raise InferenceFailed(f"{self._file}: {len(ids)} tokens after {past} do not fit buffers of {self.capacity}")
-        self._last[0], self._total[...] = total - 1, total
-        if len(ids) == 1:
-            self._ids[0, 0] = ids[0]
-            binding = self._steps[slot]
+    def run(
+        self,
+        first: int,
+        ids: npt.NDArray[np.int64],
+        pasts: Sequence[int],
+        rows: npt.NDArray[np.float32] | None = None,
+    ) -> Outputs:
+        count, length = ids.shape
+        total = max(pasts) + length
+        if not length or total > self.capacity:
+            raise InferenceFailed(
+                f"{self._file}: {length} tokens after {max(pasts)} do not fit buffers of {self.capacity}"
+            )
+        self._last[:count] = np.asarray(pasts, np.int32) + (length - 1)
+        self._total[...] = total
+        if length == 1 and rows is None:
+            if (first, count) not in self._steps:
+                own = np.zeros((count, 1), np.int64)
+                self._steps[first, count] = own, self._bind(first, own, self._no_rows)
+            own, binding = self._steps[first, count]
+            own[:] = ids
         else:
-            many = np.array([ids], np.int64)
-            binding = self._bind(slot, many)
+            binding = self._bind(first, ids, self._no_rows if rows is None else rows)
         try:
             self._session.run_with_iobinding(binding)
         except Exception as exc:
             raise InferenceFailed(f"{self._file}: {_first_line(exc)}") from exc
-        return self._logits.reshape(-1)
+        return Outputs(self._logits[:count, 0], self._hidden[:count, 0])
 
     def copy(self, source: int, target: int, length: int) -> None:
-        for a, b in zip(self._buffers[source], self._buffers[target], strict=True):
-            b[:, :, :length] = a[:, :, :length]
+        for cache in self._caches.values():
+            cache[target, :, :length] = cache[source, :, :length]
+
+    def save(self, slot: int, length: int) -> list[Tensor]:
+        return [cache[slot, :, :length].copy() for cache in self._caches.values()]
+
+    def load(self, slot: int, saved: Sequence[Tensor]) -> None:
+        for cache, kept in zip(self._caches.values(), saved, strict=True):
+            cache[slot, :, : kept.shape[1]] = kept
 
     def close(self) -> None:
-        self._steps, self._buffers, self._session = [], [], None
+        self._steps, self._caches, self._session = {}, {}, None
 
-    def _bind(self, slot: int, ids: npt.NDArray[np.int64]) -> Any:
+    def _bind(self, first: int, ids: npt.NDArray[np.int64], rows: npt.NDArray[np.float32] | None) -> Any:
         binding = self._session.io_binding()
-        inputs: list[tuple[str, Tensor]] = [("input_ids", ids), ("seqlens_k", self._last)]
-        inputs += [("total_sequence_length", self._total), *zip(self._names, self._buffers[slot], strict=True)]
-        for name, array in inputs:
+        count = len(ids)
+        inputs: dict[str, Tensor] = {
+            "input_ids": ids,
+            "seqlens_k": self._last[:count],
+            "total_sequence_length": self._total,
+        }
+        if rows is not None:
+            inputs["rows"] = rows
+        outputs: dict[str, Tensor] = {"logits": self._logits[:count], "hidden": self._hidden[:count]}
+        for name, cache in self._caches.items():
+            inputs[name] = outputs[name.replace("past_", "present_")] = cache[first : first + count]
+        for name, array in inputs.items():
             binding.bind_input(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
-            if name.startswith("past_"):
-                present = name.replace("past_", "present_")
-                binding.bind_output(present, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
-        binding.bind_output("logits", "cpu", 0, np.float32, self._logits.shape, self._logits.ctypes.data)
+        for name, array in outputs.items():
+            binding.bind_output(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
         return binding
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 
-from voxturn.runtime.decode.engine import DecodeEngine
+from voxturn.runtime.decode.engine import Request
 from voxturn.runtime.decode.sampler import Sampling
-from voxturn.runtime.handoff import Lane
+from voxturn.runtime.decode.service import DecodeService
 from voxturn.runtime.messages import ReplyToken
 from voxturn.runtime.text.chat import ChatMl, Message
 from voxturn.runtime.text.tokenizer import StopStrings, StreamDecoder, Tokenizer
@@ -17,34 +17,36 @@ class Reply:
 
     def __init__(
         self,
-        engine: DecodeEngine,
+        service: DecodeService,
         tokenizer: Tokenizer,
         chat: ChatMl,
-        lane: Lane,
         sampling: Sampling,
         max_tokens: int,
         stops: Sequence[str] = (),
     ) -> None:
-        self._engine, self._tokenizer, self._chat, self._lane = engine, tokenizer, chat, lane
+        self._service, self._tokenizer, self._chat = service, tokenizer, chat
         self._sampling, self._max_tokens, self._stops = sampling, max_tokens, tuple(stops)
 
     async def warm(self, messages: Sequence[Message]) -> None:
-        """Compute a beginning that later dialogues share: the system prompt."""
+        """Compute and keep a beginning that dialogues share: the system prompt."""
         ids = [token for message in messages for token in self._chat.message(message)]
         if ids:
-            await self._lane.run(self._engine.prefill, ids)
+            await self._service.keep(Request(ids))
 
-    def __call__(self, messages: Sequence[Message]) -> AsyncGenerator[ReplyToken, None]:
+    async def __call__(self, messages: Sequence[Message]) -> AsyncGenerator[ReplyToken, None]:
         """The answer to a dialogue that ends with the user's message."""
-        prompt = self._chat.prompt(messages)
-        return self._lane.stream(lambda: self._tokens(prompt))
-
-    def _tokens(self, prompt: Sequence[int]) -> Iterator[ReplyToken]:
         text, stops = StreamDecoder(self._tokenizer), StopStrings(self._stops)
-        for token in self._engine.generate(prompt, self._sampling, self._chat.stop_ids, self._max_tokens):
-            if piece := stops.push(text.push(token)):
-                yield ReplyToken(piece)
-            if stops.hit:
-                return
-        if rest := stops.push(text.flush()) + stops.flush():
-            yield ReplyToken(rest)
+        request = Request(self._chat.prompt(messages), self._sampling, self._chat.stop_ids, self._max_tokens)
+        steps = self._service.stream(request)
+        try:
+            async for step in steps:
+                if step.stop:
+                    break
+                if piece := stops.push(text.push(step.token)):
+                    yield ReplyToken(piece)
+                if stops.hit:
+                    return
+            if rest := stops.push(text.flush()) + stops.flush():
+                yield ReplyToken(rest)
+        finally:
+            await steps.aclose()

@@ -9,11 +9,11 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from voxturn.runtime.decode.engine import DecodeCounts, DecodeEngine
+from voxturn.runtime.decode.engine import DecodeCounts, DecodeEngine, Generation, Request
 from voxturn.runtime.decode.sampler import Sampling
 from voxturn.runtime.errors import InferenceFailed, PromptTooLong
 from voxturn.runtime.executors.fake import FakeDecoder
-from voxturn.runtime.protocols import DecoderExecutor
+from voxturn.runtime.protocols import DecoderExecutor, Outputs
 
 VOCABULARY = 50
 GREEDY = Sampling()
@@ -48,11 +48,17 @@ class Failing(FakeDecoder):
         super().__init__(mixed, VOCABULARY, 2, 64)
         self.at, self.copies, self.calls = at, copies, 0
 
-    def run(self, slot: int, ids: Sequence[int], past: int) -> npt.NDArray[np.float32]:
+    def run(
+        self,
+        first: int,
+        ids: npt.NDArray[np.int64],
+        pasts: Sequence[int],
+        rows: npt.NDArray[np.float32] | None = None,
+    ) -> Outputs:
         self.calls += 1
         if self.calls == self.at:
             raise InferenceFailed("the machine died")
-        return super().run(slot, ids, past)
+        return super().run(first, ids, pasts, rows)
 
     def copy(self, source: int, target: int, length: int) -> None:
         if self.copies:
@@ -67,7 +73,7 @@ class Constant(FakeDecoder):
     def __init__(self) -> None:
         super().__init__(mixed, VOCABULARY, 1, 64)
 
-    def run(self, slot: int, ids: Sequence[int], past: int) -> npt.NDArray[np.float32]:
+    def logits(self, ids: Sequence[int]) -> npt.NDArray[np.float32]:
         logits = np.zeros(VOCABULARY, np.float32)
         logits[3:6] = 10.0, 9.0, 8.0
         return logits
@@ -93,13 +99,13 @@ def test_a_turn_pays_only_for_what_is_new() -> None:
     assert e.counts == DecodeCounts(computed=10, reused=0, generated=4)
     dialogue = [*range(10), *first, 40, 41, 42]
     assert answer(e, dialogue, 4) == expected(dialogue, 4)
-    assert e.counts == DecodeCounts(computed=13, reused=14, generated=8)
+    assert e.counts == DecodeCounts(computed=14, reused=13, generated=8)  # the last token given was never computed
 
 
 def test_a_prefilled_beginning_is_reused_by_every_dialogue_that_has_it() -> None:
     e = engine(slots=3)
     system = list(range(20))
-    e.prefill(system)
+    e.keep(Request(system))
     assert e.counts == DecodeCounts(computed=20)
     for user in (30, 31, 32):
         assert answer(e, [*system, user], 3) == expected([*system, user], 3)
@@ -116,7 +122,7 @@ def test_two_dialogues_in_turn_copy_their_beginning_once() -> None:
     for _ in range(3):
         a += [33, *answer(e, [*a, 33], 3)]
         b += [34, *answer(e, [*b, 34], 3)]
-    assert e.counts.computed == 22 + 6
+    assert e.counts.computed == 22 + 12  # each time what was said last, which was never computed, and what is new
     assert a == [*system, 30, *expected([*system, 30], 3), *a[24:]]
 
 
@@ -159,15 +165,119 @@ def test_interleaved_answers_do_not_disturb_each_other() -> None:
     assert [y for _, y in pairs] == expected([1, 3], 9)
 
 
-def test_with_all_slots_busy_another_answer_is_refused() -> None:
+def run_all(e: DecodeEngine, *requests: Request) -> list[Generation]:
+    """All requests at once, to their ends."""
+    going = [e.add(request) for request in requests]
+    while e.busy:
+        e.step()
+    assert all(g.done for g in going)
+    return going
+
+
+def tokens_of(generation: Generation) -> list[int]:
+    return [step.token for step in generation.out if not step.stop]
+
+
+def test_with_all_slots_busy_another_answer_waits_for_its_turn() -> None:
     e = engine(slots=1)
-    running = e.generate([1], GREEDY, (), 9)
-    next(running)
-    with pytest.raises(InferenceFailed, match="all sequence slots are busy") as caught:
-        answer(e, [2])
-    assert "\n" not in str(caught.value)
-    assert list(running) == expected([1], 9)[1:]
-    assert answer(e, [2], 2) == expected([2], 2)
+    first, second = run_all(e, Request([1], max_tokens=9), Request([2], max_tokens=2))
+    assert tokens_of(first) == expected([1], 9)
+    assert tokens_of(second) == expected([2], 2)
+
+
+@given(
+    slots=st.integers(1, 4),
+    requests=st.lists(
+        st.tuples(
+            st.integers(0, 12),
+            st.lists(st.integers(0, 2), min_size=1, max_size=12),
+            st.integers(0, 9),
+            st.integers(0, 12),
+        ),
+        min_size=1,
+        max_size=8,
+    ),
+)
+@settings(deadline=None)
+def test_requests_that_join_and_leave_at_any_step_get_their_own_tokens(
+    slots: int, requests: list[tuple[int, list[int], int, int]]
+) -> None:
+    """Each request: at which step it joins, its prompt, its most tokens, and after how many steps it is cancelled."""
+    e = engine(slots, 32)
+    going: list[tuple[Generation, list[int], int, int]] = []
+    for number in range(200):
+        going += [(e.add(Request(p, max_tokens=m)), p, m, c) for at, p, m, c in requests if at == number]
+        for generation, _, _, cancel_after in going:
+            generation.cancelled = generation.cancelled or (generation.given >= cancel_after > 6)
+        e.step()
+    for generation, prompt, most, cancel_after in going:
+        assert generation.done
+        got = tokens_of(generation)
+        assert got == expected(prompt, most)[: len(got)]
+        assert len(got) == most or len(got) >= cancel_after > 6
+    assert not any(slot.busy for slot in e.cache.slots)
+    assert not e.busy
+
+
+def test_sequences_share_a_batched_step() -> None:
+    e = engine(slots=3)
+    run_all(e, *(Request([i], max_tokens=12) for i in range(3)))
+    assert isinstance(e.executor, FakeDecoder)
+    assert max(e.executor.batches) == 3
+    assert e.counts.steps <= 14
+
+
+def test_a_paused_sequence_does_not_hold_up_the_others() -> None:
+    e = engine()
+    paused, other = e.add(Request([1], max_tokens=9), limit=2), e.add(Request([2], max_tokens=9))
+    while e.busy:
+        e.step()
+    assert (len(paused.out), paused.done, other.done) == (2, False, True)
+    paused.limit = 9
+    while e.busy:
+        e.step()
+    assert tokens_of(paused) == expected([1], 9)
+
+
+def test_equal_ids_of_another_namespace_are_another_prompt() -> None:
+    e = engine(slots=1)
+    run_all(e, Request([1, 2, 3, 4], max_tokens=2, namespace="a"))
+    run_all(e, Request([1, 2, 3, 5], max_tokens=2, namespace="b"))
+    assert e.counts.reused == 0
+    run_all(e, Request([1, 2, 3, 6], max_tokens=2, namespace="b"))
+    assert e.counts.reused == 3
+
+
+def test_what_is_kept_outlives_the_slots_until_it_is_forgotten() -> None:
+    e = engine(slots=1)
+    e.keep(Request([1, 2, 3], namespace="voice"))
+    run_all(e, Request([9] * 20, max_tokens=2))
+    (again,) = run_all(e, Request([1, 2, 3, 4], max_tokens=3, namespace="voice"))
+    assert tokens_of(again) == expected([1, 2, 3, 4], 3)
+    assert e.counts.reused == 3
+    e.forget("voice")
+    run_all(e, Request([9] * 20, max_tokens=2), Request([1, 2, 3, 4], max_tokens=3, namespace="voice"))
+    assert e.counts.reused == 3
+
+
+def test_a_request_s_ids_history_watch_and_script_are_its_own() -> None:
+    e = engine()
+    request = Request(
+        [1, 2],
+        Sampling(repetition_penalty=2.0),
+        {3},
+        4,
+        history=[7, 7],
+        follow=lambda t, n: 10 * n,
+        watch=5,
+        forced=[4, 4, 3],
+    )
+    (generation,) = run_all(e, request)
+    assert [(s.token, s.stop) for s in generation.out] == [(4, False), (4, False), (3, True)]
+    assert generation.history == [7, 7, 4, 4]
+    assert e.cache.slots[0].ids == [1, 2, 10, 20]
+    assert all(0 < s.watched < 1 for s in generation.out)
+    assert [float(s.hidden[0]) for s in generation.out] == [2.0, 3.0, 4.0]
 
 
 @pytest.mark.parametrize("length", [16, 17])
@@ -176,7 +286,7 @@ def test_a_prompt_that_leaves_no_room_is_refused_and_takes_no_slot(length: int) 
     with pytest.raises(PromptTooLong, match=f"{length} tokens.*16") as caught:
         answer(e, [1] * length)
     with pytest.raises(PromptTooLong):
-        e.prefill([1] * length)
+        e.keep(Request([1] * length))
     assert caught.value.exit_code == 3
     assert "\n" not in str(caught.value)
     assert not e.cache.slots[0].busy
@@ -216,7 +326,7 @@ def test_a_copy_that_fails_frees_the_slot_and_is_not_taken_for_done() -> None:
 def test_a_prefill_that_fails_frees_the_slot() -> None:
     e = DecodeEngine(Failing(1))
     with pytest.raises(InferenceFailed, match="the machine died"):
-        e.prefill([1, 2, 3])
+        e.keep(Request([1, 2, 3]))
     assert not any(slot.busy for slot in e.cache.slots)
 
 
@@ -251,7 +361,7 @@ def test_any_sequence_of_prompts_gives_what_a_fresh_engine_gives(
     e = engine(slots, 32)
     for prompt, count, prefilled in prompts:
         if prefilled:
-            e.prefill(prompt)
+            e.keep(Request(prompt))
         tokens = e.generate(prompt, GREEDY, (), 30)
         got = [token for token, _ in zip(tokens, range(count), strict=False)]
         tokens.close()  # type: ignore[attr-defined]

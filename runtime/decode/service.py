@@ -1,0 +1,127 @@
+"""Drives a token engine from its lane while there is something to do, and hands each request its steps as they come."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections.abc import AsyncGenerator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+from voxturn.runtime.decode.engine import DecodeEngine, Generation, Request, Step
+from voxturn.runtime.errors import InferenceFailed, StreamClosed
+from voxturn.runtime.handoff import RECORDER, Handoff, Lane, Recorder
+
+_AHEAD = 64
+
+
+@dataclass(eq=False)
+class _Reader:
+    """Who reads a generation: its hand-off, in the loop it belongs to."""
+
+    generation: Generation
+    handoff: Handoff[Step]
+    loop: asyncio.AbstractEventLoop
+    recorder: Recorder | None
+    since: float = field(default_factory=time.monotonic)
+
+    def deliver(self) -> None:
+        """Pass on what is new; in the lane's thread."""
+        steps = []
+        while self.generation.out:
+            steps.append(self.generation.out.popleft())
+        done, error = self.generation.done, self.generation.error
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to tell
+            self.loop.call_soon_threadsafe(self._put, steps, done, error)
+
+    def _put(self, steps: Sequence[Step], done: bool, error: Exception | None) -> None:
+        if self.generation.cancelled:
+            return
+        for step in steps:
+            self.handoff.put_now(step)
+        if error is not None:
+            self.handoff.fail(error)
+        elif done:
+            self.handoff.close()
+
+
+class DecodeService:
+    """One engine for many requests at once. Every stream ends in done, error or cancelled.
+
+    A reader that does not read pauses its own sequence (`ahead` steps early), not the others'. Closing a stream frees
+    its slot at the engine's next step.
+    """
+
+    def __init__(self, engine: DecodeEngine, lane: Lane) -> None:
+        self.engine, self._lane = engine, lane
+        self._lock = threading.Lock()
+        self._readers: dict[Generation, _Reader] = {}
+        self._working = False
+
+    async def stream(self, request: Request, ahead: int = _AHEAD) -> AsyncGenerator[Step, None]:
+        """The steps of a request. Raises what the engine raised for it."""
+        handoff: Handoff[Step] = Handoff(ahead + 1)
+        with self._lock:  # the driving thread must not tell of a generation before its reader is known
+            generation = self.engine.add(request, ahead)
+            self._readers[generation] = _Reader(generation, handoff, asyncio.get_running_loop(), RECORDER.get())
+        self._wake()
+        try:
+            async for step in handoff:
+                generation.limit += 1
+                self._wake()
+                yield step
+        finally:
+            handoff.abandon()
+            generation.cancelled = True
+            self._wake()
+
+    async def keep(self, request: Request) -> None:
+        """`DecodeEngine.keep`, between steps."""
+        await self._lane.run(self.engine.keep, request)
+
+    def _wake(self) -> None:
+        with self._lock:
+            if self._working:
+                return
+            self._working = True
+        try:
+            self._lane.submit(self._work).add_done_callback(self._worked)
+        except StreamClosed as exc:
+            self._stop(exc)
+
+    def _work(self) -> None:
+        while True:
+            with self._lock:
+                if not self.engine.busy or self._lane.wanted:
+                    self._working = False
+                    return
+            begin = time.monotonic()
+            touched = self.engine.step()
+            self._tell(touched, begin)
+
+    def _worked(self, future: Future[None]) -> None:
+        error = StreamClosed("the engine was closed") if future.cancelled() else future.exception()
+        if error is not None:
+            self._stop(error)
+        elif self.engine.busy:
+            self._wake()
+
+    def _stop(self, reason: BaseException) -> None:
+        """Nothing drives the engine any more: whoever reads is told why."""
+        error = reason if isinstance(reason, StreamClosed) else InferenceFailed(f"the token engine stopped: {reason}")
+        with self._lock:
+            self._working = False
+        self._tell(self.engine.fail_all(error), time.monotonic())
+
+    def _tell(self, touched: Sequence[Generation], begin: float) -> None:
+        end = time.monotonic()
+        for generation in touched:
+            with self._lock:
+                reader = self._readers[generation]
+                if generation.done:
+                    del self._readers[generation]
+            if reader.recorder is not None:
+                reader.recorder(self._lane.name, begin, end)
+            reader.deliver()
