@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import sys
 from collections.abc import Sequence
 from importlib import metadata
 
+from voxturn.runtime.audio.encode import output_error
 from voxturn.runtime.commands import models, talk
 from voxturn.runtime.errors import VoxturnError
 
@@ -38,20 +40,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the exit code is the error's."""
     args = build_parser().parse_args(arguments)
     try:
-        code: int = args.run(args)
-        sys.stdout.flush()
-        return code
-    except VoxturnError as exc:
-        if args.debug:
-            raise
-        print(f"voxturn: {' '.join(str(exc).split())}", file=sys.stderr)
-        return exc.exit_code
+        return _run(args)
     except BrokenPipeError:
-        # whoever read our output has gone; keep the interpreter from flushing into the closed pipe
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _forget_output()  # whoever read our output has gone
         return 0
     except KeyboardInterrupt:
         return 130
+    except Exception as exc:
+        if args.debug:
+            raise
+        text, code = str(exc), VoxturnError.exit_code
+        if isinstance(exc, VoxturnError):
+            code = exc.exit_code
+        else:
+            text = f"unexpected error: {type(exc).__name__}: {text}; run `voxturn --debug …` and report what it says"
+        print(f"voxturn: {' '.join(text.split())}", file=sys.stderr)
+        return code
+
+
+def _run(args: argparse.Namespace) -> int:
+    try:
+        code: int = args.run(args)
+        sys.stdout.flush()
+        return code
+    except OSError as exc:
+        if exc.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        if exc.filename is None:  # what is printed: no writer of ours is in between
+            _forget_output()
+        raise output_error(exc, str(exc.filename or "the output")) from exc
+
+
+def _forget_output() -> None:
+    """Keep the interpreter, when it ends, from flushing what cannot be written."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import errno
 import fnmatch
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -70,7 +71,7 @@ def resolve_hub(repo: str, revision: str, patterns: tuple[str, ...]) -> tuple[st
 
     try:
         info = HfApi().model_info(repo, revision=revision, files_metadata=True)
-    except (HfHubHTTPError, httpx2.HTTPError, OSError) as exc:
+    except (HfHubHTTPError, httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError) as exc:  # ValueError: not JSON
         raise DownloadFailed(
             f"hub repository {repo}@{revision}: {_first_line(exc)}; check the network and HF_ENDPOINT"
         ) from exc
@@ -78,6 +79,10 @@ def resolve_hub(repo: str, revision: str, patterns: tuple[str, ...]) -> tuple[st
     found = []
     for item in info.siblings or []:
         if any(fnmatch.fnmatch(item.rfilename, pattern) for pattern in patterns):
+            if ".." in item.rfilename.split("/") or item.rfilename.startswith("/"):
+                raise DownloadFailed(
+                    f"hub repository {repo}@{revision}: {item.rfilename!r} is not a name of a file in it"
+                )
             sha256 = item.lfs.sha256 if item.lfs else ""
             url = hf_hub_url(repo, item.rfilename, revision=commit)
             found.append(Remote(item.rfilename, url, sha256, item.blob_id or "", item.size or 0, headers))
@@ -91,32 +96,37 @@ def download(remote: Remote, target: Path, progress: Progress) -> None:
     """Bring `remote` to `target`, going on from `target.part` where an earlier try stopped, and check its hash."""
     import httpx2
 
+    if not (remote.sha256 or remote.blob_id):
+        raise DownloadFailed(f"{remote.name}: its source states no hash; it cannot be trusted")
     part = target.with_name(target.name + ".part")
-    if urlsplit(remote.url).scheme == "file":
-        part.write_bytes(Path(unquote(urlsplit(remote.url).path)).read_bytes())
-    else:
-        for attempt in range(_TRIES):
-            try:
-                _fetch(remote, part, progress)
-                break
-            except httpx2.HTTPError as exc:
-                if attempt + 1 == _TRIES or isinstance(exc, httpx2.HTTPStatusError):
-                    raise DownloadFailed(f"{remote.name}: {_first_line(exc)}; run the same command to go on") from exc
-            except OSError as exc:
-                if exc.errno == errno.ENOSPC:
-                    raise DiskFull(
-                        f"{target.parent}: the disk is full; free some space and run the command again"
-                    ) from exc
-                raise
+    for attempt in range(_TRIES):
+        try:
+            _copy(remote, part) if urlsplit(remote.url).scheme == "file" else _fetch(remote, part, progress)
+            break
+        except (httpx2.HTTPError, httpx2.InvalidURL) as exc:
+            if attempt + 1 == _TRIES or not isinstance(exc, httpx2.TransportError):
+                raise DownloadFailed(f"{remote.name}: {_first_line(exc)}; run the same command to go on") from exc
+        except OSError as exc:
+            if exc.errno == errno.ENOSPC:
+                raise DiskFull(f"{target.parent}: the disk is full; free some space and run the command again") from exc
+            raise
     check_hash(remote, part)
     part.replace(target)
+
+
+def _copy(remote: Remote, part: Path) -> None:
+    source = Path(unquote(urlsplit(remote.url).path))
+    if not source.is_file():
+        raise DownloadFailed(f"{remote.name}: {source} is gone; check the package index")
+    shutil.copyfile(source, part)
 
 
 def _fetch(remote: Remote, part: Path, progress: Progress) -> None:
     import httpx2
 
     have = part.stat().st_size if part.exists() else 0
-    headers = dict(remote.headers) | ({"Range": f"bytes={have}-"} if have else {})
+    # what counts are the file's own bytes: hashes and ranges are of those, not of a compressed form
+    headers = {**remote.headers, "Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
     with (
         httpx2.Client(follow_redirects=True, timeout=30.0) as client,
         client.stream("GET", remote.url, headers=headers) as response,
@@ -128,7 +138,7 @@ def _fetch(remote: Remote, part: Path, progress: Progress) -> None:
         have = have if resumed else 0
         total = have + int(response.headers.get("Content-Length", 0))
         with part.open("ab" if resumed else "wb") as file:
-            for piece in response.iter_raw(_PIECE):
+            for piece in response.iter_raw():  # as it comes: pieces of a fixed size would be lost, half full, at a cut
                 file.write(piece)
                 have += len(piece)
                 progress(remote.name, have, total)
@@ -136,13 +146,8 @@ def _fetch(remote: Remote, part: Path, progress: Progress) -> None:
 
 def check_hash(remote: Remote, path: Path) -> None:
     """Raise `DownloadFailed`, and remove `path`, unless it has the hash that `remote` promises."""
-    if remote.sha256:
-        good = sha256_of(path) == remote.sha256
-    elif remote.blob_id:
-        good = git_blob_id(path) == remote.blob_id
-    else:
-        raise DownloadFailed(f"{remote.name}: its source states no hash; it cannot be trusted")
-    if not good:
+    found, wanted = (sha256_of(path), remote.sha256) if remote.sha256 else (git_blob_id(path), remote.blob_id)
+    if found != wanted:
         path.unlink()
         raise DownloadFailed(f"{remote.name}: its hash is not the one that was promised; it was thrown away, try again")
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
-from typing import IO
 
 import numpy as np
-from voxturn.runtime.audio.decode import Source, decode, decode_raw
+from voxturn.runtime.audio.decode import Source, check_file, decode, decode_raw
 from voxturn.runtime.clock import Clock, WallClock
 from voxturn.runtime.handoff import Lane
 from voxturn.runtime.messages import AudioFrame, Samples
@@ -42,9 +41,9 @@ def _pieces(source: Source | Samples, raw_rate: int, size: int) -> Iterator[Samp
 
 
 def _raw_file(path: Path, raw_rate: int, size: int) -> Iterator[Samples]:
+    check_file(path)
     with path.open("rb") as file:
-        stream: IO[bytes] = file
-        yield from decode_raw(stream, raw_rate, RATE, size)
+        yield from decode_raw(file, raw_rate, RATE, size)
 
 
 async def _fast(pieces: Iterator[Samples], clock: Clock) -> AsyncGenerator[AudioFrame, None]:

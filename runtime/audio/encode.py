@@ -91,6 +91,8 @@ class PipeSink:
         try:
             self._pipe.write(data)
             self._pipe.flush()
+        except BrokenPipeError:
+            raise  # whoever listened has gone: no error, an end
         except OSError as exc:
             raise output_error(exc, "the output pipe") from exc
 

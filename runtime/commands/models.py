@@ -6,7 +6,6 @@ import argparse
 import dataclasses
 import json
 import platform
-import sys
 from importlib import metadata
 
 from voxturn.runtime.cores import Cores
@@ -166,8 +165,3 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 def _with_extra(args: argparse.Namespace) -> argparse.Namespace:
     args.extra = [] if args.profile in SHIPPED else [args.profile]
     return args
-
-
-def note(text: str) -> None:
-    """A line for people, on standard error."""
-    print(text, file=sys.stderr)

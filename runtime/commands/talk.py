@@ -6,7 +6,7 @@ import argparse
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
 from importlib import resources
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import IO
 
 from voxturn.runtime.assemble import Assembler, Assistant
 from voxturn.runtime.audio.encode import AudioSink, PipeSink, WavFile, output_error
-from voxturn.runtime.errors import EmptyText, OutputNotWritable, UsageError
+from voxturn.runtime.errors import EmptyText, OutputNotWritable, TextError, UsageError
 from voxturn.runtime.frames import frames_from
 from voxturn.runtime.handoff import Ahead
 from voxturn.runtime.messages import PcmChunk, ReplyToken, Sentence, Transcript, Utterance
@@ -91,7 +91,7 @@ async def _turn(args: argparse.Namespace) -> dict[str, object]:
 
 def say(args: argparse.Namespace) -> int:
     """Text to speech."""
-    text = sys.stdin.read() if args.text == "-" else args.text
+    text = _text(sys.stdin.read) if args.text == "-" else args.text
     if not any(char.isalnum() for char in text):
         raise EmptyText("the text has nothing that can be spoken; give at least one word")
     if len(text) > MAX_TEXT:
@@ -203,11 +203,18 @@ def _lines(interactive: bool) -> Iterator[str]:
     while True:
         if interactive:
             print("> ", end="", file=sys.stderr, flush=True)
-        line = sys.stdin.readline()
+        line = _text(sys.stdin.readline)
         if not line:
             return
         if line.strip():
             yield line.strip()
+
+
+def _text(read: Callable[[], str]) -> str:
+    try:
+        return read()
+    except UnicodeDecodeError as exc:
+        raise TextError("standard input: is not UTF-8 text; give text") from exc
 
 
 def _source(name: str) -> str | IO[bytes]:

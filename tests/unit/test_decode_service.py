@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -70,10 +71,8 @@ async def test_a_hundred_streams_cancelled_at_random_moments_leave_nothing(servi
 
     async def some(number: int) -> None:
         with_timeout = read(service, [number % 7, 3], 100)
-        try:
+        with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(with_timeout, float(random.uniform(0.0, 0.03)))
-        except TimeoutError:
-            pass
 
     await asyncio.gather(*(some(i) for i in range(100)))
     await settled(service)
