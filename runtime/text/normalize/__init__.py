@@ -1,0 +1,13 @@
+"""Text as XTTS v2 wants to read it: numbers, prices, dates and signs in words, lower case, Latin letters for Chinese,
+Japanese and Korean.
+
+The order and the words are those of coqui-tts 0.28's tokenizer, whose output the model was trained on; where it misreads
+(dates, times, units, Arabic prices) or fails (Hindi numbers), this reads what a speaker would say. Every such difference
+is listed with its reason in `tests/data/xtts_text`.
+"""
+
+from voxturn.runtime.text.normalize.characters import spoken
+from voxturn.runtime.text.normalize.lexicon import LANGUAGES, language_of
+from voxturn.runtime.text.normalize.pipeline import normalize
+
+__all__ = ["LANGUAGES", "language_of", "normalize", "spoken"]

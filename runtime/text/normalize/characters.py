@@ -1,0 +1,70 @@
+"""The characters that the model knows: NFC, plain quotes and dashes, ASCII digits, nothing invisible, no pictures. Pure."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from functools import lru_cache
+
+_PLAIN = str.maketrans(
+    {
+        **dict.fromkeys('"“”„‟«»‹›〝〞＂', ""),  # upstream takes the straight ones away; the others are no token
+        **dict.fromkeys("’‘‚‛ʼʹ′`´", "'"),
+        **dict.fromkeys("‐‑‒–—―−﹣－", "-"),
+        **dict.fromkeys("\u00a0\u2007\u202f\u2009", "\u00a0"),  # spaces inside numbers; see `clean`
+        "…": "...",
+        "٬": ",",
+        "٫": ".",
+        "％": "%",
+        "￥": "¥",
+        "﷼": "ر.س",
+        "℃": "°c",
+        "℉": "°f",
+    }
+)
+# Chinese and Japanese quotes and dashes are punctuation of their own romanisers
+_EAST = str.maketrans({'"': None} | dict.fromkeys("−﹣", "-") | {"℃": "°c", "℉": "°f", "％": "%"})
+_DIACRITICS = re.compile("[\u064b-\u0652\u0670\u0640]")
+_INSIDE_NUMBER = re.compile(r"(?<=\d)[\u00a0'](?=\d{3}(?!\d))")
+_KEPT = frozenset("°№^`´¨¯")  # symbols that have a name, and ASCII's
+_NAMED = frozenset("%٪&@#$€£¥₹₽₺₩°№+=")
+_INVISIBLE = frozenset({"Cc", "Cf", "Cn", "Cs"})
+_SELECTORS = frozenset(map(chr, (0x20E3, *range(0xFE00, 0xFE10))))  # variants of a picture, keycaps
+_BLANKS = re.compile(r"[^\S\u00a0\u202f\u2007\u2009]+")
+_PICTURE = "\ufffc"
+_PICTURES = re.compile(rf" ?{_PICTURE}(?: ?{_PICTURE})*(?=(\w)?)")
+
+
+def clean(text: str, language: str, *, diacritics: bool = True) -> str:
+    """`text` without what cannot be said. `diacritics=False` takes Arabic vowel marks and the tatweel away."""
+    text = _BLANKS.sub(" ", unicodedata.normalize("NFC", text))
+    text = text.translate(_EAST if language in ("zh-cn", "ja") else _PLAIN)
+    text = "".join(map(_plain, text))
+    text = _PICTURES.sub(lambda m: " " if m[1] else "", text)
+    if not diacritics:
+        text = _DIACRITICS.sub("", text)
+    return _INSIDE_NUMBER.sub("", text).replace("\u00a0", " ")
+
+
+@lru_cache(maxsize=4096)
+def _plain(char: str) -> str:
+    """What stands for one character."""
+    if char == " " or char == "\u00a0" or char in _KEPT:
+        return char
+    value = unicodedata.decimal(char, None)
+    if value is not None:
+        return str(value)
+    category = unicodedata.category(char)
+    if category == "No":  # superscripts, fractions, numbers in circles
+        written = unicodedata.normalize("NFKC", char).replace("\u2044", "/")
+        if written == char:  # white on black circles have no plain form
+            written = f"{unicodedata.numeric(char):g}"
+        return written if len(written) == 1 else f" {written} "
+    if category in ("So", "Sk", "Co") or char in _SELECTORS:
+        return _PICTURE
+    return "" if category in _INVISIBLE else char
+
+
+def spoken(text: str) -> bool:
+    """Whether anything in `text` is said: a letter, a digit or a sign that has a name."""
+    return any(unicodedata.category(char)[0] in "LN" or char in _NAMED for char in text)
