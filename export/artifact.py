@@ -39,6 +39,7 @@ def write_manifest(
     graphs: Mapping[str, str],
     properties: Mapping[str, Any],
     reached: Mapping[str, float],
+    synthetic: bool = False,
 ) -> Manifest:
     """Write `folder/manifest.json` over all files in it. `graphs` maps roles to ONNX file names."""
     manifest = Manifest(
@@ -51,7 +52,7 @@ def write_manifest(
         properties=dict(properties),
         reached=dict(reached),
         versions={tool: metadata.version(tool) for tool in _TOOLS},
-        synthetic=source.synthetic,
+        synthetic=source.synthetic or synthetic,
     )
     (folder / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
     return manifest

@@ -45,7 +45,7 @@ class GraphBuilder:
 
     def constant(self, name: str, value: npt.NDArray[Any]) -> str:
         """Add an initialiser and return its name."""
-        self._initializers.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
+        self._initializers.append(numpy_helper.from_array(np.asarray(value, order="C"), name))
         return name
 
     def node(
@@ -57,12 +57,23 @@ class GraphBuilder:
         **attributes: Any,
     ) -> str:
         """Add a node and return its first output; without `outputs` one is named for the operator."""
-        self._count += 1
-        names = list(outputs) if outputs is not None else [f"{op}_{self._count}"]
+        number = self.fresh()
+        names = list(outputs) if outputs is not None else [f"{op}_{number}"]
         self._nodes.append(
-            helper.make_node(op, list(inputs), names, name=f"{op}_{self._count}", domain=domain, **attributes)
+            helper.make_node(op, list(inputs), names, name=f"{op}_{number}", domain=domain, **attributes)
         )
         return names[0]
+
+    def nodes(self, op: str, inputs: Sequence[str], count: int, **attributes: Any) -> tuple[str, ...]:
+        """Add a node of the standard domain and return its `count` outputs."""
+        names = [f"{op}_{self.fresh()}_{i}" for i in range(count)]
+        self.node(op, inputs, names, **attributes)
+        return tuple(names)
+
+    def fresh(self) -> int:
+        """A number that no other name of this graph has."""
+        self._count += 1
+        return self._count
 
     def save(self, path: Path) -> None:
         """Write `path` and, beside it, `path.data` with the weights. Files of these names are replaced."""

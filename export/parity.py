@@ -39,12 +39,13 @@ def log_softmax(logits: npt.NDArray[np.float32]) -> Float:
 
 def open_decoder(path: Path, capacity: int = 512) -> OnnxDecoder:
     """A graph of `export.decoder` with one slot."""
-    return OnnxDecoder(path, contract_of(path), Cores().budget("reply", 0), 1, capacity)
+    return OnnxDecoder(path, contract_of(path), Cores().budget("reply", 0, spin=True), 1, capacity)
 
 
 def after(graph: OnnxDecoder, ids: Sequence[int], past: int) -> npt.NDArray[np.float32]:
     """A copy of the logits `[vocabulary]` after appending `ids` to the one slot."""
-    return graph.run(0, np.array([ids], np.int64), [past]).logits[0].copy()
+    logits: npt.NDArray[np.float32] = graph.run(0, np.array([ids], np.int64), [past]).logits[0].copy()
+    return logits
 
 
 def greedy(graph: OnnxDecoder, prompt: list[int], steps: int) -> tuple[list[int], npt.NDArray[np.float32]]:

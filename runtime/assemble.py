@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+from voxturn.runtime.audio.frames_map import SameFrames, XttsFrames
+from voxturn.runtime.audio.window import Plan
 from voxturn.runtime.clock import Clock, WallClock
 from voxturn.runtime.contract import Manifest, ModelContract, TensorSpec
-from voxturn.runtime.cores import Cores, EngineBudget
+from voxturn.runtime.cores import Cores, EngineBudget, Gate
 from voxturn.runtime.decode import sampler
 from voxturn.runtime.decode.engine import DecodeEngine
 from voxturn.runtime.decode.sampler import Sampling
 from voxturn.runtime.decode.service import DecodeService
+from voxturn.runtime.decode.xtts import XttsIds
 from voxturn.runtime.errors import ExecutorUnavailable, InvalidProfile, UnsupportedLanguage
 from voxturn.runtime.executors.ctranslate2 import Ct2Whisper
 from voxturn.runtime.executors.onnx import OnnxDecoder, OnnxGraph
@@ -29,7 +34,7 @@ from voxturn.runtime.protocols import GraphExecutor
 from voxturn.runtime.registry import Registry
 from voxturn.runtime.stages.listen import Listen
 from voxturn.runtime.stages.reply import Reply
-from voxturn.runtime.stages.speak import VitsSpeak
+from voxturn.runtime.stages.speak import Speak, VitsSpeak, XttsSpeak
 from voxturn.runtime.stages.split import Split
 from voxturn.runtime.stages.transcribe import Features, Transcribe
 from voxturn.runtime.stages.vocode import Vocode
@@ -38,8 +43,10 @@ from voxturn.runtime.text.chat import CHAT_FORMATS
 from voxturn.runtime.text.filter import ContentFilter, PassAll, WordListFilter
 from voxturn.runtime.text.phonemes import EspeakPhonemizer
 from voxturn.runtime.text.tokenizer import JsonTokenizer
+from voxturn.runtime.text.xtts import XttsTokenizer
 from voxturn.runtime.trace import StageInfo
 from voxturn.runtime.turn import Conversation, Stages, TurnSetup
+from voxturn.runtime.voices import Cloner, VoiceStore
 
 
 class Closable(Protocol):
@@ -82,6 +89,8 @@ class Assembler:
         self._lanes: list[Closable] = []
         self._closing: list[Closable] = []
         self.info: dict[str, StageInfo] = {}
+        self._gate = Gate()
+        self.voices: VoiceStore | None = None
         self._filter: ContentFilter | None = None
 
     def listen(self) -> Listen:
@@ -117,10 +126,14 @@ class Assembler:
     def split(self) -> Split:
         return Split(self.content_filter(), self.profile.speak.max_chars)
 
-    def speak(self) -> VitsSpeak:
+    def speak(self) -> Speak:
+        """The voice's stage, by what kind of artifact it is."""
+        return self.xtts_speak() if self._spinner() == "speak" else self._vits_speak()
+
+    def _vits_speak(self) -> VitsSpeak:
         loaded, lane = self._load("speak")
         p, settings = loaded.manifest.properties, self.profile.speak
-        if self.profile.language not in (*self._registry.resolve(settings.model)[0].languages, "auto"):
+        if self.profile.language not in (str(p["espeak_voice"]).split("-")[0], "auto"):
             raise UnsupportedLanguage(
                 f"voice {settings.model!r} does not speak {self.profile.language!r}; choose another voice in the profile"
             )
@@ -129,11 +142,49 @@ class Assembler:
         graph = self._keep(lane.make(loaded.graph, "acoustic"))
         return VitsSpeak(graph, phonemizer, lane, scales, int(p["noise_frames"]), settings.seed)
 
+    def xtts_speak(self) -> XttsSpeak:
+        """XTTS's stage, with the profile's voice or the first that is here."""
+        loaded, lane = self._load("speak")
+        settings = self.profile.speak
+        if loaded.engine.executor != "onnx":
+            raise ExecutorUnavailable(
+                f"this version of voxturn has no executor {loaded.engine.executor!r} for XTTS's GPT"
+            )
+        ids, contract = XttsIds.from_properties(loaded.manifest.properties), loaded.manifest.graphs["gpt"]
+        decoder = self._keep(
+            lane.make(
+                OnnxDecoder, loaded.folder / contract.file, contract, loaded.budget, settings.slots, ids.positions
+            )
+        )
+        self.voices = VoiceStore(self._store.root, loaded.folder, loaded.manifest)
+        tokenizer = XttsTokenizer(loaded.folder / "vocab.json")
+        if self.profile.language not in tokenizer.languages:
+            raise UnsupportedLanguage(
+                f"voice model {settings.model!r} does not speak {self.profile.language!r}; it has {', '.join(tokenizer.languages)}"
+            )
+        name = settings.voice or next(iter(self.voices.names()), "")
+        voice = self.voices.load(name) if name else None
+        s = settings
+        sampling = Sampling(s.temperature, s.top_k, s.top_p, 0.0, s.repetition_penalty, s.seed)
+        service = DecodeService(DecodeEngine(decoder), lane)
+        return XttsSpeak(service, ids, tokenizer, voice, self.profile.language, sampling)
+
     def vocode(self) -> Vocode:
         loaded, lane = self._load("vocode")
-        p = loaded.manifest.properties
-        graph = self._keep(lane.make(loaded.graph, "decoder"))
-        return Vocode(graph, lane, int(p["sample_rate"]), int(p["hop"]), int(p["margin"]))
+        p, xtts = loaded.manifest.properties, loaded.manifest.kind == "xtts"
+        graph = self._keep(lane.make(loaded.graph, "vocoder" if xtts else "decoder"))
+        if not xtts:
+            return Vocode(graph, lane, int(p["sample_rate"]), int(p["hop"]), int(p["margin"]), SameFrames(), Plan())
+        rate, hop = int(p["output_sample_rate"]), int(p["output_hop_length"])
+        frames = XttsFrames(int(p["gpt_code_stride_len"]) // hop, rate / int(p["input_sample_rate"]))
+        return Vocode(graph, lane, rate, hop, int(p["margin"]), frames, XTTS_PLAN)
+
+    def cloner(self) -> Cloner:
+        """What makes voices for the profile's XTTS."""
+        loaded, lane = self._load("speak")
+        graphs = [self._keep(lane.make(loaded.graph, role)) for role in ("conditioning", "speaker")]
+        self.voices = VoiceStore(self._store.root, loaded.folder, loaded.manifest)
+        return Cloner(loaded.folder, loaded.manifest, *graphs)
 
     def content_filter(self) -> ContentFilter:
         """The profile's filter, made once."""
@@ -152,25 +203,45 @@ class Assembler:
     def _load(self, stage: str) -> tuple[Loaded, Lane]:
         """A stage's artifact, and the lane that its engine is made in and runs in. Lanes close before engines."""
         engine = self.profile.engines()[stage]
+        folder, manifest = self._artifact(stage, engine)
+        budget = self._cores.budget(stage, engine.threads, spin=stage == self._spinner())
+        self.info[stage] = StageInfo(
+            manifest.model, manifest.precision, engine.executor, manifest.digest, budget.threads, manifest.synthetic
+        )
+        lane = Lane(stage, budget.nice, self._turns(stage))
+        self._lanes.append(lane)
+        return Loaded(folder, manifest, engine, budget), lane
+
+    def _artifact(self, stage: str, engine: Engine) -> tuple[Path, Manifest]:
+        """A model of the registry, or an artifact by its folder."""
+        if Path(engine.model).is_dir():
+            return self._store.at(Path(engine.model))
         model, _ = self._registry.resolve(engine.model)
         if engine.precision not in model.precisions:
             raise InvalidProfile(
                 f"profile {self.profile.name}.{stage}.precision: model {model.id!r} has {', '.join(model.precisions)}, "
                 f"not {engine.precision!r}"
             )
-        folder, manifest = self._store.artifact(model, engine.precision)
-        budget = self._cores.budget(stage, engine.threads)
-        self.info[stage] = StageInfo(
-            model.id, engine.precision, engine.executor, manifest.digest, budget.threads, manifest.synthetic
-        )
-        lane = Lane(stage, budget.nice)
-        self._lanes.append(lane)
-        return Loaded(folder, manifest, engine, budget), lane
+        return self._store.artifact(model, engine.precision)
+
+    def _turns(self, stage: str) -> Callable[[], AbstractContextManager[None]]:
+        """With XTTS, GPT and vocoder take turns at the cores; a VITS's short calls are left to the scheduler."""
+        if stage not in _URGENCY or self._spinner() != "speak":
+            return nullcontext
+        return partial(self._gate.turn, _URGENCY[stage])
+
+    def _spinner(self) -> str:
+        """The stage with the tightest loop: the one whose idle threads may spin."""
+        return "speak" if self._artifact("speak", self.profile.speak)[1].kind == "xtts" else "reply"
 
     def _keep(self, item: ClosableT) -> ClosableT:
         self._closing.append(item)
         return item
 
+
+_URGENCY = {"vocode": 0, "speak": 1}
+XTTS_PLAN = Plan(first=10, largest=160, growth=1.4)
+"""Windows of XTTS's vocoder in frames of 10.7 ms: docs/performance.md says how they were chosen."""
 
 SILERO = ModelContract(
     "silero_vad.onnx",
@@ -254,6 +325,7 @@ class Assistant:
         """Run every engine once, so that the first turn is as fast as the second."""
         await self.stages.reply.warm(self.conversation().messages)
         await self.stages.transcribe.transcribe(np.zeros(16000, np.float32))
+        await self.stages.speak.warm()
         async for _ in self.say(_once(Sentence("Ready.", 0))):
             pass
 

@@ -7,13 +7,15 @@ measured to halve the time from the first clause to the first audio (docs/perfor
 
 from __future__ import annotations
 
+import contextlib
 import os
+import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from voxturn.runtime.errors import UsageError
 
 _NICE = {"reply": 10}
-_SPINNER = "reply"
 
 
 @dataclass(frozen=True)
@@ -25,16 +27,48 @@ class EngineBudget:
     nice: int
 
 
+class Gate:
+    """Lets one engine compute at a time, the most urgent first: two that share the cores slow each other down.
+
+    Use as `with gate.turn(urgency): …`; lower numbers go first, equals in any order. A call in progress is not
+    interrupted, so calls should be short.
+    """
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self._waiting: dict[int, int] = {}
+        self._held = False
+
+    @contextlib.contextmanager
+    def turn(self, urgency: int) -> Iterator[None]:
+        """Wait until it is this caller's turn, and hold it."""
+        with self._condition:
+            self._waiting[urgency] = self._waiting.get(urgency, 0) + 1
+            while self._held or any(n for other, n in self._waiting.items() if other < urgency):
+                self._condition.wait()
+            self._waiting[urgency] -= 1
+            self._held = True
+        try:
+            yield
+        finally:
+            with self._condition:
+                self._held = False
+                self._condition.notify_all()
+
+
 class Cores:
     """The machine's cores. `available` defaults to what this process may run on."""
 
     def __init__(self, available: int | None = None) -> None:
         self.available = available or len(os.sched_getaffinity(0))
 
-    def budget(self, stage: str, threads: int) -> EngineBudget:
-        """The budget of a stage's engine. `threads` 0 means all cores; more than there are is an error."""
+    def budget(self, stage: str, threads: int, spin: bool = False) -> EngineBudget:
+        """The budget of a stage's engine. `threads` 0 means all cores; more than there are is an error.
+
+        At most one engine of a process may have `spin`.
+        """
         if threads > self.available:
             raise UsageError(
                 f"stage {stage!r}: {threads} threads asked for, but this process has {self.available} cores; lower `threads`"
             )
-        return EngineBudget(threads or self.available, stage == _SPINNER, _NICE.get(stage, 0))
+        return EngineBudget(threads or self.available, spin, _NICE.get(stage, 0))

@@ -11,7 +11,8 @@
     │   ├── TextError                    the text
     │   │   ├── EmptyText                nothing that can be spoken
     │   │   └── PromptTooLong            more tokens than the model's context holds
-    │   └── UnsupportedLanguage          the model does not know the language
+    │   ├── UnsupportedLanguage          the model does not know the language
+    │   └── UnknownVoice                 there is no such voice
     ├── ConfigError                  4   profile or registry
     │   ├── UnknownProfile
     │   ├── InvalidProfile               unknown key, wrong type
@@ -87,6 +88,10 @@ class PromptTooLong(TextError):
 
 class UnsupportedLanguage(InputError):
     """The model does not know the language."""
+
+
+class UnknownVoice(InputError):
+    """There is no voice of that name for the checkpoint."""
 
 
 class ConfigError(VoxturnError):

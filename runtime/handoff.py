@@ -8,11 +8,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import queue
 import threading
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from contextvars import Context, ContextVar, copy_context
 from typing import Generic, ParamSpec, TypeVar, cast
 
@@ -152,11 +154,14 @@ class Lane:
     """One worker thread for one engine: blocking calls in order, never two at once.
 
     A cancelled caller leaves at once; the call it waited for runs out in the thread and its result is thrown away.
-    `nice` (0 to 19) lowers the thread's priority on Linux.
+    `nice` (0 to 19) lowers the thread's priority on Linux. Every call is made within a `turn`.
     """
 
-    def __init__(self, name: str, nice: int = 0) -> None:
+    def __init__(
+        self, name: str, nice: int = 0, turn: Callable[[], AbstractContextManager[None]] = nullcontext
+    ) -> None:
         self.name = name
+        self._turn = turn
         self._nice = nice
         self._pool = ThreadPoolExecutor(1, thread_name_prefix=f"voxturn-{name}", initializer=self._lower_priority)
         self._lock = threading.Lock()
@@ -240,13 +245,74 @@ class Lane:
         return call()
 
     def _recorded(self, recorder: Recorder | None, call: Callable[[], T]) -> T:
-        begin = time.monotonic()
-        try:
-            return call()
-        finally:
-            if recorder is not None:
-                recorder(self.name, begin, time.monotonic())
+        with self.turn():
+            begin = time.monotonic()
+            try:
+                return call()
+            finally:
+                if recorder is not None:
+                    recorder(self.name, begin, time.monotonic())
+
+    def turn(self) -> AbstractContextManager[None]:
+        """The lane's turn at the cores; `run` and `stream` take it for every call."""
+        return self._turn()
 
     def _lower_priority(self) -> None:
         if self._nice and hasattr(os, "setpriority"):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), self._nice)
+
+
+class Iterated(Iterator[T]):
+    """An async generator as an iterator for code without an event loop: it runs ahead in a thread of its own.
+
+    The thread ends with the generator. `close` stops it and waits; so does dropping the iterator.
+    """
+
+    def __init__(self, make: Callable[[], AsyncGenerator[T, None]], ahead: int) -> None:
+        self._items: queue.SimpleQueue[tuple[T | None, BaseException | None]] = queue.SimpleQueue()
+        self._room = threading.Semaphore(ahead)
+        self._stop = threading.Event()
+        self._over = False
+        self._thread = threading.Thread(target=self._run, args=(make,), name="voxturn-iterated", daemon=True)
+        self._thread.start()
+
+    def __next__(self) -> T:
+        if self._over:
+            raise StopIteration
+        item, error = self._items.get()
+        self._room.release()
+        if error is None:
+            return cast(T, item)
+        self._over = True
+        self._thread.join()
+        raise error
+
+    def close(self) -> None:
+        """Stop the generator where it is and wait until it is closed."""
+        self._over = True
+        self._stop.set()
+        self._room.release()
+        self._thread.join()
+
+    def __del__(self) -> None:
+        self._stop.set()
+        self._room.release()
+
+    def _run(self, make: Callable[[], AsyncGenerator[T, None]]) -> None:
+        try:
+            asyncio.run(self._pump(make()))
+            self._items.put((None, StopIteration()))
+        except BaseException as exc:  # noqa: BLE001  it is the reader's
+            self._items.put((None, exc))
+
+    async def _pump(self, source: AsyncGenerator[T, None]) -> None:
+        try:
+            async for item in source:
+                self._items.put((item, None))
+                while not self._room.acquire(blocking=False):
+                    await asyncio.to_thread(self._room.acquire)
+                    self._room.release()
+                if self._stop.is_set():
+                    return
+        finally:
+            await source.aclose()

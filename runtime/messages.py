@@ -83,10 +83,15 @@ class Sentence:
 
 @dataclass(frozen=True)
 class SpeechCodes:
-    """The acoustic form of a sentence: float32 `[frames, channels]`, for the vocoder that belongs to the voice."""
+    """The acoustic form of a sentence, or the next piece of it: float32 `[n, channels]` for the voice's vocoder.
+
+    `final`: it is the sentence's last piece. `speaker` float32 `[512]` is whose voice it is, where the vocoder asks.
+    """
 
     latents: npt.NDArray[np.float32]
     sentence: Sentence
+    final: bool = True
+    speaker: npt.NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ SHIPPED = ("demo", "cpu", "gpu")
 
 @dataclass(frozen=True)
 class Engine:
-    """What runs a stage. `threads` 0: all cores."""
+    """What runs a stage. `model` is one of the registry's, or an artifact's folder. `threads` 0: all cores."""
 
     model: str
     executor: str
@@ -41,11 +41,17 @@ class ReplyEngine(Engine):
 
 @dataclass(frozen=True)
 class SpeakEngine(Engine):
-    """The voice's engine."""
+    """The voice's engine. `voice` and the sampling are XTTS's (upstream's defaults); `slots`: streams at once."""
 
     seed: int = 0
     speed: float = 1.0
     max_chars: int = 220
+    voice: str = ""
+    temperature: float = 0.75
+    top_k: int = 50
+    top_p: float = 0.85
+    repetition_penalty: float = 10.0
+    slots: int = 1
 
 
 @dataclass(frozen=True)

@@ -75,10 +75,16 @@ class Store:
                 f"model {model.id!r} ({precision}) is not on this machine; "
                 f"run `voxturn models pull {model.id} --precision {precision}`"
             )
+        return self.at(path)
+
+    def at(self, path: Path) -> tuple[Path, Manifest]:
+        """The artifact in a folder and its manifest; file names are checked, hashes are `verify`'s."""
         manifest = Manifest.read(path)
         missing = [name for name in manifest.files if not (path / name).is_file()]
         if missing:
-            raise CorruptModel(f"{path}: lacks {', '.join(missing)}; run `voxturn models pull {model.id} --again`")
+            raise CorruptModel(
+                f"{path}: lacks {', '.join(missing)}; run `voxturn models pull {manifest.model} --again`"
+            )
         return path, manifest
 
     def verify(self, folder: Path) -> Manifest:

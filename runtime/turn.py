@@ -30,7 +30,7 @@ from voxturn.runtime.messages import (
 )
 from voxturn.runtime.stages.listen import Listen
 from voxturn.runtime.stages.reply import Reply
-from voxturn.runtime.stages.speak import VitsSpeak
+from voxturn.runtime.stages.speak import Speak
 from voxturn.runtime.stages.split import Split
 from voxturn.runtime.stages.transcribe import Transcribe
 from voxturn.runtime.stages.vocode import Vocode
@@ -50,7 +50,7 @@ class Stages:
     transcribe: Transcribe
     reply: Reply
     split: Split
-    speak: VitsSpeak
+    speak: Speak
     vocode: Vocode
 
     def voice(self, sentences: AsyncIterator[Sentence]) -> Ahead[PcmChunk]:

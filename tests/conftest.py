@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
+from voxturn.runtime.audio.frames_map import SameFrames
+from voxturn.runtime.audio.window import Plan
 from voxturn.runtime.clock import WallClock
 from voxturn.runtime.decode.engine import DecodeEngine
 from voxturn.runtime.decode.sampler import Sampling
@@ -110,7 +112,7 @@ class FakeTurn:
             Reply(DecodeService(engine, lanes["reply"]), tokenizer, ChatMl(tokenizer), Sampling(), 400),
             Split(PassAll(), 200),
             VitsSpeak(self.acoustic, OrdPhonemizer(), lanes["speak"], (0.6, 1.0, 0.8), 64, 0),
-            Vocode(self.vocoder, lanes["vocode"], RATE, HOP, 3),
+            Vocode(self.vocoder, lanes["vocode"], RATE, HOP, 3, SameFrames(), Plan()),
         )
         info = {name: StageInfo("fake", "fp32", "fake", "0" * 64, 1) for name in lanes}
         counts = lambda: (engine.counts.computed, engine.counts.reused)  # noqa: E731

@@ -7,21 +7,40 @@ context's samples are dropped. At the ends of the sequence there is none, as in 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
-FIRST_FRAMES, LARGEST_FRAMES, GROWTH = 20, 160, 2.0
+
+@dataclass(frozen=True)
+class Plan:
+    """How windows grow, in frames: the first small, for an early start, then larger, for less context in all."""
+
+    first: int = 20
+    largest: int = 160
+    growth: float = 2.0
+
+    def size(self, number: int) -> int:
+        """The size of the number-th window."""
+        return int(min(self.first * self.growth**number, self.largest))
+
+    def next(self, number: int, begin: int, certain: int, margin: int, total: int | None) -> tuple[int, int] | None:
+        """The number-th window, from `begin`, or None while it needs frames that are not certain yet.
+
+        `total` is known once the sequence has ended. No crumb smaller than the first window is left for the end.
+        """
+        end = begin + self.size(number)
+        if total is None:
+            return (begin, end) if end + margin <= certain else None
+        if begin >= total:
+            return None
+        return begin, total if total - end < self.first else end
 
 
-def schedule(
-    total: int, first: int = FIRST_FRAMES, largest: int = LARGEST_FRAMES, growth: float = GROWTH
-) -> Iterator[tuple[int, int]]:
-    """Windows `[begin, end)` over `total` frames: the first small, for an early start, then growing."""
-    begin, size = 0, float(first)
-    while begin < total:
-        end = begin + int(size)
-        if total - end < first:  # no crumb at the end
-            end = total
-        yield begin, min(end, total)
-        begin, size = end, min(size * growth, float(largest))
+def schedule(total: int, plan: Plan | None = None) -> Iterator[tuple[int, int]]:
+    """Windows `[begin, end)` over `total` frames."""
+    plan, number, begin = plan or Plan(), 0, 0
+    while (window := plan.next(number, begin, total, 0, total)) is not None:
+        yield window
+        number, begin = number + 1, window[1]
 
 
 def with_margin(begin: int, end: int, total: int, margin: int) -> tuple[int, int, int]:

@@ -51,7 +51,7 @@ class Request:
     namespace: str = ""
     rows: npt.NDArray[np.float32] | None = None
     history: Sequence[int] | None = None
-    follow: Callable[[int, int], int] = lambda token, index: token
+    follow: Callable[[int, int], int] = lambda token, _: token
     watch: int | None = None
     forced: Sequence[int] = ()
 
@@ -298,9 +298,9 @@ class DecodeEngine:
         best: tuple[int, list[Tensor]] | None = None
         for (namespace, ids), saved in self._kept.items():
             longest = best[0] if best else better_than
-            if namespace == request.namespace and longest < len(ids) < len(request.prompt):
-                if tuple(request.prompt[: len(ids)]) == ids:
-                    best = len(ids), saved
+            fits = namespace == request.namespace and longest < len(ids) < len(request.prompt)
+            if fits and tuple(request.prompt[: len(ids)]) == ids:
+                best = len(ids), saved
         return best
 
     def _compute(self, slot: Slot, request: Request) -> Outputs:

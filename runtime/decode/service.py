@@ -97,8 +97,9 @@ class DecodeService:
                 if not self.engine.busy or self._lane.wanted:
                     self._working = False
                     return
-            begin = time.monotonic()
-            touched = self.engine.step()
+            with self._lane.turn():
+                begin = time.monotonic()
+                touched = self.engine.step()
             self._tell(touched, begin)
 
     def _worked(self, future: Future[None]) -> None:

@@ -24,6 +24,7 @@ def _session(path: Path, budget: EngineBudget) -> Any:
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if budget.spin else "0")
+    options.add_session_config_entry("session.force_spinning_stop", "1")  # between calls the cores are another engine's
     try:
         return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as exc:  # ONNX Runtime's classes derive from Exception alone and are not public

@@ -1,6 +1,6 @@
-"""Speak: sentences in, acoustic latents out, by the first half of a VITS (text encoder, durations, flow).
+"""Speak: sentences in, acoustic latents out. By the first half of a VITS, or code by code by XTTS v2's GPT.
 
-Source: Kim et al. 2021; the graph is the one that Piper's voices carry, cut by `export.vits`.
+Sources: Kim et al. 2021, the graph that Piper's voices carry, cut by `export.vits`; Casanova et al. 2024 (XTTS).
 """
 
 from __future__ import annotations
@@ -9,10 +9,25 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Protocol
 
 import numpy as np
-from voxturn.runtime.errors import InferenceFailed
+from voxturn.runtime.decode.sampler import Sampling
+from voxturn.runtime.decode.service import DecodeService
+from voxturn.runtime.decode.xtts import SpeechOptions, XttsIds, beginning, speech
+from voxturn.runtime.errors import InferenceFailed, UnknownVoice
 from voxturn.runtime.handoff import Lane, close_iterator
 from voxturn.runtime.messages import Sentence, SpeechCodes
 from voxturn.runtime.protocols import GraphExecutor
+from voxturn.runtime.text.xtts import XttsTokenizer
+from voxturn.runtime.voices import Voice
+
+
+class Speak(Protocol):
+    """The stage, whatever voice it has."""
+
+    async def warm(self) -> None:
+        """Compute what does not depend on the text."""
+        ...
+
+    def __call__(self, sentences: AsyncIterator[Sentence]) -> AsyncGenerator[SpeechCodes, None]: ...
 
 
 class Phonemizer(Protocol):
@@ -36,6 +51,9 @@ class VitsSpeak:
         self._executor, self._phonemizer, self._lane = executor, phonemizer, lane
         self._scales = np.array(scales, np.float32)
         self._noise_frames, self._seed = noise_frames, seed
+
+    async def warm(self) -> None:
+        """Nothing to do."""
 
     async def __call__(self, sentences: AsyncIterator[Sentence]) -> AsyncGenerator[SpeechCodes, None]:
         try:
@@ -63,3 +81,63 @@ class VitsSpeak:
         except InferenceFailed as exc:
             raise InferenceFailed(f"speak: {sentence.text[:40]!r}: {exc}") from exc
         return [np.ascontiguousarray(out["latents"][0].T)]
+
+
+class XttsSpeak:
+    """The stage. Latents come code by code, as they are made; many sentences may be spoken at once (other calls).
+
+    Each sentence draws from its own seed, so the same seed and text give the same codes whatever else is spoken.
+    """
+
+    def __init__(
+        self,
+        service: DecodeService,
+        ids: XttsIds,
+        tokenizer: XttsTokenizer,
+        voice: Voice | None,
+        language: str,
+        sampling: Sampling,
+    ) -> None:
+        self._service, self._ids, self.tokenizer = service, ids, tokenizer
+        self.voice, self.language, self._sampling = voice, language, sampling
+
+    def with_voice(self, voice: Voice, language: str, sampling: Sampling) -> XttsSpeak:
+        """The same engine with another voice, language and sampling."""
+        return XttsSpeak(self._service, self._ids, self.tokenizer, voice, language, sampling)
+
+    async def warm(self) -> None:
+        """Compute the voice's keys and values and keep them."""
+        if self.voice is not None:
+            await self._service.keep(beginning(self._ids, self.voice.key, self.voice.latents))
+
+    async def __call__(self, sentences: AsyncIterator[Sentence]) -> AsyncGenerator[SpeechCodes, None]:
+        try:
+            async for sentence in sentences:
+                pieces = self.tokenizer.split(sentence.text, self.language)
+                for number, piece in enumerate(pieces):
+                    codes = self.codes(self.tokenizer.encode(piece, self.language), sentence, number)
+                    try:
+                        async for code in codes:
+                            yield code
+                    finally:
+                        await codes.aclose()
+        finally:
+            await close_iterator(sentences)
+
+    async def codes(
+        self, tokens: list[int], sentence: Sentence, number: int = 0, forced: tuple[int, ...] = ()
+    ) -> AsyncGenerator[SpeechCodes, None]:
+        """The latents of one piece of text. `forced` codes are given whatever is sampled: for measurements."""
+        voice = self.voice
+        if voice is None:
+            raise UnknownVoice("this model has no voice yet; add one with `voxturn voices add NAME RECORDING`")
+        seed = (self._sampling.seed + 1_000_003 * sentence.index + 7919 * number) % (1 << 64)
+        options = SpeechOptions(self._sampling.with_seed(seed), forced)
+        request = speech(self._ids, voice.key, voice.latents, tokens, options)
+        steps = self._service.stream(request)
+        try:
+            async for step in steps:
+                yield SpeechCodes(step.hidden[None], sentence, False, voice.speaker)
+        finally:
+            await steps.aclose()
+        yield SpeechCodes(voice.latents[:0], sentence, True, voice.speaker)

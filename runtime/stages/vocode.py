@@ -3,46 +3,83 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
+from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
+from voxturn.runtime.audio.frames_map import FrameMap
 from voxturn.runtime.audio.level import first_audible
-from voxturn.runtime.audio.window import schedule, with_margin
+from voxturn.runtime.audio.window import Plan, with_margin
 from voxturn.runtime.handoff import Lane, close_iterator
 from voxturn.runtime.messages import PcmChunk, Samples, SpeechCodes
 from voxturn.runtime.protocols import GraphExecutor
 
 _LEAD_IN_MS = 5
+Float = npt.NDArray[np.float32]
+
+
+@dataclass
+class Progress:
+    """How far a sentence is vocoded: all its latents so far, and the next window's number and first frame."""
+
+    latents: list[Float] = field(default_factory=list)
+    number: int = 0
+    begin: int = 0
+    final: bool = False
 
 
 class Vocode:
-    """The stage. `hop` samples a frame, `margin` frames of context on each side.
+    """The stage. `hop` samples a frame, `margin` frames of context on each side, `frames` maps latents to frames.
 
     Silence before the first audible sample of the whole answer is dropped, but for a few milliseconds.
     """
 
-    def __init__(self, executor: GraphExecutor, lane: Lane, rate: int, hop: int, margin: int) -> None:
+    def __init__(
+        self, executor: GraphExecutor, lane: Lane, rate: int, hop: int, margin: int, frames: FrameMap, plan: Plan
+    ) -> None:
         self._executor, self._lane = executor, lane
         self.rate, self._hop, self._margin = rate, hop, margin
+        self._frames, self._plan = frames, plan
 
     async def __call__(self, codes: AsyncIterator[SpeechCodes]) -> AsyncGenerator[PcmChunk, None]:
-        start, audible = 0, False
+        start, audible, progress = 0, False, Progress()
         try:
             async for code in codes:
-                for begin, end in schedule(len(code.latents)):
-                    samples = await self._lane.run(self.window, code.latents, begin, end)
+                progress.latents.append(code.latents)
+                progress.final = code.final
+                while (window := self.next_window(progress)) is not None:
+                    latents = np.concatenate(progress.latents)
+                    progress.latents = [latents]
+                    samples = await self._lane.run(self.window, latents, *window, code.speaker)
+                    progress.number, progress.begin = progress.number + 1, window[1]
                     if not audible:
                         samples, audible = self._trim(samples)
                     if samples.size:
                         yield PcmChunk(samples, self.rate, start, code.sentence)
                         start += samples.size
+                if code.final:
+                    progress = Progress()
         finally:
             await close_iterator(codes)
 
-    def window(self, latents: np.ndarray[tuple[int, int], np.dtype[np.float32]], begin: int, end: int) -> Samples:
+    def next_window(self, progress: Progress) -> tuple[int, int] | None:
+        """Which frames can be vocoded now."""
+        count = sum(len(latents) for latents in progress.latents)
+        total = self._frames.count(count) if progress.final else None
+        certain = self._frames.certain(count)
+        return self._plan.next(progress.number, progress.begin, certain, self._margin, total)
+
+    def window(self, latents: Float, begin: int, end: int, speaker: Float | None = None) -> Samples:
         """The samples of frames `[begin, end)`."""
-        low, high, before = with_margin(begin, end, len(latents), self._margin)
-        out = self._executor.run({"latents": np.ascontiguousarray(latents[low:high].T[None])})["audio"].reshape(-1)
-        return np.ascontiguousarray(out[before * self._hop : (before + end - begin) * self._hop])
+        total = self._frames.count(len(latents))
+        low, high, before = with_margin(begin, end, total, self._margin)
+        inputs = self._frames.inputs(latents, low, high, before, high - end)
+        if speaker is not None:
+            inputs["speaker"] = speaker.reshape(1, -1, 1)
+        audio = self._executor.run(inputs)["audio"].reshape(-1)
+        if not self._frames.drops_context:
+            audio = audio[before * self._hop : (before + end - begin) * self._hop]
+        return np.ascontiguousarray(audio)
 
     def _trim(self, samples: Samples) -> tuple[Samples, bool]:
         at = first_audible(samples)

@@ -1,0 +1,106 @@
+"""`voxturn export …`: a checkpoint on this machine to an artifact folder, and synthetic checkpoints for tests."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import uuid
+from importlib import metadata
+from pathlib import Path
+
+from voxturn.export import coqui
+from voxturn.runtime.audio.encode import output_error
+from voxturn.runtime.contract import Manifest, sha256_of
+from voxturn.runtime.errors import ExportFailed, OutputNotWritable, UsageError
+from voxturn.runtime.progress import Bar
+from voxturn.runtime.registry import Registry
+from voxturn.runtime.store import find_exporter, publish
+
+MODELS = ("xtts-v2", "smollm2-135m", "qwen3-0.6b", "qwen3-1.7b", "qwen3-4b", "vits-en-us-joe")
+"""The registry's models that have an exporter."""
+
+
+def export(args: argparse.Namespace) -> int:
+    """Export a folder, as `models pull` exports what it pulled."""
+    model, _ = Registry.read().resolve(args.model)
+    if model.exporter == "none":
+        raise UsageError(f"model {model.id!r} is loaded as it is; there is nothing to export")
+    checkpoint, target = Path(args.checkpoint), Path(args.output)
+    if not checkpoint.exists():
+        raise ExportFailed(f"{checkpoint}: no such checkpoint")
+    if target.exists() and not (target / "manifest.json").exists():
+        raise OutputNotWritable(f"{target}: exists and is not an artifact; choose another folder")
+    files = sorted(p for p in checkpoint.rglob("*") if p.is_file()) if checkpoint.is_dir() else [checkpoint]
+    source = Manifest(
+        model.id,
+        "checkpoint",
+        "source",
+        {"checkpoint": checkpoint.name, "voxturn": metadata.version("voxturn")},
+        {p.relative_to(checkpoint).as_posix() if checkpoint.is_dir() else p.name: sha256_of(p) for p in files},
+    )
+    staging = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
+    try:
+        staging.mkdir(parents=True)
+        with Bar() as bar:
+            find_exporter(model.exporter)(checkpoint, source, staging, args.precision or model.precisions[0], bar)
+        publish(staging, target)
+    except OSError as exc:
+        raise output_error(exc, str(exc.filename or target)) from exc
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    manifest = Manifest.read(target)
+    print(f"{target}: {manifest.kind} {manifest.precision} {manifest.digest[:16]}")
+    for name, value in sorted(manifest.reached.items()):
+        print(f"  {name} {value:g}")
+    return 0
+
+
+def make_checkpoint(args: argparse.Namespace) -> int:
+    """A synthetic checkpoint in the official layout."""
+    target = Path(args.output)
+    if target.exists():
+        raise OutputNotWritable(f"{target}: exists; choose another folder")
+    staging = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
+    try:
+        coqui.make_checkpoint(staging, args.size, args.seed)
+        staging.rename(target)
+    except OSError as exc:
+        raise output_error(exc, str(exc.filename or target)) from exc
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    print(f"{target}: synthetic {args.model}, {args.size}, seed {args.seed}; what it says is noise")
+    return 0
+
+
+def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `export` to the command line: an action for every model that has an exporter, and `make-checkpoint`."""
+    group = commands.add_parser(
+        "export", help="turn a checkpoint on this machine into an artifact, or make a synthetic one"
+    )
+    actions = group.add_subparsers(required=True, metavar="MODEL")
+    for name in MODELS:
+        parser = actions.add_parser(
+            name,
+            help=f"a folder of {name}, as its makers lay it out",
+            epilog=f"example:\n  voxturn export {name} --checkpoint DIR -o ARTIFACT --precision int8",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        parser.add_argument(
+            "--checkpoint", required=True, metavar="DIR", help="the folder, in the model's official layout"
+        )
+        parser.add_argument(
+            "-o", "--output", required=True, metavar="ARTIFACT", help="a new folder, or an artifact to replace"
+        )
+        parser.add_argument("--precision", default="", help="one of the registry's for the model (default: its first)")
+        parser.set_defaults(run=export, model=name)
+    maker = actions.add_parser(
+        "make-checkpoint",
+        help="write a synthetic checkpoint (random weights, official layout) for tests and benchmarks",
+        epilog="example:\n  voxturn export make-checkpoint xtts-v2 --size tiny --seed 1 -o tiny-xtts",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    maker.add_argument("model", choices=["xtts-v2"])
+    maker.add_argument("--size", choices=["tiny", "full"], default="tiny")
+    maker.add_argument("--seed", type=int, default=0)
+    maker.add_argument("-o", "--output", required=True, metavar="DIR")
+    maker.set_defaults(run=make_checkpoint)

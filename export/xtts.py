@@ -1,0 +1,101 @@
+"""The exporter `xtts`: an XTTS v2 folder to graphs, tokenizer, mel constants, studio voices and manifest.
+
+gpt.onnx           `export.decoder`, family "xtts-gpt"; composite input ids, see there
+conditioning.onnx, speaker.onnx, vocoder.onnx   `export.xtts_graphs`, always float32
+vocab.json         the checkpoint's tokenizer
+mel.npz            constants of the two mel front ends: filters, windows, norms
+voices.npz         studio voices: `NAME/latents` [32, width], `NAME/speaker` [512]
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+from voxturn.export import decoder, xtts_graphs
+from voxturn.export.artifact import write_manifest
+from voxturn.export.vocoder_margin import measure
+from voxturn.export.xtts_checkpoint import GptWeights, Weights, XttsCheckpoint, gpt_names
+from voxturn.runtime.audio.mel import hann_window, mel_filters
+from voxturn.runtime.contract import Manifest
+from voxturn.runtime.errors import ExportFailed
+from voxturn.runtime.fetch import Progress
+
+GRAPHS = {"gpt": "gpt.onnx", "conditioning": "conditioning.onnx", "speaker": "speaker.onnx", "vocoder": "vocoder.onnx"}
+_CLONE_RATE, _CLONE_FFT, _CLONE_HOP, _CLONE_WINDOW, _CLONE_BANDS, _CLONE_HIGH = 22050, 2048, 256, 1024, 80, 8000.0
+_MIN_SNR_DB = 60.0
+
+
+def export(checkpoint: Path, source: Manifest, target: Path, precision: str, progress: Progress) -> None:
+    """Write the artifact into the empty folder `target`. Raises `CorruptModel` or `ExportFailed`."""
+    if precision not in ("fp32", "int8", "int4"):
+        raise ExportFailed(f"XTTS has no export to {precision!r} in this version; it has fp32, int8, int4")
+    what = f"export {source.model} {precision}"
+    progress(what, 0, 6)
+    opened = XttsCheckpoint.open(checkpoint)
+    weights, args = opened.weights, opened.args
+    weights.check(wanted_names(args.gpt_layers, weights))
+    progress(what, 1, 6)
+    config = decoder.build_decoder(GptWeights(args, weights), decoder.PRECISIONS[precision], target / GRAPHS["gpt"])
+    progress(what, 2, 6)
+    xtts_graphs.conditioning(args, weights).save(target / GRAPHS["conditioning"])
+    xtts_graphs.speaker(weights).save(target / GRAPHS["speaker"])
+    xtts_graphs.vocoder(args, weights).save(target / GRAPHS["vocoder"])
+    progress(what, 3, 6)
+    np.savez(target / "mel.npz", **_mel_constants(weights))  # type: ignore[arg-type]
+    np.savez(target / "voices.npz", **_studio_voices(opened))  # type: ignore[arg-type]
+    shutil.copyfile(opened.vocabulary, target / "vocab.json")
+    unused = wanted_names(args.gpt_layers, weights) - weights.taken
+    if unused:
+        raise ExportFailed(f"{checkpoint}: no graph consumed {sorted(unused)}; this is a defect of the exporter")
+    progress(what, 4, 6)
+    margin, snr = measure(target / GRAPHS["vocoder"], args)
+    if snr < _MIN_SNR_DB:
+        raise ExportFailed(
+            f"{checkpoint}: streamed audio reaches {snr:.1f} dB against the full decode, {_MIN_SNR_DB} needed"
+        )
+    progress(what, 5, 6)
+    properties = asdict(args) | {
+        "id_stride": decoder.STRIDE,
+        "context": config.context,
+        "margin": margin,
+        "languages": list(opened.config.get("languages") or []),
+        "clone": {"rate": _CLONE_RATE, "fft": _CLONE_FFT, "hop": _CLONE_HOP},
+        "speaker_encoder": {"rate": 16000, "fft": 512, "hop": 160},
+        "sampling": {
+            key: opened.config[key]
+            for key in ("temperature", "top_k", "top_p", "repetition_penalty")
+            if key in opened.config
+        },
+    }
+    reached = {"stream.snr_db": round(snr, 1)}
+    write_manifest(target, source, "xtts", precision, GRAPHS, properties, reached, opened.synthetic)
+    progress(what, 6, 6)
+
+
+def wanted_names(layers: int, weights: Weights) -> set[str]:
+    """Every parameter that the artifact consumes, each exactly once; everything else is training-only or an error."""
+    graphs = (gpt_names(layers), xtts_graphs.conditioning_names(), xtts_graphs.speaker_names())
+    return set().union(*graphs, xtts_graphs.vocoder_names(weights), {"mel_stats"})
+
+
+def _mel_constants(weights: Weights) -> dict[str, np.ndarray]:
+    emphasis, window, filters = (weights.take(name) for name in xtts_graphs.SPEAKER_MEL)
+    return {
+        "clone_filters": mel_filters(_CLONE_RATE, _CLONE_FFT, _CLONE_BANDS, 0.0, _CLONE_HIGH),
+        "clone_window": hann_window(_CLONE_WINDOW),
+        "clone_norms": weights.take("mel_stats"),
+        "speaker_filters": filters,
+        "speaker_window": window,
+        "speaker_emphasis": emphasis.reshape(-1),
+    }
+
+
+def _studio_voices(opened: XttsCheckpoint) -> dict[str, np.ndarray]:
+    out: dict[str, np.ndarray] = {}
+    for name, voice in opened.speakers().items():
+        out[f"{name}/latents"] = voice["gpt_cond_latent"].reshape(32, -1)
+        out[f"{name}/speaker"] = voice["speaker_embedding"].reshape(-1)
+    return out

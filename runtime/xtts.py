@@ -1,0 +1,185 @@
+"""XTTS v2 in a few lines of Python, shaped as coqui-tts's users know it.
+
+voice = XTTS.load("xtts-int8")
+samples = voice.tts("It is four o'clock.", language="en", speaker="Ana")
+voice.tts_to_file("مرحبا", language="ar", speaker_wav="me.wav", file_path="hello.wav")
+for chunk in voice.stream(words_as_they_come, language="en", speaker="Ana"): play(chunk.samples)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Sequence
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from voxturn.runtime.assemble import Assembler
+from voxturn.runtime.audio.encode import WavFile
+from voxturn.runtime.contract import Manifest
+from voxturn.runtime.decode.sampler import Sampling
+from voxturn.runtime.errors import EmptyText, UnsupportedLanguage, UsageError
+from voxturn.runtime.handoff import Ahead, Iterated, close_iterator
+from voxturn.runtime.messages import PcmChunk, Samples, Sentence
+from voxturn.runtime.profile import Engine, SpeakEngine, load_profile
+from voxturn.runtime.stages.speak import XttsSpeak
+from voxturn.runtime.store import Store
+from voxturn.runtime.text.split import ClauseSplitter
+from voxturn.runtime.voices import Cloner, Voice, VoiceStore
+
+_CHUNKS_AHEAD = 64
+
+
+class XTTS:
+    """A loaded artifact. Thread-safe; streams of several callers share one batched engine. Close it when done."""
+
+    def __init__(self, make: Assembler, speak: XttsSpeak) -> None:
+        self._make, self._speak = make, speak
+        self._vocode = make.vocode()
+        self._cloner: Cloner | None = None
+        self._clones: dict[tuple[str, ...], Voice] = {}
+        self._lock = threading.Lock()
+        self.rate = self._vocode.rate
+        self.languages = speak.tokenizer.languages
+
+    @classmethod
+    def load(
+        cls, artifact: str | Path, *, slots: int = 1, threads: int = 0, vocoder: str = "", store: Store | None = None
+    ) -> XTTS:
+        """Load an artifact's folder. `slots`: streams at once; `vocoder`: the executor (openvino if it is installed)."""
+        manifest = Manifest.read(Path(artifact))
+        if manifest.kind != "xtts":
+            raise UsageError(f"{artifact}: is a {manifest.kind} artifact, not XTTS")
+        vocoder = vocoder or ("openvino" if find_spec("openvino") else "onnx")
+        speak = SpeakEngine(str(artifact), "onnx", manifest.precision, threads, slots=slots)
+        vocode = Engine(str(artifact), vocoder, "fp32", threads)
+        make = Assembler(replace(load_profile("cpu"), name=str(artifact), speak=speak, vocode=vocode), store)
+        try:
+            return cls(make, make.xtts_speak())
+        except BaseException:
+            make.close()
+            raise
+
+    def speakers(self) -> list[str]:
+        """The names of the voices that are here."""
+        return list(self._voices().names())
+
+    def tts(self, text: str, **options: Any) -> Samples:
+        """A whole text as samples, float32 `[n]` at `rate` Hz. Options as `stream`'s."""
+        chunks = [chunk.samples for chunk in self.stream(text, **options)]
+        return np.concatenate(chunks) if chunks else np.zeros(0, np.float32)
+
+    def tts_to_file(self, text: str, file_path: str | Path, **options: Any) -> Path:
+        """A whole text into a WAV file, which appears when it is whole. Options as `stream`'s."""
+        with WavFile(file_path, self.rate) as sink:
+            for chunk in self.stream(text, **options):
+                sink.write(chunk.samples)
+        return Path(file_path)
+
+    def stream(self, text: str | Iterable[str], **options: Any) -> Iterator[PcmChunk]:
+        """Audio while it is made, of a text or of pieces of text while they come. Close the iterator to stop.
+
+        Options: `language`; `speaker` (a name) or `speaker_wav` (a recording or several); `temperature`, `top_k`,
+        `top_p`, `repetition_penalty`, `seed` as upstream; `length_penalty` is accepted and does nothing without beams.
+        """
+        return Iterated(lambda: self.astream(text, **options), _CHUNKS_AHEAD)
+
+    async def astream(
+        self,
+        text: str | Iterable[str] | AsyncIterator[str],
+        *,
+        language: str,
+        speaker: str = "",
+        speaker_wav: str | Path | Sequence[str | Path] = (),
+        temperature: float = 0.75,
+        top_k: int = 50,
+        top_p: float = 0.85,
+        repetition_penalty: float = 10.0,
+        length_penalty: float = 1.0,
+        seed: int = 0,
+    ) -> AsyncGenerator[PcmChunk, None]:
+        """The asynchronous twin of `stream`. `language` is a code as `en` or `ar`."""
+        del length_penalty  # without beams it has nothing to act on
+        sampling = Sampling(temperature, top_k, top_p, 0.0, repetition_penalty, seed)
+        if language not in self.languages:
+            raise UnsupportedLanguage(f"language {language!r} is not one of {', '.join(self.languages)}")
+        voice = await asyncio.to_thread(self._voice, speaker, speaker_wav)
+        stage = self._speak.with_voice(voice, language, sampling)
+        await stage.warm()
+        sentences = _sentences(text)
+        chunks = Ahead(self._vocode(Ahead(stage(sentences), _CHUNKS_AHEAD)), _CHUNKS_AHEAD)
+        given = 0
+        try:
+            async for chunk in chunks:
+                given += 1
+                yield chunk
+            if not given and not isinstance(text, AsyncIterator):
+                raise EmptyText("there is nothing in the text that can be spoken")
+        finally:
+            await chunks.aclose()
+
+    def close(self) -> None:
+        """Free engines and threads."""
+        self._make.close()
+
+    def __enter__(self) -> XTTS:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def _voices(self) -> VoiceStore:
+        assert self._make.voices is not None  # made with the stage
+        return self._make.voices
+
+    def _voice(self, speaker: str, recordings: str | Path | Sequence[str | Path]) -> Voice:
+        paths = [Path(recordings)] if isinstance(recordings, str | Path) else [Path(r) for r in recordings]
+        if bool(speaker) and bool(paths):
+            raise UsageError("give speaker or speaker_wav, not both")
+        if not paths:
+            if not speaker and self._speak.voice is not None:
+                return self._speak.voice
+            return self._voices().load(speaker)
+        with self._lock:
+            key = tuple(f"{path}:{path.stat().st_mtime_ns if path.exists() else 0}" for path in paths)
+            if key not in self._clones:
+                self._cloner = self._cloner or self._make.cloner()
+                self._clones[key] = self._cloner.clone("clone", paths).voice
+            return self._clones[key]
+
+
+async def _sentences(text: str | Iterable[str] | AsyncIterator[str]) -> AsyncIterator[Sentence]:
+    """A whole text is one sentence for the stage, which splits it; pieces are spoken clause by clause."""
+    if isinstance(text, str):
+        yield Sentence(text, 0)
+        return
+    splitter, index = ClauseSplitter(), 0
+    try:
+        async for clause in _clauses(text, splitter):
+            yield Sentence(clause, index)
+            index += 1
+    finally:
+        if isinstance(text, AsyncIterator):
+            await close_iterator(text)
+
+
+async def _clauses(text: Iterable[str] | AsyncIterator[str], splitter: ClauseSplitter) -> AsyncIterator[str]:
+    if isinstance(text, AsyncIterator):
+        async for piece in text:
+            for clause in splitter.push(piece):
+                yield clause
+    else:
+        pieces = iter(text)
+        while (piece := await asyncio.to_thread(_next, pieces)) is not None:
+            for clause in splitter.push(piece):
+                yield clause
+    for clause in splitter.flush():
+        yield clause
+
+
+def _next(pieces: Iterator[str]) -> str | None:
+    return next(pieces, None)
