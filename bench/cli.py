@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from voxturn.bench import decode, parity, stt, turn
+from voxturn.bench import decode, parity, speaking, stt, tts, turn
+from voxturn.runtime.errors import UsageError
 
 
 def _turn(args: argparse.Namespace) -> int:
@@ -25,6 +26,19 @@ def _stt(args: argparse.Namespace) -> int:
 
 def _parity(args: argparse.Namespace) -> int:
     parity.main(args.profile, args.json).print()
+    return 0
+
+
+def _speaking(args: argparse.Namespace) -> int:
+    speaking.main(args.checkpoint, args.artifact, args.sentences, args.limit, args.json).print()
+    return 0
+
+
+def _tts(args: argparse.Namespace) -> int:
+    if args.peer and args.checkpoint is None:
+        raise UsageError("--peer coqui-tts needs --checkpoint DIR, the one that the artifact was made of")
+    checkpoint = args.checkpoint if args.peer else None
+    tts.main(args.artifact, checkpoint, args.vocoder, args.runs, args.json).print()
     return 0
 
 
@@ -56,3 +70,21 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     )
     parser.set_defaults(run=_stt)
     kind("parity", "the reply's graph against transformers").set_defaults(run=_parity)
+    parser = kind("speaking", "an XTTS checkpoint that speaks: codes and word errors against coqui-tts")
+    parser.add_argument("--checkpoint", type=Path, required=True, metavar="DIR")
+    parser.add_argument(
+        "--artifact", type=Path, action="append", required=True, metavar="DIR", help="fp32 first; repeat"
+    )
+    parser.add_argument(
+        "--sentences", type=Path, required=True, metavar="FILE", help='JSON: {"trained": […], "held_out": […]}'
+    )
+    parser.add_argument("--limit", type=int, default=0, metavar="N", help="only the first N sentences")
+    parser.set_defaults(run=_speaking)
+    parser = kind("tts", "XTTS v2 streamed, against coqui-tts on the same weights")
+    parser.add_argument("--model", choices=["xtts-v2"], default="xtts-v2")
+    parser.add_argument("--artifact", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--peer", choices=["coqui-tts"], default="")
+    parser.add_argument("--checkpoint", type=Path, metavar="DIR", help="for the peer: what the artifact was made of")
+    parser.add_argument("--vocoder", choices=["openvino", "onnx"], default="openvino")
+    parser.add_argument("--runs", type=int, default=10)
+    parser.set_defaults(run=_tts)

@@ -1,4 +1,7 @@
-"""`voxturn export …`: a checkpoint on this machine to an artifact folder, and synthetic checkpoints for tests."""
+"""`voxturn export …`: a checkpoint on this machine to an artifact folder, and synthetic checkpoints for tests.
+
+Also `voxturn voices import`, which reads a file of a checkpoint.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,15 @@ from importlib import metadata
 from pathlib import Path
 
 from voxturn.export import coqui
+from voxturn.export.xtts_checkpoint import read_speakers
 from voxturn.runtime.audio.encode import output_error
+from voxturn.runtime.commands import voices
 from voxturn.runtime.contract import Manifest, sha256_of
-from voxturn.runtime.errors import ExportFailed, OutputNotWritable, UsageError
+from voxturn.runtime.errors import CorruptModel, ExportFailed, OutputNotWritable, UsageError
 from voxturn.runtime.progress import Bar
 from voxturn.runtime.registry import Registry
 from voxturn.runtime.store import find_exporter, publish
+from voxturn.runtime.voices import check_name
 
 MODELS = ("xtts-v2", "smollm2-135m", "qwen3-0.6b", "qwen3-1.7b", "qwen3-4b", "vits-en-us-joe")
 """The registry's models that have an exporter."""
@@ -72,6 +78,26 @@ def make_checkpoint(args: argparse.Namespace) -> int:
     return 0
 
 
+def import_voices(args: argparse.Namespace) -> int:
+    """Keep the voices of a checkpoint's `speakers_xtts.pth` as cloned ones are kept: all of them, or none."""
+    path = Path(args.speakers)
+    store = voices.voice_store(args.model)
+    found = []
+    for name, values in read_speakers(path).items():
+        try:
+            check_name(name)
+            latents = values["gpt_cond_latent"].reshape(32, -1)
+            found.append(store.checked(name, latents, values["speaker_embedding"].reshape(-1)))
+        except (UsageError, ValueError) as exc:
+            raise CorruptModel(f"{path}: voice {name!r} cannot be kept ({exc})") from exc
+    if not found:
+        raise CorruptModel(f"{path}: holds no voices; get the file again")
+    for voice in found:
+        store.add(voice, imported=path.name)
+        print(voice.name)
+    return 0
+
+
 def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add `export` to the command line: an action for every model that has an exporter, and `make-checkpoint`."""
     group = commands.add_parser(
@@ -104,3 +130,12 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     maker.add_argument("--seed", type=int, default=0)
     maker.add_argument("-o", "--output", required=True, metavar="DIR")
     maker.set_defaults(run=make_checkpoint)
+    if "voices" in commands.choices:
+        parser = voices.action(
+            voices.actions_of(commands),
+            "import",
+            "keep the voices of a checkpoint's speakers_xtts.pth",
+            "voxturn voices import speakers_xtts.pth",
+        )
+        parser.add_argument("speakers", metavar="PTH", help="the checkpoint's file of studio voices")
+        parser.set_defaults(run=import_voices)

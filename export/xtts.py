@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-from voxturn.export import decoder, xtts_graphs
+from voxturn.export import decoder, xtts_graphs, xtts_parity
 from voxturn.export.artifact import write_manifest
 from voxturn.export.vocoder_margin import measure
 from voxturn.export.xtts_checkpoint import GptWeights, Weights, XttsCheckpoint, gpt_names
@@ -71,6 +72,8 @@ def export(checkpoint: Path, source: Manifest, target: Path, precision: str, pro
         },
     }
     reached = {"stream.snr_db": round(snr, 1)}
+    if find_spec("TTS"):  # coqui-tts is here: compare with it
+        reached |= xtts_parity.reached(opened, target, properties, precision)
     write_manifest(target, source, "xtts", precision, GRAPHS, properties, reached, opened.synthetic)
     progress(what, 6, 6)
 

@@ -143,12 +143,22 @@ class XttsCheckpoint:
     def speakers(self) -> dict[str, dict[str, Float]]:
         """Studio voices: name → `gpt_cond_latent` `[1, 32, width]` and `speaker_embedding` `[1, 512, 1]`."""
         path = self.folder / "speakers_xtts.pth"
-        if not path.is_file():
-            return {}
+        return read_speakers(path) if path.is_file() else {}
+
+
+def read_speakers(path: Path) -> dict[str, dict[str, Float]]:
+    """The studio voices of a `speakers_xtts.pth`, as `XttsCheckpoint.speakers`. Raises `CorruptModel`."""
+    loaded = _load(path)
+    try:
         return {
-            str(name): {str(key): np.asarray(value.float().numpy(), np.float32) for key, value in voice.items()}
-            for name, voice in _load(path).items()
+            str(name): {
+                key: np.asarray(voice[key].float().numpy(), np.float32)
+                for key in ("gpt_cond_latent", "speaker_embedding")
+            }
+            for name, voice in loaded.items()
         }
+    except (AttributeError, LookupError, TypeError, RuntimeError) as exc:
+        raise CorruptModel(f"{path}: holds no voices of XTTS ({exc!r}); get the file again") from exc
 
 
 def _read_config(path: Path) -> Mapping[str, Any]:

@@ -167,24 +167,27 @@ class Assembler:
         s = settings
         sampling = Sampling(s.temperature, s.top_k, s.top_p, 0.0, s.repetition_penalty, s.seed)
         service = DecodeService(DecodeEngine(decoder), lane)
-        return XttsSpeak(service, ids, tokenizer, voice, self.profile.language, sampling)
+        return XttsSpeak(service, ids, tokenizer, voice, self.profile.language, sampling, s.guard)
 
-    def vocode(self) -> Vocode:
+    def vocode(self, trim: bool = True) -> Vocode:
+        """The vocoder of the voice; with `trim` an answer begins where it is audible."""
         loaded, lane = self._load("vocode")
         p, xtts = loaded.manifest.properties, loaded.manifest.kind == "xtts"
         graph = self._keep(lane.make(loaded.graph, "vocoder" if xtts else "decoder"))
         if not xtts:
-            return Vocode(graph, lane, int(p["sample_rate"]), int(p["hop"]), int(p["margin"]), SameFrames(), Plan())
+            return Vocode(
+                graph, lane, int(p["sample_rate"]), int(p["hop"]), int(p["margin"]), SameFrames(), Plan(), trim
+            )
         rate, hop = int(p["output_sample_rate"]), int(p["output_hop_length"])
         frames = XttsFrames(int(p["gpt_code_stride_len"]) // hop, rate / int(p["input_sample_rate"]))
-        return Vocode(graph, lane, rate, hop, int(p["margin"]), frames, XTTS_PLAN)
+        return Vocode(graph, lane, rate, hop, int(p["margin"]), frames, XTTS_PLAN, trim)
 
     def cloner(self) -> Cloner:
         """What makes voices for the profile's XTTS."""
         loaded, lane = self._load("speak")
         graphs = [self._keep(lane.make(loaded.graph, role)) for role in ("conditioning", "speaker")]
         self.voices = VoiceStore(self._store.root, loaded.folder, loaded.manifest)
-        return Cloner(loaded.folder, loaded.manifest, *graphs)
+        return Cloner(loaded.folder, loaded.manifest.properties, *graphs)
 
     def content_filter(self) -> ContentFilter:
         """The profile's filter, made once."""
@@ -211,6 +214,10 @@ class Assembler:
         lane = Lane(stage, budget.nice, self._turns(stage))
         self._lanes.append(lane)
         return Loaded(folder, manifest, engine, budget), lane
+
+    def folder(self, stage: str) -> Path:
+        """Where a stage's artifact lies."""
+        return self._artifact(stage, self.profile.engines()[stage])[0]
 
     def _artifact(self, stage: str, engine: Engine) -> tuple[Path, Manifest]:
         """A model of the registry, or an artifact by its folder."""

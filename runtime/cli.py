@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from importlib import metadata
 
 from voxturn.runtime.audio.encode import output_error
-from voxturn.runtime.commands import models, talk
+from voxturn.runtime.commands import models, talk, voices
 from voxturn.runtime.errors import VoxturnError
 
 _EXIT_CODES = """exit codes:
@@ -31,6 +31,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     talk.add_parsers(commands)
     models.add_parsers(commands)
+    voices.add_parsers(commands)
     for point in metadata.entry_points(group="voxturn.commands"):
         point.load()(commands)
     return parser

@@ -86,22 +86,25 @@ class SpeechCodes:
     """The acoustic form of a sentence, or the next piece of it: float32 `[n, channels]` for the voice's vocoder.
 
     `final`: it is the sentence's last piece. `speaker` float32 `[512]` is whose voice it is, where the vocoder asks.
+    `cut` says why the stop guard ended it, if it did.
     """
 
     latents: npt.NDArray[np.float32]
     sentence: Sentence
     final: bool = True
     speaker: npt.NDArray[np.float32] | None = None
+    cut: str = ""
 
 
 @dataclass(frozen=True)
 class PcmChunk:
-    """A piece of the spoken answer. `start` counts samples since the answer began."""
+    """A piece of the spoken answer. `start` counts samples since the answer began; `cut` as in `SpeechCodes`."""
 
     samples: Samples
     rate: int
     start: int
     sentence: Sentence
+    cut: str = ""
 
 
 @dataclass(frozen=True)

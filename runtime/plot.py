@@ -40,13 +40,15 @@ def waterfall(trace: dict[str, Any]) -> bytes:
     axes.set_yticks(range(rows + 1), [*(f"{n}\n{trace['stages'][n].get('model', '')}" for n in stages), "loudspeaker"])
     axes.invert_yaxis()
     ends = [e for name in stages for _, e in trace["stages"][name]["spans_ms"]]
-    right = max([*ends, *times.values(), 100.0]) * 1.04
+    heard = times["audible_onset"] + min(trace["audio_ms"], 500.0) if "audible_onset" in times else 0.0
+    right = max([*ends, *times.values(), heard, 100.0]) * 1.04
     axes.set_xlim(left, right)
     shown = sorted((times[key], label) for key, label in _MARKS.items() if key in times)
     for i, (when, label) in enumerate(shown):
         axes.axvline(when, color="#333333", linewidth=0.8, linestyle=":")
         height = -0.62 - 0.27 * (len(shown) - 1 - i)
-        axes.text(when, height, f" {label} {when:.0f} ms", fontsize=8, ha="left", va="bottom")
+        far = when > left + 0.8 * (right - left)  # written to the left of its line, or it would leave the picture
+        axes.text(when, height, f" {label} {when:.0f} ms ", fontsize=8, ha="right" if far else "left", va="bottom")
     axes.set_xlabel("milliseconds from the end of speech")
     axes.grid(axis="x", alpha=0.25)
     for side in ("top", "right"):

@@ -41,7 +41,8 @@ class ReplyEngine(Engine):
 
 @dataclass(frozen=True)
 class SpeakEngine(Engine):
-    """The voice's engine. `voice` and the sampling are XTTS's (upstream's defaults); `slots`: streams at once."""
+    """The voice's engine. `voice` and the sampling are XTTS's (upstream's defaults); `slots`: streams at once;
+    `guard`: end speech whose stop token was missed."""
 
     seed: int = 0
     speed: float = 1.0
@@ -52,6 +53,7 @@ class SpeakEngine(Engine):
     top_p: float = 0.85
     repetition_penalty: float = 10.0
     slots: int = 1
+    guard: bool = True
 
 
 @dataclass(frozen=True)

@@ -79,6 +79,7 @@ class Trace:
     heard_reply: str = ""
     language: str = ""
     filtered: list[str] = field(default_factory=list)
+    speech_cuts: list[str] = field(default_factory=list)
     transcribe_fallbacks: int = 0
     speculations: int = 0
     prompt_tokens_computed: int = 0
@@ -108,6 +109,7 @@ class Trace:
             "reply": self.reply,
             "heard_reply": self.heard_reply,
             "filtered": self.filtered,
+            "speech_cuts": self.speech_cuts,
             "times_ms": {name: round(1000 * value, 2) for name, value in relative.items()},
             "times_samples": {name: round(self.input_rate * value) for name, value in relative.items()},
             "input_rate": self.input_rate,

@@ -203,6 +203,8 @@ class Turn:
                 case PcmChunk():
                     self.trace.mark("first_audio", max(made, certain))
                     self.trace.chunks.append((max(made, certain), event))
+                    if event.cut and event.cut not in self.trace.speech_cuts:
+                        self.trace.speech_cuts.append(event.cut)
                     self._given.append(event)
             yield event
 

@@ -1,9 +1,10 @@
 """Cloned voices: from recordings to what XTTS is conditioned on, kept by the hash of audio and checkpoint.
 
-    ROOT/voices/CHECKPOINT/NAME/   voice.npz (latents, speaker) and manifest.json (hashes of the recordings and of voice.npz)
+    ROOT/voices/CHECKPOINT/NAME.npz   latents, speaker, and a note (JSON): where it is from, hashes of recordings and values
 
-CHECKPOINT is the beginning of the artifact's hash of its conditioning and speaker graphs, so that a voice is never used
-with another checkpoint than it was made with.
+CHECKPOINT is the beginning of a hash of what voices are made with: the artifact's conditioning and speaker graphs and
+its mel constants. So a voice is never used with another checkpoint than it was made with. A voice is one file, which is
+replaced whole: whoever reads while others add gets the old one or the new one.
 """
 
 from __future__ import annotations
@@ -13,15 +14,17 @@ import hashlib
 import io
 import json
 import re
-import shutil
 import uuid
-from collections.abc import Sequence
+import zipfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from voxturn.runtime.audio.decode import decode_all
+from voxturn.runtime.audio.encode import output_error
 from voxturn.runtime.audio.mel import power_spectrogram
 from voxturn.runtime.contract import Manifest, sha256_of
 from voxturn.runtime.errors import AudioError, CorruptModel, UnknownVoice, UsageError
@@ -30,6 +33,8 @@ from voxturn.runtime.protocols import GraphExecutor
 
 Float = npt.NDArray[np.float32]
 _NAME = re.compile(r"[\w][\w .-]{0,63}")
+_NAME_BYTES = 200
+"""What a file system takes as a name, less what is added to it."""
 _MIN_S, _MIN_SPEECH_S, _GOOD_S, _LONGEST_S, _CHUNK_S = 1.0, 0.33, 3.0, 30.0, 6.0
 _SILENT_DBFS = -45.0
 _LEVEL = 0.75
@@ -65,9 +70,11 @@ class Cloner:
     recordings, the speaker's embedding the mean over the recordings.
     """
 
-    def __init__(self, folder: Path, manifest: Manifest, conditioning: GraphExecutor, speaker: GraphExecutor) -> None:
+    def __init__(
+        self, folder: Path, properties: Mapping[str, Any], conditioning: GraphExecutor, speaker: GraphExecutor
+    ) -> None:
         self._conditioning, self._speaker = conditioning, speaker
-        self._clone, self._embed = manifest.properties["clone"], manifest.properties["speaker_encoder"]
+        self._clone, self._embed = properties["clone"], properties["speaker_encoder"]
         with np.load(folder / "mel.npz", allow_pickle=False) as constants:
             self._constants = {name: constants[name] for name in constants.files}
 
@@ -138,89 +145,140 @@ def trimmed(samples: Samples, rate: int, dbfs: float = _SILENT_DBFS) -> Samples:
 
 
 def check_name(name: str) -> None:
-    """Raise `UsageError` for what could not be a plain folder name."""
-    if not _NAME.fullmatch(name) or ".." in name:
-        raise UsageError(f"voice name {name!r}: use letters, digits, spaces, dots, dashes, at most 64")
+    """Raise `UsageError` for what could not be a plain file name."""
+    if not _NAME.fullmatch(name) or ".." in name or len(name.encode()) > _NAME_BYTES:
+        raise UsageError(
+            f"voice name {name[:80]!r}: use letters, digits, spaces, dots, dashes, at most 64, a letter or digit first"
+        )
 
 
 class VoiceStore:
     """The voices of one checkpoint: those cloned here, and the studio voices that its artifact carries."""
 
     def __init__(self, root: Path, folder: Path, manifest: Manifest) -> None:
-        graphs = [manifest.files[manifest.graphs[role].file + ".data"] for role in ("conditioning", "speaker")]
-        self.checkpoint = hashlib.sha256("".join(graphs).encode()).hexdigest()[:16]
+        graphs = [manifest.graphs[role].file + ".data" for role in ("conditioning", "speaker")]
+        hashes = [manifest.files[file] for file in (*graphs, "mel.npz")]
+        self.checkpoint = hashlib.sha256("".join(hashes).encode()).hexdigest()[:16]
+        self._width = int(manifest.properties["gpt_n_model_channels"])
         self._root = root / "voices" / self.checkpoint
         self._studio = folder / "voices.npz"
 
     def names(self) -> dict[str, str]:
-        """Every voice's name and where it is from: "cloned" or "studio"."""
-        with np.load(self._studio, allow_pickle=False) as studio:
-            found = {name.rsplit("/", 1)[0]: "studio" for name in studio.files}
+        """Every voice's name and where it is from: "added" here (cloned or imported), or "studio"."""
+        found = {name.rsplit("/", 1)[0]: "studio" for name in self._studio_arrays()}
         if self._root.is_dir():
-            found |= {p.name: "cloned" for p in self._root.iterdir() if not p.name.startswith(".")}
+            found |= {path.stem: "added" for path in self._root.glob("*.npz") if not path.name.startswith(".")}
         return dict(sorted(found.items()))
 
     def load(self, name: str) -> Voice:
         """A voice by name. Raises `UnknownVoice` with those that are here, or `CorruptModel`."""
-        known = self.names()
-        if name not in known:
-            raise UnknownVoice(
-                f"no voice {name!r} for this checkpoint; here: {', '.join(known) or 'none'}; add one with `voxturn voices add`"
-            )
-        if known[name] == "studio":
-            with np.load(self._studio, allow_pickle=False) as studio:
-                return Voice(name, studio[f"{name}/latents"], studio[f"{name}/speaker"])
-        path = self._root / name / "voice.npz"
-        try:
-            noted = json.loads((self._root / name / "manifest.json").read_text(encoding="utf-8"))
-            if noted["sha256"] != sha256_of(path):
-                raise ValueError("its hash is not the noted one")
-            with np.load(path, allow_pickle=False) as stored:
-                return Voice(name, stored["latents"], stored["speaker"])
-        except (OSError, ValueError, KeyError) as exc:
-            raise CorruptModel(f"{path}: not a whole voice ({exc}); add it again") from exc
+        return self.read(name)[0]
 
-    def add(self, voice: Voice, recordings: Sequence[Path]) -> None:
-        """Keep a voice under its name, in place of another of that name. Safe beside other processes."""
-        check_name(voice.name)
-        self._root.mkdir(parents=True, exist_ok=True)
-        staging = self._root / f".{voice.name}.{uuid.uuid4().hex}"
-        staging.mkdir()
+    def read(self, name: str) -> tuple[Voice, dict[str, Any]]:
+        """A voice and what is noted of it. Raises as `load`."""
+        path, fix, noted = self._path(name), "add it again", {"from": "studio"}
+        arrays = _arrays(path, fix) if path is not None else None
+        if path is None or arrays is None:
+            path, fix = self._studio, "pull the model again"
+            studio = self._studio_arrays()
+            if f"{name}/latents" not in studio:
+                raise self._unknown(name)
+            arrays = {kind: studio.get(f"{name}/{kind}", np.zeros(0)) for kind in ("latents", "speaker")}
         try:
-            data = io.BytesIO()
-            np.savez(data, latents=voice.latents, speaker=voice.speaker)
-            (staging / "voice.npz").write_bytes(data.getvalue())
-            noted = {
-                "name": voice.name,
-                "checkpoint": self.checkpoint,
-                "sha256": sha256_of(staging / "voice.npz"),
-                "recordings": [sha256_of(path) for path in recordings],
-            }
-            (staging / "manifest.json").write_text(json.dumps(noted, indent=1) + "\n", encoding="utf-8")
-            self._swap(staging, self._root / voice.name)
+            voice = self.checked(name, arrays["latents"], arrays["speaker"])
+            if path != self._studio:
+                noted = json.loads(bytes(arrays["note"]))
+                if noted["sha256"] != _digest(voice) or noted["checkpoint"] != self.checkpoint:
+                    raise ValueError("its hash is not the noted one")
+        except (ValueError, KeyError, TypeError) as exc:
+            raise CorruptModel(f"{path}: voice {name!r} is not whole ({exc}); {fix}") from exc
+        return voice, noted
+
+    def add(self, voice: Voice, recordings: Sequence[Path] = (), imported: str = "") -> None:
+        """Keep a voice under its name, in place of another of that name. Safe beside other threads and processes.
+
+        `imported` says which file it was taken from, where it was not cloned. Raises `ResourceError`.
+        """
+        check_name(voice.name)
+        try:
+            voice = self.checked(voice.name, voice.latents, voice.speaker)
+        except ValueError as exc:
+            raise CorruptModel(f"voice {voice.name!r} does not fit the checkpoint: {exc}") from exc
+        noted = {
+            "name": voice.name,
+            "checkpoint": self.checkpoint,
+            "from": imported or "recordings",
+            "sha256": _digest(voice),
+            "recordings": [sha256_of(path) for path in recordings if path.is_file()],
+        }
+        data = io.BytesIO()
+        np.savez(
+            data, latents=voice.latents, speaker=voice.speaker, note=np.frombuffer(json.dumps(noted).encode(), np.uint8)
+        )
+        target = self._root / f"{voice.name}.npz"
+        staging = self._root / f".{voice.name}.{uuid.uuid4().hex}"
+        try:
+            self._root.mkdir(parents=True, exist_ok=True)
+            staging.write_bytes(data.getvalue())
+            staging.replace(target)
+        except OSError as exc:
+            raise output_error(exc, str(target)) from exc
         finally:
-            shutil.rmtree(staging, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                staging.unlink(missing_ok=True)
+
+    def checked(self, name: str, latents: npt.NDArray[Any], speaker: npt.NDArray[Any]) -> Voice:
+        """A voice of these values. Raises `ValueError` unless they have the checkpoint's shapes and are finite."""
+        for values, shape in ((latents, (32, self._width)), (speaker, (512,))):
+            if values.shape != shape:
+                raise ValueError(f"{list(values.shape)} values where its voices have {list(shape)}")
+            if not np.issubdtype(values.dtype, np.floating) or not np.isfinite(values).all():
+                raise ValueError("values that are not finite numbers")
+        return Voice(name, np.ascontiguousarray(latents, np.float32), np.ascontiguousarray(speaker, np.float32))
 
     def remove(self, name: str) -> None:
-        """Forget a cloned voice. Raises `UnknownVoice`, or `UsageError` for a studio voice."""
+        """Forget a voice that was added. Raises `UnknownVoice`, or `UsageError` for a studio voice."""
         known = self.names()
-        if name not in known:
-            raise UnknownVoice(f"no voice {name!r} for this checkpoint; here: {', '.join(known) or 'none'}")
-        if known[name] == "studio":
+        if known.get(name) == "studio":
             raise UsageError(f"voice {name!r} belongs to the checkpoint and cannot be removed")
-        gone = self._root / f".{name}.{uuid.uuid4().hex}"
-        (self._root / name).rename(gone)
-        shutil.rmtree(gone)
+        path = self._path(name)
+        try:
+            if name not in known or path is None:
+                raise self._unknown(name)
+            path.unlink()
+        except FileNotFoundError as exc:  # another process was faster
+            raise self._unknown(name) from exc
+        except OSError as exc:
+            raise output_error(exc, str(path)) from exc
 
-    @staticmethod
-    def _swap(staging: Path, target: Path) -> None:
-        """Give `staging` its final name. Whoever renames last wins; nobody sees a half-written voice."""
-        while True:
-            try:
-                staging.rename(target)
-                return
-            except OSError:
-                aside = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
-                with contextlib.suppress(FileNotFoundError):
-                    target.rename(aside)
-                    shutil.rmtree(aside, ignore_errors=True)
+    def _studio_arrays(self) -> dict[str, npt.NDArray[Any]]:
+        return _arrays(self._studio, "pull the model again") or {}
+
+    def _path(self, name: str) -> Path | None:
+        """Where a voice of that name is kept if it was added; None for what cannot be a name."""
+        try:
+            check_name(name)
+        except UsageError:
+            return None
+        return self._root / f"{name}.npz"
+
+    def _unknown(self, name: str) -> UnknownVoice:
+        return UnknownVoice(
+            f"no voice {name!r} for this checkpoint; here: {', '.join(self.names()) or 'none'}; "
+            f"add one with `voxturn voices add`"
+        )
+
+
+def _digest(voice: Voice) -> str:
+    return hashlib.sha256(voice.latents.tobytes() + voice.speaker.tobytes()).hexdigest()
+
+
+def _arrays(path: Path, fix: str) -> dict[str, npt.NDArray[Any]] | None:
+    """All arrays of a file, None where there is none. Raises `CorruptModel`."""
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return {name: stored[name] for name in stored.files}
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, EOFError, AttributeError, zipfile.BadZipFile) as exc:
+        raise CorruptModel(f"{path}: cannot be read ({exc}); {fix}") from exc

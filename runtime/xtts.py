@@ -15,12 +15,13 @@ from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from voxturn.runtime.assemble import Assembler
+from voxturn.runtime.audio.decode import check_file
 from voxturn.runtime.audio.encode import WavFile
-from voxturn.runtime.contract import Manifest
+from voxturn.runtime.contract import Manifest, sha256_of
 from voxturn.runtime.decode.sampler import Sampling
 from voxturn.runtime.errors import EmptyText, UnsupportedLanguage, UsageError
 from voxturn.runtime.handoff import Ahead, Iterated, close_iterator
@@ -31,7 +32,8 @@ from voxturn.runtime.store import Store
 from voxturn.runtime.text.split import ClauseSplitter
 from voxturn.runtime.voices import Cloner, Voice, VoiceStore
 
-_CHUNKS_AHEAD = 64
+T = TypeVar("T")
+_CHUNKS_AHEAD, _CLONES = 64, 32
 
 
 class XTTS:
@@ -110,14 +112,12 @@ class XTTS:
         voice = await asyncio.to_thread(self._voice, speaker, speaker_wav)
         stage = self._speak.with_voice(voice, language, sampling)
         await stage.warm()
-        sentences = _sentences(text)
-        chunks = Ahead(self._vocode(Ahead(stage(sentences), _CHUNKS_AHEAD)), _CHUNKS_AHEAD)
-        given = 0
+        codes = Counted(stage(_sentences(text)))
+        chunks = Ahead(self._vocode(Ahead(codes, _CHUNKS_AHEAD)), _CHUNKS_AHEAD)
         try:
             async for chunk in chunks:
-                given += 1
                 yield chunk
-            if not given and not isinstance(text, AsyncIterator):
+            if not codes.count and not isinstance(text, AsyncIterator):
                 raise EmptyText("there is nothing in the text that can be spoken")
         finally:
             await chunks.aclose()
@@ -145,11 +145,32 @@ class XTTS:
                 return self._speak.voice
             return self._voices().load(speaker)
         with self._lock:
-            key = tuple(f"{path}:{path.stat().st_mtime_ns if path.exists() else 0}" for path in paths)
+            for path in paths:
+                check_file(path)
+            key = tuple(sha256_of(path) for path in paths)
             if key not in self._clones:
                 self._cloner = self._cloner or self._make.cloner()
                 self._clones[key] = self._cloner.clone("clone", paths).voice
+                if len(self._clones) > _CLONES:
+                    del self._clones[next(iter(self._clones))]
             return self._clones[key]
+
+
+class Counted(AsyncIterator[T]):
+    """The items of `source`, and how many there were. Closing this closes it."""
+
+    def __init__(self, source: AsyncIterator[T]) -> None:
+        self._source = source
+        self.count = 0
+
+    async def __anext__(self) -> T:
+        item = await anext(self._source)
+        self.count += 1
+        return item
+
+    async def aclose(self) -> None:
+        """Close the source."""
+        await close_iterator(self._source)
 
 
 async def _sentences(text: str | Iterable[str] | AsyncIterator[str]) -> AsyncIterator[Sentence]:
@@ -174,8 +195,8 @@ async def _clauses(text: Iterable[str] | AsyncIterator[str], splitter: ClauseSpl
                 yield clause
     else:
         pieces = iter(text)
-        while (piece := await asyncio.to_thread(_next, pieces)) is not None:
-            for clause in splitter.push(piece):
+        while (part := await asyncio.to_thread(_next, pieces)) is not None:
+            for clause in splitter.push(part):
                 yield clause
     for clause in splitter.flush():
         yield clause

@@ -6,27 +6,32 @@ import argparse
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, aclosing
+from dataclasses import replace
 from importlib import resources
+from importlib.util import find_spec
 from pathlib import Path
 from typing import IO
 
 from voxturn.runtime.assemble import Assembler, Assistant
 from voxturn.runtime.audio.encode import AudioSink, PipeSink, WavFile, output_error
+from voxturn.runtime.commands.voices import artifact
 from voxturn.runtime.errors import EmptyText, OutputNotWritable, TextError, UsageError
 from voxturn.runtime.frames import frames_from
 from voxturn.runtime.handoff import Ahead
 from voxturn.runtime.messages import PcmChunk, ReplyToken, Sentence, Transcript, Utterance
 from voxturn.runtime.plot import waterfall
 from voxturn.runtime.prepare import bring
-from voxturn.runtime.profile import load_profile
+from voxturn.runtime.profile import Engine, Profile, load_profile
 from voxturn.runtime.progress import Bar
 from voxturn.runtime.registry import Registry
+from voxturn.runtime.stages.speak import XttsSpeak
 from voxturn.runtime.store import Store, write_atomic
 from voxturn.runtime.text.chat import Message
 from voxturn.runtime.text.split import ClauseSplitter
 from voxturn.runtime.turn import Conversation
+from voxturn.runtime.xtts import Counted
 
 MAX_TEXT = 1_000_000
 
@@ -90,34 +95,146 @@ async def _turn(args: argparse.Namespace) -> dict[str, object]:
 
 
 def say(args: argparse.Namespace) -> int:
-    """Text to speech."""
-    text = _text(sys.stdin.read) if args.text == "-" else args.text
-    if not any(char.isalnum() for char in text):
-        raise EmptyText("the text has nothing that can be spoken; give at least one word")
-    if len(text) > MAX_TEXT:
-        raise UsageError(f"the text has {len(text)} characters; at most {MAX_TEXT} at once")
-    asyncio.run(_say(args, text))
+    """Text to speech: one text, or every line of a file."""
+    if bool(args.batch) == (args.text is not None):
+        raise UsageError("give a text or --batch FILE, one of them")
+    if args.batch:
+        if args.raw or args.output == "-":
+            raise UsageError("--batch writes WAV files into a folder: -o DIR, without --raw")
+        if args.slots < 1:
+            raise UsageError(f"--slots {args.slots}: must be 1 or more")
+        lines, folder = _batch_lines(args.batch), Path(args.output)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as exc:
+            raise OutputNotWritable(f"{folder}: is not a folder and cannot be made ({exc.strerror})") from exc
+        asyncio.run(_say_batch(args, lines, folder))
+        return 0
+    asyncio.run(_say(args, _speakable(_text(sys.stdin.read) if args.text == "-" else args.text, "the text")))
     return 0
 
 
-async def _say(args: argparse.Namespace, text: str) -> None:
-    profile = load_profile(args.profile)
-    make = Assembler(profile)
+def _speakable(text: str, what: str) -> str:
+    if not any(char.isalnum() for char in text):
+        raise EmptyText(f"{what} has nothing that can be spoken; give at least one word")
+    if len(text) > MAX_TEXT:
+        raise UsageError(f"{what} has {len(text)} characters; at most {MAX_TEXT} at once")
+    return text
+
+
+def _batch_lines(name: str) -> dict[int, str]:
+    """The lines of a file by their numbers, without the blank ones."""
     try:
-        speak, vocode = make.speak(), make.vocode()
-        splitter = ClauseSplitter(max_chars=profile.speak.max_chars)
-        clauses = [*splitter.push(text), *splitter.flush()]
-        codes = Ahead(speak(_sentences(clauses)), 2)
-        chunks = Ahead(vocode(codes), 4)
-        with Bar() as bar, _sink(args.output, vocode.rate, args.raw) as sink:
-            try:
+        text = _text(sys.stdin.read) if name == "-" else Path(name).read_text(encoding="utf-8")
+    except UnicodeDecodeError as exc:
+        raise TextError(f"{name}: is not UTF-8 text; give a text file with a sentence a line") from exc
+    except OSError as exc:
+        raise TextError(f"{name}: cannot be read ({exc.strerror}); give a text file with a sentence a line") from exc
+    lines = {number: line.strip() for number, line in enumerate(text.splitlines(), 1) if line.strip()}
+    if not lines:
+        raise EmptyText(f"{name}: has no line that can be spoken")
+    return {number: _speakable(line, f"{name}: line {number}") for number, line in lines.items()}
+
+
+_XTTS_OPTIONS = ("voice", "temperature", "top_k", "top_p", "repetition_penalty")
+
+
+def _say_profile(args: argparse.Namespace, slots: int) -> Profile:
+    """The profile with what the command line says of the voice."""
+    profile = load_profile(args.profile)
+    language, speak, vocode = args.language or profile.language, profile.speak, profile.vocode
+    if args.model:
+        folder, manifest = artifact(args.model, Store())
+        speak = replace(speak, model=str(folder), executor="onnx", precision=manifest.precision)
+        vocode = Engine(str(folder), "openvino" if find_spec("openvino") else "onnx", "fp32", vocode.threads)
+    given = {name: value for name in (*_XTTS_OPTIONS, "seed") if (value := getattr(args, name)) is not None}
+    return replace(profile, language=language, speak=replace(speak, **given, slots=slots or speak.slots), vocode=vocode)
+
+
+class _Speaker:
+    """A profile's voice, loaded. Close it when done."""
+
+    def __init__(self, args: argparse.Namespace, slots: int = 0) -> None:
+        self._make = Assembler(_say_profile(args, slots))
+        try:
+            self._speak, self._vocode = self._make.speak(), self._make.vocode()
+            if not isinstance(self._speak, XttsSpeak):
+                wrong = [f"--{name.replace('_', '-')}" for name in _XTTS_OPTIONS if getattr(args, name) is not None]
+                if wrong:
+                    raise UsageError(f"{', '.join(wrong)}: only XTTS has this; name an artifact with --model")
+            if (info := self._make.info["speak"]).synthetic:
+                print(f"warning: {info.model} has synthetic weights; its voice is noise", file=sys.stderr)
+        except BaseException:
+            self._make.close()
+            raise
+        self.rate = self._vocode.rate
+        self.close = self._make.close
+
+    def clauses(self, text: str) -> list[str]:
+        """The text as it is spoken, piece by piece."""
+        splitter = ClauseSplitter(max_chars=self._make.profile.speak.max_chars)
+        return [*splitter.push(text), *splitter.flush()]
+
+    async def say(self, clauses: list[str], what: str) -> AsyncGenerator[PcmChunk, None]:
+        """The audio of a text. Raises `EmptyText` where the voice finds nothing in it to speak."""
+        codes = Counted(self._speak(_sentences(clauses)))
+        chunks = Ahead(self._vocode(Ahead(codes, 2)), 4)
+        try:
+            async for chunk in chunks:
+                yield chunk
+        finally:
+            await chunks.aclose()
+        if not codes.count:
+            raise EmptyText(f"{what} has nothing that this voice can speak")
+
+
+async def _say(args: argparse.Namespace, text: str) -> None:
+    speaker = _Speaker(args)
+    try:
+        clauses = speaker.clauses(text)
+        with Bar() as bar, _sink(args.output, speaker.rate, args.raw) as sink:
+            async with aclosing(speaker.say(clauses, "the text")) as chunks:
                 async for chunk in chunks:
                     sink.write(chunk.samples)
                     bar("say", chunk.sentence.index + 1, len(clauses))
-            finally:
-                await chunks.aclose()
     finally:
-        make.close()
+        speaker.close()
+
+
+async def _say_batch(args: argparse.Namespace, lines: Mapping[int, str], folder: Path) -> None:
+    """As many lines at once as there are slots; each file is what its line alone gives."""
+    slots = min(args.slots, len(lines))
+    digits = max(3, len(str(max(lines))))
+    speaker = _Speaker(args, slots)
+    waiting, done = iter(lines.items()), 0
+
+    async def work() -> None:
+        nonlocal done
+        for number, line in waiting:
+            path = folder / f"{number:0{digits}}.wav"
+            with WavFile(path, speaker.rate) as sink:
+                async with aclosing(speaker.say(speaker.clauses(line), f"{args.batch}: line {number}")) as chunks:
+                    async for chunk in chunks:
+                        sink.write(chunk.samples)
+            done += 1
+            bar("say", done, len(lines))
+            print(path, flush=True)
+
+    try:
+        with Bar() as bar:
+            await _all_or_first_error([asyncio.create_task(work()) for _ in range(slots)])
+    finally:
+        speaker.close()
+
+
+async def _all_or_first_error(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Wait for all tasks; where one fails, or this is cancelled, stop the others and wait for their end."""
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _sentences(clauses: list[str]) -> AsyncIterator[Sentence]:
@@ -294,11 +411,31 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser = command(
         "say",
         "speak a text",
-        '  voxturn say "It is four o\'clock." -o four.wav\n  echo Hello there. | voxturn say - -o - | aplay',
+        '  voxturn say "It is four o\'clock." -o four.wav\n  echo Hello there. | voxturn say - -o - | aplay\n'
+        "  voxturn say مرحبا -o hello.wav --model xtts-int8 --voice Ana --language ar --seed 7\n"
+        "  voxturn say --batch lines.txt -o folder --model xtts-int8 --slots 4",
     )
-    parser.add_argument("text", metavar="TEXT", help="the text, or - for standard input")
-    parser.add_argument("-o", "--output", required=True, metavar="OUT", help="a WAV file, or - for standard output")
+    parser.add_argument("text", nargs="?", metavar="TEXT", help="the text, or - for standard input")
+    parser.add_argument(
+        "-o",
+        "--output",
+        required=True,
+        metavar="OUT",
+        help="a WAV file, or - for standard output; a folder for --batch",
+    )
     parser.add_argument("--raw", action="store_true", help="with -o -: PCM without a header")
+    parser.add_argument("--batch", default="", metavar="FILE", help="speak every line of FILE into 001.wav, 002.wav, …")
+    parser.add_argument("--slots", type=int, default=4, metavar="N", help="with --batch: lines at once (default: 4)")
+    parser.add_argument(
+        "--model", default="", metavar="ARTIFACT", help="an XTTS artifact's folder, in place of the profile's voice"
+    )
+    parser.add_argument("--voice", metavar="NAME", help="a voice of `voxturn voices list` (default: the first)")
+    parser.add_argument("--language", default="", metavar="CODE", help="as en or ar (default: the profile's)")
+    parser.add_argument("--seed", type=int, metavar="N", help="another seed, another reading")
+    parser.add_argument("--temperature", type=float, metavar="T", help="XTTS: 0 is greedy (default: 0.75)")
+    parser.add_argument("--top-k", type=int, metavar="K", help="XTTS: 0 is off (default: 50)")
+    parser.add_argument("--top-p", type=float, metavar="P", help="XTTS: 1 is off (default: 0.85)")
+    parser.add_argument("--repetition-penalty", type=float, metavar="R", help="XTTS: 1 is off (default: 10)")
     parser.set_defaults(run=say)
 
     parser = command(

@@ -77,6 +77,11 @@ class DecodeService:
             generation.cancelled = True
             self._wake()
 
+    async def compute(self, request: Request) -> None:
+        """Compute a prompt and leave it in its slot, for whoever goes on from it."""
+        async for _ in self.stream(request):
+            pass
+
     async def keep(self, request: Request) -> None:
         """`DecodeEngine.keep`, between steps."""
         await self._lane.run(self.engine.keep, request)

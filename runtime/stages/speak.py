@@ -11,6 +11,7 @@ from typing import Protocol
 import numpy as np
 from voxturn.runtime.decode.sampler import Sampling
 from voxturn.runtime.decode.service import DecodeService
+from voxturn.runtime.decode.stop_guard import StopGuard
 from voxturn.runtime.decode.xtts import SpeechOptions, XttsIds, beginning, speech
 from voxturn.runtime.errors import InferenceFailed, UnknownVoice
 from voxturn.runtime.handoff import Lane, close_iterator
@@ -97,18 +98,24 @@ class XttsSpeak:
         voice: Voice | None,
         language: str,
         sampling: Sampling,
+        guard: bool = True,
     ) -> None:
-        self._service, self._ids, self.tokenizer = service, ids, tokenizer
-        self.voice, self.language, self._sampling = voice, language, sampling
+        self.service, self.ids, self.tokenizer = service, ids, tokenizer
+        self.voice, self.language, self._sampling, self._guard = voice, language, sampling, guard
 
-    def with_voice(self, voice: Voice, language: str, sampling: Sampling) -> XttsSpeak:
+    def with_voice(self, voice: Voice | None, language: str, sampling: Sampling) -> XttsSpeak:
         """The same engine with another voice, language and sampling."""
-        return XttsSpeak(self._service, self._ids, self.tokenizer, voice, language, sampling)
+        return XttsSpeak(self.service, self.ids, self.tokenizer, voice, language, sampling, self._guard)
 
     async def warm(self) -> None:
         """Compute the voice's keys and values and keep them."""
         if self.voice is not None:
-            await self._service.keep(beginning(self._ids, self.voice.key, self.voice.latents))
+            await self.service.keep(beginning(self.ids, self.voice.key, self.voice.latents))
+
+    async def prepare(self, tokens: list[int]) -> None:
+        """Compute the beginning of a text that is still being written: `codes` then pays only for the rest."""
+        if self.voice is not None:
+            await self.service.compute(beginning(self.ids, self.voice.key, self.voice.latents, tokens))
 
     async def __call__(self, sentences: AsyncIterator[Sentence]) -> AsyncGenerator[SpeechCodes, None]:
         try:
@@ -132,12 +139,16 @@ class XttsSpeak:
         if voice is None:
             raise UnknownVoice("this model has no voice yet; add one with `voxturn voices add NAME RECORDING`")
         seed = (self._sampling.seed + 1_000_003 * sentence.index + 7919 * number) % (1 << 64)
-        options = SpeechOptions(self._sampling.with_seed(seed), forced)
-        request = speech(self._ids, voice.key, voice.latents, tokens, options)
-        steps = self._service.stream(request)
+        options = SpeechOptions(self._sampling.with_seed(seed), forced, self._guard)
+        steps = self.service.stream(speech(self.ids, voice.key, voice.latents, tokens, options))
+        guard = StopGuard(len(tokens)) if self._guard and not forced else None
+        cut = ""
         try:
             async for step in steps:
+                cut = guard.reason(step.token, step.watched) if guard is not None and not step.stop else ""
+                if cut:
+                    break
                 yield SpeechCodes(step.hidden[None], sentence, False, voice.speaker)
         finally:
             await steps.aclose()
-        yield SpeechCodes(voice.latents[:0], sentence, True, voice.speaker)
+        yield SpeechCodes(voice.latents[:0], sentence, True, voice.speaker, cut)

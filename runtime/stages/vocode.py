@@ -31,18 +31,26 @@ class Progress:
 class Vocode:
     """The stage. `hop` samples a frame, `margin` frames of context on each side, `frames` maps latents to frames.
 
-    Silence before the first audible sample of the whole answer is dropped, but for a few milliseconds.
+    With `trim`, silence before the first audible sample of the whole answer is dropped, but for a few milliseconds.
     """
 
     def __init__(
-        self, executor: GraphExecutor, lane: Lane, rate: int, hop: int, margin: int, frames: FrameMap, plan: Plan
+        self,
+        executor: GraphExecutor,
+        lane: Lane,
+        rate: int,
+        hop: int,
+        margin: int,
+        frames: FrameMap,
+        plan: Plan,
+        trim: bool = True,
     ) -> None:
         self._executor, self._lane = executor, lane
         self.rate, self._hop, self._margin = rate, hop, margin
-        self._frames, self._plan = frames, plan
+        self._frames, self._plan, self._trims = frames, plan, trim
 
     async def __call__(self, codes: AsyncIterator[SpeechCodes]) -> AsyncGenerator[PcmChunk, None]:
-        start, audible, progress = 0, False, Progress()
+        start, audible, progress = 0, not self._trims, Progress()
         try:
             async for code in codes:
                 progress.latents.append(code.latents)
@@ -55,7 +63,7 @@ class Vocode:
                     if not audible:
                         samples, audible = self._trim(samples)
                     if samples.size:
-                        yield PcmChunk(samples, self.rate, start, code.sentence)
+                        yield PcmChunk(samples, self.rate, start, code.sentence, code.cut)
                         start += samples.size
                 if code.final:
                     progress = Progress()

@@ -1,0 +1,167 @@
+"""`voxturn bench speaking`: the small checkpoint that really speaks, through coqui-tts and through the runtime.
+
+Same sentences and ids; greedy codes compared code by code; what was said is transcribed with the profile's Whisper,
+after the same trimming and padding. The runtime streams; coqui-tts decodes whole. Sampling is greedy and upstream's
+default; the random numbers are each side's own. What the stop guard would cut is counted on codes of both.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soxr
+from tqdm import tqdm
+from voxturn.bench.harness import Result
+from voxturn.bench.peer import CoquiPeer
+from voxturn.bench.stt import errors
+from voxturn.runtime.assemble import Assembler
+from voxturn.runtime.audio.level import first_audible, last_audible
+from voxturn.runtime.decode.engine import Step
+from voxturn.runtime.decode.sampler import Sampling
+from voxturn.runtime.decode.stop_guard import StopGuard
+from voxturn.runtime.decode.xtts import SpeechOptions, speech
+from voxturn.runtime.frames import RATE
+from voxturn.runtime.handoff import Ahead
+from voxturn.runtime.messages import Samples, Sentence
+from voxturn.runtime.profile import Engine, SpeakEngine, load_profile
+from voxturn.runtime.stages.speak import XttsSpeak
+
+GREEDY = Sampling(temperature=0.0, repetition_penalty=10.0)
+DEFAULT = Sampling(0.75, 50, 0.85, 0.0, 10.0, 1)
+_PENALTY = {"repetition_penalty": 10.0}
+PEER_SAMPLING: dict[str, dict[str, Any]] = {
+    "greedy": {"do_sample": False, "temperature": 1.0, **_PENALTY},
+    "default": {"seed": 1},
+}
+_BABBLE_S = 1.5
+
+
+@dataclass
+class Said:
+    """One way of speaking all sentences: word errors, words, seconds of audio, and runs that end in babble."""
+
+    errors: int = 0
+    words: int = 0
+    seconds: float = 0.0
+    babble: int = 0
+
+    def add(self, reference: str, heard: str, seconds: float, expected_s: float) -> None:
+        """One sentence."""
+        wrong, words = errors(reference, heard)
+        self.errors, self.words, self.seconds = self.errors + wrong, self.words + words, self.seconds + seconds
+        self.babble += seconds > expected_s + _BABBLE_S
+
+    @property
+    def wer(self) -> float:
+        return self.errors / max(1, self.words)
+
+
+def expected_seconds(sentence: str) -> float:
+    """How long the voice takes, roughly: 75 ms a letter."""
+    return 0.4 + 0.075 * sum(c.isalnum() for c in sentence)
+
+
+class Runtime:
+    """The runtime on one artifact."""
+
+    def __init__(self, artifact: Path) -> None:
+        base = load_profile("cpu")
+        speak, vocode = SpeakEngine(str(artifact), "onnx", ""), Engine(str(artifact), "openvino", "fp32")
+        self.make = Assembler(replace(base, speak=speak, vocode=vocode))
+        self.stage: XttsSpeak = self.make.xtts_speak()
+        self.vocode = self.make.vocode()
+
+    async def say(self, tokens: list[int], sampling: Sampling) -> Samples:
+        """Streamed audio at 16 kHz."""
+        stage = self.stage.with_voice(self.stage.voice, "en", sampling)
+        chunks = Ahead(self.vocode(Ahead(stage.codes(tokens, Sentence("", 0)), 8)), 8)
+        parts = [chunk.samples async for chunk in chunks]
+        await chunks.aclose()
+        audio = np.concatenate(parts) if parts else np.zeros(1, np.float32)
+        return np.asarray(soxr.resample(audio, self.vocode.rate, RATE), np.float32)
+
+
+def padded(samples: Samples) -> Samples:
+    """Without the silence before and after, and with a fixed one instead: what Whisper hears of everybody."""
+    first, last = first_audible(samples), last_audible(samples)
+    speech = samples[first : last + 1] if first is not None and last is not None else samples[:0]
+    return np.concatenate([np.zeros(RATE // 5, np.float32), speech, np.zeros(RATE // 5, np.float32)])
+
+
+def steps_of(stage: XttsSpeak, tokens: list[int], sampling: Sampling) -> list[Step]:
+    """The runtime's codes without a guard, the stop included."""
+    assert stage.voice is not None
+    engine = stage.service.engine
+    generation = engine.add(speech(stage.ids, "voice", stage.voice.latents, tokens, SpeechOptions(sampling)))
+    while engine.busy:
+        engine.step()
+    return list(generation.out)
+
+
+def cut_by_guard(steps: Sequence[Step], tokens: int) -> int:
+    """How many codes the guard would have cut."""
+    guard = StopGuard(tokens)
+    at = next(
+        (i for i, step in enumerate(steps) if not step.stop and guard.reason(step.token, step.watched)), len(steps)
+    )
+    return len(steps) - at
+
+
+async def run(checkpoint: Path, artifacts: Sequence[Path], texts: Sequence[str], path: Path | None) -> Result:
+    """Every sentence through both sides."""
+    result = Result("speaking")
+    said: dict[str, Said] = {}
+    listener = Assembler(load_profile("demo"))
+    ears = listener.transcribe()
+    identical, cuts = 0, {"greedy": [0], "default": [0]}
+    runtimes = {artifact.name: Runtime(artifact) for artifact in artifacts}
+    stage = runtimes[artifacts[0].name].stage
+    with CoquiPeer(checkpoint, 2) as peer, tempfile.TemporaryDirectory() as folder:
+        wave = str(Path(folder) / "wave.npy")
+
+        async def hear(who: str, text: str, samples: Samples) -> None:
+            seconds = samples.size / RATE
+            transcript = await ears.transcribe(padded(samples))
+            said.setdefault(who, Said()).add(text, transcript.text, seconds, expected_seconds(text))
+
+        for text in tqdm(texts, disable=not sys.stderr.isatty()):
+            tokens = stage.tokenizer.encode(text, "en")
+            theirs = peer.ask("codes", tokens=tokens, steps=602)["codes"]
+            identical += [step.token for step in steps_of(stage, tokens, GREEDY)] == theirs
+            for name, sampling in (("greedy", GREEDY), ("default", DEFAULT)):
+                cuts[name].append(cut_by_guard(steps_of(stage, tokens, sampling), len(tokens)))
+                peer.ask("speak", tokens=tokens, sampling=dict(PEER_SAMPLING[name]), output=wave)
+                await hear(f"coqui.{name}", text, np.asarray(soxr.resample(np.load(wave), 24000, RATE), np.float32))
+                for label, runtime in runtimes.items():
+                    await hear(f"{label}.{name}", text, await runtime.say(tokens, sampling))
+    for label, runtime in runtimes.items():
+        result.artifact(label, runtime.make.info["speak"])
+        runtime.make.close()
+    listener.close()
+    result.value("speaking.sentences", "count", len(texts))
+    result.value("speaking.greedy_identical", "count", identical)
+    for name, codes in cuts.items():
+        result.value(f"speaking.guard.{name}.cuts", "count", sum(c > 0 for c in codes))
+        result.value(f"speaking.guard.{name}.codes", "count", sum(codes))
+    for who, numbers in said.items():
+        result.value(f"speaking.{who}.wer", "ratio", numbers.wer)
+        result.value(f"speaking.{who}.seconds", "s", numbers.seconds)
+        result.value(f"speaking.{who}.babble", "count", numbers.babble)
+    if path:
+        result.write(path)
+    return result
+
+
+def main(checkpoint: Path, artifacts: Sequence[Path], sentences: Path, limit: int, path: Path | None) -> Result:
+    """Run the benchmark."""
+    listed = json.loads(sentences.read_text(encoding="utf-8"))
+    texts = [text for group in ("trained", "held_out") for text in listed.get(group, [])][: limit or None]
+    return asyncio.run(run(checkpoint, artifacts, texts, path))

@@ -1,0 +1,273 @@
+"""`voxturn bench tts`: XTTS v2 streamed by the runtime, against coqui-tts's `inference_stream` on the same weights.
+
+Both sides get the same token ids and make the same number of codes, the stop token ignored, so that random weights
+measure what trained ones would. The peer is a process of its own; runs alternate. Memory is measured in processes that
+hold nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from voxturn.bench.harness import Result, peak_rss_mb, read_bandwidth, timed_ms
+from voxturn.bench.peer import CoquiPeer
+from voxturn.runtime.assemble import Assembler
+from voxturn.runtime.contract import Manifest
+from voxturn.runtime.decode.engine import Request
+from voxturn.runtime.decode.sampler import Sampling
+from voxturn.runtime.decode.xtts import SpeechOptions, speech
+from voxturn.runtime.handoff import RECORDER, Ahead
+from voxturn.runtime.messages import PcmChunk, Sentence
+from voxturn.runtime.profile import Engine, SpeakEngine, load_profile
+from voxturn.runtime.stages.speak import XttsSpeak
+from voxturn.runtime.stages.vocode import Vocode
+from voxturn.runtime.trace import play
+
+CASES = {3: (10, 22), 12: (36, 86), 45: (130, 320)}
+"""Words: text tokens and audio codes."""
+_SHORT_CODES, _LONG_CODES = 43, 538  # 2 and 25 seconds
+_SENTENCE = Sentence("", 0)
+
+
+@dataclass
+class Spoken:
+    """One utterance: when each chunk came, in seconds from its request."""
+
+    chunks: list[tuple[float, PcmChunk]] = field(default_factory=list)
+
+    @property
+    def first_ms(self) -> float:
+        return 1000 * self.chunks[0][0]
+
+    @property
+    def audio_s(self) -> float:
+        return sum(chunk.samples.size / chunk.rate for _, chunk in self.chunks)
+
+    @property
+    def rtf(self) -> float:
+        return self.chunks[-1][0] / self.audio_s
+
+
+class Bench:
+    """The runtime on one artifact, speaking ids."""
+
+    def __init__(self, artifact: Path, vocoder: str, slots: int) -> None:
+        base = load_profile("cpu")
+        speak = SpeakEngine(str(artifact), "onnx", "", slots=slots)
+        self.make = Assembler(replace(base, speak=speak, vocode=Engine(str(artifact), vocoder, "fp32")))
+        self.stage: XttsSpeak = self.make.xtts_speak()
+        self.vocode: Vocode = self.make.vocode(trim=False)
+        self.random = np.random.default_rng(0)
+        self.busy: dict[str, float] = {}
+
+    def tokens(self, count: int) -> list[int]:
+        """Random text ids."""
+        return [int(t) for t in self.random.integers(2, self.stage.ids.text_tokens - 2, count)]
+
+    def codes(self, count: int) -> tuple[int, ...]:
+        """Random audio codes to be forced."""
+        return tuple(int(c) for c in self.random.integers(0, self.stage.ids.start_audio - 1, count))
+
+    async def speak(self, tokens: list[int], codes: int) -> Spoken:
+        """One utterance."""
+        self.busy = {}
+        RECORDER.set(self._record)
+        begin, spoken = time.perf_counter(), Spoken()
+        chunks = Ahead(self.vocode(Ahead(self.stage.codes(tokens, _SENTENCE, forced=self.codes(codes)), 16)), 16)
+        async for chunk in chunks:
+            spoken.chunks.append((time.perf_counter() - begin, chunk))
+        await chunks.aclose()
+        return spoken
+
+    async def written(self, tokens: list[int], codes: int, per_second: float, piece: int = 4) -> float:
+        """First audio in ms after the last of `tokens`, which arrive one by one and are prepared piece by piece."""
+        preparing: asyncio.Task[None] | None = None
+        begin = asyncio.get_running_loop().time()
+        for i in range(len(tokens)):
+            await asyncio.sleep(max(0.0, begin + (i + 1) / per_second - asyncio.get_running_loop().time()))
+            if (preparing is None or preparing.done()) and i + 1 < len(tokens) and (i + 1) % piece == 0:
+                preparing = asyncio.create_task(self.stage.prepare(tokens[: i + 1]))
+        arrived = time.perf_counter()
+        stream = self.vocode(Ahead(self.stage.codes(tokens, _SENTENCE, forced=self.codes(codes)), 16))
+        await anext(stream)
+        first = 1000 * (time.perf_counter() - arrived)
+        await stream.aclose()
+        if preparing is not None:
+            await preparing
+        return first
+
+    def _record(self, name: str, begin: float, end: float) -> None:
+        self.busy[name] = self.busy.get(name, 0.0) + end - begin
+
+
+async def single(bench: Bench, peer: CoquiPeer | None, result: Result, runs: int) -> None:
+    """The three texts, alternating with the peer."""
+    underruns = 0
+    for words, (text, codes) in CASES.items():
+        firsts, rtfs, shares, ratios, rtf_ratios, peer_firsts, peer_rtfs = [], [], [], [], [], [], []
+        rounds = runs if words < 45 else max(2, runs // 3)
+        for number in range(rounds + 1):
+            tokens = bench.tokens(text)
+            other = peer.ask("stream", tokens=tokens, codes=codes) if peer is not None and number else None
+            spoken = await bench.speak(tokens, codes)
+            if not number:
+                continue
+            firsts.append(spoken.first_ms)
+            rtfs.append(spoken.rtf)
+            shares.append(bench.busy["vocode"] / sum(bench.busy.values()))
+            underruns += play(spoken.chunks).underruns
+            if other is not None:
+                peer_firsts.append(1000 * other["first_s"])
+                peer_rtfs.append(other["total_s"] / other["audio_s"])
+                ratios.append(1000 * other["first_s"] / spoken.first_ms)
+                rtf_ratios.append(peer_rtfs[-1] / spoken.rtf)
+        result.samples(f"tts.first_audio.{words}w_ms", "ms", firsts)
+        result.samples("tts.rtf" if words == 12 else f"tts.rtf.{words}w", "ratio", rtfs)
+        result.samples(f"tts.vocoder_share.{words}w", "ratio", shares)
+        if peer is not None:
+            result.samples(f"tts.first_audio.{words}w_ratio", "ratio", ratios)
+            result.samples("tts.rtf_ratio" if words == 12 else f"tts.rtf.{words}w_ratio", "ratio", rtf_ratios)
+            result.samples(f"tts.peer.first_audio.{words}w_ms", "ms", peer_firsts)
+            result.samples(f"tts.peer.rtf.{words}w", "ratio", peer_rtfs)
+    result.value("tts.underruns", "count", underruns)
+
+
+async def growth(bench: Bench, result: Result, runs: int) -> None:
+    """The cost of a second of audio at 25 s over that at 2 s."""
+    ratios = []
+    for _ in range(max(2, runs // 3)):
+        short = [await bench.speak(bench.tokens(36), _SHORT_CODES) for _ in range(3)]
+        long = await bench.speak(bench.tokens(130), _LONG_CODES)
+        ratios.append(long.rtf / float(np.median([s.rtf for s in short])))
+    result.samples("tts.rtf_25s_over_2s", "ratio", ratios)
+
+
+async def streamed_text(bench: Bench, result: Result, runs: int) -> None:
+    """Text that arrives at 30 tokens a second."""
+    text, codes = CASES[12]
+    firsts = [await bench.written(bench.tokens(text), codes, 30.0) for _ in range(runs + 1)][1:]
+    result.samples("tts.streamed_text.first_audio_ms", "ms", firsts)
+
+
+async def batched(bench: Bench, result: Result, runs: int) -> None:
+    """Four streams on one engine, and one that joins three."""
+    text, codes = CASES[12]
+    gains, rtfs, slowdowns = [], [], []
+    for number in range(max(2, runs // 2) + 1):
+        one, four = codes_a_second(bench, 1, codes), codes_a_second(bench, 4, codes)
+        begin = time.perf_counter()
+        spoken = await asyncio.gather(*(bench.speak(bench.tokens(text), codes) for _ in range(4)))
+        rtf = (time.perf_counter() - begin) / sum(s.audio_s for s in spoken)
+        lone = (await bench.speak(bench.tokens(text), codes)).first_ms
+        others = [asyncio.create_task(bench.speak(bench.tokens(text), codes)) for _ in range(3)]
+        await asyncio.sleep(1.0)
+        joined = (await bench.speak(bench.tokens(text), codes)).first_ms
+        await asyncio.gather(*others)
+        if number:
+            gains.append(four / one)
+            rtfs.append(rtf)
+            slowdowns.append(joined / lone)
+    result.samples("tts.batch4.codes_gain", "ratio", gains)
+    result.samples("tts.batch4.rtf", "ratio", rtfs)
+    result.samples("tts.batch4.join_slowdown", "ratio", slowdowns)
+
+
+def codes_a_second(bench: Bench, streams: int, codes: int) -> float:
+    """Codes a second of the GPT alone, prefill not counted."""
+    engine, stage = bench.stage.service.engine, bench.stage
+    assert stage.voice is not None
+    options = [SpeechOptions(Sampling(0.75, 50, 0.85, 0.0, 10.0, i), bench.codes(codes)) for i in range(streams)]
+    requests: list[Request] = [
+        speech(stage.ids, stage.voice.key, stage.voice.latents, bench.tokens(36), option) for option in options
+    ]
+    going = [engine.add(request) for request in requests]
+    while any(g.given == 0 for g in going):
+        engine.step()
+    already = sum(g.given for g in going)
+    begin = time.perf_counter()
+    while engine.busy:
+        engine.step()
+    return (sum(g.given for g in going) - already) / (time.perf_counter() - begin)
+
+
+def steps(bench: Bench, result: Result) -> None:
+    """A step at context 60, and its share of the read bandwidth measured in between."""
+    executor, folder = bench.stage.service.engine.executor, bench.make.folder("speak")
+    properties = Manifest.read(folder).properties
+    rows = bench.stage.ids.text_tokens + bench.stage.ids.audio_tokens + bench.stage.ids.positions
+    tables = 2 * rows * int(properties["gpt_n_model_channels"])  # gathered from, not read
+    weights = (folder / "gpt.onnx.data").stat().st_size - tables
+    ids = np.full((1, 1), bench.stage.ids.code(5, 1), np.int64)
+    times, shares, rates = [], [], []
+    for number in range(7):
+        some = [timed_ms(lambda: executor.run(0, ids, [60])) for _ in range(30)]
+        if number:
+            rates.append(read_bandwidth(2, megabytes=128, rounds=2))
+            times += some
+            shares.append(weights / 1e9 / (np.median(some) / 1000) / rates[-1])
+    result.samples("tts.step_ms", "ms", times)
+    result.samples("tts.step_bandwidth_share", "ratio", shares)
+    result.samples("tts.bandwidth_gb_s", "GB/s", rates)
+
+
+def peak_memory(artifact: Path, vocoder: str, slots: int) -> float:
+    """Peak resident memory of a process that speaks the 12-word text in every slot at once."""
+    code = "import sys; from voxturn.bench import tts; tts.speak_and_weigh(*sys.argv[1:])"
+    command = [sys.executable, "-P", "-c", code, str(artifact), vocoder, str(slots)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return float(json.loads(done.stdout.splitlines()[-1]))
+
+
+def speak_and_weigh(artifact: str, vocoder: str, slots: str) -> None:
+    """What `peak_memory` runs."""
+
+    async def run() -> None:
+        bench = Bench(Path(artifact), vocoder, int(slots))
+        await bench.stage.warm()
+        await asyncio.gather(*(bench.speak(bench.tokens(36), 86) for _ in range(int(slots))))
+        bench.make.close()
+
+    asyncio.run(run())
+    print(json.dumps(peak_rss_mb()))
+
+
+async def run(artifact: Path, checkpoint: Path | None, vocoder: str, runs: int, path: Path | None) -> Result:
+    """Everything. Without a checkpoint there is no peer."""
+    result = Result("tts")
+    for slots in (1, 4):
+        result.value(f"tts.peak_rss_mb.slots{slots}", "MB", peak_memory(artifact, vocoder, slots))
+    bench = Bench(artifact, vocoder, 1)
+    await bench.stage.warm()
+    steps(bench, result)
+    peer = CoquiPeer(checkpoint, bench.make.info["speak"].threads) if checkpoint is not None else None
+    try:
+        await single(bench, peer, result, runs)
+    finally:
+        if peer is not None:
+            peer.close()
+    await growth(bench, result, runs)
+    await streamed_text(bench, result, runs)
+    for stage, info in bench.make.info.items():
+        result.artifact(stage, info)
+    bench.make.close()
+    several = Bench(artifact, vocoder, 4)
+    await several.stage.warm()
+    await batched(several, result, runs)
+    several.make.close()
+    result.notes["forced"] = "token ids and code counts are given to both sides; the stop token is ignored"
+    result.notes["cases"] = {str(words): {"text_tokens": t, "codes": c} for words, (t, c) in CASES.items()}
+    if path:
+        result.write(path)
+    return result
+
+
+def main(artifact: Path, checkpoint: Path | None, vocoder: str, runs: int, path: Path | None) -> Result:
+    """Run the benchmark."""
+    return asyncio.run(run(artifact, checkpoint, vocoder, runs, path))
