@@ -2,7 +2,7 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: demo test check bench readme question clean
+.PHONY: demo test check bench bench-tts readme question clean
 
 demo: .venv/demo
 	$(BIN)/voxturn demo -o demo-output
@@ -23,6 +23,19 @@ bench: .venv/dev
 	$(BIN)/voxturn bench stt --json bench/results/stt-demo.json
 	$(BIN)/voxturn bench parity --json bench/results/parity-demo.json
 	$(MAKE) readme
+
+# XTTS v2 at full size with random weights, against coqui-tts: about 2 GB under build/, half an hour
+bench-tts: .venv/dev build/xtts/checkpoint
+	$(BIN)/voxturn export xtts-v2 --checkpoint build/xtts/checkpoint -o build/xtts/int4 --precision int4
+	$(BIN)/voxturn export xtts-v2 --checkpoint build/xtts/checkpoint -o build/xtts/int8 --precision int8
+	for precision in int4 int8; do \
+	  $(BIN)/voxturn bench tts --model xtts-v2 --artifact build/xtts/$$precision --checkpoint build/xtts/checkpoint \
+	    --peer coqui-tts --json bench/results/tts-xtts-$$precision.json || exit 1; done
+	$(MAKE) readme
+
+build/xtts/checkpoint: | .venv/dev
+	mkdir -p build/xtts
+	$(BIN)/voxturn export make-checkpoint xtts-v2 --size full --seed 1 -o $@
 
 # writes the measured table into README.md from the committed result files
 readme: .venv/dev

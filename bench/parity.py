@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 from voxturn.bench.harness import Result
-from voxturn.export import decoder, parity
+from voxturn.export import decoder, families, parity
 from voxturn.export.checkpoint import GgufCheckpoint, open_checkpoint
 from voxturn.runtime.assemble import Assembler
 from voxturn.runtime.profile import load_profile
@@ -75,7 +75,7 @@ def main(profile_name: str, path: Path | None) -> Result:
         wanted = reference_tokens(opened, prompts)
         with tempfile.TemporaryDirectory() as temporary:
             exact = Path(temporary) / "fp32.onnx"
-            decoder.build_decoder(opened, decoder.PRECISIONS["fp32"], exact)
+            decoder.build_decoder(opened, families.PRECISIONS["fp32"], exact)
             graph = parity.open_decoder(exact)
             answers = [parity.greedy(graph, prompt, _STEPS) for prompt in prompts]
             graph.close()

@@ -11,6 +11,7 @@ from voxturn.bench.harness import load_result
 from voxturn.runtime.store import write_atomic
 
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
+_TTS = "tts-xtts-int4"
 _ROWS = (
     ("turn-demo", "turn.response_ms", "end of speech is certain → audible answer", "{p50:.0f} ms ({p95:.0f})"),
     ("turn-demo", "turn.onset_ms", "last sound of the question → audible answer", "{p50:.0f} ms ({p95:.0f})"),
@@ -32,6 +33,17 @@ _ROWS = (
         "{value:.0%}",
     ),
     ("parity-demo", "decode.shipped.top1_agreement", "the same first choice in {precision}", "{value:.1%}"),
+    (_TTS, "tts.first_audio.12w_ms", "XTTS v2, a sentence of 12 words: text → first audio", "{p50:.0f} ms ({p95:.0f})"),
+    (_TTS, "tts.first_audio.12w_ratio", "how much sooner than coqui-tts's `inference_stream`", "{p50:.0f} ×"),
+    (
+        _TTS,
+        "tts.streamed_text.first_audio_ms",
+        "the same, its text arriving as it is written",
+        "{p50:.0f} ms ({p95:.0f})",
+    ),
+    (_TTS, "tts.rtf", "its time for a second of audio", "{p50:.2f} s ({p95:.2f})"),
+    (_TTS, "tts.rtf_ratio", "how much less than coqui-tts's", "{p50:.1f} ×"),
+    (_TTS, "tts.batch4.codes_gain", "four streams on one engine, audio codes a second against one", "{p50:.1f} ×"),
 )
 
 

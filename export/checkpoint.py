@@ -20,7 +20,7 @@ Float = npt.NDArray[np.float32]
 
 
 class Checkpoint(Protocol):
-    """A state dict with its configuration. `family` names a row of `export.decoder.FAMILIES`."""
+    """A state dict with its configuration. `family` names a row of `export.families.FAMILIES`."""
 
     @property
     def family(self) -> str: ...

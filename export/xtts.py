@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-from voxturn.export import decoder, xtts_graphs, xtts_parity
+from voxturn.export import decoder, families, xtts_graphs, xtts_parity
 from voxturn.export.artifact import write_manifest
 from voxturn.export.vocoder_margin import measure
 from voxturn.export.xtts_checkpoint import GptWeights, Weights, XttsCheckpoint, gpt_names
@@ -39,7 +39,7 @@ def export(checkpoint: Path, source: Manifest, target: Path, precision: str, pro
     weights, args = opened.weights, opened.args
     weights.check(wanted_names(args.gpt_layers, weights))
     progress(what, 1, 6)
-    config = decoder.build_decoder(GptWeights(args, weights), decoder.PRECISIONS[precision], target / GRAPHS["gpt"])
+    config = decoder.build_decoder(GptWeights(args, weights), families.PRECISIONS[precision], target / GRAPHS["gpt"])
     progress(what, 2, 6)
     xtts_graphs.conditioning(args, weights).save(target / GRAPHS["conditioning"])
     xtts_graphs.speaker(weights).save(target / GRAPHS["speaker"])
@@ -59,7 +59,7 @@ def export(checkpoint: Path, source: Manifest, target: Path, precision: str, pro
         )
     progress(what, 5, 6)
     properties = asdict(args) | {
-        "id_stride": decoder.STRIDE,
+        "id_stride": families.STRIDE,
         "context": config.context,
         "margin": margin,
         "languages": list(opened.config.get("languages") or []),

@@ -167,7 +167,7 @@ class Assembler:
         s = settings
         sampling = Sampling(s.temperature, s.top_k, s.top_p, 0.0, s.repetition_penalty, s.seed)
         service = DecodeService(DecodeEngine(decoder), lane)
-        return XttsSpeak(service, ids, tokenizer, voice, self.profile.language, sampling, s.guard)
+        return XttsSpeak(service, ids, tokenizer, voice, self.profile.language, sampling, s.guard, s.speed)
 
     def vocode(self, trim: bool = True) -> Vocode:
         """The vocoder of the voice; with `trim` an answer begins where it is audible."""

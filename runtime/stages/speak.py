@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Protocol
 
 import numpy as np
+from voxturn.runtime.audio.stretch import Stretch
 from voxturn.runtime.decode.sampler import Sampling
 from voxturn.runtime.decode.service import DecodeService
 from voxturn.runtime.decode.stop_guard import StopGuard
@@ -99,13 +100,15 @@ class XttsSpeak:
         language: str,
         sampling: Sampling,
         guard: bool = True,
+        speed: float = 1.0,
     ) -> None:
         self.service, self.ids, self.tokenizer = service, ids, tokenizer
         self.voice, self.language, self._sampling, self._guard = voice, language, sampling, guard
+        self._speed = speed
 
-    def with_voice(self, voice: Voice | None, language: str, sampling: Sampling) -> XttsSpeak:
-        """The same engine with another voice, language and sampling."""
-        return XttsSpeak(self.service, self.ids, self.tokenizer, voice, language, sampling, self._guard)
+    def with_voice(self, voice: Voice | None, language: str, sampling: Sampling, speed: float = 1.0) -> XttsSpeak:
+        """The same engine with another voice, language, sampling and speed."""
+        return XttsSpeak(self.service, self.ids, self.tokenizer, voice, language, sampling, self._guard, speed)
 
     async def warm(self) -> None:
         """Compute the voice's keys and values and keep them."""
@@ -142,13 +145,19 @@ class XttsSpeak:
         options = SpeechOptions(self._sampling.with_seed(seed), forced, self._guard)
         steps = self.service.stream(speech(self.ids, voice.key, voice.latents, tokens, options))
         guard = StopGuard(len(tokens)) if self._guard and not forced else None
-        cut = ""
+        stretch, cut = Stretch(self._speed) if self._speed != 1.0 else None, ""
+        rest = voice.latents[:0]
         try:
             async for step in steps:
                 cut = guard.reason(step.token, step.watched) if guard is not None and not step.stop else ""
                 if cut:
                     break
-                yield SpeechCodes(step.hidden[None], sentence, False, voice.speaker)
+                latents = step.hidden[None]
+                latents = latents if stretch is None else stretch.push(latents)
+                if len(latents):
+                    yield SpeechCodes(latents, sentence, False, voice.speaker)
+            if stretch is not None and not stretch.empty:
+                rest = stretch.flush()
         finally:
             await steps.aclose()
-        yield SpeechCodes(voice.latents[:0], sentence, True, voice.speaker, cut)
+        yield SpeechCodes(rest, sentence, True, voice.speaker, cut)
