@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from voxturn.bench.harness import Result
 from voxturn.bench.turn import speak
-from voxturn.runtime.assemble import Assistant
+from voxturn.runtime.assistant import Assistant
 from voxturn.runtime.frames import RATE
 from voxturn.runtime.messages import Samples
 from voxturn.runtime.profile import load_profile

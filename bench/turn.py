@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import soxr
 from voxturn.bench.harness import Result, peak_rss_mb
-from voxturn.runtime.assemble import Assistant
+from voxturn.runtime.assistant import Assistant
 from voxturn.runtime.audio.level import last_audible
 from voxturn.runtime.frames import RATE, frames_from
 from voxturn.runtime.messages import Samples, Sentence

@@ -6,14 +6,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from voxturn.runtime.assemble import Assistant
+    from voxturn.runtime.assistant import Assistant
     from voxturn.runtime.audio.encode import WavFile
     from voxturn.runtime.frames import frames_from
     from voxturn.runtime.messages import PcmChunk, ReplyToken, Sentence, SpeechStarted, Transcript, TurnDone
     from voxturn.runtime.profile import Profile, load_profile
 
 _PLACES = {
-    "Assistant": "assemble",
+    "Assistant": "assistant",
     "PcmChunk": "messages",
     "Profile": "profile",
     "ReplyToken": "messages",

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from voxturn.runtime.audio.frames_map import SameFrames, XttsFrames
 from voxturn.runtime.audio.window import Plan
-from voxturn.runtime.clock import Clock, WallClock
 from voxturn.runtime.contract import Manifest, ModelContract, TensorSpec
 from voxturn.runtime.cores import Cores, EngineBudget, Gate
-from voxturn.runtime.decode import sampler
 from voxturn.runtime.decode.engine import DecodeEngine
 from voxturn.runtime.decode.sampler import Sampling
 from voxturn.runtime.decode.service import DecodeService
@@ -27,9 +23,9 @@ from voxturn.runtime.errors import ExecutorUnavailable, InvalidProfile, Unsuppor
 from voxturn.runtime.executors.ctranslate2 import Ct2Whisper
 from voxturn.runtime.executors.onnx import OnnxDecoder, OnnxGraph
 from voxturn.runtime.executors.openvino import OpenVinoGraph
-from voxturn.runtime.handoff import Ahead, Lane
-from voxturn.runtime.messages import PcmChunk, Samples, Sentence
-from voxturn.runtime.profile import Engine, Profile, load_profile
+from voxturn.runtime.handoff import Lane
+from voxturn.runtime.messages import Samples
+from voxturn.runtime.profile import Engine, Profile
 from voxturn.runtime.protocols import GraphExecutor
 from voxturn.runtime.registry import Registry
 from voxturn.runtime.stages.listen import Listen
@@ -45,7 +41,6 @@ from voxturn.runtime.text.phonemes import EspeakPhonemizer
 from voxturn.runtime.text.tokenizer import JsonTokenizer
 from voxturn.runtime.text.xtts import XttsTokenizer
 from voxturn.runtime.trace import StageInfo
-from voxturn.runtime.turn import Conversation, Stages, TurnSetup
 from voxturn.runtime.voices import Cloner, VoiceStore
 
 
@@ -285,77 +280,3 @@ def read_words(path: Path) -> list[str]:
         return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as exc:
         raise InvalidProfile(f"filter.own_words: {path} cannot be read; give a text file with a word a line") from exc
-
-
-class Assistant:
-    """A loaded profile: hold dialogues with it, have it say or write down something. Close it when done.
-
-    Use as `async with Assistant.load("demo") as assistant: …`.
-    """
-
-    def __init__(self, assembler: Assembler, stages: Stages, engine: DecodeEngine, clock: Clock) -> None:
-        self._assembler, self.stages, self._engine = assembler, stages, engine
-        self.profile = assembler.profile
-        self.setup = TurnSetup(
-            self.profile.name,
-            assembler.info,
-            sampler.BACKEND,
-            clock,
-            lambda: (engine.counts.computed, engine.counts.reused),
-        )
-
-    @classmethod
-    def load(
-        cls,
-        profile: str | Path | Profile = "demo",
-        store: Store | None = None,
-        registry: Registry | None = None,
-        cores: Cores | None = None,
-    ) -> Assistant:
-        """Load every model of a profile. Takes about two seconds for `demo`."""
-        chosen = profile if isinstance(profile, Profile) else load_profile(profile)
-        make = Assembler(chosen, store, registry, cores)
-        try:
-            reply, engine = make.reply()
-            stages = Stages(make.listen(), make.transcribe(), reply, make.split(), make.speak(), make.vocode())
-        except BaseException:
-            make.close()
-            raise
-        return cls(make, stages, engine, WallClock())
-
-    @property
-    def rate(self) -> int:
-        """The sample rate of what it says, in Hz."""
-        return self.stages.vocode.rate
-
-    async def warm(self) -> None:
-        """Run every engine once, so that the first turn is as fast as the second."""
-        await self.stages.reply.warm(self.conversation().messages)
-        await self.stages.transcribe.transcribe(np.zeros(16000, np.float32))
-        await self.stages.speak.warm()
-        async for _ in self.say(_once(Sentence("Ready.", 0))):
-            pass
-
-    def conversation(self) -> Conversation:
-        """A new dialogue."""
-        return Conversation(self.stages, self.setup, self.profile.system_prompt)
-
-    def say(self, sentences: AsyncIterator[Sentence]) -> Ahead[PcmChunk]:
-        """Sentences as audio. Close what this returns to stop early."""
-        return self.stages.voice(sentences)
-
-    async def aclose(self) -> None:
-        """Let running calls end, then free engines and threads."""
-        await asyncio.to_thread(self._assembler.close)
-
-    async def __aenter__(self) -> Assistant:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None:
-        await self.aclose()
-
-
-async def _once(sentence: Sentence) -> AsyncIterator[Sentence]:
-    yield sentence

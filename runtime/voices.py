@@ -276,7 +276,7 @@ def _digest(voice: Voice) -> str:
 def _arrays(path: Path, fix: str) -> dict[str, npt.NDArray[Any]] | None:
     """All arrays of a file, None where there is none. Raises `CorruptModel`."""
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             return {name: stored[name] for name in stored.files}
     except FileNotFoundError:
         return None

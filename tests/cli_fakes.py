@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from voxturn.runtime import cli
-from voxturn.runtime.assemble import Assistant
+from voxturn.runtime.assistant import Assistant
 from voxturn.runtime.clock import WallClock
 from voxturn.runtime.commands import talk
 from voxturn.runtime.profile import Profile

@@ -14,7 +14,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import IO
 
-from voxturn.runtime.assemble import Assembler, Assistant
+from voxturn.runtime.assemble import Assembler
+from voxturn.runtime.assistant import Assistant
 from voxturn.runtime.audio.encode import AudioSink, PipeSink, WavFile, output_error
 from voxturn.runtime.commands.voices import artifact
 from voxturn.runtime.errors import EmptyText, OutputNotWritable, TextError, UsageError

@@ -13,7 +13,7 @@ import jiwer
 import numpy as np
 import pytest
 from voxturn.runtime import cli
-from voxturn.runtime.assemble import Assistant
+from voxturn.runtime.assistant import Assistant
 from voxturn.runtime.audio.decode import decode_all
 from voxturn.runtime.frames import frames_from
 from voxturn.runtime.messages import Event, PcmChunk, TurnDone
