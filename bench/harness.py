@@ -58,7 +58,7 @@ class Result:
         data = {
             "benchmark": self.benchmark,
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "command": "voxturn " + " ".join(sys.argv[1:]),
+            "command": "voxturn " + " ".join(Path(a).name if a.startswith("/") else a for a in sys.argv[1:]),
             "environment": environment(self.load_before),
             "artifacts": self.artifacts,
             "metrics": self.metrics,

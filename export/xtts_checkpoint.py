@@ -128,17 +128,15 @@ class XttsCheckpoint:
         if not isinstance(state, Mapping) or not all(hasattr(v, "shape") for v in state.values()):
             raise CorruptModel(f"{folder / 'model.pth'}: holds no state dict; get the checkpoint again")
         weights = Weights({name.removeprefix("xtts."): tensor for name, tensor in state.items()})
-        return cls(
-            folder, _args(config, weights, folder), config, weights, bool(config.get("voxturn_synthetic", False))
-        )
+        args = _args(config, weights, folder)
+        if not (folder / "vocab.json").is_file():
+            raise CorruptModel(f"{folder}: vocab.json is missing; get the checkpoint again")
+        return cls(folder, args, config, weights, bool(config.get("voxturn_synthetic", False)))
 
     @property
     def vocabulary(self) -> Path:
         """The tokenizer's file."""
-        path = self.folder / "vocab.json"
-        if not path.is_file():
-            raise CorruptModel(f"{self.folder}: vocab.json is missing; get the checkpoint again")
-        return path
+        return self.folder / "vocab.json"
 
     def speakers(self) -> dict[str, dict[str, Float]]:
         """Studio voices: name → `gpt_cond_latent` `[1, 32, width]` and `speaker_embedding` `[1, 512, 1]`."""
@@ -227,12 +225,16 @@ def _load(path: Path) -> Any:
     except FileNotFoundError as exc:
         raise CorruptModel(f"{path}: is missing; get the checkpoint again") from exc
     except pickle.UnpicklingError as exc:
-        reason = next((line for line in str(exc).splitlines() if "GLOBAL" in line), str(exc).splitlines()[0])
+        reason = next((line for line in str(exc).splitlines() if "GLOBAL" in line), _first_line(exc))
         raise CorruptModel(
             f"{path}: is damaged or holds more than weights, and is not unpickled ({reason.strip()})"
         ) from exc
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as exc:
-        raise CorruptModel(f"{path}: cannot be read, is it cut short? ({str(exc).splitlines()[0]})") from exc
+        raise CorruptModel(f"{path}: cannot be read, is it cut short? ({_first_line(exc)})") from exc
+
+
+def _first_line(exc: BaseException) -> str:
+    return (str(exc).splitlines() or [type(exc).__name__])[0]
 
 
 class GptWeights:

@@ -265,22 +265,21 @@ class Lane:
 class Iterated(Iterator[T]):
     """An async generator as an iterator for code without an event loop: it runs ahead in a thread of its own.
 
-    The thread ends with the generator. `close` stops it and waits; so does dropping the iterator.
+    The thread ends with the generator. `close` stops it where it is and waits; dropping the iterator stops it, too.
     """
 
     def __init__(self, make: Callable[[], AsyncGenerator[T, None]], ahead: int) -> None:
-        self._items: queue.SimpleQueue[tuple[T | None, BaseException | None]] = queue.SimpleQueue()
-        self._room = threading.Semaphore(ahead)
-        self._stop = threading.Event()
+        self._state = _Iteration(make, ahead)
         self._over = False
-        self._thread = threading.Thread(target=self._run, args=(make,), name="voxturn-iterated", daemon=True)
+        # the thread must not hold this object, or dropping it would never be noticed
+        self._thread = threading.Thread(target=self._state.run, name="voxturn-iterated", daemon=True)
         self._thread.start()
 
     def __next__(self) -> T:
         if self._over:
             raise StopIteration
-        item, error = self._items.get()
-        self._room.release()
+        item, error = self._state.items.get()
+        self._state.room.release()
         if error is None:
             return cast(T, item)
         self._over = True
@@ -290,29 +289,55 @@ class Iterated(Iterator[T]):
     def close(self) -> None:
         """Stop the generator where it is and wait until it is closed."""
         self._over = True
-        self._stop.set()
-        self._room.release()
+        self._state.stop()
         self._thread.join()
 
     def __del__(self) -> None:
-        self._stop.set()
-        self._room.release()
+        self._state.stop()
 
-    def _run(self, make: Callable[[], AsyncGenerator[T, None]]) -> None:
+
+class _Iteration(Generic[T]):
+    """What an `Iterated` and its thread share."""
+
+    def __init__(self, make: Callable[[], AsyncGenerator[T, None]], ahead: int) -> None:
+        self._make = make
+        self.items: queue.SimpleQueue[tuple[T | None, BaseException | None]] = queue.SimpleQueue()
+        self.room = threading.Semaphore(ahead)
+        self._lock = threading.Lock()
+        self._stopped = False
+        self._task: tuple[asyncio.AbstractEventLoop, asyncio.Task[None]] | None = None
+
+    def stop(self) -> None:
+        """Cancel the generator, also while it waits for its source."""
+        with self._lock:
+            self._stopped = True
+            if self._task is not None:
+                with contextlib.suppress(RuntimeError):  # its loop has ended
+                    self._task[0].call_soon_threadsafe(self._task[1].cancel)
+        self.room.release()
+
+    def run(self) -> None:
         try:
-            asyncio.run(self._pump(make()))
-            self._items.put((None, StopIteration()))
+            asyncio.run(self._pump())
+            self.items.put((None, StopIteration()))
         except BaseException as exc:  # noqa: BLE001  it is the reader's
-            self._items.put((None, exc))
+            self.items.put((None, exc))
 
-    async def _pump(self, source: AsyncGenerator[T, None]) -> None:
+    async def _pump(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        with self._lock:
+            if self._stopped:
+                return
+            self._task = asyncio.get_running_loop(), task
+        source = self._make()
         try:
             async for item in source:
-                self._items.put((item, None))
-                while not self._room.acquire(blocking=False):
-                    await asyncio.to_thread(self._room.acquire)
-                    self._room.release()
-                if self._stop.is_set():
-                    return
+                self.items.put((item, None))
+                while not self.room.acquire(blocking=False):
+                    await asyncio.to_thread(self.room.acquire)
+                    self.room.release()
         finally:
+            with self._lock:
+                self._task = None  # closing must not be cancelled
             await source.aclose()

@@ -24,7 +24,7 @@ from voxturn.runtime.audio.encode import WavFile
 from voxturn.runtime.contract import Manifest, sha256_of
 from voxturn.runtime.decode.sampler import Sampling
 from voxturn.runtime.errors import EmptyText, UnsupportedLanguage, UsageError
-from voxturn.runtime.handoff import Ahead, Iterated, close_iterator
+from voxturn.runtime.handoff import Ahead, Iterated, cancel_and_wait, close_iterator
 from voxturn.runtime.messages import PcmChunk, Samples, Sentence
 from voxturn.runtime.profile import Engine, SpeakEngine, load_profile
 from voxturn.runtime.stages.speak import XttsSpeak
@@ -33,7 +33,7 @@ from voxturn.runtime.text.split import ClauseSplitter
 from voxturn.runtime.voices import Cloner, Voice, VoiceStore
 
 T = TypeVar("T")
-_CHUNKS_AHEAD, _CLONES = 64, 32
+_CHUNKS_AHEAD, _CLONES, _TOKENS_AHEAD = 64, 32, 4
 
 
 class XTTS:
@@ -86,7 +86,7 @@ class XTTS:
         """Audio while it is made, of a text or of pieces of text while they come. Close the iterator to stop.
 
         Options: `language`; `speaker` (a name) or `speaker_wav` (a recording or several); `temperature`, `top_k`,
-        `top_p`, `repetition_penalty`, `seed` as upstream; `length_penalty` is accepted and does nothing without beams.
+        `top_p`, `repetition_penalty`, `speed`, `seed` as upstream; `length_penalty` is accepted and does nothing without beams.
         """
         return Iterated(lambda: self.astream(text, **options), _CHUNKS_AHEAD)
 
@@ -102,17 +102,20 @@ class XTTS:
         top_p: float = 0.85,
         repetition_penalty: float = 10.0,
         length_penalty: float = 1.0,
+        speed: float = 1.0,
         seed: int = 0,
     ) -> AsyncGenerator[PcmChunk, None]:
         """The asynchronous twin of `stream`. `language` is a code as `en` or `ar`."""
         del length_penalty  # without beams it has nothing to act on
         sampling = Sampling(temperature, top_k, top_p, 0.0, repetition_penalty, seed)
+        if not 0.25 <= speed <= 4.0:
+            raise UsageError(f"speed {speed:g}: must be between 0.25 and 4")
         if language not in self.languages:
             raise UnsupportedLanguage(f"language {language!r} is not one of {', '.join(self.languages)}")
         voice = await asyncio.to_thread(self._voice, speaker, speaker_wav)
-        stage = self._speak.with_voice(voice, language, sampling)
+        stage = self._speak.with_voice(voice, language, sampling, speed)
         await stage.warm()
-        codes = Counted(stage(_sentences(text)))
+        codes = Counted(stage(_sentences(text, stage)))
         chunks = Ahead(self._vocode(Ahead(codes, _CHUNKS_AHEAD)), _CHUNKS_AHEAD)
         try:
             async for chunk in chunks:
@@ -173,33 +176,58 @@ class Counted(AsyncIterator[T]):
         await close_iterator(self._source)
 
 
-async def _sentences(text: str | Iterable[str] | AsyncIterator[str]) -> AsyncIterator[Sentence]:
-    """A whole text is one sentence for the stage, which splits it; pieces are spoken clause by clause."""
+async def _sentences(text: str | Iterable[str] | AsyncIterator[str], stage: XttsSpeak) -> AsyncIterator[Sentence]:
+    """A whole text is one sentence for the stage, which splits it; pieces are spoken clause by clause.
+
+    What has come of a clause is computed while the rest is still being written.
+    """
     if isinstance(text, str):
         yield Sentence(text, 0)
         return
-    splitter, index = ClauseSplitter(), 0
+    splitter, ahead, index = ClauseSplitter(), Preparation(stage), 0
+    pieces = text if isinstance(text, AsyncIterator) else _pieces(iter(text))
     try:
-        async for clause in _clauses(text, splitter):
+        async for piece in pieces:
+            for clause in splitter.push(piece):
+                yield Sentence(clause, index)
+                index += 1
+            ahead.update(splitter.pending)
+        for clause in splitter.flush():
             yield Sentence(clause, index)
             index += 1
     finally:
-        if isinstance(text, AsyncIterator):
-            await close_iterator(text)
+        await ahead.aclose()
+        await close_iterator(pieces)
 
 
-async def _clauses(text: Iterable[str] | AsyncIterator[str], splitter: ClauseSplitter) -> AsyncIterator[str]:
-    if isinstance(text, AsyncIterator):
-        async for piece in text:
-            for clause in splitter.push(piece):
-                yield clause
-    else:
-        pieces = iter(text)
-        while (part := await asyncio.to_thread(_next, pieces)) is not None:
-            for clause in splitter.push(part):
-                yield clause
-    for clause in splitter.flush():
-        yield clause
+async def _pieces(pieces: Iterator[str]) -> AsyncGenerator[str, None]:
+    while (piece := await asyncio.to_thread(_next, pieces)) is not None:
+        yield piece
+
+
+class Preparation:
+    """Computes the beginning of a clause that is being written, one piece of it at a time, in a task of its own."""
+
+    def __init__(self, stage: XttsSpeak) -> None:
+        self._stage = stage
+        self._task: asyncio.Task[None] | None = None
+        self._done = 0
+
+    def update(self, text: str) -> None:
+        """What has come of the clause so far."""
+        if self._task is not None and not self._task.done():
+            return
+        tokens = self._stage.beginning_of(text)
+        if len(tokens) < self._done:
+            self._done = 0  # another clause
+        if len(tokens) >= self._done + _TOKENS_AHEAD:
+            self._done = len(tokens)
+            self._task = asyncio.create_task(self._stage.prepare(tokens))
+
+    async def aclose(self) -> None:
+        """Stop what is under way."""
+        if self._task is not None:
+            await cancel_and_wait(self._task)
 
 
 def _next(pieces: Iterator[str]) -> str | None:

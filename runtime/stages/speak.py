@@ -14,7 +14,7 @@ from voxturn.runtime.decode.sampler import Sampling
 from voxturn.runtime.decode.service import DecodeService
 from voxturn.runtime.decode.stop_guard import StopGuard
 from voxturn.runtime.decode.xtts import SpeechOptions, XttsIds, beginning, speech
-from voxturn.runtime.errors import InferenceFailed, UnknownVoice
+from voxturn.runtime.errors import EmptyText, InferenceFailed, UnknownVoice
 from voxturn.runtime.handoff import Lane, close_iterator
 from voxturn.runtime.messages import Sentence, SpeechCodes
 from voxturn.runtime.protocols import GraphExecutor
@@ -114,6 +114,13 @@ class XttsSpeak:
         """Compute the voice's keys and values and keep them."""
         if self.voice is not None:
             await self.service.keep(beginning(self.ids, self.voice.key, self.voice.latents))
+
+    def beginning_of(self, text: str) -> list[int]:
+        """The tokens of a text that is still being written, but for the last two, which may yet become others."""
+        try:
+            return self.tokenizer.encode(text, self.language)[:-2]
+        except EmptyText:
+            return []
 
     async def prepare(self, tokens: list[int]) -> None:
         """Compute the beginning of a text that is still being written: `codes` then pays only for the rest."""

@@ -83,6 +83,11 @@ class ClauseSplitter:
         self._buffer = ""
         self._given = 0
 
+    @property
+    def pending(self) -> str:
+        """What has come of the next clause."""
+        return self._buffer
+
     def push(self, text: str) -> list[str]:
         """The clauses that `text` completes."""
         self._buffer += text

@@ -1,0 +1,308 @@
+"""The graphs of a tiny XTTS v2 against coqui-tts's own modules, number by number, and streamed audio against whole."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from voxturn.export import coqui
+from voxturn.export.artifact import contract_of
+from voxturn.export.xtts_graphs import context_needed, margin_needed
+from voxturn.runtime.audio.frames_map import XttsFrames
+from voxturn.runtime.audio.window import Plan
+from voxturn.runtime.contract import Manifest
+from voxturn.runtime.cores import Cores
+from voxturn.runtime.decode.engine import DecodeEngine, Request, Step
+from voxturn.runtime.decode.sampler import Sampling, sample
+from voxturn.runtime.decode.xtts import SpeechOptions, XttsIds, speech
+from voxturn.runtime.executors.fake import FakeGraph
+from voxturn.runtime.executors.onnx import OnnxDecoder, OnnxGraph
+from voxturn.runtime.handoff import Lane
+from voxturn.runtime.messages import Sentence, SpeechCodes
+from voxturn.runtime.stages.vocode import Vocode
+from voxturn.runtime.voices import Cloner
+
+from tests.tiny.conftest import Tiny
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # coqui-tts and what it imports
+HOP, RATIO = 256, 24000 / 22050
+
+
+def graph(folder: Path, name: str) -> OnnxGraph:
+    path = folder / f"{name}.onnx"
+    return OnnxGraph(path, contract_of(path), Cores().budget("vocode", 0))
+
+
+def error(got: np.ndarray, wanted: np.ndarray) -> float:
+    """The largest difference over the largest value."""
+    assert got.shape == wanted.shape
+    return float(np.abs(got - wanted).max() / np.abs(wanted).max())
+
+
+def snr(got: np.ndarray, wanted: np.ndarray) -> float:
+    assert got.shape == wanted.shape
+    noise = (got.astype(np.float64) - wanted).ravel()
+    return float(10 * np.log10((wanted.astype(np.float64) ** 2).sum() / max((noise**2).sum(), 1e-30)))
+
+
+# --- cloning
+
+
+@pytest.mark.parametrize("frames", [30, 130, 517])
+def test_conditioning_latents_are_the_originals(tiny: Tiny, original: Any, frames: int) -> None:
+    mel = np.random.default_rng(frames).standard_normal((1, 80, frames)).astype(np.float32)
+    with torch.no_grad():
+        wanted = original.gpt.get_style_emb(torch.from_numpy(mel)).transpose(1, 2).numpy()
+    assert error(graph(tiny.fp32, "conditioning").run({"mel": mel})["latents"], wanted) <= 1e-4
+
+
+@pytest.mark.parametrize("seconds", [0.5, 2.0])
+def test_the_speakers_embedding_is_the_originals(tiny: Tiny, original: Any, seconds: float) -> None:
+    wave = torch.randn(1, int(16000 * seconds), generator=torch.Generator().manual_seed(1)) * 0.1
+    encoder = original.hifigan_decoder.speaker_encoder
+    with torch.no_grad():
+        mel, wanted = encoder.torch_spec(wave).numpy(), encoder(wave.clone(), l2_norm=True).numpy()
+    assert error(graph(tiny.fp32, "speaker").run({"mel": mel})["embedding"], wanted) <= 1e-4
+
+
+def test_the_mel_front_ends_are_the_originals(tiny: Tiny, original: Any) -> None:
+    no_graph = FakeGraph(lambda inputs: {})
+    cloner = Cloner(tiny.fp32, Manifest.read(tiny.fp32).properties, no_graph, no_graph)
+    for size in (22050, 9999):
+        wave = np.random.default_rng(size).standard_normal(size).astype(np.float32) * 0.1
+        with torch.no_grad():
+            wanted = coqui.xtts_module().wav_to_mel_cloning(
+                torch.from_numpy(wave[None]), mel_norms=original.mel_stats.cpu(), n_fft=2048, hop_length=256,
+                win_length=1024, power=2, normalized=False, sample_rate=22050, f_min=0, f_max=8000, n_mels=80,
+            )  # fmt: skip
+            speaker = original.hifigan_decoder.speaker_encoder.torch_spec(torch.from_numpy(wave[None]))
+        assert error(cloner.clone_mel(wave), wanted.numpy()) <= 1e-4
+        assert error(cloner.speaker_mel(wave), speaker.numpy()) <= 1e-4
+
+
+# --- the GPT
+
+
+class Speaking:
+    """The GPT of an artifact in the token engine, and the logits that it sampled from."""
+
+    def __init__(self, folder: Path, slots: int = 1) -> None:
+        self.ids = XttsIds.from_properties(Manifest.read(folder).properties)
+        path = folder / "gpt.onnx"
+        budget = Cores().budget("speak", 0)
+        self.decoder = OnnxDecoder(path, contract_of(path), budget, slots, self.ids.positions)
+        self.logits: list[np.ndarray] = []
+        run = self.decoder.run
+
+        def noted(*arguments: Any) -> Any:
+            outputs = run(*arguments)
+            self.logits.append(outputs.logits[0].copy())
+            return outputs
+
+        self.decoder.run = noted  # type: ignore[method-assign]
+
+    def request(self, tokens: list[int], latents: np.ndarray, sampling: Sampling, forced: Any = ()) -> Request:
+        return speech(self.ids, "voice", latents, tokens, SpeechOptions(sampling, forced))
+
+    def steps(self, request: Request, most: int) -> list[Step]:
+        engine = DecodeEngine(self.decoder)
+        sequence = engine.add(request, most)
+        while engine.busy:
+            engine.step()
+        assert sequence.error is None
+        return list(sequence.out)
+
+
+@pytest.fixture(scope="module")
+def fp32(tiny: Tiny) -> Iterator[Speaking]:
+    speaking = Speaking(tiny.fp32)
+    yield speaking
+    speaking.decoder.close()
+
+
+def prompt(original: Any, seed: int) -> tuple[list[int], torch.Tensor]:
+    random = np.random.default_rng(seed)
+    args = original.args
+    tokens = random.integers(2, args.gpt_number_text_tokens - 1, 5 + 20 * seed).tolist()
+    return tokens, torch.from_numpy(random.standard_normal((1, 32, args.gpt_n_model_channels)).astype(np.float32) * 0.1)
+
+
+@pytest.mark.parametrize("seed", [0, 2])
+def test_greedy_codes_and_their_latents_are_the_originals(fp32: Speaking, original: Any, seed: int) -> None:
+    tokens, latents = prompt(original, seed)
+    with torch.no_grad():
+        codes = original.gpt.generate(
+            cond_latents=latents, text_inputs=torch.tensor([tokens]), do_sample=False, num_beams=1,
+            repetition_penalty=10.0, top_k=None, top_p=None, temperature=1.0, max_new_tokens=210,
+        )[0].tolist()  # fmt: skip
+        wanted = original.gpt(
+            torch.tensor([tokens]), torch.tensor([len(tokens)]), torch.tensor([codes]),
+            torch.tensor([len(codes) * 1024]), cond_latents=latents, return_attentions=False, return_latent=True,
+        )[0].numpy()  # fmt: skip
+    assert len(codes) >= 200
+    steps = fp32.steps(fp32.request(tokens, latents[0].numpy(), Sampling(repetition_penalty=10.0)), len(codes))
+    assert [step.token for step in steps] == codes
+    assert error(np.stack([step.hidden for step in steps]), wanted[: len(steps)]) <= 1e-4
+
+
+def test_the_penalty_sees_what_upstreams_does_of_the_prefix(fp32: Speaking, original: Any) -> None:
+    """Upstream fills the prompt's ids with ones, so code 1 is penalised from the start; ours must do as it does."""
+    tokens, latents = prompt(original, 1)
+    request = fp32.request(tokens, latents[0].numpy(), Sampling())
+    assert set(request.history or ()) == {1, original.args.gpt_start_audio_token}
+    with torch.no_grad():
+        inputs = original.gpt.compute_embeddings(latents, torch.tensor([tokens]))
+    assert inputs.shape[1] == len(request.prompt)
+    assert inputs[0].tolist() == list(request.history or ())
+
+
+@pytest.mark.parametrize(("temperature", "top_k", "top_p", "penalty"), [(0.75, 50, 0.85, 10.0), (1.3, 12, 0.6, 2.0)])
+def test_sampled_codes_follow_the_chain_of_transformers(
+    fp32: Speaking, original: Any, temperature: float, top_k: int, top_p: float, penalty: float
+) -> None:
+    """The first code over 4000 seeds: only what transformers keeps, as often as it says (chi-square)."""
+    from scipy import stats
+
+    tokens, latents = prompt(original, 1)
+    args = original.args
+    with torch.no_grad():
+        inputs = original.gpt.compute_embeddings(latents, torch.tensor([tokens]))
+        out = original.gpt.gpt_inference.generate(
+            inputs, bos_token_id=args.gpt_start_audio_token, pad_token_id=args.gpt_stop_audio_token,
+            eos_token_id=args.gpt_stop_audio_token, max_length=inputs.shape[1] + 1, do_sample=True, num_beams=1,
+            temperature=temperature, top_k=top_k, top_p=top_p, repetition_penalty=penalty, output_scores=True,
+            return_dict_in_generate=True,
+        )  # fmt: skip
+    wanted = torch.softmax(out.scores[0][0].double(), -1).numpy()
+    sampling = Sampling(temperature, top_k, top_p, 0.0, penalty)
+    request = fp32.request(tokens, latents[0].numpy(), sampling)
+    fp32.logits.clear()
+    fp32.steps(request, 1)
+    history, logits, count = list(request.history or ()), fp32.logits[-1], 4000
+    drawn = [sample(logits, history, sampling.with_seed(seed), 0) for seed in range(count)]
+    seen = np.bincount(drawn, minlength=wanted.size)
+    kept = wanted > 0
+    assert 5 < kept.sum() <= top_k
+    assert not seen[~kept].any()
+    assert stats.chisquare(seen[kept], wanted[kept] * count).pvalue > 0.001
+    assert 0.5 * np.abs(seen / count - wanted).sum() < 0.06
+
+
+def test_int8_stays_near_the_original_on_the_same_codes(tiny: Tiny, fp32: Speaking, original: Any) -> None:
+    tokens, latents = prompt(original, 1)
+    codes = tuple(np.random.default_rng(0).integers(0, 1024, 60).tolist())
+    int8 = Speaking(tiny.int8)
+    try:
+        got, wanted = (
+            np.stack([s.hidden for s in one.steps(one.request(tokens, latents[0].numpy(), Sampling(), codes), 60)])
+            for one in (int8, fp32)
+        )
+    finally:
+        int8.decoder.close()
+    cosine = (got * wanted).sum(1) / np.linalg.norm(got, axis=1) / np.linalg.norm(wanted, axis=1)
+    assert cosine.min() > 0.99
+
+
+# --- the vocoder
+
+
+def whole(vocoder: OnnxGraph, latents: np.ndarray, speaker: np.ndarray) -> np.ndarray:
+    frames = XttsFrames(4, RATIO)
+    inputs = frames.inputs(latents, 0, frames.count(len(latents)), 0, 0)
+    return np.asarray(vocoder.run(inputs | {"speaker": speaker.reshape(1, 512, 1)})["audio"]).reshape(-1)
+
+
+@pytest.fixture(scope="module")
+def vocoder(tiny: Tiny) -> OnnxGraph:
+    return graph(tiny.fp32, "vocoder")
+
+
+def acoustics(count: int, width: int = 64) -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(count)
+    speaker = random.standard_normal(512).astype(np.float32) * 0.04
+    return random.standard_normal((count, width)).astype(np.float32), speaker
+
+
+@pytest.mark.parametrize("count", [3, 24])
+def test_the_vocoders_audio_is_the_originals(vocoder: OnnxGraph, original: Any, count: int) -> None:
+    latents, speaker = acoustics(count)
+    with torch.no_grad():
+        wanted = original.hifigan_decoder(
+            torch.from_numpy(latents[None]), g=torch.from_numpy(speaker.reshape(1, 512, 1))
+        )
+    assert snr(whole(vocoder, latents, speaker), wanted.numpy().reshape(-1)) >= 60
+
+
+def test_int8_has_the_vocoder_and_the_cloner_of_fp32(tiny: Tiny) -> None:
+    one, other = Manifest.read(tiny.fp32), Manifest.read(tiny.int8)
+    for name in ("vocoder.onnx.data", "conditioning.onnx.data", "speaker.onnx.data", "mel.npz", "voices.npz"):
+        assert one.files[name] == other.files[name]
+    assert one.files["gpt.onnx.data"] != other.files["gpt.onnx.data"]
+    assert one.synthetic
+    assert other.synthetic
+
+
+@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    chunks=st.lists(st.integers(1, 9), min_size=1, max_size=5).filter(lambda chunks: sum(chunks) >= 3),
+    plan=st.builds(
+        Plan, first=st.integers(4, 30), largest=st.integers(30, 160), growth=st.sampled_from([1.0, 1.4, 2.5])
+    ),
+)
+async def test_streamed_audio_is_the_full_decodes(vocoder: OnnxGraph, chunks: list[int], plan: Plan) -> None:
+    latents, speaker = acoustics(sum(chunks))
+    lane, sentence = Lane("vocode"), Sentence("x", 0)
+    vocode = Vocode(vocoder, lane, 24000, HOP, margin_needed(), XttsFrames(4, RATIO), plan)
+    vocode._trim = lambda samples: (samples, True)  # type: ignore[method-assign]
+
+    async def arriving() -> AsyncIterator[SpeechCodes]:
+        for end, count in zip(np.cumsum(chunks).tolist(), chunks, strict=True):
+            yield SpeechCodes(latents[end - count : end], sentence, False, speaker)
+        yield SpeechCodes(latents[:0], sentence, True, speaker)
+
+    try:
+        streamed = np.concatenate([chunk.samples async for chunk in vocode(arriving())])
+    finally:
+        lane.close()
+    assert snr(streamed, whole(vocoder, latents, speaker)) >= 60
+
+
+def test_the_margin_is_what_the_vocoder_reaches_and_hardly_more(vocoder: OnnxGraph) -> None:
+    """One latent changed: the audio changes as far beyond that latent's frames as the vocoder reaches."""
+    latents, speaker = acoustics(40)
+    changed = latents.copy()
+    changed[20] += 1.0
+    frames = [
+        torch.nn.functional.interpolate(
+            torch.nn.functional.interpolate(torch.from_numpy(x.T[None]), scale_factor=[4.0], mode="linear"),
+            scale_factor=[RATIO], mode="linear",
+        )
+        for x in (latents, changed)
+    ]  # fmt: skip
+    own = np.flatnonzero((frames[0] != frames[1]).numpy().any((0, 1)))
+    audio = [whole(vocoder, x, speaker) for x in (latents, changed)]
+    touched = np.flatnonzero(audio[0] != audio[1]) / HOP
+    reach = max(own[0] - touched[0], touched[-1] - own[-1])
+    assert reach <= margin_needed() <= reach + 5
+    assert all(needed > 0 for needed in context_needed())
+
+
+def test_a_window_with_the_margin_is_the_full_decodes_and_with_less_it_is_not(vocoder: OnnxGraph) -> None:
+    latents, speaker = acoustics(24)
+    frames, full = XttsFrames(4, RATIO), whole(vocoder, latents, speaker)
+    begin, end = 48, 56
+
+    def equality(margin: int) -> float:
+        inputs = frames.inputs(latents, begin - margin, end + margin, margin, margin)
+        audio = np.asarray(vocoder.run(inputs | {"speaker": speaker.reshape(1, 512, 1)})["audio"]).reshape(-1)
+        return snr(audio, full[begin * HOP : end * HOP])
+
+    assert equality(margin_needed()) >= 100
+    assert equality(margin_needed() + 9) >= 100
+    assert equality(2) < 60

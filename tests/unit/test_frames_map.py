@@ -1,0 +1,177 @@
+"""Which frames XTTS's latents make, against torch's interpolation; windows that partition; what streaming gives."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from voxturn.runtime.audio.frames_map import SameFrames, XttsFrames
+from voxturn.runtime.audio.window import Plan, schedule, with_margin
+from voxturn.runtime.executors.fake import FakeGraph
+from voxturn.runtime.handoff import Lane
+from voxturn.runtime.messages import Sentence, SpeechCodes
+from voxturn.runtime.protocols import Tensor
+from voxturn.runtime.stages.vocode import Progress, Vocode
+
+HOP = 4
+FEWEST = 3
+"""Torch copies where a scale makes no frame more, as with XTTS's for up to two latents: 0.1 s that nobody streams."""
+MAPS = [(4, 24000 / 22050), (4, 1.0), (2, 1.5), (8, 2.0)]
+PLANS = st.builds(
+    Plan, first=st.integers(1, 30), largest=st.integers(30, 200), growth=st.floats(1.0, 3.0, allow_nan=False)
+)
+
+
+def interpolated(latents: np.ndarray, repeat: int, ratio: float) -> np.ndarray:
+    """Frames `[n, channels]` by torch, as coqui-tts calls it."""
+    z = torch.from_numpy(latents.T[None].astype(np.float32))
+    z = torch.nn.functional.interpolate(z, scale_factor=[float(repeat)], mode="linear")
+    if ratio != 1.0:
+        z = torch.nn.functional.interpolate(z, scale_factor=[ratio], mode="linear")
+    return z[0].T.numpy()
+
+
+def latents_of(count: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal((count, 3)).astype(np.float32)
+
+
+@pytest.mark.parametrize(("repeat", "ratio"), MAPS)
+def test_as_many_frames_as_torch_makes(repeat: int, ratio: float) -> None:
+    frames = XttsFrames(repeat, ratio)
+    for count in range(1, 130):
+        assert frames.count(count) == len(interpolated(latents_of(count), repeat, ratio))
+
+
+@pytest.mark.parametrize(("repeat", "ratio"), MAPS)
+def test_more_latents_never_change_a_certain_frame(repeat: int, ratio: float) -> None:
+    frames, latents = XttsFrames(repeat, ratio), latents_of(60)
+    for count in range(FEWEST, 50):
+        certain = frames.certain(count)
+        assert certain <= frames.count(count)
+        before = interpolated(latents[:count], repeat, ratio)[:certain]
+        for more in (1, 2, 7):
+            after = interpolated(latents[: count + more], repeat, ratio)[:certain]
+            np.testing.assert_allclose(after, before, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(("repeat", "ratio"), MAPS)
+def test_certain_frames_are_most_of_those_there_are(repeat: int, ratio: float) -> None:
+    frames, latents = XttsFrames(repeat, ratio), latents_of(60)
+    for count in range(FEWEST, 50):
+        now, later = (interpolated(latents[: count + more], repeat, ratio) for more in (0, 1))
+        same = np.abs(now - later[: len(now)]).max(1) < 1e-6
+        first_changed = int(np.argmin(same)) if not same.all() else len(now)
+        assert first_changed - frames.certain(count) <= 1
+        assert frames.certain(count) >= frames.certain(count - 1)
+
+
+@given(count=st.integers(FEWEST, 60), more=st.integers(0, 9), data=st.data(), kind=st.sampled_from(MAPS))
+def test_the_span_holds_every_latent_that_a_window_is_made_of(
+    count: int, more: int, data: st.DataObject, kind: tuple[int, float]
+) -> None:
+    """Changing any latent outside what `inputs` gives changes none of the window's frames."""
+    repeat, ratio = kind
+    frames, latents = XttsFrames(repeat, ratio), latents_of(count)
+    total = frames.count(count)
+    if total == 0:
+        return
+    low = data.draw(st.integers(0, total - 1))
+    high = data.draw(st.integers(low + 1, total))
+    inputs = frames.inputs(latents, low, high, more, more)
+    offset, given_ = int(inputs["latent_offset"]), inputs["latents"][0]
+    np.testing.assert_array_equal(given_, latents[offset : offset + len(given_)])
+    assert (inputs["frame_offset"], inputs["frames"]) == (low, high - low)
+    assert (inputs["before"], inputs["after"]) == (more, more)
+    changed = latents + 1.0
+    changed[offset : offset + len(given_)] -= 1.0
+    was, now = (interpolated(values, repeat, ratio)[low:high] for values in (latents, changed))
+    np.testing.assert_allclose(now, was, rtol=0, atol=1e-5)
+    first, last = frames.span(low, high)
+    assert offset <= first
+    assert min(last, count) <= offset + len(given_)
+
+
+@given(total=st.integers(0, 2000), plan=PLANS)
+def test_windows_partition_the_frames(total: int, plan: Plan) -> None:
+    windows = list(schedule(total, plan))
+    assert [begin for begin, _ in windows] == [0, *(end for _, end in windows)][: len(windows)]
+    assert (windows[-1][1] if windows else 0) == total
+    assert all(begin < end for begin, end in windows)
+    assert all(end - begin < plan.first + plan.largest for begin, end in windows)
+
+
+@given(total=st.integers(1, 500), begin=st.integers(0, 499), size=st.integers(1, 99), margin=st.integers(0, 60))
+def test_a_margin_stops_at_both_ends(total: int, begin: int, size: int, margin: int) -> None:
+    begin = min(begin, total - 1)
+    end = min(total, begin + size)
+    low, high, before = with_margin(begin, end, total, margin)
+    assert 0 <= low <= begin < end <= high <= total
+    assert before == begin - low <= margin
+    assert high - end <= margin
+
+
+class Recorded:
+    """A vocoder that notes its windows, each frame's audio being its number."""
+
+    def __init__(self) -> None:
+        self.windows: list[tuple[int, int]] = []
+
+    def __call__(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        low, count = int(inputs["frame_offset"]), int(inputs["frames"])
+        before, after = int(inputs["before"]), int(inputs["after"])
+        own = np.arange(low + before, low + count - after, dtype=np.float32)
+        self.windows.append((low + before, low + count - after))
+        return {"audio": np.repeat(own + 1.0, HOP)[None, None]}
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    chunks=st.lists(st.integers(0, 12), min_size=1, max_size=25),
+    plan=PLANS,
+    margin=st.integers(0, 20),
+    kind=st.sampled_from(MAPS),
+)
+async def test_streamed_frames_partition_exactly_whatever_comes_when(
+    chunks: list[int], plan: Plan, margin: int, kind: tuple[int, float]
+) -> None:
+    recorded, lane, frames = Recorded(), Lane("vocode"), XttsFrames(*kind)
+    vocode = Vocode(FakeGraph(recorded), lane, 24000, HOP, margin, frames, plan)
+    latents, sentence = latents_of(sum(chunks)), Sentence("x", 0)
+
+    async def arriving() -> AsyncIterator[SpeechCodes]:
+        at = 0
+        for chunk in chunks:
+            yield SpeechCodes(latents[at : at + chunk], sentence, False)
+            at += chunk
+        yield SpeechCodes(latents[:0], sentence, True)
+
+    try:
+        chunks_out = [chunk async for chunk in vocode(arriving())]
+    finally:
+        lane.close()
+    total = frames.count(len(latents))
+    assert [begin for begin, _ in recorded.windows] == [0, *(e for _, e in recorded.windows)][: len(recorded.windows)]
+    samples = np.concatenate([chunk.samples for chunk in chunks_out]) if chunks_out else np.zeros(0)
+    np.testing.assert_array_equal(samples, np.repeat(np.arange(total) + 1.0, HOP))
+    starts = np.cumsum([0, *(chunk.samples.size for chunk in chunks_out)])[:-1]
+    assert [chunk.start for chunk in chunks_out] == starts.tolist()
+
+
+def test_a_window_waits_until_its_margin_is_certain() -> None:
+    frames, plan = XttsFrames(4, 24000 / 22050), Plan(10, 40, 1.5)
+    vocode = Vocode(FakeGraph(Recorded()), None, 24000, HOP, 8, frames, plan)  # type: ignore[arg-type]
+    progress = Progress()
+    while vocode.next_window(progress) is None:
+        progress.latents.append(latents_of(1))
+    count = len(progress.latents)
+    assert frames.certain(count) >= 10 + 8 > frames.certain(count - 1)
+
+
+def test_the_latents_of_a_vits_are_frames() -> None:
+    latents = latents_of(7)
+    assert SameFrames().count(7) == SameFrames().certain(7) == 7
+    np.testing.assert_array_equal(SameFrames().inputs(latents, 2, 5, 1, 1)["latents"], latents[2:5].T[None])
