@@ -16,6 +16,7 @@ check: .venv/dev
 	rm -rf build/types && mkdir -p build/types/voxturn
 	ln -s ../../../runtime ../../../export ../../../bench build/types/voxturn/
 	cd build/types && ../../$(BIN)/mypy --config-file ../../pyproject.toml -p voxturn
+	$(BIN)/python -P -m voxturn.bench.readme --check
 
 bench: .venv/dev
 	$(BIN)/voxturn bench turn --runs 20 --json bench/results/turn-demo.json

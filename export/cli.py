@@ -22,8 +22,8 @@ from voxturn.runtime.registry import Registry
 from voxturn.runtime.store import find_exporter, publish
 from voxturn.runtime.voices import check_name
 
-MODELS = ("xtts-v2", "smollm2-135m", "qwen3-0.6b", "qwen3-1.7b", "qwen3-4b", "vits-en-us-joe")
-"""The registry's models that have an exporter."""
+MODELS = ("xtts-v2", "smollm2-135m", "vits-en-us-joe")
+"""The registry's models that this version has an exporter for."""
 
 
 def export(args: argparse.Namespace) -> int:

@@ -34,7 +34,7 @@ from voxturn.runtime.stages.speak import Speak, VitsSpeak, XttsSpeak
 from voxturn.runtime.stages.split import Split
 from voxturn.runtime.stages.transcribe import Features, Transcribe
 from voxturn.runtime.stages.vocode import Vocode
-from voxturn.runtime.store import Store
+from voxturn.runtime.store import Store, is_artifact
 from voxturn.runtime.text.chat import CHAT_FORMATS
 from voxturn.runtime.text.filter import ContentFilter, PassAll, WordListFilter
 from voxturn.runtime.text.phonemes import EspeakPhonemizer
@@ -84,7 +84,6 @@ class Assembler:
         self._lanes: list[Closable] = []
         self._closing: list[Closable] = []
         self.info: dict[str, StageInfo] = {}
-        self._gate = Gate()
         self.voices: VoiceStore | None = None
         self._filter: ContentFilter | None = None
 
@@ -179,10 +178,12 @@ class Assembler:
 
     def cloner(self) -> Cloner:
         """What makes voices for the profile's XTTS."""
-        loaded, lane = self._load("speak")
-        graphs = [self._keep(lane.make(loaded.graph, role)) for role in ("conditioning", "speaker")]
-        self.voices = VoiceStore(self._store.root, loaded.folder, loaded.manifest)
-        return Cloner(loaded.folder, loaded.manifest.properties, *graphs)
+        engine = self.profile.engines()["speak"]
+        folder, manifest = self._artifact("speak", engine)
+        loaded = Loaded(folder, manifest, engine, self._cores.budget("speak", engine.threads))
+        graphs = [self._keep(loaded.graph(role)) for role in ("conditioning", "speaker")]
+        self.voices = VoiceStore(self._store.root, folder, manifest)
+        return Cloner(folder, manifest.properties, *graphs)
 
     def content_filter(self) -> ContentFilter:
         """The profile's filter, made once."""
@@ -216,7 +217,7 @@ class Assembler:
 
     def _artifact(self, stage: str, engine: Engine) -> tuple[Path, Manifest]:
         """A model of the registry, or an artifact by its folder."""
-        if Path(engine.model).is_dir():
+        if is_artifact(engine.model):
             return self._store.at(Path(engine.model))
         model, _ = self._registry.resolve(engine.model)
         if engine.precision not in model.precisions:
@@ -230,7 +231,7 @@ class Assembler:
         """With XTTS, GPT and vocoder take turns at the cores; a VITS's short calls are left to the scheduler."""
         if stage not in _URGENCY or self._spinner() != "speak":
             return nullcontext
-        return partial(self._gate.turn, _URGENCY[stage])
+        return partial(_GATE.turn, _URGENCY[stage])
 
     def _spinner(self) -> str:
         """The stage with the tightest loop: the one whose idle threads may spin."""
@@ -242,7 +243,8 @@ class Assembler:
 
 
 _URGENCY = {"vocode": 0, "speak": 1}
-XTTS_PLAN = Plan(first=10, largest=160, growth=1.4)
+_GATE = Gate()  # the process has one set of cores, however many assemblers it has
+XTTS_PLAN = Plan(first=13, largest=96, growth=1.3)
 """Windows of XTTS's vocoder in frames of 10.7 ms: docs/performance.md says how they were chosen."""
 
 SILERO = ModelContract(

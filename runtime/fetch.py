@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +26,7 @@ from voxturn.runtime.errors import DiskFull, DownloadFailed, ExecutorUnavailable
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done and how much it is in all (0: unknown)."""
 _PIECE = 1 << 20
-_TRIES = 4
+_TRIES, _PAUSE_S = 4, 0.2
 _PARTIAL_CONTENT, _RANGE_NOT_SATISFIABLE = 206, 416  # the library renames its constants from release to release
 
 
@@ -106,6 +107,7 @@ def download(remote: Remote, target: Path, progress: Progress) -> None:
         except (httpx2.HTTPError, httpx2.InvalidURL) as exc:
             if attempt + 1 == _TRIES or not isinstance(exc, httpx2.TransportError):
                 raise DownloadFailed(f"{remote.name}: {_first_line(exc)}; run the same command to go on") from exc
+            time.sleep(_PAUSE_S * 2**attempt)
         except OSError as exc:
             if exc.errno == errno.ENOSPC:
                 raise DiskFull(f"{target.parent}: the disk is full; free some space and run the command again") from exc

@@ -15,6 +15,7 @@ RATE = 16000
 FRAME_MS = 20
 _FAST_FRAME_MS = 480
 _TRAIL_S = 2.0
+_PATIENCE_S = 0.05  # a reader that waits for a quiet pipe is left behind
 
 
 def frames_from(
@@ -56,7 +57,7 @@ async def _fast(pieces: Iterator[Samples], clock: Clock) -> AsyncGenerator[Audio
             start += samples.size
     finally:
         await stream.aclose()
-        lane.close()
+        lane.close(_PATIENCE_S)
 
 
 async def _paced(pieces: Iterator[Samples], clock: Clock) -> AsyncGenerator[AudioFrame, None]:
@@ -71,7 +72,7 @@ async def _paced(pieces: Iterator[Samples], clock: Clock) -> AsyncGenerator[Audi
             start += samples.size
     finally:
         await stream.aclose()
-        lane.close()
+        lane.close(_PATIENCE_S)
 
 
 def _with_trail(pieces: Iterator[Samples]) -> Iterator[Samples]:

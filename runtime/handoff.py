@@ -122,6 +122,7 @@ class Ahead(Generic[T]):
     async def aclose(self) -> None:
         """Stop the source and wait until it is closed."""
         self._handoff.abandon()
+        await asyncio.sleep(0)  # a task that never began would not close what it reads
         await cancel_and_wait(self._task)
 
     async def _pump(self, source: AsyncIterator[T]) -> None:
@@ -167,6 +168,7 @@ class Lane:
         self._lock = threading.Lock()
         self._queued = 0
         self._closing = False
+        self._thread: threading.Thread | None = None
 
     @property
     def wanted(self) -> bool:
@@ -175,12 +177,14 @@ class Lane:
 
     def submit(self, call: Callable[[], T]) -> Future[T]:
         """Queue `call`; its future. Raises `StreamClosed` after `close`."""
-        with self._lock:
-            self._queued += 1
+        self._count(+1)
         try:
-            return self._pool.submit(self._started, call)
+            future = self._pool.submit(self._started, call)
         except RuntimeError as exc:
+            self._count(-1)
             raise StreamClosed(f"the engine of {self.name!r} was closed") from exc
+        future.add_done_callback(lambda done: self._count(-1) if done.cancelled() else None)  # it never started
+        return future
 
     def make(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `call` in the lane's thread and wait for it: an engine's own threads inherit the lane's priority."""
@@ -234,15 +238,20 @@ class Lane:
             room.release()
             future.cancel()
 
-    def close(self) -> None:
-        """Wait for the call in the thread, if any, and end the thread."""
+    def close(self, patience_s: float | None = None) -> None:
+        """Wait for the call in the thread, if any (at most `patience_s` seconds), and end the thread."""
         self._closing = True
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._pool.shutdown(wait=patience_s is None, cancel_futures=True)
+        if self._thread is not None:
+            self._thread.join(patience_s)
 
     def _started(self, call: Callable[[], T]) -> T:
-        with self._lock:
-            self._queued -= 1
+        self._count(-1)
         return call()
+
+    def _count(self, change: int) -> None:
+        with self._lock:
+            self._queued += change
 
     def _recorded(self, recorder: Recorder | None, call: Callable[[], T]) -> T:
         with self.turn():
@@ -258,6 +267,7 @@ class Lane:
         return self._turn()
 
     def _lower_priority(self) -> None:
+        self._thread = threading.current_thread()
         if self._nice and hasattr(os, "setpriority"):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), self._nice)
 

@@ -98,13 +98,17 @@ class SpeechCodes:
 
 @dataclass(frozen=True)
 class PcmChunk:
-    """A piece of the spoken answer. `start` counts samples since the answer began; `cut` as in `SpeechCodes`."""
+    """A piece of the spoken answer. `start` counts samples since the answer began; `final`: the sentence's last.
+
+    `cut` as in `SpeechCodes`.
+    """
 
     samples: Samples
     rate: int
     start: int
     sentence: Sentence
     cut: str = ""
+    final: bool = False
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 
 from voxturn.runtime.cores import Cores
 from voxturn.runtime.errors import ExportFailed, VoxturnError
 from voxturn.runtime.fetch import Progress
 from voxturn.runtime.profile import Profile
 from voxturn.runtime.registry import Registry
-from voxturn.runtime.store import Store, find_exporter, quiet
+from voxturn.runtime.store import Store, find_exporter, is_artifact, quiet
 
 _LIBRARIES = {"onnx": "onnxruntime", "ctranslate2": "ctranslate2", "openvino": "openvino"}
 _EXTRAS = {"onnx": "embedded", "ctranslate2": "embedded", "openvino": "openvino"}
@@ -42,8 +43,11 @@ def problems(profile: Profile, store: Store, registry: Registry, cores: Cores) -
                 Problem(stage, f"executor {engine.executor!r} is not installed", f"pip install 'voxturn[{extra}]'")
             )
         try:
-            model, _ = registry.resolve(engine.model)
             cores.budget(stage, engine.threads)
+            if is_artifact(engine.model):
+                store.at(Path(engine.model))
+                continue
+            model, _ = registry.resolve(engine.model)
             if model.exporter != "none" and not store.installed(model, engine.precision):
                 find_exporter(model.exporter)
             store.artifact(model, engine.precision)
@@ -52,6 +56,10 @@ def problems(profile: Profile, store: Store, registry: Registry, cores: Cores) -
         except VoxturnError as exc:
             found.append(Problem(stage, str(exc), f"voxturn models pull --profile {profile.name}"))
         else:
+            if model.exporter == "xtts" and find_spec("num2words") is None:
+                found.append(
+                    Problem(stage, "what writes numbers as words is not installed", "pip install 'voxturn[xtts]'")
+                )
             if model.exporter == "vits" and find_spec("piper") is None:
                 found.append(Problem(stage, "espeak-ng's phonemes are not installed", "pip install 'voxturn[vits]'"))
     return found
@@ -60,6 +68,8 @@ def problems(profile: Profile, store: Store, registry: Registry, cores: Cores) -
 def bring(profile: Profile, store: Store, registry: Registry, progress: Progress = quiet) -> None:
     """Pull and export every model of a profile that is not here yet."""
     for engine in profile.engines().values():
+        if is_artifact(engine.model):
+            continue
         model, _ = registry.resolve(engine.model)
         bring_model(model.id, engine.precision, store, registry, progress)
 

@@ -118,9 +118,32 @@ def _read(path: Path) -> Profile:
             )
         if engine.threads < 0:
             raise InvalidProfile(f"profile {path.stem}.{stage}.threads: must be 0 or more, not {engine.threads}")
+    for name, value, least, most in _limits(profile):
+        if not least <= value <= most:
+            raise InvalidProfile(f"profile {path.stem}.{name}: must be between {least:g} and {most:g}, not {value:g}")
     if profile.filter.kind not in ("words", "off"):
         raise InvalidProfile(f"profile {path.stem}.filter.kind: must be words or off, not {profile.filter.kind!r}")
     return profile
+
+
+def _limits(p: Profile) -> list[tuple[str, float, float, float]]:
+    """Key, value, least and most of every number whose range matters."""
+    e = p.endpointing
+    return [
+        ("reply.slots", p.reply.slots, 1, 256),
+        ("reply.context", p.reply.context, 64, 1 << 20),
+        ("reply.max_tokens", p.reply.max_tokens, 1, 1 << 20),
+        ("speak.slots", p.speak.slots, 1, 256),
+        ("speak.speed", p.speak.speed, 0.25, 4.0),
+        ("speak.max_chars", p.speak.max_chars, 1, 10_000),
+        ("endpointing.threshold", e.threshold, 0.01, 1.0),
+        ("endpointing.start_ms", e.start_ms, 1, 10_000),
+        ("endpointing.suspect_ms", e.suspect_ms, 1, e.end_ms),
+        ("endpointing.end_ms", e.end_ms, 1, 60_000),
+        ("endpointing.before_ms", e.before_ms, 0, 10_000),
+        ("endpointing.cut_s", e.cut_s, 1.0, e.max_s),
+        ("endpointing.max_s", e.max_s, 1.0, 28.0),
+    ]
 
 
 EXECUTORS: dict[str, tuple[str, ...]] = {

@@ -16,6 +16,7 @@ import hashlib
 import json
 import os
 import shutil
+import uuid
 import zipfile
 from collections.abc import Callable, Iterator
 from importlib import metadata
@@ -31,6 +32,11 @@ from voxturn.runtime.registry import Model, ModelFile
 _SPARE_BYTES = 64 << 20
 _ARTIFACT_FORMAT = 2  # raised when graphs change in a way that older artifacts do not follow
 EXPORTERS = "voxturn.exporters"
+
+
+def is_artifact(name: str) -> bool:
+    """Whether `name` is an artifact's folder, not a model's id."""
+    return (Path(name) / MANIFEST).is_file()
 
 
 def default_root() -> Path:
@@ -70,6 +76,9 @@ class Store:
     def artifact(self, model: Model, precision: str) -> tuple[Path, Manifest]:
         """The artifact's folder and manifest; file sizes and names are checked, hashes are `verify`'s."""
         path = self.artifact_path(model, precision)
+        if _set_aside(path).exists():  # a publish was killed
+            with self._changing(model, path):
+                pass
         if not self.installed(model, precision):
             raise ModelNotInstalled(
                 f"model {model.id!r} ({precision}) is not on this machine; "
@@ -261,7 +270,7 @@ def _set_aside(target: Path) -> Path:
 
 def write_atomic(path: Path, data: bytes) -> None:
     """Write a whole file under a temporary name beside `path`, then rename it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
         temporary.write_bytes(data)
         temporary.replace(path)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TypeVar
@@ -39,6 +40,7 @@ from voxturn.runtime.trace import StageInfo, Trace
 
 T = TypeVar("T")
 _EVENTS_AHEAD = 256
+_LETTERS_A_SECOND = 15
 _SENTENCES_AHEAD, _CODES_AHEAD, _CHUNKS_AHEAD = 4, 2, 4
 
 
@@ -96,6 +98,7 @@ class Turn:
         self._answer: _Answer | None = None
         self._confirmed = False
         self._played: int | None = None
+        self._remembered: Message | None = None
         self._arrivals: list[tuple[int, float]] = []
         self._given: list[PcmChunk] = []
         self._events: Ahead[Event] | None = None
@@ -114,7 +117,10 @@ class Turn:
         await self.aclose()
 
     def played(self, samples: int) -> None:
-        """Tell how much of the answer the loudspeaker has played; otherwise the clock since its first chunk decides."""
+        """Tell how much of the answer the loudspeaker has played; otherwise the clock since its first chunk decides.
+
+        Told before `aclose`, it counts also where the whole answer had been made by then.
+        """
         self._played = samples
 
     async def aclose(self) -> None:
@@ -122,15 +128,18 @@ class Turn:
         if self._events is not None:
             await self._events.aclose()
         await close_iterator(self._frames)
+        self._trim()
 
     async def _run(self) -> AsyncGenerator[Event, None]:
         computed, reused = self._conversation.setup.prompt_counts()
         try:
-            async for event in self._listened():
-                yield event
-            if self._answer is not None:
-                async for event in self._confirm(self._answer):
+            async with aclosing(self._listened()) as listened:
+                async for event in listened:
                     yield event
+            if self._answer is not None:
+                async with aclosing(self._confirm(self._answer)) as confirmed:
+                    async for event in confirmed:
+                        yield event
             self.trace.outcome = "done"
             yield TurnDone(self.trace.reply)
         except (GeneratorExit, asyncio.CancelledError):
@@ -148,7 +157,7 @@ class Turn:
 
     async def _listened(self) -> AsyncGenerator[Event, None]:
         """Events until the end of speech; then `_answer` is the answer, if anything was said."""
-        parts: list[Utterance] = []
+        parts: list[Utterance | Transcript] = []
         stream = self._stages.listen(self._timed(self._frames))
         try:
             async for heard in stream:
@@ -162,9 +171,12 @@ class Turn:
                             await self._begin([*parts, heard])
                             self.trace.mark("suspected", self._clock.now())
                     case Utterance():
-                        parts.append(heard)
                         self._locate_end(heard)
-                        if not self._whole_input and not heard.more:
+                        if self._whole_input:  # of any length: its words are kept, not its samples
+                            parts.append(await self._stages.transcribe.transcribe(heard.samples))
+                            continue
+                        parts.append(heard)
+                        if not heard.more:
                             break
         finally:
             await stream.aclose()
@@ -172,7 +184,7 @@ class Turn:
         if parts and self._answer is None:
             await self._begin(parts)
 
-    async def _begin(self, parts: Sequence[Utterance]) -> None:
+    async def _begin(self, parts: Sequence[Utterance | Transcript]) -> None:
         await self._drop()
         self.trace.speculations += 1
         self._answer = _Answer(self._stages, self._conversation.messages, parts, self._clock)
@@ -230,10 +242,22 @@ class Turn:
             return
         done = self.trace.outcome == "done"
         heard = self.trace.reply if done else heard_text(self._given, self._samples_heard())
-        self.trace.heard_reply = heard
         self._conversation.messages.append(Message("user", self.trace.transcript))
-        if heard:
-            self._conversation.messages.append(Message("assistant", heard))
+        self._keep_heard(heard)
+
+    def _trim(self) -> None:
+        """The answer was made, but the loudspeaker was stopped before its end."""
+        made = sum(chunk.samples.size for chunk in self._given)
+        if self.trace.outcome == "done" and self._played is not None and self._played < made:
+            if self._remembered is not None:
+                self._conversation.messages.remove(self._remembered)
+            self._keep_heard(heard_text(self._given, self._played))
+
+    def _keep_heard(self, heard: str) -> None:
+        self.trace.heard_reply = heard
+        self._remembered = Message("assistant", heard) if heard else None
+        if self._remembered is not None:
+            self._conversation.messages.append(self._remembered)
 
     def _samples_heard(self) -> int:
         if self._played is not None:
@@ -247,7 +271,9 @@ class Turn:
 class _Answer:
     """The answer to an utterance, made in its own task: events with the times they were made."""
 
-    def __init__(self, stages: Stages, messages: Sequence[Message], parts: Sequence[Utterance], clock: Clock) -> None:
+    def __init__(
+        self, stages: Stages, messages: Sequence[Message], parts: Sequence[Utterance | Transcript], clock: Clock
+    ) -> None:
         self._stages, self._messages, self._parts, self._clock = stages, list(messages), parts, clock
         self.events: Handoff[tuple[float, Event]] = Handoff(_EVENTS_AHEAD)
         self._task = asyncio.create_task(self._run())
@@ -268,7 +294,10 @@ class _Answer:
 
     async def _make(self) -> None:
         stages = self._stages
-        texts = [await stages.transcribe.transcribe(part.samples) for part in self._parts]
+        texts = [
+            part if isinstance(part, Transcript) else await stages.transcribe.transcribe(part.samples)
+            for part in self._parts
+        ]
         transcript = joined(texts)
         self._say(transcript)
         if not transcript.text:
@@ -305,11 +334,16 @@ def joined(texts: Sequence[Transcript]) -> Transcript:
 
 
 def heard_text(chunks: Sequence[PcmChunk], samples: int) -> str:
-    """The words of the answer that lie within its first `samples` samples, each sentence's words evenly spread."""
+    """The words of the answer that lie within its first `samples` samples, each sentence's words evenly spread.
+
+    A sentence whose last chunk was not made yet is taken to last as long as its letters suggest.
+    """
     spans: dict[int, tuple[Sentence, int, int]] = {}
     for chunk in chunks:
-        sentence, begin, _ = spans.get(chunk.sentence.index, (chunk.sentence, chunk.start, 0))
-        spans[chunk.sentence.index] = (sentence, begin, chunk.start + chunk.samples.size)
+        sentence, begin, longest = spans.get(chunk.sentence.index, (chunk.sentence, chunk.start, 0))
+        likely = 0 if chunk.final else begin + int(len(sentence.text) / _LETTERS_A_SECOND * chunk.rate)
+        end = chunk.start + chunk.samples.size
+        spans[sentence.index] = (sentence, begin, end if chunk.final else max(longest, end, likely))
     words: list[str] = []
     for sentence, begin, end in spans.values():
         share = (samples - begin) / max(1, end - begin)

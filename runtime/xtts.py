@@ -24,7 +24,7 @@ from voxturn.runtime.audio.encode import WavFile
 from voxturn.runtime.contract import Manifest, sha256_of
 from voxturn.runtime.decode.sampler import Sampling
 from voxturn.runtime.errors import EmptyText, UnsupportedLanguage, UsageError
-from voxturn.runtime.handoff import Ahead, Iterated, cancel_and_wait, close_iterator
+from voxturn.runtime.handoff import Ahead, Iterated, Lane, cancel_and_wait, close_iterator
 from voxturn.runtime.messages import PcmChunk, Samples, Sentence
 from voxturn.runtime.profile import Engine, SpeakEngine, load_profile
 from voxturn.runtime.stages.speak import XttsSpeak
@@ -34,6 +34,7 @@ from voxturn.runtime.voices import Cloner, Voice, VoiceStore
 
 T = TypeVar("T")
 _CHUNKS_AHEAD, _CLONES, _TOKENS_AHEAD = 64, 32, 4
+_PATIENCE_S = 0.05
 
 
 class XTTS:
@@ -56,6 +57,8 @@ class XTTS:
         manifest = Manifest.read(Path(artifact))
         if manifest.kind != "xtts":
             raise UsageError(f"{artifact}: is a {manifest.kind} artifact, not XTTS")
+        if slots < 1:
+            raise UsageError(f"slots: {slots} streams at once are none; give 1 or more")
         vocoder = vocoder or ("openvino" if find_spec("openvino") else "onnx")
         speak = SpeakEngine(str(artifact), "onnx", manifest.precision, threads, slots=slots)
         vocode = Engine(str(artifact), vocoder, "fp32", threads)
@@ -201,8 +204,14 @@ async def _sentences(text: str | Iterable[str] | AsyncIterator[str], stage: Xtts
 
 
 async def _pieces(pieces: Iterator[str]) -> AsyncGenerator[str, None]:
-    while (piece := await asyncio.to_thread(_next, pieces)) is not None:
-        yield piece
+    lane = Lane("text")
+    stream = lane.stream(lambda: pieces)
+    try:
+        async for piece in stream:
+            yield piece
+    finally:
+        await stream.aclose()
+        lane.close(_PATIENCE_S)  # an iterator that waits for its next piece is left behind
 
 
 class Preparation:
@@ -228,7 +237,3 @@ class Preparation:
         """Stop what is under way."""
         if self._task is not None:
             await cancel_and_wait(self._task)
-
-
-def _next(pieces: Iterator[str]) -> str | None:
-    return next(pieces, None)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import errno
-import os
 import struct
+import uuid
 import wave
 from pathlib import Path
 from types import TracebackType
@@ -36,7 +36,7 @@ class WavFile:
     def __init__(self, path: str | Path, rate: int) -> None:
         path = Path(path)
         self._path = path
-        self._temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        self._temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
         if not path.parent.is_dir():
             raise OutputNotWritable(f"{path}: its folder does not exist")
         if path.is_dir():

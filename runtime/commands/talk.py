@@ -143,12 +143,14 @@ _XTTS_OPTIONS = ("voice", "temperature", "top_k", "top_p", "repetition_penalty")
 def _say_profile(args: argparse.Namespace, slots: int) -> Profile:
     """The profile with what the command line says of the voice."""
     profile = load_profile(args.profile)
+    if args.speed is not None and not 0.25 <= args.speed <= 4.0:
+        raise UsageError(f"--speed {args.speed:g}: must be between 0.25 and 4")
     language, speak, vocode = args.language or profile.language, profile.speak, profile.vocode
     if args.model:
         folder, manifest = artifact(args.model, Store())
         speak = replace(speak, model=str(folder), executor="onnx", precision=manifest.precision)
         vocode = Engine(str(folder), "openvino" if find_spec("openvino") else "onnx", "fp32", vocode.threads)
-    given = {name: value for name in (*_XTTS_OPTIONS, "seed") if (value := getattr(args, name)) is not None}
+    given = {name: value for name in (*_XTTS_OPTIONS, "seed", "speed") if (value := getattr(args, name)) is not None}
     return replace(profile, language=language, speak=replace(speak, **given, slots=slots or speak.slots), vocode=vocode)
 
 
@@ -433,6 +435,7 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.add_argument("--voice", metavar="NAME", help="a voice of `voxturn voices list` (default: the first)")
     parser.add_argument("--language", default="", metavar="CODE", help="as en or ar (default: the profile's)")
     parser.add_argument("--seed", type=int, metavar="N", help="another seed, another reading")
+    parser.add_argument("--speed", type=float, metavar="F", help="2 is twice as fast (default: 1)")
     parser.add_argument("--temperature", type=float, metavar="T", help="XTTS: 0 is greedy (default: 0.75)")
     parser.add_argument("--top-k", type=int, metavar="K", help="XTTS: 0 is off (default: 50)")
     parser.add_argument("--top-p", type=float, metavar="P", help="XTTS: 1 is off (default: 0.85)")

@@ -21,6 +21,7 @@ from voxturn.runtime.errors import InferenceFailed, PromptTooLong
 from voxturn.runtime.protocols import DecoderExecutor, Outputs, Tensor
 
 _PREFILL_PIECE = 256
+_MOST_KEPT = 16  # a voice of XTTS takes 8 MB
 Hidden = npt.NDArray[np.float32]
 
 
@@ -148,14 +149,19 @@ class DecodeEngine:
         return ended
 
     def keep(self, request: Request) -> None:
-        """Compute a beginning that many prompts share and keep it outside the slots, until `forget`."""
+        """Compute a beginning that many prompts share and keep it outside the slots, until `forget` or too many others."""
         key = request.namespace, tuple(request.prompt)
         if key in self._kept:
+            self._kept[key] = self._kept.pop(key)  # now the last to go
             return
         self._check_room(request)
+        if all(slot.busy for slot in self.cache.slots):
+            return  # not now: whoever needs it computes it
         slot = self._place(request)
         try:
             self._compute(slot, request)
+            if len(self._kept) >= _MOST_KEPT:
+                del self._kept[next(iter(self._kept))]
             self._kept[key] = self.executor.save(slot.index, len(request.prompt))
         finally:
             self.cache.release(slot)

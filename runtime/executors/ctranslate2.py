@@ -65,7 +65,10 @@ class Ct2Whisper:
         return Generated(tuple(result.sequences_ids[0]), float(result.scores[0]), float(result.no_speech_prob))
 
     def detect_language(self, encoded: Any) -> tuple[str, float]:
-        (((token, probability), *_),) = self._model.detect_language(encoded)
+        try:
+            (((token, probability), *_),) = self._model.detect_language(encoded)
+        except (RuntimeError, ValueError) as exc:
+            raise InferenceFailed(f"whisper's language detection: {exc}") from exc
         return str(token).strip("<|>"), float(probability)
 
     def close(self) -> None:

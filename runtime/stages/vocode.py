@@ -63,7 +63,8 @@ class Vocode:
                     if not audible:
                         samples, audible = self._trim(samples)
                     if samples.size:
-                        yield PcmChunk(samples, self.rate, start, code.sentence, code.cut)
+                        final = self.next_window(progress) is None and code.final
+                        yield PcmChunk(samples, self.rate, start, code.sentence, code.cut, final)
                         start += samples.size
                 if code.final:
                     progress = Progress()

@@ -60,6 +60,7 @@ async def test_barge_in_at_twenty_moments_leaves_nothing_and_the_next_turn_works
         await assistant.warm()
         threads = threading.active_count()
         random = np.random.default_rng(3)
+        closing: list[float] = []
         for moment in random.uniform(0.2, 3.2, 20):
             turn = assistant.conversation().turn(frames_from(question, live=True))
             got: list[tuple[float, Event]] = []
@@ -72,9 +73,11 @@ async def test_barge_in_at_twenty_moments_leaves_nothing_and_the_next_turn_works
             await asyncio.sleep(moment)
             begin = time.monotonic()
             await asyncio.wait_for(turn.aclose(), 5)
+            closing.append(time.monotonic() - begin)
             await asyncio.wait_for(reader, 5)
             assert not [e for t, e in got if isinstance(e, PcmChunk) and t > begin + 0.02]
             assert len(asyncio.all_tasks()) == 1
+        assert float(np.median(closing)) < 0.1  # every stage has stopped by then
         last = assistant.conversation().turn(frames_from(question, live=True))
         async with last:
             events = [event async for event in last]

@@ -367,3 +367,14 @@ def test_any_sequence_of_prompts_gives_what_a_fresh_engine_gives(
         tokens.close()  # type: ignore[attr-defined]
         assert got == expected(prompt, 30)[:count]
         assert not any(slot.busy for slot in e.cache.slots)
+
+
+def test_what_is_kept_is_bounded_and_the_longest_unused_goes() -> None:
+    e = engine(slots=1)
+    for voice in range(17):
+        e.keep(Request([1, 2, voice], namespace=str(voice)))
+        e.keep(Request([1, 2, 0], namespace="0"))
+    run_all(e, Request([9] * 20, max_tokens=1), Request([1, 2, 0, 5], max_tokens=1, namespace="0"))
+    assert e.counts.reused == 3  # kept: it was used again and again
+    run_all(e, Request([9] * 20, max_tokens=1), Request([1, 2, 1, 5], max_tokens=1, namespace="1"))
+    assert e.counts.reused == 3  # dropped for the seventeenth

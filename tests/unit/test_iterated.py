@@ -121,3 +121,28 @@ def test_two_at_once_do_not_disturb_each_other() -> None:
     for items in (first, second):
         with pytest.raises(StopIteration):
             next(items)
+
+
+def test_dropping_it_closes_the_generator_and_ends_the_thread() -> None:
+    source = Source(1000)
+    items = Iterated(source, 4)
+    assert next(items) == 0
+    del items
+    until(lambda: source.closed.is_set() and threads() == 0)
+
+
+def test_closing_does_not_wait_for_a_source_that_gives_nothing() -> None:
+    closed = threading.Event()
+
+    async def stuck() -> AsyncGenerator[int, None]:
+        try:
+            yield 0
+            await asyncio.Event().wait()
+        finally:
+            closed.set()
+
+    items = Iterated(stuck, 4)
+    assert next(items) == 0
+    items.close()
+    assert closed.is_set()
+    assert threads() == 0
