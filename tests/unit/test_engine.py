@@ -378,3 +378,15 @@ def test_what_is_kept_is_bounded_and_the_longest_unused_goes() -> None:
     assert e.counts.reused == 3  # kept: it was used again and again
     run_all(e, Request([9] * 20, max_tokens=1), Request([1, 2, 1, 5], max_tokens=1, namespace="1"))
     assert e.counts.reused == 3  # dropped for the seventeenth
+
+
+def test_what_cannot_be_kept_now_is_left_to_whoever_needs_it() -> None:
+    e = engine(slots=1)
+    running = e.add(Request([1], max_tokens=9))
+    e.step()
+    e.keep(Request([5, 6, 7], namespace="voice"))
+    while e.busy:
+        e.step()
+    assert tokens_of(running) == expected([1], 9)
+    (later,) = run_all(e, Request([5, 6, 7, 8], max_tokens=3, namespace="voice"))
+    assert tokens_of(later) == expected([5, 6, 7, 8], 3)

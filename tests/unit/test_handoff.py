@@ -173,3 +173,56 @@ async def _collect(source: AsyncIterator[int]) -> list[int]:
 def _slow(value: int) -> int:
     time.sleep(0.01)
     return value
+
+
+async def test_a_call_that_is_cancelled_while_it_waits_is_no_longer_wanted() -> None:
+    lane = Lane("worker")
+    busy = asyncio.create_task(lane.run(time.sleep, 0.1))
+    await asyncio.sleep(0.02)
+    waiting = asyncio.create_task(lane.run(time.sleep, 0.0))
+    await asyncio.sleep(0.01)
+    assert lane.wanted
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    assert not lane.wanted
+    await busy
+    lane.close()
+
+
+async def test_closing_before_the_first_item_closes_the_source() -> None:
+    closed = asyncio.Event()
+
+    async def source() -> AsyncIterator[int]:
+        try:
+            yield 1
+        finally:
+            closed.set()
+
+    class Outer:
+        def __init__(self) -> None:
+            self.inner = Ahead(source(), 1)
+
+        def __aiter__(self) -> AsyncIterator[int]:
+            return self
+
+        async def __anext__(self) -> int:
+            return await anext(self.inner)
+
+        async def aclose(self) -> None:
+            await self.inner.aclose()
+
+    await Ahead(Outer(), 1).aclose()
+    await asyncio.wait_for(closed.wait(), 2)
+    assert len(asyncio.all_tasks()) == 1
+
+
+async def test_a_lane_whose_call_does_not_return_is_left_behind() -> None:
+    lane, release = Lane("reader"), threading.Event()
+    reading = asyncio.create_task(lane.run(release.wait))
+    await asyncio.sleep(0.02)
+    begin = time.monotonic()
+    lane.close(0.05)
+    assert time.monotonic() - begin < 1.0  # it does not wait for the call
+    release.set()
+    assert await asyncio.wait_for(reading, 5)
+    lane.close()
