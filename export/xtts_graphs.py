@@ -243,13 +243,13 @@ def vocoder(args: XttsArgs, weights: Weights) -> GraphBuilder:
         pads = [(kernel - rate) // 2] * 2
         x = n.g.node("ConvTranspose", inputs, kernel_shape=[kernel], strides=[rate], pads=pads)
         x = n.op("Add", x, n.conv(voice, f"{_VOC}.conds.{i}"))
-        branches = [_res_block(n, x, f"{_VOC}.resblocks.{i * len(_KERNELS) + j}", k) for j, k in enumerate(_KERNELS)]
-        total = branches[0]
-        for branch in branches[1:]:
-            total = n.op("Add", total, branch)
-        x = n.op("Mul", total, n.const(1.0 / len(_KERNELS)))
         context = [n.op("Mul", side, n.const(np.array(rate), np.int64)) for side in context]
-        x, context = _cropped(n, x, context, needed)
+        total, left = "", context
+        for j, size in enumerate(_KERNELS):
+            y, before = _cropped(n, x, context, needed + _reach(size))
+            y, left = _cropped(n, _res_block(n, y, f"{_VOC}.resblocks.{i * len(_KERNELS) + j}", size), before, needed)
+            total = n.op("Add", total, y) if total else y
+        x, context = n.op("Mul", total, n.const(1.0 / len(_KERNELS))), left
     x = n.conv(n.op("LeakyRelu", x, alpha=0.01), f"{_VOC}.conv_post", pad=3, bias=False)
     x, _ = _cropped(n, x, context, 0)
     n.g.node("Tanh", [x], ["audio"])
@@ -261,19 +261,19 @@ def context_needed() -> list[int]:
     """How many samples of context the layers behind each level need, in samples of that level."""
     needed, out = 3, [3]  # the last convolution's
     for rate, _ in reversed(_UPSAMPLE[1:]):
-        needed = -(-(needed + _res_block_reach()) // rate) + 1
+        needed = -(-(needed + _reach(max(_KERNELS))) // rate) + 1
         out.append(needed)
     return out[::-1]
 
 
-def _res_block_reach() -> int:
-    """The widest block's reach to either side, in samples."""
-    return max((kernel - 1) // 2 * sum(dilation + 1 for dilation in _DILATIONS) for kernel in _KERNELS)
+def _reach(kernel: int) -> int:
+    """A residual block's reach to either side, in samples."""
+    return (kernel - 1) // 2 * sum(dilation + 1 for dilation in _DILATIONS)
 
 
 def margin_needed() -> int:
     """Frames of context that a window needs on either side for its samples to be the full decode's."""
-    return -(-(context_needed()[0] + _res_block_reach()) // _UPSAMPLE[0][0]) + 1 + 3
+    return -(-(context_needed()[0] + _reach(max(_KERNELS))) // _UPSAMPLE[0][0]) + 1 + 3
 
 
 def _cropped(n: _Net, x: str, context: list[str], needed: int) -> tuple[str, list[str]]:

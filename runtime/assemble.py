@@ -244,7 +244,7 @@ class Assembler:
 
 _URGENCY = {"vocode": 0, "speak": 1}
 _GATE = Gate()  # the process has one set of cores, however many assemblers it has
-XTTS_PLAN = Plan(first=13, largest=96, growth=1.3)
+XTTS_PLAN = Plan(first=13, largest=96, growth=1.2)
 """Windows of XTTS's vocoder in frames of 10.7 ms: docs/performance.md says how they were chosen."""
 
 SILERO = ModelContract(
