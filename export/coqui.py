@@ -72,6 +72,7 @@ def make_checkpoint(target: Path, size: str, seed: int) -> None:
     """
     if size not in ("tiny", "full"):
         raise UsageError(f"checkpoint size {size!r}: must be tiny or full")
+    xtts_module()  # says what to install where it cannot be had
     import torch
 
     args = TINY if size == "tiny" else FULL
