@@ -11,8 +11,9 @@ from pathlib import Path
 
 import numpy as np
 from voxturn.bench.harness import Result
-from voxturn.export import decoder, families, parity
+from voxturn.export import decoder, parity
 from voxturn.export.checkpoint import GgufCheckpoint, open_checkpoint
+from voxturn.export.coqui import keep_torchaudio_in_python
 from voxturn.runtime.assemble import Assembler
 from voxturn.runtime.profile import load_profile
 from voxturn.runtime.registry import Registry
@@ -37,6 +38,7 @@ _STEPS = 64
 
 def reference_tokens(checkpoint: GgufCheckpoint, prompts: list[list[int]]) -> list[list[int]]:
     """Greedy tokens of transformers' Llama with the checkpoint's dequantised weights, stop tokens ignored."""
+    keep_torchaudio_in_python()  # transformers imports it where it is installed
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -75,7 +77,7 @@ def main(profile_name: str, path: Path | None) -> Result:
         wanted = reference_tokens(opened, prompts)
         with tempfile.TemporaryDirectory() as temporary:
             exact = Path(temporary) / "fp32.onnx"
-            decoder.build_decoder(opened, families.PRECISIONS["fp32"], exact)
+            decoder.build_decoder(opened, "fp32", exact)
             graph = parity.open_decoder(exact)
             answers = [parity.greedy(graph, prompt, _STEPS) for prompt in prompts]
             graph.close()

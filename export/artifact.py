@@ -11,7 +11,12 @@ import onnx
 from voxturn.runtime.contract import MANIFEST, Manifest, ModelContract, TensorSpec, sha256_of
 
 _TOOLS = ("voxturn", "onnx", "numpy", "gguf", "safetensors")
-_TYPES = {onnx.TensorProto.FLOAT: "float32", onnx.TensorProto.INT64: "int64", onnx.TensorProto.INT32: "int32"}
+_TYPES = {
+    onnx.TensorProto.FLOAT: "float32",
+    onnx.TensorProto.FLOAT16: "float16",
+    onnx.TensorProto.INT64: "int64",
+    onnx.TensorProto.INT32: "int32",
+}
 
 
 def contract_of(path: Path) -> ModelContract:

@@ -12,6 +12,7 @@ from importlib import metadata
 from pathlib import Path
 
 from voxturn.export import coqui
+from voxturn.export.families import ENGINES
 from voxturn.export.xtts_checkpoint import read_speakers
 from voxturn.runtime.audio.encode import output_error
 from voxturn.runtime.commands import voices
@@ -48,7 +49,8 @@ def export(args: argparse.Namespace) -> int:
     try:
         staging.mkdir(parents=True)
         with Bar() as bar:
-            find_exporter(model.exporter)(checkpoint, source, staging, args.precision or model.precisions[0], bar)
+            exporter = find_exporter(model.exporter)
+            exporter(checkpoint, source, staging, args.precision or model.precisions[0], bar, args.engine)
         publish(staging, target)
     except OSError as exc:
         raise output_error(exc, str(exc.filename or target)) from exc
@@ -118,6 +120,13 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
             "-o", "--output", required=True, metavar="ARTIFACT", help="a new folder, or an artifact to replace"
         )
         parser.add_argument("--precision", default="", help="one of the registry's for the model (default: its first)")
+        parser.add_argument(
+            "--for",
+            dest="engine",
+            choices=list(ENGINES),
+            default="onnx",
+            help="what its token loop will run on: onnx has ONNX Runtime's own operators, the others standard ones",
+        )
         parser.set_defaults(run=export, model=name)
     maker = actions.add_parser(
         "make-checkpoint",

@@ -30,7 +30,7 @@ _COMMON: dict[str, Any] = {
 LANGUAGES = ["en", "es", "fr", "de", "it", "pt", "pl", "tr", "ru", "nl", "cs", "ar", "zh-cn", "hu", "ko", "ja", "hi"]
 
 
-def _keep_torchaudio_in_python() -> None:
+def keep_torchaudio_in_python() -> None:
     """Import torchaudio; where its extension cannot be loaded, without it."""
     try:
         import torchaudio
@@ -50,7 +50,7 @@ def xtts_module() -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            _keep_torchaudio_in_python()
+            keep_torchaudio_in_python()
             from TTS.tts.models import xtts
     except ImportError as exc:
         raise ExportFailed(f"coqui-tts cannot be imported ({exc}); pip install 'voxturn[coqui]'") from exc

@@ -6,10 +6,29 @@ A further family is a row in `FAMILIES`; `export.decoder` builds its graph.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from voxturn.runtime.errors import ExportFailed
+
+
+@dataclass(frozen=True)
+class Llama3Scaling:
+    """Llama 3.1's stretch of the slow rotary frequencies. Source: transformers' `modeling_rope_utils.py`."""
+
+    factor: float
+    low_freq_factor: float
+    high_freq_factor: float
+    original_context: float
+
+    def scaled(self, inverse: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Frequencies below the low bound are divided by `factor`, those above the high bound stay, with a ramp between."""
+        turns = self.original_context * inverse / (2 * np.pi)
+        share = np.clip((turns - self.low_freq_factor) / (self.high_freq_factor - self.low_freq_factor), 0.0, 1.0)
+        out: npt.NDArray[np.float64] = (1 - share) * inverse / self.factor + share * inverse
+        return out
 
 
 @dataclass(frozen=True)
@@ -26,12 +45,14 @@ class DecoderConfig:
     rope_theta: float
     context: int
     tied: bool
+    rope_scaling: Llama3Scaling | None = None
 
     @classmethod
     def from_checkpoint(cls, config: Mapping[str, Any]) -> DecoderConfig:
         """Read Hugging Face's field names; a missing one is an `ExportFailed` that names it."""
         if config.get("hidden_act", "silu") != "silu":
             raise ExportFailed(f"activation {config['hidden_act']!r} is not supported; supported: silu")
+        scaling = _rope_scaling(config)
         try:
             heads, width = int(config["num_attention_heads"]), int(config["hidden_size"])
             return cls(
@@ -45,18 +66,37 @@ class DecoderConfig:
                 rope_theta=_rope_theta(config),
                 context=int(config["max_position_embeddings"]),
                 tied=bool(config.get("tie_word_embeddings", False)),
+                rope_scaling=scaling,
             )
         except KeyError as exc:
             raise ExportFailed(f"the checkpoint's configuration lacks {exc}; pull the model again") from exc
 
 
+def _rope_parameters(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Transformers 5 put `rope_theta` beside what 4 had in `rope_scaling`."""
+    return config.get("rope_parameters") or config.get("rope_scaling") or {}
+
+
 def _rope_theta(config: Mapping[str, Any]) -> float:
-    """`rope_theta`, which transformers 5 moved into `rope_parameters`."""
-    parameters = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    return float(_rope_parameters(config).get("rope_theta") or config["rope_theta"])
+
+
+def _rope_scaling(config: Mapping[str, Any]) -> Llama3Scaling | None:
+    parameters = _rope_parameters(config)
     kind = parameters.get("rope_type") or parameters.get("type") or "default"
-    if kind != "default":
-        raise ExportFailed(f"rotary scaling {kind!r} is not supported; supported: default")
-    return float(parameters.get("rope_theta") or config["rope_theta"])
+    if kind == "default":
+        return None
+    if kind != "llama3":
+        raise ExportFailed(f"rotary scaling {kind!r} is not supported; supported: default, llama3")
+    names = ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings")
+    return Llama3Scaling(*(float(parameters[name]) for name in names))
+
+
+def inverse_frequencies(config: DecoderConfig) -> npt.NDArray[np.float64]:
+    """The rotary embedding's angles a position, `[head_dim / 2]`."""
+    exponents = np.arange(0, config.head_dim, 2, dtype=np.float64) / config.head_dim
+    inverse: npt.NDArray[np.float64] = 1.0 / config.rope_theta**exponents
+    return inverse if config.rope_scaling is None else config.rope_scaling.scaled(inverse)
 
 
 @dataclass(frozen=True)
@@ -64,8 +104,9 @@ class Family:
     """Where a family keeps its weights, and what differs in its arithmetic; `{}` stands for the layer's number.
 
     Weights are `[out, in]`; several names are stacked row-wise. `mlp` is (gate, up) for a gated SiLU, or (up,) for GELU
-    (tanh). `norm` is "rms" or "layer". With `bias` every linear and every layer norm has one, named `.bias` for
-    `.weight`. With `positions` the position is learned and lies in the input ids: see `composite`.
+    (tanh). `norm` is "rms" or "layer". `biased` are the weights that have a bias, named `.bias` for `.weight`. With
+    `qk_norm` the query's and the key's heads are normed (RMS) before the rotary embedding. With `positions` the
+    position is learned and lies in the input ids: see `export.decoder`.
     """
 
     embedding: str
@@ -78,19 +119,25 @@ class Family:
     final_norms: tuple[str, ...]
     head: str
     norm: str = "rms"
-    bias: bool = False
+    biased: frozenset[str] = frozenset()
+    qk_norm: tuple[str, ...] = ()
     positions: str = ""
     blocks: Mapping[int, int] = field(default_factory=dict)
     """Block sizes by bits, where they differ from `PRECISIONS`."""
 
+    def weights(self) -> tuple[str, ...]:
+        """Every weight that may have a bias."""
+        layer = (self.attention_norm, *self.qkv, self.attention_out, self.mlp_norm, *self.mlp, self.down)
+        return (*layer, *self.final_norms, self.head)
+
     def names(self, config: DecoderConfig) -> set[str]:
         """Every tensor that a checkpoint of this family must have."""
-        norms = (self.attention_norm, self.mlp_norm)
+        norms = (self.attention_norm, self.mlp_norm, *self.qk_norm)
         linears = (*self.qkv, self.attention_out, *self.mlp, self.down)
-        wanted = {name.format(i) for name in (*norms, *linears) for i in range(config.layers)}
-        wanted |= set(self.final_norms) | (set() if config.tied else {self.head})
-        if self.bias:
-            wanted |= {bias_of(name) for name in wanted}
+        layered = {*norms, *linears, *(bias_of(name) for name in (*norms, *linears) if name in self.biased)}
+        wanted = {name.format(i) for name in layered for i in range(config.layers)}
+        last = {*self.final_norms} | (set() if config.tied else {self.head})
+        wanted |= last | {bias_of(name) for name in last & self.biased}
         return wanted | {self.embedding} | ({self.positions} if self.positions else set())
 
 
@@ -102,43 +149,51 @@ def bias_of(weight: str) -> str:
 STRIDE = 1 << 16
 _LAYER = "model.layers.{}."
 _GPT2 = "gpt.gpt.h.{}."
+_LLAMA = Family(
+    embedding="model.embed_tokens.weight",
+    attention_norm=_LAYER + "input_layernorm.weight",
+    qkv=(
+        _LAYER + "self_attn.q_proj.weight",
+        _LAYER + "self_attn.k_proj.weight",
+        _LAYER + "self_attn.v_proj.weight",
+    ),
+    attention_out=_LAYER + "self_attn.o_proj.weight",
+    mlp_norm=_LAYER + "post_attention_layernorm.weight",
+    mlp=(_LAYER + "mlp.gate_proj.weight", _LAYER + "mlp.up_proj.weight"),
+    down=_LAYER + "mlp.down_proj.weight",
+    final_norms=("model.norm.weight",),
+    head="lm_head.weight",
+)
+_XTTS_GPT = Family(
+    embedding="embedding.weight",
+    attention_norm=_GPT2 + "ln_1.weight",
+    qkv=(_GPT2 + "attn.c_attn.weight",),
+    attention_out=_GPT2 + "attn.c_proj.weight",
+    mlp_norm=_GPT2 + "ln_2.weight",
+    mlp=(_GPT2 + "mlp.c_fc.weight",),
+    down=_GPT2 + "mlp.c_proj.weight",
+    final_norms=("gpt.gpt.ln_f.weight", "gpt.final_norm.weight"),
+    head="gpt.mel_head.weight",
+    norm="layer",
+    positions="positions.weight",
+    blocks={8: 256, 4: 128},
+)
 FAMILIES = {
-    "llama": Family(
-        embedding="model.embed_tokens.weight",
-        attention_norm=_LAYER + "input_layernorm.weight",
-        qkv=(
-            _LAYER + "self_attn.q_proj.weight",
-            _LAYER + "self_attn.k_proj.weight",
-            _LAYER + "self_attn.v_proj.weight",
-        ),
-        attention_out=_LAYER + "self_attn.o_proj.weight",
-        mlp_norm=_LAYER + "post_attention_layernorm.weight",
-        mlp=(_LAYER + "mlp.gate_proj.weight", _LAYER + "mlp.up_proj.weight"),
-        down=_LAYER + "mlp.down_proj.weight",
-        final_norms=("model.norm.weight",),
-        head="lm_head.weight",
+    "llama": _LLAMA,
+    "qwen2": replace(_LLAMA, biased=frozenset(_LLAMA.qkv)),
+    "qwen3": replace(
+        _LLAMA,
+        qk_norm=(_LAYER + "self_attn.q_norm.weight", _LAYER + "self_attn.k_norm.weight"),
+        blocks={8: 128, 4: 64},
     ),
-    "xtts-gpt": Family(
-        embedding="embedding.weight",
-        attention_norm=_GPT2 + "ln_1.weight",
-        qkv=(_GPT2 + "attn.c_attn.weight",),
-        attention_out=_GPT2 + "attn.c_proj.weight",
-        mlp_norm=_GPT2 + "ln_2.weight",
-        mlp=(_GPT2 + "mlp.c_fc.weight",),
-        down=_GPT2 + "mlp.c_proj.weight",
-        final_norms=("gpt.gpt.ln_f.weight", "gpt.final_norm.weight"),
-        head="gpt.mel_head.weight",
-        norm="layer",
-        bias=True,
-        positions="positions.weight",
-        blocks={8: 256, 4: 128},
-    ),
+    "xtts-gpt": replace(_XTTS_GPT, biased=frozenset(_XTTS_GPT.weights())),
 }
+"""By the `model_type` of the checkpoint's configuration."""
 
 
 @dataclass(frozen=True)
 class Precision:
-    """How linear weights are stored. `bits` 32, 8 or 4; `native` takes a checkpoint's own 4-bit blocks as they are."""
+    """How linear weights are stored. `bits` 32, 16, 8 or 4; `native` takes a checkpoint's own 4-bit blocks as they are."""
 
     bits: int
     block: int = 0
@@ -149,7 +204,11 @@ class Precision:
 
 PRECISIONS = {
     "fp32": Precision(32),
+    "fp16": Precision(16),
     "int8": Precision(8, block=64),
     "int4": Precision(4, block=32, symmetric=False, head_bits=8),
     "q4_1": Precision(4, block=32, native=True, head_bits=8),
 }
+
+ENGINES = ("onnx", "openvino", "tensorrt")
+"""What a graph can be made for: see `export.decoder`."""

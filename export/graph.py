@@ -1,4 +1,8 @@
-"""A small builder for ONNX graphs: nodes by value, initialisers by array, one external data file."""
+"""A small builder for ONNX graphs: nodes by value, initialisers by array, one external data file.
+
+Large initialisers go to the data file as they are given, so that a model needs little more memory than its largest
+weight.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +16,10 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 MICROSOFT = "com.microsoft"
-IR_VERSION = 10
 OPSET = 20
+"""Operators of the standard domain that graphs for ONNX Runtime on the CPU are made of; OpenVINO reads them too."""
+_IR_VERSIONS = {20: 9, 23: 11, 24: 12}
+_INLINE_BYTES, _ALIGNMENT = 1024, 4096
 
 _TYPES = {
     "float32": TensorProto.FLOAT,
@@ -24,10 +30,13 @@ _TYPES = {
 
 
 class GraphBuilder:
-    """Collects nodes, initialisers, inputs and outputs; values are their names."""
+    """Collects nodes, initialisers, inputs and outputs; values are their names. Writes `path` and `path.data`."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self, name: str, path: Path, opset: int = OPSET) -> None:
+        self.name, self.path, self.opset = name, path, opset
+        self._data = path.with_name(path.name + ".data")
+        for old in (path, self._data):
+            old.unlink(missing_ok=True)
         self._nodes: list[onnx.NodeProto] = []
         self._initializers: list[TensorProto] = []
         self._inputs: list[onnx.ValueInfoProto] = []
@@ -44,9 +53,24 @@ class GraphBuilder:
         self._outputs.append(helper.make_tensor_value_info(name, _TYPES[dtype], list(shape)))
 
     def constant(self, name: str, value: npt.NDArray[Any]) -> str:
-        """Add an initialiser and return its name."""
-        self._initializers.append(numpy_helper.from_array(np.asarray(value, order="C"), name))
+        """Add an initialiser and return its name. A large one is in the data file when this returns."""
+        value = np.asarray(value, order="C")
+        self._initializers.append(
+            numpy_helper.from_array(value, name) if value.nbytes <= _INLINE_BYTES else self._external(value, name)
+        )
         return name
+
+    def _external(self, value: npt.NDArray[Any], name: str) -> TensorProto:
+        with self._data.open("ab") as file:
+            file.write(bytes(-file.tell() % _ALIGNMENT))
+            offset = file.tell()
+            value.tofile(file)
+        tensor = TensorProto(
+            name=name, dims=value.shape, data_type=helper.np_dtype_to_tensor_dtype(value.dtype), data_location=1
+        )
+        for key, entry in (("location", self._data.name), ("offset", offset), ("length", value.nbytes)):
+            tensor.external_data.add(key=key, value=str(entry))
+        return tensor
 
     def node(
         self,
@@ -75,22 +99,12 @@ class GraphBuilder:
         self._count += 1
         return self._count
 
-    def save(self, path: Path) -> None:
-        """Write `path` and, beside it, `path.data` with the weights. Files of these names are replaced."""
-        data = path.with_name(path.name + ".data")
-        for old in (path, data):
-            old.unlink(missing_ok=True)  # onnx appends to a data file that exists
+    def save(self) -> None:
+        """Write the graph itself; its large weights are written already."""
         graph = helper.make_graph(self._nodes, self.name, self._inputs, self._outputs, self._initializers)
-        model = helper.make_model(
-            graph, opset_imports=[helper.make_opsetid("", OPSET), helper.make_opsetid(MICROSOFT, 1)]
-        )
-        model.ir_version = IR_VERSION
+        domains = {node.domain for node in self._nodes} | {""}
+        imports = [helper.make_opsetid(domain, self.opset if not domain else 1) for domain in sorted(domains)]
+        model = helper.make_model(graph, opset_imports=imports)
+        model.ir_version = _IR_VERSIONS[self.opset]
         model.producer_name = "voxturn"
-        onnx.save(
-            model,
-            str(path),
-            save_as_external_data=True,
-            all_tensors_to_one_file=True,
-            location=data.name,
-            size_threshold=1024,
-        )
+        onnx.save(model, str(self.path))

@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer
-from voxturn.export import decoder, families
+from voxturn.export import decoder
 from voxturn.export.artifact import contract_of
 from voxturn.export.checkpoint import Checkpoint
+from voxturn.export.families import DecoderConfig
 from voxturn.runtime.cores import Cores
 from voxturn.runtime.executors.onnx import OnnxDecoder
 
@@ -65,7 +66,7 @@ def forced(graph: OnnxDecoder, prompt: list[int], tokens: list[int]) -> npt.NDAr
     return np.stack(logits)
 
 
-def decoder_reached(folder: Path, checkpoint: Checkpoint, config: families.DecoderConfig) -> dict[str, float]:
+def decoder_reached(folder: Path, checkpoint: Checkpoint, config: DecoderConfig) -> dict[str, float]:
     """KL (nats, mean and 99th percentile) and top-1 agreement of `folder/decoder.onnx` against float32."""
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     template = "<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n"
@@ -73,7 +74,7 @@ def decoder_reached(folder: Path, checkpoint: Checkpoint, config: families.Decod
     capacity = min(512, config.context)
     with tempfile.TemporaryDirectory() as temporary:
         path = Path(temporary) / "reference.onnx"
-        decoder.build_decoder(checkpoint, families.PRECISIONS["fp32"], path)
+        decoder.build_decoder(checkpoint, "fp32", path)
         reference = open_decoder(path, capacity)
         answers = [greedy(reference, prompt, _STEPS) for prompt in prompts]
         reference.close()

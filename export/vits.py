@@ -32,8 +32,12 @@ _MIN_SNR_DB = 60.0
 Float = npt.NDArray[np.float32]
 
 
-def export(checkpoint: Path, source: Manifest, target: Path, precision: str, progress: Progress) -> None:
+def export(
+    checkpoint: Path, source: Manifest, target: Path, precision: str, progress: Progress, engine: str = "onnx"
+) -> None:
     """The exporter `vits`: a Piper voice to `acoustic.onnx`, `decoder.onnx` and manifest."""
+    if engine != "onnx":
+        raise ExportFailed(f"a Piper voice has no graph for {engine}; leave --for out")
     what = f"export {source.model} {precision}"
     progress(what, 0, 3)
     try:

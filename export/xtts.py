@@ -1,7 +1,7 @@
 """The exporter `xtts`: an XTTS v2 folder to graphs, tokenizer, mel constants, studio voices and manifest.
 
-gpt.onnx           `export.decoder`, family "xtts-gpt"; composite input ids, see there
-conditioning.onnx, speaker.onnx, vocoder.onnx   `export.xtts_graphs`, always float32
+gpt.onnx           `export.decoder`, family "xtts-gpt"; composite input ids, see `export.decoder_graph`
+conditioning.onnx, speaker.onnx, vocoder.onnx   `export.xtts_graphs`; float32, the vocoder float16 in an fp16 artifact
 vocab.json         the checkpoint's tokenizer
 mel.npz            constants of the two mel front ends: filters, windows, norms
 voices.npz         studio voices: `NAME/latents` [32, width], `NAME/speaker` [512]
@@ -29,21 +29,22 @@ _CLONE_RATE, _CLONE_FFT, _CLONE_HOP, _CLONE_WINDOW, _CLONE_BANDS, _CLONE_HIGH = 
 _MIN_SNR_DB = 60.0
 
 
-def export(checkpoint: Path, source: Manifest, target: Path, precision: str, progress: Progress) -> None:
+def export(
+    checkpoint: Path, source: Manifest, target: Path, precision: str, progress: Progress, engine: str = "onnx"
+) -> None:
     """Write the artifact into the empty folder `target`. Raises `CorruptModel` or `ExportFailed`."""
-    if precision not in ("fp32", "int8", "int4"):
-        raise ExportFailed(f"XTTS has no export to {precision!r} in this version; it has fp32, int8, int4")
     what = f"export {source.model} {precision}"
     progress(what, 0, 6)
     opened = XttsCheckpoint.open(checkpoint)
     weights, args = opened.weights, opened.args
     weights.check(wanted_names(args.gpt_layers, weights))
     progress(what, 1, 6)
-    config = decoder.build_decoder(GptWeights(args, weights), families.PRECISIONS[precision], target / GRAPHS["gpt"])
+    config = decoder.build_decoder(GptWeights(args, weights), precision, target / GRAPHS["gpt"], engine)
     progress(what, 2, 6)
-    xtts_graphs.conditioning(args, weights).save(target / GRAPHS["conditioning"])
-    xtts_graphs.speaker(weights).save(target / GRAPHS["speaker"])
-    xtts_graphs.vocoder(args, weights).save(target / GRAPHS["vocoder"])
+    xtts_graphs.conditioning(args, weights, target / GRAPHS["conditioning"])
+    xtts_graphs.speaker(weights, target / GRAPHS["speaker"])
+    vocoder_type = np.float16 if precision == "fp16" else np.float32
+    xtts_graphs.vocoder(args, weights, target / GRAPHS["vocoder"], vocoder_type)
     progress(what, 3, 6)
     np.savez(target / "mel.npz", **_mel_constants(weights))  # type: ignore[arg-type]
     np.savez(target / "voices.npz", **_studio_voices(opened))  # type: ignore[arg-type]
@@ -59,6 +60,7 @@ def export(checkpoint: Path, source: Manifest, target: Path, precision: str, pro
         )
     progress(what, 5, 6)
     properties = asdict(args) | {
+        "engine": engine,
         "id_stride": families.STRIDE,
         "context": config.context,
         "margin": margin,

@@ -16,10 +16,12 @@ reach is mostly that of the first, narrow layers). Sources: coqui-tts 0.28,
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from onnx import helper
 from voxturn.export.graph import GraphBuilder
 from voxturn.export.xtts_checkpoint import Weights, XttsArgs, weight_norm_names
 
@@ -34,30 +36,39 @@ _SPK, _VOC = "hifigan_decoder.speaker_encoder", "hifigan_decoder.waveform_decode
 
 
 class _Net:
-    """A graph and the weights that it is made of."""
+    """A graph, the weights that it is made of and the type that they are stored and computed in."""
 
-    def __init__(self, name: str, weights: Weights) -> None:
-        self.g, self.w = GraphBuilder(name), weights
+    def __init__(self, path: Path, weights: Weights, dtype: type[np.floating[Any]] = np.float32) -> None:
+        self.g, self.w, self.dtype = GraphBuilder(path.stem, path), weights, dtype
 
     def const(self, value: float | list[int] | npt.NDArray[np.float32], dtype: type = np.int64) -> str:
         array: npt.NDArray[np.generic] = np.asarray(value, np.float32 if isinstance(value, float) else dtype)
         return self.g.constant(f"constant_{self.g.fresh()}", array)
 
+    def weight(self, name: str, value: npt.NDArray[np.float32]) -> str:
+        return self.g.constant(name, value.astype(self.dtype))
+
     def param(self, name: str) -> str:
-        return self.g.constant(name, self.w.take(name))
+        return self.weight(name, self.w.take(name))
+
+    def cast(self, x: str, dtype: type[np.floating[Any]]) -> str:
+        """`x`, which is of the other of the two types or of this one, in `dtype`."""
+        return (
+            x if self.dtype == np.float32 else self.op("Cast", x, to=helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
+        )
 
     def op(self, kind: str, *inputs: str, **attributes: Any) -> str:
         return self.g.node(kind, inputs, **attributes)
 
     def conv(self, x: str, prefix: str, pad: int = 0, bias: bool = True, **attributes: Any) -> str:
         weight = self.w.weight(prefix)
-        inputs = [x, self.g.constant(f"{prefix}.weight", weight)] + ([self.param(f"{prefix}.bias")] if bias else [])
+        inputs = [x, self.weight(f"{prefix}.weight", weight)] + ([self.param(f"{prefix}.bias")] if bias else [])
         spatial = weight.ndim - 2
         attributes = {"pads": [pad] * 2 * spatial, **attributes}
         return self.g.node("Conv", inputs, kernel_shape=list(weight.shape[2:]), **attributes)
 
     def linear(self, x: str, prefix: str, bias: bool = True) -> str:
-        y = self.op("MatMul", x, self.g.constant(f"{prefix}.weight", self.w.take(f"{prefix}.weight").T))
+        y = self.op("MatMul", x, self.weight(f"{prefix}.weight", self.w.take(f"{prefix}.weight").T))
         return self.op("Add", y, self.param(f"{prefix}.bias")) if bias else y
 
     def batch_norm(self, x: str, prefix: str) -> str:
@@ -83,9 +94,9 @@ def conditioning_names() -> set[str]:
     return names | {f"{_PERC}.latents", f"{_PERC}.norm.gamma"}
 
 
-def conditioning(args: XttsArgs, weights: Weights) -> GraphBuilder:
-    """Mel → conditioning encoder → perceiver."""
-    n, width, heads = _Net("conditioning", weights), args.gpt_n_model_channels, args.gpt_n_heads
+def conditioning(args: XttsArgs, weights: Weights, path: Path) -> None:
+    """Mel → conditioning encoder → perceiver, written to `path`."""
+    n, width, heads = _Net(path, weights), args.gpt_n_model_channels, args.gpt_n_heads
     x = n.conv(n.g.input("mel", "float32", [1, 80, "T"]), f"{_COND}.init")
     for i in range(_ATTENTION_BLOCKS):
         x = _attention_block(n, x, f"{_COND}.attn.{i}", width, heads)
@@ -100,7 +111,7 @@ def conditioning(args: XttsArgs, weights: Weights) -> GraphBuilder:
     scaled = n.op("Mul", normal, n.const(float(width) ** 0.5))
     n.g.node("Mul", [scaled, n.param(f"{_PERC}.norm.gamma")], ["latents"])
     n.g.output("latents", "float32", [1, 32, width])
-    return n.g
+    n.g.save()
 
 
 def _groups(channels: int) -> int:
@@ -177,9 +188,12 @@ SPEAKER_MEL = (
 """Pre-emphasis filter, window and mel filter bank of the speaker encoder: the runtime's front end reads them."""
 
 
-def speaker(weights: Weights) -> GraphBuilder:
-    """H/ASP (Heo et al. 2020): log mel → ResNet with squeeze-and-excitation → attentive statistics → unit vector."""
-    n = _Net("speaker", weights)
+def speaker(weights: Weights, path: Path) -> None:
+    """H/ASP (Heo et al. 2020): log mel → ResNet with squeeze-and-excitation → attentive statistics → unit vector.
+
+    Written to `path`.
+    """
+    n = _Net(path, weights)
     x = n.op("Log", n.op("Add", n.g.input("mel", "float32", [1, 64, "T"]), n.const(1e-6)))
     ones, zeros = n.const(np.ones(64, np.float32), np.float32), n.const(np.zeros(64, np.float32), np.float32)
     x = n.op("Unsqueeze", n.op("InstanceNormalization", x, ones, zeros, epsilon=1e-5), n.const([1]))
@@ -198,7 +212,7 @@ def speaker(weights: Weights) -> GraphBuilder:
     length = n.op("Max", n.op("ReduceL2", out, n.const([1]), keepdims=1), n.const(1e-12))
     n.g.node("Div", [out, length], ["embedding"])
     n.g.output("embedding", "float32", [1, 512])
-    return n.g
+    n.g.save()
 
 
 def _se_block(n: _Net, x: str, prefix: str, stride: int) -> str:
@@ -229,17 +243,20 @@ def vocoder_names(weights: Weights) -> set[str]:
     return names
 
 
-def vocoder(args: XttsArgs, weights: Weights) -> GraphBuilder:
-    """Interpolation, then HiFiGAN (Kong et al. 2020) with the speaker's embedding added at every level."""
-    n = _Net("vocoder", weights)
+def vocoder(args: XttsArgs, weights: Weights, path: Path, dtype: type[np.floating[Any]] = np.float32) -> None:
+    """Interpolation, then HiFiGAN (Kong et al. 2020) with the speaker's embedding added at every level.
+
+    Written to `path`. Inputs, output and the interpolation are float32 whatever the `dtype` of the network.
+    """
+    n = _Net(path, weights, dtype)
     latents = n.g.input("latents", "float32", [1, "N", args.decoder_input_dim])
-    voice = n.g.input("speaker", "float32", [1, args.d_vector_dim, 1])
-    x = n.conv(_interpolated(n, args, latents), f"{_VOC}.conv_pre", pad=3)
+    voice = n.cast(n.g.input("speaker", "float32", [1, args.d_vector_dim, 1]), dtype)
+    x = n.conv(n.cast(_interpolated(n, args, latents), dtype), f"{_VOC}.conv_pre", pad=3)
     x = n.op("Add", x, n.conv(voice, f"{_VOC}.cond_layer"))
     context = [n.g.input(name, "int64", []) for name in ("before", "after")]
     for i, ((rate, kernel), needed) in enumerate(zip(_UPSAMPLE, context_needed(), strict=True)):
         weight, prefix = n.w.weight(f"{_VOC}.ups.{i}"), f"{_VOC}.ups.{i}"
-        inputs = [n.op("LeakyRelu", x, alpha=0.1), n.g.constant(f"{prefix}.weight", weight), n.param(f"{prefix}.bias")]
+        inputs = [n.op("LeakyRelu", x, alpha=0.1), n.weight(f"{prefix}.weight", weight), n.param(f"{prefix}.bias")]
         pads = [(kernel - rate) // 2] * 2
         x = n.g.node("ConvTranspose", inputs, kernel_shape=[kernel], strides=[rate], pads=pads)
         x = n.op("Add", x, n.conv(voice, f"{_VOC}.conds.{i}"))
@@ -249,12 +266,12 @@ def vocoder(args: XttsArgs, weights: Weights) -> GraphBuilder:
             y, before = _cropped(n, x, context, needed + _reach(size))
             y, left = _cropped(n, _res_block(n, y, f"{_VOC}.resblocks.{i * len(_KERNELS) + j}", size), before, needed)
             total = n.op("Add", total, y) if total else y
-        x, context = n.op("Mul", total, n.const(1.0 / len(_KERNELS))), left
+        x, context = n.op("Mul", total, n.const(np.array(1.0 / len(_KERNELS)), dtype)), left
     x = n.conv(n.op("LeakyRelu", x, alpha=0.01), f"{_VOC}.conv_post", pad=3, bias=False)
     x, _ = _cropped(n, x, context, 0)
-    n.g.node("Tanh", [x], ["audio"])
+    n.g.node("Tanh", [n.cast(x, np.float32)], ["audio"])
     n.g.output("audio", "float32", [1, 1, "samples"])
-    return n.g
+    n.g.save()
 
 
 def context_needed() -> list[int]:

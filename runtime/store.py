@@ -21,7 +21,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from voxturn.runtime.audio.encode import output_error
 from voxturn.runtime.contract import MANIFEST, Manifest, sha256_of
@@ -222,13 +222,27 @@ class Store:
             )
 
 
-def find_exporter(name: str) -> Callable[[Path, Manifest, Path, str, Progress], None]:
+class Exporter(Protocol):
+    """Writes an artifact of a checkpoint into the empty folder `target`. Raises `CorruptModel` or `ExportFailed`."""
+
+    def __call__(
+        self,
+        checkpoint: Path,
+        source: Manifest,
+        target: Path,
+        precision: str,
+        progress: Progress,
+        engine: str = "onnx",
+    ) -> None: ...
+
+
+def find_exporter(name: str) -> Exporter:
     """The exporter of that name among the installed entry points. Raises `ExportFailed` with the reason."""
     found = [point for point in metadata.entry_points(group=EXPORTERS) if point.name == name]
     if not found:
         raise ExportFailed(f"this version of voxturn has no exporter {name!r}")
     try:
-        exporter: Callable[[Path, Manifest, Path, str, Progress], None] = found[0].load()
+        exporter: Exporter = found[0].load()
     except ImportError as exc:
         raise ExportFailed(f"exporter {name!r} needs {exc.name}; pip install 'voxturn[export]'") from exc
     return exporter

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from voxturn.runtime.contract import ModelContract
 from voxturn.runtime.cores import EngineBudget
 from voxturn.runtime.errors import CorruptModel, ExecutorUnavailable, InferenceFailed
+from voxturn.runtime.executors.decoder_inputs import FusedInputs, PortableInputs
 from voxturn.runtime.protocols import Outputs, Tensor
 
 
@@ -69,17 +70,16 @@ class OnnxDecoder:
         self.vocabulary, width = (
             next(int(spec.shape[-1]) for spec in contract.outputs if spec.name == name) for name in ("logits", "hidden")
         )
-        caches = [spec for spec in contract.inputs if spec.name.startswith("past_")]
+        self._inputs = {spec.name: spec for spec in contract.inputs}
         self._caches = {
-            spec.name: np.zeros((slots, int(spec.shape[1]), capacity, int(spec.shape[3])), np.float32)
-            for spec in caches
+            name: np.zeros((slots, int(spec.shape[1]), capacity, int(spec.shape[3])), spec.dtype)
+            for name, spec in self._inputs.items()
+            if name.startswith("past_")
         }
-        self._no_rows = np.zeros((1, width), np.float32) if "rows" in {s.name for s in contract.inputs} else None
-        self._last = np.zeros(slots, np.int32)
-        self._total = np.zeros((), np.int32)
+        self._no_rows = np.zeros((1, width), np.float32) if "rows" in self._inputs else None
         self._logits = np.zeros((slots, 1, self.vocabulary), np.float32)
         self._hidden = np.zeros((slots, 1, width), np.float32)
-        self._steps: dict[tuple[int, int], tuple[npt.NDArray[np.int64], Any]] = {}
+        self._steps: dict[tuple[int, int], tuple[FusedInputs | PortableInputs, Any]] = {}
 
     def run(
         self,
@@ -89,21 +89,17 @@ class OnnxDecoder:
         rows: npt.NDArray[np.float32] | None = None,
     ) -> Outputs:
         count, length = ids.shape
-        total = max(pasts) + length
-        if not length or total > self.capacity:
+        if not length or max(pasts) + length > self.capacity:
             raise InferenceFailed(
                 f"{self._file}: {length} tokens after {max(pasts)} do not fit buffers of {self.capacity}"
             )
-        self._last[:count] = np.asarray(pasts, np.int32) + (length - 1)
-        self._total[...] = total
         if length == 1 and rows is None:
             if (first, count) not in self._steps:
-                own = np.zeros((count, 1), np.int64)
-                self._steps[first, count] = own, self._bind(first, own, self._no_rows)
-            own, binding = self._steps[first, count]
-            own[:] = ids
+                self._steps[first, count] = self._bound(first, count, 1, None)
+            inputs, binding = self._steps[first, count]
         else:
-            binding = self._bind(first, ids, self._no_rows if rows is None else rows)
+            inputs, binding = self._bound(first, count, length, rows)
+        inputs.set(ids, pasts)
         try:
             self._session.run_with_iobinding(binding)
         except Exception as exc:
@@ -124,24 +120,27 @@ class OnnxDecoder:
     def close(self) -> None:
         self._steps, self._caches, self._session = {}, {}, None
 
-    def _bind(self, first: int, ids: npt.NDArray[np.int64], rows: npt.NDArray[np.float32] | None) -> Any:
-        binding = self._session.io_binding()
-        count = len(ids)
-        inputs: dict[str, Tensor] = {
-            "input_ids": ids,
-            "seqlens_k": self._last[:count],
-            "total_sequence_length": self._total,
-        }
-        if rows is not None:
-            inputs["rows"] = rows
+    def _bound(
+        self, first: int, count: int, length: int, rows: npt.NDArray[np.float32] | None
+    ) -> tuple[FusedInputs | PortableInputs, Any]:
+        """Inputs for `length` new tokens of `count` slots from `first`, and the binding that reads them."""
+        changing = (
+            PortableInputs(count, length, self.capacity, np.dtype(self._inputs["mask"].dtype))
+            if "mask" in self._inputs
+            else FusedInputs(count, length)
+        )
+        inputs = {name: array for name, array in changing.arrays.items() if name in self._inputs}
+        if self._no_rows is not None:
+            inputs["rows"] = self._no_rows if rows is None else rows
         outputs: dict[str, Tensor] = {"logits": self._logits[:count], "hidden": self._hidden[:count]}
         for name, cache in self._caches.items():
             inputs[name] = outputs[name.replace("past_", "present_")] = cache[first : first + count]
+        binding = self._session.io_binding()
         for name, array in inputs.items():
             binding.bind_input(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
         for name, array in outputs.items():
             binding.bind_output(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
-        return binding
+        return changing, binding
 
 
 def _first_line(exc: Exception) -> str:

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from voxturn.export import coqui
+from voxturn.export import coqui, xtts
 from voxturn.export.artifact import contract_of
 from voxturn.export.xtts_graphs import context_needed, margin_needed
 from voxturn.runtime.audio.frames_map import XttsFrames
@@ -26,6 +27,7 @@ from voxturn.runtime.executors.onnx import OnnxDecoder, OnnxGraph
 from voxturn.runtime.handoff import Lane
 from voxturn.runtime.messages import Sentence, SpeechCodes
 from voxturn.runtime.stages.vocode import Vocode
+from voxturn.runtime.store import quiet
 from voxturn.runtime.voices import Cloner
 
 from tests.tiny.conftest import Tiny
@@ -306,3 +308,17 @@ def test_a_window_with_the_margin_is_the_full_decodes_and_with_less_it_is_not(vo
     assert equality(margin_needed()) >= 100
     assert equality(margin_needed() + 9) >= 100
     assert equality(2) < 60
+
+
+def test_an_artifact_of_standard_operators_in_half_precision(tiny: Tiny, tmp_path: Path) -> None:
+    """The export compares it with coqui-tts itself: what it reached is in its manifest."""
+    xtts.export(
+        tiny.checkpoint, Manifest("xtts-v2", "checkpoint", "source", {}, {}), tmp_path, "fp16", quiet, "tensorrt"
+    )
+    manifest = Manifest.read(tmp_path)
+    model = onnx.load(str(tmp_path / "gpt.onnx"), load_external_data=False)
+    assert {node.domain for node in model.graph.node} == {""}
+    assert {spec.dtype for spec in manifest.graphs["gpt"].inputs if spec.name.startswith("past_")} == {"float16"}
+    assert manifest.properties["engine"] == "tensorrt"
+    assert manifest.reached["gpt.kl"] < 1e-4
+    assert manifest.reached["vocoder.snr_db"] >= 60

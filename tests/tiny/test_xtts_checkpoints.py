@@ -221,7 +221,7 @@ def test_older_weight_norms_and_plain_weights_give_the_same_vocoder(tiny: Tiny, 
     for number, form in enumerate((newer, older, plain)):
         weights = Weights(form)
         wanted = xtts_graphs.vocoder_names(weights)
-        xtts_graphs.vocoder(args, weights).save(tmp_path / f"{number}.onnx")
+        xtts_graphs.vocoder(args, weights, tmp_path / f"{number}.onnx")
         assert weights.taken == wanted
         files.append((tmp_path / f"{number}.onnx.data").read_bytes())
     assert files[0] == files[1] == files[2]
