@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -161,7 +160,9 @@ class Assembler:
         s = settings
         sampling = Sampling(s.temperature, s.top_k, s.top_p, 0.0, s.repetition_penalty, s.seed)
         service = DecodeService(DecodeEngine(decoder), lane)
-        return XttsSpeak(service, ids, tokenizer, voice, self.profile.language, sampling, s.guard, s.speed)
+        p = loaded.manifest.properties
+        urgent = xtts_frames(p).latents_for(XTTS_PLAN.first + int(p["margin"]))
+        return XttsSpeak(service, ids, tokenizer, voice, self.profile.language, sampling, s.guard, s.speed, urgent)
 
     def vocode(self, trim: bool = True) -> Vocode:
         """The vocoder of the voice; with `trim` an answer begins where it is audible."""
@@ -173,8 +174,7 @@ class Assembler:
                 graph, lane, int(p["sample_rate"]), int(p["hop"]), int(p["margin"]), SameFrames(), Plan(), trim
             )
         rate, hop = int(p["output_sample_rate"]), int(p["output_hop_length"])
-        frames = XttsFrames(int(p["gpt_code_stride_len"]) // hop, rate / int(p["input_sample_rate"]))
-        return Vocode(graph, lane, rate, hop, int(p["margin"]), frames, XTTS_PLAN, trim)
+        return Vocode(graph, lane, rate, hop, int(p["margin"]), xtts_frames(p), XTTS_PLAN, trim)
 
     def cloner(self) -> Cloner:
         """What makes voices for the profile's XTTS."""
@@ -227,11 +227,11 @@ class Assembler:
             )
         return self._store.artifact(model, engine.precision)
 
-    def _turns(self, stage: str) -> Callable[[], AbstractContextManager[None]]:
+    def _turns(self, stage: str) -> Callable[[bool], AbstractContextManager[object]]:
         """With XTTS, GPT and vocoder take turns at the cores; a VITS's short calls are left to the scheduler."""
         if stage not in _URGENCY or self._spinner() != "speak":
             return nullcontext
-        return partial(_GATE.turn, _URGENCY[stage])
+        return lambda urgent: _GATE.turn(_FIRST_AUDIO if urgent else _URGENCY[stage])
 
     def _spinner(self) -> str:
         """The stage with the tightest loop: the one whose idle threads may spin."""
@@ -242,10 +242,18 @@ class Assembler:
         return item
 
 
-_URGENCY = {"vocode": 0, "speak": 1}
+_FIRST_AUDIO, _URGENCY = 0, {"vocode": 1, "speak": 2}
 _GATE = Gate()  # the process has one set of cores, however many assemblers it has
-XTTS_PLAN = Plan(first=13, largest=96, growth=1.2)
+XTTS_PLAN = Plan(first=9, largest=96, growth=1.25, steady=1)
 """Windows of XTTS's vocoder in frames of 10.7 ms: docs/performance.md says how they were chosen."""
+
+
+def xtts_frames(properties: Mapping[str, Any]) -> XttsFrames:
+    """How an XTTS artifact's codes become frames."""
+    rate, hop = int(properties["output_sample_rate"]), int(properties["output_hop_length"])
+    return XttsFrames(int(properties["gpt_code_stride_len"]) // hop, rate / int(properties["input_sample_rate"]))
+
+
 
 SILERO = ModelContract(
     "silero_vad.onnx",

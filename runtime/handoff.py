@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import heapq
+import itertools
 import os
 import queue
 import threading
@@ -16,13 +18,15 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import Context, ContextVar, copy_context
-from typing import Generic, ParamSpec, TypeVar, cast
+from dataclasses import dataclass, field
+from typing import Any, Generic, ParamSpec, TypeVar, cast
 
 from voxturn.runtime.errors import StreamClosed
 
 T = TypeVar("T")
 P = ParamSpec("P")
 _END = object()
+_NUMBERS = itertools.count()
 
 
 class Handoff(Generic[T]):
@@ -151,18 +155,34 @@ def recording(recorder: Recorder) -> Context:
     return context
 
 
+@dataclass(order=True)
+class _Call:
+    """A call that waits for a lane's turn."""
+
+    patient: bool
+    number: int
+    call: Callable[[], Any] = field(compare=False)
+    recorder: Recorder | None = field(compare=False)
+    future: Future[Any] = field(default_factory=Future, compare=False)
+
+
 class Lane:
-    """One worker thread for one engine: blocking calls in order, never two at once.
+    """One worker thread for one engine: blocking calls in order, urgent ones first, never two at once.
 
     A cancelled caller leaves at once; the call it waited for runs out in the thread and its result is thrown away.
-    `nice` (0 to 19) lowers the thread's priority on Linux. Every call is made within a `turn`.
+    `nice` (0 to 19) lowers the thread's priority on Linux. Every call is made within a `turn`, which is told whether
+    the call is urgent.
     """
 
     def __init__(
-        self, name: str, nice: int = 0, turn: Callable[[], AbstractContextManager[None]] = nullcontext
+        self,
+        name: str,
+        nice: int = 0,
+        turn: Callable[[bool], AbstractContextManager[object]] = nullcontext,
     ) -> None:
         self.name = name
         self._turn = turn
+        self._calls: list[_Call] = []
         self._nice = nice
         self._pool = ThreadPoolExecutor(1, thread_name_prefix=f"voxturn-{name}", initializer=self._lower_priority)
         self._lock = threading.Lock()
@@ -173,10 +193,12 @@ class Lane:
     @property
     def wanted(self) -> bool:
         """Whether another call waits for the thread, or the lane is being closed: a long call should make room."""
-        return self._queued > 0 or self._closing
+        with self._lock:
+            left = sum(queued.future.cancelled() for queued in self._calls)  # whoever asked has gone
+            return self._closing or self._queued > left
 
     def submit(self, call: Callable[[], T]) -> Future[T]:
-        """Queue `call`; its future. Raises `StreamClosed` after `close`."""
+        """Queue `call`, which takes its own turns; its future. Raises `StreamClosed` after `close`."""
         self._count(+1)
         try:
             future = self._pool.submit(self._started, call)
@@ -192,8 +214,19 @@ class Lane:
 
     async def run(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `call` in the lane's thread and return its result."""
-        recorder = RECORDER.get()
-        return await asyncio.wrap_future(self.submit(lambda: self._recorded(recorder, lambda: call(*args, **kwargs))))
+        return await self._run(False, lambda: call(*args, **kwargs))
+
+    async def run_first(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """As `run`, ahead of everything that waits and is not urgent."""
+        return await self._run(True, lambda: call(*args, **kwargs))
+
+    async def _run(self, urgent: bool, call: Callable[[], T]) -> T:
+        queued = _Call(not urgent, next(_NUMBERS), call, RECORDER.get())
+        with self._lock:
+            heapq.heappush(self._calls, queued)
+        self.submit(self._take_turn)
+        result: T = await asyncio.wrap_future(queued.future)
+        return result
 
     async def stream(self, make: Callable[[], Iterator[T]], ahead: int = 8) -> AsyncGenerator[T, None]:
         """The items of the iterator that `make` gives, iterated in the lane's thread, at most `ahead` items early.
@@ -210,7 +243,8 @@ class Lane:
             iterator = make()
             try:
                 while room.acquire() and not stop.is_set():
-                    item = self._recorded(recorder, lambda: next(iterator, _END))
+                    with self.turn():
+                        item = self._recorded(recorder, lambda: next(iterator, _END))
                     if item is _END or stop.is_set():
                         return
                     loop.call_soon_threadsafe(handoff.put_now, cast(T, item))
@@ -241,7 +275,9 @@ class Lane:
     def close(self, patience_s: float | None = None) -> None:
         """Wait for the call in the thread, if any (at most `patience_s` seconds), and end the thread."""
         self._closing = True
+        self._cancel_queued()
         self._pool.shutdown(wait=patience_s is None, cancel_futures=True)
+        self._cancel_queued()  # what came in between has no thread to run in
         if self._thread is not None:
             self._thread.join(patience_s)
 
@@ -253,18 +289,36 @@ class Lane:
         with self._lock:
             self._queued += change
 
-    def _recorded(self, recorder: Recorder | None, call: Callable[[], T]) -> T:
-        with self.turn():
-            begin = time.monotonic()
-            try:
-                return call()
-            finally:
-                if recorder is not None:
-                    recorder(self.name, begin, time.monotonic())
+    def _take_turn(self) -> None:
+        """Make one of the queued calls: the most urgent one when the turn has come, not when it was asked for."""
+        with self._lock:
+            urgent = bool(self._calls) and not self._calls[0].patient
+        with self.turn(urgent):
+            with self._lock:
+                queued = heapq.heappop(self._calls)
+            if queued.future.set_running_or_notify_cancel():
+                try:
+                    queued.future.set_result(self._recorded(queued.recorder, queued.call))
+                except BaseException as exc:  # noqa: BLE001  it is the caller's
+                    queued.future.set_exception(exc)
 
-    def turn(self) -> AbstractContextManager[None]:
+    def _cancel_queued(self) -> None:
+        with self._lock:
+            waiting = [queued.future for queued in self._calls]
+        for future in waiting:
+            future.cancel()
+
+    def _recorded(self, recorder: Recorder | None, call: Callable[[], T]) -> T:
+        begin = time.monotonic()
+        try:
+            return call()
+        finally:
+            if recorder is not None:
+                recorder(self.name, begin, time.monotonic())
+
+    def turn(self, urgent: bool = False) -> AbstractContextManager[object]:
         """The lane's turn at the cores; `run` and `stream` take it for every call."""
-        return self._turn()
+        return self._turn(urgent)
 
     def _lower_priority(self) -> None:
         self._thread = threading.current_thread()

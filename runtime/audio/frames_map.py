@@ -6,6 +6,7 @@ utterance: near the newest latent, frames may still change when the next one arr
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -65,6 +66,10 @@ class XttsFrames:
         # a step needs the latent after its own: the last half latent's steps are open, and a frame needs the next step
         steps = latents * self.repeat - self.repeat // 2
         return max(0, math.ceil((steps - 1 + 0.5) * self.ratio - 0.5))
+
+    def latents_for(self, frames: int) -> int:
+        """How many latents make that many frames certain."""
+        return next(n for n in itertools.count() if self.certain(n) >= frames)
 
     def span(self, low: int, high: int) -> tuple[int, int]:
         """The latents `[first, last)` that frames `[low, high)` are made of, if there were no end."""

@@ -12,15 +12,19 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Plan:
-    """How windows grow, in frames: the first small, for an early start, then larger, for less context in all."""
+    """How windows grow, in frames: the first small, for an early start, then larger, for less context in all.
+
+    After the first, `steady` windows more have its size: playback has only that much in hand.
+    """
 
     first: int = 20
     largest: int = 160
     growth: float = 2.0
+    steady: int = 0
 
     def size(self, number: int) -> int:
         """The size of the number-th window."""
-        return int(min(self.first * self.growth**number, self.largest))
+        return int(min(self.first * self.growth ** max(0, number - self.steady), self.largest))
 
     def next(self, number: int, begin: int, certain: int, margin: int, total: int | None) -> tuple[int, int] | None:
         """The number-th window, from `begin`, or None while it needs frames that are not certain yet.

@@ -43,6 +43,7 @@ class Request:
     prompt ids beyond the graph's table take. `history` is what the repetition penalty sees before the first token (the
     prompt where it is None). `follow` gives the input id of the n-th chosen token. `watch` is a token whose probability
     (before any processing) every step reports. `forced` are tokens to give whatever is sampled: for measurements.
+    The first `urgent` tokens are wanted ahead of other work on the same cores.
     """
 
     prompt: Sequence[int]
@@ -55,6 +56,7 @@ class Request:
     follow: Callable[[int, int], int] = lambda token, _: token
     watch: int | None = None
     forced: Sequence[int] = ()
+    urgent: int = 0
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,13 @@ class DecodeEngine:
             if self._waiting and (len(self._running) < self.executor.slots or any(s.cancelled for s in self._waiting)):
                 return True
         return any(s.cancelled or s.may_go_on for s in tuple(self._running))
+
+    @property
+    def urgent(self) -> bool:
+        """Whether someone waits for the first tokens of an urgent request."""
+        with self._lock:
+            waiting = any(s.request.urgent for s in self._waiting)
+        return waiting or any(s.may_go_on and s.given < s.request.urgent for s in tuple(self._running))
 
     @property
     def running(self) -> tuple[Generation, ...]:

@@ -102,10 +102,14 @@ class DecodeService:
                 if not self.engine.busy or self._lane.wanted:
                     self._working = False
                     return
-            with self._lane.turn():
-                begin = time.monotonic()
-                touched = self.engine.step()
-            self._tell(touched, begin)
+            with self._lane.turn(self.engine.urgent):
+                self._step()
+                while self.engine.urgent and self.engine.busy:  # nobody takes the cores between the first tokens
+                    self._step()
+
+    def _step(self) -> None:
+        begin = time.monotonic()
+        self._tell(self.engine.step(), begin)
 
     def _worked(self, future: Future[None]) -> None:
         error = StreamClosed("the engine was closed") if future.cancelled() else future.exception()

@@ -77,11 +77,15 @@ class XttsIds:
 
 @dataclass(frozen=True)
 class SpeechOptions:
-    """How a text is spoken. `guarded`: the stop's probability is reported with every code."""
+    """How a text is spoken.
+
+    `guarded`: the stop's probability is reported with every code. The first `urgent` codes go ahead of other work.
+    """
 
     sampling: Sampling
     forced: Sequence[int] = ()
     guarded: bool = True
+    urgent: int = 0
 
 
 def speech(
@@ -93,7 +97,8 @@ def speech(
     stops = () if o.forced else (ids.stop_audio,)
     most = len(o.forced) or ids.max_codes
     watch = ids.stop_audio if o.guarded else None
-    return Request(prompt, o.sampling, stops, most, voice, rows_of(latents), history, ids.code, watch, o.forced)
+    rows = rows_of(latents)
+    return Request(prompt, o.sampling, stops, most, voice, rows, history, ids.code, watch, o.forced, o.urgent)
 
 
 def beginning(ids: XttsIds, voice: str, latents: npt.NDArray[np.float32], tokens: Sequence[int] = ()) -> Request:

@@ -88,7 +88,8 @@ class VitsSpeak:
 class XttsSpeak:
     """The stage. Latents come code by code, as they are made; many sentences may be spoken at once (other calls).
 
-    Each sentence draws from its own seed, so the same seed and text give the same codes whatever else is spoken.
+    Each sentence draws from its own seed, so the same seed and text give the same codes whatever else is spoken. The
+    first `urgent` codes of an answer, those that its first audio needs, are made ahead of other streams' audio.
     """
 
     def __init__(
@@ -101,14 +102,16 @@ class XttsSpeak:
         sampling: Sampling,
         guard: bool = True,
         speed: float = 1.0,
+        urgent: int = 0,
     ) -> None:
         self.service, self.ids, self.tokenizer = service, ids, tokenizer
         self.voice, self.language, self._sampling, self._guard = voice, language, sampling, guard
-        self._speed = speed
+        self._speed, self._urgent = speed, urgent
 
     def with_voice(self, voice: Voice | None, language: str, sampling: Sampling, speed: float = 1.0) -> XttsSpeak:
         """The same engine with another voice, language, sampling and speed."""
-        return XttsSpeak(self.service, self.ids, self.tokenizer, voice, language, sampling, self._guard, speed)
+        settings = (voice, language, sampling, self._guard, speed, self._urgent)
+        return XttsSpeak(self.service, self.ids, self.tokenizer, *settings)
 
     async def warm(self) -> None:
         """Compute the voice's keys and values and keep them."""
@@ -149,7 +152,8 @@ class XttsSpeak:
         if voice is None:
             raise UnknownVoice("this model has no voice yet; add one with `voxturn voices add NAME RECORDING`")
         seed = (self._sampling.seed + 1_000_003 * sentence.index + 7919 * number) % (1 << 64)
-        options = SpeechOptions(self._sampling.with_seed(seed), forced, self._guard)
+        urgent = self._urgent if sentence.index == number == 0 else 0
+        options = SpeechOptions(self._sampling.with_seed(seed), forced, self._guard, urgent)
         steps = self.service.stream(speech(self.ids, voice.key, voice.latents, tokens, options))
         guard = StopGuard(len(tokens)) if self._guard and not forced else None
         stretch, cut = Stretch(self._speed) if self._speed != 1.0 else None, ""

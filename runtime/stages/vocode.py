@@ -58,7 +58,8 @@ class Vocode:
                 while (window := self.next_window(progress)) is not None:
                     latents = np.concatenate(progress.latents)
                     progress.latents = [latents]
-                    samples = await self._lane.run(self.window, latents, *window, code.speaker)
+                    run = self._lane.run if start else self._lane.run_first  # someone waits for an answer to begin
+                    samples = await run(self.window, latents, *window, code.speaker)
                     progress.number, progress.begin = progress.number + 1, window[1]
                     if not audible:
                         samples, audible = self._trim(samples)

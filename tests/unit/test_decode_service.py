@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pytest
+from voxturn.runtime.cores import Gate
 from voxturn.runtime.decode.engine import DecodeEngine, Request
 from voxturn.runtime.decode.service import DecodeService
 from voxturn.runtime.errors import InferenceFailed, PromptTooLong, StreamClosed
@@ -135,3 +136,27 @@ async def test_what_else_the_engine_is_asked_is_done_between_steps(service: Deco
     assert await reading == expected([1], 150)
     assert await read(service, [7, 8, 9, 1], 4) == expected([7, 8, 9, 1], 4)
     assert service.engine.counts.reused >= 3
+
+
+async def test_the_first_tokens_of_an_urgent_request_come_before_other_work(service: DecodeService) -> None:
+    """Its steps hold the turn together: what waits for the cores comes after them."""
+    gate, order = Gate(), list[str]()
+    lane = Lane("tokens", turn=lambda urgent: gate.turn(0 if urgent else 2))
+    decoder = FakeDecoder(following, VOCABULARY, slots=3, seconds=0.005)
+    urgent = DecodeService(DecodeEngine(decoder), lane)
+
+    def other() -> None:
+        with gate.turn(1):
+            order.append("other")
+
+    with gate.turn(0):
+        stream = urgent.stream(Request([1], max_tokens=12, urgent=5))
+        reading = asyncio.create_task(anext(stream))
+        await asyncio.sleep(0.02)
+        waiting = asyncio.create_task(asyncio.to_thread(other))
+        await asyncio.sleep(0.02)
+    await asyncio.wait_for(waiting, 10)
+    assert 5 <= next(iter(urgent.engine.running)).given < 12 or not urgent.engine.running
+    await asyncio.wait_for(reading, 10)
+    await stream.aclose()
+    lane.close()

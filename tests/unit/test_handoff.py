@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from voxturn.runtime.cores import Gate
 from voxturn.runtime.errors import InferenceFailed, StreamClosed
 from voxturn.runtime.handoff import Ahead, Handoff, Lane, close_iterator, recording
 
@@ -226,3 +227,37 @@ async def test_a_lane_whose_call_does_not_return_is_left_behind() -> None:
     release.set()
     assert await asyncio.wait_for(reading, 5)
     lane.close()
+
+
+async def test_an_urgent_call_goes_before_those_that_wait_even_when_it_comes_late() -> None:
+    """Which call is made is decided when the turn has come, not when it was asked for."""
+    gate, order = Gate(), list[str]()
+    lane = Lane("work", turn=lambda urgent: gate.turn(0 if urgent else 1))
+    with gate.turn(0):
+        calls = [asyncio.create_task(lane.run(order.append, name)) for name in ("first", "second")]
+        await asyncio.sleep(0.02)  # the first now waits at the gate
+        gone = asyncio.create_task(lane.run_first(order.append, "gone"))
+        await asyncio.sleep(0)
+        gone.cancel()
+        calls.append(asyncio.create_task(lane.run_first(order.append, "urgent")))
+        await asyncio.sleep(0.02)
+    await asyncio.wait_for(asyncio.gather(*calls), 10)
+    assert order == ["urgent", "first", "second"]
+    lane.close()
+
+
+async def test_closing_a_lane_ends_every_call_that_waits() -> None:
+    lane, release = Lane("work"), threading.Event()
+    running = asyncio.create_task(lane.run(release.wait, 10))
+    waiting = [asyncio.create_task(lane.run(release.wait, 10)) for _ in range(3)]
+    await asyncio.sleep(0.02)
+    closing = asyncio.create_task(asyncio.to_thread(lane.close))
+    await asyncio.sleep(0.02)
+    release.set()
+    assert await asyncio.wait_for(running, 10)
+    for call in waiting:
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(call, 10)
+    await closing
+    with pytest.raises(StreamClosed):
+        await lane.run(release.wait, 10)
