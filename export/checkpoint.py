@@ -56,7 +56,7 @@ class MemoryCheckpoint:
 
 
 class SafetensorsCheckpoint:
-    """A Hugging Face folder: `config.json` and one or several `*.safetensors`."""
+    """A Hugging Face folder: `config.json` and one or several `*.safetensors`, read tensor by tensor."""
 
     def __init__(self, folder: Path) -> None:
         import ml_dtypes  # noqa: F401 -- gives numpy the type bfloat16, in which most checkpoints are stored
@@ -67,16 +67,22 @@ class SafetensorsCheckpoint:
         except (OSError, ValueError) as exc:
             raise CorruptModel(f"{folder}: config.json is missing or not JSON; pull the model again") from exc
         self.family = str(self.config.get("model_type", ""))
-        files = sorted(folder.glob("*.safetensors"))
-        if not files:
-            raise CorruptModel(f"{folder}: holds no *.safetensors; pull the model again")
         self._files: dict[str, Any] = {}
-        for file in files:
+        self._types: dict[str, str] = {}
+        for file in _shards(folder):
             try:
                 handle = safe_open(str(file), framework="np")
             except (SafetensorError, OSError) as exc:
                 raise CorruptModel(f"{file}: not a whole safetensors file ({exc}); pull the model again") from exc
-            self._files.update(dict.fromkeys(list(handle.keys()), handle))  # type: ignore[no-untyped-call]
+            names = list(handle.keys())  # type: ignore[no-untyped-call]
+            self._files.update(dict.fromkeys(names, handle))
+            self._types.update({name: handle.get_slice(name).get_dtype() for name in names})  # type: ignore[no-untyped-call]
+        wrong = sorted(name for name, kind in self._types.items() if kind not in _FLOATS)
+        if wrong:
+            raise ExportFailed(
+                f"{folder}: {wrong[0]} is stored as {self._types[wrong[0]]}, one of {len(wrong)} such weights; "
+                f"supported: {', '.join(_FLOATS)}"
+            )
 
     def names(self) -> set[str]:
         return set(self._files)
@@ -88,16 +94,43 @@ class SafetensorsCheckpoint:
         return None
 
 
-_GGUF_NAMES = {
+_FLOATS = ("F32", "F16", "BF16", "F64")
+_INDEX = "model.safetensors.index.json"
+
+
+def _shards(folder: Path) -> list[Path]:
+    """The files with weights: those of the index, where there is one, all of which must be here."""
+    index = folder / _INDEX
+    if not index.exists():
+        files = sorted(folder.glob("*.safetensors"))
+        if not files:
+            raise CorruptModel(f"{folder}: holds no *.safetensors; pull the model again")
+        return files
+    try:
+        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+    except (OSError, ValueError, KeyError, AttributeError) as exc:
+        raise CorruptModel(f"{index}: not an index of shards; pull the model again") from exc
+    missing = [name for name in names if not (folder / name).is_file()]
+    if missing:
+        raise CorruptModel(
+            f"{folder}: shard {missing[0]} is missing ({len(missing)} of {len(names)}); pull the model again"
+        )
+    return [folder / name for name in names]
+
+
+_GGUF_ARCHITECTURES = ("llama", "qwen2", "qwen3")
+GGUF_NAMES = {
     "token_embd.weight": "model.embed_tokens.weight",
     "output_norm.weight": "model.norm.weight",
     "output.weight": "lm_head.weight",
 }
-_GGUF_LAYER_NAMES = {
+GGUF_LAYER_NAMES = {
     "attn_norm": "input_layernorm",
     "attn_q": "self_attn.q_proj",
     "attn_k": "self_attn.k_proj",
     "attn_v": "self_attn.v_proj",
+    "attn_q_norm": "self_attn.q_norm",
+    "attn_k_norm": "self_attn.k_norm",
     "attn_output": "self_attn.o_proj",
     "ffn_norm": "post_attention_layernorm",
     "ffn_gate": "mlp.gate_proj",
@@ -119,10 +152,10 @@ _GGUF_CONFIG = {
 
 
 class GgufCheckpoint:
-    """A GGUF file of the llama architecture, under Hugging Face names and in Hugging Face's row order.
+    """A GGUF file of the architectures llama, qwen2 and qwen3, under Hugging Face names and in their row order.
 
-    llama.cpp stores the rows of Q and K pairwise interleaved for its rotary embedding; they are put back here, which
-    only moves rows and so loses nothing.
+    llama.cpp stores the rows of a llama's Q and K pairwise interleaved for its rotary embedding; they are put back
+    here, which only moves rows and so loses nothing.
     """
 
     def __init__(self, path: Path) -> None:
@@ -133,15 +166,18 @@ class GgufCheckpoint:
             architecture = self.field("general.architecture")
         except (OSError, ValueError, KeyError, IndexError) as exc:
             raise CorruptModel(f"{path}: not a whole GGUF file ({exc}); pull the model again") from exc
-        if architecture != "llama":
-            raise ExportFailed(f"{path}: GGUF architecture {architecture!r} is not supported; supported: llama")
-        self.family = "llama"
+        if architecture not in _GGUF_ARCHITECTURES:
+            raise ExportFailed(
+                f"{path}: GGUF architecture {architecture!r} is not supported; supported: {', '.join(_GGUF_ARCHITECTURES)}"
+            )
+        self.family = architecture
         names = {f"{architecture}.{theirs}": ours for theirs, ours in _GGUF_CONFIG.items()}
         self.config = {ours: self.field(key) for key, ours in names.items() if key in self._reader.fields}
         if (scaling := f"{architecture}.rope.scaling.type") in self._reader.fields and self.field(scaling) != "none":
             self.config["rope_scaling"] = {"rope_type": self.field(scaling)}
         self._tensors = {self._name(tensor.name): tensor for tensor in self._reader.tensors}
         self.config["tie_word_embeddings"] = "lm_head.weight" not in self._tensors
+        self.config.setdefault("vocab_size", int(self._tensors["model.embed_tokens.weight"].shape[1]))
 
     def field(self, key: str) -> Any:
         """The value of a metadata key; KeyError if the file does not have it."""
@@ -149,12 +185,12 @@ class GgufCheckpoint:
 
     @staticmethod
     def _name(name: str) -> str:
-        if name in _GGUF_NAMES:
-            return _GGUF_NAMES[name]
+        if name in GGUF_NAMES:
+            return GGUF_NAMES[name]
         prefix, layer, part, kind = (*name.split("."), "", "", "")[:4]
-        if prefix != "blk" or part not in _GGUF_LAYER_NAMES:
+        if prefix != "blk" or part not in GGUF_LAYER_NAMES:
             return name
-        return f"model.layers.{layer}.{_GGUF_LAYER_NAMES[part]}.{kind}"
+        return f"model.layers.{layer}.{GGUF_LAYER_NAMES[part]}.{kind}"
 
     def names(self) -> set[str]:
         return set(self._tensors)
@@ -189,6 +225,8 @@ class GgufCheckpoint:
 
     def _row_order(self, name: str, rows: int) -> npt.NDArray[np.intp]:
         order = np.arange(rows)
+        if self.family != "llama":
+            return order
         if ".q_proj." in name:
             heads = int(self.config["num_attention_heads"])
         elif ".k_proj." in name:

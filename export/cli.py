@@ -10,9 +10,11 @@ import shutil
 import uuid
 from importlib import metadata
 from pathlib import Path
+from types import ModuleType
 
-from voxturn.export import coqui
-from voxturn.export.families import ENGINES
+from voxturn.export import coqui, whisper_spec
+from voxturn.export.families import ENGINES, TEXT_TARGETS
+from voxturn.export.folder_command import FolderCommand
 from voxturn.export.xtts_checkpoint import read_speakers
 from voxturn.runtime.audio.encode import output_error
 from voxturn.runtime.commands import voices
@@ -32,14 +34,19 @@ def export(args: argparse.Namespace) -> int:
     model, _ = Registry.read().resolve(args.model)
     if model.exporter == "none":
         raise UsageError(f"model {model.id!r} is loaded as it is; there is nothing to export")
-    checkpoint, target = Path(args.checkpoint), Path(args.output)
+    precision = args.precision or model.precisions[0]
+    return write(model.id, model.exporter, Path(args.checkpoint), Path(args.output), precision, args.engine)
+
+
+def write(model: str, exporter: str, checkpoint: Path, target: Path, precision: str, engine: str) -> int:
+    """Export a folder of `model` to `target`, which appears whole or not at all, and print what was reached."""
     if not checkpoint.exists():
         raise ExportFailed(f"{checkpoint}: no such checkpoint")
     if target.exists() and not (target / "manifest.json").exists():
         raise OutputNotWritable(f"{target}: exists and is not an artifact; choose another folder")
     files = sorted(p for p in checkpoint.rglob("*") if p.is_file()) if checkpoint.is_dir() else [checkpoint]
     source = Manifest(
-        model.id,
+        model,
         "checkpoint",
         "source",
         {"checkpoint": checkpoint.name, "voxturn": metadata.version("voxturn")},
@@ -49,8 +56,7 @@ def export(args: argparse.Namespace) -> int:
     try:
         staging.mkdir(parents=True)
         with Bar() as bar:
-            exporter = find_exporter(model.exporter)
-            exporter(checkpoint, source, staging, args.precision or model.precisions[0], bar, args.engine)
+            find_exporter(exporter)(checkpoint, source, staging, precision, bar, engine)
         publish(staging, target)
     except OSError as exc:
         raise output_error(exc, str(exc.filename or target)) from exc
@@ -70,7 +76,10 @@ def make_checkpoint(args: argparse.Namespace) -> int:
         raise OutputNotWritable(f"{target}: exists; choose another folder")
     staging = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
     try:
-        coqui.make_checkpoint(staging, args.size, args.seed)
+        if args.model == "xtts-v2":
+            coqui.make_checkpoint(staging, args.size, args.seed)
+        else:
+            qwen3_maker().make_checkpoint(staging, args.model, args.size, args.seed, args.tokenizer)
         staging.rename(target)
     except OSError as exc:
         raise output_error(exc, str(exc.filename or target)) from exc
@@ -78,6 +87,15 @@ def make_checkpoint(args: argparse.Namespace) -> int:
         shutil.rmtree(staging, ignore_errors=True)
     print(f"{target}: synthetic {args.model}, {args.size}, seed {args.seed}; what it says is noise")
     return 0
+
+
+def qwen3_maker() -> ModuleType:
+    """`export.qwen3`, which needs the extra `export`; this module must be importable without it."""
+    try:
+        from voxturn.export import qwen3
+    except ImportError as exc:
+        raise ExportFailed(f"making a checkpoint needs {exc.name}; pip install 'voxturn[export]'") from exc
+    return qwen3
 
 
 def import_voices(args: argparse.Namespace) -> int:
@@ -128,15 +146,22 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
             help="what its token loop will run on: onnx has ONNX Runtime's own operators, the others standard ones",
         )
         parser.set_defaults(run=export, model=name)
+    about = "a Whisper of any size, from a transformers or a CTranslate2 folder"
+    FolderCommand("whisper", "whisper", about, whisper_spec.PRECISIONS).add(actions, write)
+    about = "a Qwen3, Qwen2.5 or Llama, from a Hugging Face folder or a GGUF file"
+    FolderCommand("qwen3", "qwen3", about, TEXT_TARGETS).add(actions, write)
     maker = actions.add_parser(
         "make-checkpoint",
         help="write a synthetic checkpoint (random weights, official layout) for tests and benchmarks",
         epilog="example:\n  voxturn export make-checkpoint xtts-v2 --size tiny --seed 1 -o tiny-xtts",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    maker.add_argument("model", choices=["xtts-v2"])
+    maker.add_argument("model", choices=["xtts-v2", "qwen3-0.6b", "qwen3-1.7b", "qwen3-4b", "qwen3-8b"])
     maker.add_argument("--size", choices=["tiny", "full"], default="tiny")
     maker.add_argument("--seed", type=int, default=0)
+    maker.add_argument(
+        "--tokenizer", type=Path, metavar="FILE", help="a tokenizer.json for a Qwen3 (default: a small one)"
+    )
     maker.add_argument("-o", "--output", required=True, metavar="DIR")
     maker.set_defaults(run=make_checkpoint)
     if "voices" in commands.choices:

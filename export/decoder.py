@@ -9,13 +9,14 @@ openvino    the same without `TensorScatter`, which OpenVINO and TensorRT 10 do 
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import asdict
 from pathlib import Path
 
 from voxturn.export import parity
 from voxturn.export.artifact import write_manifest
-from voxturn.export.checkpoint import Checkpoint, GgufCheckpoint, open_checkpoint
+from voxturn.export.checkpoint import Checkpoint, GgufCheckpoint, SafetensorsCheckpoint, open_checkpoint
 from voxturn.export.decoder_fused import FusedDecoder
 from voxturn.export.decoder_graph import DecoderGraph
 from voxturn.export.decoder_portable import PortableDecoder, ScatterElementsDecoder
@@ -56,16 +57,41 @@ def export(
 ) -> None:
     """Write `decoder.onnx`, the tokenizer and the manifest into the empty folder `target`."""
     opened = open_checkpoint(checkpoint)
-    progress(f"export {source.model} {precision}", 0, 2)
+    what = f"export {source.model} {precision}"
+    progress(what, 0, 2)
     config = build_decoder(opened, precision, target / "decoder.onnx", engine)
-    progress(f"export {source.model} {precision}", 1, 2)
+    progress(what, 1, 2)
+    write_properties(target, checkpoint, source, opened, config, precision, engine)
+    progress(what, 2, 2)
+
+
+def write_properties(
+    target: Path,
+    checkpoint: Path,
+    source: Manifest,
+    opened: SafetensorsCheckpoint | GgufCheckpoint,
+    config: DecoderConfig,
+    precision: str,
+    engine: str,
+) -> None:
+    """Write the tokenizer and the manifest beside a model that is written already."""
     if isinstance(opened, GgufCheckpoint):
         write_tokenizer(opened, target / "tokenizer.json")
+    elif not (checkpoint / "tokenizer.json").is_file():
+        raise CorruptModel(f"{checkpoint}: tokenizer.json is missing; pull the model again")
     else:
-        if not (checkpoint / "tokenizer.json").is_file():
-            raise CorruptModel(f"{checkpoint}: tokenizer.json is missing; pull the model again")
         shutil.copyfile(checkpoint / "tokenizer.json", target / "tokenizer.json")
-    properties = asdict(config) | {"chat": "chatml", "family": opened.family, "engine": engine}
-    reached = parity.decoder_reached(target, opened, config)
-    write_manifest(target, source, "decoder", precision, {"decoder": "decoder.onnx"}, properties, reached)
-    progress(f"export {source.model} {precision}", 2, 2)
+    chat = chat_form(target / "tokenizer.json")
+    properties = asdict(config) | {"chat": chat, "family": opened.family, "engine": engine}
+    graphs = {"decoder": "decoder.onnx"} if engine in ENGINES else {}
+    reached = parity.decoder_reached(target, opened, config) if graphs else {}
+    synthetic = bool(opened.config.get("voxturn_synthetic", False))
+    write_manifest(target, source, "decoder", precision, graphs, properties, reached, synthetic)
+
+
+def chat_form(tokenizer: Path) -> str:
+    """Which of `runtime.text.chat.CHAT_FORMATS` a model was taught, by the marks of its tokenizer."""
+    marks = {token["content"] for token in json.loads(tokenizer.read_text(encoding="utf-8"))["added_tokens"]}
+    if "<|start_header_id|>" in marks:
+        return "llama3"
+    return "qwen3" if "</think>" in marks else "chatml"

@@ -3,7 +3,7 @@
 Common to all graphs:
 
     input_ids              int64    [B, S]                    the new tokens
-    past_key.N, past_value.N        [B, kv_heads, P, head_dim]
+    past_key.N, past_value.N        [B, kv_heads, P, head_dim]    P: `capacity`
     rows                   float32  [R, width]                only with learned positions: see below
     logits                 float32  [B, 1, vocabulary]        of the last new token
     hidden                 float32  [B, 1, width]             what the head saw
@@ -40,6 +40,8 @@ class DecoderGraph(ABC):
     opset: int
     bits: frozenset[int]
     """The widths of weights that it can have."""
+    capacity: int | str = "P"
+    """How many positions the buffers hold; a name where they may hold any number."""
 
     def __init__(
         self, checkpoint: Checkpoint, family: Family, config: DecoderConfig, precision: Precision, path: Path
@@ -132,7 +134,7 @@ class DecoderGraph(ABC):
 
     def caches(self, layer: int, dtype: str) -> None:
         """Declare the buffers of a layer, in and out."""
-        shape: list[int | str] = ["B", self.config.kv_heads, "P", self.config.head_dim]
+        shape: list[int | str] = ["B", self.config.kv_heads, self.capacity, self.config.head_dim]
         for kind in ("key", "value"):
             self.graph.input(f"past_{kind}.{layer}", dtype, shape)
             self.graph.output(f"present_{kind}.{layer}", dtype, shape)

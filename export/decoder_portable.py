@@ -9,7 +9,8 @@ new positions are scattered into them. Beyond the common inputs (`export.decoder
 
 Buffers are T. The sums inside norms are float32 whatever T is; the heads' softmax is the operator's own. Operators of
 opset 24: `Attention`, `RotaryEmbedding`, `RMSNormalization` (23), `TensorScatter` (24), which TensorRT 11 turns into its
-update of a KV cache; without `scatter`, `ScatterElements` takes its place, for TensorRT 10 and OpenVINO.
+update of a KV cache and which wants P to be a number; without `scatter`, `ScatterElements` takes its place, for
+TensorRT 10 and OpenVINO.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import numpy as np
 from onnx import helper
 from voxturn.export.decoder_graph import DecoderGraph
 
+_MOST_POSITIONS = 2048
 _TYPES: dict[int, type[np.floating[Any]]] = {32: np.float32, 16: np.float16}
 
 
@@ -31,8 +33,10 @@ class PortableDecoder(DecoderGraph):
     scatter = True
 
     def begin(self) -> None:
+        if self.scatter:
+            self.capacity = min(self.config.context, _MOST_POSITIONS)
         self.graph.input("write_index", "int64", ["B"])
-        self.graph.input("mask", self._type, ["B", 1, "S", "P"])
+        self.graph.input("mask", self._type, ["B", 1, "S", self.capacity])
         if not self.family.positions:
             self.graph.input("positions", "int64", ["B", "S"])
             self.rotary_tables(self._dtype)

@@ -212,3 +212,10 @@ PRECISIONS = {
 
 ENGINES = ("onnx", "openvino", "tensorrt")
 """What a graph can be made for: see `export.decoder`."""
+
+TEXT_TARGETS = {
+    "onnx": ("int4", "int8", "fp32"),
+    "tensorrt-onnx": ("fp16", "fp32"),
+    "ctranslate2": ("int8", "fp16", "fp32"),
+}
+"""What `export.qwen3` can export to and in which precisions, the default first."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,19 @@ class SpeechStarted:
 
 
 @dataclass(frozen=True)
+class Speaking:
+    """The speech so far, while it goes on: pieces of samples, joined where they are needed. `start` as in `Utterance`."""
+
+    pieces: tuple[Samples, ...]
+    rate: int
+    start: int
+
+    @property
+    def samples(self) -> Samples:
+        return np.concatenate(self.pieces)
+
+
+@dataclass(frozen=True)
 class Utterance:
     """Speech with a little silence around it. `start` in samples since the stream began.
 
@@ -50,26 +63,50 @@ class SpeechResumed:
     at: int
 
 
-Heard = SpeechStarted | Utterance | SpeechResumed
+Heard = SpeechStarted | Speaking | Utterance | SpeechResumed
 """What the listen stage gives."""
 
 
 @dataclass(frozen=True)
+class Partial:
+    """What was said so far: `stable + unstable`. `start` is the utterance's; while it is the same, `stable` only grows."""
+
+    stable: str
+    unstable: str
+    language: str
+    start: int
+
+
+@dataclass(frozen=True)
+class Word:
+    """A word and where it lies, in seconds since the audio's first sample."""
+
+    text: str
+    begin_s: float
+    end_s: float
+
+
+@dataclass(frozen=True)
 class Transcript:
-    """What was said. `confidence` is the mean log-probability of its tokens; `fallbacks` counts longer windows tried."""
+    """What was said. `confidence` is the mean log-probability of its tokens; `fallbacks` counts further attempts.
+
+    `words` are there where they were asked for; where the filter changed the text they are not.
+    """
 
     text: str
     language: str
     confidence: float = 0.0
     fallbacks: int = 0
     filtered: tuple[str, ...] = ()
+    words: tuple[Word, ...] = ()
 
 
 @dataclass(frozen=True)
 class ReplyToken:
-    """A piece of the reply's text, in order."""
+    """A piece of the reply's text, in order, and the tokens that the model gave for it."""
 
     text: str
+    ids: tuple[int, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True)
@@ -118,5 +155,5 @@ class TurnDone:
     reply: str
 
 
-Event = SpeechStarted | Transcript | ReplyToken | Sentence | PcmChunk | TurnDone
+Event = SpeechStarted | Partial | Transcript | ReplyToken | Sentence | PcmChunk | TurnDone
 """What a turn gives to whoever started it."""

@@ -82,7 +82,7 @@ class Generated:
 
 @runtime_checkable
 class SpeechToTextExecutor(Protocol):
-    """An encoder-decoder over log-mel features float32 `[mels, frames]`."""
+    """An encoder-decoder over log-mel features float32 `[mels, frames]`; two frames make one position of the encoder."""
 
     name: str
 
@@ -90,12 +90,23 @@ class SpeechToTextExecutor(Protocol):
         """The encoder's output, opaque to the caller."""
         ...
 
-    def generate(self, encoded: Any, prompt: Sequence[int], max_tokens: int) -> Generated:
-        """Greedy tokens after `prompt`, at most `max_tokens`, without the end token."""
+    def extend(self, encoded: Any, other: Any, positions: int) -> Any:
+        """`encoded` up to `positions`: beyond its own, what `other`, a longer output, has there."""
         ...
 
-    def detect_language(self, encoded: Any) -> tuple[str, float]:
-        """The most probable language code and its probability."""
+    def generate(self, encoded: Any, prompt: Sequence[int], max_tokens: int) -> Generated:
+        """Greedy tokens after `prompt`, at most `max_tokens`, without the end token, which may come at once."""
+        ...
+
+    def detect_language(self, encoded: Any) -> dict[str, float]:
+        """The probability of every language by its code."""
+        ...
+
+    def align(self, encoded: Any, prompt: Sequence[int], ids: Sequence[int], positions: int) -> list[int]:
+        """The position at which each of `ids` begins, then that of their end; `positions` hold audio, the rest none.
+
+        `prompt` is the one of `generate`, less what asks for no timestamps.
+        """
         ...
 
     def close(self) -> None: ...

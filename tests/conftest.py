@@ -25,7 +25,7 @@ from voxturn.runtime.stages.speak import VitsSpeak
 from voxturn.runtime.stages.split import Split
 from voxturn.runtime.stages.transcribe import Transcribe
 from voxturn.runtime.stages.vocode import Vocode
-from voxturn.runtime.text.chat import ChatMl
+from voxturn.runtime.text.chat import CHAT_FORMATS, Chat
 from voxturn.runtime.text.filter import PassAll
 from voxturn.runtime.trace import StageInfo
 from voxturn.runtime.turn import Conversation, Stages, TurnSetup
@@ -109,7 +109,13 @@ class FakeTurn:
         self.stages = Stages(
             Listen(self.vad, lanes["listen"], self.endpointing),
             Transcribe(self.whisper, tokenizer, mel, lanes["transcribe"], "en", PassAll()),
-            Reply(DecodeService(engine, lanes["reply"]), tokenizer, ChatMl(tokenizer), Sampling(), 400),
+            Reply(
+                DecodeService(engine, lanes["reply"]),
+                tokenizer,
+                Chat(tokenizer, CHAT_FORMATS["chatml"]),
+                Sampling(),
+                400,
+            ),
             Split(PassAll(), 200),
             VitsSpeak(self.acoustic, OrdPhonemizer(), lanes["speak"], (0.6, 1.0, 0.8), 64, 0),
             Vocode(self.vocoder, lanes["vocode"], RATE, HOP, 3, SameFrames(), Plan()),

@@ -50,6 +50,11 @@ class Ct2Whisper:
         except (RuntimeError, ValueError) as exc:
             raise InferenceFailed(f"whisper encoder: {exc}") from exc
 
+    def extend(self, encoded: Any, other: Any, positions: int) -> Any:
+        own, rest = np.asarray(encoded), np.asarray(other)
+        whole = np.concatenate([own, rest[:, own.shape[1] : positions]], axis=1)
+        return self._storage.from_array(np.ascontiguousarray(whole))
+
     def generate(self, encoded: Any, prompt: Sequence[int], max_tokens: int) -> Generated:
         try:
             (result,) = self._model.generate(
@@ -59,17 +64,37 @@ class Ct2Whisper:
                 max_length=len(prompt) + max_tokens,
                 return_scores=True,
                 return_no_speech_prob=True,
+                suppress_blank=False,
             )
         except (RuntimeError, ValueError) as exc:
             raise InferenceFailed(f"whisper decoder: {exc}") from exc
-        return Generated(tuple(result.sequences_ids[0]), float(result.scores[0]), float(result.no_speech_prob))
+        ids = tuple(result.sequences_ids[0])
+        given = _overlap(prompt, ids)  # the score counts them as certain
+        score = float(result.scores[0]) * len(ids) / max(1, len(ids) - given)
+        return Generated(ids[given : given + max_tokens], score, float(result.no_speech_prob))
 
-    def detect_language(self, encoded: Any) -> tuple[str, float]:
+    def detect_language(self, encoded: Any) -> dict[str, float]:
         try:
-            (((token, probability), *_),) = self._model.detect_language(encoded)
+            (found,) = self._model.detect_language(encoded)
         except (RuntimeError, ValueError) as exc:
             raise InferenceFailed(f"whisper's language detection: {exc}") from exc
-        return str(token).strip("<|>"), float(probability)
+        return {str(token).strip("<|>"): float(probability) for token, probability in found}
+
+    def align(self, encoded: Any, prompt: Sequence[int], ids: Sequence[int], positions: int) -> list[int]:
+        try:
+            (result,) = self._model.align(encoded, list(prompt), [list(ids)], 2 * positions)
+        except (RuntimeError, ValueError) as exc:
+            raise InferenceFailed(f"whisper's alignment: {exc}") from exc
+        begins: dict[int, int] = {}
+        for token, position in result.alignments:
+            begins.setdefault(int(token), int(position))
+        return [begins.get(token, positions) for token in range(len(ids) + 1)]
 
     def close(self) -> None:
         self._model.unload_model()
+
+
+def _overlap(prompt: Sequence[int], ids: Sequence[int]) -> int:
+    """How many ids come from the prompt: CTranslate2 gives back what follows the prompt's last mark."""
+    lengths = range(min(len(prompt), len(ids)), -1, -1)
+    return next(n for n in lengths if list(prompt[len(prompt) - n :]) == list(ids[:n]))

@@ -97,26 +97,48 @@ class FakeDecoder:
 
 
 class FakeWhisper:
-    """Gives scripted results, one a call to `generate`; the last one again and again."""
+    """Gives scripted results, one a call to `generate`; the last one again and again.
+
+    What a prompt ends with is taken from the beginning of a result, as a model that goes on from it would.
+    """
 
     name = "fake"
 
-    def __init__(self, results: Sequence[Generated], language: str = "en", seconds: float = 0.0) -> None:
-        self._results, self._language, self._seconds = list(results), language, seconds
+    def __init__(
+        self,
+        results: Sequence[Generated],
+        languages: Mapping[str, float] | None = None,
+        seconds: float = 0.0,
+    ) -> None:
+        self._results, self._seconds = list(results), seconds
+        self.languages = dict(languages or {"en": 1.0})
         self.encoded_frames: list[int] = []
+        self.positions: list[int] = []
+        self.prompts: list[list[int]] = []
+        self.detections = 0
         self.closed = False
 
     def encode(self, features: npt.NDArray[np.float32]) -> Any:
         time.sleep(self._seconds)
         self.encoded_frames.append(features.shape[1])
-        return features
+        return features.shape[1] // 2
+
+    def extend(self, encoded: Any, other: Any, positions: int) -> Any:
+        return min(max(encoded, other), max(encoded, positions))
 
     def generate(self, encoded: Any, prompt: Sequence[int], max_tokens: int) -> Generated:
+        self.positions.append(encoded)
+        self.prompts.append(list(prompt))
         result = self._results.pop(0) if len(self._results) > 1 else self._results[0]
-        return Generated(result.ids[:max_tokens], result.score, result.no_speech)
+        said = max(n for n in range(len(result.ids) + 1) if list(prompt[len(prompt) - n :]) == list(result.ids[:n]))
+        return Generated(result.ids[said : said + max_tokens], result.score, result.no_speech)
 
-    def detect_language(self, encoded: Any) -> tuple[str, float]:
-        return self._language, 1.0
+    def detect_language(self, encoded: Any) -> dict[str, float]:
+        self.detections += 1
+        return self.languages
+
+    def align(self, encoded: Any, prompt: Sequence[int], ids: Sequence[int], positions: int) -> list[int]:
+        return [positions * i // len(ids) for i in range(len(ids) + 1)]
 
     def close(self) -> None:
         self.closed = True

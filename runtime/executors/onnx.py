@@ -59,6 +59,7 @@ class OnnxDecoder:
     """A graph of `export.decoder`: a pair of key/value buffers a layer for all slots, past and present the same memory.
 
     A step's inputs, outputs and buffers are bound once for each range of slots; a step changes a few numbers in place.
+    A graph whose buffers have a fixed size has that `capacity`.
     """
 
     name = "onnx"
@@ -66,13 +67,14 @@ class OnnxDecoder:
     def __init__(self, path: Path, contract: ModelContract, budget: EngineBudget, slots: int, capacity: int) -> None:
         self._session = _session(path, budget)
         self._file = contract.file
-        self.slots, self.capacity = slots, capacity
+        held = next(spec.shape[2] for spec in contract.inputs if spec.name.startswith("past_"))
+        self.slots, self.capacity = slots, held if isinstance(held, int) else capacity
         self.vocabulary, width = (
             next(int(spec.shape[-1]) for spec in contract.outputs if spec.name == name) for name in ("logits", "hidden")
         )
         self._inputs = {spec.name: spec for spec in contract.inputs}
         self._caches = {
-            name: np.zeros((slots, int(spec.shape[1]), capacity, int(spec.shape[3])), spec.dtype)
+            name: np.zeros((slots, int(spec.shape[1]), self.capacity, int(spec.shape[3])), spec.dtype)
             for name, spec in self._inputs.items()
             if name.startswith("past_")
         }

@@ -15,6 +15,7 @@ from voxturn.export.coqui import keep_torchaudio_in_python
 from voxturn.export.decoder import build_decoder
 from voxturn.export.families import DecoderConfig
 from voxturn.export.parity import forced, greedy, log_softmax, open_decoder
+from voxturn.export.reference import logits_of
 from voxturn.runtime.cores import Cores
 from voxturn.runtime.errors import ExportFailed
 from voxturn.runtime.executors.decoder_inputs import PortableInputs
@@ -150,3 +151,11 @@ def test_what_a_graph_cannot_be_is_said(tmp_path: Path) -> None:
     left_over = MemoryCheckpoint("llama", model.checkpoint.config, dict(model.checkpoint.tensors) | {"x": np.zeros(1)})
     with pytest.raises(ExportFailed, match=r"left over \['x'\]"):
         build_decoder(left_over, "fp32", tmp_path / "decoder.onnx")
+
+
+def test_the_reference_is_transformers(model: Seeded) -> None:
+    ids = _PROMPT + model.tokens[:-1]
+    first, second = logits_of(model.checkpoint, [ids, ids[:30]], 5)
+    wanted = model.logits
+    assert np.abs(first - wanted[-5:]).max() <= 1e-4 * np.abs(wanted).max()
+    assert np.abs(second - wanted[6:11]).max() <= 1e-4 * np.abs(wanted).max()

@@ -1,0 +1,158 @@
+"""The exporter `qwen3`: a Qwen3, Qwen2.5 or Llama checkpoint to ONNX or to CTranslate2; and synthetic Qwen3 checkpoints.
+
+    onnx           decoder.onnx for ONNX Runtime on the CPU: int4, int8, fp32
+    tensorrt-onnx  decoder.onnx in standard operators: fp16, fp32
+    ctranslate2    model.bin, config.json, vocabulary.json by CTranslate2's own converter: int8, fp16, fp32
+
+The graphs are `export.decoder`'s, of a Hugging Face folder or a GGUF file; CTranslate2 takes the folder alone.
+"""
+
+from __future__ import annotations
+
+import json
+import pydoc_data.topics
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from voxturn.export import decoder
+from voxturn.export.checkpoint import SafetensorsCheckpoint
+from voxturn.export.families import FAMILIES, DecoderConfig
+from voxturn.export.whisper_ctranslate2 import TYPES
+from voxturn.export.whisper_reference import import_transformers
+from voxturn.runtime.contract import Manifest
+from voxturn.runtime.errors import ExportFailed, UsageError
+from voxturn.runtime.fetch import Progress
+
+
+def export(
+    checkpoint: Path, source: Manifest, target: Path, precision: str, progress: Progress, engine: str = "onnx"
+) -> None:
+    """Write the artifact into the empty folder `target`. Raises `CorruptModel` or `ExportFailed`."""
+    if engine != "ctranslate2":
+        decoder.export(checkpoint, source, target, precision, progress, engine.removesuffix("-onnx"))
+        return
+    what = f"export {source.model} {engine} {precision}"
+    progress(what, 0, 2)
+    if not checkpoint.is_dir() or next(checkpoint.glob("*.gguf"), None):
+        raise ExportFailed(f"{checkpoint}: CTranslate2 converts Hugging Face folders only; use --to onnx for GGUF")
+    opened = SafetensorsCheckpoint(checkpoint)
+    config = DecoderConfig.from_checkpoint(opened.config)
+    try:
+        import_transformers()
+        from ctranslate2.converters import TransformersConverter
+    except ImportError as exc:
+        raise ExportFailed(f"--to ctranslate2 needs {exc.name}; pip install 'voxturn[export-whisper]'") from exc
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            TransformersConverter(str(checkpoint)).convert(str(target), quantization=TYPES[precision], force=True)
+        except (ValueError, RuntimeError) as exc:
+            raise ExportFailed(f"{checkpoint}: CTranslate2 cannot convert it ({exc})") from exc
+    progress(what, 1, 2)
+    decoder.write_properties(target, checkpoint, source, opened, config, precision, engine)
+    progress(what, 2, 2)
+
+
+SIZES: dict[str, dict[str, int | bool]] = {
+    "tiny": {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4,
+             "num_key_value_heads": 2, "head_dim": 32, "vocab_size": 4096, "tie_word_embeddings": True},
+    "qwen3-0.6b": {"hidden_size": 1024, "intermediate_size": 3072, "num_hidden_layers": 28, "num_attention_heads": 16,
+                   "num_key_value_heads": 8, "head_dim": 128, "vocab_size": 151936, "tie_word_embeddings": True},
+    "qwen3-1.7b": {"hidden_size": 2048, "intermediate_size": 6144, "num_hidden_layers": 28, "num_attention_heads": 16,
+                   "num_key_value_heads": 8, "head_dim": 128, "vocab_size": 151936, "tie_word_embeddings": True},
+    "qwen3-4b": {"hidden_size": 2560, "intermediate_size": 9728, "num_hidden_layers": 36, "num_attention_heads": 32,
+                 "num_key_value_heads": 8, "head_dim": 128, "vocab_size": 151936, "tie_word_embeddings": True},
+    "qwen3-8b": {"hidden_size": 4096, "intermediate_size": 12288, "num_hidden_layers": 36, "num_attention_heads": 32,
+                 "num_key_value_heads": 8, "head_dim": 128, "vocab_size": 151936, "tie_word_embeddings": False},
+}  # fmt: skip
+"""Of the configurations that Qwen published, and a tiny one."""
+_LEARNT_TOKENS, _SHARD_BYTES = 3600, 2 << 30
+
+
+def make_checkpoint(target: Path, model: str, size: str, seed: int, tokenizer: Path | None = None) -> None:
+    """Write a synthetic checkpoint in the official layout: bfloat16 shards, an index, a tokenizer with Qwen3's marks.
+
+    `size` is "tiny" or "full" (those of `model`). Its answers are noise; `config.json` says so (`voxturn_synthetic`).
+    The tokenizer is a byte-level BPE: the given `tokenizer.json`, or one that learnt English from Python's own
+    documentation. Raises `UsageError` if the given one does not fit.
+    """
+    if model not in SIZES or size not in ("tiny", "full"):
+        raise UsageError(f"{model} {size}: synthetic checkpoints are {', '.join(SIZES)}, each tiny or full")
+    sizes = SIZES[model if size == "full" else "tiny"]
+    target.mkdir(parents=True, exist_ok=True)
+    config = sizes | {
+        "architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3", "hidden_act": "silu", "rms_norm_eps": 1e-6,
+        "rope_theta": 1_000_000, "max_position_embeddings": 40960, "attention_bias": False, "torch_dtype": "bfloat16",
+        "voxturn_synthetic": True,
+    }  # fmt: skip
+    marks = _write_tokenizer(target / "tokenizer.json", int(sizes["vocab_size"]), tokenizer)
+    config |= {"bos_token_id": marks["<|endoftext|>"], "eos_token_id": marks["<|im_end|>"]}
+    (target / "config.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
+    (target / "tokenizer_config.json").write_text(
+        json.dumps(
+            {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": "<|im_end|>", "pad_token": "<|endoftext|>"}
+        ),
+        encoding="utf-8",
+    )
+    _write_weights(target, DecoderConfig.from_checkpoint(config), int(sizes["intermediate_size"]), seed)
+
+
+def _write_weights(target: Path, c: DecoderConfig, inner: int, seed: int) -> None:
+    import ml_dtypes
+    from safetensors.numpy import save_file
+
+    heads = {"q_proj": c.heads, "k_proj": c.kv_heads, "v_proj": c.kv_heads}
+    shapes: dict[str, tuple[int, ...]] = {}
+    for name in sorted(FAMILIES["qwen3"].names(c)):
+        part = name.split(".")[-2]
+        if part in heads:
+            shapes[name] = heads[part] * c.head_dim, c.width
+        elif part in ("embed_tokens", "lm_head"):
+            shapes[name] = c.vocabulary, c.width
+        else:
+            shapes[name] = {
+                "o_proj": (c.width, c.heads * c.head_dim), "gate_proj": (inner, c.width), "up_proj": (inner, c.width),
+                "down_proj": (c.width, inner), "q_norm": (c.head_dim,), "k_norm": (c.head_dim,),
+            }.get(part, (c.width,))  # fmt: skip
+    random, shard, files = np.random.default_rng(seed), dict[str, Any](), dict[str, str]()
+    for name, shape in shapes.items():
+        values = random.standard_normal(shape, np.float32)
+        shard[name] = (values * 0.02 if len(shape) == 2 else 1 + values * 0.1).astype(ml_dtypes.bfloat16)
+        if sum(value.nbytes for value in shard.values()) >= _SHARD_BYTES or name == list(shapes)[-1]:
+            file = f"model-{len(set(files.values())) + 1:05d}.safetensors"
+            save_file(shard, target / file)
+            files |= dict.fromkeys(shard, file)
+            shard = {}
+    index = {"metadata": {}, "weight_map": files}
+    (target / "model.safetensors.index.json").write_text(json.dumps(index, indent=1), encoding="utf-8")
+
+
+def _write_tokenizer(path: Path, vocabulary: int, given: Path | None) -> dict[str, int]:
+    """A tokenizer with Qwen3's marks behind its learnt tokens; returns the marks' ids."""
+    from tokenizers import Tokenizer
+
+    try:
+        tokenizer = Tokenizer.from_file(str(given)) if given is not None else _learnt()
+    except Exception as exc:  # the library raises a bare Exception
+        raise UsageError(f"{given}: not a tokenizer.json ({exc})") from exc
+    tokenizer.add_special_tokens(["<|endoftext|>", "<|im_start|>", "<|im_end|>"])
+    tokenizer.add_tokens(["<think>", "</think>"])
+    if tokenizer.get_vocab_size() > vocabulary:
+        raise UsageError(f"{given}: {tokenizer.get_vocab_size()} tokens, the model has {vocabulary}; choose another")
+    tokenizer.save(str(path))
+    return {mark: int(tokenizer.token_to_id(mark) or 0) for mark in ("<|endoftext|>", "<|im_end|>")}
+
+
+def _learnt() -> Any:
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=_LEARNT_TOKENS, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+    )
+    tokenizer.train_from_iterator(pydoc_data.topics.topics.values(), trainer)
+    return tokenizer
