@@ -31,16 +31,17 @@ from voxturn.runtime.stages.listen import Listen
 from voxturn.runtime.stages.reply import Reply
 from voxturn.runtime.stages.speak import Speak, VitsSpeak, XttsSpeak
 from voxturn.runtime.stages.split import Split
-from voxturn.runtime.stages.transcribe import Features, Transcribe
+from voxturn.runtime.stages.transcribe import Transcribe
 from voxturn.runtime.stages.vocode import Vocode
 from voxturn.runtime.store import Store, is_artifact
-from voxturn.runtime.text.chat import CHAT_FORMATS
+from voxturn.runtime.text.chat import CHAT_FORMATS, Chat
 from voxturn.runtime.text.filter import ContentFilter, PassAll, WordListFilter
 from voxturn.runtime.text.phonemes import EspeakPhonemizer
 from voxturn.runtime.text.tokenizer import JsonTokenizer
 from voxturn.runtime.text.xtts import XttsTokenizer
 from voxturn.runtime.trace import StageInfo
 from voxturn.runtime.voices import Cloner, VoiceStore
+from voxturn.runtime.whisper import Features
 
 
 class Closable(Protocol):
@@ -95,7 +96,9 @@ class Assembler:
         loaded, lane = self._load("transcribe")
         whisper = self._keep(lane.make(Ct2Whisper, loaded.folder, loaded.engine.precision, loaded.budget))
         tokenizer = JsonTokenizer(loaded.folder / "tokenizer.json")
-        return Transcribe(whisper, tokenizer, log_mel(whisper.mels), lane, self.profile.language, self.content_filter())
+        settings, language = self.profile.transcribe, self.profile.language
+        features, passing = log_mel(whisper.mels), self.content_filter()
+        return Transcribe(whisper, tokenizer, features, lane, language, passing, settings.names, settings.partial_share)
 
     def engine(self) -> tuple[DecodeEngine, Loaded, Lane]:
         """The reply's token engine, its artifact and its lane."""
@@ -112,12 +115,12 @@ class Assembler:
         engine, loaded, lane = self.engine()
         s = self.profile.reply
         tokenizer = JsonTokenizer(loaded.folder / "tokenizer.json")
-        chat = CHAT_FORMATS[str(loaded.manifest.properties["chat"])](tokenizer)
+        chat = Chat(tokenizer, CHAT_FORMATS[str(loaded.manifest.properties["chat"])])
         sampling = Sampling(s.temperature, s.top_k, s.top_p, s.min_p, s.repetition_penalty, s.seed)
         return Reply(DecodeService(engine, lane), tokenizer, chat, sampling, s.max_tokens, s.stops), engine
 
     def split(self) -> Split:
-        return Split(self.content_filter(), self.profile.speak.max_chars)
+        return Split(self.content_filter(), self.profile.speak.max_chars, self.profile.language)
 
     def speak(self) -> Speak:
         """The voice's stage, by what kind of artifact it is."""
@@ -228,7 +231,7 @@ class Assembler:
         return self._store.artifact(model, engine.precision)
 
     def _turns(self, stage: str) -> Callable[[bool], AbstractContextManager[object]]:
-        """With XTTS, GPT and vocoder take turns at the cores; a VITS's short calls are left to the scheduler."""
+        """With XTTS, vocoder, GPT and reply take turns at the cores; a VITS's short calls are left to the scheduler."""
         if stage not in _URGENCY or self._spinner() != "speak":
             return nullcontext
         return lambda urgent: _GATE.turn(_FIRST_AUDIO if urgent else _URGENCY[stage])
@@ -242,7 +245,7 @@ class Assembler:
         return item
 
 
-_FIRST_AUDIO, _URGENCY = 0, {"vocode": 1, "speak": 2}
+_FIRST_AUDIO, _URGENCY = 0, {"vocode": 1, "speak": 2, "reply": 3}
 _GATE = Gate()  # the process has one set of cores, however many assemblers it has
 XTTS_PLAN = Plan(first=9, largest=96, growth=1.25, steady=1)
 """Windows of XTTS's vocoder in frames of 10.7 ms: docs/performance.md says how they were chosen."""
@@ -252,7 +255,6 @@ def xtts_frames(properties: Mapping[str, Any]) -> XttsFrames:
     """How an XTTS artifact's codes become frames."""
     rate, hop = int(properties["output_sample_rate"]), int(properties["output_hop_length"])
     return XttsFrames(int(properties["gpt_code_stride_len"]) // hop, rate / int(properties["input_sample_rate"]))
-
 
 
 SILERO = ModelContract(

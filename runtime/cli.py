@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from importlib import metadata
 
 from voxturn.runtime.audio.encode import output_error
-from voxturn.runtime.commands import models, talk, voices
+from voxturn.runtime.commands import models, talk, transcribe, voices
 from voxturn.runtime.errors import VoxturnError
 
 _EXIT_CODES = """exit codes:
@@ -30,6 +30,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     talk.add_parsers(commands)
+    transcribe.add_parser(commands)
     models.add_parsers(commands)
     voices.add_parsers(commands)
     for point in metadata.entry_points(group="voxturn.commands"):

@@ -24,6 +24,14 @@ class Engine:
 
 
 @dataclass(frozen=True)
+class TranscribeEngine(Engine):
+    """The speech model's engine. `names` are made likelier; partial transcripts take at most `partial_share` of its time."""
+
+    names: tuple[str, ...] = ()
+    partial_share: float = 0.25
+
+
+@dataclass(frozen=True)
 class ReplyEngine(Engine):
     """The reply's engine. `context` is the number of positions of each of `slots` sequences' buffers."""
 
@@ -71,7 +79,7 @@ class Profile:
     about: str
     language: str
     listen: Engine
-    transcribe: Engine
+    transcribe: TranscribeEngine
     reply: ReplyEngine
     speak: SpeakEngine
     vocode: Engine
@@ -130,6 +138,7 @@ def _limits(p: Profile) -> list[tuple[str, float, float, float]]:
     """Key, value, least and most of every number whose range matters."""
     e = p.endpointing
     return [
+        ("transcribe.partial_share", p.transcribe.partial_share, 0.0, 1.0),
         ("reply.slots", p.reply.slots, 1, 256),
         ("reply.context", p.reply.context, 64, 1 << 20),
         ("reply.max_tokens", p.reply.max_tokens, 1, 1 << 20),
@@ -139,8 +148,12 @@ def _limits(p: Profile) -> list[tuple[str, float, float, float]]:
         ("endpointing.threshold", e.threshold, 0.01, 1.0),
         ("endpointing.start_ms", e.start_ms, 1, 10_000),
         ("endpointing.suspect_ms", e.suspect_ms, 1, e.end_ms),
+        ("endpointing.finished_ms", e.finished_ms, 1, e.end_ms),
         ("endpointing.end_ms", e.end_ms, 1, 60_000),
+        ("endpointing.unfinished_ms", e.unfinished_ms, e.end_ms, 60_000),
+        ("endpointing.eager", e.eager, 0.0, 1.0),
         ("endpointing.before_ms", e.before_ms, 0, 10_000),
+        ("endpointing.cut_pause_ms", e.cut_pause_ms, 1, 10_000),
         ("endpointing.cut_s", e.cut_s, 1.0, e.max_s),
         ("endpointing.max_s", e.max_s, 1.0, 28.0),
     ]

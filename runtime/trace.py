@@ -29,7 +29,7 @@ MARKS = (
 
 @dataclass(frozen=True)
 class StageInfo:
-    """Which artifact a stage ran, and on what."""
+    """Which artifact a stage ran, and on what. `scripted`: what it chose was replaced by a script, for a measurement."""
 
     model: str
     precision: str
@@ -37,6 +37,7 @@ class StageInfo:
     artifact_sha256: str
     threads: int
     synthetic: bool = False
+    scripted: bool = False
 
 
 @dataclass(frozen=True)

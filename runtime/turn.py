@@ -1,15 +1,17 @@
 """The turn: composes the stages, owns speculation, barge-in, the trace and clean-up.
 
 While the end of speech is only suspected, the whole answer is begun: transcript, reply, speech. Nothing of it leaves
-the turn before the end is certain; if speech resumes it is closed, exactly as a barge-in closes it.
+the turn before the end is certain; if speech resumes it is closed, exactly as a barge-in closes it. How soon the end is
+certain depends on whether its transcript sounds finished.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from types import TracebackType
 from typing import TypeVar
 
@@ -23,6 +25,7 @@ from voxturn.runtime.messages import (
     PcmChunk,
     ReplyToken,
     Sentence,
+    Speaking,
     SpeechResumed,
     SpeechStarted,
     Transcript,
@@ -33,9 +36,10 @@ from voxturn.runtime.stages.listen import Listen
 from voxturn.runtime.stages.reply import Reply
 from voxturn.runtime.stages.speak import Speak
 from voxturn.runtime.stages.split import Split
-from voxturn.runtime.stages.transcribe import Transcribe
+from voxturn.runtime.stages.transcribe import Partials, Transcribe
 from voxturn.runtime.stages.vocode import Vocode
 from voxturn.runtime.text.chat import Message
+from voxturn.runtime.text.completeness import Completeness, Wording
 from voxturn.runtime.trace import StageInfo, Trace
 
 T = TypeVar("T")
@@ -46,7 +50,7 @@ _SENTENCES_AHEAD, _CODES_AHEAD, _CHUNKS_AHEAD = 4, 2, 4
 
 @dataclass(frozen=True)
 class Stages:
-    """The stages of a turn, ready to run."""
+    """The stages of a turn, ready to run, and what judges whether words are all that their speaker wants to say."""
 
     listen: Listen
     transcribe: Transcribe
@@ -54,6 +58,7 @@ class Stages:
     split: Split
     speak: Speak
     vocode: Vocode
+    completeness: Completeness = field(default_factory=Wording)
 
     def voice(self, sentences: AsyncIterator[Sentence]) -> Ahead[PcmChunk]:
         """Sentences to audio: speak and vocode, each ahead of its consumer. Close what this returns."""
@@ -73,10 +78,11 @@ class TurnSetup:
 
 
 class Conversation:
-    """A dialogue: what was said, and what of each answer was really heard."""
+    """A dialogue: what was said, in which language, and what of each answer was really heard."""
 
     def __init__(self, stages: Stages, setup: TurnSetup, system_prompt: str = "") -> None:
         self.stages, self.setup = stages, setup
+        self.language = ""
         self.messages: list[Message] = [Message("system", system_prompt)] if system_prompt else []
 
     def turn(self, frames: AsyncIterator[AudioFrame], whole_input: bool = False) -> Turn:
@@ -157,37 +163,58 @@ class Turn:
 
     async def _listened(self) -> AsyncGenerator[Event, None]:
         """Events until the end of speech; then `_answer` is the answer, if anything was said."""
-        parts: list[Utterance | Transcript] = []
-        stream = self._stages.listen(self._timed(self._frames))
+        parts: list[Transcript] = []  # of speech of any length the words are kept, not the samples
+        partials = self._hear()
+        stream = self._stages.listen(self._timed(self._frames), self._finished)
         try:
             async for heard in stream:
                 match heard:
                     case SpeechStarted():
                         yield heard
+                    case Speaking():
+                        if not self._whole_input and (made := partials.offer(heard)) is not None:
+                            yield made
                     case SpeechResumed():
                         await self._drop()
                     case Utterance(final=False):
                         if not self._whole_input:
-                            await self._begin([*parts, heard])
+                            await partials.aclose()
+                            await self._begin(parts, partial(partials.hearing.final, heard.samples))
                             self.trace.mark("suspected", self._clock.now())
                     case Utterance():
+                        await partials.aclose()
                         self._locate_end(heard)
-                        if self._whole_input:  # of any length: its words are kept, not its samples
-                            parts.append(await self._stages.transcribe.transcribe(heard.samples))
-                            continue
-                        parts.append(heard)
-                        if not heard.more:
+                        if not heard.more and not self._whole_input:
+                            if self._answer is None:
+                                await self._begin(parts, partial(partials.hearing.final, heard.samples))
                             break
+                        parts.append(await partials.hearing.final(heard.samples))
+                        partials = self._hear(parts[-1].language)
         finally:
+            await partials.aclose()
             await stream.aclose()
         self.trace.mark("endpoint", self._clock.now())
         if parts and self._answer is None:
             await self._begin(parts)
 
-    async def _begin(self, parts: Sequence[Utterance | Transcript]) -> None:
+    def _hear(self, language: str = "") -> Partials:
+        """What the next utterance is heard with. `language` is that of what was said before."""
+        transcribe = self._stages.transcribe
+        hearing = transcribe.hear(language or self._conversation.language)
+        return Partials(hearing, transcribe.partial_share, self._clock)
+
+    def _finished(self) -> float | None:
+        """How likely the words of the suspected utterance are complete; None while they are not known."""
+        transcript = self._answer.transcript if self._answer is not None else None
+        return None if transcript is None else self._stages.completeness.chance(transcript.text, transcript.language)
+
+    async def _begin(
+        self, parts: Sequence[Transcript], last: Callable[[], Awaitable[Transcript]] | None = None
+    ) -> None:
+        """Begin to answer what `parts` and `last` say together."""
         await self._drop()
         self.trace.speculations += 1
-        self._answer = _Answer(self._stages, self._conversation.messages, parts, self._clock)
+        self._answer = _Answer(self._stages, self._conversation.messages, parts, last, self._clock)
 
     async def _drop(self) -> None:
         self.trace.marks.pop("suspected", None)
@@ -204,6 +231,7 @@ class Turn:
                 case Transcript():
                     self.trace.mark("transcript", made)
                     self.trace.transcript, self.trace.language = event.text, event.language
+                    self._conversation.language = event.language or self._conversation.language
                     self.trace.transcribe_fallbacks = event.fallbacks
                     self.trace.filtered.extend(event.filtered)
                 case ReplyToken():
@@ -272,9 +300,16 @@ class _Answer:
     """The answer to an utterance, made in its own task: events with the times they were made."""
 
     def __init__(
-        self, stages: Stages, messages: Sequence[Message], parts: Sequence[Utterance | Transcript], clock: Clock
+        self,
+        stages: Stages,
+        messages: Sequence[Message],
+        parts: Sequence[Transcript],
+        last: Callable[[], Awaitable[Transcript]] | None,
+        clock: Clock,
     ) -> None:
-        self._stages, self._messages, self._parts, self._clock = stages, list(messages), parts, clock
+        self._stages, self._messages, self._clock = stages, list(messages), clock
+        self._parts, self._last = list(parts), last
+        self.transcript: Transcript | None = None
         self.events: Handoff[tuple[float, Event]] = Handoff(_EVENTS_AHEAD)
         self._task = asyncio.create_task(self._run())
 
@@ -294,11 +329,9 @@ class _Answer:
 
     async def _make(self) -> None:
         stages = self._stages
-        texts = [
-            part if isinstance(part, Transcript) else await stages.transcribe.transcribe(part.samples)
-            for part in self._parts
-        ]
-        transcript = joined(texts)
+        if self._last is not None:
+            self._parts.append(await self._last())
+        self.transcript = transcript = joined(self._parts)
         self._say(transcript)
         if not transcript.text:
             return

@@ -7,7 +7,7 @@ import sys
 from voxturn.runtime import cli
 from voxturn.runtime.assistant import Assistant
 from voxturn.runtime.clock import WallClock
-from voxturn.runtime.commands import talk
+from voxturn.runtime.commands import talk, transcribe
 from voxturn.runtime.profile import Profile
 from voxturn.runtime.stages.listen import Listen
 from voxturn.runtime.stages.speak import VitsSpeak
@@ -58,4 +58,5 @@ def main(seconds: float) -> None:
     """`voxturn` on fakes, with this process's arguments."""
     FakeAssembler.seconds = seconds
     talk.Assembler, talk.Assistant = FakeAssembler, FakeAssistant  # type: ignore[attr-defined]
+    transcribe.Assembler = FakeAssembler  # type: ignore[attr-defined]
     sys.exit(cli.main())

@@ -70,6 +70,21 @@ def decode_raw(stream: IO[bytes], source_rate: int, rate: int, frame_samples: in
         raise EmptyAudio(f"{_name(stream)}: holds no samples")
 
 
+def length_s(path: str | Path) -> float:
+    """How long a file says it is, in seconds; 0 where it does not say, or cannot be read: `decode` tells why."""
+    if not Path(path).is_file():
+        return 0.0  # what is read from a pipe is gone
+    try:
+        import av
+    except ImportError:
+        return 0.0
+    try:
+        with av.open(f"file:{path}", mode="r", metadata_errors="ignore") as container:
+            return (container.duration or 0) / 1e6
+    except av.error.FFmpegError:
+        return 0.0
+
+
 def decode_all(source: Source, rate: int) -> Samples:
     """The whole audio in memory, float32 `[n]`: for short clips."""
     return np.concatenate(list(decode(source, rate, rate)))

@@ -1,4 +1,4 @@
-"""`voxturn demo | turn | say | transcribe | chat`."""
+"""`voxturn demo | turn | say | chat`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from voxturn.runtime.commands.voices import artifact
 from voxturn.runtime.errors import EmptyText, OutputNotWritable, TextError, UsageError
 from voxturn.runtime.frames import frames_from
 from voxturn.runtime.handoff import Ahead
-from voxturn.runtime.messages import PcmChunk, ReplyToken, Sentence, Transcript, Utterance
+from voxturn.runtime.messages import PcmChunk, ReplyToken, Sentence, Transcript
 from voxturn.runtime.plot import waterfall
 from voxturn.runtime.prepare import bring
 from voxturn.runtime.profile import Engine, Profile, load_profile
@@ -245,37 +245,6 @@ async def _sentences(clauses: list[str]) -> AsyncIterator[Sentence]:
         yield Sentence(clause, index)
 
 
-def transcribe(args: argparse.Namespace) -> int:
-    """Speech to text."""
-    asyncio.run(_transcribe(args))
-    return 0
-
-
-async def _transcribe(args: argparse.Namespace) -> None:
-    make = Assembler(load_profile(args.profile))
-    try:
-        listen, stage = make.listen(), make.transcribe()
-        heard = listen(frames_from(_source(args.input), raw_rate=args.raw))
-        utterances = Ahead((item async for item in heard if isinstance(item, Utterance) and item.final), 4)
-        try:
-            async for utterance in utterances:
-                transcript = await stage.transcribe(utterance.samples)
-                if not transcript.text:
-                    continue
-                if args.json:
-                    begin = utterance.start / utterance.rate
-                    end = begin + utterance.samples.size / utterance.rate
-                    line = {"begin_s": round(begin, 2), "end_s": round(end, 2), "text": transcript.text}
-                    print(json.dumps(line | {"language": transcript.language}, ensure_ascii=False), flush=True)
-                else:
-                    print(transcript.text, flush=True)
-        finally:
-            await utterances.aclose()
-            await heard.aclose()
-    finally:
-        make.close()
-
-
 def chat(args: argparse.Namespace) -> int:
     """A typed dialogue; with -o the answers are spoken into files."""
     if args.output and not Path(args.output).is_dir():
@@ -441,16 +410,6 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.add_argument("--top-p", type=float, metavar="P", help="XTTS: 1 is off (default: 0.85)")
     parser.add_argument("--repetition-penalty", type=float, metavar="R", help="XTTS: 1 is off (default: 10)")
     parser.set_defaults(run=say)
-
-    parser = command(
-        "transcribe",
-        "write down speech, of any length",
-        "  voxturn transcribe lecture.mp3\n  voxturn transcribe - --json < call.ogg",
-    )
-    parser.add_argument("input", metavar="IN", help="audio of any kind, or - for standard input")
-    parser.add_argument("--raw", type=int, default=0, metavar="RATE", help="the input is headerless 16-bit mono PCM")
-    parser.add_argument("--json", action="store_true", help="a JSON object a line, with times")
-    parser.set_defaults(run=transcribe)
 
     parser = command("chat", "a typed dialogue", "  voxturn chat\n  voxturn chat -o answers/")
     parser.add_argument("-o", "--output", default="", metavar="DIR", help="also speak the answers into files there")

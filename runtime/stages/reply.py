@@ -2,51 +2,77 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 
 from voxturn.runtime.decode.engine import Request
 from voxturn.runtime.decode.sampler import Sampling
 from voxturn.runtime.decode.service import DecodeService
 from voxturn.runtime.messages import ReplyToken
-from voxturn.runtime.text.chat import ChatMl, Message
+from voxturn.runtime.text.chat import Chat, Message
 from voxturn.runtime.text.tokenizer import StopStrings, StreamDecoder, Tokenizer
 
 
 class Reply:
-    """The stage. The engine's slots keep each dialogue's keys and values, so a turn pays for what is new."""
+    """The stage. The engine's slots keep each dialogue's keys and values, so a turn pays for what is new.
+
+    `script`, where it is set, says which tokens the answer to a dialogue has, whatever the model would choose:
+    everything is computed all the same. For measurements on synthetic weights.
+    """
 
     def __init__(
         self,
         service: DecodeService,
         tokenizer: Tokenizer,
-        chat: ChatMl,
+        chat: Chat,
         sampling: Sampling,
         max_tokens: int,
         stops: Sequence[str] = (),
     ) -> None:
-        self._service, self._tokenizer, self._chat = service, tokenizer, chat
+        self._service, self.tokenizer, self.chat = service, tokenizer, chat
         self._sampling, self._max_tokens, self._stops = sampling, max_tokens, tuple(stops)
+        self.script: Callable[[Sequence[Message]], Sequence[int]] | None = None
 
     async def warm(self, messages: Sequence[Message]) -> None:
         """Compute and keep a beginning that dialogues share: the system prompt."""
-        ids = [token for message in messages for token in self._chat.message(message)]
-        if ids:
+        if ids := self.chat.beginning(messages):
             await self._service.keep(Request(ids))
+
+    def fitted(self, messages: Sequence[Message]) -> list[Message]:
+        """The dialogue without its oldest turns, if it has become too long for the model with an answer to come.
+
+        Turns go whole and the system prompt stays. Enough of them go at once to fill half of the context at most:
+        what is left has to be computed again, which should be rare.
+        """
+        room = self._service.engine.executor.capacity - self._max_tokens
+        kept = list(messages)
+        if len(self.chat.prompt(kept)) <= room:
+            return kept
+        system = 1 if kept[0].role == "system" else 0
+        while len(self.chat.prompt(kept)) > room // 2:
+            following = next((i for i in range(system + 1, len(kept)) if kept[i].role == "user"), None)
+            if following is None:
+                break  # the last question alone: the engine says if it is too long
+            del kept[system:following]
+        return kept
 
     async def __call__(self, messages: Sequence[Message]) -> AsyncGenerator[ReplyToken, None]:
         """The answer to a dialogue that ends with the user's message."""
-        text, stops = StreamDecoder(self._tokenizer), StopStrings(self._stops)
-        request = Request(self._chat.prompt(messages), self._sampling, self._chat.stop_ids, self._max_tokens)
-        steps = self._service.stream(request)
+        text, ending = StreamDecoder(self.tokenizer), StopStrings(self._stops)
+        forced = self.script(messages) if self.script is not None else ()
+        prompt, stops = self.chat.prompt(messages), self.chat.stop_ids
+        request = Request(prompt, self._sampling, stops, self._max_tokens, forced=forced)
+        steps, given = self._service.stream(request), list[int]()
         try:
             async for step in steps:
                 if step.stop:
                     break
-                if piece := stops.push(text.push(step.token)):
-                    yield ReplyToken(piece)
-                if stops.hit:
+                given.append(step.token)
+                if piece := ending.push(text.push(step.token)):
+                    yield ReplyToken(piece, tuple(given))
+                    given.clear()
+                if ending.hit:
                     return
-            if rest := stops.push(text.flush()) + stops.flush():
-                yield ReplyToken(rest)
+            if rest := ending.push(text.flush()) + ending.flush():
+                yield ReplyToken(rest, tuple(given))
         finally:
             await steps.aclose()

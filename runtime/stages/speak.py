@@ -5,7 +5,7 @@ Sources: Kim et al. 2021, the graph that Piper's voices carry, cut by `export.vi
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Protocol
 
 import numpy as np
@@ -90,6 +90,9 @@ class XttsSpeak:
 
     Each sentence draws from its own seed, so the same seed and text give the same codes whatever else is spoken. The
     first `urgent` codes of an answer, those that its first audio needs, are made ahead of other streams' audio.
+
+    `script`, where it is set, says which codes a text has, whatever the model would choose: everything is computed all
+    the same. For measurements on synthetic weights.
     """
 
     def __init__(
@@ -107,6 +110,7 @@ class XttsSpeak:
         self.service, self.ids, self.tokenizer = service, ids, tokenizer
         self.voice, self.language, self._sampling, self._guard = voice, language, sampling, guard
         self._speed, self._urgent = speed, urgent
+        self.script: Callable[[str], tuple[int, ...]] | None = None
 
     def with_voice(self, voice: Voice | None, language: str, sampling: Sampling, speed: float = 1.0) -> XttsSpeak:
         """The same engine with another voice, language, sampling and speed."""
@@ -135,7 +139,8 @@ class XttsSpeak:
             async for sentence in sentences:
                 pieces = self.tokenizer.split(sentence.text, self.language)
                 for number, piece in enumerate(pieces):
-                    codes = self.codes(self.tokenizer.encode(piece, self.language), sentence, number)
+                    forced = self.script(piece) if self.script is not None else ()
+                    codes = self.codes(self.tokenizer.encode(piece, self.language), sentence, number, forced)
                     try:
                         async for code in codes:
                             yield code

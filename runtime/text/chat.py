@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from voxturn.runtime.errors import CorruptModel
 from voxturn.runtime.text.tokenizer import Tokenizer
@@ -11,40 +11,82 @@ from voxturn.runtime.text.tokenizer import Tokenizer
 
 @dataclass(frozen=True)
 class Message:
-    """`role` is system, user or assistant."""
+    """`role` is system, user or assistant. `ids` are an answer's tokens as the model gave them, `text` what counts of it."""
 
     role: str
     text: str
+    ids: tuple[int, ...] = field(default=(), compare=False)
 
 
-class ChatMl:
-    """The ChatML form (SmolLM2, Qwen): `<|im_start|>role\\ntext<|im_end|>\\n`.
+@dataclass(frozen=True)
+class ChatFormat:
+    """How a dialogue is written for a model: `begin`, then every message as `heading`, its text, `end`, `after`.
 
-    Every message is tokenised by itself, its heading apart from its text, so a longer dialogue only appends ids. Marks inside a message's text are
-    plain text to the user but special to the tokenizer, so they are broken up.
+    An assistant's message has `opening` between its heading and its text, always: what the model saw when it answered
+    is what it sees in later turns. `stops` end an answer; those that the tokenizer lacks are left out.
     """
 
-    start, end = "<|im_start|>", "<|im_end|>"
+    heading: str
+    end: str
+    after: str = ""
+    begin: str = ""
+    opening: str = ""
+    stops: tuple[str, ...] = ()
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
-        self._tokenizer = tokenizer
-        stop = tokenizer.id_of(self.end)
-        if stop is None or tokenizer.id_of(self.start) is None:
-            raise CorruptModel("the tokenizer has no ChatML marks; the model cannot hold a dialogue")
-        self.stop_ids = frozenset({stop})
 
-    def message(self, message: Message) -> list[int]:
-        """The ids of one whole message."""
-        text = message.text.replace("<|", "< |")
-        return self._heading(message.role) + self._tokenizer.encode(f"{text}{self.end}\n")
+CHAT_FORMATS = {
+    "chatml": ChatFormat("<|im_start|>{role}\n", "<|im_end|>", "\n", stops=("<|endoftext|>",)),
+    # thinking is off by an empty thought, which upstream's template writes in the last turn only
+    "qwen3": ChatFormat(
+        "<|im_start|>{role}\n", "<|im_end|>", "\n", opening="<think>\n\n</think>\n\n", stops=("<|endoftext|>",)
+    ),
+    "llama3": ChatFormat(
+        "<|start_header_id|>{role}<|end_header_id|>\n\n",
+        "<|eot_id|>",
+        begin="<|begin_of_text|>",
+        stops=("<|end_of_text|>",),
+    ),
+}
+
+
+class Chat:
+    """A tokenizer's dialogues in one format.
+
+    Every message is tokenised by itself, its heading apart from its text, and an answer keeps its own tokens as far as
+    they were heard, so a longer dialogue only appends ids. Marks inside a message's text are plain text to the user but
+    special to the tokenizer, so they are broken up.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, form: ChatFormat) -> None:
+        self._tokenizer, self._form = tokenizer, form
+        stop = tokenizer.id_of(form.end)
+        if stop is None:
+            raise CorruptModel(f"the tokenizer has no {form.end}; the model cannot hold a dialogue")
+        others = (tokenizer.id_of(mark) for mark in form.stops)
+        self.stop_ids = frozenset({stop, *(other for other in others if other is not None)})
 
     def prompt(self, messages: Sequence[Message]) -> list[int]:
         """The ids of a dialogue, with the opening of the assistant's answer."""
-        ids = [token for message in messages for token in self.message(message)]
-        return ids + self._heading("assistant")
+        return self.beginning(messages) + self._heading("assistant")
+
+    def beginning(self, messages: Sequence[Message]) -> list[int]:
+        """The ids of whole messages, that longer dialogues begin with."""
+        ids = self._tokenizer.encode(self._form.begin) if self._form.begin else []
+        return ids + [token for message in messages for token in self._message(message)]
+
+    def _message(self, message: Message) -> list[int]:
+        kept, rest = self._kept(message)
+        ending = rest.replace("<|", "< |") + self._form.end + self._form.after
+        return self._heading(message.role) + kept + self._tokenizer.encode(ending)
+
+    def _kept(self, message: Message) -> tuple[list[int], str]:
+        """The tokens of the answer that begin the message's text, and the rest of the text."""
+        for count in range(len(message.ids), 0, -1):
+            said = self._tokenizer.decode(message.ids[:count])
+            if message.text.startswith(said):
+                return list(message.ids[:count]), message.text[len(said) :]
+        return [], message.text
 
     def _heading(self, role: str) -> list[int]:
-        return self._tokenizer.encode(f"{self.start}{role}\n")
-
-
-CHAT_FORMATS = {"chatml": ChatMl}
+        opening = self._form.opening if role == "assistant" else ""
+        return self._tokenizer.encode(self._form.heading.format(role=role) + opening)

@@ -7,9 +7,9 @@ import unicodedata
 
 from voxturn.runtime.errors import UsageError
 
-_ENDS = ".!?؟۔。！？…।"
-_PAUSES = ",;:،؛、，；：—–"
-_CLOSERS = "\"'”’»)]}」』）"
+ENDS = ".!?؟۔。！？…।"
+PAUSES = ",;:،؛、，；：—–"
+CLOSERS = "\"'”’»)]}」』）"
 _UNSPACED = set("。！？、，；：")
 _ABBREVIATIONS = {
     *(
@@ -64,6 +64,24 @@ _ABBREVIATIONS = {
     *(["bzw", "ca", "d.h", "usw", "z.b", "nr", "str", "mme", "mlle", "av", "sra", "sig", "dott", "ing", "pág", "núm"]),
 }
 _WORD = re.compile(r"[^\s(\"'“‘«]*$")
+_NUMERAL = re.compile(r"[\d./–-]*\d|[IVXLC]+")
+_NEXT = re.compile(r"[^\S\n]*([^\W_]*)")
+_DOTTED = re.compile(r"cs|da|de|et|fi|hr|hu|is|ko|lv|nb|nn|no|sk|sl|sr|tr")
+"""Languages that write ordinals or dates with full stops."""
+_TAKES_ORDINAL = {
+    "de": re.compile(
+        r"(?i)\b(?:der|die|das|dem|den|des|am|im|vom|zum|zur|beim|ein\w{0,2}|jede[mnrs]?|diese[mnrs]?|"
+        r"(?:mein|dein|sein|ihr|unser)e[mnrs]?)\s+(?:\d{1,2}|[ivxlc]+)$"
+    ),
+    "tr": re.compile(r"(?<!\d)\d{1,2}$"),  # a Turkish sentence ends in its verb
+}
+"""Before a full stop: a number that is an ordinal though a capital follows."""
+_MONTHS = {
+    "de": re.compile(
+        r"(?i)Januar|Jänner|Februar|Feber|März|April|Mai|Juni|Juli|August|September|Oktober|November|Dezember"
+    )
+}
+"""The names of months where they are written with a capital."""
 
 
 class ClauseSplitter:
@@ -71,15 +89,17 @@ class ClauseSplitter:
 
     The first clause may end at a comma, colon or dash once it has `first_chars` characters; later ones end at sentence
     ends. None is longer than `max_chars`: a longer one is cut at its last pause, else at its last space, else anywhere.
-    Concatenated, the clauses hold every non-space character of the text, in order.
+    Concatenated, the clauses hold every non-space character of the text, in order. `language` is needed for ordinals
+    before a capital: am 3. Mai.
     """
 
-    def __init__(self, first_chars: int = 16, min_chars: int = 2, max_chars: int = 220) -> None:
+    def __init__(self, first_chars: int = 16, min_chars: int = 2, max_chars: int = 220, language: str = "") -> None:
         if max_chars < 1:
             raise UsageError(
                 f"clauses of at most {max_chars} characters cannot hold a text; set max_chars to 1 or more"
             )
         self._first_chars, self._min_chars, self._max_chars = first_chars, min_chars, max_chars
+        self._language = language.split("-")[0]
         self._buffer = ""
         self._given = 0
 
@@ -111,7 +131,7 @@ class ClauseSplitter:
         """Where the first clause in the buffer ends, or None if that is not certain yet."""
         text = self._buffer
         for i, char in enumerate(text[: self._max_chars]):
-            end = self._boundary(text, i, char)
+            end = self._boundary(text, i, char, final)
             if end is None:
                 continue
             if end > self._max_chars or (end == len(text) and not final and char != "\n"):
@@ -122,38 +142,51 @@ class ClauseSplitter:
             return self._forced(text)
         return len(text) if final and text else None
 
-    def _boundary(self, text: str, i: int, char: str) -> int | None:
+    def _boundary(self, text: str, i: int, char: str, final: bool) -> int | None:
         """End of the clause that closes at `i`, its closing quotes with it; None: nothing closes there.
 
         An end that is the text's end is not certain: what follows may belong to it.
         """
         if char == "\n":
             return i + 1
-        sentence = char in _ENDS
-        if not sentence and not (char in _PAUSES and self._given == 0 and _spoken(text[:i]) >= self._first_chars):
+        sentence = char in ENDS
+        if not sentence and not (char in PAUSES and self._given == 0 and _spoken(text[:i]) >= self._first_chars):
             return None
         end = i + 1
-        while end < len(text) and text[end] in _CLOSERS + _ENDS:
+        while end < len(text) and text[end] in CLOSERS + ENDS:
             end += 1
         if char in _UNSPACED or end == len(text):
             return end
         if not text[end].isspace():
             return None  # a decimal, a time, an address
-        if char == "." and self._abbreviation(text[:i]):
+        if char != ".":
+            return end
+        word = _word(text[:i])
+        if _abbreviation(word.lower()):
             return None
-        return end
+        return self._after_number(text, i, end, final) if _NUMERAL.fullmatch(word) else end
 
-    @staticmethod
-    def _abbreviation(before: str) -> bool:
-        match = _WORD.search(before)
-        word = match.group().lower() if match else ""
-        return word in _ABBREVIATIONS or (len(word) == 1 and word.isalpha() and word not in "aio")
+    def _after_number(self, text: str, i: int, end: int, final: bool) -> int | None:
+        """As `_boundary`, for the full stop of a number: 3. května, am 3. Mai, 24. 12. 2026, but not: He is 30. She is.
+
+        What follows is looked at as far as a clause reaches, so that nothing depends on how much has come.
+        """
+        following = _NEXT.match(text[: self._max_chars + 1], end)
+        assert following
+        word, language = following[1], self._language
+        months, takes = _MONTHS.get(language), _TAKES_ORDINAL.get(language)
+        if word[:1].islower() or (word[:1].isdigit() and _DOTTED.fullmatch(language)):
+            return None
+        if following.end() == len(text) <= self._max_chars and not final and (months or not word):
+            return len(text)
+        ordinal = (months and months.fullmatch(word)) or (word and takes and takes.search(text[:i]))
+        return None if ordinal else end
 
     def _forced(self, text: str) -> int:
         """Where a clause that is too long is cut: not inside a number and not after an abbreviation, if it can be."""
         last = self._max_chars - 1
         for i in range(last, self._max_chars // 2 - 1, -1):
-            if text[i] in _PAUSES and (text[i] in _UNSPACED or text[i + 1].isspace()):
+            if text[i] in PAUSES and (text[i] in _UNSPACED or text[i + 1].isspace()):
                 return i + 1
         return next((i + 1 for i in range(last, 0, -1) if text[i].isspace()), self._max_chars)
 
@@ -161,3 +194,13 @@ class ClauseSplitter:
 def _spoken(text: str) -> int:
     """How many letters and digits there are."""
     return sum(unicodedata.category(char)[0] in "LN" for char in text)
+
+
+def _word(before: str) -> str:
+    """The last word."""
+    match = _WORD.search(before)
+    return match.group() if match else ""
+
+
+def _abbreviation(word: str) -> bool:
+    return word in _ABBREVIATIONS or (len(word) == 1 and word.isalpha() and word not in "aio")

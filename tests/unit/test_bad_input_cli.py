@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 from voxturn.runtime import cli
 from voxturn.runtime.audio.encode import PipeSink, WavFile
-from voxturn.runtime.commands import models, talk
+from voxturn.runtime.commands import models, talk, transcribe
 from voxturn.runtime.contract import MANIFEST, Manifest, ModelContract, sha256_of
 from voxturn.runtime.cores import Cores
 from voxturn.runtime.errors import (
@@ -58,7 +58,8 @@ NEWS = ("heard: ", "said: ", "audible ")
 
 @pytest.fixture
 def fakes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(talk, "Assembler", FakeAssembler)
+    for module in (talk, transcribe):
+        monkeypatch.setattr(module, "Assembler", FakeAssembler)
     monkeypatch.setattr(talk, "Assistant", FakeAssistant)
 
 

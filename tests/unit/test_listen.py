@@ -6,20 +6,25 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from voxturn.runtime.messages import Heard, SpeechResumed, SpeechStarted, Utterance
+from voxturn.runtime.messages import Heard, Speaking, SpeechResumed, SpeechStarted, Utterance
 from voxturn.runtime.stages.listen import WINDOW, Endpointer, Endpointing
 
 from tests.conftest import FakeTurn, fed, tone
 
 
-def heard(pattern: str, options: Endpointing | None = None) -> list[Heard]:
+def all_heard(pattern: str, options: Endpointing | None = None, finished: float | None = None) -> list[Heard]:
     """`s` a window of speech, `.` one of silence; each window holds its own number."""
     endpointer = Endpointer(options or Endpointing())
     out: list[Heard] = []
     for number, kind in enumerate(pattern):
         window = np.full(WINDOW, number, np.float32)
-        out += endpointer.push(window, 0.9 if kind == "s" else 0.01)
+        out += endpointer.push(window, 0.9 if kind == "s" else 0.01, finished)
     return out + list(endpointer.flush())
+
+
+def heard(pattern: str, options: Endpointing | None = None, finished: float | None = None) -> list[Heard]:
+    """What is heard, without the speech while it goes on."""
+    return [event for event in all_heard(pattern, options, finished) if not isinstance(event, Speaking)]
 
 
 def kinds(events: list[Heard]) -> list[str]:
@@ -93,6 +98,59 @@ def test_silence_after_a_cut_ends_in_an_empty_utterance() -> None:
     assert last.samples.size == 0
 
 
+def test_every_window_of_speech_gives_the_speech_so_far() -> None:
+    events = all_heard("." * 20 + "s" * 10 + "." * 5 + "s" * 2 + "." * 20)
+    speech = [event for event in events if isinstance(event, Speaking)]
+    assert len(speech) == 10  # the first two make the beginning certain
+    assert {event.start for event in speech} == {14 * WINDOW}
+    assert [int(event.samples[-1]) for event in speech] == [*range(22, 30), 35, 36]
+    final = events[-1]
+    assert isinstance(final, Utterance)
+    assert all(np.array_equal(event.samples, final.samples[: event.samples.size]) for event in speech)
+    resumed = next(i for i, event in enumerate(events) if isinstance(event, SpeechResumed))
+    assert isinstance(events[resumed + 1], Speaking)  # what was suspected is void before speech is heard again
+
+
+def silences(finished: float | None, options: Endpointing) -> int:
+    """How many silent windows end an utterance."""
+    return next(
+        n for n in range(200) if kinds(heard("s" * 10 + "." * n + "s" * 9, options, finished)).count("final") > 1
+    )
+
+
+def test_the_wait_depends_on_whether_the_words_are_finished() -> None:
+    options = Endpointing(finished_ms=256, end_ms=384, unfinished_ms=960)
+    assert [silences(f, options) for f in (1.0, None, 0.5, 0.0)] == [8, 12, 12, 30]
+    assert 8 < silences(0.8, options) < 12 < silences(0.2, options) < 30
+
+
+def test_eager_halves_the_wait_and_its_opposite_doubles_it() -> None:
+    for eager, count in ((0.0, 24), (0.5, 12), (1.0, 6)):
+        assert silences(None, Endpointing(end_ms=384, eager=eager)) == count
+    assert silences(1.0, Endpointing(suspect_ms=96, finished_ms=96, eager=1.0)) == 3  # never before it is suspected
+
+
+def test_what_is_known_later_shortens_a_wait_that_has_begun() -> None:
+    endpointer = Endpointer(Endpointing(finished_ms=256, end_ms=384))
+    pattern = "s" * 10 + "." * 30
+    knowing = [None] * 16 + [1.0] * 24  # after six silent windows
+    ended = [
+        number
+        for number, (kind, finished) in enumerate(zip(pattern, knowing, strict=True))
+        for event in endpointer.push(np.zeros(WINDOW, np.float32), 0.9 if kind == "s" else 0.01, finished)
+        if isinstance(event, Utterance) and event.final
+    ]
+    assert ended == [10 + 8 - 1]
+
+
+@given(st.floats(0, 1), st.floats(0, 1), st.floats(0, 1))
+def test_the_wait_falls_with_what_is_finished_and_with_eagerness(low: float, high: float, eager: float) -> None:
+    low, high = sorted((low, high))
+    options = Endpointing(eager=eager)
+    assert options.suspect_ms <= options.wait_ms(high) <= options.wait_ms(low)
+    assert Endpointing(eager=high).wait_ms(eager) <= Endpointing(eager=low).wait_ms(eager)
+
+
 @given(st.text(alphabet="s.", max_size=400))
 @settings(deadline=None, max_examples=200)
 def test_any_pattern_ends_every_utterance_and_covers_all_speech(pattern: str) -> None:
@@ -107,7 +165,8 @@ def test_any_pattern_ends_every_utterance_and_covers_all_speech(pattern: str) ->
 @pytest.mark.parametrize("frame", [160, 320, 512, 4001, 16000])
 async def test_any_frame_size_gives_the_same_utterance(fake_turn: FakeTurn, frame: int) -> None:
     samples = np.concatenate([np.zeros(8000, np.float32), tone(1.0, 1.0)])
-    events = [event async for event in fake_turn.stages.listen(fed(samples, frame))]
+    stream = fake_turn.stages.listen(fed(samples, frame))
+    events = [event async for event in stream if not isinstance(event, Speaking)]
     assert kinds(events) == ["SpeechStarted", "suspected", "final"]
     final = events[-1]
     assert isinstance(final, Utterance)

@@ -13,12 +13,13 @@ from voxturn.runtime.stages.split import Split
 from voxturn.runtime.text.filter import Filtered, PassAll
 from voxturn.runtime.text.split import ClauseSplitter
 
-texts = st.text(st.sampled_from("abcI Dr1. .,!?;:—…\"')(\n\t。！，、」؟،؛étü\u00a0"), max_size=120)
+texts = st.text(st.sampled_from("abcIV Dr1. .,!?;:—…\"')(\n\t。！，、」؟،؛étü\u00a0"), max_size=120)
+languages = st.sampled_from(["", "de", "cs", "tr"])
 pieces_of = st.lists(st.integers(1, 9), min_size=1, max_size=40)
 
 
-def clauses(pieces: Sequence[str], **limits: int) -> list[str]:
-    splitter = ClauseSplitter(**limits)
+def clauses(pieces: Sequence[str], language: str = "", **limits: int) -> list[str]:
+    splitter = ClauseSplitter(language=language, **limits)
     return [clause for piece in pieces for clause in splitter.push(piece)] + splitter.flush()
 
 
@@ -35,26 +36,34 @@ def letters(text: str) -> str:
     return "".join(char for char in text if not char.isspace())
 
 
-@given(text=texts, sizes=pieces_of, longest=st.integers(1, 60), first=st.integers(0, 20), least=st.integers(0, 4))
-@example(text="Hi. " + " " * 9 + "abcdefgh", sizes=[4], longest=10, first=16, least=2)
-@example(text="你好。」再见。", sizes=[1], longest=20, first=16, least=2)
+@given(
+    text=texts,
+    sizes=pieces_of,
+    longest=st.integers(1, 60),
+    first=st.integers(0, 20),
+    least=st.integers(0, 4),
+    language=languages,
+)
+@example(text="Hi. " + " " * 9 + "abcdefgh", sizes=[4], longest=10, first=16, least=2, language="")
+@example(text="你好。」再见。", sizes=[1], longest=20, first=16, least=2, language="")
+@example(text="am 30. Mai war es", sizes=[2], longest=9, first=16, least=2, language="de")
 @settings(deadline=None, max_examples=500)
 def test_nothing_is_lost_none_is_too_long_and_the_pieces_do_not_matter(
-    text: str, sizes: list[int], longest: int, first: int, least: int
+    text: str, sizes: list[int], longest: int, first: int, least: int, language: str
 ) -> None:
     limits = {"first_chars": first, "min_chars": least, "max_chars": longest}
-    whole = clauses([text], **limits)
+    whole = clauses([text], language, **limits)
     assert letters("".join(whole)) == letters(text)
     assert all(0 < len(clause) <= longest and clause == clause.strip() for clause in whole)
-    assert clauses(cut(text, sizes), **limits) == whole
-    assert clauses(list(text), **limits) == whole
+    assert clauses(cut(text, sizes), language, **limits) == whole
+    assert clauses(list(text), language, **limits) == whole
 
 
-@given(text=texts, more=texts, longest=st.integers(1, 60))
+@given(text=texts, more=texts, longest=st.integers(1, 60), language=languages)
 @settings(deadline=None)
-def test_a_clause_once_given_is_certain_whatever_follows(text: str, more: str, longest: int) -> None:
-    given_so_far = ClauseSplitter(max_chars=longest).push(text)
-    assert clauses([text + more], max_chars=longest)[: len(given_so_far)] == given_so_far
+def test_a_clause_once_given_is_certain_whatever_follows(text: str, more: str, longest: int, language: str) -> None:
+    given_so_far = ClauseSplitter(max_chars=longest, language=language).push(text)
+    assert clauses([text + more], language, max_chars=longest)[: len(given_so_far)] == given_so_far
 
 
 @given(st.text(max_size=300))
@@ -112,6 +121,38 @@ def test_sentences_end_where_a_reader_ends_them(text: str, expected: list[str]) 
 def test_only_the_first_clause_may_end_at_a_pause(text: str, expected: list[str]) -> None:
     assert clauses([text]) == expected
     assert clauses(list(text)) == expected
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "expected"),
+    [
+        ("de", "Wir sehen uns am 21. Juni. Bis dann.", ["Wir sehen uns am 21. Juni.", "Bis dann."]),
+        ("de", "Montag, 13. Mai oder später. Gut.", ["Montag, 13. Mai oder später.", "Gut."]),
+        ("de", "Es war im 19. Jahrhundert. Ja.", ["Es war im 19. Jahrhundert.", "Ja."]),
+        ("de-AT", "Am 24. 12. 2026 ist es so. Ja.", ["Am 24. 12. 2026 ist es so.", "Ja."]),
+        ("de", "Ich bin 30. Und du? Seit 2024. Dann", ["Ich bin 30.", "Und du?", "Seit 2024.", "Dann"]),
+        ("de", "Ludwig XIV. war im II. Weltkrieg tot. Ja.", ["Ludwig XIV. war im II. Weltkrieg tot.", "Ja."]),
+        ("cs", "Sejdeme se 21. června. Ahoj.", ["Sejdeme se 21. června.", "Ahoj."]),
+        ("hu", "A 2026. év 12. napja. Igen.", ["A 2026. év 12. napja.", "Igen."]),
+        ("tr", "Bu 21. Yüzyıl Okulu. Evet.", ["Bu 21. Yüzyıl Okulu.", "Evet."]),
+        ("tr", "Yıl 2026. Evet.", ["Yıl 2026.", "Evet."]),
+        ("en", "He is 30. She is 28. 5 came.", ["He is 30.", "She is 28.", "5 came."]),
+        ("", "Den er 21. juni. Ja.", ["Den er 21. juni.", "Ja."]),
+        ("", "It is 30.\nand so on", ["It is 30.", "and so on"]),
+    ],
+)
+def test_the_full_stop_of_an_ordinal_ends_nothing(language: str, text: str, expected: list[str]) -> None:
+    assert clauses([text], language) == expected
+    assert clauses(list(text), language) == expected
+
+
+def test_the_full_stop_of_a_number_waits_for_one_character_or_where_months_have_capitals_for_a_word() -> None:
+    english, german = ClauseSplitter(language="en"), ClauseSplitter(language="de")
+    assert english.push("I am 30. ") == []
+    assert english.push("Y") == ["I am 30."]
+    assert english.push("ou are 28.\n") == ["You are 28."]
+    assert german.push("Ich bin 30. U") == []
+    assert german.push("nd ") == ["Ich bin 30."]
 
 
 def test_a_clause_comes_as_soon_as_what_follows_its_end_is_known() -> None:
@@ -190,9 +231,9 @@ class NoApples:
 
 
 async def sentences(
-    *pieces: str, content_filter: PassAll | NoApples | None = None, max_chars: int = 220
+    *pieces: str, content_filter: PassAll | NoApples | None = None, max_chars: int = 220, language: str = ""
 ) -> list[Sentence]:
-    stage = Split(content_filter or PassAll(), max_chars)
+    stage = Split(content_filter or PassAll(), max_chars, language)
     return [sentence async for sentence in stage(Tokens(*pieces).stream())]
 
 
@@ -204,8 +245,19 @@ async def test_the_stage_numbers_its_sentences() -> None:
 
 
 async def test_markup_is_not_spoken_and_what_has_no_sound_is_dropped() -> None:
-    got = await sentences("# **Title**\n", "***\n", "- `code` here.\n", "!!!\n", "End")
-    assert got == [Sentence("Title", 0), Sentence("- code here.", 1), Sentence("!!! \nEnd".replace(" \n", "\n"), 2)]
+    got = await sentences("# **Title**\n", "***\n", "- `code` here\n", "🎉\n", "!!!\n", "End ``", "`py\nx = 1")
+    assert got == [Sentence("Title.", 0), Sentence("code here.", 1), Sentence("!!!\nEnd", 2)]
+
+
+async def test_thoughts_are_not_spoken() -> None:
+    got = await sentences("<", "think", ">", "\nHm. Let me", " see.\n", "</", "think", ">", "\n\n", "Yes", ".")
+    assert got == [Sentence("Yes.", 0)]
+
+
+async def test_the_stage_knows_the_ordinals_of_its_language() -> None:
+    pieces = ("Am ", "21", ".", " Juni", ".", " Ja", ".")
+    assert [s.text for s in await sentences(*pieces, language="de")] == ["Am 21. Juni.", "Ja."]
+    assert [s.text for s in await sentences(*pieces)] == ["Am 21.", "Juni.", "Ja."]
 
 
 async def test_every_clause_passes_the_filter_and_its_actions_are_kept() -> None:

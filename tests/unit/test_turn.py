@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import threading
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from voxturn.runtime.errors import InferenceFailed
-from voxturn.runtime.messages import Event, PcmChunk, ReplyToken, Sentence, SpeechStarted, Transcript, TurnDone
+from voxturn.runtime.messages import (
+    Event,
+    Partial,
+    PcmChunk,
+    ReplyToken,
+    Sentence,
+    SpeechStarted,
+    Transcript,
+    TurnDone,
+)
+from voxturn.runtime.stages.listen import Endpointing
 from voxturn.runtime.turn import Turn, heard_text
 
 from tests.conftest import RATE, FakeTurn, fed, tone
@@ -75,6 +86,56 @@ async def test_speech_that_goes_on_voids_what_was_begun(fake_turn: FakeTurn) -> 
     assert sum(isinstance(e, TurnDone) for e in events) == 1
     assert turn.trace.speculations == 2
     await settled(fake_turn)
+
+
+async def test_partials_come_while_someone_speaks_and_what_they_mark_stable_stays(fake_turn: FakeTurn) -> None:
+    events = await all_events(fake_turn.conversation().turn(fed(tone(3.0), wait=0.004, rest=1.0)))
+    partials = [event for event in events if isinstance(event, Partial)]
+    assert len(partials) > 1
+    assert {partial.stable + partial.unstable for partial in partials} == {fake_turn.heard}
+    assert all(later.stable.startswith(before.stable) for before, later in itertools.pairwise(partials))
+    transcript = next(event for event in events if isinstance(event, Transcript))
+    assert events.index(partials[-1]) < events.index(transcript)
+
+
+async def test_no_partials_of_a_whole_input_nor_without_their_share(fake_turn: FakeTurn) -> None:
+    for whole, share in ((True, 1.0), (False, 0.0)):
+        fake_turn.stages.transcribe.partial_share = share
+        events = await all_events(fake_turn.conversation().turn(fed(tone(2.0, 1.0), wait=0.002), whole_input=whole))
+        assert not [event for event in events if isinstance(event, Partial)]
+
+
+async def test_a_partial_that_fails_ends_the_turn_with_its_error(fake_turn: FakeTurn) -> None:
+    def dead(*args: object) -> object:
+        raise InferenceFailed("the engine died")
+
+    fake_turn.whisper.encode = dead  # type: ignore[method-assign]
+    with pytest.raises(InferenceFailed, match="the engine died"):
+        await asyncio.wait_for(all_events(fake_turn.conversation().turn(fed(tone(5.0), wait=0.002))), 5)
+    await settled(fake_turn)
+
+
+@pytest.mark.parametrize(
+    ("heard", "turns"), [("What is it?", 1), ("It is mine.", 1), ("It is the", 2), ("It is mine and", 2)]
+)
+async def test_a_pause_ends_the_turn_only_where_the_words_are_finished(heard: str, turns: int) -> None:
+    options = Endpointing(finished_ms=256, end_ms=400, unfinished_ms=1600)
+    fake = FakeTurn(heard=heard, endpointing=options)
+    samples = np.concatenate([tone(0.6, 0.7), tone(0.6, 1.0)])
+    turn = fake.conversation().turn(fed(samples, frame=512, wait=0.01, rest=2.0))
+    await all_events(turn)
+    assert turn.trace.speculations == turns
+    fake.close()
+
+
+async def test_a_conversation_s_language_is_the_prior_of_its_next_turn(fake_turn: FakeTurn) -> None:
+    fake_turn.stages.transcribe.whisper.language = ""
+    conversation = fake_turn.conversation()
+    for chances, language in (({"en": 0.1, "ar": 0.9}, "ar"), ({"en": 0.7, "ar": 0.3}, "ar")):
+        fake_turn.whisper.languages = chances
+        turn = conversation.turn(fed(tone(1.0, 1.0)))
+        await all_events(turn)
+        assert turn.trace.language == conversation.language == language
 
 
 async def test_silence_is_no_turn(fake_turn: FakeTurn) -> None:

@@ -1,0 +1,111 @@
+"""Real Whisper and Silero: partials, word times, names, a file in pieces, and sounds that hold no words."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from voxturn.bench.corpus import KINDS, LEVELS_DBFS, SENTENCES, Clip, Voice, sounds
+from voxturn.bench.words import error_rate
+from voxturn.runtime import cli
+from voxturn.runtime.assemble import Assembler
+from voxturn.runtime.assistant import Assistant
+from voxturn.runtime.audio.decode import decode_all
+from voxturn.runtime.frames import frames_from
+from voxturn.runtime.messages import Partial, Transcript, Utterance
+from voxturn.runtime.profile import Profile, load_profile
+
+QUESTION = Path(__file__).parents[2] / "runtime" / "demo" / "question.wav"
+TEXT = "What is the capital of France?"
+
+pytestmark = pytest.mark.usefixtures("demo_models")
+
+
+@pytest.fixture
+def make() -> Iterator[Assembler]:
+    make = Assembler(load_profile("demo"))
+    yield make
+    make.close()
+
+
+async def test_partials_come_while_the_question_is_asked_and_lead_to_the_transcript() -> None:
+    async with Assistant.load("demo") as assistant:
+        await assistant.warm()
+        turn = assistant.conversation().turn(frames_from(decode_all(QUESTION, 16000), live=True))
+        async with turn:
+            events = []
+            async for event in turn:
+                events.append(event)
+                if isinstance(event, Transcript):
+                    break
+    partials = [event for event in events if isinstance(event, Partial)]
+    assert partials
+    assert partials[0].unstable.startswith("What is")
+    assert all(b.stable.startswith(a.stable) for a, b in pairwise(partials))
+    assert isinstance(events[-1], Transcript)
+    assert events[-1].text == TEXT
+
+
+async def test_words_lie_where_they_are_said(make: Assembler) -> None:
+    stage, question = make.transcribe(), decode_all(QUESTION, 16000)
+    early, late = [
+        await stage.transcribe(np.concatenate([np.zeros(lead, np.float32), question]), words=True) for lead in (0, 8000)
+    ]
+    assert [word.text for word in early.words] == TEXT.split()
+    times = [time for word in early.words for time in (word.begin_s, word.end_s)]
+    assert times == sorted(times)
+    assert times[-1] <= question.size / 16000 + 0.1
+    shift = [b.end_s - a.end_s for a, b in zip(early.words, late.words, strict=True)]
+    assert shift == pytest.approx([0.5] * 6, abs=0.11)
+
+
+async def test_names_are_heard_that_were_not(make: Assembler) -> None:
+    plain, biased = Assembler(load_profile("demo")), Assembler(_named("Kapitol", "Frantz"))
+    try:
+        question = decode_all(QUESTION, 16000)
+        assert (await plain.transcribe().transcribe(question)).text == TEXT
+        heard = (await biased.transcribe().transcribe(question)).text
+    finally:
+        plain.close()
+        biased.close()
+    assert "Frantz" in heard or "Kapitol" in heard, heard
+
+
+def _named(*names: str) -> Profile:
+    profile = load_profile("demo")
+    return replace(profile, transcribe=replace(profile.transcribe, names=names))
+
+
+async def test_sounds_without_words_give_none(make: Assembler) -> None:
+    question = Clip(TEXT, decode_all(QUESTION, 16000), Voice("joe"), None, "2s")
+    listen, stage = make.listen(), make.transcribe()
+    invented = []
+    for sound in sounds([question], len(KINDS) * len(LEVELS_DBFS)):
+        heard = [h.samples async for h in listen(frames_from(sound.samples)) if isinstance(h, Utterance) and h.final]
+        texts = [(await stage.transcribe(samples)).text for samples in [sound.samples, *heard]]
+        invented += [(sound.kind, sound.level_dbfs, text) for text in texts if text]
+    assert not invented
+    assert (await stage.transcribe(np.zeros(48000, np.float32))).text == ""
+
+
+def test_a_long_file_is_written_down_in_pieces_with_every_word_s_time(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = " ".join(SENTENCES[:9])
+    assert cli.main(["say", text, "-o", str(tmp_path / "long.wav")]) == 0
+    assert cli.main(["transcribe", str(tmp_path / "long.wav"), "--json", "--words"]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert len(lines) > 1
+    assert all(line["end_s"] - line["begin_s"] <= 28.1 for line in lines)
+    heard = " ".join(line["text"] for line in lines)
+    assert error_rate([text], [heard]) <= 0.1
+    words = [word for line in lines for word in line["words"]]
+    assert " ".join(word["text"] for word in words) == heard
+    times = [time for word in words for time in (word["begin_s"], word["end_s"])]
+    assert times == sorted(times)
+    assert times[-1] <= lines[-1]["end_s"] + 0.1
