@@ -32,6 +32,7 @@ bench-tts: .venv/dev build/xtts/checkpoint
 	for precision in int4 int8; do \
 	  $(BIN)/voxturn bench tts --model xtts-v2 --artifact build/xtts/$$precision --checkpoint build/xtts/checkpoint \
 	    --peer coqui-tts --json bench/results/tts-xtts-$$precision.json || exit 1; done
+	$(BIN)/voxturn bench parity --model xtts-v2 --checkpoint build/xtts/checkpoint --json bench/results/parity-xtts.json
 	$(MAKE) readme
 
 build/xtts/checkpoint: | .venv/dev

@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from voxturn.bench import decode, parity, speaking, stt, tts, turn
+from voxturn.bench import decode, llm, parity, parity_xtts, speaking, stt, tts, turn
 from voxturn.runtime.errors import UsageError
 
 
 def _turn(args: argparse.Namespace) -> int:
-    turn.main(args.profile, args.runs, args.json).print()
+    turn.main(args.profile, args.runs, args.json, args.reply, args.voice).print()
     return 0
 
 
@@ -20,12 +20,17 @@ def _decode(args: argparse.Namespace) -> int:
 
 
 def _stt(args: argparse.Namespace) -> int:
-    stt.main(args.profile, args.sentences, args.json).print()
+    stt.main(args.profile, args.clips, args.turns, args.json).print()
     return 0
 
 
 def _parity(args: argparse.Namespace) -> int:
-    parity.main(args.profile, args.json).print()
+    if args.model and args.checkpoint is None:
+        raise UsageError(f"--model {args.model} needs --checkpoint DIR, which is exported and compared")
+    if args.model:
+        parity_xtts.main(args.checkpoint, args.json).print()
+    else:
+        parity.main(args.profile, args.json).print()
     return 0
 
 
@@ -39,6 +44,11 @@ def _tts(args: argparse.Namespace) -> int:
         raise UsageError("--peer coqui-tts needs --checkpoint DIR, the one that the artifact was made of")
     checkpoint = args.checkpoint if args.peer else None
     tts.main(args.artifact, checkpoint, args.vocoder, args.runs, args.json).print()
+    return 0
+
+
+def _llm(args: argparse.Namespace) -> int:
+    llm.main(args.artifact, args.checkpoint, args.llama_python, args.runs, args.json).print()
     return 0
 
 
@@ -60,16 +70,20 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
     parser = kind("turn", "whole turns at the pace of real time")
     parser.add_argument("--runs", type=int, default=20)
+    parser.add_argument("--reply", type=Path, metavar="DIR", help="an artifact to answer, instead of the profile's")
+    parser.add_argument("--voice", type=Path, metavar="DIR", help="an XTTS artifact to speak, instead of the profile's")
     parser.set_defaults(run=_turn)
     parser = kind("decode", "the token engine: a step, prefill, the share of the memory bandwidth")
     parser.add_argument("--precision", default="", help="another precision than the profile's")
     parser.set_defaults(run=_decode)
-    parser = kind("stt", "short-window Whisper against faster-whisper's default call")
-    parser.add_argument(
-        "--sentences", type=int, default=0, metavar="N", help="only the first N sentences (default: all)"
-    )
+    parser = kind("stt", "hearing: against faster-whisper, live, end-pointing, sounds without words (20 minutes)")
+    parser.add_argument("--clips", type=int, default=70, metavar="N", help="of each duration (default: 70)")
+    parser.add_argument("--turns", type=int, default=12, metavar="N", help="live, of each duration (default: 12)")
     parser.set_defaults(run=_stt)
-    kind("parity", "the reply's graph against transformers").set_defaults(run=_parity)
+    parser = kind("parity", "the reply's graph against transformers, or XTTS's graphs against coqui-tts")
+    parser.add_argument("--model", choices=["xtts-v2"], default="", help="instead of the profile's reply")
+    parser.add_argument("--checkpoint", type=Path, metavar="DIR", help="of the model")
+    parser.set_defaults(run=_parity)
     parser = kind("speaking", "an XTTS checkpoint that speaks: codes and word errors against coqui-tts")
     parser.add_argument("--checkpoint", type=Path, required=True, metavar="DIR")
     parser.add_argument(
@@ -88,3 +102,11 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.add_argument("--vocoder", choices=["openvino", "onnx"], default="openvino")
     parser.add_argument("--runs", type=int, default=10)
     parser.set_defaults(run=_tts)
+    parser = kind("llm", "Qwen3's tokens and times to the first, against CTranslate2 and llama.cpp")
+    parser.add_argument(
+        "--artifact", type=Path, action="append", required=True, metavar="DIR", help="int8, int4; repeat"
+    )
+    parser.add_argument("--checkpoint", type=Path, metavar="DIR", help="for the peers: what the artifacts were made of")
+    parser.add_argument("--llama-python", default="", metavar="FILE", help="a Python that has llama-cpp-python")
+    parser.add_argument("--runs", type=int, default=10)
+    parser.set_defaults(run=_llm)

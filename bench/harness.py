@@ -42,6 +42,10 @@ class Result:
         """A metric that is one number."""
         self.metrics[name] = {"unit": unit, "value": round(float(value), 5)}
 
+    def exact(self, name: str, unit: str, value: float) -> None:
+        """A metric that is one number of any magnitude, with four digits."""
+        self.metrics[name] = {"unit": unit, "value": float(f"{value:.4g}")}
+
     def artifact(self, stage: str, info: StageInfo) -> None:
         """The artifact that a stage ran."""
         self.artifacts[stage] = {

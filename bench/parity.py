@@ -18,7 +18,7 @@ from voxturn.runtime.assemble import Assembler
 from voxturn.runtime.profile import load_profile
 from voxturn.runtime.registry import Registry
 from voxturn.runtime.store import Store
-from voxturn.runtime.text.chat import ChatMl, Message
+from voxturn.runtime.text.chat import CHAT_FORMATS, Chat, Message
 from voxturn.runtime.text.tokenizer import JsonTokenizer
 
 PROMPTS = (
@@ -72,7 +72,7 @@ def main(profile_name: str, path: Path | None) -> Result:
     make = Assembler(profile)
     try:
         _, loaded, _ = make.engine()
-        chat = ChatMl(JsonTokenizer(loaded.folder / "tokenizer.json"))
+        chat = Chat(JsonTokenizer(loaded.folder / "tokenizer.json"), CHAT_FORMATS["chatml"])
         prompts = [chat.prompt([Message("system", profile.system_prompt), Message("user", text)]) for text in PROMPTS]
         wanted = reference_tokens(opened, prompts)
         with tempfile.TemporaryDirectory() as temporary:

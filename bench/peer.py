@@ -1,10 +1,11 @@
-"""The other end of `bench.coqui_peer`."""
+"""A peer in a process of its own: the other end of `bench.coqui_peer` and `bench.llm_peer`."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -12,20 +13,20 @@ from typing import Any
 from voxturn.runtime.errors import InferenceFailed
 
 
-class CoquiPeer:
-    """coqui-tts in a process of its own. Use as a context."""
+class Peer:
+    """A process that answers a line of JSON with a line of JSON. Use as a context. `needs`: what it takes to start."""
 
-    def __init__(self, checkpoint: Path, threads: int) -> None:
-        command = [sys.executable, "-P", "-m", "voxturn.bench.coqui_peer", str(checkpoint), str(threads)]
+    def __init__(self, command: Sequence[str], needs: str) -> None:
+        self._needs = needs
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )
-        self._answer()
+        self.hello = self._answer()
 
-    def ask(self, do: str, **request: Any) -> dict[str, Any]:
-        """Call a method of `bench.coqui_peer.Peer`."""
+    def ask(self, **request: Any) -> dict[str, Any]:
+        """A request and its answer."""
         assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps({"do": do, **request}) + "\n")
+        self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
         return self._answer()
 
@@ -33,11 +34,11 @@ class CoquiPeer:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            raise InferenceFailed(f"the peer ended with code {self._process.wait()}; is the extra `coqui` installed?")
+            raise InferenceFailed(f"the peer ended with code {self._process.wait()}; {self._needs}")
         answer: dict[str, Any] = json.loads(line)
         return answer
 
-    def __enter__(self) -> CoquiPeer:
+    def __enter__(self) -> Peer:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -47,3 +48,15 @@ class CoquiPeer:
         """End the process."""
         self._process.kill()
         self._process.communicate()
+
+
+def coqui_peer(checkpoint: Path, threads: int) -> Peer:
+    """coqui-tts with a checkpoint: requests name a method of `bench.coqui_peer.Peer` as `do`."""
+    command = [sys.executable, "-P", "-m", "voxturn.bench.coqui_peer", str(checkpoint), str(threads)]
+    return Peer(command, "is the extra `coqui` installed?")
+
+
+def llm_peer(python: str, kind: str, model: Path, threads: int) -> Peer:
+    """A library of `bench.llm_peer` in the Python that has it."""
+    script = Path(__file__).with_name("llm_peer.py")
+    return Peer([python, "-P", str(script), kind, str(model), str(threads)], f"has {python} the library of {kind}?")

@@ -20,8 +20,8 @@ import numpy as np
 import soxr
 from tqdm import tqdm
 from voxturn.bench.harness import Result
-from voxturn.bench.peer import CoquiPeer
-from voxturn.bench.stt import errors
+from voxturn.bench.peer import coqui_peer
+from voxturn.bench.words import errors
 from voxturn.runtime.assemble import Assembler
 from voxturn.runtime.audio.level import first_audible, last_audible
 from voxturn.runtime.decode.engine import Step
@@ -124,7 +124,7 @@ async def run(checkpoint: Path, artifacts: Sequence[Path], texts: Sequence[str],
     identical, cuts = 0, {"greedy": [0], "default": [0]}
     runtimes = {artifact.name: Runtime(artifact) for artifact in artifacts}
     stage = runtimes[artifacts[0].name].stage
-    with CoquiPeer(checkpoint, 2) as peer, tempfile.TemporaryDirectory() as folder:
+    with coqui_peer(checkpoint, 2) as peer, tempfile.TemporaryDirectory() as folder:
         wave = str(Path(folder) / "wave.npy")
 
         async def hear(who: str, text: str, samples: Samples) -> None:
@@ -134,11 +134,11 @@ async def run(checkpoint: Path, artifacts: Sequence[Path], texts: Sequence[str],
 
         for text in tqdm(texts, disable=not sys.stderr.isatty()):
             tokens = stage.tokenizer.encode(text, "en")
-            theirs = peer.ask("codes", tokens=tokens, steps=602)["codes"]
+            theirs = peer.ask(do="codes", tokens=tokens, steps=602)["codes"]
             identical += [step.token for step in steps_of(stage, tokens, GREEDY)] == theirs
             for name, sampling in (("greedy", GREEDY), ("default", DEFAULT)):
                 cuts[name].append(cut_by_guard(steps_of(stage, tokens, sampling), len(tokens)))
-                peer.ask("speak", tokens=tokens, sampling=dict(PEER_SAMPLING[name]), output=wave)
+                peer.ask(do="speak", tokens=tokens, sampling=dict(PEER_SAMPLING[name]), output=wave)
                 await hear(f"coqui.{name}", text, np.asarray(soxr.resample(np.load(wave), 24000, RATE), np.float32))
                 for label, runtime in runtimes.items():
                     await hear(f"{label}.{name}", text, await runtime.say(tokens, sampling))

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 from voxturn.bench.harness import Result, peak_rss_mb, read_bandwidth, timed_ms
-from voxturn.bench.peer import CoquiPeer
+from voxturn.bench.peer import Peer, coqui_peer
 from voxturn.runtime.assemble import Assembler
 from voxturn.runtime.contract import Manifest
 from voxturn.runtime.decode.engine import Request
@@ -107,7 +107,7 @@ class Bench:
         self.busy[name] = self.busy.get(name, 0.0) + end - begin
 
 
-async def single(bench: Bench, peer: CoquiPeer | None, result: Result, runs: int) -> None:
+async def single(bench: Bench, peer: Peer | None, result: Result, runs: int) -> None:
     """The three texts, alternating with the peer."""
     underruns = 0
     for words, (text, codes) in CASES.items():
@@ -115,7 +115,7 @@ async def single(bench: Bench, peer: CoquiPeer | None, result: Result, runs: int
         rounds = runs if words < 45 else max(2, runs // 3)
         for number in range(rounds + 1):
             tokens = bench.tokens(text)
-            other = peer.ask("stream", tokens=tokens, codes=codes) if peer is not None and number else None
+            other = peer.ask(do="stream", tokens=tokens, codes=codes) if peer is not None and number else None
             spoken = await bench.speak(tokens, codes)
             if not number:
                 continue
@@ -246,7 +246,7 @@ async def run(artifact: Path, checkpoint: Path | None, vocoder: str, runs: int, 
     bench = Bench(artifact, vocoder, 1)
     await bench.stage.warm()
     steps(bench, result)
-    peer = CoquiPeer(checkpoint, bench.make.info["speak"].threads) if checkpoint is not None else None
+    peer = coqui_peer(checkpoint, bench.make.info["speak"].threads) if checkpoint is not None else None
     try:
         await single(bench, peer, result, runs)
     finally:

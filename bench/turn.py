@@ -6,15 +6,19 @@ End of speech is the last sample above −40 dBFS; the onset is the first sample
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import soxr
+from voxturn.bench import scripted
 from voxturn.bench.harness import Result, peak_rss_mb
 from voxturn.runtime.assistant import Assistant
 from voxturn.runtime.audio.level import last_audible
+from voxturn.runtime.contract import Manifest
 from voxturn.runtime.frames import RATE, frames_from
 from voxturn.runtime.messages import Samples, Sentence
+from voxturn.runtime.profile import Profile, load_profile
 
 QUESTIONS = (
     "What is the capital of France?",
@@ -40,12 +44,17 @@ async def speak(assistant: Assistant, text: str) -> Samples:
     return np.concatenate([np.zeros(int(0.3 * RATE), np.float32), voice[: (last or voice.size) + 1]])
 
 
-async def run(profile: str, runs: int, path: Path | None) -> Result:
-    """One warm-up turn, then `runs` turns, the questions in rotation, each a dialogue of its own."""
+async def run(profile: Profile, runs: int, path: Path | None) -> Result:
+    """One warm-up turn, then `runs` turns, the questions in rotation, each a dialogue of its own.
+
+    The demo's voice asks; synthetic models answer by a script.
+    """
     result = Result("turn")
+    async with Assistant.load("demo") as asking:
+        questions = [await speak(asking, text) for text in QUESTIONS]
     async with Assistant.load(profile) as assistant:
+        scripted.follow(assistant)
         await assistant.warm()
-        questions = [await speak(assistant, text) for text in QUESTIONS]
         traces = []
         for number in range(runs + 1):
             frames = frames_from(questions[number % len(questions)], live=True)
@@ -77,6 +86,17 @@ async def run(profile: str, runs: int, path: Path | None) -> Result:
     return result
 
 
-def main(profile: str, runs: int, path: Path | None) -> Result:
-    """Run the benchmark."""
+def main(name: str, runs: int, path: Path | None, reply: Path | None = None, voice: Path | None = None) -> Result:
+    """Run the benchmark on a profile, whose reply and voice may be artifacts of one's own."""
+    profile = load_profile(name)
+    if reply is not None:
+        precision = Manifest.read(reply).precision
+        profile = replace(profile, reply=replace(profile.reply, model=str(reply), precision=precision))
+    if voice is not None:
+        precision = Manifest.read(voice).precision
+        profile = replace(
+            profile,
+            speak=replace(profile.speak, model=str(voice), precision=precision),
+            vocode=replace(profile.vocode, model=str(voice), precision=precision),
+        )
     return asyncio.run(run(profile, runs, path))

@@ -1,0 +1,60 @@
+"""Answers and codes from a committed script, for turns on synthetic weights: everything is computed, then ids are forced.
+
+A text gets as many codes as trained weights give it on average: 86 for 12 words. Which codes they are is drawn from a
+seed. The trace's stages say `scripted`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from voxturn.runtime.assistant import Assistant
+from voxturn.runtime.stages.reply import Reply
+from voxturn.runtime.stages.speak import XttsSpeak
+from voxturn.runtime.text.chat import Message
+
+SCRIPT = Path(__file__).with_name("turn_script.txt")
+_CODES_A_WORD = 86 / 12
+
+
+def read(path: Path = SCRIPT) -> dict[str, str]:
+    """Answers by a word of their question; `*` answers everything else."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return dict(line.split("\t") for line in lines if line and not line.startswith("#"))
+
+
+def answer_to(question: str, answers: dict[str, str]) -> str:
+    """The answer whose word the question has."""
+    words = re.findall(r"\w+", question.lower())
+    return next((answers[word] for word in words if word in answers), answers["*"])
+
+
+def codes_of(stop: int) -> Callable[[str], tuple[int, ...]]:
+    """Codes below `stop`, the first of the ids that are no codes, for a text."""
+
+    def codes(text: str) -> tuple[int, ...]:
+        count = max(6, round(_CODES_A_WORD * len(text.split())))
+        random = np.random.default_rng(len(text))
+        return tuple(int(c) for c in random.integers(0, stop, count))
+
+    return codes
+
+
+def follow(assistant: Assistant) -> None:
+    """Let every synthetic model of an assistant follow the script."""
+    reply, speak, info = assistant.stages.reply, assistant.stages.speak, assistant.setup.info
+    answers = read()
+
+    def answer(messages: Sequence[Message]) -> list[int]:
+        return [*reply.tokenizer.encode(answer_to(messages[-1].text, answers)), min(reply.chat.stop_ids)]
+
+    if isinstance(reply, Reply) and info["reply"].synthetic:
+        reply.script = answer
+        info["reply"] = replace(info["reply"], scripted=True)
+    if isinstance(speak, XttsSpeak) and info["speak"].synthetic:
+        speak.script = codes_of(speak.ids.start_audio)
+        info["speak"] = replace(info["speak"], scripted=True)
