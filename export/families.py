@@ -184,7 +184,7 @@ FAMILIES = {
     "qwen3": replace(
         _LLAMA,
         qk_norm=(_LAYER + "self_attn.q_norm.weight", _LAYER + "self_attn.k_norm.weight"),
-        blocks={8: 128, 4: 64},
+        blocks={8: 256, 4: 128},
     ),
     "xtts-gpt": replace(_XTTS_GPT, biased=frozenset(_XTTS_GPT.weights())),
 }

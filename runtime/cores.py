@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -31,29 +32,39 @@ class Gate:
     """Lets one engine compute at a time, the most urgent first: two that share the cores slow each other down.
 
     Use as `with gate.turn(urgency): …`; lower numbers go first, equals in any order. A call in progress is not
-    interrupted, so calls should be short.
+    interrupted, so calls should be short. Whoever had the last turn may come back for `grace_s` before something less
+    urgent goes: a loop of calls is not cut into by what waits between two of them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, grace_s: float = 0.002) -> None:
         self._condition = threading.Condition()
         self._waiting: dict[int, int] = {}
         self._held = False
+        self._grace_s, self._last, self._free_since = grace_s, 0, -1.0
 
     @contextlib.contextmanager
     def turn(self, urgency: int) -> Iterator[None]:
         """Wait until it is this caller's turn, and hold it."""
         with self._condition:
             self._waiting[urgency] = self._waiting.get(urgency, 0) + 1
-            while self._held or any(n for other, n in self._waiting.items() if other < urgency):
-                self._condition.wait()
+            while (patience := self._patience(urgency)) != 0:
+                self._condition.wait(patience)
             self._waiting[urgency] -= 1
-            self._held = True
+            self._held, self._last = True, urgency
         try:
             yield
         finally:
             with self._condition:
-                self._held = False
+                self._held, self._free_since = False, time.monotonic()
                 self._condition.notify_all()
+
+    def _patience(self, urgency: int) -> float | None:
+        """How long to wait before looking again: 0 if it is one's turn, None until something changes."""
+        if self._held or any(n for other, n in self._waiting.items() if other < urgency):
+            return None
+        if self._last >= urgency:
+            return 0
+        return max(0.0, self._free_since + self._grace_s - time.monotonic())
 
 
 class Cores:

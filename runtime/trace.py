@@ -85,6 +85,8 @@ class Trace:
     speculations: int = 0
     prompt_tokens_computed: int = 0
     prompt_tokens_reused: int = 0
+    dropped_messages: int = 0
+    """Of the oldest turns, which no longer fitted the model's context."""
     outcome: str = "open"
 
     def mark(self, name: str, when: float) -> None:
@@ -122,6 +124,7 @@ class Trace:
             "speculations": self.speculations,
             "transcribe_fallbacks": self.transcribe_fallbacks,
             "prompt_tokens": {"computed": self.prompt_tokens_computed, "reused": self.prompt_tokens_reused},
+            "dropped_messages": self.dropped_messages,
             "sampler": self.sampler,
             "stages": {name: self._stage(name, zero) for name in names},
         }

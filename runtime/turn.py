@@ -107,6 +107,7 @@ class Turn:
         self._remembered: Message | None = None
         self._arrivals: list[tuple[int, float]] = []
         self._given: list[PcmChunk] = []
+        self._written: list[ReplyToken] = []
         self._events: Ahead[Event] | None = None
 
     def __aiter__(self) -> AsyncIterator[Event]:
@@ -236,6 +237,7 @@ class Turn:
                     self.trace.filtered.extend(event.filtered)
                 case ReplyToken():
                     self.trace.mark("first_token", made)
+                    self._written.append(event)
                 case Sentence():
                     self.trace.mark("first_clause", made)
                     self.trace.reply = f"{self.trace.reply} {event.text}".strip()
@@ -268,10 +270,16 @@ class Turn:
         """Add the exchange to the dialogue: the answer as far as it was heard."""
         if not self._confirmed or not self.trace.transcript:
             return
-        done = self.trace.outcome == "done"
-        heard = self.trace.reply if done else heard_text(self._given, self._samples_heard())
+        if self._answer is not None and self._answer.dialogue:
+            kept = self._answer.dialogue[:-1]
+            dropped = len(self._conversation.messages) - len(kept)
+            self.trace.dropped_messages = dropped
+            self._conversation.messages[:] = kept
         self._conversation.messages.append(Message("user", self.trace.transcript))
-        self._keep_heard(heard)
+        if self.trace.outcome == "done":
+            self._keep_heard(self.trace.reply, "".join(token.text for token in self._written))
+        else:
+            self._keep_heard(heard_text(self._given, self._samples_heard()))
 
     def _trim(self) -> None:
         """The answer was made, but the loudspeaker was stopped before its end."""
@@ -281,9 +289,11 @@ class Turn:
                 self._conversation.messages.remove(self._remembered)
             self._keep_heard(heard_text(self._given, self._played))
 
-    def _keep_heard(self, heard: str) -> None:
+    def _keep_heard(self, heard: str, written: str = "") -> None:
+        """Remember what was heard, as the model wrote it where all of it was."""
         self.trace.heard_reply = heard
-        self._remembered = Message("assistant", heard) if heard else None
+        ids = tuple(i for token in self._written for i in token.ids)
+        self._remembered = Message("assistant", written or heard, ids) if heard else None
         if self._remembered is not None:
             self._conversation.messages.append(self._remembered)
 
@@ -310,6 +320,7 @@ class _Answer:
         self._stages, self._messages, self._clock = stages, list(messages), clock
         self._parts, self._last = list(parts), last
         self.transcript: Transcript | None = None
+        self.dialogue: list[Message] = []
         self.events: Handoff[tuple[float, Event]] = Handoff(_EVENTS_AHEAD)
         self._task = asyncio.create_task(self._run())
 
@@ -335,7 +346,8 @@ class _Answer:
         self._say(transcript)
         if not transcript.text:
             return
-        tokens = self._tapped(stages.reply([*self._messages, Message("user", transcript.text)]))
+        self.dialogue = stages.reply.fitted([*self._messages, Message("user", transcript.text)])
+        tokens = self._tapped(stages.reply(self.dialogue))
         chunks = stages.voice(self._tapped(stages.split(Ahead(tokens, _EVENTS_AHEAD))))
         try:
             async for chunk in chunks:

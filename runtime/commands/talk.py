@@ -265,12 +265,15 @@ async def _chat(args: argparse.Namespace) -> None:
 
 
 async def _chat_turn(assistant: Assistant, conversation: Conversation, line: str, output: Path | None) -> None:
-    said: list[str] = []
+    said: list[ReplyToken] = []
+    dialogue = assistant.stages.reply.fitted([*conversation.messages, Message("user", line)])
+    if dropped := len(conversation.messages) + 1 - len(dialogue):
+        print(f"voxturn: the dialogue is long; its oldest {dropped} messages were dropped", file=sys.stderr)
 
     async def tokens() -> AsyncIterator[ReplyToken]:
-        async for token in assistant.stages.reply([*conversation.messages, Message("user", line)]):
+        async for token in assistant.stages.reply(dialogue):
             print(token.text, end="", flush=True)
-            said.append(token.text)
+            said.append(token)
             yield token
 
     if output is None:
@@ -285,7 +288,8 @@ async def _chat_turn(assistant: Assistant, conversation: Conversation, line: str
             finally:
                 await chunks.aclose()
     print()
-    conversation.messages += [Message("user", line), Message("assistant", "".join(said).strip())]
+    ids = tuple(i for token in said for i in token.ids)
+    conversation.messages[:] = [*dialogue, Message("assistant", "".join(token.text for token in said), ids)]
 
 
 def _lines(interactive: bool) -> Iterator[str]:

@@ -12,6 +12,7 @@ from voxturn.runtime.cores import EngineBudget
 from voxturn.runtime.errors import CorruptModel, ExecutorUnavailable, InferenceFailed
 from voxturn.runtime.protocols import Generated
 
+_BEAM = 3  # measured on 120 clips: 1.5 points fewer word errors than 1, a fifth more time; 5 costs twice as much more
 _COMPUTE_TYPES = {"int8": "int8", "fp32": "float32", "fp16": "float16"}
 
 
@@ -60,7 +61,7 @@ class Ct2Whisper:
             (result,) = self._model.generate(
                 encoded,
                 [list(prompt)],
-                beam_size=1,
+                beam_size=_BEAM,
                 max_length=len(prompt) + max_tokens,
                 return_scores=True,
                 return_no_speech_prob=True,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 
 import pytest
@@ -52,6 +53,21 @@ def test_the_most_urgent_goes_first_whoever_came_first() -> None:
         for name, urgency in (("late", 2), ("speak", 1), ("vocode", 0), ("vocode", 0), ("speak", 1)):
             crowd.join_in(name, urgency)
     assert crowd.end() == ["vocode", "vocode", "speak", "speak", "late"]
+
+
+def test_what_waits_does_not_cut_into_a_loop_of_more_urgent_calls() -> None:
+    gate = Gate(grace_s=5.0)
+    crowd = Crowd(gate)
+    with gate.turn(1):
+        crowd.join_in("reply", 3)
+    for _ in range(3):
+        time.sleep(0.005)  # the reply waits, and nobody holds the gate
+        with gate.turn(2):
+            crowd.order.append("speak")
+    gate._grace_s = 0.0
+    with gate.turn(1):
+        pass
+    assert crowd.end() == ["speak", "speak", "speak", "reply"]
 
 
 def test_a_turn_in_progress_is_not_interrupted_by_a_more_urgent_one() -> None:

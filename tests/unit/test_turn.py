@@ -248,3 +248,33 @@ async def test_a_loudspeaker_stopped_after_the_turn_was_made_trims_it_too(fake_t
     assert turn.trace.heard_reply == "Paris is the capital, of course."
     assert [m.role for m in conversation.messages] == ["system", "user", "assistant"]
     assert conversation.messages[-1].text == "Paris is the capital, of course."
+
+
+async def test_the_turn_after_a_barge_in_computes_only_what_is_new(fake_turn: FakeTurn) -> None:
+    conversation = fake_turn.conversation()
+    computed = []
+    for number in range(4):
+        async with conversation.turn(fed(tone(1.0, 1.0))) as turn:
+            async for event in turn:
+                if isinstance(event, PcmChunk) and number == 1:
+                    break
+        computed.append(turn.trace.prompt_tokens_computed)
+    new = len(f"{fake_turn.heard}usernn") + len("assistantn") + 8
+    assert all(count <= new for count in computed[1:])
+    assert turn.trace.dropped_messages == 0
+
+
+async def test_a_dialogue_that_became_too_long_loses_its_oldest_turns_and_the_trace_says_so(
+    fake_turn: FakeTurn,
+) -> None:
+    fake_turn.decoder.capacity = 900
+    conversation, dropped = fake_turn.conversation(), []
+    for _ in range(6):
+        turn = conversation.turn(fed(tone(1.0, 1.0)))
+        await all_events(turn)
+        dropped.append(turn.trace.to_dict()["dropped_messages"])
+        assert [m.role for m in conversation.messages] == ["system"] + ["user", "assistant"] * (
+            len(conversation.messages) // 2
+        )
+    assert dropped[0] == 0
+    assert sum(dropped) > 0
