@@ -1,143 +1,130 @@
-"""`voxturn bench stt`: short-window Whisper against faster-whisper's default call. Same weights, same clips, in turn.
+"""`voxturn bench stt`: how fast, how exactly and how patiently speech is heard.
 
-The clips are sentences that the demo voice speaks, at several speeds, noise levels and paddings. Both get the same
-samples and the same threads; both decode greedily once (beam 1), which is faster for the peer than its own default.
+Whole utterances: ours against faster-whisper's default call, same weights, same clips, in turn; the peer has all cores,
+which suits it best, ours what the profile says. Then live turns from the end of speech to the final transcript, the
+end-pointing curve, sounds without words, and a long recording. All speech is synthesised; the notes say by which voices.
 """
 
 from __future__ import annotations
 
 import asyncio
-import re
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+import os
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from voxturn.bench.harness import Result
-from voxturn.bench.turn import speak
-from voxturn.runtime.assistant import Assistant
-from voxturn.runtime.frames import RATE
-from voxturn.runtime.messages import Samples
-from voxturn.runtime.profile import load_profile
-from voxturn.runtime.registry import Registry
-from voxturn.runtime.store import Store
+from voxturn.bench import endpoint, recording
+from voxturn.bench.corpus import ARABIC, BANDS, VOICES, Clip, Sound, Speakers, Voice, clips, sounds
+from voxturn.bench.harness import Result, timed_ms
+from voxturn.bench.words import error_rate, runaway
+from voxturn.runtime.assemble import Assembler
+from voxturn.runtime.frames import RATE, frames_from
+from voxturn.runtime.messages import Utterance
+from voxturn.runtime.profile import Profile, load_profile
+from voxturn.runtime.stages.listen import Listen
+from voxturn.runtime.stages.transcribe import Transcribe
 
-_SPEEDS = (1.0, 0.85, 1.2)
-_NOISE_DB = (None, 25.0, 15.0)
-_PADDING_S = (0.0, 0.3, 1.0)
-SENTENCES = tuple((Path(__file__).parent / "sentences.txt").read_text(encoding="utf-8").splitlines())
+if TYPE_CHECKING:
+    from faster_whisper import WhisperModel
 
-
-@dataclass(frozen=True)
-class Clip:
-    """A spoken sentence and how it was made."""
-
-    text: str
-    samples: Samples
-    condition: str
+SOUNDS = 100
+_GREEDY = 60
 
 
-async def clips(assistants: list[Assistant], texts: tuple[str, ...]) -> list[Clip]:
-    """Speed, noise and padding run through all their values from one sentence to the next."""
-    random = np.random.default_rng(0)
-    made = []
-    for i, text in enumerate(texts):
-        speed, noise, padding = i % 3, (i // 3) % 3, (i // 9) % 3
-        voice = await speak(assistants[speed], text)
-        pad = np.zeros(int(_PADDING_S[padding] * RATE), np.float32)
-        samples = np.concatenate([pad, voice, pad])
-        level = _NOISE_DB[noise]
-        if level is not None:
-            power = float((voice**2).mean()) / 10 ** (level / 10)
-            samples = samples + random.standard_normal(samples.size, np.float32) * np.float32(np.sqrt(power))
-        made.append(Clip(text, samples, f"speed {_SPEEDS[speed]}, noise {level} dB, padding {_PADDING_S[padding]} s"))
-    return made
+@dataclass
+class Scores:
+    """What both heard, and how long it took them."""
+
+    heard: dict[str, list[str]] = field(default_factory=lambda: {"short": [], "peer": []})
+    ms: dict[str, list[float]] = field(default_factory=lambda: {"short": [], "peer": []})
+    greedy: list[float | None] = field(default_factory=list)
+    fallbacks: int = 0
 
 
-def words(text: str) -> list[str]:
-    """Lower-case words and numbers, without punctuation."""
-    return re.findall(r"[\w']+", text.lower())
-
-
-def errors(reference: str, heard: str) -> tuple[int, int]:
-    """Word errors (Levenshtein) and words in the reference."""
-    a, b = words(reference), words(heard)
-    row = list(range(len(b) + 1))
-    for i, x in enumerate(a, 1):
-        previous, row[0] = row[0], i
-        for j, y in enumerate(b, 1):
-            previous, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, previous + (x != y))
-    return row[-1], len(a)
-
-
-def runaway(reference: str, heard: str) -> bool:
-    """Whether the decoder went on and on: many more words than were said."""
-    return len(words(heard)) > 1.5 * len(words(reference)) + 4
-
-
-async def run(profile_name: str, count: int, path: Path | None) -> Result:
-    """Every clip once through each, in turn; the order changes from clip to clip."""
+async def run(profile_name: str, per_band: int, turns: int, path: Path | None) -> Result:
+    """Everything; `per_band` clips of each duration, `turns` live turns of each."""
     from faster_whisper import WhisperModel
 
     profile = load_profile(profile_name)
-    texts = SENTENCES[: count or None]
     result = Result("stt")
-    variants = [replace(profile, speak=replace(profile.speak, speed=s)) for s in _SPEEDS]
-    assistants = [Assistant.load(variant) for variant in variants]
-    made = await clips(assistants, texts)
-    for assistant in assistants[1:]:
-        await assistant.aclose()
-    model, _ = Registry.read().resolve(profile.transcribe.model)
-    folder, _ = Store().artifact(model, profile.transcribe.precision)
-    peer = WhisperModel(str(folder), device="cpu", compute_type=profile.transcribe.precision, cpu_threads=2)
-    async with assistants[0] as assistant:
-        await assistant.warm()
-        stage, loop = assistant.stages.transcribe, asyncio.get_running_loop()
-        heard: dict[str, list[str]] = {"short": [], "peer": []}
-        times: dict[str, list[float]] = {"short": [], "peer": []}
-        fallbacks = []
-
-        def by_peer(samples: Samples) -> str:
-            segments, _ = peer.transcribe(samples, language="en", beam_size=1)
-            return " ".join(segment.text.strip() for segment in segments)
-
-        by_peer(made[0].samples)
+    speakers, make = Speakers(profile), Assembler(profile)
+    try:
+        listen, stage = make.listen(), make.transcribe()
+        info = make.info["transcribe"]
+        result.artifact("transcribe", info)
+        folder = str(make.folder("transcribe"))
+        precision = profile.transcribe.precision
+        peer = WhisperModel(folder, device="cpu", compute_type=precision, cpu_threads=os.cpu_count() or 0)
+        made = await clips(speakers, per_band)
+        await stage.transcribe(made[0].samples)
+        _text(peer.transcribe(made[0].samples)[0])
+        scores = Scores()
         for number, clip in enumerate(made):
-            for who in ("short", "peer") if number % 2 else ("peer", "short"):
-                begin = loop.time()
-                if who == "short":
-                    transcript = await stage.transcribe(clip.samples)
-                    fallbacks.append(transcript.fallbacks)
-                    heard[who].append(transcript.text)
-                else:
-                    heard[who].append(by_peer(clip.samples))
-                times[who].append(1000 * (loop.time() - begin))
-        result.artifact("transcribe", assistant.setup.info["transcribe"])
-    _report(result, made, heard, times, fallbacks)
+            await compare(number, clip, stage, peer, scores)
+        _report(result, made, scores)
+        await without_words(result, sounds(made, SOUNDS), listen, stage)
+        await recording.compare(result, made, profile, peer)
+        await arabic(result, speakers, profile, peer)
+        await endpoint.curve(result, speakers, profile, stage)
+        await endpoint.live(result, speakers, profile, turns)
+    finally:
+        make.close()
+        speakers.close()
+    result.notes["voices"] = f"{', '.join(map(str, VOICES))}; joe is Piper's en_US-joe-medium, the rest espeak-ng's"
     if path:
         result.write(path)
     return result
 
 
-def _report(
-    result: Result, made: list[Clip], heard: dict[str, list[str]], times: dict[str, list[float]], fallbacks: list[int]
-) -> None:
-    for who, texts in heard.items():
-        counts = [errors(clip.text, text) for clip, text in zip(made, texts, strict=True)]
-        result.value(f"stt.{who}.wer", "ratio", sum(e for e, _ in counts) / sum(n for _, n in counts))
-        result.value(f"stt.{who}.runaways", "count", sum(runaway(c.text, t) for c, t in zip(made, texts, strict=True)))
-        result.samples(f"stt.{who}.ms", "ms", times[who])
-    ratios = [p / s for p, s in zip(times["peer"], times["short"], strict=True)]
-    result.samples("stt.short_window.ratio", "ratio", ratios)
-    result.value("stt.short_window.wer_difference", "ratio", _value(result, "short") - _value(result, "peer"))
-    result.value("stt.short_window.fallbacks", "count", sum(fallbacks))
+async def compare(number: int, clip: Clip, stage: Transcribe, peer: WhisperModel, scores: Scores) -> None:
+    """One clip through both, in turn; the first also through the peer without its beam."""
+
+    def by_peer(beam: int) -> str:
+        return _text(peer.transcribe(clip.samples, language="en", beam_size=beam)[0])
+
+    for who in ("short", "peer") if number % 2 else ("peer", "short"):
+        begin = time.perf_counter()
+        if who == "short":
+            transcript = await stage.transcribe(clip.samples)
+            text, fallbacks = transcript.text, transcript.fallbacks
+        else:
+            text, fallbacks = by_peer(5), 0
+        scores.ms[who].append(1000 * (time.perf_counter() - begin))
+        scores.heard[who].append(text)
+        scores.fallbacks += fallbacks
+    scores.greedy.append(timed_ms(partial(by_peer, 1)) if number < _GREEDY else None)
+
+
+def _report(result: Result, made: list[Clip], scores: Scores) -> None:
+    references = [clip.text for clip in made]
+    for who, heard in scores.heard.items():
+        result.value(f"stt.{who}.wer", "ratio", error_rate(references, heard))
+        result.value(f"stt.{who}.runaways", "count", sum(map(runaway, references, heard)))
+    rates = [result.metrics[f"stt.{who}.wer"]["value"] for who in scores.heard]
+    result.value("stt.wer_difference", "ratio", rates[0] - rates[1])
+    for band in BANDS:
+        rows = [
+            (clip.samples.size / RATE, ours, peer, greedy)
+            for clip, ours, peer, greedy in zip(made, scores.ms["short"], scores.ms["peer"], scores.greedy, strict=True)
+            if clip.band == band
+        ]
+        result.samples(f"stt.clips.{band}_s", "s", [seconds for seconds, *_ in rows])
+        result.samples(f"stt.decode.{band}_ms", "ms", [ours for _, ours, _, _ in rows])
+        result.samples(f"stt.decode.{band}_peer_ms", "ms", [peer for _, _, peer, _ in rows])
+        result.samples(f"stt.decode.{band}_ratio", "ratio", [peer / ours for _, ours, peer, _ in rows])
+        greedy = [beamless / ours for _, ours, _, beamless in rows if beamless is not None]
+        result.samples(f"stt.decode.{band}_greedy_ratio", "ratio", greedy)
+    for level in dict.fromkeys(clip.noise_db for clip in made):
+        for who, heard in scores.heard.items():
+            pairs = [(c.text, text) for c, text in zip(made, heard, strict=True) if c.noise_db == level]
+            name = "clean" if level is None else f"{level:.0f}db"
+            result.value(f"stt.{who}.wer.{name}", "ratio", error_rate(*zip(*pairs, strict=True)))
+    result.value("stt.fallbacks", "count", scores.fallbacks)
     result.value("stt.clips", "count", len(made))
-    result.samples("stt.clip_seconds", "s", [clip.samples.size / RATE for clip in made])
-    result.notes["clips"] = list(_rows(made, heard))
-
-
-def _value(result: Result, who: str) -> float:
-    return float(result.metrics[f"stt.{who}.wer"]["value"])
+    result.notes["clips"] = list(_rows(made, scores.heard))
 
 
 def _rows(made: list[Clip], heard: dict[str, list[str]]) -> Iterator[dict[str, str]]:
@@ -145,6 +132,44 @@ def _rows(made: list[Clip], heard: dict[str, list[str]]) -> Iterator[dict[str, s
         yield {"text": clip.text, "condition": clip.condition, "short": short, "peer": peer}
 
 
-def main(profile: str, count: int, path: Path | None) -> Result:
+async def without_words(result: Result, of: list[Sound], listen: Listen, stage: Transcribe) -> None:
+    """Sounds without words: straight into the speech model, which is harder, and through the voice detector first."""
+    invented = {"straight": 0, "listened": 0}
+    notes = []
+    for sound in of:
+        straight = (await stage.transcribe(sound.samples)).text
+        heard = [h.samples async for h in listen(frames_from(sound.samples)) if isinstance(h, Utterance) and h.final]
+        listened = " ".join([(await stage.transcribe(samples)).text for samples in heard]).strip()
+        invented["straight"] += bool(straight)
+        invented["listened"] += bool(listened)
+        if straight or listened:
+            notes.append(f"{sound.kind} at {sound.level_dbfs:g} dBFS: {straight!r}, {listened!r}")
+    result.value("stt.hallucinations", "count", invented["listened"])
+    result.value("stt.hallucinations.without_vad", "count", invented["straight"])
+    result.value("stt.sounds", "count", len(of))
+    result.notes["hallucinations"] = notes
+
+
+async def arabic(result: Result, speakers: Speakers, profile: Profile, peer: WhisperModel) -> None:
+    """A smoke test: a few sentences by espeak-ng's Arabic voice, the language not given."""
+    make = Assembler(replace(profile, language="auto"))
+    try:
+        stage = make.transcribe()
+        said = [await speakers.say(text, Voice("ar")) for text in ARABIC]
+        heard = [await stage.transcribe(samples, prior="ar") for samples in said]
+    finally:
+        make.close()
+    peers = [_text(peer.transcribe(samples, language="ar")[0]) for samples in said]
+    result.value("stt.arabic.detected", "ratio", sum(t.language == "ar" for t in heard) / len(heard))
+    result.value("stt.arabic.wer", "ratio", error_rate(ARABIC, [t.text for t in heard]))
+    result.value("stt.arabic.peer_wer", "ratio", error_rate(ARABIC, peers))
+    result.notes["arabic"] = "a smoke test on espeak-ng's formant voice, which Whisper base hardly understands"
+
+
+def _text(segments: Iterable[Any]) -> str:
+    return " ".join(segment.text.strip() for segment in segments)
+
+
+def main(profile: str, clips: int, turns: int, path: Path | None) -> Result:
     """Run the benchmark."""
-    return asyncio.run(run(profile, count, path))
+    return asyncio.run(run(profile, clips, turns, path))

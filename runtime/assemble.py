@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -234,7 +235,8 @@ class Assembler:
         """With XTTS, vocoder, GPT and reply take turns at the cores; a VITS's short calls are left to the scheduler."""
         if stage not in _URGENCY or self._spinner() != "speak":
             return nullcontext
-        return lambda urgent: _GATE.turn(_FIRST_AUDIO if urgent else _URGENCY[stage])
+        grace, patience = (_REPLY_GRACE_S, _REPLY_PATIENCE_S) if stage == "reply" else (0.0, inf)
+        return lambda urgent: _GATE.turn(_FIRST_AUDIO if urgent else _URGENCY[stage], grace, patience)
 
     def _spinner(self) -> str:
         """The stage with the tightest loop: the one whose idle threads may spin."""
@@ -246,8 +248,10 @@ class Assembler:
 
 
 _FIRST_AUDIO, _URGENCY = 0, {"vocode": 1, "speak": 2, "reply": 3}
+_REPLY_GRACE_S = 0.005  # not between two steps of the voice,
+_REPLY_PATIENCE_S = 0.08  # but the next clause must be written before the voice has spoken this one
 _GATE = Gate()  # the process has one set of cores, however many assemblers it has
-XTTS_PLAN = Plan(first=9, largest=96, growth=1.25, steady=1)
+XTTS_PLAN = Plan(first=9, largest=96, growth=1.25, steady=2)
 """Windows of XTTS's vocoder in frames of 10.7 ms: docs/performance.md says how they were chosen."""
 
 

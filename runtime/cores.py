@@ -31,24 +31,30 @@ class EngineBudget:
 class Gate:
     """Lets one engine compute at a time, the most urgent first: two that share the cores slow each other down.
 
-    Use as `with gate.turn(urgency): …`; lower numbers go first, equals in any order. A call in progress is not
-    interrupted, so calls should be short. Whoever had the last turn may come back for `grace_s` before something less
-    urgent goes: a loop of calls is not cut into by what waits between two of them.
+    Use as `with gate.turn(urgency): …`; lower numbers go first, equals in any order, 0 before all others. A call in
+    progress is not interrupted, so calls should be short.
     """
 
-    def __init__(self, grace_s: float = 0.002) -> None:
+    def __init__(self) -> None:
         self._condition = threading.Condition()
         self._waiting: dict[int, int] = {}
         self._held = False
-        self._grace_s, self._last, self._free_since = grace_s, 0, -1.0
+        self._last = 0
+        self._free_since = self._calm_since = float("-inf")
 
     @contextlib.contextmanager
-    def turn(self, urgency: int) -> Iterator[None]:
-        """Wait until it is this caller's turn, and hold it."""
+    def turn(self, urgency: int, grace_s: float = 0.0, patience_s: float = float("inf")) -> Iterator[None]:
+        """Wait until it is this caller's turn, and hold it.
+
+        Whoever more urgent had the last turn may come back within `grace_s`, so that this caller does not cut into a
+        loop of calls. After `patience_s` without a turn of urgency 0 it goes before everything but those: a share of the cores for
+        what must not starve.
+        """
         with self._condition:
             self._waiting[urgency] = self._waiting.get(urgency, 0) + 1
-            while (patience := self._patience(urgency)) != 0:
-                self._condition.wait(patience)
+            arrived = time.monotonic()
+            while (wait := self._wait(urgency, grace_s, max(arrived, self._calm_since) + patience_s)) != 0:
+                self._condition.wait(wait)
             self._waiting[urgency] -= 1
             self._held, self._last = True, urgency
         try:
@@ -56,15 +62,23 @@ class Gate:
         finally:
             with self._condition:
                 self._held, self._free_since = False, time.monotonic()
+                if not urgency:
+                    self._calm_since = self._free_since
                 self._condition.notify_all()
 
-    def _patience(self, urgency: int) -> float | None:
+    def _wait(self, urgency: int, grace_s: float, patient_until: float) -> float | None:
         """How long to wait before looking again: 0 if it is one's turn, None until something changes."""
-        if self._held or any(n for other, n in self._waiting.items() if other < urgency):
+        if self._held or (urgency and self._waiting.get(0)):
             return None
-        if self._last >= urgency:
+        now = time.monotonic()
+        if now >= patient_until:
             return 0
-        return max(0.0, self._free_since + self._grace_s - time.monotonic())
+        grace = self._free_since + grace_s if self._last < urgency else now
+        if any(n for other, n in self._waiting.items() if other < urgency):
+            grace = patient_until
+        if grace == float("inf"):
+            return None
+        return max(0.0, min(grace, patient_until) - now)
 
 
 class Cores:

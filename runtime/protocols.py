@@ -95,7 +95,7 @@ class SpeechToTextExecutor(Protocol):
         ...
 
     def generate(self, encoded: Any, prompt: Sequence[int], max_tokens: int) -> Generated:
-        """Greedy tokens after `prompt`, at most `max_tokens`, without the end token, which may come at once."""
+        """The likeliest tokens after `prompt`, at most `max_tokens`, without the end token, which may come at once."""
         ...
 
     def detect_language(self, encoded: Any) -> dict[str, float]:

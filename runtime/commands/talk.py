@@ -17,6 +17,7 @@ from typing import IO
 from voxturn.runtime.assemble import Assembler
 from voxturn.runtime.assistant import Assistant
 from voxturn.runtime.audio.encode import AudioSink, PipeSink, WavFile, output_error
+from voxturn.runtime.captions import webvtt
 from voxturn.runtime.commands.voices import artifact
 from voxturn.runtime.errors import EmptyText, OutputNotWritable, TextError, UsageError
 from voxturn.runtime.frames import frames_from
@@ -55,7 +56,7 @@ def demo(args: argparse.Namespace) -> int:
             False,
         )
         args.trace, args.plot = str(folder / "trace.json"), str(folder / "turn.png")
-        args.transcript = str(folder / "transcript.txt")
+        args.transcript, args.captions = str(folder / "transcript.txt"), ""
         code = turn(args)
     print(f"in {folder}: reply.wav, transcript.txt, trace.json, turn.png", file=sys.stderr)
     return code
@@ -63,19 +64,22 @@ def demo(args: argparse.Namespace) -> int:
 
 def turn(args: argparse.Namespace) -> int:
     """One spoken turn."""
-    trace = asyncio.run(_turn(args))
+    trace, captions = asyncio.run(_turn(args))
     if args.json:
         print(json.dumps(trace, ensure_ascii=False))
     if args.trace:
         _write(Path(args.trace), (json.dumps(trace, indent=1, ensure_ascii=False) + "\n").encode())
     if args.plot:
         _write(Path(args.plot), waterfall(trace))
+    if args.captions:
+        _write(Path(args.captions), captions.encode())
     if args.transcript:
         _write(Path(args.transcript), f"question: {trace['transcript']}\nreply: {trace['reply']}\n".encode())
     return 0
 
 
-async def _turn(args: argparse.Namespace) -> dict[str, object]:
+async def _turn(args: argparse.Namespace) -> tuple[dict[str, object], str]:
+    """The trace and the captions of a turn."""
     async with Assistant.load(args.profile) as assistant:
         _warn_synthetic(assistant)
         await assistant.warm()
@@ -92,7 +96,7 @@ async def _turn(args: argparse.Namespace) -> dict[str, object]:
         _tell(args, f"said:  {trace['reply'] or '(nothing)'}")
         if trace["response_ms"] is not None:
             _tell(args, f"audible {trace['response_ms']:.0f} ms after the end of speech was certain")
-        return trace
+        return trace, webvtt(chunk for _, chunk in turn.trace.chunks)
 
 
 def say(args: argparse.Namespace) -> int:
@@ -359,7 +363,7 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         parser.add_argument(
             "--profile", default="demo", metavar="P", help="a shipped profile or a .toml file (default: demo)"
         )
-        parser.set_defaults(trace="", plot="", transcript="", json=False)
+        parser.set_defaults(trace="", plot="", transcript="", captions="", json=False)
         return parser
 
     parser = command(
@@ -382,6 +386,7 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.add_argument("--json", action="store_true", help="print the trace as JSON")
     parser.add_argument("--trace", default="", metavar="FILE", help="write the trace")
     parser.add_argument("--plot", default="", metavar="PNG", help="draw the waterfall")
+    parser.add_argument("--captions", default="", metavar="VTT", help="write the answer's captions")
     parser.set_defaults(run=turn)
 
     parser = command(

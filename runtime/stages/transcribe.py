@@ -1,8 +1,8 @@
 """Transcribe: utterances in, their words out; partial transcripts while an utterance is still being spoken.
 
-What successive hypotheses of a partial agree in is stable. The next one goes on from there: it is quicker by what it need
-not decode again, and a partial never takes back what it gave as stable. The final transcript is decoded anew from the
-whole utterance: going on from what is stable was measured to cost 1 to 1.5 points of word errors.
+What successive partial hypotheses agree in is stable, and the next one goes on from there, so that a partial never takes
+back what it gave as stable. The final transcript is decoded anew from the whole utterance: going on from what is stable
+was measured to cost 1 to 1.5 points of word errors.
 """
 
 from __future__ import annotations

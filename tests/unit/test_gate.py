@@ -56,18 +56,40 @@ def test_the_most_urgent_goes_first_whoever_came_first() -> None:
 
 
 def test_what_waits_does_not_cut_into_a_loop_of_more_urgent_calls() -> None:
-    gate = Gate(grace_s=5.0)
-    crowd = Crowd(gate)
-    with gate.turn(1):
-        crowd.join_in("reply", 3)
+    crowd = Crowd(Gate())
+
+    def reply() -> None:
+        with crowd.gate.turn(3, grace_s=0.5):
+            crowd.order.append("reply")
+
+    with crowd.gate.turn(1):
+        thread = threading.Thread(target=reply)
+        thread.start()
+        until(lambda: crowd.gate._waiting.get(3) == 1)
     for _ in range(3):
         time.sleep(0.005)  # the reply waits, and nobody holds the gate
-        with gate.turn(2):
+        with crowd.gate.turn(2):
             crowd.order.append("speak")
-    gate._grace_s = 0.0
-    with gate.turn(1):
-        pass
-    assert crowd.end() == ["speak", "speak", "speak", "reply"]
+    thread.join(10)
+    assert crowd.order == ["speak", "speak", "speak", "reply"]
+
+
+def test_what_has_waited_too_long_goes_first_but_for_the_most_urgent() -> None:
+    crowd = Crowd(Gate())
+
+    def reply() -> None:
+        with crowd.gate.turn(3, patience_s=0.0):
+            crowd.order.append("reply")
+
+    with crowd.gate.turn(1):
+        thread = threading.Thread(target=reply)
+        thread.start()
+        until(lambda: crowd.gate._waiting.get(3) == 1)
+        crowd._wanted += 1
+        for name, urgency in (("speak", 2), ("first", 0)):
+            crowd.join_in(name, urgency)
+    assert crowd.end() == ["first", "reply", "speak"]
+    thread.join(10)
 
 
 def test_a_turn_in_progress_is_not_interrupted_by_a_more_urgent_one() -> None:

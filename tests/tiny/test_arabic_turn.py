@@ -1,0 +1,81 @@
+"""A turn in Arabic: espeak-ng asks, Whisper base hears, a script answers, XTTS's text front end and codes speak.
+
+What is recognised of a formant voice is reported, not judged: the words that Whisper gave lie in the trace.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from voxturn.bench.espeak import Espeak
+from voxturn.export import qwen3
+from voxturn.runtime.assistant import Assistant
+from voxturn.runtime.captions import webvtt
+from voxturn.runtime.contract import Manifest
+from voxturn.runtime.frames import frames_from
+from voxturn.runtime.messages import PcmChunk, Sentence, Transcript, TurnDone
+from voxturn.runtime.profile import Engine, ReplyEngine, SpeakEngine, load_profile
+from voxturn.runtime.stages.reply import Reply
+from voxturn.runtime.stages.speak import XttsSpeak
+from voxturn.runtime.store import quiet
+from voxturn.runtime.text.normalize import normalize
+
+from tests.e2e.conftest import demo_models as demo_models
+from tests.tiny.conftest import Tiny
+
+QUESTION = "ما هي عاصمة فرنسا؟"
+ANSWER = "عاصمة فرنسا هي باريس. تكلّف التذكرة ١٥ ريالاً، والمتحف مفتوح يوم الجمعة."
+pytestmark = [pytest.mark.usefixtures("demo_models"), pytest.mark.filterwarnings("ignore::DeprecationWarning")]
+
+
+@pytest.fixture(scope="module")
+def reply_artifact(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    root = tmp_path_factory.mktemp("arabic")
+    qwen3.make_checkpoint(root / "checkpoint", "qwen3-0.6b", "tiny", 1)
+    artifact = root / "reply"
+    artifact.mkdir()
+    qwen3.export(root / "checkpoint", Manifest("qwen3", "checkpoint", "source", {}, {}), artifact, "int8", quiet)
+    return artifact
+
+
+async def test_a_turn_in_arabic_keeps_its_text_from_right_to_left(tiny: Tiny, reply_artifact: Path) -> None:
+    profile = replace(
+        load_profile("demo"),
+        language="ar",
+        system_prompt="أجب بإيجاز.",
+        reply=ReplyEngine(str(reply_artifact), "onnx", "int8", max_tokens=200, context=512),
+        speak=SpeakEngine(str(tiny.short), "onnx", "int8"),
+        vocode=Engine(str(tiny.short), "openvino", "int8"),
+    )
+    async with Assistant.load(profile) as assistant:
+        reply, speak = assistant.stages.reply, assistant.stages.speak
+        assert isinstance(reply, Reply)
+        assert isinstance(speak, XttsSpeak)
+        reply.script = lambda messages: [*reply.tokenizer.encode(ANSWER), min(reply.chat.stop_ids)]
+        await assistant.warm()
+        conversation = assistant.conversation()
+        turn = conversation.turn(frames_from(Espeak().say(QUESTION, "ar")), whole_input=True)
+        async with turn:
+            events = [event async for event in turn]
+    heard = next(event for event in events if isinstance(event, Transcript))
+    assert heard.language == "ar"
+    assert re.search(r"[\u0600-\u06ff]{3}", heard.text)
+    sentences = [event for event in events if isinstance(event, Sentence)]
+    assert " ".join(s.text for s in sentences) == ANSWER
+    assert events[-1] == TurnDone(ANSWER)
+    assert {c.sentence.index for c in events if isinstance(c, PcmChunk)} == {s.index for s in sentences}
+    trace = json.loads(turn.trace.to_json())
+    assert trace["transcript"] == heard.text
+    assert trace["reply"] == ANSWER
+    assert ANSWER in turn.trace.to_json()
+    captions = webvtt(event for event in events if isinstance(event, PcmChunk))
+    assert captions.startswith("WEBVTT\n\n00:00:00.000 --> ")
+    assert all(sentence.text in captions for sentence in sentences)
+    assert conversation.messages[-1].text == ANSWER
+    assert speak.language == "ar"
+    assert "خمسة عشر ريالا" in normalize(ANSWER, "ar")
