@@ -33,6 +33,16 @@ _ROWS = (
         "{value:.0%}",
     ),
     ("parity-demo", "decode.shipped.top1_agreement", "the same first choice in {precision}", "{value:.1%}"),
+    ("llm-qwen3", "llm.step_ms.int4", "Qwen3-0.6B, a token, int4", "{p50:.0f} ms ({p95:.0f})"),
+    ("llm-qwen3", "llm.best_peer.int4_ratio", "times faster than llama.cpp at 4 bits", "{p50:.1f} ×"),
+    ("llm-qwen3", "llm.best_peer.int8_ratio", "times faster than llama.cpp and CTranslate2 at 8 bits", "{p50:.1f} ×"),
+    ("llm-qwen3", "llm.ttft_ms.turn10", "the tenth turn of a dialogue → first token, int8", "{p50:.0f} ms ({p95:.0f})"),
+    (
+        "turn-cpu",
+        "turn.response_ms",
+        "Whisper, Qwen3-0.6B and XTTS v2: end of speech is certain → audible answer",
+        "{p50:.0f} ms ({p95:.0f})",
+    ),
     (_TTS, "tts.first_audio.12w_ms", "XTTS v2, a sentence of 12 words: text → first audio", "{p50:.0f} ms ({p95:.0f})"),
     (_TTS, "tts.first_audio.12w_ratio", "how much sooner than coqui-tts's `inference_stream`", "{p50:.0f} ×"),
     (
@@ -43,6 +53,12 @@ _ROWS = (
     ),
     (_TTS, "tts.rtf", "its time for a second of audio", "{p50:.2f} s ({p95:.2f})"),
     (_TTS, "tts.rtf_ratio", "how much less than coqui-tts's", "{p50:.1f} ×"),
+    (
+        _TTS,
+        "tts.batch4.join_slowdown",
+        "the first audio of a stream that joins three, against a lone one's",
+        "{p50:.1f} ×",
+    ),
     (_TTS, "tts.batch4.codes_gain", "four streams on one engine, audio codes a second against one", "{p50:.1f} ×"),
 )
 

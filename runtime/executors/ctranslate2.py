@@ -12,7 +12,9 @@ from voxturn.runtime.cores import EngineBudget
 from voxturn.runtime.errors import CorruptModel, ExecutorUnavailable, InferenceFailed
 from voxturn.runtime.protocols import Generated
 
-_BEAM = 5  # as openai-whisper's and faster-whisper's; measured: 2.5 points fewer word errors than greedy, +70 ms for 8 s
+_BEAM = (
+    5  # as openai-whisper's and faster-whisper's; measured: 2.5 points fewer word errors than greedy, +70 ms for 8 s
+)
 _COMPUTE_TYPES = {"int8": "int8", "fp32": "float32", "fp16": "float16"}
 
 
