@@ -39,7 +39,7 @@ def reached(opened: WhisperCheckpoint, folder: Path, manifest: Manifest) -> dict
     whisper = (
         OnnxWhisper(folder, manifest, budget)
         if manifest.graphs
-        else Ct2Whisper(folder, "int8" if manifest.precision == "int8" else "fp32", budget)
+        else Ct2Whisper(folder, "int8" if manifest.precision == "int8" else "fp32", budget, beam=1)
     )
     original, random = Original(opened), np.random.default_rng(0)
     found: dict[str, list[float]] = {}
