@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 SOUNDS = 100
 _GREEDY = 60
+_IDLE_S = 0.3
 
 
 @dataclass
@@ -80,12 +81,16 @@ async def run(profile_name: str, per_band: int, turns: int, path: Path | None) -
 
 
 async def compare(number: int, clip: Clip, stage: Transcribe, peer: WhisperModel, scores: Scores) -> None:
-    """One clip through both, in turn; the first also through the peer without its beam."""
+    """One clip through both, in turn; the first clips also through the peer without its beam.
+
+    Each begins on idle cores: CTranslate2's threads spin for 0.2 s after a call.
+    """
 
     def by_peer(beam: int) -> str:
         return _text(peer.transcribe(clip.samples, language="en", beam_size=beam)[0])
 
     for who in ("short", "peer") if number % 2 else ("peer", "short"):
+        await asyncio.sleep(_IDLE_S)
         begin = time.perf_counter()
         if who == "short":
             transcript = await stage.transcribe(clip.samples)

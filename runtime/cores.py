@@ -28,6 +28,14 @@ class EngineBudget:
     nice: int
 
 
+@dataclass(eq=False)
+class _Waiter:
+    urgency: int
+    grace_s: float
+    patience_s: float
+    since: float
+
+
 class Gate:
     """Lets one engine compute at a time, the most urgent first: two that share the cores slow each other down.
 
@@ -37,25 +45,30 @@ class Gate:
 
     def __init__(self) -> None:
         self._condition = threading.Condition()
-        self._waiting: dict[int, int] = {}
+        self._waiters: list[_Waiter] = []
         self._held = False
         self._last = 0
         self._free_since = self._calm_since = float("-inf")
+
+    @property
+    def waiting(self) -> int:
+        """How many wait for a turn."""
+        return len(self._waiters)
 
     @contextlib.contextmanager
     def turn(self, urgency: int, grace_s: float = 0.0, patience_s: float = float("inf")) -> Iterator[None]:
         """Wait until it is this caller's turn, and hold it.
 
         Whoever more urgent had the last turn may come back within `grace_s`, so that this caller does not cut into a
-        loop of calls. After `patience_s` without a turn of urgency 0 it goes before everything but those: a share of the cores for
-        what must not starve.
+        loop of calls. After `patience_s` without a turn of urgency 0 it goes before everything but those: a share of
+        the cores for what must not starve.
         """
         with self._condition:
-            self._waiting[urgency] = self._waiting.get(urgency, 0) + 1
-            arrived = time.monotonic()
-            while (wait := self._wait(urgency, grace_s, max(arrived, self._calm_since) + patience_s)) != 0:
+            me = _Waiter(urgency, grace_s, patience_s, time.monotonic())
+            self._waiters.append(me)
+            while (wait := self._wait(me)) != 0:
                 self._condition.wait(wait)
-            self._waiting[urgency] -= 1
+            self._waiters.remove(me)
             self._held, self._last = True, urgency
         try:
             yield
@@ -66,19 +79,27 @@ class Gate:
                     self._calm_since = self._free_since
                 self._condition.notify_all()
 
-    def _wait(self, urgency: int, grace_s: float, patient_until: float) -> float | None:
+    def _wait(self, me: _Waiter) -> float | None:
         """How long to wait before looking again: 0 if it is one's turn, None until something changes."""
-        if self._held or (urgency and self._waiting.get(0)):
+        if self._held:
             return None
         now = time.monotonic()
-        if now >= patient_until:
-            return 0
-        grace = self._free_since + grace_s if self._last < urgency else now
-        if any(n for other, n in self._waiting.items() if other < urgency):
-            grace = patient_until
-        if grace == float("inf"):
-            return None
-        return max(0.0, min(grace, patient_until) - now)
+        rank, grace = self._rank(me, now), now
+        if any(self._rank(other, now) < rank for other in self._waiters):
+            grace = float("inf")
+        elif rank >= 0 and self._last < me.urgency:
+            grace = self._free_since + me.grace_s
+        until = min(grace, self._patient_until(me)) if rank >= 0 else grace
+        return None if until == float("inf") else max(0.0, until - now)
+
+    def _rank(self, waiter: _Waiter, now: float) -> int:
+        """The order of the waiters, lowest first: urgency 0, those whose patience is over, the others."""
+        if not waiter.urgency:
+            return -2
+        return -1 if now >= self._patient_until(waiter) else waiter.urgency
+
+    def _patient_until(self, waiter: _Waiter) -> float:
+        return max(waiter.since, self._calm_since) + waiter.patience_s
 
 
 class Cores:

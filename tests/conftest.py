@@ -165,8 +165,3 @@ def no_threads_left() -> Iterator[None]:
     yield
     left = [t.name for t in threading.enumerate() if t.name.startswith("voxturn") and t not in before and t.is_alive()]
     assert not left, f"threads left behind: {left}"
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """XTTS first: coqui-tts's generation fails in a process in which transformers' Whisper has been used before."""
-    items.sort(key=lambda item: "test_xtts" not in item.nodeid)
