@@ -10,9 +10,11 @@ voices.npz         studio voices: `NAME/latents` [32, width], `NAME/speaker` [51
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from voxturn.export import decoder, families, xtts_graphs, xtts_parity
@@ -65,7 +67,7 @@ def export(
         "context": config.context,
         "margin": margin,
         "languages": list(opened.config.get("languages") or []),
-        "clone": {"rate": _CLONE_RATE, "fft": _CLONE_FFT, "hop": _CLONE_HOP},
+        "clone": {"rate": _CLONE_RATE, "fft": _CLONE_FFT, "hop": _CLONE_HOP} | _reference(opened.config),
         "speaker_encoder": {"rate": 16000, "fft": 512, "hop": 160},
         "sampling": {
             key: opened.config[key]
@@ -84,6 +86,12 @@ def wanted_names(layers: int, weights: Weights) -> set[str]:
     """Every parameter that the artifact consumes, each exactly once; everything else is training-only or an error."""
     graphs = (gpt_names(layers), xtts_graphs.conditioning_names(), xtts_graphs.speaker_names())
     return set().union(*graphs, xtts_graphs.vocoder_names(weights), {"mel_stats"})
+
+
+def _reference(config: Mapping[str, Any]) -> dict[str, float]:
+    """How much of a reference is heeded, in seconds, under the names of coqui-tts's `XttsConfig`, with its defaults."""
+    defaults = {"gpt_cond_len": 12, "gpt_cond_chunk_len": 4, "max_ref_len": 10}
+    return {key: config.get(key, default) for key, default in defaults.items()}
 
 
 def _mel_constants(weights: Weights) -> dict[str, np.ndarray]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from math import inf
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -14,7 +13,7 @@ import numpy.typing as npt
 from voxturn.runtime.audio.frames_map import SameFrames, XttsFrames
 from voxturn.runtime.audio.window import Plan
 from voxturn.runtime.contract import Manifest, ModelContract, TensorSpec
-from voxturn.runtime.cores import Cores, EngineBudget, Gate
+from voxturn.runtime.cores import Cores, EngineBudget, Gate, Pace
 from voxturn.runtime.decode.engine import DecodeEngine
 from voxturn.runtime.decode.sampler import Sampling
 from voxturn.runtime.decode.service import DecodeService
@@ -178,7 +177,7 @@ class Assembler:
                 graph, lane, int(p["sample_rate"]), int(p["hop"]), int(p["margin"]), SameFrames(), Plan(), trim
             )
         rate, hop = int(p["output_sample_rate"]), int(p["output_hop_length"])
-        return Vocode(graph, lane, rate, hop, int(p["margin"]), xtts_frames(p), XTTS_PLAN, trim)
+        return Vocode(graph, lane, rate, hop, int(p["margin"]), xtts_frames(p), XTTS_PLAN, trim, _PACE)
 
     def cloner(self) -> Cloner:
         """What makes voices for the profile's XTTS."""
@@ -235,8 +234,9 @@ class Assembler:
         """With XTTS, vocoder, GPT and reply take turns at the cores; a VITS's short calls are left to the scheduler."""
         if stage not in _URGENCY or self._spinner() != "speak":
             return nullcontext
-        grace, patience = (_REPLY_GRACE_S, _REPLY_PATIENCE_S) if stage == "reply" else (0.0, inf)
-        return lambda urgent: _GATE.turn(_FIRST_AUDIO if urgent else _URGENCY[stage], grace, patience)
+        if stage == "reply":
+            return lambda _: _GATE.turn(_URGENCY[stage], _REPLY_GRACE_S, _reply_patience_s)
+        return lambda urgent: _GATE.turn(_FIRST_AUDIO if urgent else _URGENCY[stage])
 
     def _spinner(self) -> str:
         """The stage with the tightest loop: the one whose idle threads may spin."""
@@ -249,10 +249,15 @@ class Assembler:
 
 _FIRST_AUDIO, _URGENCY = 0, {"vocode": 1, "speak": 2, "reply": 3}
 _REPLY_GRACE_S = 0.005  # not between two steps of the voice,
-_REPLY_PATIENCE_S = 0.08  # but the next clause must be written before the voice has spoken this one
-_GATE = Gate()  # the process has one set of cores, however many assemblers it has
-XTTS_PLAN = Plan(first=9, largest=96, growth=1.25, steady=2)
+_REPLY_PATIENCE_S = 0.5  # but a share of the cores,
+_REPLY_LEAD_S = 0.3  # and all of them once the voice is so far ahead: the next clause has to be written in time
+_GATE, _PACE = Gate(), Pace()  # the process has one set of cores, however many assemblers it has
+XTTS_PLAN = Plan(first=9, largest=96, growth=1.25, steady=2, rounds=16)
 """Windows of XTTS's vocoder in frames of 10.7 ms: docs/performance.md says how they were chosen."""
+
+
+def _reply_patience_s() -> float:
+    return 0.0 if _PACE.lead_s > _REPLY_LEAD_S else _REPLY_PATIENCE_S
 
 
 def xtts_frames(properties: Mapping[str, Any]) -> XttsFrames:

@@ -67,8 +67,8 @@ class Assistant:
         await self.stages.reply.warm(self.conversation().messages)
         await self.stages.transcribe.transcribe(np.zeros(16000, np.float32))
         await self.stages.speak.warm()
-        async for _ in self.say(_once(Sentence("Ready.", 0))):
-            pass
+        codes = [code async for code in self.stages.speak(_once(Sentence("Ready.", 0)))]
+        await self.stages.vocode.warm(codes[0])
 
     def conversation(self) -> Conversation:
         """A new dialogue."""

@@ -11,7 +11,7 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from voxturn.runtime.errors import UsageError
@@ -32,7 +32,7 @@ class EngineBudget:
 class _Waiter:
     urgency: int
     grace_s: float
-    patience_s: float
+    patience_s: Callable[[], float]
     since: float
 
 
@@ -56,12 +56,14 @@ class Gate:
         return len(self._waiters)
 
     @contextlib.contextmanager
-    def turn(self, urgency: int, grace_s: float = 0.0, patience_s: float = float("inf")) -> Iterator[None]:
+    def turn(
+        self, urgency: int, grace_s: float = 0.0, patience_s: Callable[[], float] = lambda: float("inf")
+    ) -> Iterator[None]:
         """Wait until it is this caller's turn, and hold it.
 
         Whoever more urgent had the last turn may come back within `grace_s`, so that this caller does not cut into a
-        loop of calls. After `patience_s` without a turn of urgency 0 it goes before everything but those: a share of
-        the cores for what must not starve.
+        loop of calls. After `patience_s()`, asked whenever a turn ends, without a turn of urgency 0 it goes before
+        everything but those: a share of the cores for what must not starve.
         """
         with self._condition:
             me = _Waiter(urgency, grace_s, patience_s, time.monotonic())
@@ -99,7 +101,32 @@ class Gate:
         return -1 if now >= self._patient_until(waiter) else waiter.urgency
 
     def _patient_until(self, waiter: _Waiter) -> float:
-        return max(waiter.since, self._calm_since) + waiter.patience_s
+        return max(waiter.since, self._calm_since) + waiter.patience_s()
+
+
+class Pace:
+    """How far the voice is ahead of the loudspeakers. Each answer plays from its first samples on."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._dry: dict[object, float] = {}
+
+    def made(self, answer: object, seconds: float) -> None:
+        """So much more of an answer was made; 0 as soon as it is begun."""
+        now = time.monotonic()
+        with self._lock:
+            self._dry[answer] = max(now, self._dry.get(answer, now)) + seconds
+
+    def ended(self, answer: object) -> None:
+        """All of an answer was made, or nobody hears it any more."""
+        with self._lock:
+            self._dry.pop(answer, None)
+
+    @property
+    def lead_s(self) -> float:
+        """How long until an answer would have to stop for want of samples; infinite if none is under way."""
+        with self._lock:
+            return min(self._dry.values(), default=float("inf")) - time.monotonic()
 
 
 class Cores:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -123,7 +124,7 @@ class SpeechCodes:
     """The acoustic form of a sentence, or the next piece of it: float32 `[n, channels]` for the voice's vocoder.
 
     `final`: it is the sentence's last piece. `speaker` float32 `[512]` is whose voice it is, where the vocoder asks.
-    `cut` says why the stop guard ended it, if it did.
+    `cut` says why the stop guard ended it, if it did. `quiet` wants to know how many seconds of silence its audio ends in.
     """
 
     latents: npt.NDArray[np.float32]
@@ -131,6 +132,7 @@ class SpeechCodes:
     final: bool = True
     speaker: npt.NDArray[np.float32] | None = None
     cut: str = ""
+    quiet: Callable[[float], None] | None = None
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ Float = npt.NDArray[np.float32]
 _NAME = re.compile(r"[\w][\w .-]{0,63}")
 _NAME_BYTES = 200
 """What a file system takes as a name, less what is added to it."""
-_MIN_S, _MIN_SPEECH_S, _GOOD_S, _LONGEST_S, _CHUNK_S = 1.0, 0.33, 3.0, 30.0, 6.0
+_MIN_S, _MIN_SPEECH_S, _GOOD_S = 1.0, 0.33, 3.0
 _SILENT_DBFS = -45.0
 _LEVEL = 0.75
 
@@ -66,8 +66,9 @@ class Added:
 class Cloner:
     """Recordings to a voice, by the artifact's conditioning and speaker graphs and their mel front ends.
 
-    Source: coqui-tts 0.28, `Xtts.get_conditioning_latents`: the latents are the mean over six-second pieces of all
-    recordings, the speaker's embedding the mean over the recordings.
+    Source: coqui-tts 0.28, `Xtts.get_conditioning_latents`: the latents are the mean over pieces of all recordings, as
+    long as the checkpoint's `gpt_cond_chunk_len` says, `gpt_cond_len` in all; the speaker's embedding is the mean over the
+    recordings, `max_ref_len` of each.
     """
 
     def __init__(
@@ -78,12 +79,12 @@ class Cloner:
         with np.load(folder / "mel.npz", allow_pickle=False) as constants:
             self._constants = {name: constants[name] for name in constants.files}
 
-    def clone(self, name: str, recordings: Sequence[Path], longest_s: float = _LONGEST_S) -> Added:
+    def clone(self, name: str, recordings: Sequence[Path]) -> Added:
         """A voice from one or many recordings of any kind. Raises `AudioError` if there is too little speech."""
         check_name(name)
         if not recordings:
             raise UsageError(f"voice {name!r}: needs at least one recording")
-        rate, embed_rate = int(self._clone["rate"]), int(self._embed["rate"])
+        rate, embed_rate, longest_s = int(self._clone["rate"]), int(self._embed["rate"]), self._clone["max_ref_len"]
         clips, speakers, seconds = [], [], 0.0
         for path in recordings:
             whole = decode_all(path, rate)
@@ -106,9 +107,11 @@ class Cloner:
 
     def latents(self, samples: Samples) -> Float:
         """The GPT's conditioning `[32, width]` from samples at the cloning rate."""
-        size = int(_CHUNK_S * self._clone["rate"])
+        rate, heeded_s = self._clone["rate"], self._clone["gpt_cond_len"]
+        samples = samples[: int(heeded_s * rate)] if heeded_s > 0 else samples
+        size = int(self._clone["gpt_cond_chunk_len"] * rate)
         pieces = [samples[i : i + size] for i in range(0, samples.size, size)]
-        pieces = [piece for piece in pieces if piece.size >= 0.33 * self._clone["rate"]]
+        pieces = [piece for piece in pieces if piece.size >= _MIN_SPEECH_S * rate]
         found = [self._conditioning.run({"mel": self.clone_mel(piece)})["latents"][0] for piece in pieces]
         return np.ascontiguousarray(np.mean(found, axis=0, dtype=np.float32))
 

@@ -43,9 +43,9 @@ class Guard:
     `prior`: how much more evidence a change of the language needs.
     """
 
-    padding_s: float = 1.0
+    padding_s: float = 0.3
     silence_s: float = 1.0
-    shortest_s: float = 6.0
+    shortest_s: float = 4.0
     second_window_s: float = 10.0
     tokens_per_second: float = 8.0
     tokens_spare: int = 12

@@ -187,7 +187,7 @@ async def _sentences(text: str | Iterable[str] | AsyncIterator[str], stage: Xtts
     if isinstance(text, str):
         yield Sentence(text, 0)
         return
-    splitter, ahead, index = ClauseSplitter(), Preparation(stage), 0
+    splitter, ahead, index = ClauseSplitter(language=stage.language), Preparation(stage), 0
     pieces = text if isinstance(text, AsyncIterator) else _pieces(iter(text))
     try:
         async for piece in pieces:

@@ -15,12 +15,16 @@ class Plan:
     """How windows grow, in frames: the first small, for an early start, then larger, for less context in all.
 
     After the first, `steady` windows more have its size: playback has only that much in hand.
+
+    The last window decodes a multiple of `rounds` frames, some of them once more: executors that compile a kernel for
+    every new shape then soon know them all.
     """
 
     first: int = 20
     largest: int = 160
     growth: float = 2.0
     steady: int = 0
+    rounds: int = 1
 
     def size(self, number: int) -> int:
         """The size of the number-th window."""
@@ -29,14 +33,32 @@ class Plan:
     def next(self, number: int, begin: int, certain: int, margin: int, total: int | None) -> tuple[int, int] | None:
         """The number-th window, from `begin`, or None while it needs frames that are not certain yet.
 
-        `total` is known once the sequence has ended. No crumb smaller than the first window is left for the end.
+        `total` is known once the sequence has ended. No crumb smaller than the first window or the margin is left for the
+        end.
         """
         end = begin + self.size(number)
         if total is None:
             return (begin, end) if end + margin <= certain else None
         if begin >= total:
             return None
-        return begin, total if total - end < self.first else end
+        return begin, total if total - end < max(self.first, margin) else end
+
+    def shapes(self, margin: int) -> tuple[list[tuple[int, int]], list[int]]:
+        """The windows of a long sequence until they grow no more; and how many frames last windows decode."""
+        windows = [(0, self.size(0))]
+        while len(windows) <= self.steady or self.size(len(windows) - 1) < self.size(len(windows)):
+            windows.append((windows[-1][1], windows[-1][1] + self.size(len(windows))))
+        ends = (
+            range(self.rounds, self.largest + max(self.first, margin) + self.rounds, self.rounds)
+            if self.rounds > 1
+            else ()
+        )
+        return windows, list(ends)
+
+    def decoded_from(self, begin: int, end: int, total: int) -> int:
+        """The first frame that the window `[begin, end)` decodes, its context apart."""
+        again = -(end - begin) % self.rounds if end == total else 0
+        return max(0, begin - again)
 
 
 def schedule(total: int, plan: Plan | None = None) -> Iterator[tuple[int, int]]:

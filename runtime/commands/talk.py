@@ -179,7 +179,7 @@ class _Speaker:
 
     def clauses(self, text: str) -> list[str]:
         """The text as it is spoken, piece by piece."""
-        splitter = ClauseSplitter(max_chars=self._make.profile.speak.max_chars)
+        splitter = ClauseSplitter(max_chars=self._make.profile.speak.max_chars, language=self._make.profile.language)
         return [*splitter.push(text), *splitter.flush()]
 
     async def say(self, clauses: list[str], what: str) -> AsyncGenerator[PcmChunk, None]:

@@ -1,8 +1,8 @@
 """Ends speech whose stop token was missed: what sampling models of speech say after that is babble.
 
 The stop token's own probabilities are watched. The chance that the utterance has ended by now is `1 - prod(1 - p)`: when
-the model itself is nearly sure of it and sampling went on all the same, the guard ends it. Two slower signs are taken
-once an end was at all likely, or the text is long since spoken: codes that run in a circle, and sheer length. Pure.
+the model itself is nearly sure of it and sampling went on all the same, the guard ends it. Slower signs are taken once an
+end was at all likely: codes that run in a circle, and silence; and whatever was likely, long silence and sheer length.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from dataclasses import dataclass
 class GuardOptions:
     """`sure`: the chance of having ended that is enough by itself; `likely`: the one that makes circling enough.
 
-    `circle` codes that repeat with a period of at most `period` are a circle. A text of n tokens takes at most
+    `circle` codes that repeat with a period of at most `period` are a circle. `silence_s` of silence are an end where one
+    was likely, `dead_s` anywhere. A text of n tokens takes at most
     `codes_spare + codes_per_token * n` codes: several times what any language was seen to take.
     """
 
@@ -23,6 +24,8 @@ class GuardOptions:
     likely: float = 0.3
     period: int = 8
     circle: int = 32
+    silence_s: float = 0.7
+    dead_s: float = 4.0
     codes_per_token: int = 10
     codes_spare: int = 60
 
@@ -36,6 +39,11 @@ class StopGuard:
         self._goes_on = 1.0
         self._codes: deque[int] = deque(maxlen=self._o.circle)
         self._count = 0
+        self._silent_s = 0.0
+
+    def quiet(self, seconds: float) -> None:
+        """The audio so far ends in so many seconds of silence."""
+        self._silent_s = seconds
 
     def reason(self, code: int, stop_probability: float) -> str:
         """Why to end here, or empty. `stop_probability` is that of the step that chose `code`."""
@@ -49,6 +57,8 @@ class StopGuard:
             return f"no stop within {self._most} codes"
         if ended >= self._o.likely and self._circles():
             return f"codes ran in a circle {self._count} codes in"
+        if self._silent_s >= (self._o.silence_s if ended >= self._o.likely else self._o.dead_s):
+            return f"{self._silent_s:.1f} s of silence {self._count} codes in"
         return ""
 
     def _circles(self) -> bool:

@@ -62,7 +62,7 @@ class Ct2Whisper:
                 encoded,
                 [list(prompt)],
                 beam_size=self._beam,
-                max_length=len(prompt) + max_tokens,
+                max_length=max(len(prompt) + max_tokens, 2 * max_tokens),  # it generates at most half of it
                 return_scores=True,
                 return_no_speech_prob=True,
                 suppress_blank=False,

@@ -171,7 +171,7 @@ class XttsSpeak:
                 latents = step.hidden[None]
                 latents = latents if stretch is None else stretch.push(latents)
                 if len(latents):
-                    yield SpeechCodes(latents, sentence, False, voice.speaker)
+                    yield SpeechCodes(latents, sentence, False, voice.speaker, quiet=guard.quiet if guard else None)
             if stretch is not None and not stretch.empty:
                 rest = stretch.flush()
         finally:

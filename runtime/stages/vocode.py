@@ -8,30 +8,40 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 from voxturn.runtime.audio.frames_map import FrameMap
-from voxturn.runtime.audio.level import first_audible
+from voxturn.runtime.audio.level import first_audible, last_audible
 from voxturn.runtime.audio.window import Plan, with_margin
+from voxturn.runtime.cores import Pace
 from voxturn.runtime.handoff import Lane, close_iterator
 from voxturn.runtime.messages import PcmChunk, Samples, SpeechCodes
 from voxturn.runtime.protocols import GraphExecutor
 
 _LEAD_IN_MS = 5
+_SILENT_DBFS = -50.0
 Float = npt.NDArray[np.float32]
 
 
 @dataclass
 class Progress:
-    """How far a sentence is vocoded: all its latents so far, and the next window's number and first frame."""
+    """How far a sentence is vocoded: all its latents so far, the next window's number and first frame, its last silence."""
 
     latents: list[Float] = field(default_factory=list)
     number: int = 0
     begin: int = 0
     final: bool = False
+    silent: int = 0
+
+    def silence(self, samples: Samples) -> int:
+        """How many samples of silence there are at the end, with those of the next window."""
+        last = last_audible(samples, _SILENT_DBFS)
+        self.silent = self.silent + samples.size if last is None else samples.size - 1 - last
+        return self.silent
 
 
 class Vocode:
     """The stage. `hop` samples a frame, `margin` frames of context on each side, `frames` maps latents to frames.
 
     With `trim`, silence before the first audible sample of the whole answer is dropped, but for a few milliseconds.
+    `pace` is told how much of the answer there is.
     """
 
     def __init__(
@@ -44,15 +54,18 @@ class Vocode:
         frames: FrameMap,
         plan: Plan,
         trim: bool = True,
+        pace: Pace | None = None,
     ) -> None:
         self._executor, self._lane = executor, lane
         self.rate, self._hop, self._margin = rate, hop, margin
         self._frames, self._plan, self._trims = frames, plan, trim
+        self._pace = pace or Pace()
 
     async def __call__(self, codes: AsyncIterator[SpeechCodes]) -> AsyncGenerator[PcmChunk, None]:
-        start, audible, progress = 0, not self._trims, Progress()
+        start, audible, progress, answer = 0, not self._trims, Progress(), object()
         try:
             async for code in codes:
+                self._pace.made(answer, 0.0)
                 progress.latents.append(code.latents)
                 progress.final = code.final
                 while (window := self.next_window(progress)) is not None:
@@ -61,16 +74,28 @@ class Vocode:
                     run = self._lane.run if start else self._lane.run_first  # someone waits for an answer to begin
                     samples = await run(self.window, latents, *window, code.speaker)
                     progress.number, progress.begin = progress.number + 1, window[1]
+                    if code.quiet is not None:
+                        code.quiet(progress.silence(samples) / self.rate)
                     if not audible:
                         samples, audible = self._trim(samples)
                     if samples.size:
                         final = self.next_window(progress) is None and code.final
+                        self._pace.made(answer, samples.size / self.rate)
                         yield PcmChunk(samples, self.rate, start, code.sentence, code.cut, final)
                         start += samples.size
                 if code.final:
                     progress = Progress()
         finally:
+            self._pace.ended(answer)
             await close_iterator(codes)
+
+    async def warm(self, like: SpeechCodes) -> None:
+        """Run every shape of window once, on latents like these: some executors compile a kernel for each."""
+        windows, ends = self._plan.shapes(self._margin)
+        latents = np.repeat(like.latents[:1], windows[-1][1] + max(ends, default=0) + self._margin, axis=0)
+        total = self._frames.count(len(latents))
+        for begin, end in [*windows, *((total - frames, total) for frames in ends)]:
+            await self._lane.run(self.window, latents, begin, end, like.speaker)
 
     def next_window(self, progress: Progress) -> tuple[int, int] | None:
         """Which frames can be vocoded now."""
@@ -82,14 +107,15 @@ class Vocode:
     def window(self, latents: Float, begin: int, end: int, speaker: Float | None = None) -> Samples:
         """The samples of frames `[begin, end)`."""
         total = self._frames.count(len(latents))
-        low, high, before = with_margin(begin, end, total, self._margin)
+        first = self._plan.decoded_from(begin, end, total)
+        low, high, before = with_margin(first, end, total, self._margin)
         inputs = self._frames.inputs(latents, low, high, before, high - end)
         if speaker is not None:
             inputs["speaker"] = speaker.reshape(1, -1, 1)
         audio = self._executor.run(inputs)["audio"].reshape(-1)
         if not self._frames.drops_context:
-            audio = audio[before * self._hop : (before + end - begin) * self._hop]
-        return np.ascontiguousarray(audio)
+            audio = audio[before * self._hop : (before + end - first) * self._hop]
+        return np.ascontiguousarray(audio[(begin - first) * self._hop :])
 
     def _trim(self, samples: Samples) -> tuple[Samples, bool]:
         at = first_audible(samples)

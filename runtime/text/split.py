@@ -87,18 +87,21 @@ _MONTHS = {
 class ClauseSplitter:
     """Feed text as it comes; get clauses as soon as they are certain. How it is cut into pieces changes no clause.
 
-    The first clause may end at a comma, colon or dash once it has `first_chars` characters; later ones end at sentence
-    ends. None is longer than `max_chars`: a longer one is cut at its last pause, else at its last space, else anywhere.
+    Until `soon_chars` characters were given, a clause may end at a comma, colon or dash once it has `first_chars` of them:
+    the voice has little in hand yet. Later ones end at sentence ends. None is longer than `max_chars`: a longer one is cut at its last pause, else at its last space, else anywhere.
     Concatenated, the clauses hold every non-space character of the text, in order. `language` is needed for ordinals
     before a capital: am 3. Mai.
     """
 
-    def __init__(self, first_chars: int = 16, min_chars: int = 2, max_chars: int = 220, language: str = "") -> None:
+    def __init__(
+        self, first_chars: int = 16, min_chars: int = 2, max_chars: int = 220, language: str = "", soon_chars: int = 32
+    ) -> None:
         if max_chars < 1:
             raise UsageError(
                 f"clauses of at most {max_chars} characters cannot hold a text; set max_chars to 1 or more"
             )
         self._first_chars, self._min_chars, self._max_chars = first_chars, min_chars, max_chars
+        self._soon_chars = soon_chars
         self._language = language.split("-")[0]
         self._buffer = ""
         self._given = 0
@@ -124,7 +127,7 @@ class ClauseSplitter:
             clause, self._buffer = self._buffer[:cut].strip(), self._buffer[cut:].lstrip()
             if clause:
                 clauses.append(clause)
-                self._given += 1
+                self._given += _spoken(clause)
         return clauses
 
     def _cut(self, final: bool) -> int | None:
@@ -150,7 +153,9 @@ class ClauseSplitter:
         if char == "\n":
             return i + 1
         sentence = char in ENDS
-        if not sentence and not (char in PAUSES and self._given == 0 and _spoken(text[:i]) >= self._first_chars):
+        if not sentence and not (
+            char in PAUSES and self._given < self._soon_chars and _spoken(text[:i]) >= self._first_chars
+        ):
             return None
         end = i + 1
         while end < len(text) and text[end] in CLOSERS + ENDS:

@@ -72,7 +72,7 @@ class XttsTokenizer:
         return list(self._pieces(text, known, CHAR_LIMITS[known]))
 
     def _pieces(self, text: str, language: str, limit: int) -> Iterator[str]:
-        for piece in _filled(text, limit):
+        for piece in _filled(text, limit, language):
             tokens = len(self._ids(piece, language))
             if tokens > MAX_TOKENS and len(piece) > 1:
                 yield from self._pieces(piece, language, (len(piece) + 1) // 2)
@@ -95,10 +95,10 @@ class XttsTokenizer:
         return known
 
 
-def _filled(text: str, limit: int) -> Iterator[str]:
+def _filled(text: str, limit: int, language: str) -> Iterator[str]:
     """Sentences put together while they fit into `limit` characters, as they stand in `text`."""
     start = end = 0
-    for sentence in _sentences(text, limit):
+    for sentence in _sentences(text, limit, language):
         at = text.index(sentence, end)
         if end > start and at + len(sentence) - start > limit:
             yield text[start:end]
@@ -110,8 +110,8 @@ def _filled(text: str, limit: int) -> Iterator[str]:
         yield text[start:end]
 
 
-def _sentences(text: str, limit: int) -> Iterator[str]:
-    splitter = ClauseSplitter(first_chars=len(text) + 1, min_chars=1, max_chars=limit)
+def _sentences(text: str, limit: int, language: str) -> Iterator[str]:
+    splitter = ClauseSplitter(first_chars=len(text) + 1, min_chars=1, max_chars=limit, language=language)
     step = 4 * limit  # the splitter copies what waits in it: fed all at once, time would grow with the square
     for at in range(0, len(text), step):
         yield from splitter.push(text[at : at + step])

@@ -22,7 +22,11 @@ FEWEST = 3
 """Torch copies where a scale makes no frame more, as with XTTS's for up to two latents: 0.1 s that nobody streams."""
 MAPS = [(4, 24000 / 22050), (4, 1.0), (2, 1.5), (8, 2.0)]
 PLANS = st.builds(
-    Plan, first=st.integers(1, 30), largest=st.integers(30, 200), growth=st.floats(1.0, 3.0, allow_nan=False)
+    Plan,
+    first=st.integers(1, 30),
+    largest=st.integers(30, 200),
+    growth=st.floats(1.0, 3.0, allow_nan=False),
+    rounds=st.sampled_from([1, 16]),
 )
 
 
@@ -154,7 +158,9 @@ async def test_streamed_frames_partition_exactly_whatever_comes_when(
     finally:
         lane.close()
     total = frames.count(len(latents))
-    assert [begin for begin, _ in recorded.windows] == [0, *(e for _, e in recorded.windows)][: len(recorded.windows)]
+    if plan.rounds == 1:
+        begins, ends = zip(*recorded.windows, strict=True) if recorded.windows else ((), ())
+        assert [*begins, total][1:] == list(ends)
     samples = np.concatenate([chunk.samples for chunk in chunks_out]) if chunks_out else np.zeros(0)
     np.testing.assert_array_equal(samples, np.repeat(np.arange(total) + 1.0, HOP))
     starts = np.cumsum([0, *(chunk.samples.size for chunk in chunks_out)])[:-1]
@@ -169,6 +175,66 @@ def test_a_window_waits_until_its_margin_is_certain() -> None:
         progress.latents.append(latents_of(1))
     count = len(progress.latents)
     assert frames.certain(count) >= 10 + 8 > frames.certain(count - 1)
+
+
+class Shapes:
+    """A vocoder that notes the shapes that it is asked for: frames, and how many of them are context on each side."""
+
+    def __init__(self) -> None:
+        self.seen: set[tuple[int, int, int]] = set()
+
+    def __call__(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        count, before, after = (int(inputs[name]) for name in ("frames", "before", "after"))
+        self.seen.add((count, before, after))
+        return {"audio": np.zeros((1, 1, (count - before - after) * HOP), np.float32)}
+
+
+@settings(max_examples=30, deadline=None)
+@given(count=st.integers(30, 300), rounds=st.sampled_from([8, 16]), first=st.integers(6, 12))
+async def test_once_warm_no_sentence_has_a_new_shape(count: int, rounds: int, first: int) -> None:
+    shapes, lane, frames = Shapes(), Lane("vocode"), XttsFrames(4, 24000 / 22050)
+    plan = Plan(first, 96, 1.25, steady=2, rounds=rounds)
+    vocode = Vocode(FakeGraph(shapes), lane, 24000, HOP, 14, frames, plan)
+    latents, sentence = latents_of(count), Sentence("x", 0)
+
+    async def codes() -> AsyncIterator[SpeechCodes]:
+        for code in range(count):
+            yield SpeechCodes(latents[code : code + 1], sentence, code == count - 1)
+
+    try:
+        await vocode.warm(SpeechCodes(latents[:1], sentence))
+        warm = set(shapes.seen)
+        async for _ in vocode(codes()):
+            pass
+    finally:
+        lane.close()
+    assert shapes.seen == warm
+
+
+async def test_who_makes_the_codes_is_told_of_silence() -> None:
+    def noise_then_silence(inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        low, count = int(inputs["frame_offset"]), int(inputs["frames"])
+        before, after = int(inputs["before"]), int(inputs["after"])
+        frame = np.arange(low + before, low + count - after)
+        return {"audio": np.repeat(np.where(frame < 30, 0.5, 0.0).astype(np.float32), HOP)[None, None]}
+
+    told: list[float] = []
+    lane, frames = Lane("vocode"), XttsFrames(4, 24000 / 22050)
+    vocode = Vocode(FakeGraph(noise_then_silence), lane, 24000, HOP, 4, frames, Plan(10, 10), trim=False)
+    sentences = [Sentence("x", 0), Sentence("y", 1)]
+
+    async def codes() -> AsyncIterator[SpeechCodes]:
+        for sentence in sentences:
+            yield SpeechCodes(latents_of(14), sentence, quiet=told.append)
+
+    try:
+        async for _ in vocode(codes()):
+            pass
+    finally:
+        lane.close()
+    total = frames.count(14)
+    silent = [0, 0, 0, *(10 * n for n in range(1, (total - 30) // 10)), total - 30]
+    assert told == pytest.approx([n * HOP / 24000 for n in silent] * 2)
 
 
 def test_the_latents_of_a_vits_are_frames() -> None:

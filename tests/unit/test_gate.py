@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 import pytest
-from voxturn.runtime.cores import Cores, Gate
+from voxturn.runtime.cores import Cores, Gate, Pace
 from voxturn.runtime.errors import UsageError
 
 
@@ -78,7 +78,7 @@ def test_what_has_waited_too_long_goes_first_but_for_the_most_urgent() -> None:
     crowd = Crowd(Gate())
 
     def reply() -> None:
-        with crowd.gate.turn(3, patience_s=0.0):
+        with crowd.gate.turn(3, patience_s=lambda: 0.0):
             crowd.order.append("reply")
 
     with crowd.gate.turn(1):
@@ -145,3 +145,27 @@ def test_budgets_of_the_cores() -> None:
     assert cores.budget("reply", 2).nice > cores.budget("vocode", 2).nice == 0
     with pytest.raises(UsageError, match="stage 'vocode': 5 threads asked for, but this process has 4 cores"):
         cores.budget("vocode", 5)
+
+
+def test_the_voice_is_as_far_ahead_as_the_answer_that_will_soonest_run_dry() -> None:
+    pace, one, other = Pace(), object(), object()
+    assert pace.lead_s == float("inf")
+    pace.made(one, 0.0)
+    assert pace.lead_s <= 0.0
+    pace.made(one, 50.0)
+    pace.made(other, 20.0)
+    pace.made(other, 20.0)
+    assert 30.0 < pace.lead_s <= 40.0
+    pace.ended(other)
+    assert 40.0 < pace.lead_s <= 50.0
+    pace.ended(one)
+    pace.ended(one)
+    assert pace.lead_s == float("inf")
+
+
+def test_an_answer_that_ran_dry_goes_on_from_now() -> None:
+    pace, answer = Pace(), object()
+    pace.made(answer, 0.0)
+    time.sleep(0.01)
+    pace.made(answer, 20.0)
+    assert pace.lead_s > 19.995

@@ -23,6 +23,17 @@ def clauses(pieces: Sequence[str], language: str = "", **limits: int) -> list[st
     return [clause for piece in pieces for clause in splitter.push(piece)] + splitter.flush()
 
 
+def test_a_pause_ends_a_clause_until_the_voice_has_something_in_hand() -> None:
+    text = "That is a good question. Let me think of it for a moment, and tell you then. If you like, I go on, too, of course."
+    assert clauses([text]) == [
+        "That is a good question.",
+        "Let me think of it for a moment,",
+        "and tell you then.",
+        "If you like, I go on, too, of course.",
+    ]
+    assert clauses([text], soon_chars=1)[1] == "Let me think of it for a moment, and tell you then."
+
+
 def cut(text: str, sizes: Sequence[int]) -> list[str]:
     pieces, at, turn = [], 0, 0
     while at < len(text):

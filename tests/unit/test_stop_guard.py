@@ -55,6 +55,21 @@ def test_codes_in_a_circle_before_any_end_are_a_long_vowel() -> None:
     assert ends_at([(i % 3, 0.0) for i in range(150)])[0] == -1
 
 
+def test_silence_ends_once_an_end_was_likely_and_where_it_does_not_end() -> None:
+    guard = StopGuard(20)
+    assert all(guard.reason(i, 0.0) == "" for i in range(30))
+    guard.quiet(OPTIONS.silence_s)
+    assert guard.reason(30, 0.4) == ""  # a pause; the likely end is this very step
+    assert "silence" in guard.reason(31, 0.0)
+    guard.quiet(0.1)
+    assert guard.reason(32, 0.0) == ""
+    dead = StopGuard(20)
+    dead.quiet(OPTIONS.dead_s - 0.1)
+    assert dead.reason(0, 0.0) == ""
+    dead.quiet(OPTIONS.dead_s)
+    assert "silence" in dead.reason(1, 0.0)
+
+
 @given(st.lists(st.tuples(st.integers(0, 1023), st.floats(0, 1)), max_size=300), st.integers(1, 60))
 def test_a_sentence_is_cut_only_for_a_reason_that_its_trace_has(trace: list[tuple[int, float]], tokens: int) -> None:
     at, reason = ends_at(trace, tokens)

@@ -66,32 +66,32 @@ def speaking(seconds: float) -> Speaking:
 async def test_a_good_result_takes_one_short_window_continued_with_silence() -> None:
     heard = Heard(result("Good morning."))
     assert await heard.transcript(3.0) == Transcript("Good morning.", "en", -0.2, 0)
-    assert heard.whisper.encoded_frames == [3000, 400]  # the silence, once; then 3 s and 1 s of padding
-    assert heard.whisper.positions == [300]  # the decoder sees 6 s
+    assert heard.whisper.encoded_frames == [3000, 330]  # the silence, once; then 3 s and their padding
+    assert heard.whisper.positions == [215]  # the decoder sees another second of silence
     heard = Heard(result("Good morning."))
     await heard.transcript(7.0)
-    assert (heard.whisper.encoded_frames[1:], heard.whisper.positions) == ([800], [450])
+    assert (heard.whisper.encoded_frames[1:], heard.whisper.positions) == ([730], [415])
 
 
 async def test_the_silence_is_encoded_once() -> None:
     heard = Heard(result("Good morning."))
     await heard.stage.transcribe(audio(1.0))
     await heard.transcript(1.0)
-    assert heard.whisper.encoded_frames == [3000, 200, 200]
+    assert heard.whisper.encoded_frames == [3000, 130, 130]
 
 
 async def test_repetition_is_tried_again_on_a_longer_window() -> None:
     heard = Heard(result("turn on the light turn on the light"), result("Turn on the light."))
     transcript = await heard.transcript(4.0)
     assert (transcript.text, transcript.fallbacks) == ("Turn on the light.", 1)
-    assert heard.whisper.encoded_frames == [3000, 500, 1000]
+    assert heard.whisper.encoded_frames == [3000, 430, 1000]
 
 
 async def test_low_confidence_is_tried_up_to_the_full_window() -> None:
     heard = Heard(result("a", -1.2), result("b", -1.2), result("c", -1.2))
     transcript = await heard.transcript(2.0)
     assert (transcript.text, transcript.fallbacks) == ("c", 2)
-    assert heard.whisper.encoded_frames == [3000, 300, 1000, 3000]
+    assert heard.whisper.encoded_frames == [3000, 230, 1000, 3000]
 
 
 async def test_a_runaway_on_every_window_is_no_text() -> None:
@@ -124,7 +124,7 @@ async def test_long_audio_is_taken_in_pieces_and_its_words_in_the_time_of_the_wh
     heard = Heard(result("one"), result("two"))
     transcript = await heard.transcript(40.0, words=True)
     assert transcript.text == "one two"
-    assert heard.whisper.encoded_frames[1:] == [2900, 1300]
+    assert heard.whisper.encoded_frames[1:] == [2830, 1230]
     assert transcript.words == (Word("one", 0.0, 28.0), Word("two", 28.0, 40.0))
 
 

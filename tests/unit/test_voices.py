@@ -38,7 +38,7 @@ from tests.cli_fakes import FakeAssembler
 from tests.conftest import tone
 
 WIDTH = 8
-CLONE = {"rate": 22050, "fft": 2048, "hop": 256}
+CLONE = {"rate": 22050, "fft": 2048, "hop": 256, "gpt_cond_len": 12, "gpt_cond_chunk_len": 4, "max_ref_len": 10}
 SPEAKER = {"rate": 16000, "fft": 512, "hop": 160}
 
 
@@ -311,12 +311,19 @@ def test_few_seconds_are_warned_of_and_many_are_not(cloner: Cloner, tmp_path: Pa
     assert cloner.clone("a", [short, short]).seconds == pytest.approx(3.0, abs=0.1)
 
 
-def test_long_recordings_are_cut_into_six_seconds_and_averaged(cloner: Cloner, tmp_path: Path) -> None:
-    frames = [6 * 22050 // 256 + 1] * 2 + [1 * 22050 // 256 + 1]
-    made = cloner.clone("a", [wav(tmp_path / "long.wav", tone(13.0))])
-    assert made.voice.latents[0, 0] == pytest.approx(np.mean(frames), abs=0.5)
-    most = cloner.clone("a", [wav(tmp_path / "longest.wav", tone(33.0))])
-    assert most.seconds == pytest.approx(30.0)
+def test_of_long_recordings_as_much_is_heeded_in_such_pieces_as_the_checkpoint_says(
+    cloner: Cloner, tmp_path: Path
+) -> None:
+    def frames(seconds: float) -> float:
+        return seconds * 22050 // 256 + 1
+
+    one = cloner.clone("a", [wav(tmp_path / "long.wav", tone(9.0))])
+    assert one.voice.latents[0, 0] == pytest.approx(np.mean([frames(4), frames(4), frames(1)]), abs=0.5)
+    longer = cloner.clone("a", [wav(tmp_path / "longer.wav", tone(13.0))])
+    assert longer.seconds == pytest.approx(10.0)  # of each recording
+    assert longer.voice.latents[0, 0] == pytest.approx(np.mean([frames(4), frames(4), frames(2)]), abs=0.5)
+    both = cloner.clone("a", [tmp_path / "long.wav", tmp_path / "longer.wav"])
+    assert both.voice.latents[0, 0] == pytest.approx(frames(4), abs=0.5)  # 12 s of both
 
 
 def nan_wav(path: Path) -> Path:
