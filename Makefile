@@ -2,12 +2,12 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: demo test check bench bench-tts readme question clean
+.PHONY: demo test check bench bench-tts bench-llm readme question clean
 
 demo: .venv/demo
 	$(BIN)/voxturn demo -o demo-output
 
-test: .venv/dev
+test: .venv/dev .triton/ready
 	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered -q
 
 check: .venv/dev
@@ -35,6 +35,21 @@ bench-tts: .venv/dev build/xtts/checkpoint
 	$(BIN)/voxturn bench parity --model xtts-v2 --checkpoint build/xtts/checkpoint --json bench/results/parity-xtts.json
 	$(MAKE) readme
 
+# Qwen3-0.6B at full size with random weights, alone and in whole turns with the XTTS v2 of bench-tts. The peer llama.cpp
+# joins if LLAMA_PYTHON names a Python that has llama-cpp-python, built for this machine.
+bench-llm: .venv/dev build/qwen3/checkpoint
+	for precision in int8 int4; do $(BIN)/voxturn export qwen3 --checkpoint build/qwen3/checkpoint --to onnx \
+	  --precision $$precision -o build/qwen3/$$precision || exit 1; done
+	$(BIN)/voxturn bench llm --artifact build/qwen3/int8 --artifact build/qwen3/int4 --checkpoint build/qwen3/checkpoint \
+	  --llama-python "$(LLAMA_PYTHON)" --json bench/results/llm-qwen3.json
+	$(BIN)/voxturn bench turn --profile cpu --reply build/qwen3/int4 --voice build/xtts/int4 \
+	  --json bench/results/turn-cpu.json
+	$(MAKE) readme
+
+build/qwen3/checkpoint: | .venv/dev
+	mkdir -p build/qwen3
+	$(BIN)/voxturn export make-checkpoint qwen3-0.6b --size full --seed 1 -o $@
+
 build/xtts/checkpoint: | .venv/dev
 	mkdir -p build/xtts
 	$(BIN)/voxturn export make-checkpoint xtts-v2 --size full --seed 1 -o $@
@@ -57,5 +72,11 @@ question: .venv/demo
 	$(BIN)/python -m pip install -q --disable-pip-version-check -e ".[dev]"
 	touch $@
 
+# the embedded Triton server's own environment: its Python backend needs numpy before 2
+.triton/ready: pyproject.toml CMakeLists.txt runtime/native/sampler.cpp
+	test -x .triton/bin/python || $(PYTHON) -m venv .triton
+	.triton/bin/python -m pip install -q --disable-pip-version-check -C build-dir=build/triton -e ".[embedded,vits,xtts,triton,triton-embedded]"
+	touch $@
+
 clean:
-	rm -rf .venv build demo-output
+	rm -rf .venv .triton build demo-output

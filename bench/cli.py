@@ -1,30 +1,37 @@
-"""`voxturn bench …`."""
+"""`voxturn bench …`. Benchmarks are imported when they run: they need more than the runtime does."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-from voxturn.bench import decode, llm, parity, parity_xtts, speaking, stt, tts, turn
 from voxturn.runtime.errors import UsageError
 
 
 def _turn(args: argparse.Namespace) -> int:
+    from voxturn.bench import turn
+
     turn.main(args.profile, args.runs, args.json, args.reply, args.voice).print()
     return 0
 
 
 def _decode(args: argparse.Namespace) -> int:
+    from voxturn.bench import decode
+
     decode.run(args.profile, args.precision, args.json).print()
     return 0
 
 
 def _stt(args: argparse.Namespace) -> int:
+    from voxturn.bench import stt
+
     stt.main(args.profile, args.clips, args.turns, args.json).print()
     return 0
 
 
 def _parity(args: argparse.Namespace) -> int:
+    from voxturn.bench import parity, parity_xtts
+
     if args.model and args.checkpoint is None:
         raise UsageError(f"--model {args.model} needs --checkpoint DIR, which is exported and compared")
     if args.model:
@@ -35,11 +42,15 @@ def _parity(args: argparse.Namespace) -> int:
 
 
 def _speaking(args: argparse.Namespace) -> int:
+    from voxturn.bench import speaking
+
     speaking.main(args.checkpoint, args.artifact, args.sentences, args.limit, args.json).print()
     return 0
 
 
 def _tts(args: argparse.Namespace) -> int:
+    from voxturn.bench import tts
+
     if args.peer and args.checkpoint is None:
         raise UsageError("--peer coqui-tts needs --checkpoint DIR, the one that the artifact was made of")
     checkpoint = args.checkpoint if args.peer else None
@@ -48,6 +59,8 @@ def _tts(args: argparse.Namespace) -> int:
 
 
 def _llm(args: argparse.Namespace) -> int:
+    from voxturn.bench import llm
+
     llm.main(args.artifact, args.checkpoint, args.llama_python, args.runs, args.json).print()
     return 0
 
@@ -57,11 +70,11 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     bench = commands.add_parser("bench", help="measure this machine")
     kinds = bench.add_subparsers(required=True, metavar="WHAT")
 
-    def kind(name: str, text: str) -> argparse.ArgumentParser:
+    def kind(name: str, text: str, example: str = "") -> argparse.ArgumentParser:
         parser = kinds.add_parser(
             name,
             help=text,
-            epilog=f"example:\n  voxturn bench {name} --json {name}.json",
+            epilog=f"example:\n  voxturn bench {' '.join(filter(None, (name, example)))} --json {name}.json",
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         parser.add_argument("--profile", default="demo", metavar="P")
@@ -84,7 +97,11 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.add_argument("--model", choices=["xtts-v2"], default="", help="instead of the profile's reply")
     parser.add_argument("--checkpoint", type=Path, metavar="DIR", help="of the model")
     parser.set_defaults(run=_parity)
-    parser = kind("speaking", "an XTTS checkpoint that speaks: codes and word errors against coqui-tts")
+    parser = kind(
+        "speaking",
+        "an XTTS checkpoint that speaks: codes and word errors against coqui-tts",
+        "--checkpoint DIR --artifact DIR/fp32 --sentences sentences.json",
+    )
     parser.add_argument("--checkpoint", type=Path, required=True, metavar="DIR")
     parser.add_argument(
         "--artifact", type=Path, action="append", required=True, metavar="DIR", help="fp32 first; repeat"
@@ -94,7 +111,11 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     )
     parser.add_argument("--limit", type=int, default=0, metavar="N", help="only the first N sentences")
     parser.set_defaults(run=_speaking)
-    parser = kind("tts", "XTTS v2 streamed, against coqui-tts on the same weights")
+    parser = kind(
+        "tts",
+        "XTTS v2 streamed, against coqui-tts on the same weights",
+        "--artifact DIR --checkpoint CHECKPOINT --peer coqui-tts",
+    )
     parser.add_argument("--model", choices=["xtts-v2"], default="xtts-v2")
     parser.add_argument("--artifact", type=Path, required=True, metavar="DIR")
     parser.add_argument("--peer", choices=["coqui-tts"], default="")
@@ -102,7 +123,11 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.add_argument("--vocoder", choices=["openvino", "onnx"], default="openvino")
     parser.add_argument("--runs", type=int, default=10)
     parser.set_defaults(run=_tts)
-    parser = kind("llm", "Qwen3's tokens and times to the first, against CTranslate2 and llama.cpp")
+    parser = kind(
+        "llm",
+        "Qwen3's tokens and times to the first, against CTranslate2 and llama.cpp",
+        "--artifact DIR/int8 --artifact DIR/int4 --checkpoint CHECKPOINT",
+    )
     parser.add_argument(
         "--artifact", type=Path, action="append", required=True, metavar="DIR", help="int8, int4; repeat"
     )

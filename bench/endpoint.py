@@ -16,7 +16,7 @@ from voxturn.runtime.assistant import Assistant
 from voxturn.runtime.frames import RATE, frames_from
 from voxturn.runtime.messages import AudioFrame, Partial, Samples, SpeechResumed, Transcript, Utterance
 from voxturn.runtime.profile import Profile
-from voxturn.runtime.stages.listen import WINDOW
+from voxturn.runtime.stages.listen import WINDOW, Listen
 from voxturn.runtime.stages.transcribe import Transcribe
 from voxturn.runtime.text.completeness import Wording
 
@@ -30,7 +30,7 @@ _LEAD, _TRAIL = np.zeros(int(0.3 * RATE), np.float32), np.zeros(3 * RATE, np.flo
 
 @dataclass(frozen=True)
 class Ending:
-    """What became of one sentence with a pause in it: it was cut off in the pause, or ended after so many ms."""
+    """What became of one sentence with a pause in it: it was cut off before its end, or ended so many ms after it."""
 
     cut_off: bool
     wait_ms: float
@@ -48,7 +48,8 @@ async def curve(result: Result, speakers: Speakers, profile: Profile, stage: Tra
     for setting, endpointing in settings.items():
         make = Assembler(replace(profile, endpointing=endpointing))
         try:
-            endings = [await _ending(make, stage, samples, resumes) for samples, resumes in spoken]
+            listen = make.listen()
+            endings = [await _ending(listen, stage, samples) for samples in spoken]
         finally:
             make.close()
         name = f"stt.endpoint.{setting}"
@@ -57,19 +58,19 @@ async def curve(result: Result, speakers: Speakers, profile: Profile, stage: Tra
     result.notes["pauses"] = f"{len(spoken)} sentences, one pause each of {', '.join(map(str, PAUSES_S))} s"
 
 
-async def _paused(speakers: Speakers, number: int) -> tuple[Samples, int]:
-    """A sentence with a pause in it, silence after it, and the sample at which it goes on."""
+async def _paused(speakers: Speakers, number: int) -> Samples:
+    """A sentence with a pause in it, and silence after it."""
     before, after = HALVES[number % len(HALVES)]
     voice = VOICES[number % len(VOICES)]
     pause = np.zeros(int(PAUSES_S[number // len(HALVES)] * RATE), np.float32)
     first, second = await speakers.say(before, voice), await speakers.say(after, voice)
     samples = np.concatenate([_LEAD, first, pause, second])
-    return np.concatenate([samples, _TRAIL]), _LEAD.size + first.size + pause.size
+    return np.concatenate([samples, _TRAIL])
 
 
-async def _ending(make: Assembler, stage: Transcribe, samples: Samples, resumes: int) -> Ending:
+async def _ending(listen: Listen, stage: Transcribe, samples: Samples) -> Ending:
     wording, pace = Wording(), _Pace(samples)
-    stream = make.listen()(pace.frames(), pace.finished)
+    stream = listen(pace.frames(), pace.finished)
     try:
         async for heard in stream:
             if isinstance(heard, SpeechResumed):
@@ -84,7 +85,7 @@ async def _ending(make: Assembler, stage: Transcribe, samples: Samples, resumes:
     finally:
         await stream.aclose()
     spoken_s = (samples.size - _TRAIL.size) / RATE
-    return Ending(pace.now_s < resumes / RATE, 1000 * (pace.now_s - spoken_s))
+    return Ending(pace.now_s < spoken_s, 1000 * (pace.now_s - spoken_s))
 
 
 class _Pace:

@@ -55,6 +55,7 @@ class Result:
             "executor": info.executor,
             "threads": info.threads,
             "weights": "synthetic" if info.synthetic else "real",
+            "scripted": info.scripted,
         }
 
     def write(self, path: Path) -> None:

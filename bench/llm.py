@@ -28,6 +28,7 @@ from voxturn.runtime.profile import ReplyEngine, load_profile
 from voxturn.runtime.store import quiet
 
 _SYSTEM, _QUESTION, _ANSWER, _STEPS = 48, 16, 40, 48
+_IDLE_S = 0.3
 _LEARNT_TOKENS = 3000
 GGML = {"int8": "Q8_0", "int4": "Q4_0"}
 
@@ -115,7 +116,9 @@ def measure(artifact: Path, checkpoint: Path | None, llama_python: str, runs: in
         for number in range(runs + 1):
             medians: dict[str, float] = {}
             for name, case in cases(number).items():
-                for side in ("ours", *others):
+                sides = ["ours", *others]
+                for side in sides[number % len(sides) :] + sides[: number % len(sides)]:
+                    time.sleep(_IDLE_S)  # a peer's threads spin for a while after a call
                     count = _STEPS if name == "cold" else 2
                     arrivals = (
                         ours.arrivals(case, count)

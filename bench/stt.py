@@ -161,7 +161,7 @@ async def arabic(result: Result, speakers: Speakers, profile: Profile, peer: Whi
     try:
         stage = make.transcribe()
         said = [await speakers.say(text, Voice("ar")) for text in ARABIC]
-        heard = [await stage.transcribe(samples, prior="ar") for samples in said]
+        heard = [await stage.transcribe(samples) for samples in said]
     finally:
         make.close()
     peers = [_text(peer.transcribe(samples, language="ar")[0]) for samples in said]

@@ -115,8 +115,12 @@ async def single(bench: Bench, peer: Peer | None, result: Result, runs: int) -> 
         rounds = runs if words < 45 else max(2, runs // 3)
         for number in range(rounds + 1):
             tokens = bench.tokens(text)
-            other = peer.ask(do="stream", tokens=tokens, codes=codes) if peer is not None and number else None
+            other = None
+            if peer is not None and number % 2:
+                other = peer.ask(do="stream", tokens=tokens, codes=codes)
             spoken = await bench.speak(tokens, codes)
+            if peer is not None and other is None:
+                other = peer.ask(do="stream", tokens=tokens, codes=codes)
             if not number:
                 continue
             firsts.append(spoken.first_ms)

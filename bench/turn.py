@@ -16,6 +16,7 @@ from voxturn.bench.harness import Result, peak_rss_mb
 from voxturn.runtime.assistant import Assistant
 from voxturn.runtime.audio.level import last_audible
 from voxturn.runtime.contract import Manifest
+from voxturn.runtime.errors import InferenceFailed
 from voxturn.runtime.frames import RATE, frames_from
 from voxturn.runtime.messages import Samples, Sentence
 from voxturn.runtime.profile import Profile, load_profile
@@ -67,6 +68,8 @@ async def run(profile: Profile, runs: int, path: Path | None) -> Result:
         for stage, info in assistant.setup.info.items():
             result.artifact(stage, info)
     answered = [t for t in traces if t["response_ms"] is not None]
+    if not answered:
+        raise InferenceFailed("no turn was answered; the traces would tell why: `voxturn --debug turn … --trace FILE`")
     result.samples("turn.response_ms", "ms", [t["response_ms"] for t in answered])
     result.samples("turn.onset_ms", "ms", [t["times_ms"]["audible_onset"] for t in answered])
     result.samples("turn.endpoint_wait_ms", "ms", [t["endpoint_wait_ms"] for t in answered])

@@ -22,6 +22,7 @@ from voxturn.runtime.errors import ExecutorUnavailable, InvalidProfile, Unsuppor
 from voxturn.runtime.executors.ctranslate2 import Ct2Whisper
 from voxturn.runtime.executors.onnx import OnnxDecoder, OnnxGraph
 from voxturn.runtime.executors.openvino import OpenVinoGraph
+from voxturn.runtime.executors.whisper_onnx import OnnxWhisper
 from voxturn.runtime.handoff import Lane
 from voxturn.runtime.messages import Samples
 from voxturn.runtime.profile import Engine, Profile
@@ -36,6 +37,7 @@ from voxturn.runtime.stages.vocode import Vocode
 from voxturn.runtime.store import Store, is_artifact
 from voxturn.runtime.text.chat import CHAT_FORMATS, Chat
 from voxturn.runtime.text.filter import ContentFilter, PassAll, WordListFilter
+from voxturn.runtime.text.normalize import language_of
 from voxturn.runtime.text.phonemes import EspeakPhonemizer
 from voxturn.runtime.text.tokenizer import JsonTokenizer
 from voxturn.runtime.text.xtts import XttsTokenizer
@@ -94,11 +96,22 @@ class Assembler:
 
     def transcribe(self) -> Transcribe:
         loaded, lane = self._load("transcribe")
-        whisper = self._keep(lane.make(Ct2Whisper, loaded.folder, loaded.engine.precision, loaded.budget))
+        whisper = self._keep(lane.make(self._whisper, loaded))
         tokenizer = JsonTokenizer(loaded.folder / "tokenizer.json")
         settings, language = self.profile.transcribe, self.profile.language
         features, passing = log_mel(whisper.mels), self.content_filter()
         return Transcribe(whisper, tokenizer, features, lane, language, passing, settings.names, settings.partial_share)
+
+    def _whisper(self, loaded: Loaded) -> OnnxWhisper | Ct2Whisper:
+        graphs = bool(loaded.manifest.graphs)
+        if graphs != (loaded.engine.executor == "onnx"):
+            raise InvalidProfile(
+                f"profile {self.profile.name}.transcribe.executor: {loaded.engine.model} is an artifact for "
+                f"{'onnx' if graphs else 'ctranslate2'}, not for {loaded.engine.executor}"
+            )
+        if graphs:
+            return OnnxWhisper(loaded.folder, loaded.manifest, loaded.budget)
+        return Ct2Whisper(loaded.folder, loaded.engine.precision, loaded.budget)
 
     def engine(self) -> tuple[DecodeEngine, Loaded, Lane]:
         """The reply's token engine, its artifact and its lane."""
@@ -106,7 +119,12 @@ class Assembler:
         settings = self.profile.reply
         if loaded.engine.executor != "onnx":
             raise ExecutorUnavailable(f"this version of voxturn has no executor {loaded.engine.executor!r} for replies")
-        contract = loaded.manifest.graphs["decoder"]
+        contract = loaded.manifest.graphs.get("decoder")
+        if contract is None:
+            raise InvalidProfile(
+                f"profile {self.profile.name}.reply.model: {loaded.engine.model} has no graph of a decoder; "
+                "export it with --to onnx"
+            )
         path = loaded.folder / contract.file
         decoder = self._keep(lane.make(OnnxDecoder, path, contract, loaded.budget, settings.slots, settings.context))
         return DecodeEngine(decoder), loaded, lane
@@ -154,7 +172,8 @@ class Assembler:
         )
         self.voices = VoiceStore(self._store.root, loaded.folder, loaded.manifest)
         tokenizer = XttsTokenizer(loaded.folder / "vocab.json")
-        if self.profile.language not in tokenizer.languages:
+        language = language_of(self.profile.language)
+        if language not in tokenizer.languages:
             raise UnsupportedLanguage(
                 f"voice model {settings.model!r} does not speak {self.profile.language!r}; it has {', '.join(tokenizer.languages)}"
             )
@@ -165,7 +184,7 @@ class Assembler:
         service = DecodeService(DecodeEngine(decoder), lane)
         p = loaded.manifest.properties
         urgent = xtts_frames(p).latents_for(XTTS_PLAN.first + int(p["margin"]))
-        return XttsSpeak(service, ids, tokenizer, voice, self.profile.language, sampling, s.guard, s.speed, urgent)
+        return XttsSpeak(service, ids, tokenizer, voice, language, sampling, s.guard, s.speed, urgent)
 
     def vocode(self, trim: bool = True) -> Vocode:
         """The vocoder of the voice; with `trim` an answer begins where it is audible."""

@@ -80,7 +80,11 @@ class Assistant:
 
     async def aclose(self) -> None:
         """Let running calls end, then free engines and threads."""
-        await asyncio.to_thread(self._assembler.close)
+        await asyncio.to_thread(self.close)
+
+    def close(self) -> None:
+        """As `aclose`, for code without an event loop."""
+        self._assembler.close()
 
     async def __aenter__(self) -> Assistant:
         return self

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from importlib import metadata
 
 from voxturn.runtime.audio.encode import output_error
-from voxturn.runtime.commands import models, talk, transcribe, voices
+from voxturn.runtime.commands import models, serve, talk, transcribe, voices
 from voxturn.runtime.errors import VoxturnError
 
 _EXIT_CODES = """exit codes:
@@ -33,6 +33,7 @@ def build_parser() -> argparse.ArgumentParser:
     transcribe.add_parser(commands)
     models.add_parsers(commands)
     voices.add_parsers(commands)
+    serve.add_parser(commands)
     for point in metadata.entry_points(group="voxturn.commands"):
         point.load()(commands)
     return parser

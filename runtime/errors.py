@@ -7,10 +7,12 @@
     │   │   ├── AudioNotFound            no such file
     │   │   ├── EmptyAudio               no bytes or no samples
     │   │   ├── UnreadableAudio          not audio, or an unknown or truncated container
-    │   │   └── InvalidSamples           NaN or infinite samples
+    │   │   ├── InvalidSamples           NaN or infinite samples
+    │   │   └── AudioTooLong             more than a request to a server may have
     │   ├── TextError                    the text
     │   │   ├── EmptyText                nothing that can be spoken
-    │   │   └── PromptTooLong            more tokens than the model's context holds
+    │   │   ├── PromptTooLong            more tokens than the model's context holds
+    │   │   └── TextTooLong              more than a request to a server may have
     │   ├── UnsupportedLanguage          the model does not know the language
     │   └── UnknownVoice                 there is no such voice
     ├── ConfigError                  4   profile or registry
@@ -29,7 +31,9 @@
     │   └── ExecutorUnavailable          a library or a device that the profile asks for is not here
     └── RunError                     7   during a run
         ├── InferenceFailed              an engine refused its input or died
-        └── StreamClosed                 a hand-off was used after its end
+        ├── StreamClosed                 a hand-off was used after its end
+        ├── ServerUnavailable            no server answers, or it does not have the model
+        └── ServerDied                   a server or one of its models stopped answering in the middle of a stream
 
 Interrupted by the user (Ctrl-C): exit code 130.
 This module imports nothing.
@@ -74,6 +78,10 @@ class InvalidSamples(AudioError):
     """The audio has NaN or infinite samples."""
 
 
+class AudioTooLong(AudioError):
+    """The audio is longer than a request to a server may have."""
+
+
 class TextError(InputError):
     """The text cannot be used."""
 
@@ -84,6 +92,10 @@ class EmptyText(TextError):
 
 class PromptTooLong(TextError):
     """The prompt has more tokens than the model's context holds."""
+
+
+class TextTooLong(TextError):
+    """The text is longer than a request to a server may have."""
 
 
 class UnsupportedLanguage(InputError):
@@ -168,3 +180,11 @@ class InferenceFailed(RunError):
 
 class StreamClosed(RunError):
     """A hand-off was used after its end."""
+
+
+class ServerUnavailable(RunError):
+    """No server answers at the address, or it does not have the model."""
+
+
+class ServerDied(RunError):
+    """A server, or the process of one of its models, stopped answering in the middle of a stream."""

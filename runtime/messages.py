@@ -124,7 +124,8 @@ class SpeechCodes:
     """The acoustic form of a sentence, or the next piece of it: float32 `[n, channels]` for the voice's vocoder.
 
     `final`: it is the sentence's last piece. `speaker` float32 `[512]` is whose voice it is, where the vocoder asks.
-    `cut` says why the stop guard ended it, if it did. `quiet` wants to know how many seconds of silence its audio ends in.
+    `cut` says why the stop guard ended it, if it did. `ended` is how likely it had ended before; `stop`, where it is
+    guarded, ends it: nothing of it is wanted any more.
     """
 
     latents: npt.NDArray[np.float32]
@@ -132,7 +133,8 @@ class SpeechCodes:
     final: bool = True
     speaker: npt.NDArray[np.float32] | None = None
     cut: str = ""
-    quiet: Callable[[float], None] | None = None
+    ended: float = 0.0
+    stop: Callable[[], None] | None = None
 
 
 @dataclass(frozen=True)

@@ -141,7 +141,7 @@ def _limits(p: Profile) -> list[tuple[str, float, float, float]]:
         ("transcribe.partial_share", p.transcribe.partial_share, 0.0, 1.0),
         ("reply.slots", p.reply.slots, 1, 256),
         ("reply.context", p.reply.context, 64, 1 << 20),
-        ("reply.max_tokens", p.reply.max_tokens, 1, 1 << 20),
+        ("reply.max_tokens", p.reply.max_tokens, 1, p.reply.context // 2),
         ("speak.slots", p.speak.slots, 1, 256),
         ("speak.speed", p.speak.speed, 0.25, 4.0),
         ("speak.max_chars", p.speak.max_chars, 1, 10_000),
@@ -161,7 +161,7 @@ def _limits(p: Profile) -> list[tuple[str, float, float, float]]:
 
 EXECUTORS: dict[str, tuple[str, ...]] = {
     "listen": ("onnx",),
-    "transcribe": ("ctranslate2",),
+    "transcribe": ("ctranslate2", "onnx"),
     "reply": ("onnx", "tensorrt"),
     "speak": ("onnx", "tensorrt"),
     "vocode": ("onnx", "openvino", "tensorrt"),

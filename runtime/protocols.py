@@ -82,9 +82,15 @@ class Generated:
 
 @runtime_checkable
 class SpeechToTextExecutor(Protocol):
-    """An encoder-decoder over log-mel features float32 `[mels, frames]`; two frames make one position of the encoder."""
+    """An encoder-decoder over log-mel features float32 `[mels, frames]`; two frames make one position of the encoder.
+
+    One that is not `multilingual` knows English alone, and its prompt has neither language nor task.
+    """
 
     name: str
+
+    @property
+    def multilingual(self) -> bool: ...
 
     def encode(self, features: npt.NDArray[np.float32]) -> Any:
         """The encoder's output, opaque to the caller."""

@@ -232,7 +232,8 @@ class Turn:
                 case Transcript():
                     self.trace.mark("transcript", made)
                     self.trace.transcript, self.trace.language = event.text, event.language
-                    self._conversation.language = event.language or self._conversation.language
+                    if event.text:  # what noise sounds like says nothing of the next utterance
+                        self._conversation.language = event.language
                     self.trace.transcribe_fallbacks = event.fallbacks
                     self.trace.filtered.extend(event.filtered)
                 case ReplyToken():
@@ -286,7 +287,8 @@ class Turn:
         made = sum(chunk.samples.size for chunk in self._given)
         if self.trace.outcome == "done" and self._played is not None and self._played < made:
             if self._remembered is not None:
-                self._conversation.messages.remove(self._remembered)
+                messages = self._conversation.messages
+                messages[:] = [message for message in messages if message is not self._remembered]
             self._keep_heard(heard_text(self._given, self._played))
 
     def _keep_heard(self, heard: str, written: str = "") -> None:
@@ -371,7 +373,7 @@ def joined(texts: Sequence[Transcript]) -> Transcript:
     """The transcripts of consecutive utterances as one."""
     return Transcript(
         " ".join(t.text for t in texts if t.text),
-        texts[0].language,
+        next((t.language for t in texts if t.text), texts[0].language),
         min(t.confidence for t in texts),
         sum(t.fallbacks for t in texts),
         tuple(action for t in texts for action in t.filtered),

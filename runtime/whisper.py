@@ -30,6 +30,7 @@ _FULL_WINDOW_S = 30.0
 _HOP = 160
 _POSITION_S = 0.02
 _NAME_TOKENS = 100
+_LONGEST_TEXT = 224  # half of the decoder's context, as upstream
 
 Features = Callable[[Samples], npt.NDArray[np.float32]]
 """Log-mel features float32 `[mels, frames]` of 16 kHz audio, a frame every 10 ms."""
@@ -93,6 +94,8 @@ class Whisper:
     ) -> None:
         self._executor, self.tokenizer, self._features = executor, tokenizer, features
         self._guard = guard or Guard()
+        if language not in ("auto", "en") and not executor.multilingual:
+            raise UnsupportedLanguage(f"this speech model knows English alone, not {language!r}")
         if language != "auto" and tokenizer.id_of(f"<|{language}|>") is None:
             raise UnsupportedLanguage(
                 f"the speech model does not know language {language!r}; use its code, as en or ar, or auto"
@@ -105,18 +108,22 @@ class Whisper:
         self._silence: Any = None
 
     def recognise(self, samples: Samples, language: str, prior: str, words: bool = False) -> Hypothesis:
-        """The words in `samples`, tried on ever longer windows until they are believed; no text where they never are.
+        """The words in `samples`, tried on ever longer windows until they are believed; else the likeliest, or none.
 
         `language` "" asks the model, nudged towards `prior`. With `words`, their times, too.
         """
         seconds = samples.size / RATE
-        best = Hypothesis((), "", language, 0.0, believed=False)
-        for fallbacks, encoded in enumerate(self._windows(samples)):
+        tried: list[tuple[Hypothesis, Any]] = []
+        for encoded in self._windows(samples):
             language = language or self.language_of(encoded, prior)
-            best = replace(self.decode(encoded, seconds, language), fallbacks=fallbacks)
-            if best.believed:
-                return replace(best, words=self._timed(encoded, best, seconds)) if words else best
-        return replace(best, ids=(), text="") if _compression(best.text) > self._guard.compression else best
+            tried.append((self.decode(encoded, seconds, language), encoded))
+            if tried[-1][0].believed:
+                break
+        attempt, encoded = max(reversed(tried), key=lambda each: (each[0].believed, each[0].score))
+        best: Hypothesis = replace(attempt, fallbacks=len(tried) - 1)
+        if not best.believed and self._runaway(best.text):
+            return replace(best, ids=(), text="")
+        return replace(best, words=self._timed(encoded, best, seconds)) if words else best
 
     def encode(self, samples: Samples) -> Any:
         """The encoder's output of a window hardly longer than the audio, continued with silence."""
@@ -128,13 +135,15 @@ class Whisper:
         return self._executor.extend(self._executor.encode(self._window(samples, window)), self._silence, positions)
 
     def language_of(self, encoded: Any, prior: str) -> str:
-        """The code of the language that is spoken, likelier that of `prior`."""
+        """The code of the language that is spoken, likelier that of `prior`; of a model that knows English alone, "en"."""
+        if not self._executor.multilingual:
+            return "en"
         chances = self._executor.detect_language(encoded)
         return max(chances, key=lambda code: chances[code] * (self._guard.prior if code == prior else 1.0))
 
     def decode(self, encoded: Any, seconds: float, language: str, prefix: Sequence[int] = ()) -> Hypothesis:
         """One attempt at an encoded window that holds `seconds` of audio, whose first tokens are taken to be `prefix`."""
-        cap = int(seconds * self._guard.tokens_per_second) + self._guard.tokens_spare
+        cap = min(int(seconds * self._guard.tokens_per_second) + self._guard.tokens_spare, _LONGEST_TEXT)
         prompt = [*self._context, *self._heading(language), self._untimed, *prefix]
         result = self._executor.generate(encoded, prompt, max(cap - len(prefix), self._guard.tokens_spare))
         if not result.ids:
@@ -177,7 +186,7 @@ class Whisper:
         return self.tokenizer.decode(ids).strip()
 
     def _heading(self, language: str) -> list[int]:
-        return [self._start, self._mark(language), self._task]
+        return [self._start, *([self._mark(language), self._task] if self._executor.multilingual else ())]
 
     def _named(self, names: Sequence[str]) -> list[int]:
         """The names as words that were said before."""

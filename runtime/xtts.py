@@ -25,10 +25,11 @@ from voxturn.runtime.contract import Manifest, sha256_of
 from voxturn.runtime.decode.sampler import Sampling
 from voxturn.runtime.errors import EmptyText, UnsupportedLanguage, UsageError
 from voxturn.runtime.handoff import Ahead, Iterated, Lane, cancel_and_wait, close_iterator
-from voxturn.runtime.messages import PcmChunk, Samples, Sentence
+from voxturn.runtime.messages import PcmChunk, Samples, Sentence, SpeechCodes
 from voxturn.runtime.profile import Engine, SpeakEngine, load_profile
 from voxturn.runtime.stages.speak import XttsSpeak
 from voxturn.runtime.store import Store
+from voxturn.runtime.text.normalize import language_of
 from voxturn.runtime.text.split import ClauseSplitter
 from voxturn.runtime.voices import Cloner, Voice, VoiceStore
 
@@ -73,6 +74,16 @@ class XTTS:
         """The names of the voices that are here."""
         return list(self._voices().names())
 
+    def warm(self) -> None:
+        """Compute what the first stream would wait for: kernels for every window of the vocoder, the default voice's keys."""
+        asyncio.run(self.awarm())
+
+    async def awarm(self) -> None:
+        """The asynchronous twin of `warm`."""
+        if (voice := self._speak.voice) is not None:
+            await self._speak.warm()
+            await self._vocode.warm(SpeechCodes(voice.latents, Sentence("", 0), speaker=voice.speaker))
+
     def tts(self, text: str, **options: Any) -> Samples:
         """A whole text as samples, float32 `[n]` at `rate` Hz. Options as `stream`'s."""
         chunks = [chunk.samples for chunk in self.stream(text, **options)]
@@ -89,7 +100,8 @@ class XTTS:
         """Audio while it is made, of a text or of pieces of text while they come. Close the iterator to stop.
 
         Options: `language`; `speaker` (a name) or `speaker_wav` (a recording or several); `temperature`, `top_k`,
-        `top_p`, `repetition_penalty`, `speed`, `seed` as upstream; `length_penalty` is accepted and does nothing without beams.
+        `top_p`, `repetition_penalty`, `speed`, `seed` as upstream; `length_penalty` is accepted and does nothing without beams;
+        `guard=False` lets speech run on whose stop token was missed.
         """
         return Iterated(lambda: self.astream(text, **options), _CHUNKS_AHEAD)
 
@@ -98,8 +110,8 @@ class XTTS:
         text: str | Iterable[str] | AsyncIterator[str],
         *,
         language: str,
-        speaker: str = "",
-        speaker_wav: str | Path | Sequence[str | Path] = (),
+        speaker: str | None = "",
+        speaker_wav: str | Path | Sequence[str | Path] | None = (),
         temperature: float = 0.75,
         top_k: int = 50,
         top_p: float = 0.85,
@@ -107,16 +119,18 @@ class XTTS:
         length_penalty: float = 1.0,
         speed: float = 1.0,
         seed: int = 0,
+        guard: bool = True,
     ) -> AsyncGenerator[PcmChunk, None]:
         """The asynchronous twin of `stream`. `language` is a code as `en` or `ar`."""
         del length_penalty  # without beams it has nothing to act on
         sampling = Sampling(temperature, top_k, top_p, 0.0, repetition_penalty, seed)
         if not 0.25 <= speed <= 4.0:
             raise UsageError(f"speed {speed:g}: must be between 0.25 and 4")
+        language = language_of(language)
         if language not in self.languages:
             raise UnsupportedLanguage(f"language {language!r} is not one of {', '.join(self.languages)}")
-        voice = await asyncio.to_thread(self._voice, speaker, speaker_wav)
-        stage = self._speak.with_voice(voice, language, sampling, speed)
+        voice = await asyncio.to_thread(self._voice, speaker or "", speaker_wav or ())
+        stage = self._speak.with_voice(voice, language, sampling, speed, guard)
         await stage.warm()
         codes = Counted(stage(_sentences(text, stage)))
         chunks = Ahead(self._vocode(Ahead(codes, _CHUNKS_AHEAD)), _CHUNKS_AHEAD)
@@ -226,7 +240,9 @@ class Preparation:
         """What has come of the clause so far."""
         if self._task is not None and not self._task.done():
             return
-        tokens = self._stage.beginning_of(text)
+        if self._task is not None:
+            self._task.result()  # its error is the caller's
+        tokens = self._stage.beginning_of(text)[: self._stage.ids.max_text]
         if len(tokens) < self._done:
             self._done = 0  # another clause
         if len(tokens) >= self._done + _TOKENS_AHEAD:

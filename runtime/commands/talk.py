@@ -155,7 +155,8 @@ def _say_profile(args: argparse.Namespace, slots: int) -> Profile:
         speak = replace(speak, model=str(folder), executor="onnx", precision=manifest.precision)
         vocode = Engine(str(folder), "openvino" if find_spec("openvino") else "onnx", "fp32", vocode.threads)
     given = {name: value for name in (*_XTTS_OPTIONS, "seed", "speed") if (value := getattr(args, name)) is not None}
-    return replace(profile, language=language, speak=replace(speak, **given, slots=slots or speak.slots), vocode=vocode)
+    speak = replace(speak, **given, slots=slots or speak.slots, guard=speak.guard and not args.no_guard)
+    return replace(profile, language=language, speak=speak, vocode=vocode)
 
 
 class _Speaker:
@@ -413,6 +414,7 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.add_argument("--voice", metavar="NAME", help="a voice of `voxturn voices list` (default: the first)")
     parser.add_argument("--language", default="", metavar="CODE", help="as en or ar (default: the profile's)")
     parser.add_argument("--seed", type=int, metavar="N", help="another seed, another reading")
+    parser.add_argument("--no-guard", action="store_true", help="XTTS: let speech run on whose end was missed")
     parser.add_argument("--speed", type=float, metavar="F", help="2 is twice as fast (default: 1)")
     parser.add_argument("--temperature", type=float, metavar="T", help="XTTS: 0 is greedy (default: 0.75)")
     parser.add_argument("--top-k", type=int, metavar="K", help="XTTS: 0 is off (default: 50)")

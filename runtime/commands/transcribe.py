@@ -42,8 +42,8 @@ async def _transcribe(args: argparse.Namespace) -> None:
             try:
                 async for utterance in utterances:
                     transcript = await stage.transcribe(utterance.samples, language, args.words)
-                    language = transcript.language
                     if transcript.text:
+                        language = transcript.language
                         print(_line(utterance, transcript) if args.json else transcript.text, flush=True)
             finally:
                 await utterances.aclose()

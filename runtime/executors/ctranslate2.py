@@ -28,17 +28,27 @@ class Ct2Whisper:
             raise ExecutorUnavailable(
                 "executor 'ctranslate2' needs ctranslate2; pip install 'voxturn[embedded]'"
             ) from exc
+        kind = _COMPUTE_TYPES.get(precision, precision)
+        if kind not in ctranslate2.get_supported_compute_types("cpu"):
+            raise ExecutorUnavailable(
+                f"executor 'ctranslate2' does not compute in {precision} on this machine; it does in {', '.join(_COMPUTE_TYPES)}"
+            )
         self._storage, self._beam = ctranslate2.StorageView, beam
         try:
             self._model: Any = ctranslate2.models.Whisper(
                 str(folder),
                 device="cpu",
-                compute_type=_COMPUTE_TYPES[precision],
+                compute_type=kind,
                 inter_threads=1,
                 intra_threads=budget.threads,
             )
         except (RuntimeError, ValueError) as exc:
             raise CorruptModel(f"{folder}: CTranslate2 cannot load it ({exc}); pull the model again") from exc
+
+    @property
+    def multilingual(self) -> bool:
+        """Whether it knows more languages than English."""
+        return bool(self._model.is_multilingual)
 
     @property
     def mels(self) -> int:

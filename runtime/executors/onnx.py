@@ -15,7 +15,8 @@ from voxturn.runtime.executors.decoder_inputs import FusedInputs, PortableInputs
 from voxturn.runtime.protocols import Outputs, Tensor
 
 
-def _session(path: Path, budget: EngineBudget) -> Any:
+def session_of(path: Path, budget: EngineBudget) -> Any:
+    """ONNX Runtime's session of a graph on the CPU. Raises `ExecutorUnavailable`, `CorruptModel`."""
     try:
         import onnxruntime as ort
     except ImportError as exc:
@@ -29,7 +30,7 @@ def _session(path: Path, budget: EngineBudget) -> Any:
     try:
         return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as exc:  # ONNX Runtime's classes derive from Exception alone and are not public
-        raise CorruptModel(f"{path}: ONNX Runtime cannot load it ({_first_line(exc)}); pull the model again") from exc
+        raise CorruptModel(f"{path}: ONNX Runtime cannot load it ({first_line(exc)}); pull the model again") from exc
 
 
 class OnnxGraph:
@@ -38,7 +39,7 @@ class OnnxGraph:
     name = "onnx"
 
     def __init__(self, path: Path, contract: ModelContract, budget: EngineBudget) -> None:
-        self._session = _session(path, budget)
+        self._session = session_of(path, budget)
         self._contract = contract
         self._outputs = [spec.name for spec in contract.outputs]
 
@@ -48,7 +49,7 @@ class OnnxGraph:
         try:
             values = self._session.run(self._outputs, dict(inputs))
         except Exception as exc:
-            raise InferenceFailed(f"{self._contract.file}: {_first_line(exc)}") from exc
+            raise InferenceFailed(f"{self._contract.file}: {first_line(exc)}") from exc
         return dict(zip(self._outputs, values, strict=True))
 
     def close(self) -> None:
@@ -65,7 +66,7 @@ class OnnxDecoder:
     name = "onnx"
 
     def __init__(self, path: Path, contract: ModelContract, budget: EngineBudget, slots: int, capacity: int) -> None:
-        self._session = _session(path, budget)
+        self._session = session_of(path, budget)
         self._file = contract.file
         held = next(spec.shape[2] for spec in contract.inputs if spec.name.startswith("past_"))
         self.slots, self.capacity = slots, held if isinstance(held, int) else capacity
@@ -105,7 +106,7 @@ class OnnxDecoder:
         try:
             self._session.run_with_iobinding(binding)
         except Exception as exc:
-            raise InferenceFailed(f"{self._file}: {_first_line(exc)}") from exc
+            raise InferenceFailed(f"{self._file}: {first_line(exc)}") from exc
         return Outputs(self._logits[:count, 0], self._hidden[:count, 0])
 
     def copy(self, source: int, target: int, length: int) -> None:
@@ -145,6 +146,7 @@ class OnnxDecoder:
         return changing, binding
 
 
-def _first_line(exc: Exception) -> str:
+def first_line(exc: Exception) -> str:
+    """What an error of ONNX Runtime begins with."""
     lines = str(exc).strip().splitlines()
     return lines[0][:300] if lines else type(exc).__name__

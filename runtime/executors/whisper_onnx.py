@@ -18,7 +18,7 @@ from voxturn.runtime.contract import Manifest
 from voxturn.runtime.cores import EngineBudget
 from voxturn.runtime.errors import InferenceFailed
 from voxturn.runtime.executors.decoder_inputs import FusedInputs, PortableInputs
-from voxturn.runtime.executors.onnx import OnnxGraph, _first_line, _session
+from voxturn.runtime.executors.onnx import OnnxGraph, first_line, session_of
 from voxturn.runtime.executors.whisper_align import begins, follow
 from voxturn.runtime.protocols import Generated, Tensor
 
@@ -53,12 +53,13 @@ class OnnxWhisper:
     def __init__(self, folder: Path, manifest: Manifest, budget: EngineBudget) -> None:
         p, encoder, decoder = manifest.properties, manifest.graphs["encoder"], manifest.graphs["decoder"]
         self._encoder = OnnxGraph(folder / encoder.file, encoder, budget)
-        self._session = _session(folder / decoder.file, budget)
+        self._session = session_of(folder / decoder.file, budget)
         self._file, specs = decoder.file, {spec.name: spec for spec in decoder.inputs}
         self.mels, self._vocabulary, self._capacity = (int(p[key]) for key in ("mels", "vocabulary", "text_positions"))
         self._frames = 2 * int(p["audio_positions"])
         self._start, self._end, self._no_speech = (int(p[key]) for key in ("start", "end", "no_speech"))
         self._languages = {str(code): int(i) for code, i in p["languages"].items()}
+        self.multilingual = bool(self._languages)
         self._no_timestamps, self._suppress = int(p["no_timestamps"]), list(p["suppress"])
         self._heads = [(int(layer), int(head)) for layer, head in p["alignment_heads"]]
         self._queries = [spec for spec in decoder.outputs if spec.name.startswith("cross_query.")]
@@ -127,7 +128,7 @@ class OnnxWhisper:
         try:
             self._session.run_with_iobinding(call.binding)
         except Exception as exc:
-            raise InferenceFailed(f"{self._file}: {_first_line(exc)}") from exc
+            raise InferenceFailed(f"{self._file}: {first_line(exc)}") from exc
         logits: Float = call.logits[0]
         return logits
 

@@ -5,6 +5,7 @@ Sources: Kim et al. 2021, the graph that Piper's voices carry, cut by `export.vi
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Protocol
 
@@ -112,9 +113,11 @@ class XttsSpeak:
         self._speed, self._urgent = speed, urgent
         self.script: Callable[[str], tuple[int, ...]] | None = None
 
-    def with_voice(self, voice: Voice | None, language: str, sampling: Sampling, speed: float = 1.0) -> XttsSpeak:
+    def with_voice(
+        self, voice: Voice | None, language: str, sampling: Sampling, speed: float = 1.0, guard: bool = True
+    ) -> XttsSpeak:
         """The same engine with another voice, language, sampling and speed."""
-        settings = (voice, language, sampling, self._guard, speed, self._urgent)
+        settings = (voice, language, sampling, self._guard and guard, speed, self._urgent)
         return XttsSpeak(self.service, self.ids, self.tokenizer, *settings)
 
     async def warm(self) -> None:
@@ -162,18 +165,24 @@ class XttsSpeak:
         steps = self.service.stream(speech(self.ids, voice.key, voice.latents, tokens, options))
         guard = StopGuard(len(tokens)) if self._guard and not forced else None
         stretch, cut = Stretch(self._speed) if self._speed != 1.0 else None, ""
-        rest = voice.latents[:0]
+        rest, ending, stopped = voice.latents[:0], False, asyncio.Event()
         try:
             async for step in steps:
+                ending = step.stop
+                if stopped.is_set():
+                    break
                 cut = guard.reason(step.token, step.watched) if guard is not None and not step.stop else ""
                 if cut:
                     break
                 latents = step.hidden[None]
                 latents = latents if stretch is None else stretch.push(latents)
                 if len(latents):
-                    yield SpeechCodes(latents, sentence, False, voice.speaker, quiet=guard.quiet if guard else None)
+                    watched = (guard.ended, stopped.set) if guard is not None else (0.0, None)
+                    yield SpeechCodes(latents, sentence, False, voice.speaker, "", *watched)
             if stretch is not None and not stretch.empty:
                 rest = stretch.flush()
         finally:
             await steps.aclose()
+        if not (cut or ending or forced or stopped.is_set()):
+            cut = f"no stop within {self.ids.max_codes} codes"
         yield SpeechCodes(rest, sentence, True, voice.speaker, cut)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 
 from voxturn.runtime.handoff import close_iterator
 from voxturn.runtime.messages import ReplyToken, Sentence
@@ -32,6 +33,16 @@ class Split:
                     index += 1
         finally:
             await close_iterator(tokens)
+
+    async def whole(self, text: str) -> AsyncGenerator[Sentence, None]:
+        """The sentences of a text that is there already."""
+
+        async def once() -> AsyncIterator[ReplyToken]:
+            yield ReplyToken(text)
+
+        async with aclosing(self(once())) as sentences:
+            async for sentence in sentences:
+                yield sentence
 
     def _sentence(self, clause: str, index: int) -> Sentence | None:
         passed = self._filter.check(clause, "out")

@@ -49,7 +49,7 @@ class Transcribe:
         try:
             async for utterance in utterances:
                 transcript = await self.transcribe(utterance.samples, prior=language)
-                language = transcript.language
+                language = transcript.language if transcript.text else language
                 yield transcript
         finally:
             await close_iterator(utterances)
@@ -77,6 +77,8 @@ class Hearing:
         """What was said so far, in one attempt; None where it is not believed."""
         whisper, lane = self._stage.whisper, self._stage.lane
         samples = speaking.samples
+        if samples.size > LONGEST_S * RATE:
+            return None
         encoded = await lane.run(whisper.encode, samples)  # two calls: whoever is more urgent waits for one at most
         if not self._language:
             self._language = await lane.run(whisper.language_of, encoded, self._prior)

@@ -8,33 +8,30 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 from voxturn.runtime.audio.frames_map import FrameMap
-from voxturn.runtime.audio.level import first_audible, last_audible
+from voxturn.runtime.audio.level import first_audible
 from voxturn.runtime.audio.window import Plan, with_margin
 from voxturn.runtime.cores import Pace
+from voxturn.runtime.decode.stop_guard import SilenceGuard
 from voxturn.runtime.handoff import Lane, close_iterator
 from voxturn.runtime.messages import PcmChunk, Samples, SpeechCodes
 from voxturn.runtime.protocols import GraphExecutor
 
 _LEAD_IN_MS = 5
-_SILENT_DBFS = -50.0
 Float = npt.NDArray[np.float32]
 
 
 @dataclass
 class Progress:
-    """How far a sentence is vocoded: all its latents so far, the next window's number and first frame, its last silence."""
+    """How far a sentence is vocoded: all its latents so far, and the next window's number and first frame.
+
+    `over`: it was ended at silence; what else comes of it is dropped.
+    """
 
     latents: list[Float] = field(default_factory=list)
     number: int = 0
     begin: int = 0
     final: bool = False
-    silent: int = 0
-
-    def silence(self, samples: Samples) -> int:
-        """How many samples of silence there are at the end, with those of the next window."""
-        last = last_audible(samples, _SILENT_DBFS)
-        self.silent = self.silent + samples.size if last is None else samples.size - 1 - last
-        return self.silent
+    over: bool = False
 
 
 class Vocode:
@@ -63,28 +60,31 @@ class Vocode:
 
     async def __call__(self, codes: AsyncIterator[SpeechCodes]) -> AsyncGenerator[PcmChunk, None]:
         start, audible, progress, answer = 0, not self._trims, Progress(), object()
+        silence = SilenceGuard(self.rate)
         try:
             async for code in codes:
                 self._pace.made(answer, 0.0)
                 progress.latents.append(code.latents)
                 progress.final = code.final
-                while (window := self.next_window(progress)) is not None:
+                while not progress.over and (window := self.next_window(progress)) is not None:
                     latents = np.concatenate(progress.latents)
                     progress.latents = [latents]
                     run = self._lane.run if start else self._lane.run_first  # someone waits for an answer to begin
                     samples = await run(self.window, latents, *window, code.speaker)
                     progress.number, progress.begin = progress.number + 1, window[1]
-                    if code.quiet is not None:
-                        code.quiet(progress.silence(samples) / self.rate)
+                    cut = code.cut
+                    if code.stop is not None and (keeps := silence.keeps(samples, code.ended)) is not None:
+                        code.stop()
+                        progress.over, samples, cut = True, samples[:keeps], "silence"
                     if not audible:
                         samples, audible = self._trim(samples)
-                    if samples.size:
-                        final = self.next_window(progress) is None and code.final
+                    final = progress.over or (self.next_window(progress) is None and code.final)
+                    if samples.size or cut:
                         self._pace.made(answer, samples.size / self.rate)
-                        yield PcmChunk(samples, self.rate, start, code.sentence, code.cut, final)
+                        yield PcmChunk(samples, self.rate, start, code.sentence, cut, final)
                         start += samples.size
                 if code.final:
-                    progress = Progress()
+                    progress, silence = Progress(), SilenceGuard(self.rate)
         finally:
             self._pace.ended(answer)
             await close_iterator(codes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -49,6 +50,9 @@ CHAT_FORMATS = {
 }
 
 
+_MARK = re.compile(r"<[^<>\s]{1,60}>")
+
+
 class Chat:
     """A tokenizer's dialogues in one format.
 
@@ -76,8 +80,12 @@ class Chat:
 
     def _message(self, message: Message) -> list[int]:
         kept, rest = self._kept(message)
-        ending = rest.replace("<|", "< |") + self._form.end + self._form.after
+        ending = _MARK.sub(self._broken, rest) + self._form.end + self._form.after
         return self._heading(message.role) + kept + self._tokenizer.encode(ending)
+
+    def _broken(self, mark: re.Match[str]) -> str:
+        text = mark[0]
+        return text if self._tokenizer.id_of(text) is None else f"< {text[1:]}"
 
     def _kept(self, message: Message) -> tuple[list[int], str]:
         """The tokens of the answer that begin the message's text, and the rest of the text."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from functools import partial
 
 import numpy as np
 import pytest
@@ -211,30 +212,40 @@ async def test_once_warm_no_sentence_has_a_new_shape(count: int, rounds: int, fi
     assert shapes.seen == warm
 
 
-async def test_who_makes_the_codes_is_told_of_silence() -> None:
+@pytest.mark.parametrize("ahead", [0, 40])
+async def test_silence_ends_a_sentence_at_the_same_sample_however_far_ahead_the_codes_are(ahead: int) -> None:
     def noise_then_silence(inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         low, count = int(inputs["frame_offset"]), int(inputs["frames"])
         before, after = int(inputs["before"]), int(inputs["after"])
         frame = np.arange(low + before, low + count - after)
         return {"audio": np.repeat(np.where(frame < 30, 0.5, 0.0).astype(np.float32), HOP)[None, None]}
 
-    told: list[float] = []
-    lane, frames = Lane("vocode"), XttsFrames(4, 24000 / 22050)
-    vocode = Vocode(FakeGraph(noise_then_silence), lane, 24000, HOP, 4, frames, Plan(10, 10), trim=False)
-    sentences = [Sentence("x", 0), Sentence("y", 1)]
+    lane, frames, stopped = Lane("vocode"), XttsFrames(4, 24000 / 22050), list[int]()
+    rate = 100 * HOP
+    vocode = Vocode(FakeGraph(noise_then_silence), lane, rate, HOP, 4, frames, Plan(10, 10), trim=False)
 
     async def codes() -> AsyncIterator[SpeechCodes]:
-        for sentence in sentences:
-            yield SpeechCodes(latents_of(14), sentence, quiet=told.append)
+        for index in range(2):
+            sentence, left = Sentence("x", index), ahead
+            for code in range(60):
+                if stopped.count(index):
+                    left -= 1
+                if left < 0:
+                    break
+                ended = 0.5 if code > 5 else 0.0
+                yield SpeechCodes(latents_of(1), sentence, False, None, "", ended, partial(stopped.append, index))
+            yield SpeechCodes(latents_of(1)[:0], sentence, True)
 
     try:
-        async for _ in vocode(codes()):
-            pass
+        chunks = [chunk async for chunk in vocode(codes())]
     finally:
         lane.close()
-    total = frames.count(14)
-    silent = [0, 0, 0, *(10 * n for n in range(1, (total - 30) // 10)), total - 30]
-    assert told == pytest.approx([n * HOP / 24000 for n in silent] * 2)
+    assert stopped == [0, 1]
+    silence = int(0.7 * rate)
+    windows = 30 + -(-silence // HOP // 10) * 10
+    heard = [sum(c.samples.size for c in chunks if c.sentence.index == index) for index in range(2)]
+    assert heard == [(windows - 10) * HOP] * 2  # of the window that made it long enough, nothing is needed
+    assert [c.cut for c in chunks if c.final] == ["silence"] * 2
 
 
 def test_the_latents_of_a_vits_are_frames() -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
-from voxturn.runtime.decode.stop_guard import GuardOptions, StopGuard
+from voxturn.runtime.decode.stop_guard import GuardOptions, SilenceGuard, StopGuard
 
 OPTIONS = GuardOptions()
 
@@ -56,18 +57,17 @@ def test_codes_in_a_circle_before_any_end_are_a_long_vowel() -> None:
 
 
 def test_silence_ends_once_an_end_was_likely_and_where_it_does_not_end() -> None:
-    guard = StopGuard(20)
-    assert all(guard.reason(i, 0.0) == "" for i in range(30))
-    guard.quiet(OPTIONS.silence_s)
-    assert guard.reason(30, 0.4) == ""  # a pause; the likely end is this very step
-    assert "silence" in guard.reason(31, 0.0)
-    guard.quiet(0.1)
-    assert guard.reason(32, 0.0) == ""
-    dead = StopGuard(20)
-    dead.quiet(OPTIONS.dead_s - 0.1)
-    assert dead.reason(0, 0.0) == ""
-    dead.quiet(OPTIONS.dead_s)
-    assert "silence" in dead.reason(1, 0.0)
+    rate, loud, quiet = 1000, np.full(500, 0.5, np.float32), np.zeros(500, np.float32)
+    pause = SilenceGuard(rate)
+    assert [pause.keeps(part, 0.0) for part in (loud, quiet, quiet, loud, quiet)] == [None] * 5
+    end = SilenceGuard(rate)
+    assert [end.keeps(part, 0.4) for part in (loud, quiet)] == [None, None]
+    assert end.keeps(quiet, 0.4) == 0  # a second of silence: more than the tail was heard already
+    late = SilenceGuard(rate)
+    assert late.keeps(np.concatenate([loud, quiet, quiet]), 0.4) == 500 + int(OPTIONS.tail_s * rate)
+    dead = SilenceGuard(rate)
+    kept = [dead.keeps(quiet, 0.0) for _ in range(int(OPTIONS.dead_s * 2))]
+    assert kept == [*[None] * (len(kept) - 1), 0]
 
 
 @given(st.lists(st.tuples(st.integers(0, 1023), st.floats(0, 1)), max_size=300), st.integers(1, 60))

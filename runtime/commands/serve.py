@@ -1,0 +1,75 @@
+"""`voxturn serve triton`: the models of a profile behind Triton Inference Server."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import signal
+import sys
+
+from voxturn.runtime.client.wire import TritonServer
+from voxturn.runtime.errors import ServerDied, UsageError
+from voxturn.runtime.profile import load_profile
+from voxturn.runtime.serving.backend import PROFILE
+from voxturn.runtime.serving.contract import MODELS
+from voxturn.runtime.serving.launcher import EmbeddedTriton, repository
+from voxturn.runtime.serving.supervisor import Supervisor
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `serve` to the command line."""
+    serve = commands.add_parser("serve", help="serve a profile's models")
+    kinds = serve.add_subparsers(required=True, metavar="SERVER")
+    parser = kinds.add_parser(
+        "triton",
+        help="behind Triton Inference Server, in a child process",
+        epilog="example:\n  voxturn serve triton --profile demo --models whisper,qwen3,vits",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--embedded", action="store_true", help="the server of the nvidia-pytriton wheel (the default)")
+    parser.add_argument("--profile", default="demo", metavar="P")
+    parser.add_argument(
+        "--models",
+        default="whisper,qwen3,vits",
+        metavar="A,B",
+        help=f"of {', '.join(MODELS)} (default: whisper,qwen3,vits); voice_turn has all of a turn in one process",
+    )
+    parser.set_defaults(run=_triton)
+
+
+def _triton(args: argparse.Namespace) -> int:
+    models = [name.strip() for name in args.models.split(",") if name.strip()]
+    unknown = [name for name in models if name not in MODELS]
+    if unknown or not models:
+        raise UsageError(f"--models {args.models}: must be some of {', '.join(MODELS)}")
+    load_profile(args.profile)  # a wrong one is known here, not in a model's log
+    return asyncio.run(_serve(args.profile, models))
+
+
+async def _serve(profile: str, models: list[str]) -> int:
+    """Serve until a signal comes, or the server ends by itself."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    with EmbeddedTriton(repository(), {PROFILE: profile}) as triton:
+        server = TritonServer(f"127.0.0.1:{triton.grpc}")
+        supervisor = Supervisor(server, models, lambda line: print(line, file=sys.stderr, flush=True))
+        try:
+            await supervisor.load()
+            print(f"grpc 127.0.0.1:{triton.grpc}", flush=True)
+            print(f"http 127.0.0.1:{triton.http}", flush=True)
+            print(f"metrics 127.0.0.1:{triton.metrics}", flush=True)
+            watching = asyncio.create_task(supervisor.watch())
+            try:
+                while not stop.is_set():
+                    if not triton.alive:
+                        raise ServerDied("the server ended by itself")
+                    if watching.done():
+                        watching.result()
+                    await asyncio.wait([asyncio.ensure_future(stop.wait())], timeout=0.5)
+            finally:
+                watching.cancel()
+        finally:
+            await server.aclose()
+    return 0

@@ -1,0 +1,188 @@
+"""Triton Inference Server out of the `nvidia-pytriton` wheel, as a child process: no container, no GPU.
+
+The wheel has the Python backend alone. Its models run in the environment of this interpreter, whose numpy must be
+older than 2: with 2 the backend corrupts tensors without a word.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+from voxturn.runtime.errors import ExecutorUnavailable, ServerUnavailable
+
+_READY_S, _STOP_S, _ATTEMPTS = 120.0, 15.0, 3
+_BACKEND_FILES = ("backends/python/libtriton_python.so", "backends/python/triton_python_backend_utils.py")
+# the server ends with this process, also if that is killed: the child asks the kernel to be told of its parent's death
+_EXEC = (
+    "import ctypes,os,sys;ctypes.CDLL(None).prctl(1,15);"
+    "os.getppid()==int(sys.argv[1]) or os._exit(1);os.execv(sys.argv[2],sys.argv[2:])"
+)
+
+
+def repository() -> Path:
+    """The model repository that comes with voxturn."""
+    spec = importlib.util.find_spec("voxturn.triton_models")
+    if spec is None or not spec.submodule_search_locations:
+        raise ExecutorUnavailable("this installation has no triton_models; install voxturn from its source")
+    return Path(spec.submodule_search_locations[0])
+
+
+class EmbeddedTriton:
+    """A running server; `http`, `grpc`, `metrics` are its ports on the loopback device. Close it when done.
+
+    `models` are loaded one by one later (`supervisor`): a model that does not load then leaves the others alone.
+    Raises `ExecutorUnavailable` without the wheel, `ServerUnavailable` if the server does not start.
+    """
+
+    def __init__(self, models: Path, environment: Mapping[str, str], options: Sequence[str] = ()) -> None:
+        distribution, libraries = _wheel()
+        self._folder = Path(tempfile.mkdtemp(prefix="voxturn-triton-"))
+        self.log = self._folder / "server.log"
+        self._process: subprocess.Popen[bytes] | None = None
+        try:
+            backends = _backends(distribution, self._folder)
+            env = _environment(libraries) | dict(environment)
+            for attempt in range(1, _ATTEMPTS + 1):
+                self.http, self.grpc, self.metrics = _free_ports(3)
+                command = [
+                    str(distribution / "bin/tritonserver"),
+                    *("--model-repository", str(models), "--backend-directory", str(backends)),
+                    *("--cache-directory", str(distribution / "caches"), "--model-control-mode", "explicit"),
+                    *("--http-address", "127.0.0.1", "--http-port", str(self.http)),
+                    *("--grpc-address", "127.0.0.1", "--grpc-port", str(self.grpc)),
+                    *("--metrics-address", "127.0.0.1", "--metrics-port", str(self.metrics)),
+                    *("--allow-gpu-metrics", "false", "--disable-auto-complete-config"),
+                    *("--exit-timeout-secs", "5", "--metrics-interval-ms", "500"),
+                    *("--backend-config", f"python,shm-region-prefix-name={self._prefix}"),
+                    *options,
+                ]
+                self._start(command, env)
+                if self._wait_until_live():
+                    return
+                if attempt == _ATTEMPTS or "already in use" not in self._log_end():
+                    raise ServerUnavailable(f"the server did not start: {' '.join(self._log_end().split())[-400:]}")
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def alive(self) -> bool:
+        """Whether the server's process runs."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def pid(self) -> int:
+        """The server's process id."""
+        assert self._process is not None
+        return self._process.pid
+
+    def close(self) -> None:
+        """Stop the server and leave nothing behind: no process, no shared memory, no file."""
+        if self._process is not None:
+            if self._process.poll() is None:
+                self._process.send_signal(signal.SIGINT)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self._process.wait(_STOP_S)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)  # models that did not end with it
+            self._process.wait()
+            for region in Path("/dev/shm").glob(self._prefix + "*"):  # noqa: S108  where the server keeps it
+                region.unlink(missing_ok=True)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def __enter__(self) -> EmbeddedTriton:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    @property
+    def _prefix(self) -> str:
+        return f"voxturn{os.getpid()}_{self.http}_"
+
+    def _start(self, command: Sequence[str], env: Mapping[str, str]) -> None:
+        with self.log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-S", "-c", _EXEC, str(os.getpid()), *command],
+                env=dict(env),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def _wait_until_live(self) -> bool:
+        until = time.monotonic() + _READY_S
+        while self.alive and time.monotonic() < until:
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{self.http}/v2/health/live", timeout=1) as answer:
+                    if answer.status == 200:
+                        return True
+            except (OSError, urllib.error.URLError):
+                time.sleep(0.02)
+        return False
+
+    def _log_end(self) -> str:
+        return self.log.read_text(encoding="utf-8", errors="replace")[-4000:]
+
+
+def _wheel() -> tuple[Path, Path]:
+    """The folders of the server and of its libraries."""
+    spec = importlib.util.find_spec("pytriton")
+    if spec is None or not spec.submodule_search_locations:
+        raise ExecutorUnavailable(
+            "the embedded server needs nvidia-pytriton; pip install 'voxturn[embedded,triton,triton-embedded]' into an "
+            "environment of its own"
+        )
+    if int(np.__version__.split(".")[0]) > 1:
+        raise ExecutorUnavailable(
+            f"the embedded server corrupts tensors with numpy {np.__version__}; pip install 'voxturn[triton-embedded]' into "
+            "an environment of its own, which gets numpy 1.26"
+        )
+    package = Path(spec.submodule_search_locations[0])
+    return package / "tritonserver", package.parent / "nvidia_pytriton.libs"
+
+
+def _backends(distribution: Path, folder: Path) -> Path:
+    """A backend folder with the stub of this Python's version."""
+    python = folder / "backends/python"
+    python.mkdir(parents=True)
+    stub = f"python_backend_stubs/{sys.version_info[0]}.{sys.version_info[1]}/triton_python_backend_stub"
+    for name in (*_BACKEND_FILES, stub):
+        if not (distribution / name).exists():
+            raise ExecutorUnavailable(f"nvidia-pytriton has no {name}; use Python 3.8 to 3.12")
+        (python / Path(name).name).symlink_to(distribution / name)
+    return python.parent
+
+
+def _environment(libraries: Path) -> dict[str, str]:
+    """This process's, in which the stub finds this interpreter and the server its libraries."""
+    env = dict(os.environ)
+    env["PATH"] = f"{sys.exec_prefix}/bin:{env.get('PATH', os.defpath)}"
+    paths = (str(libraries), sysconfig.get_config_var("LIBDIR"), env.get("LD_LIBRARY_PATH"))
+    env["LD_LIBRARY_PATH"] = ":".join(path for path in paths if path)
+    return env
+
+
+def _free_ports(count: int) -> list[int]:
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]

@@ -1,0 +1,71 @@
+"""A real Triton Inference Server on the demo's ears and reply and a tiny XTTS, started as a user starts it.
+
+The server's environment is one of its own (`make .triton/ready`): its Python backend needs numpy before 2.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import demo_models as demo_models
+from tests.tiny.conftest import Tiny
+from tests.tiny.conftest import tiny as tiny
+
+ROOT = Path(__file__).parents[2]
+PYTHON = Path(os.environ.get("VOXTURN_TRITON_PYTHON", ROOT / ".triton/bin/python"))
+MODELS = ("whisper", "qwen3", "xtts")
+
+
+@dataclass
+class Running:
+    """A server that `voxturn serve triton` runs, and its addresses."""
+
+    process: subprocess.Popen[str]
+    grpc: str
+    http: str
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+        return self.process.wait(60)
+
+
+def serve(profile: Path) -> Running:
+    if not PYTHON.exists():
+        pytest.fail("the server's environment is missing; run `make .triton/ready`")
+    command = [str(PYTHON), "-P", "-m", "voxturn.runtime.cli", "serve", "triton", "--profile", str(profile)]
+    process = subprocess.Popen([*command, "--models", ",".join(MODELS)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    addresses = dict(line.split() for line in (process.stdout.readline() for _ in range(3)) if line)
+    if process.poll() is not None or len(addresses) < 3:
+        pytest.fail(f"the server did not start: exit code {process.wait(60)}")
+    return Running(process, addresses["grpc"], addresses["http"])
+
+
+@pytest.fixture(scope="session")
+def profile(tiny: Tiny, demo_models: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    demo = (ROOT / "runtime/profiles/demo.toml").read_text(encoding="utf-8")
+    hearing = demo[: demo.index("[speak]")]
+    path = tmp_path_factory.mktemp("triton") / "served.toml"
+    path.write_text(
+        f'{hearing}[speak]\nmodel = "{tiny.short}"\nexecutor = "onnx"\nprecision = "int8"\nslots = 4\n\n'
+        f'[vocode]\nmodel = "{tiny.short}"\nexecutor = "onnx"\nprecision = "int8"\n',
+        encoding="utf-8",
+    )
+    return path
+
+
+@pytest.fixture(scope="module")
+def server(profile: Path) -> Iterator[Running]:
+    running = serve(profile)
+    yield running
+    if running.process.poll() is None:
+        assert running.stop() == 0

@@ -1,0 +1,176 @@
+"""Turns through a real server: answers, errors, cancellation, death, and nothing left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from voxturn.runtime import errors
+from voxturn.runtime.audio.decode import decode_all
+from voxturn.runtime.client import VoiceClient
+from voxturn.runtime.client.wire import TritonServer
+from voxturn.runtime.messages import PcmChunk
+from voxturn.runtime.xtts import XTTS
+
+from tests.tiny.conftest import Tiny
+from tests.triton.conftest import MODELS, ROOT, Running, serve
+
+QUESTION = ROOT / "runtime/demo/question.wav"
+
+
+async def spoken(client: VoiceClient, text: str, **options: Any) -> list[PcmChunk]:
+    return [chunk async for chunk in client.say(text, **options)]
+
+
+async def test_the_question_is_heard_answered_and_the_answer_spoken(server: Running) -> None:
+    async with VoiceClient(server.grpc) as client:
+        heard = await client.transcribe(decode_all(QUESTION, 16000))
+        assert "France" in heard.text
+        assert heard.language == "en"
+        tokens = [token async for token in client.reply(("user", heard.text))]
+        assert len(tokens) > 3
+        assert "Paris" in "".join(token.text for token in tokens)
+        chunks = await spoken(client, "It is Paris.", language="en")
+        assert chunks[-1].final
+        assert sum(chunk.samples.size for chunk in chunks) > 1000
+        assert [chunk.start for chunk in chunks] == np.cumsum([0, *(c.samples.size for c in chunks)])[:-1].tolist()
+
+
+async def test_a_conversation_is_kept_by_its_id(server: Running) -> None:
+    first, second = ("user", "What is the capital of France?"), ("user", "How many people live there?")
+
+    async def answer(client: VoiceClient, *messages: tuple[str, str]) -> str:
+        return "".join([token.text async for token in client.reply(*messages)])
+
+    async with VoiceClient(server.grpc, "a") as client, VoiceClient(server.grpc, "b") as stranger:
+        await answer(client, first)
+        assert await answer(client, second) != await answer(stranger, second)
+
+
+async def test_the_served_voice_says_what_the_embedded_one_says(server: Running, tiny: Tiny) -> None:
+    async with VoiceClient(server.grpc) as client:
+        served = await asyncio.gather(*(spoken(client, "Good morning.", language="en", seed=n) for n in range(4)))
+    with XTTS.load(tiny.short, vocoder="onnx") as voice:
+        for seed, chunks in enumerate(served):
+            wanted = voice.tts("Good morning.", language="en", seed=seed)
+            np.testing.assert_allclose(np.concatenate([c.samples for c in chunks]), wanted, atol=2e-4)
+
+
+BAD: list[tuple[str, dict[str, Any], type[errors.VoxturnError]]] = [
+    ("xtts", {}, errors.UsageError),
+    ("xtts", {"text": ""}, errors.EmptyText),
+    ("xtts", {"text": "🙂"}, errors.EmptyText),
+    ("xtts", {"text": "x" * 20_000}, errors.TextTooLong),
+    ("xtts", {"text": "hello", "language": "tlh"}, errors.UnsupportedLanguage),
+    ("xtts", {"text": "hello", "voice": "nobody"}, errors.UnknownVoice),
+    ("xtts", {"text": "hello", "voice": "../x"}, errors.UnknownVoice),
+    ("xtts", {"text": "hello", "speed": np.array([99.0], np.float32)}, errors.UsageError),
+    ("xtts", {"text": np.array([1.0], np.float32)}, errors.VoxturnError),
+    ("xtts", {"nonsense": "hello"}, errors.VoxturnError),
+    ("whisper", {"audio": np.zeros(0, np.float32)}, errors.EmptyAudio),
+    ("whisper", {"audio": np.full(16000, np.nan, np.float32)}, errors.InvalidSamples),
+    ("whisper", {"audio": np.zeros((2, 160), np.float32)}, errors.VoxturnError),
+    ("whisper", {"audio": np.zeros(16000, np.int32)}, errors.VoxturnError),
+    ("qwen3", {"messages": "no JSON"}, errors.UsageError),
+    ("qwen3", {"messages": '[{"role": "king", "text": "x"}]'}, errors.UsageError),
+    ("qwen3", {"messages": '[{"role": "user", "text": "' + "x " * 6000 + '"}]'}, errors.TextTooLong),
+    ("no_such_model", {"text": "x"}, errors.ServerUnavailable),
+]
+
+
+@pytest.mark.parametrize(("model", "inputs", "kind"), BAD, ids=[f"{m}-{i}" for i, (m, _, _) in enumerate(BAD)])
+async def test_bad_requests_end_in_typed_errors(
+    server: Running, model: str, inputs: dict[str, Any], kind: type[errors.VoxturnError]
+) -> None:
+    connection = TritonServer(server.grpc)
+    try:
+        with pytest.raises(kind):
+            if model == "whisper":
+                await connection.infer(model, inputs)
+            else:
+                async for _ in connection.stream(model, inputs):
+                    pass
+        assert all([await connection.answers(name, 5.0) for name in MODELS])
+    finally:
+        await connection.aclose()
+
+
+async def test_cancelled_streams_free_their_slots(server: Running) -> None:
+    async with VoiceClient(server.grpc) as client:
+        for _ in range(12):  # more than there are slots
+            stream = client.say("A sentence that takes a while to be said by anyone.", language="en")
+            await anext(stream)
+            await stream.aclose()
+        async with asyncio.timeout(20):
+            assert await spoken(client, "Hello.", language="en")
+
+
+async def test_no_server() -> None:
+    async with VoiceClient("127.0.0.1:9") as client:
+        with pytest.raises(errors.ServerUnavailable):
+            await client.transcribe(np.zeros(16000, np.float32))
+        with pytest.raises(errors.ServerUnavailable):
+            await spoken(client, "hello")
+
+
+def children(pid: int) -> Iterator[int]:
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        for child in (task / "children").read_text().split():
+            yield int(child)
+            yield from children(int(child))
+
+
+def stub_of(server: Running, model: str) -> int:
+    for pid in children(server.process.pid):
+        if f"{model}/1/model.py" in Path(f"/proc/{pid}/cmdline").read_text():
+            return pid
+    raise AssertionError(f"no process of {model}")
+
+
+async def test_a_killed_model_is_an_error_in_time_and_is_started_again(server: Running) -> None:
+    async with VoiceClient(server.grpc) as client:
+
+        async def listen() -> None:
+            while True:
+                await spoken(client, "A sentence that takes a while to be said.", language="en")
+
+        talking = asyncio.create_task(listen())
+        await asyncio.sleep(0.5)
+        killed = time.monotonic()
+        os.kill(stub_of(server, "xtts"), signal.SIGKILL)
+        with pytest.raises((errors.ServerDied, errors.ServerUnavailable, errors.InferenceFailed)):
+            async with asyncio.timeout(4):
+                await talking
+        assert "France" in (await client.transcribe(decode_all(QUESTION, 16000))).text  # other models go on
+        while time.monotonic() < killed + 30:
+            try:
+                assert await spoken(client, "Hello.", language="en")
+                return
+            except (errors.ServerDied, errors.ServerUnavailable, errors.InferenceFailed):
+                await asyncio.sleep(0.2)
+        raise AssertionError("the model was not started again")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_nothing_is_left_behind(profile: Path, number: int) -> None:
+    running = serve(profile)
+    family = list(children(running.process.pid))
+    assert len(family) >= 1 + len(MODELS)
+    prefix = f"voxturn{running.process.pid}_"
+    assert list(Path("/dev/shm").glob(prefix + "*"))
+    running.stop(number)
+    for _ in range(600):
+        if not any(Path(f"/proc/{pid}").exists() for pid in family):
+            break
+        time.sleep(0.05)
+    else:
+        raise AssertionError("processes are left")
+    assert running.process.returncode == (0 if number == signal.SIGTERM else -signal.SIGKILL)
+    assert not list(Path("/dev/shm").glob(prefix + "*"))

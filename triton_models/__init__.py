@@ -1,0 +1,1 @@
+"""The model repository for Triton Inference Server. `voxturn serve triton` serves it."""
