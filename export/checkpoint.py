@@ -6,6 +6,7 @@ Nothing is unpickled and nothing is read before it is asked for.
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+from voxturn.export.families import Shapes
 from voxturn.export.quantize import BlockWeight
 from voxturn.runtime.errors import CorruptModel, ExportFailed
 
@@ -66,6 +68,8 @@ class SafetensorsCheckpoint:
             self.config: Mapping[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         except (OSError, ValueError) as exc:
             raise CorruptModel(f"{folder}: config.json is missing or not JSON; pull the model again") from exc
+        if not isinstance(self.config, dict):
+            raise CorruptModel(f"{folder}: config.json is not a table; pull the model again")
         self.family = str(self.config.get("model_type", ""))
         self._files: dict[str, Any] = {}
         self._types: dict[str, str] = {}
@@ -87,6 +91,9 @@ class SafetensorsCheckpoint:
     def names(self) -> set[str]:
         return set(self._files)
 
+    def shapes(self) -> Shapes:
+        return {name: tuple(file.get_slice(name).get_shape()) for name, file in self._files.items()}
+
     def array(self, name: str) -> Float:
         return np.asarray(self._files[name].get_tensor(name), np.float32)
 
@@ -107,8 +114,9 @@ def _shards(folder: Path) -> list[Path]:
             raise CorruptModel(f"{folder}: holds no *.safetensors; pull the model again")
         return files
     try:
-        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-    except (OSError, ValueError, KeyError, AttributeError) as exc:
+        weights = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+        names = sorted({str(name) for name in weights.values()})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as exc:
         raise CorruptModel(f"{index}: not an index of shards; pull the model again") from exc
     missing = [name for name in names if not (folder / name).is_file()]
     if missing:
@@ -118,9 +126,10 @@ def _shards(folder: Path) -> list[Path]:
     return [folder / name for name in names]
 
 
+_EMBEDDING, _FREQUENCIES = "model.embed_tokens.weight", "rope_freqs.weight"
 _GGUF_ARCHITECTURES = ("llama", "qwen2", "qwen3")
 GGUF_NAMES = {
-    "token_embd.weight": "model.embed_tokens.weight",
+    "token_embd.weight": _EMBEDDING,
     "output_norm.weight": "model.norm.weight",
     "output.weight": "lm_head.weight",
 }
@@ -162,9 +171,11 @@ class GgufCheckpoint:
         import gguf
 
         try:
-            self._reader = gguf.GGUFReader(str(path))
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # damaged sizes overflow before they are refused
+                self._reader = gguf.GGUFReader(str(path))
             architecture = self.field("general.architecture")
-        except (OSError, ValueError, KeyError, IndexError) as exc:
+        except (OSError, ValueError, KeyError, IndexError, OverflowError) as exc:
             raise CorruptModel(f"{path}: not a whole GGUF file ({exc}); pull the model again") from exc
         if architecture not in _GGUF_ARCHITECTURES:
             raise ExportFailed(
@@ -173,11 +184,33 @@ class GgufCheckpoint:
         self.family = architecture
         names = {f"{architecture}.{theirs}": ours for theirs, ours in _GGUF_CONFIG.items()}
         self.config = {ours: self.field(key) for key, ours in names.items() if key in self._reader.fields}
-        if (scaling := f"{architecture}.rope.scaling.type") in self._reader.fields and self.field(scaling) != "none":
-            self.config["rope_scaling"] = {"rope_type": self.field(scaling)}
         self._tensors = {self._name(tensor.name): tensor for tensor in self._reader.tensors}
+        self._check_types(path)
+        self._read_scaling()
         self.config["tie_word_embeddings"] = "lm_head.weight" not in self._tensors
-        self.config.setdefault("vocab_size", int(self._tensors["model.embed_tokens.weight"].shape[1]))
+        if _EMBEDDING not in self._tensors:
+            raise CorruptModel(f"{path}: has no token_embd.weight; pull the model again")
+        self.config.setdefault("vocab_size", self.shapes()[_EMBEDDING][0])
+
+    def _check_types(self, path: Path) -> None:
+        unread = {kind for kind in {tensor.tensor_type for tensor in self._tensors.values()} if not _readable(kind)}
+        wrong = [tensor for tensor in self._tensors.values() if tensor.tensor_type in unread]
+        if wrong:
+            raise ExportFailed(
+                f"{path}: {wrong[0].name} is stored as {wrong[0].tensor_type.name}, one of {len(wrong)} weights that "
+                "cannot be read; use another file of the model"
+            )
+
+    def _read_scaling(self) -> None:
+        """Rotary scaling: what the metadata calls it, or a tensor of divisors, which is no weight."""
+        key = f"{self.family}.rope.scaling.type"
+        kind = self.field(key) if key in self._reader.fields else "none"
+        if kind != "none":
+            self.config["rope_scaling"] = {"rope_type": kind}
+        elif _FREQUENCIES in self._tensors:
+            divisors = tuple(self.array(_FREQUENCIES).reshape(-1).tolist())
+            self.config["rope_scaling"] = {"rope_type": "divisors", "divisors": divisors}
+            del self._tensors[_FREQUENCIES]
 
     def field(self, key: str) -> Any:
         """The value of a metadata key; KeyError if the file does not have it."""
@@ -194,6 +227,9 @@ class GgufCheckpoint:
 
     def names(self) -> set[str]:
         return set(self._tensors)
+
+    def shapes(self) -> Shapes:
+        return {name: tuple(int(n) for n in reversed(tensor.shape)) for name, tensor in self._tensors.items()}
 
     def array(self, name: str) -> Float:
         import gguf
@@ -236,7 +272,21 @@ class GgufCheckpoint:
         return order.reshape(heads, rows // heads // 2, 2).swapaxes(1, 2).reshape(-1)
 
 
-def open_checkpoint(path: Path) -> SafetensorsCheckpoint | GgufCheckpoint:
+FileCheckpoint = SafetensorsCheckpoint | GgufCheckpoint
+
+
+def _readable(kind: Any) -> bool:
+    """Whether a GGML type can be dequantised; asked of the library with one block of zeros."""
+    import gguf
+
+    try:
+        gguf.dequantize(np.zeros((1, gguf.GGML_QUANT_SIZES[kind][1]), np.uint8), kind)
+    except NotImplementedError:
+        return False
+    return True
+
+
+def open_checkpoint(path: Path) -> FileCheckpoint:
     """Open a GGUF file, a folder with one, or a Hugging Face folder."""
     ggufs: Iterator[Path] = iter([path]) if path.is_file() else iter(sorted(path.glob("*.gguf")))
     first = next(ggufs, None)

@@ -9,19 +9,19 @@ openvino    the same without `TensorScatter`, which OpenVINO and TensorRT 10 do 
 
 from __future__ import annotations
 
-import json
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from tokenizers import Tokenizer
 from voxturn.export import parity
 from voxturn.export.artifact import write_manifest
-from voxturn.export.checkpoint import Checkpoint, GgufCheckpoint, SafetensorsCheckpoint, open_checkpoint
+from voxturn.export.checkpoint import Checkpoint, FileCheckpoint, GgufCheckpoint, open_checkpoint
 from voxturn.export.decoder_fused import FusedDecoder
 from voxturn.export.decoder_graph import DecoderGraph
 from voxturn.export.decoder_portable import PortableDecoder, ScatterElementsDecoder
-from voxturn.export.families import ENGINES, FAMILIES, PRECISIONS, DecoderConfig
-from voxturn.export.tokenizer import write_tokenizer
+from voxturn.export.families import ENGINES, FAMILIES, PRECISIONS, DecoderConfig, Family, positive
+from voxturn.export.tokenizer import read_tokenizer
 from voxturn.runtime.contract import Manifest
 from voxturn.runtime.errors import CorruptModel, ExportFailed
 from voxturn.runtime.fetch import Progress
@@ -33,13 +33,20 @@ _GRAPHS: dict[str, type[DecoderGraph]] = dict(
 
 def build_decoder(checkpoint: Checkpoint, precision: str, path: Path, engine: str = "onnx") -> DecoderConfig:
     """Write the graph for `checkpoint` to `path` (and `path.data`). Raises `ExportFailed` with all missing names."""
-    family = FAMILIES.get(checkpoint.family)
-    if family is None:
-        raise ExportFailed(f"model family {checkpoint.family!r} is not supported; supported: {', '.join(FAMILIES)}")
+    family, config = fitted(checkpoint)
     builder, chosen = _GRAPHS[engine], PRECISIONS[precision]
     if chosen.bits not in builder.bits:
         others = [name for name, other in PRECISIONS.items() if other.bits in builder.bits]
         raise ExportFailed(f"a graph for {engine} cannot be {precision}; it can be {', '.join(others)}")
+    builder(checkpoint, family, config, chosen, path).build()
+    return config
+
+
+def fitted(checkpoint: Checkpoint) -> tuple[Family, DecoderConfig]:
+    """The family and the sizes of a checkpoint. Raises `ExportFailed` with all names that are missing or left over."""
+    family = FAMILIES.get(checkpoint.family)
+    if family is None:
+        raise ExportFailed(f"model family {checkpoint.family!r} is not supported; supported: {', '.join(FAMILIES)}")
     config = DecoderConfig.from_checkpoint(checkpoint.config)
     wanted, present = family.names(config), checkpoint.names()
     unused = {family.head} if config.tied else set()
@@ -48,50 +55,80 @@ def build_decoder(checkpoint: Checkpoint, precision: str, path: Path, engine: st
             f"the checkpoint does not fit family {checkpoint.family!r}: "
             f"missing {sorted(wanted - present) or 'nothing'}, left over {sorted(present - wanted - unused) or 'nothing'}"
         )
-    builder(checkpoint, family, config, chosen, path).build()
-    return config
+    return family, config
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A checkpoint on the disk, compared with its own configuration, and its tokenizer."""
+
+    path: Path
+    checkpoint: FileCheckpoint
+    config: DecoderConfig
+    tokenizer: Tokenizer
+
+    @classmethod
+    def open(cls, path: Path) -> Opened:
+        """Raises `CorruptModel` or `ExportFailed`, with all tensors that are missing, left over or of another shape."""
+        checkpoint = open_checkpoint(path)
+        family, config = fitted(checkpoint)
+        if family.positions:
+            raise ExportFailed(f"{path}: a {checkpoint.family} is exported with its XTTS v2 alone")
+        wanted, present = family.shapes(config, positive(checkpoint.config, "intermediate_size")), checkpoint.shapes()
+        wrong = [f"{n} is {list(present[n])}, not {list(shape)}" for n, shape in wanted.items() if present[n] != shape]
+        if wrong:
+            raise ExportFailed(
+                f"{path}: tensors do not fit the configuration: {'; '.join(wrong)}; pull the model again"
+            )
+        return cls(path, checkpoint, config, _tokenizer(path, checkpoint, config))
+
+
+def _tokenizer(path: Path, checkpoint: FileCheckpoint, config: DecoderConfig) -> Tokenizer:
+    if isinstance(checkpoint, GgufCheckpoint):
+        tokenizer = read_tokenizer(checkpoint)
+    elif not (path / "tokenizer.json").is_file():
+        raise CorruptModel(f"{path}: tokenizer.json is missing; pull the model again")
+    else:
+        try:
+            tokenizer = Tokenizer.from_file(str(path / "tokenizer.json"))
+        except Exception as exc:  # the library raises a bare Exception
+            raise CorruptModel(f"{path}: tokenizer.json is not a tokenizer ({exc}); pull the model again") from exc
+    if (size := tokenizer.get_vocab_size()) > config.vocabulary:
+        raise CorruptModel(f"{path}: the tokenizer has {size} tokens, the model {config.vocabulary}; pull it again")
+    return tokenizer
 
 
 def export(
     checkpoint: Path, source: Manifest, target: Path, precision: str, progress: Progress, engine: str = "onnx"
 ) -> None:
     """Write `decoder.onnx`, the tokenizer and the manifest into the empty folder `target`."""
-    opened = open_checkpoint(checkpoint)
+    opened = Opened.open(checkpoint)
     what = f"export {source.model} {precision}"
     progress(what, 0, 2)
-    config = build_decoder(opened, precision, target / "decoder.onnx", engine)
+    build_decoder(opened.checkpoint, precision, target / "decoder.onnx", engine)
     progress(what, 1, 2)
-    write_properties(target, checkpoint, source, opened, config, precision, engine)
+    write_properties(target, source, opened, precision, engine)
     progress(what, 2, 2)
 
 
-def write_properties(
-    target: Path,
-    checkpoint: Path,
-    source: Manifest,
-    opened: SafetensorsCheckpoint | GgufCheckpoint,
-    config: DecoderConfig,
-    precision: str,
-    engine: str,
-) -> None:
+def write_properties(target: Path, source: Manifest, opened: Opened, precision: str, engine: str) -> None:
     """Write the tokenizer and the manifest beside a model that is written already."""
-    if isinstance(opened, GgufCheckpoint):
-        write_tokenizer(opened, target / "tokenizer.json")
-    elif not (checkpoint / "tokenizer.json").is_file():
-        raise CorruptModel(f"{checkpoint}: tokenizer.json is missing; pull the model again")
+    checkpoint = opened.checkpoint
+    if isinstance(checkpoint, GgufCheckpoint):
+        opened.tokenizer.save(str(target / "tokenizer.json"))
     else:
-        shutil.copyfile(checkpoint / "tokenizer.json", target / "tokenizer.json")
-    chat = chat_form(target / "tokenizer.json")
-    properties = asdict(config) | {"chat": chat, "family": opened.family, "engine": engine}
+        shutil.copyfile(opened.path / "tokenizer.json", target / "tokenizer.json")
+    chat = chat_form(opened.tokenizer)
+    properties = asdict(opened.config) | {"chat": chat, "family": checkpoint.family, "engine": engine}
     graphs = {"decoder": "decoder.onnx"} if engine in ENGINES else {}
-    reached = parity.decoder_reached(target, opened, config) if graphs else {}
-    synthetic = bool(opened.config.get("voxturn_synthetic", False))
+    reached = parity.decoder_reached(target, checkpoint, opened.config, precision)
+    synthetic = bool(checkpoint.config.get("voxturn_synthetic", False))
     write_manifest(target, source, "decoder", precision, graphs, properties, reached, synthetic)
 
 
-def chat_form(tokenizer: Path) -> str:
+def chat_form(tokenizer: Tokenizer) -> str:
     """Which of `runtime.text.chat.CHAT_FORMATS` a model was taught, by the marks of its tokenizer."""
-    marks = {token["content"] for token in json.loads(tokenizer.read_text(encoding="utf-8"))["added_tokens"]}
+    marks = {token.content for token in tokenizer.get_added_tokens_decoder().values()}
     if "<|start_header_id|>" in marks:
         return "llama3"
     return "qwen3" if "</think>" in marks else "chatml"

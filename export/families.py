@@ -5,6 +5,7 @@ A further family is a row in `FAMILIES`; `export.decoder` builds its graph.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -12,6 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from voxturn.runtime.errors import ExportFailed
+
+Shapes = dict[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,17 @@ class Llama3Scaling:
 
 
 @dataclass(frozen=True)
+class FrequencyDivisors:
+    """Llama 3.1's stretch as GGUF files have it: their tensor `rope_freqs` holds a divisor for each frequency."""
+
+    divisors: tuple[float, ...]
+
+    def scaled(self, inverse: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Every frequency divided by its own."""
+        return np.asarray(inverse / np.array(self.divisors))
+
+
+@dataclass(frozen=True)
 class DecoderConfig:
     """The sizes of a decoder-only transformer. `context` is the number of positions of its rotary table."""
 
@@ -45,51 +59,78 @@ class DecoderConfig:
     rope_theta: float
     context: int
     tied: bool
-    rope_scaling: Llama3Scaling | None = None
+    rope_scaling: Llama3Scaling | FrequencyDivisors | None = None
 
     @classmethod
     def from_checkpoint(cls, config: Mapping[str, Any]) -> DecoderConfig:
-        """Read Hugging Face's field names; a missing one is an `ExportFailed` that names it."""
+        """Read Hugging Face's field names; one that is missing or makes no sense is an `ExportFailed` that names it."""
         if config.get("hidden_act", "silu") != "silu":
             raise ExportFailed(f"activation {config['hidden_act']!r} is not supported; supported: silu")
-        scaling = _rope_scaling(config)
-        try:
-            heads, width = int(config["num_attention_heads"]), int(config["hidden_size"])
-            return cls(
-                layers=int(config["num_hidden_layers"]),
-                width=width,
-                heads=heads,
-                kv_heads=int(config.get("num_key_value_heads") or heads),
-                head_dim=int(config.get("head_dim") or width // heads),
-                vocabulary=int(config["vocab_size"]),
-                epsilon=float(config["rms_norm_eps"]),
-                rope_theta=_rope_theta(config),
-                context=int(config["max_position_embeddings"]),
-                tied=bool(config.get("tie_word_embeddings", False)),
-                rope_scaling=scaling,
+        rope = _rope_parameters(config)
+        heads, width = positive(config, "num_attention_heads"), positive(config, "hidden_size")
+        kv_heads = positive(config, "num_key_value_heads", heads)
+        head_dim = positive(config, "head_dim", width // heads)
+        if heads % kv_heads or head_dim % 2:
+            raise ExportFailed(
+                f"the checkpoint's configuration has {heads} heads of {head_dim} and {kv_heads} of keys; heads must be "
+                "of an even size and shared by equal groups"
             )
-        except KeyError as exc:
-            raise ExportFailed(f"the checkpoint's configuration lacks {exc}; pull the model again") from exc
+        return cls(
+            layers=positive(config, "num_hidden_layers"),
+            width=width,
+            heads=heads,
+            kv_heads=kv_heads,
+            head_dim=head_dim,
+            vocabulary=positive(config, "vocab_size"),
+            epsilon=_number(config, "rms_norm_eps"),
+            rope_theta=_number(rope if rope.get("rope_theta") else config, "rope_theta"),
+            context=positive(config, "max_position_embeddings"),
+            tied=bool(config.get("tie_word_embeddings", False)),
+            rope_scaling=_rope_scaling(rope, head_dim),
+        )
+
+
+def positive(config: Mapping[str, Any], key: str, otherwise: int | None = None) -> int:
+    """A whole number above 0; `otherwise` stands for one that is not given. Raises `ExportFailed`."""
+    value = config.get(key)
+    if value is None and otherwise is not None:
+        value = otherwise
+    if value is None:
+        raise ExportFailed(f"the checkpoint's configuration lacks {key!r}; pull the model again")
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ExportFailed(f"the checkpoint's configuration has {key} {value!r}, not a whole number above 0")
+    return value
+
+
+def _number(config: Mapping[str, Any], key: str) -> float:
+    value = config.get(key)
+    if value is None:
+        raise ExportFailed(f"the checkpoint's configuration lacks {key!r}; pull the model again")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ExportFailed(f"the checkpoint's configuration has {key} {value!r}, not a number")
+    return float(value)
 
 
 def _rope_parameters(config: Mapping[str, Any]) -> Mapping[str, Any]:
     """Transformers 5 put `rope_theta` beside what 4 had in `rope_scaling`."""
-    return config.get("rope_parameters") or config.get("rope_scaling") or {}
+    found = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    if not isinstance(found, Mapping):
+        raise ExportFailed(f"the checkpoint's configuration has rotary scaling {found!r}, not a table")
+    return found
 
 
-def _rope_theta(config: Mapping[str, Any]) -> float:
-    return float(_rope_parameters(config).get("rope_theta") or config["rope_theta"])
-
-
-def _rope_scaling(config: Mapping[str, Any]) -> Llama3Scaling | None:
-    parameters = _rope_parameters(config)
+def _rope_scaling(parameters: Mapping[str, Any], head_dim: int) -> Llama3Scaling | FrequencyDivisors | None:
     kind = parameters.get("rope_type") or parameters.get("type") or "default"
     if kind == "default":
         return None
+    if isinstance(divisors := parameters.get("divisors"), tuple):  # by `export.checkpoint`; JSON has no tuples
+        if len(divisors) != head_dim // 2 or not all(0 < value < math.inf for value in divisors):
+            raise ExportFailed(f"rope_freqs must be {head_dim // 2} numbers above 0, it is {list(divisors)}")
+        return FrequencyDivisors(divisors)
     if kind != "llama3":
         raise ExportFailed(f"rotary scaling {kind!r} is not supported; supported: default, llama3")
     names = ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings")
-    return Llama3Scaling(*(float(parameters[name]) for name in names))
+    return Llama3Scaling(*(_number(parameters, name) for name in names))
 
 
 def inverse_frequencies(config: DecoderConfig) -> npt.NDArray[np.float64]:
@@ -139,6 +180,24 @@ class Family:
         last = {*self.final_norms} | (set() if config.tied else {self.head})
         wanted |= last | {bias_of(name) for name in last & self.biased}
         return wanted | {self.embedding} | ({self.positions} if self.positions else set())
+
+    def shapes(self, config: DecoderConfig, inner: int) -> Shapes:
+        """The tensors of `names` and their shapes, of a family with a query, a key and a value and a gated MLP."""
+        c, query, keys = config, config.heads * config.head_dim, config.kv_heads * config.head_dim
+        layered: Shapes = {
+            self.attention_norm: (c.width,),
+            **dict(zip(self.qkv, ((query, c.width), (keys, c.width), (keys, c.width)), strict=True)),
+            self.attention_out: (c.width, query),
+            self.mlp_norm: (c.width,),
+            **dict.fromkeys(self.mlp, (inner, c.width)),
+            self.down: (c.width, inner),
+            **dict.fromkeys(self.qk_norm, (c.head_dim,)),
+        }
+        out = {name.format(i): shape for name, shape in layered.items() for i in range(c.layers)}
+        out |= dict.fromkeys(self.final_norms, (c.width,))
+        out |= dict.fromkeys((self.embedding, self.head), (c.vocabulary, c.width))
+        out |= {bias_of(name): shape[:1] for name, shape in out.items()}
+        return {name: out[name] for name in sorted(self.names(c))}
 
 
 def bias_of(weight: str) -> str:

@@ -11,16 +11,13 @@ from __future__ import annotations
 
 import json
 import pydoc_data.topics
-import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from voxturn.export import decoder
-from voxturn.export.checkpoint import SafetensorsCheckpoint
 from voxturn.export.families import FAMILIES, DecoderConfig
-from voxturn.export.whisper_ctranslate2 import TYPES
-from voxturn.export.whisper_reference import import_transformers
+from voxturn.export.whisper_ctranslate2 import convert_folder
 from voxturn.runtime.contract import Manifest
 from voxturn.runtime.errors import ExportFailed, UsageError
 from voxturn.runtime.fetch import Progress
@@ -37,21 +34,10 @@ def export(
     progress(what, 0, 2)
     if not checkpoint.is_dir() or next(checkpoint.glob("*.gguf"), None):
         raise ExportFailed(f"{checkpoint}: CTranslate2 converts Hugging Face folders only; use --to onnx for GGUF")
-    opened = SafetensorsCheckpoint(checkpoint)
-    config = DecoderConfig.from_checkpoint(opened.config)
-    try:
-        import_transformers()
-        from ctranslate2.converters import TransformersConverter
-    except ImportError as exc:
-        raise ExportFailed(f"--to ctranslate2 needs {exc.name}; pip install 'voxturn[export-whisper]'") from exc
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            TransformersConverter(str(checkpoint)).convert(str(target), quantization=TYPES[precision], force=True)
-        except (ValueError, RuntimeError) as exc:
-            raise ExportFailed(f"{checkpoint}: CTranslate2 cannot convert it ({exc})") from exc
+    opened = decoder.Opened.open(checkpoint)
+    convert_folder(checkpoint, target, precision, checkpoint)
     progress(what, 1, 2)
-    decoder.write_properties(target, checkpoint, source, opened, config, precision, engine)
+    decoder.write_properties(target, source, opened, precision, engine)
     progress(what, 2, 2)
 
 
@@ -103,19 +89,7 @@ def _write_weights(target: Path, c: DecoderConfig, inner: int, seed: int) -> Non
     import ml_dtypes
     from safetensors.numpy import save_file
 
-    heads = {"q_proj": c.heads, "k_proj": c.kv_heads, "v_proj": c.kv_heads}
-    shapes: dict[str, tuple[int, ...]] = {}
-    for name in sorted(FAMILIES["qwen3"].names(c)):
-        part = name.split(".")[-2]
-        if part in heads:
-            shapes[name] = heads[part] * c.head_dim, c.width
-        elif part in ("embed_tokens", "lm_head"):
-            shapes[name] = c.vocabulary, c.width
-        else:
-            shapes[name] = {
-                "o_proj": (c.width, c.heads * c.head_dim), "gate_proj": (inner, c.width), "up_proj": (inner, c.width),
-                "down_proj": (c.width, inner), "q_norm": (c.head_dim,), "k_norm": (c.head_dim,),
-            }.get(part, (c.width,))  # fmt: skip
+    shapes = FAMILIES["qwen3"].shapes(c, inner)
     random, shard, files = np.random.default_rng(seed), dict[str, Any](), dict[str, str]()
     for name, shape in shapes.items():
         values = random.standard_normal(shape, np.float32)

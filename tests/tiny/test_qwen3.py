@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import torch
 from safetensors.numpy import load_file, save_file
+from tokenizers import Tokenizer
 from voxturn.bench import gguf_file
-from voxturn.export import qwen3
+from voxturn.export import parity, qwen3
 from voxturn.export.checkpoint import GgufCheckpoint, open_checkpoint
 from voxturn.export.decoder import build_decoder, chat_form
 from voxturn.export.parity import forced, greedy, open_decoder
@@ -84,10 +85,13 @@ def test_a_gguf_file_of_the_same_weights_is_the_same_model(checkpoint: Path, tmp
 
 @pytest.mark.parametrize(
     ("target", "precision", "most_kl"),
-    [("onnx", "int8", 1e-4), ("onnx", "int4", 5e-3), ("tensorrt-onnx", "fp16", 1e-5), ("ctranslate2", "int8", None)],
-)
+    [
+        ("onnx", "int8", 1e-4), ("onnx", "int4", 5e-3), ("tensorrt-onnx", "fp16", 1e-5), ("ctranslate2", "int8", 1e-3),
+        ("ctranslate2", "fp16", 1e-5), ("ctranslate2", "fp32", 1e-6),
+    ],
+)  # fmt: skip
 def test_every_target_is_exported_and_says_what_it_reached(
-    checkpoint: Path, tmp_path: Path, target: str, precision: str, most_kl: float | None
+    checkpoint: Path, tmp_path: Path, target: str, precision: str, most_kl: float
 ) -> None:
     out = tmp_path / "artifact"
     command = ["export", "qwen3", "--checkpoint", str(checkpoint), "--to", target, "--precision", precision]
@@ -95,8 +99,9 @@ def test_every_target_is_exported_and_says_what_it_reached(
     manifest = Manifest.read(out)
     assert manifest.synthetic
     assert manifest.properties["chat"] == "qwen3"
-    if most_kl is not None:
-        assert manifest.reached["kl.mean"] < most_kl
+    assert manifest.reached["kl.mean"] < most_kl
+    assert manifest.reached["top1_agreement"] > 0.9
+    if target != "ctranslate2":
         return
     import ctranslate2
 
@@ -106,7 +111,7 @@ def test_every_target_is_exported_and_says_what_it_reached(
 
 
 def test_the_tokenizer_has_the_marks_that_a_dialogue_needs(checkpoint: Path) -> None:
-    assert chat_form(checkpoint / "tokenizer.json") == "qwen3"
+    assert chat_form(Tokenizer.from_file(str(checkpoint / "tokenizer.json"))) == "qwen3"
     tokenizer = JsonTokenizer(checkpoint / "tokenizer.json")
     prompt = Chat(tokenizer, CHAT_FORMATS["qwen3"]).prompt([Message("user", "Hello.")])
     assert tokenizer.id_of("<think>") in prompt
@@ -142,9 +147,79 @@ def _other_family(folder: Path) -> None:
     (folder / "config.json").write_text(json.dumps(config | {"model_type": "mamba"}))
 
 
+def _without(part: str) -> Any:
+    """The tensors whose name ends so, out of the shards and the index."""
+
+    def damage(folder: Path) -> None:
+        _rewrite(folder, lambda tensors: {n: value for n, value in tensors.items() if not n.endswith(part)})
+
+    return damage
+
+
+def _left_over(folder: Path) -> None:
+    _rewrite(folder, lambda tensors: tensors | {"lora": np.zeros(1, np.float32)})
+
+
+def _misshapen(folder: Path) -> None:
+    cut = "model.norm.weight", "model.layers.1.mlp.up_proj.weight"
+    _rewrite(folder, lambda tensors: {n: v[:-1].copy() if n in cut else v for n, v in tensors.items()})
+
+
+def _rewrite(folder: Path, change: Any) -> None:
+    tensors: dict[str, Any] = {}
+    for file in folder.glob("*.safetensors"):
+        tensors |= load_file(file)
+        file.unlink()
+    (folder / "model.safetensors.index.json").unlink()
+    save_file(change(tensors), folder / "model.safetensors")
+
+
+def _config(**changes: Any) -> Any:
+    def damage(folder: Path) -> None:
+        config = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps(config | changes))
+
+    return damage
+
+
+def _written(name: str, text: str) -> Any:
+    return lambda folder: (folder / name).write_text(text)
+
+
+def _large_tokenizer(folder: Path) -> None:
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.add_tokens([f"<more{i}>" for i in range(600)])
+    tokenizer.save(str(folder / "tokenizer.json"))
+
+
+_NO_FACTOR = {"rope_type": "llama3", "low_freq_factor": 1.0, "high_freq_factor": 4.0}
+
+
+@pytest.mark.parametrize("target", ["onnx", "tensorrt-onnx", "ctranslate2"])
 @pytest.mark.parametrize(
     ("damage", "error", "message"),
     [
+        (_without("q_norm.weight"), ExportFailed,
+         r"missing \['model\.layers\.0\.self_attn\.q_norm\.weight', 'model\.layers\.1\S+q_norm\.weight'\], left over nothing"),
+        (_left_over, ExportFailed, r"missing nothing, left over \['lora'\]"),
+        (_misshapen, ExportFailed,
+         r"tensors do not fit the configuration: model\.layers\.1\.mlp\.up_proj\.weight is \[95, 64\], not \[96, 64\]; "
+         r"model\.norm\.weight is \[63\], not \[64\]"),
+        (_config(intermediate_size=100), ExportFailed, r"gate_proj\.weight is \[96, 64\], not \[100, 64\]"),
+        (_written("config.json", "[]"), CorruptModel, r"config\.json is not a table"),
+        (_config(rope_scaling=_NO_FACTOR), ExportFailed, "lacks 'factor'"),
+        (_config(rope_scaling=[8.0]), ExportFailed, r"has rotary scaling \[8\.0\], not a table"),
+        (_config(rope_scaling={"rope_type": "divisors", "divisors": [1.0]}), ExportFailed, "'divisors' is not supported"),
+        (_config(hidden_size="x"), ExportFailed, "has hidden_size 'x', not a whole number above 0"),
+        (_config(num_attention_heads=0), ExportFailed, "has num_attention_heads 0, not a whole number above 0"),
+        (_config(num_key_value_heads=3), ExportFailed, "has 4 heads of 32 and 3 of keys"),
+        (_config(rms_norm_eps="x"), ExportFailed, "has rms_norm_eps 'x', not a number"),
+        (_config(rope_theta=None), ExportFailed, "lacks 'rope_theta'"),
+        (_config(intermediate_size=None), ExportFailed, "lacks 'intermediate_size'"),
+        (_written("tokenizer.json", "{"), CorruptModel, r"tokenizer\.json is not a tokenizer"),
+        (_written("tokenizer.json", "{}"), CorruptModel, r"tokenizer\.json is not a tokenizer"),
+        (_large_tokenizer, CorruptModel, "the tokenizer has 4205 tokens, the model 4096"),
+        (_written("model.safetensors.index.json", "[]"), CorruptModel, r"index\.json: not an index of shards"),
         (_drop_shard, CorruptModel, r"shard model-00002\.safetensors is missing \(1 of \d+\)"),
         (_cut_shard, CorruptModel, r"model-00001\.safetensors: not a whole safetensors file"),
         (_integers, ExportFailed, r"is stored as I8, one of 1 such weights; supported: F32, F16, BF16, F64"),
@@ -152,19 +227,72 @@ def _other_family(folder: Path) -> None:
         (_no_tokenizer, CorruptModel, r"tokenizer\.json is missing"),
         (_other_family, ExportFailed, r"model family 'mamba' is not supported; supported: llama, qwen2, qwen3"),
     ],
-)
+)  # fmt: skip
 def test_what_is_wrong_with_a_checkpoint_is_named_and_nothing_is_left(
-    checkpoint: Path, tmp_path: Path, damage: Any, error: type[VoxturnError], message: str, capsys: Any
+    checkpoint: Path, tmp_path: Path, damage: Any, error: type[VoxturnError], message: str, target: str, capsys: Any
 ) -> None:
     folder = changed(checkpoint, tmp_path / "checkpoint")
     damage(folder)
     before = set(tmp_path.iterdir())
-    assert (
-        run("export", "qwen3", "--checkpoint", str(folder), "--to", "onnx", "-o", str(tmp_path / "out"))
-        == error.exit_code
-    )
-    assert re.search(message, capsys.readouterr().err)
+    command = ["export", "qwen3", "--checkpoint", str(folder), "--to", target, "-o", str(tmp_path / "out")]
+    assert run(*command) == error.exit_code
+    said = capsys.readouterr().err
+    assert re.search(message, said)
+    assert said.count("\n") == 1
     assert set(tmp_path.iterdir()) == before
+
+
+class _Converter:
+    """In the place of CTranslate2's; fails with what it is told to."""
+
+    failure: Exception
+
+    def __init__(self, folder: str, low_cpu_mem_usage: bool = False) -> None:
+        assert low_cpu_mem_usage
+
+    def convert(self, *_: object, **__: object) -> None:
+        raise self.failure
+
+
+@pytest.mark.parametrize(
+    ("failure", "error"),
+    [
+        (OSError("Can't load the tokenizer.\nIf you were trying"), ExportFailed),
+        (PermissionError(13, "Permission denied", "CHECKPOINT/generation_config.json"), ExportFailed),
+        (KeyError("rope_type"), ExportFailed),
+        (OSError(28, "No space left on device"), OSError),
+        (PermissionError(13, "Permission denied", "/elsewhere/model.bin"), OSError),
+    ],
+)
+def test_what_stops_ctranslate2s_converter_is_told_from_a_full_disk(
+    checkpoint: Path, tmp_path: Path, failure: Exception, error: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if isinstance(failure, OSError) and failure.filename:
+        failure.filename = failure.filename.replace("CHECKPOINT", str(checkpoint))
+    monkeypatch.setattr(_Converter, "failure", failure, raising=False)
+    monkeypatch.setattr("ctranslate2.converters.TransformersConverter", _Converter)
+    with pytest.raises(error) as caught:
+        qwen3.export(checkpoint, Manifest("qwen3", "", "", {}, {}), tmp_path, "int8", lambda *_: None, "ctranslate2")
+    assert caught.type is error or caught.value is failure
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("target", ["onnx", "ctranslate2"])
+def test_an_artifact_beyond_its_tolerance_is_refused(
+    checkpoint: Path, tmp_path: Path, target: str, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    command = ["export", "qwen3", "--checkpoint", str(checkpoint), "--to", target, "--precision", "int8"]
+    answers = parity.reference.logits_of
+    for change in (lambda logits: logits * 50, lambda logits: logits * np.nan):
+        monkeypatch.setattr(
+            parity.reference, "logits_of", lambda *args, change=change: [change(x) for x in answers(*args)]
+        )
+        assert run(*command, "-o", str(tmp_path / "out")) == ExportFailed.exit_code
+        assert re.search(
+            r"differs from the checkpoint: kl\.mean (nan|[\d.e+]+) \(at most 0\.1\)", capsys.readouterr().err
+        )
+        assert not list(tmp_path.iterdir())
+    assert parity.missed({"a": float("nan"), "b": 1.0}, {"a": 1.0, "b": 1.0}) == ["a nan (at most 1)"]
 
 
 def test_a_gguf_file_of_another_architecture_is_named(tmp_path: Path, checkpoint: Path) -> None:
