@@ -20,6 +20,8 @@ from voxturn.export.whisper_ct2 import Ct2Tensors
 from voxturn.export.whisper_spec import CONFIG_KEYS, Float, Marks, Shapes, Sizes, Tensors, shapes
 from voxturn.runtime.errors import CorruptModel, ExportFailed
 
+_ENGLISH_VOCABULARY = 51864
+"""Of the Whispers that know English alone; the others have a token more, or several."""
 _HEAD = "proj_out.weight"
 """The head is the token embedding; some checkpoints hold it a second time under this name."""
 
@@ -40,7 +42,7 @@ class WhisperCheckpoint:
         tensors: Tensors
         if is_ctranslate2(folder):
             tensors = Ct2Tensors(folder / "model.bin")
-            sizes, marks = tensors.sizes, _ct2_marks(folder, config)
+            sizes, marks = tensors.sizes, _ct2_marks(folder, config, tensors.sizes.vocabulary)
         else:
             sizes, tensors, marks = _hf_sizes(folder, config), HfTensors(folder), _hf_marks(folder, config)
         _check(folder, shapes(sizes), tensors.shapes())
@@ -84,6 +86,7 @@ def _marks(
     folder: Path,
     config: Mapping[str, Any],
     languages: Sequence[str],
+    multilingual: bool,
     suppress: tuple[str, str] = ("suppress_tokens", "begin_suppress_tokens"),
 ) -> Marks:
     """`languages` are tokens as `<|en|>`; `suppress` are the keys of the two lists of ids that are never said."""
@@ -102,10 +105,11 @@ def _marks(
         end=of("<|endoftext|>"),
         no_speech=of("<|nospeech|>", "<|nocaptions|>"),
         no_timestamps=of("<|notimestamps|>"),
-        languages={token.strip("<|>"): of(token) for token in languages},
+        languages={token.strip("<|>"): of(token) for token in languages} if multilingual else {},
         suppress=never,
         suppress_begin=never_first,
         alignment_heads=tuple((int(layer), int(head)) for layer, head in config.get("alignment_heads") or ()),
+        multilingual=multilingual,
     )
 
 
@@ -173,10 +177,15 @@ def _hf_marks(folder: Path, config: Mapping[str, Any]) -> Marks:
     """From `generation_config.json`, or from `config.json` as older checkpoints have it."""
     path = folder / "generation_config.json"
     generation = _read_json(path) if path.is_file() else config
-    return _marks(folder, generation, list(generation.get("lang_to_id") or ()))
+    languages, said = list(generation.get("lang_to_id") or ()), generation.get("is_multilingual")
+    vocabulary = int(config["vocab_size"])
+    multilingual = said if isinstance(said, bool) else bool(languages) or vocabulary > _ENGLISH_VOCABULARY
+    return _marks(folder, generation, languages, multilingual and vocabulary != _ENGLISH_VOCABULARY)
 
 
-def _ct2_marks(folder: Path, config: Mapping[str, Any]) -> Marks:
+def _ct2_marks(folder: Path, config: Mapping[str, Any], vocabulary: int) -> Marks:
+    """CTranslate2 keeps no word of it, and knows many languages by the token "", which English vocabularies lack."""
     tokenizer = open_tokenizer(folder / "tokenizer.json")
     languages = [str(tokenizer.id_to_token(int(i))) for i in config.get("lang_ids") or ()]
-    return _marks(folder, config, languages, ("suppress_ids", "suppress_ids_begin"))
+    multilingual = vocabulary != _ENGLISH_VOCABULARY and tokenizer.token_to_id("") is not None
+    return _marks(folder, config, languages, multilingual, ("suppress_ids", "suppress_ids_begin"))

@@ -82,7 +82,7 @@ class Original:
         return np.asarray(out.logits[0].numpy())
 
     def greedy(self, states: Any, prompt: list[int], steps: int) -> list[int]:
-        """Greedy tokens, at most `steps`; some ids are never said."""
+        """`steps` greedy tokens; some ids are never said, nor is the end."""
         ids: list[int] = []
         new, past = prompt, None
         with self._torch.no_grad():
@@ -91,10 +91,7 @@ class Original:
                     encoder_outputs=(states,), decoder_input_ids=self._torch.tensor([new]), past_key_values=past
                 )
                 last, past = out.logits[0, -1], out.past_key_values
-                last[list(self._marks.suppress)] = -float("inf")
-                token = int(last.argmax())
-                if token == self._marks.end:
-                    break
-                ids.append(token)
-                new = [token]
+                last[[*self._marks.suppress, self._marks.end]] = -float("inf")
+                new = [int(last.argmax())]
+                ids += new
         return ids

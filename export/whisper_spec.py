@@ -57,7 +57,10 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Marks:
-    """Token ids that decoding needs, and the (layer, head) pairs that follow the audio; empty where not given."""
+    """Token ids that decoding needs, and the (layer, head) pairs that follow the audio; empty where not given.
+
+    A Whisper that is not `multilingual` knows English alone: it has no languages, and its prompts name none and no task.
+    """
 
     start: int
     end: int
@@ -67,6 +70,7 @@ class Marks:
     suppress: tuple[int, ...]
     suppress_begin: tuple[int, ...]
     alignment_heads: tuple[tuple[int, int], ...]
+    multilingual: bool
 
 
 class Tensors(Protocol):
