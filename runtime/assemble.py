@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -186,8 +186,8 @@ class Assembler:
         urgent = xtts_frames(p).latents_for(XTTS_PLAN.first + int(p["margin"]))
         return XttsSpeak(service, ids, tokenizer, voice, language, sampling, s.guard, s.speed, urgent)
 
-    def vocode(self, trim: bool = True) -> Vocode:
-        """The vocoder of the voice; with `trim` an answer begins where it is audible."""
+    def vocode(self, trim: bool = True, plan: Plan | None = None) -> Vocode:
+        """The vocoder of the voice; with `trim` an answer begins where it is audible. `plan` is XTTS's, if not its own."""
         loaded, lane = self._load("vocode")
         p, xtts = loaded.manifest.properties, loaded.manifest.kind == "xtts"
         graph = self._keep(lane.make(loaded.graph, "vocoder" if xtts else "decoder"))
@@ -196,7 +196,7 @@ class Assembler:
                 graph, lane, int(p["sample_rate"]), int(p["hop"]), int(p["margin"]), SameFrames(), Plan(), trim
             )
         rate, hop = int(p["output_sample_rate"]), int(p["output_hop_length"])
-        return Vocode(graph, lane, rate, hop, int(p["margin"]), xtts_frames(p), XTTS_PLAN, trim, _PACE)
+        return Vocode(graph, lane, rate, hop, int(p["margin"]), xtts_frames(p), plan or XTTS_PLAN, trim, _PACE)
 
     def cloner(self) -> Cloner:
         """What makes voices for the profile's XTTS."""
@@ -273,6 +273,10 @@ _REPLY_LEAD_S = 0.3  # and all of them once the voice is so far ahead: the next 
 _GATE, _PACE = Gate(), Pace()  # the process has one set of cores, however many assemblers it has
 XTTS_PLAN = Plan(first=9, largest=96, growth=1.25, steady=2, rounds=16)
 """Windows of XTTS's vocoder in frames of 10.7 ms: docs/performance.md says how they were chosen."""
+
+
+TURN_PLAN = replace(XTTS_PLAN, first=12, growth=1.15)
+"""In a turn the reply is written on the same cores: a longer first window, so that the voice has more in hand."""
 
 
 def _reply_patience_s() -> float:

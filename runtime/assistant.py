@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 
 import numpy as np
-from voxturn.runtime.assemble import Assembler
+from voxturn.runtime.assemble import TURN_PLAN, Assembler
 from voxturn.runtime.clock import Clock, WallClock
 from voxturn.runtime.cores import Cores
 from voxturn.runtime.decode import sampler
@@ -51,7 +51,9 @@ class Assistant:
         make = Assembler(chosen, store, registry, cores)
         try:
             reply, engine = make.reply()
-            stages = Stages(make.listen(), make.transcribe(), reply, make.split(), make.speak(), make.vocode())
+            stages = Stages(
+                make.listen(), make.transcribe(), reply, make.split(), make.speak(), make.vocode(plan=TURN_PLAN)
+            )
         except BaseException:
             make.close()
             raise

@@ -69,6 +69,8 @@ class Gate:
             me = _Waiter(urgency, grace_s, patience_s, time.monotonic())
             self._waiters.append(me)
             while (wait := self._wait(me)) != 0:
+                if wait is None and not self._held:
+                    self._condition.notify_all()  # whoever goes before may sleep: its patience has just ended
                 self._condition.wait(wait)
             self._waiters.remove(me)
             self._held, self._last = True, urgency

@@ -29,7 +29,7 @@ class Crowd:
         self._threads.append(threading.Thread(target=work, name=f"voxturn-{name}"))
         self._threads[-1].start()
         self._wanted += 1
-        until(lambda: self.gate.waiting == self._wanted)
+        until(lambda: self.gate.waiting == self._wanted or name in self.order)
 
     def end(self) -> list[str]:
         for thread in self._threads:
@@ -91,6 +91,27 @@ def test_what_has_waited_too_long_goes_first_but_for_the_most_urgent() -> None:
     crowd.end()
     thread.join(10)
     assert crowd.order == ["first", "reply", "speak"]
+
+
+def test_whose_patience_ends_while_it_sleeps_goes_first_and_holds_nobody_up() -> None:
+    crowd, patience = Crowd(Gate()), [60.0]
+
+    def reply() -> None:
+        with crowd.gate.turn(3, grace_s=60.0, patience_s=lambda: patience[0]):
+            crowd.order.append("reply")
+
+    with crowd.gate.turn(1):
+        thread = threading.Thread(target=reply)
+        thread.start()
+        until(lambda: crowd.gate.waiting == 1)
+    time.sleep(0.05)  # the reply begins to sleep out its grace
+    patience[0] = 0.0
+    speak = threading.Thread(target=crowd.join_in, args=("speak", 2))
+    speak.start()
+    thread.join(10)
+    assert not thread.is_alive()
+    speak.join()
+    assert crowd.end() == ["reply", "speak"]
 
 
 def test_a_turn_in_progress_is_not_interrupted_by_a_more_urgent_one() -> None:
