@@ -2,8 +2,8 @@
 
     ROOT/voices/CHECKPOINT/NAME.npz   latents, speaker, and a note (JSON): where it is from, hashes of recordings and values
 
-CHECKPOINT is the beginning of a hash of what voices are made with: the artifact's conditioning and speaker graphs and
-its mel constants. So a voice is never used with another checkpoint than it was made with. A voice is one file, which is
+CHECKPOINT is the beginning of a hash of what voices are made with: the artifact's conditioning and speaker graphs, its
+mel constants and its settings for cloning. So a voice is never used with another checkpoint than it was made with. A voice is one file, which is
 replaced whole: whoever reads while others add gets the old one or the new one.
 """
 
@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 from voxturn.runtime.audio.decode import decode_all
 from voxturn.runtime.audio.encode import output_error
-from voxturn.runtime.audio.mel import power_spectrogram
+from voxturn.runtime.audio.mel import power_spectrogram, spectral_change
 from voxturn.runtime.contract import Manifest, sha256_of
 from voxturn.runtime.errors import AudioError, CorruptModel, UnknownVoice, UsageError
 from voxturn.runtime.messages import Samples
@@ -38,6 +38,8 @@ _NAME_BYTES = 200
 _MIN_S, _MIN_SPEECH_S, _GOOD_S = 1.0, 0.33, 3.0
 _SILENT_DBFS = -45.0
 _LEVEL = 0.75
+_LEAST_CHANGE_DB = 1.8
+"""Measured: speech 6 and more, 2.3 in a hall or in noise as loud; noise 1, hum, tones and chords less; quick music more."""
 
 
 @dataclass(frozen=True)
@@ -94,11 +96,12 @@ class Cloner:
                     f"{path}: holds {speech.size / rate:.2f} s of speech in {whole.size / rate:.2f} s; "
                     f"{_MIN_S:.0f} s are the least, {_GOOD_S:.0f} s clone well"
                 )
+            embedded = trimmed(decode_all(path, embed_rate), embed_rate)[: int(longest_s * embed_rate)]
+            if embedded.size < _MIN_SPEECH_S * embed_rate or spectral_change(embedded, embed_rate) < _LEAST_CHANGE_DB:
+                raise AudioError(f"{path}: holds no speech, its sound is as even as noise or music; record a voice")
             clips.append(speech)
             seconds += speech.size / rate
-            speakers.append(
-                self.embedding(trimmed(decode_all(path, embed_rate), embed_rate)[: int(longest_s * embed_rate)])
-            )
+            speakers.append(self.embedding(embedded))
         warnings = (
             (f"only {seconds:.1f} s of speech; {_GOOD_S:.0f} s or more clone better",) if seconds < _GOOD_S else ()
         )
@@ -147,6 +150,16 @@ def trimmed(samples: Samples, rate: int, dbfs: float = _SILENT_DBFS) -> Samples:
     return np.asarray(speech * (_LEVEL / np.abs(speech).max()), np.float32)
 
 
+def checked(name: str, width: int, latents: npt.NDArray[Any], speaker: npt.NDArray[Any]) -> Voice:
+    """A voice of these values. Raises `ValueError` unless they have the shapes of that width and are finite."""
+    for values, shape in ((latents, (32, width)), (speaker, (512,))):
+        if values.shape != shape:
+            raise ValueError(f"{list(values.shape)} values where its voices have {list(shape)}")
+        if not np.issubdtype(values.dtype, np.floating) or not np.isfinite(values).all():
+            raise ValueError("values that are not finite numbers")
+    return Voice(name, np.ascontiguousarray(latents, np.float32), np.ascontiguousarray(speaker, np.float32))
+
+
 def check_name(name: str) -> None:
     """Raise `UsageError` for what could not be a plain file name."""
     if not _NAME.fullmatch(name) or ".." in name or len(name.encode()) > _NAME_BYTES:
@@ -160,8 +173,9 @@ class VoiceStore:
 
     def __init__(self, root: Path, folder: Path, manifest: Manifest) -> None:
         graphs = [manifest.graphs[role].file + ".data" for role in ("conditioning", "speaker")]
-        hashes = [manifest.files[file] for file in (*graphs, "mel.npz")]
-        self.checkpoint = hashlib.sha256("".join(hashes).encode()).hexdigest()[:16]
+        made_with = [manifest.files[file] for file in (*graphs, "mel.npz")]
+        made_with += [json.dumps(manifest.properties[key], sort_keys=True) for key in ("clone", "speaker_encoder")]
+        self.checkpoint = hashlib.sha256("".join(made_with).encode()).hexdigest()[:16]
         self._width = int(manifest.properties["gpt_n_model_channels"])
         self._root = root / "voices" / self.checkpoint
         self._studio = folder / "voices.npz"
@@ -231,13 +245,8 @@ class VoiceStore:
                 staging.unlink(missing_ok=True)
 
     def checked(self, name: str, latents: npt.NDArray[Any], speaker: npt.NDArray[Any]) -> Voice:
-        """A voice of these values. Raises `ValueError` unless they have the checkpoint's shapes and are finite."""
-        for values, shape in ((latents, (32, self._width)), (speaker, (512,))):
-            if values.shape != shape:
-                raise ValueError(f"{list(values.shape)} values where its voices have {list(shape)}")
-            if not np.issubdtype(values.dtype, np.floating) or not np.isfinite(values).all():
-                raise ValueError("values that are not finite numbers")
-        return Voice(name, np.ascontiguousarray(latents, np.float32), np.ascontiguousarray(speaker, np.float32))
+        """As the function of that name, for this checkpoint's width."""
+        return checked(name, self._width, latents, speaker)
 
     def remove(self, name: str) -> None:
         """Forget a voice that was added. Raises `UnknownVoice`, or `UsageError` for a studio voice."""

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from voxturn.runtime import cli
+from voxturn.runtime.audio.decode import decode_all
 from voxturn.runtime.audio.mel import hann_window, mel_filters
 from voxturn.runtime.commands import talk
 from voxturn.runtime.contract import MANIFEST, Manifest, ModelContract, sha256_of
@@ -35,9 +36,10 @@ from voxturn.runtime.executors.fake import FakeGraph
 from voxturn.runtime.voices import Cloner, Voice, VoiceStore, check_name, trimmed
 
 from tests.cli_fakes import FakeAssembler
-from tests.conftest import tone
+from tests.voiced import voiced
 
 WIDTH = 8
+QUESTION = Path(__file__).parents[2] / "runtime" / "demo" / "question.wav"
 CLONE = {"rate": 22050, "fft": 2048, "hop": 256, "gpt_cond_len": 12, "gpt_cond_chunk_len": 4, "max_ref_len": 10}
 SPEAKER = {"rate": 16000, "fft": 512, "hop": 160}
 
@@ -88,7 +90,7 @@ def wav(path: Path, samples: np.ndarray, rate: int = 16000) -> Path:
 
 
 def test_a_voice_comes_back_as_it_was_added(store: VoiceStore, tmp_path: Path) -> None:
-    recording = wav(tmp_path / "a.wav", tone(1.0))
+    recording = wav(tmp_path / "a.wav", voiced(1.0))
     store.add(voice("Ana María 2", 0.5), [recording])
     found, noted = store.read("Ana María 2")
     np.testing.assert_array_equal(found.latents, voice("", 0.5).latents)
@@ -134,6 +136,20 @@ def test_a_changed_checkpoint_never_gets_a_stale_voice(tmp_path: Path) -> None:
     moved.write_bytes(stored.read_bytes())
     with pytest.raises(CorruptModel, match="not whole"):
         other.load("Ana")
+
+
+@pytest.mark.parametrize(("key", "changed"), [("clone", {"max_ref_len": 30}), ("speaker_encoder", {"hop": 100})])
+def test_other_settings_for_cloning_are_another_checkpoint(tmp_path: Path, key: str, changed: dict[str, Any]) -> None:
+    folder, manifest = artifact(tmp_path / "one")
+
+    def checkpoint(settings: dict[str, Any]) -> str:
+        return VoiceStore(
+            tmp_path, folder, replace(manifest, properties=dict(manifest.properties) | settings)
+        ).checkpoint
+
+    was = manifest.properties[key]
+    assert checkpoint({key: dict(reversed(was.items()))}) == checkpoint({})
+    assert checkpoint({key: was | changed}) != checkpoint({})
 
 
 def test_other_mel_constants_are_another_checkpoint(tmp_path: Path) -> None:
@@ -304,7 +320,7 @@ def cloner(tmp_path: Path) -> Cloner:
 
 
 def test_few_seconds_are_warned_of_and_many_are_not(cloner: Cloner, tmp_path: Path) -> None:
-    short, long = wav(tmp_path / "short.wav", tone(1.5)), wav(tmp_path / "long.wav", tone(4.0))
+    short, long = wav(tmp_path / "short.wav", voiced(1.5)), wav(tmp_path / "long.wav", voiced(4.0))
     added = cloner.clone("a", [short])
     assert added.warnings == ("only 1.5 s of speech; 3 s or more clone better",)
     assert cloner.clone("a", [long]).warnings == ()
@@ -317,9 +333,9 @@ def test_of_long_recordings_as_much_is_heeded_in_such_pieces_as_the_checkpoint_s
     def frames(seconds: float) -> float:
         return seconds * 22050 // 256 + 1
 
-    one = cloner.clone("a", [wav(tmp_path / "long.wav", tone(9.0))])
+    one = cloner.clone("a", [wav(tmp_path / "long.wav", voiced(9.0))])
     assert one.voice.latents[0, 0] == pytest.approx(np.mean([frames(4), frames(4), frames(1)]), abs=0.5)
-    longer = cloner.clone("a", [wav(tmp_path / "longer.wav", tone(13.0))])
+    longer = cloner.clone("a", [wav(tmp_path / "longer.wav", voiced(13.0))])
     assert longer.seconds == pytest.approx(10.0)  # of each recording
     assert longer.voice.latents[0, 0] == pytest.approx(np.mean([frames(4), frames(4), frames(2)]), abs=0.5)
     both = cloner.clone("a", [tmp_path / "long.wav", tmp_path / "longer.wav"])
@@ -335,11 +351,11 @@ def nan_wav(path: Path) -> Path:
 
 
 def test_recordings_that_cannot_be_cloned(cloner: Cloner, tmp_path: Path) -> None:
-    good = wav(tmp_path / "good.wav", tone(4.0))
+    good = wav(tmp_path / "good.wav", voiced(4.0))
     bad: list[tuple[Path, type[VoxturnError], str]] = [
         (wav(tmp_path / "silent.wav", np.zeros(48000)), AudioError, r"silent\.wav: holds 0\.00 s of speech in 3\.00 s"),
-        (wav(tmp_path / "short.wav", tone(0.4)), AudioError, r"short\.wav: holds 0\.40 s of speech in 0\.40 s; 1 s"),
-        (wav(tmp_path / "click.wav", tone(0.1, 2.0)), AudioError, r"holds 0\.1. s of speech in 2\.10 s"),
+        (wav(tmp_path / "short.wav", voiced(0.4)), AudioError, r"short\.wav: holds 0\.40 s of speech in 0\.40 s; 1 s"),
+        (wav(tmp_path / "click.wav", voiced(0.1, 2.0)), AudioError, r"holds 0\.1. s of speech in 2\.10 s"),
         (nan_wav(tmp_path / "nan.wav"), InvalidSamples, r"nan\.wav: has NaN or infinite samples"),
         (tmp_path / "none.wav", AudioNotFound, "no such audio file"),
     ]
@@ -356,8 +372,52 @@ def test_recordings_that_cannot_be_cloned(cloner: Cloner, tmp_path: Path) -> Non
         cloner.clone("../a", [good])
 
 
+def not_speech() -> dict[str, np.ndarray]:
+    """Sounds that are loud and even, or swell, or change twice a second."""
+    t, random = np.arange(64000) / 16000, np.random.default_rng(1)
+    noise = random.standard_normal(t.size)
+    slow = np.convolve(noise, np.ones(40) / 40, "same")
+    melody = np.repeat(220 * 2 ** (random.choice([0, 2, 4, 5, 7, 9, 11, 12], 8) / 12), 8000)
+    sounds = {
+        "white": noise,
+        "brown": slow / slow.std(),
+        "swelling": noise * (1 + 0.95 * np.sin(2 * np.pi * 4 * t)),
+        "hum": sum(np.sin(2 * np.pi * 50 * k * t) / k for k in range(1, 20)),
+        "tone": np.sin(2 * np.pi * 220 * t),
+        "chord": sum(np.sin(2 * np.pi * f * t) for f in (220, 277, 330)),
+        "melody": sum(np.sin(2 * np.pi * np.cumsum(melody * k) / 16000) / k for k in range(1, 6)),
+    }
+    return {name: 0.5 * sound / np.abs(sound).max() for name, sound in sounds.items()}
+
+
+NOT_SPEECH = not_speech()
+
+
+@pytest.mark.parametrize("name", NOT_SPEECH)
+def test_a_recording_of_something_else_than_speech_is_refused(cloner: Cloner, tmp_path: Path, name: str) -> None:
+    path = wav(tmp_path / f"{name}.wav", NOT_SPEECH[name])
+    with pytest.raises(AudioError, match=rf"{name}\.wav: holds no speech, its sound is as even as noise or music"):
+        cloner.clone("a", [path])
+
+
+@pytest.mark.parametrize("noise_db", [None, -10])
+def test_real_speech_is_cloned_even_in_noise(cloner: Cloner, tmp_path: Path, noise_db: float | None) -> None:
+    samples = decode_all(QUESTION, 16000)
+    random = np.random.default_rng(2).standard_normal(samples.size)
+    if noise_db is not None:
+        samples = samples + random * np.sqrt((samples**2).mean() * 10 ** (noise_db / 10))
+    assert cloner.clone("a", [wav(tmp_path / "speech.wav", samples)]).seconds > 1
+
+
+def test_sound_that_only_the_higher_rate_has_is_no_speech(cloner: Cloner, tmp_path: Path) -> None:
+    """Above 8 kHz the speaker encoder hears nothing: its clip is empty."""
+    t = np.arange(44100 * 2) / 44100
+    with pytest.raises(AudioError, match=r"high\.wav: holds no speech"):
+        cloner.clone("a", [wav(tmp_path / "high.wav", 0.5 * np.sin(2 * np.pi * 9500 * t), 44100)])
+
+
 def test_silence_around_speech_and_its_level_do_not_matter() -> None:
-    speech = tone(1.0)
+    speech = voiced(1.0)
     padded = np.concatenate([np.zeros(8000, np.float32), speech * 0.2, np.zeros(4000, np.float32)])
     cut = trimmed(padded, 16000)
     assert cut.size == speech.size
