@@ -243,8 +243,7 @@ def test_smaller_precisions_stay_near(
 ) -> None:
     manifest = exported(checkpoints["distil"], tmp_path / "artifact", engine, precision)
     assert (manifest.kind, manifest.precision, manifest.properties["engine"]) == ("whisper", precision, engine)
-    assert ("kl" in manifest.reached) is (engine != "ctranslate2")
-    for name in {"encoder.rms", "kl"} & manifest.reached.keys():
+    for name in ("encoder.rms",) if engine == "ctranslate2" else ("encoder.rms", "kl"):
         assert 0 < manifest.reached[name] <= whisper_parity.MOST[precision][name] / 2
     assert (tmp_path / "artifact/tokenizer.json").read_bytes() == (
         checkpoints["distil"] / "tokenizer.json"
@@ -457,7 +456,7 @@ def test_greedy_parity_goes_beyond_the_end(engine: str, checkpoints: dict[str, P
     (first,) = original.greedy(original.states(mel), [START, ENGLISH, NO_TIMESTAMPS], 1)
     ending = replace(opened, marks=replace(opened.marks, end=first))
     reached = whisper_parity.reached(ending, tmp_path / "artifact", manifest)
-    assert reached["greedy_same"] == reached["greedy_steps"] >= 8
+    assert reached["greedy_same"] == reached["greedy_steps"] == 2 * whisper_parity._STEPS
 
 
 @pytest.mark.parametrize(
