@@ -65,6 +65,19 @@ def _llm(args: argparse.Namespace) -> int:
     return 0
 
 
+def _load(args: argparse.Namespace) -> int:
+    from voxturn.bench import load
+
+    try:
+        streams = [int(count) for count in args.streams.split(",")]
+    except ValueError:
+        streams = []
+    if not streams or min(streams) < 1:
+        raise UsageError(f"--streams {args.streams}: must be numbers of streams, as 1,2,4")
+    load.main(args.artifact, streams, args.runs, args.json).print()
+    return 0
+
+
 def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add `bench` to the command line."""
     bench = commands.add_parser("bench", help="measure this machine")
@@ -123,6 +136,14 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.add_argument("--vocoder", choices=["openvino", "onnx"], default="openvino")
     parser.add_argument("--runs", type=int, default=10)
     parser.set_defaults(run=_tts)
+    parser = kind(
+        "load", "XTTS behind Triton: against the same in process, and many streams at once", "--artifact DIR"
+    )
+    parser.add_argument("--target", choices=["triton"], default="triton")
+    parser.add_argument("--artifact", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--streams", default="1,2,4,8", metavar="N,N", help="how many at once (default: 1,2,4,8)")
+    parser.add_argument("--runs", type=int, default=12)
+    parser.set_defaults(run=_load)
     parser = kind(
         "llm",
         "Qwen3's tokens and times to the first, against CTranslate2 and llama.cpp",

@@ -121,7 +121,7 @@ class Whisper:
                 break
         attempt, encoded = max(reversed(tried), key=lambda each: (each[0].believed, each[0].score))
         best: Hypothesis = replace(attempt, fallbacks=len(tried) - 1)
-        if not best.believed and self._runaway(best.text):
+        if not best.believed and _compression(best.text) > self._guard.compression:
             return replace(best, ids=(), text="")
         return replace(best, words=self._timed(encoded, best, seconds)) if words else best
 

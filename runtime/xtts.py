@@ -31,6 +31,7 @@ from voxturn.runtime.stages.speak import XttsSpeak
 from voxturn.runtime.store import Store
 from voxturn.runtime.text.normalize import language_of
 from voxturn.runtime.text.split import ClauseSplitter
+from voxturn.runtime.trace import StageInfo
 from voxturn.runtime.voices import Cloner, Voice, VoiceStore
 
 T = TypeVar("T")
@@ -73,6 +74,11 @@ class XTTS:
     def speakers(self) -> list[str]:
         """The names of the voices that are here."""
         return list(self._voices().names())
+
+    @property
+    def info(self) -> StageInfo:
+        """Which artifact speaks, and on what."""
+        return self._make.info["speak"]
 
     def warm(self) -> None:
         """Compute what the first stream would wait for: kernels for every window of the vocoder, the default voice's keys."""

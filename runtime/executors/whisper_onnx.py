@@ -59,7 +59,7 @@ class OnnxWhisper:
         self._frames = 2 * int(p["audio_positions"])
         self._start, self._end, self._no_speech = (int(p[key]) for key in ("start", "end", "no_speech"))
         self._languages = {str(code): int(i) for code, i in p["languages"].items()}
-        self.multilingual = bool(self._languages)
+        self.multilingual = bool(p["multilingual"])
         self._no_timestamps, self._suppress = int(p["no_timestamps"]), list(p["suppress"])
         self._heads = [(int(layer), int(head)) for layer, head in p["alignment_heads"]]
         self._queries = [spec for spec in decoder.outputs if spec.name.startswith("cross_query.")]

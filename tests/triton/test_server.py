@@ -17,6 +17,7 @@ from voxturn.runtime.audio.decode import decode_all
 from voxturn.runtime.client import VoiceClient
 from voxturn.runtime.client.wire import TritonServer
 from voxturn.runtime.messages import PcmChunk
+from voxturn.runtime.serving.health import silent
 from voxturn.runtime.xtts import XTTS
 
 from tests.tiny.conftest import Tiny
@@ -174,3 +175,41 @@ def test_nothing_is_left_behind(profile: Path, number: int) -> None:
         raise AssertionError("processes are left")
     assert running.process.returncode == (0 if number == signal.SIGTERM else -signal.SIGKILL)
     assert not list(Path("/dev/shm").glob(prefix + "*"))
+
+
+def memory_mb(server: Running) -> float:
+    """Of the server and its models."""
+    pages = [int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in children(server.process.pid)]
+    return sum(pages) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+async def test_a_thousand_malformed_requests_and_two_hundred_streams_leave_memory_flat(server: Running) -> None:
+    random, connection = np.random.default_rng(0), TritonServer(server.grpc)
+    client = VoiceClient(server.grpc)
+
+    async def refused(number: int) -> None:
+        model, inputs, kind = BAD[number]
+        with pytest.raises(kind):
+            if model == "whisper":
+                await connection.infer(model, inputs)
+            else:
+                async for _ in connection.stream(model, inputs):
+                    pass
+
+    async def storm(requests: int, streams: int) -> None:
+        for _ in range(requests // 8):
+            await asyncio.gather(*(refused(int(i)) for i in random.integers(0, len(BAD), 8)))
+        for _ in range(streams // 4):
+            heard = await asyncio.gather(*(spoken(client, "Hello.", language="en", seed=n) for n in range(4)))
+            assert all(heard)
+
+    try:
+        await storm(200, 24)  # allocators reach their size
+        before = memory_mb(server)
+        await storm(1000, 200)
+        assert memory_mb(server) - before < 30
+        assert await silent(server.grpc, MODELS) == []
+        assert await silent(server.grpc, ["voice_turn"]) == ["voice_turn"]  # not loaded
+    finally:
+        await client.aclose()
+        await connection.aclose()
