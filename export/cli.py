@@ -15,7 +15,7 @@ from types import ModuleType
 from voxturn.export import coqui, whisper_spec
 from voxturn.export.families import ENGINES, TEXT_TARGETS
 from voxturn.export.folder_command import FolderCommand
-from voxturn.export.xtts_checkpoint import read_speakers
+from voxturn.export.xtts_checkpoint import flat, read_speakers
 from voxturn.runtime.audio.encode import output_error
 from voxturn.runtime.commands import voices
 from voxturn.runtime.contract import Manifest, sha256_of
@@ -35,6 +35,8 @@ def export(args: argparse.Namespace) -> int:
     if model.exporter == "none":
         raise UsageError(f"model {model.id!r} is loaded as it is; there is nothing to export")
     precision = args.precision or model.precisions[0]
+    if precision not in model.precisions:
+        raise UsageError(f"model {model.id!r} has no --precision {precision}; it has {', '.join(model.precisions)}")
     return write(model.id, model.exporter, Path(args.checkpoint), Path(args.output), precision, args.engine)
 
 
@@ -106,8 +108,7 @@ def import_voices(args: argparse.Namespace) -> int:
     for name, values in read_speakers(path).items():
         try:
             check_name(name)
-            latents = values["gpt_cond_latent"].reshape(32, -1)
-            found.append(store.checked(name, latents, values["speaker_embedding"].reshape(-1)))
+            found.append(store.checked(name, *flat(values)))
         except (UsageError, ValueError) as exc:
             raise CorruptModel(f"{path}: voice {name!r} cannot be kept ({exc})") from exc
     if not found:

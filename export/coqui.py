@@ -13,6 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from voxturn.export.xtts_checkpoint import XttsCheckpoint
 from voxturn.runtime.errors import ExportFailed, UsageError
 
 TINY: dict[str, Any] = {
@@ -62,6 +63,19 @@ def build(args: dict[str, Any]) -> Any:
     module = xtts_module()
     config = module.XttsConfig(model_args=module.XttsArgs(**(_COMMON | args)), languages=list(LANGUAGES))
     return module.Xtts(config)
+
+
+def load(opened: XttsCheckpoint) -> Any:
+    """An `Xtts` with a checkpoint's weights. Its own `load_checkpoint`, which may rewrite files, is not used."""
+    known = {k: v for k, v in vars(opened.args).items() if k in vars(xtts_module().XttsArgs())}
+    model = build(known)
+    import torch
+
+    state = model.state_dict()
+    given = {name: torch.from_numpy(opened.weights.take(name)) for name in opened.weights.names() if name in state}
+    model.load_state_dict(state | given)
+    model.eval()
+    return model
 
 
 def make_checkpoint(target: Path, size: str, seed: int) -> None:

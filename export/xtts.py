@@ -10,6 +10,7 @@ voices.npz         studio voices: `NAME/latents` [32, width], `NAME/speaker` [51
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.util import find_spec
@@ -20,11 +21,12 @@ import numpy as np
 from voxturn.export import decoder, families, xtts_graphs, xtts_parity
 from voxturn.export.artifact import write_manifest
 from voxturn.export.vocoder_margin import measure
-from voxturn.export.xtts_checkpoint import GptWeights, Weights, XttsCheckpoint, gpt_names
+from voxturn.export.xtts_checkpoint import GptWeights, Shapes, Weights, XttsArgs, XttsCheckpoint, flat, gpt_shapes
 from voxturn.runtime.audio.mel import hann_window, mel_filters
 from voxturn.runtime.contract import Manifest
-from voxturn.runtime.errors import ExportFailed
+from voxturn.runtime.errors import CorruptModel, ExportFailed
 from voxturn.runtime.fetch import Progress
+from voxturn.runtime.voices import checked
 
 GRAPHS = {"gpt": "gpt.onnx", "conditioning": "conditioning.onnx", "speaker": "speaker.onnx", "vocoder": "vocoder.onnx"}
 _CLONE_RATE, _CLONE_FFT, _CLONE_HOP, _CLONE_WINDOW, _CLONE_BANDS, _CLONE_HIGH = 22050, 2048, 256, 1024, 80, 8000.0
@@ -39,7 +41,9 @@ def export(
     progress(what, 0, 6)
     opened = XttsCheckpoint.open(checkpoint)
     weights, args = opened.weights, opened.args
-    weights.check(wanted_names(args.gpt_layers, weights))
+    wanted = shapes(args, weights)
+    weights.check(wanted)
+    voices = _studio_voices(opened)
     progress(what, 1, 6)
     config = decoder.build_decoder(GptWeights(args, weights), precision, target / GRAPHS["gpt"], engine)
     progress(what, 2, 6)
@@ -49,14 +53,12 @@ def export(
     xtts_graphs.vocoder(args, weights, target / GRAPHS["vocoder"], vocoder_type)
     progress(what, 3, 6)
     np.savez(target / "mel.npz", **_mel_constants(weights))  # type: ignore[arg-type]
-    np.savez(target / "voices.npz", **_studio_voices(opened))  # type: ignore[arg-type]
+    np.savez(target / "voices.npz", **voices)  # type: ignore[arg-type]
     shutil.copyfile(opened.vocabulary, target / "vocab.json")
-    unused = wanted_names(args.gpt_layers, weights) - weights.taken
-    if unused:
-        raise ExportFailed(f"{checkpoint}: no graph consumed {sorted(unused)}; this is a defect of the exporter")
+    weights.check_taken(wanted)
     progress(what, 4, 6)
     margin, snr = measure(target / GRAPHS["vocoder"], args)
-    if snr < _MIN_SNR_DB:
+    if not snr >= _MIN_SNR_DB:
         raise ExportFailed(
             f"{checkpoint}: streamed audio reaches {snr:.1f} dB against the full decode, {_MIN_SNR_DB} needed"
         )
@@ -76,16 +78,20 @@ def export(
         },
     }
     reached = {"stream.snr_db": round(snr, 1)}
-    if find_spec("TTS"):  # coqui-tts is here: compare with it
-        reached |= xtts_parity.reached(opened, target, properties, precision)
+    if find_spec("TTS"):
+        reached |= xtts_parity.reached(opened, target, properties, precision) | {"parity": 1}
+    else:
+        reached["parity"] = 0
+        why = "not compared with coqui-tts, which is not installed; pip install 'voxturn[coqui]'"
+        sys.stderr.write(f"warning: {source.model}: {why}\n")
     write_manifest(target, source, "xtts", precision, GRAPHS, properties, reached, opened.synthetic)
     progress(what, 6, 6)
 
 
-def wanted_names(layers: int, weights: Weights) -> set[str]:
+def shapes(args: XttsArgs, weights: Weights) -> Shapes:
     """Every parameter that the artifact consumes, each exactly once; everything else is training-only or an error."""
-    graphs = (gpt_names(layers), xtts_graphs.conditioning_names(), xtts_graphs.speaker_names())
-    return set().union(*graphs, xtts_graphs.vocoder_names(weights), {"mel_stats"})
+    front = xtts_graphs.conditioning_shapes(args) | xtts_graphs.speaker_shapes(args)
+    return gpt_shapes(args) | front | xtts_graphs.vocoder_shapes(args, weights) | {"mel_stats": (_CLONE_BANDS,)}
 
 
 def _reference(config: Mapping[str, Any]) -> dict[str, float]:
@@ -108,7 +114,11 @@ def _mel_constants(weights: Weights) -> dict[str, np.ndarray]:
 
 def _studio_voices(opened: XttsCheckpoint) -> dict[str, np.ndarray]:
     out: dict[str, np.ndarray] = {}
-    for name, voice in opened.speakers().items():
-        out[f"{name}/latents"] = voice["gpt_cond_latent"].reshape(32, -1)
-        out[f"{name}/speaker"] = voice["speaker_embedding"].reshape(-1)
+    for name, values in opened.speakers().items():
+        try:
+            voice = checked(name, opened.args.gpt_n_model_channels, *flat(values))
+        except ValueError as exc:
+            path = opened.folder / "speakers_xtts.pth"
+            raise CorruptModel(f"{path}: voice {name!r} is not whole ({exc}); get the checkpoint again") from exc
+        out |= {f"{name}/latents": voice.latents, f"{name}/speaker": voice.speaker}
     return out

@@ -10,8 +10,10 @@ from __future__ import annotations
 import json
 import pickle
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +21,10 @@ import numpy as np
 import numpy.typing as npt
 from voxturn.export.quantize import BlockWeight
 from voxturn.runtime.errors import CorruptModel, ExportFailed
+from voxturn.runtime.text.normalize import LANGUAGES
 
 Float = npt.NDArray[np.float32]
+Shapes = dict[str, tuple[int, ...]]
 
 _CONFIG_CLASSES = (
     "TTS.tts.configs.xtts_config.XttsConfig",
@@ -35,6 +39,9 @@ TRAINING_ONLY = re.compile(
     r"|torch_mel_spectrogram_style_encoder\.|torch_mel_spectrogram_dvae\.|dvae\."
 )
 """Parameters that inference never reads, or reads under another name (`wte` is the audio codes' embedding)."""
+_MARKS = ("[START]", "[STOP]", "[SPACE]", "[UNK]")
+_MORE_TEXT, _MORE_AUDIO = 2, 3
+"""Rows that upstream's tables of positions have beyond the tokens that the configuration allows."""
 
 
 @dataclass(frozen=True)
@@ -62,11 +69,11 @@ class XttsArgs:
 
 
 class Weights:
-    """The state dict, float32 on demand. Notes what was taken, so that every parameter can be accounted for."""
+    """The state dict, float32 on demand. Counts what was taken, so that every parameter can be accounted for."""
 
     def __init__(self, tensors: Mapping[str, Any]) -> None:
         self._tensors = tensors
-        self.taken: set[str] = set()
+        self.taken: Counter[str] = Counter()
 
     def names(self) -> set[str]:
         """All names but the training's."""
@@ -79,9 +86,13 @@ class Weights:
         """The shape of a parameter."""
         return tuple(self._tensors[name].shape)
 
+    def rows(self, name: str) -> int:
+        """How many rows a parameter has; 0 where it is missing or has none."""
+        return self.shape(name)[0] if name in self and self.shape(name) else 0
+
     def take(self, name: str) -> Float:
         """A parameter."""
-        self.taken.add(name)
+        self.taken[name] += 1
         value: Float = np.ascontiguousarray(self._tensors[name].float().numpy())
         return value
 
@@ -94,13 +105,29 @@ class Weights:
                 return np.asarray(g * v / norm, np.float32)
         return self.take(f"{prefix}.weight")
 
-    def check(self, wanted: set[str]) -> None:
-        """Raise `ExportFailed` that names everything missing or left over."""
-        missing, extra = sorted(wanted - self.names()), sorted(self.names() - wanted)
-        if missing or extra:
+    def check(self, wanted: Shapes) -> None:
+        """Raise `ExportFailed` that names all that is missing, left over or misshapen, `CorruptModel` for no numbers."""
+        here = self.names()
+        missing, extra = sorted(wanted.keys() - here), sorted(here - wanted.keys())
+        misshapen = [
+            f"{name} is {list(self.shape(name))} and not {list(wanted[name])}"
+            for name in sorted(wanted.keys() & here)
+            if self.shape(name) != wanted[name]
+        ]
+        if missing or extra or misshapen:
             raise ExportFailed(
-                f"the checkpoint is not an XTTS v2: missing {missing or 'nothing'}, left over {extra or 'nothing'}"
+                f"the checkpoint is not an XTTS v2: missing {missing or 'nothing'}, left over {extra or 'nothing'}, "
+                f"of other shapes than its sizes say {misshapen or 'nothing'}"
             )
+        broken = [name for name in sorted(here) if not bool(self._tensors[name].isfinite().all())]
+        if broken:
+            raise CorruptModel(f"model.pth: holds NaN or infinite values in {broken}; get the checkpoint again")
+
+    def check_taken(self, wanted: Shapes) -> None:
+        """Raise `ExportFailed` unless every parameter was taken exactly once."""
+        uneven = {name: self.taken[name] for name in sorted(wanted) if self.taken[name] != 1}
+        if uneven:
+            raise ExportFailed(f"parameters not taken once but as often as {uneven}; this is a defect of the exporter")
 
 
 def weight_norm_names(prefix: str) -> Iterator[tuple[str, str]]:
@@ -129,8 +156,6 @@ class XttsCheckpoint:
             raise CorruptModel(f"{folder / 'model.pth'}: holds no state dict; get the checkpoint again")
         weights = Weights({name.removeprefix("xtts."): tensor for name, tensor in state.items()})
         args = _args(config, weights, folder)
-        if not (folder / "vocab.json").is_file():
-            raise CorruptModel(f"{folder}: vocab.json is missing; get the checkpoint again")
         return cls(folder, args, config, weights, bool(config.get("voxturn_synthetic", False)))
 
     @property
@@ -159,6 +184,12 @@ def read_speakers(path: Path) -> dict[str, dict[str, Float]]:
         raise CorruptModel(f"{path}: holds no voices of XTTS ({exc!r}); get the file again") from exc
 
 
+def flat(voice: Mapping[str, Float]) -> tuple[Float, Float]:
+    """A studio voice's latents `[32, width]` and embedding `[512]`. Raises `ValueError` where they are several."""
+    latents = voice["gpt_cond_latent"]
+    return latents.reshape(latents.shape[-2:]), voice["speaker_embedding"].reshape(-1)
+
+
 def _read_config(path: Path) -> Mapping[str, Any]:
     try:
         config: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -170,30 +201,33 @@ def _read_config(path: Path) -> Mapping[str, Any]:
 
 
 def _args(config: Mapping[str, Any], weights: Weights, folder: Path) -> XttsArgs:
-    """Sizes from the configuration; the vocabulary's from the weights, since fine-tuned ones differ."""
+    """Sizes from the configuration; those of its tables from the weights, since fine-tuned ones differ."""
     raw = {
         f.name: config["model_args"][f.name] for f in fields(XttsArgs) if config["model_args"].get(f.name) is not None
     }
-    for size, name in (
-        ("gpt_number_text_tokens", "gpt.text_embedding.weight"),
-        ("gpt_num_audio_tokens", "gpt.mel_embedding.weight"),
+    for size, table, more in (
+        ("gpt_number_text_tokens", "gpt.text_embedding.weight", 0),
+        ("gpt_num_audio_tokens", "gpt.mel_embedding.weight", 0),
+        ("gpt_max_text_tokens", "gpt.text_pos_embedding.emb.weight", _MORE_TEXT),
+        ("gpt_max_audio_tokens", "gpt.mel_pos_embedding.emb.weight", _MORE_AUDIO),
     ):
-        if name in weights:
-            raw[size] = weights.shape(name)[0]
-    vocabulary = _special_ids(folder / "vocab.json")
-    raw |= {
-        key: vocabulary[mark]
-        for key, mark in (("gpt_start_text_token", "[START]"), ("gpt_stop_text_token", "[STOP]"))
-        if mark in vocabulary
-    }
+        if rows := weights.rows(table):
+            raw[size] = rows - more
+    vocabulary = _vocabulary(folder)
+    raw |= {"gpt_start_text_token": vocabulary["[START]"], "gpt_stop_text_token": vocabulary["[STOP]"]}
     try:
         args = XttsArgs(**raw)
     except TypeError as exc:
         raise CorruptModel(f"{folder / 'config.json'}: {exc}; get the checkpoint again") from exc
     if not args.gpt_use_perceiver_resampler:
         raise ExportFailed(f"{folder}: is an XTTS v1 checkpoint (no perceiver); supported: v2")
-    largest = max(vocabulary.values(), default=0)
-    if vocabulary and largest >= args.gpt_number_text_tokens:
+    if args.decoder_input_dim != args.gpt_n_model_channels:
+        raise ExportFailed(
+            f"{folder}: the GPT gives {args.gpt_n_model_channels} values a code, the vocoder takes "
+            f"{args.decoder_input_dim}; they do not belong together"
+        )
+    largest = max(vocabulary.values())
+    if largest >= args.gpt_number_text_tokens:
         raise ExportFailed(
             f"{folder}: vocab.json has ids up to {largest}, the model embeds {args.gpt_number_text_tokens}; "
             f"they do not belong together"
@@ -201,16 +235,23 @@ def _args(config: Mapping[str, Any], weights: Weights, folder: Path) -> XttsArgs
     return args
 
 
-def _special_ids(path: Path) -> dict[str, int]:
-    """Ids of all tokens in a `vocab.json` (a tokenizers file); empty if there is none."""
+def _vocabulary(folder: Path) -> dict[str, int]:
+    """Ids of all tokens in `vocab.json` (a tokenizers file), which has the marks that prompts are made of."""
+    path = folder / "vocab.json"
     if not path.is_file():
-        return {}
+        raise CorruptModel(f"{folder}: vocab.json is missing; get the checkpoint again")
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
         ids = {str(token): int(i) for token, i in raw["model"]["vocab"].items()}
-        return ids | {str(token["content"]): int(token["id"]) for token in raw.get("added_tokens", [])}
+        ids |= {str(token["content"]): int(token["id"]) for token in raw.get("added_tokens", [])}
     except (ValueError, KeyError, TypeError, AttributeError) as exc:
         raise CorruptModel(f"{path}: not a tokenizer ({exc}); get the checkpoint again") from exc
+    lacks = [mark for mark in _MARKS if mark not in ids]
+    if not any(f"[{language}]" in ids for language in LANGUAGES):
+        lacks.append("the tag of any language, as [en]")
+    if lacks:
+        raise ExportFailed(f"{path}: lacks {', '.join(lacks)}; it is not the vocabulary of an XTTS v2")
+    return ids
 
 
 def _load(path: Path) -> Any:
@@ -246,7 +287,8 @@ class GptWeights:
     family = "xtts-gpt"
 
     def __init__(self, args: XttsArgs, weights: Weights) -> None:
-        self._weights = weights
+        self._args, self._weights = args, weights
+        text, audio = args.gpt_max_text_tokens + _MORE_TEXT, args.gpt_max_audio_tokens + _MORE_AUDIO
         self.config = {
             "num_hidden_layers": args.gpt_layers,
             "hidden_size": args.gpt_n_model_channels,
@@ -254,18 +296,17 @@ class GptWeights:
             "vocab_size": args.gpt_num_audio_tokens,
             "rms_norm_eps": 1e-5,
             "rope_theta": 0.0,
-            "max_position_embeddings": 32 + args.gpt_max_text_tokens + 2 + args.gpt_max_audio_tokens + 3,
+            "max_position_embeddings": 32 + text + audio,
             "tie_word_embeddings": False,
         }
 
     def names(self) -> set[str]:
-        used = {name for name in gpt_names(int(self.config["num_hidden_layers"])) if not name.startswith(_TABLES)}
+        used = {name for name in gpt_shapes(self._args) if not name.startswith(_TABLES)}
         return used | {"embedding.weight", "positions.weight"}
 
     def array(self, name: str) -> Float:
         if name == "embedding.weight":
-            parts = [self._weights.take(f"gpt.{kind}_embedding.weight") for kind in ("text", "mel")]
-            return np.concatenate([*parts, np.zeros_like(parts[0][:1])])
+            return self._embedding
         if name == "positions.weight":
             parts = [self._weights.take(f"gpt.{kind}_pos_embedding.emb.weight") for kind in ("text", "mel")]
             return np.concatenate([np.zeros_like(parts[0][:1]), *parts])
@@ -274,6 +315,11 @@ class GptWeights:
             np.ascontiguousarray(value.T) if ".gpt.h." in name and value.ndim == 2 else value
         )  # GPT-2 stores [in, out]
 
+    @cached_property
+    def _embedding(self) -> Float:
+        parts = [self._weights.take(f"gpt.{kind}_embedding.weight") for kind in ("text", "mel")]
+        return np.concatenate([*parts, np.zeros_like(parts[0][:1])])
+
     def blocks(self, name: str) -> BlockWeight | None:
         return None
 
@@ -281,10 +327,26 @@ class GptWeights:
 _TABLES = ("gpt.text_embedding", "gpt.mel_embedding", "gpt.text_pos_embedding", "gpt.mel_pos_embedding")
 
 
-def gpt_names(layers: int) -> set[str]:
-    """Every parameter that the GPT's graph consumes."""
-    layer = ("ln_1", "ln_2", "attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj")
-    modules = [f"gpt.gpt.h.{i}.{part}" for i in range(layers) for part in layer]
-    modules += ["gpt.gpt.ln_f", "gpt.final_norm", "gpt.mel_head"]
-    tables = {f"{t}.emb.weight" if t.endswith("pos_embedding") else f"{t}.weight" for t in _TABLES}
-    return {f"{m}.{kind}" for m in modules for kind in ("weight", "bias")} | tables
+def gpt_shapes(args: XttsArgs) -> Shapes:
+    """Every parameter that the GPT's graph consumes. GPT-2's matrices are `[in, out]`."""
+    width, codes = args.gpt_n_model_channels, args.gpt_num_audio_tokens
+    norms = ["gpt.gpt.ln_f", "gpt.final_norm"]
+    shapes: Shapes = {
+        "gpt.text_embedding.weight": (args.gpt_number_text_tokens, width),
+        "gpt.mel_embedding.weight": (codes, width),
+        "gpt.text_pos_embedding.emb.weight": (args.gpt_max_text_tokens + _MORE_TEXT, width),
+        "gpt.mel_pos_embedding.emb.weight": (args.gpt_max_audio_tokens + _MORE_AUDIO, width),
+        "gpt.mel_head.weight": (codes, width),
+        "gpt.mel_head.bias": (codes,),
+    }
+    for i in range(args.gpt_layers):
+        layer = f"gpt.gpt.h.{i}"
+        norms += [f"{layer}.ln_1", f"{layer}.ln_2"]
+        for part, sizes in (
+            ("attn.c_attn", (width, 3 * width)),
+            ("attn.c_proj", (width, width)),
+            ("mlp.c_fc", (width, 4 * width)),
+            ("mlp.c_proj", (4 * width, width)),
+        ):
+            shapes |= {f"{layer}.{part}.weight": sizes, f"{layer}.{part}.bias": sizes[1:]}
+    return shapes | {f"{norm}.{kind}": (width,) for norm in norms for kind in ("weight", "bias")}

@@ -23,11 +23,14 @@ import numpy as np
 import numpy.typing as npt
 from onnx import helper
 from voxturn.export.graph import GraphBuilder
-from voxturn.export.xtts_checkpoint import Weights, XttsArgs, weight_norm_names
+from voxturn.export.xtts_checkpoint import Shapes, Weights, XttsArgs, weight_norm_names
 
 _ATTENTION_BLOCKS, _PERCEIVER_DEPTH, _PERCEIVER_HEADS = 6, 2, 8
+_PERCEIVER_INNER = 512
 _SPEAKER_LAYERS = ((3, 1), (4, 2), (6, 2), (3, 2))
 """Blocks and stride of the speaker encoder's four stages."""
+_SPEAKER_WIDTH, _SPEAKER_BANDS, _SPEAKER_HIDDEN, _SQUEEZE = 32, 64, 128, 8
+"""Channels of the first stage, which every next one doubles; mel bands; width of the attention; its gates' reduction."""
 _UPSAMPLE = ((8, 16), (8, 16), (2, 4), (2, 4))
 """Rate and kernel of the vocoder's four upsampling layers."""
 _KERNELS, _DILATIONS = (3, 7, 11), (1, 3, 5)
@@ -79,19 +82,28 @@ class _Net:
         return self.op("Reshape", x, self.const(list(shape)))
 
 
-def conditioning_names() -> set[str]:
+def conditioning_shapes(args: XttsArgs) -> Shapes:
     """Every parameter of the conditioning graph."""
-    names = {f"{_COND}.init.{kind}" for kind in ("weight", "bias")}
-    names |= {
-        f"{_COND}.attn.{i}.{part}.{kind}"
-        for i in range(_ATTENTION_BLOCKS)
-        for part in ("norm", "qkv", "proj_out")
-        for kind in ("weight", "bias")
-    }
+    width, inner = args.gpt_n_model_channels, args.gpt_n_model_channels * 8 // 3
+    shapes: Shapes = {f"{_PERC}.latents": (32, width), f"{_PERC}.norm.gamma": (width,)}
+    shapes |= _with_bias(f"{_COND}.init", width, 80, 1)
+    for i in range(_ATTENTION_BLOCKS):
+        shapes |= _with_bias(f"{_COND}.attn.{i}.norm", width)
+        shapes |= _with_bias(f"{_COND}.attn.{i}.qkv", 3 * width, width, 1)
+        shapes |= _with_bias(f"{_COND}.attn.{i}.proj_out", width, width, 1)
     for i in range(_PERCEIVER_DEPTH):
-        names |= {f"{_PERC}.layers.{i}.0.{part}.weight" for part in ("to_q", "to_kv", "to_out")}
-        names |= {f"{_PERC}.layers.{i}.1.{part}.{kind}" for part in (0, 2) for kind in ("weight", "bias")}
-    return names | {f"{_PERC}.latents", f"{_PERC}.norm.gamma"}
+        prefix = f"{_PERC}.layers.{i}"
+        shapes |= {
+            f"{prefix}.0.to_q.weight": (_PERCEIVER_INNER, width),
+            f"{prefix}.0.to_kv.weight": (2 * _PERCEIVER_INNER, width),
+            f"{prefix}.0.to_out.weight": (width, _PERCEIVER_INNER),
+        }
+        shapes |= _with_bias(f"{prefix}.1.0", 2 * inner, width) | _with_bias(f"{prefix}.1.2", width, inner)
+    return shapes
+
+
+def _with_bias(prefix: str, *shape: int) -> Shapes:
+    return {f"{prefix}.weight": shape, f"{prefix}.bias": shape[:1]}
 
 
 def conditioning(args: XttsArgs, weights: Weights, path: Path) -> None:
@@ -162,22 +174,33 @@ def _gated_mlp(n: _Net, x: str, prefix: str) -> str:
     return n.linear(n.op("Mul", value, n.op("Gelu", gate)), f"{prefix}.2")
 
 
-def speaker_names() -> set[str]:
+def speaker_shapes(args: XttsArgs) -> Shapes:
     """Every parameter of the speaker graph, and the constants of its mel spectrogram."""
-    norm = ("weight", "bias", "running_mean", "running_var")
-    names = {f"{_SPK}.conv1.weight", f"{_SPK}.conv1.bias", *(f"{_SPK}.bn1.{kind}" for kind in norm)}
+    last = _SPEAKER_WIDTH << len(_SPEAKER_LAYERS) - 1
+    pooled = last * _SPEAKER_BANDS // 2 ** sum(stride > 1 for _, stride in _SPEAKER_LAYERS)
+    shapes = _with_bias(f"{_SPK}.conv1", _SPEAKER_WIDTH, 1, 3, 3) | _norm(f"{_SPK}.bn1", _SPEAKER_WIDTH)
+    before = _SPEAKER_WIDTH
     for stage, (blocks, stride) in enumerate(_SPEAKER_LAYERS, 1):
+        width = _SPEAKER_WIDTH << stage - 1
         for block in range(blocks):
             prefix = f"{_SPK}.layer{stage}.{block}"
-            names |= {f"{prefix}.conv{i}.weight" for i in (1, 2)} | {
-                f"{prefix}.bn{i}.{k}" for i in (1, 2) for k in norm
-            }
-            names |= {f"{prefix}.se.fc.{i}.{kind}" for i in (0, 2) for kind in ("weight", "bias")}
+            shapes |= {f"{prefix}.conv1.weight": (width, before, 3, 3), f"{prefix}.conv2.weight": (width, width, 3, 3)}
+            shapes |= _norm(f"{prefix}.bn1", width) | _norm(f"{prefix}.bn2", width)
+            shapes |= _with_bias(f"{prefix}.se.fc.0", width // _SQUEEZE, width)
+            shapes |= _with_bias(f"{prefix}.se.fc.2", width, width // _SQUEEZE)
             if block == 0 and stride > 1:
-                names |= {f"{prefix}.downsample.0.weight"} | {f"{prefix}.downsample.1.{kind}" for kind in norm}
-    names |= {f"{_SPK}.attention.{i}.{kind}" for i in (0, 3) for kind in ("weight", "bias")}
-    names |= {f"{_SPK}.attention.2.{kind}" for kind in norm} | {f"{_SPK}.fc.weight", f"{_SPK}.fc.bias"}
-    return names | set(SPEAKER_MEL)
+                shapes |= {f"{prefix}.downsample.0.weight": (width, before, 1, 1)}
+                shapes |= _norm(f"{prefix}.downsample.1", width)
+            before = width
+    shapes |= _with_bias(f"{_SPK}.attention.0", _SPEAKER_HIDDEN, pooled, 1)
+    shapes |= _norm(f"{_SPK}.attention.2", _SPEAKER_HIDDEN)
+    shapes |= _with_bias(f"{_SPK}.attention.3", pooled, _SPEAKER_HIDDEN, 1)
+    shapes |= _with_bias(f"{_SPK}.fc", args.d_vector_dim, 2 * pooled)
+    return shapes | dict(zip(SPEAKER_MEL, ((1, 1, 2), (400,), (257, _SPEAKER_BANDS)), strict=True))
+
+
+def _norm(prefix: str, width: int) -> Shapes:
+    return {f"{prefix}.{kind}": (width,) for kind in ("weight", "bias", "running_mean", "running_var")}
 
 
 SPEAKER_MEL = (
@@ -229,18 +252,28 @@ def _se_block(n: _Net, x: str, prefix: str, stride: int) -> str:
     return n.op("Relu", n.op("Add", y, x))
 
 
-def vocoder_names(weights: Weights) -> set[str]:
+def vocoder_shapes(args: XttsArgs, weights: Weights) -> Shapes:
     """Every parameter of the vocoder graph; weight-normed ones under the form that the checkpoint has."""
-    normed = [f"{_VOC}.ups.{i}" for i in range(len(_UPSAMPLE))]
-    blocks = len(_UPSAMPLE) * len(_KERNELS)
-    normed += [
-        f"{_VOC}.resblocks.{i}.convs{j}.{k}" for i in range(blocks) for j in (1, 2) for k in range(len(_DILATIONS))
-    ]
-    plain = [f"{_VOC}.conv_pre", f"{_VOC}.cond_layer", *(f"{_VOC}.conds.{i}" for i in range(len(_UPSAMPLE)))]
-    names = {f"{p}.bias" for p in (*normed, *plain)} | {f"{p}.weight" for p in plain} | {f"{_VOC}.conv_post.weight"}
-    for prefix in normed:
-        names |= set(next((form for form in weight_norm_names(prefix) if form[0] in weights), (f"{prefix}.weight",)))
-    return names
+    width, voice = weights.rows(f"{_VOC}.conv_pre.weight"), args.d_vector_dim
+    shapes = _with_bias(f"{_VOC}.conv_pre", width, args.decoder_input_dim, 7)
+    shapes |= _with_bias(f"{_VOC}.cond_layer", width, voice, 1)
+    for i, (_, kernel) in enumerate(_UPSAMPLE):
+        before, width = width, width // 2
+        shapes |= _normed(weights, f"{_VOC}.ups.{i}", before, width, kernel) | {f"{_VOC}.ups.{i}.bias": (width,)}
+        shapes |= _with_bias(f"{_VOC}.conds.{i}", width, voice, 1)
+        for j, size in enumerate(_KERNELS):
+            for k in (f"convs{convs}.{k}" for convs in (1, 2) for k in range(len(_DILATIONS))):
+                prefix = f"{_VOC}.resblocks.{i * len(_KERNELS) + j}.{k}"
+                shapes |= _normed(weights, prefix, width, width, size) | {f"{prefix}.bias": (width,)}
+    return shapes | {f"{_VOC}.conv_post.weight": (1, width, 7)}
+
+
+def _normed(weights: Weights, prefix: str, *shape: int) -> Shapes:
+    """A weight, or the length (one a row) and direction of its weight norm."""
+    for length, direction in weight_norm_names(prefix):
+        if length in weights:
+            return {length: (shape[0], *(1 for _ in shape[1:])), direction: shape}
+    return {f"{prefix}.weight": shape}
 
 
 def vocoder(args: XttsArgs, weights: Weights, path: Path, dtype: type[np.floating[Any]] = np.float32) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from voxturn.export import coqui, xtts, xtts_graphs
 from voxturn.export.xtts_checkpoint import TRAINING_ONLY, Weights, XttsCheckpoint, read_speakers, weight_norm_names
 from voxturn.runtime import cli
 from voxturn.runtime.contract import Manifest, sha256_of
+from voxturn.runtime.decode.xtts import XttsIds
 from voxturn.runtime.errors import CorruptModel, ExportFailed, VoxturnError
 from voxturn.runtime.store import Store
 
@@ -23,7 +25,6 @@ from tests.tiny.conftest import Tiny
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # coqui-tts and what it imports
 State = dict[str, torch.Tensor]
-SHAPED = ("gpt.text_embedding.weight", "gpt.mel_embedding.weight")
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +35,7 @@ def state(tiny: Tiny) -> State:
 
 @pytest.fixture
 def folder(tiny: Tiny, state: State, tmp_path: Path) -> Path:
-    """A checkpoint whose tensors are all empty but those that the sizes are read from."""
+    """A checkpoint whose tensors have one value each, in all their places."""
     target = tmp_path / "checkpoint"
     target.mkdir()
     for name in ("config.json", "vocab.json", "speakers_xtts.pth"):
@@ -44,14 +45,74 @@ def folder(tiny: Tiny, state: State, tmp_path: Path) -> Path:
 
 
 def hollow(state: State) -> State:
-    return {name: value.clone() if name in SHAPED else torch.zeros(1) for name, value in state.items()}
+    return {name: torch.zeros(()).expand(value.shape) for name, value in state.items()}
 
 
 def test_every_parameter_is_consumed_or_the_trainings(tiny: Tiny, state: State) -> None:
     opened = XttsCheckpoint.open(tiny.checkpoint)
-    wanted = xtts.wanted_names(opened.args.gpt_layers, opened.weights)
-    assert wanted == {name for name in state if not TRAINING_ONLY.match(name)}
+    wanted = xtts.shapes(opened.args, opened.weights)
+    assert wanted == {name: tuple(value.shape) for name, value in state.items() if not TRAINING_ONLY.match(name)}
     opened.weights.check(wanted)
+
+
+def test_shapes_follow_the_sizes(folder: Path) -> None:
+    sizes = {
+        "gpt_layers": 1, "gpt_n_model_channels": 96, "gpt_n_heads": 4, "decoder_input_dim": 96,
+        "gpt_number_text_tokens": 99, "gpt_start_text_token": 1, "gpt_max_text_tokens": 50, "gpt_max_audio_tokens": 70,
+    }  # fmt: skip
+    model = coqui.build(sizes)
+    torch.save({"model": hollow(model.state_dict())}, folder / "model.pth")
+    forgotten = {key: sizes[key] for key in sizes if "max" not in key and "text" not in key}
+    edit(folder / "config.json", lambda c: c | {"model_args": c["model_args"] | forgotten})
+    opened = XttsCheckpoint.open(folder)
+    assert (opened.args.gpt_number_text_tokens, opened.args.gpt_num_audio_tokens) == (99, 1026)
+    assert (opened.args.gpt_max_text_tokens, opened.args.gpt_max_audio_tokens) == (50, 70)  # whatever config.json says
+    opened.weights.check(xtts.shapes(opened.args, opened.weights))
+    assert XttsIds.from_properties(vars(opened.args) | {"id_stride": 1 << 16}).max_text == 50
+
+
+def test_all_misshapen_parameters_are_named_at_once(
+    folder: Path, state: State, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    changed = hollow(state)
+    wrong = {
+        "gpt.mel_pos_embedding.emb.weight": (608, 65),
+        "gpt.gpt.h.1.mlp.c_fc.bias": (255,),
+        "gpt.conditioning_perceiver.layers.0.1.0.weight": (342, 64),
+        "hifigan_decoder.speaker_encoder.fc.weight": (512, 4095),
+        "hifigan_decoder.waveform_decoder.ups.2.parametrizations.weight.original1": (128, 64, 8),
+        "hifigan_decoder.waveform_decoder.ups.1.parametrizations.weight.original0": (1, 1, 1),
+        "mel_stats": (1, 80),
+    }
+    changed |= {name: torch.zeros(()).expand(shape) for name, shape in wrong.items()}
+    torch.save({"model": changed}, folder / "model.pth")
+    command = ["export", "xtts-v2", "--checkpoint", str(folder), "-o", str(tmp_path / "artifact")]
+    said = fails(capsys, command, ExportFailed, "missing nothing, left over nothing, of other shapes")
+    for name, shape in wrong.items():
+        assert f"{name} is {list(shape)} and not {list(state[name].shape)}" in said
+    assert said.count(" and not ") == len(wrong)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_parameters_that_are_no_numbers_are_all_named(
+    folder: Path, state: State, tmp_path: Path, capsys: pytest.CaptureFixture[str], bad: float
+) -> None:
+    changed, broken = hollow(state), ["gpt.gpt.h.0.ln_1.bias", "mel_stats"]
+    for name in broken:
+        changed[name] = changed[name].clone()
+        changed[name][-1] = bad
+    torch.save({"model": changed}, folder / "model.pth")
+    command = ["export", "xtts-v2", "--checkpoint", str(folder), "-o", str(tmp_path / "artifact")]
+    said = fails(capsys, command, CorruptModel, r"model\.pth: holds NaN or infinite values in")
+    assert str(broken) in said
+
+
+def test_a_parameter_taken_twice_or_never_is_a_defect() -> None:
+    weights = Weights({name: torch.zeros(1) for name in "abc"})
+    for name in "abb":
+        weights.take(name)
+    with pytest.raises(ExportFailed, match=r"as often as \{'b': 2, 'c': 0\}; this is a defect"):
+        weights.check_taken(dict.fromkeys("abc", (1,)))
 
 
 def test_names_may_begin_with_xtts_and_lie_outside_a_model_table(folder: Path, state: State) -> None:
@@ -126,6 +187,23 @@ def edit(path: Path, change: Callable[[Any], Any]) -> None:
     path.write_text(json.dumps(change(json.loads(path.read_text()))))
 
 
+def forget(path: Path, *marks: str) -> None:
+    """Take tokens out of a vocabulary."""
+
+    def without(v: dict[str, Any]) -> dict[str, Any]:
+        kept = {token: i for token, i in v["model"]["vocab"].items() if token not in marks}
+        added = [token for token in v["added_tokens"] if token["content"] not in marks]
+        return v | {"model": v["model"] | {"vocab": kept}, "added_tokens": added}
+
+    edit(path, without)
+
+
+def damage_voice(path: Path, change: Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]) -> None:
+    """Change the studio voice, beside a good one."""
+    voices = torch.load(path, weights_only=True)
+    torch.save({"good": voices["noise"], "noise": change(voices["noise"])}, path)
+
+
 DAMAGES: list[tuple[Callable[[Path], object], type[VoxturnError], str]] = [
     (lambda f: (f / "model.pth").unlink(), CorruptModel, r"model\.pth: is missing"),
     (lambda f: os.truncate(f / "model.pth", 5000), CorruptModel, r"model\.pth: (cannot be read, is it cut short|is damaged)"),
@@ -143,6 +221,11 @@ DAMAGES: list[tuple[Callable[[Path], object], type[VoxturnError], str]] = [
         ExportFailed,
         "is an XTTS v1 checkpoint",
     ),
+    (
+        lambda f: edit(f / "config.json", lambda c: c | {"model_args": c["model_args"] | {"decoder_input_dim": 128}}),
+        ExportFailed,
+        "the GPT gives 64 values a code, the vocoder takes 128; they do not belong together",
+    ),
     (lambda f: (f / "vocab.json").unlink(), CorruptModel, r"vocab\.json is missing"),
     (lambda f: (f / "vocab.json").write_text("{"), CorruptModel, r"vocab\.json: not a tokenizer"),
     (lambda f: (f / "vocab.json").write_text("{}"), CorruptModel, r"vocab\.json: not a tokenizer"),
@@ -150,6 +233,33 @@ DAMAGES: list[tuple[Callable[[Path], object], type[VoxturnError], str]] = [
         lambda f: edit(f / "vocab.json", lambda v: v | {"model": v["model"] | {"vocab": v["model"]["vocab"] | {"x": 999}}}),
         ExportFailed,
         r"vocab\.json has ids up to 999, the model embeds 96; they do not belong together",
+    ),
+    *(
+        (lambda f, mark=mark: forget(f / "vocab.json", mark), ExportFailed, rf"vocab\.json: lacks {re.escape(mark)}; it is not")
+        for mark in ("[START]", "[STOP]", "[SPACE]", "[UNK]")
+    ),
+    (
+        lambda f: forget(f / "vocab.json", *(f"[{language}]" for language in coqui.LANGUAGES)),
+        ExportFailed,
+        r"vocab\.json: lacks the tag of any language, as \[en\]; it is not",
+    ),
+    (
+        lambda f: forget(f / "vocab.json", "[STOP]", "[UNK]", *(f"[{language}]" for language in coqui.LANGUAGES)),
+        ExportFailed,
+        r"lacks \[STOP\], \[UNK\], the tag of any language",
+    ),
+    *(
+        (lambda f, change=change: damage_voice(f / "speakers_xtts.pth", change), CorruptModel, rf"speakers_xtts\.pth: voice 'noise' is not whole \({says}")
+        for change, says in (
+            (lambda v: v | {"gpt_cond_latent": torch.zeros(1, 31, 64)}, r"\[31, 64\] values where its voices have \[32, 64\]"),
+            (lambda v: v | {"gpt_cond_latent": torch.zeros(1, 32, 65)}, r"\[32, 65\] values"),
+            (lambda v: v | {"gpt_cond_latent": torch.zeros(1, 64, 32)}, r"\[64, 32\] values"),
+            (lambda v: v | {"gpt_cond_latent": torch.zeros(2, 32, 64)}, r"cannot reshape"),
+            (lambda v: v | {"gpt_cond_latent": torch.zeros(7)}, r"\[7\] values"),
+            (lambda v: v | {"speaker_embedding": torch.zeros(1, 511, 1)}, r"\[511\] values where its voices have \[512\]"),
+            (lambda v: v | {"speaker_embedding": torch.full((1, 512, 1), np.nan)}, "values that are not finite"),
+            (lambda v: v | {"gpt_cond_latent": torch.full((1, 32, 64), np.inf)}, "values that are not finite"),
+        )
     ),
 ]  # fmt: skip
 
@@ -220,9 +330,10 @@ def test_older_weight_norms_and_plain_weights_give_the_same_vocoder(tiny: Tiny, 
     files = []
     for number, form in enumerate((newer, older, plain)):
         weights = Weights(form)
-        wanted = xtts_graphs.vocoder_names(weights)
+        wanted = xtts_graphs.vocoder_shapes(args, weights)
+        assert all(weights.shape(name) == shape for name, shape in wanted.items())
         xtts_graphs.vocoder(args, weights, tmp_path / f"{number}.onnx")
-        assert weights.taken == wanted
+        assert weights.taken == dict.fromkeys(wanted, 1)
         files.append((tmp_path / f"{number}.onnx.data").read_bytes())
     assert files[0] == files[1] == files[2]
     assert len(list(weight_norm_names("x"))) == 2

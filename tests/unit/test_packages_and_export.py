@@ -9,9 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from voxturn.export.cli import MODELS
+from voxturn.runtime import cli
 from voxturn.runtime import store as stores
 from voxturn.runtime.contract import MANIFEST, Manifest, sha256_of
-from voxturn.runtime.errors import DownloadFailed, ExportFailed, InferenceFailed, InvalidProfile, ModelNotInstalled
+from voxturn.runtime.errors import (
+    DownloadFailed,
+    ExportFailed,
+    InferenceFailed,
+    InvalidProfile,
+    ModelNotInstalled,
+    UsageError,
+)
 from voxturn.runtime.fetch import Progress, Remote, download, resolve_package
 from voxturn.runtime.prepare import bring_model
 from voxturn.runtime.registry import Model, Registry
@@ -186,6 +195,27 @@ def test_what_cannot_be_exported_is_said_before_anything_is_pulled(tmp_path: Pat
     with pytest.raises(ModelNotInstalled):
         here.export(tiny(tmp_path, exporter="copy"), "fp32")
     assert not list(here.root.rglob("*.bin"))
+
+
+REGISTERED = Registry.read().models
+
+
+@pytest.mark.parametrize("name", [n for n in MODELS if REGISTERED[n].exporter != "none"])
+def test_a_precision_that_the_model_lacks_is_refused_before_anything_is_read(name: str, tmp_path: Path) -> None:
+    has = ", ".join(REGISTERED[name].precisions)
+    command = ["export", name, "--checkpoint", str(tmp_path / "none"), "-o", str(tmp_path / "out")]
+    with pytest.raises(UsageError, match=f"model '{name}' has no --precision int5; it has {has}$"):
+        cli.main(["--debug", *command, "--precision", "int5"])
+    for precision in REGISTERED[name].precisions:
+        with pytest.raises(ExportFailed, match="no such checkpoint"):
+            cli.main(["--debug", *command, "--precision", precision])
+
+
+@pytest.mark.parametrize("name", ["qwen3", "whisper"])
+def test_a_precision_that_the_target_lacks_is_refused_before_anything_is_read(name: str, tmp_path: Path) -> None:
+    command = ["export", name, "--checkpoint", str(tmp_path / "none"), "-o", str(tmp_path / "out")]
+    with pytest.raises(UsageError, match="--to onnx has no --precision int5; it has "):
+        cli.main(["--debug", *command, "--to", "onnx", "--precision", "int5"])
 
 
 def test_the_models_of_a_checkpoint_need_no_export(tmp_path: Path) -> None:
