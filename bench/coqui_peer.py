@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from voxturn.bench.harness import peak_rss_mb
 from voxturn.export import coqui
+from voxturn.export.xtts_checkpoint import XttsCheckpoint
 
 
 class Peer:
@@ -24,13 +25,10 @@ class Peer:
         import torch
 
         torch.set_num_threads(threads)
-        module = coqui.xtts_module()
-        config = module.XttsConfig()
-        config.load_json(str(checkpoint / "config.json"))
-        self.model = module.Xtts(config)
-        self.model.load_checkpoint(config, checkpoint_dir=str(checkpoint), eval=True)
-        voice = next(iter(self.model.speaker_manager.speakers.values()))
-        self.latents, self.speaker = voice["gpt_cond_latent"], voice["speaker_embedding"]
+        opened = XttsCheckpoint.open(checkpoint)
+        self.model = coqui.load(opened)
+        voice = next(iter(opened.speakers().values()))
+        self.latents, self.speaker = (torch.from_numpy(voice[key]) for key in ("gpt_cond_latent", "speaker_embedding"))
         self.most = self.model.gpt.max_gen_mel_tokens
 
     def stream(self, tokens: list[int], codes: int) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,19 +11,23 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from voxturn.export import coqui, xtts
+from voxturn.bench.coqui_peer import Peer
+from voxturn.export import coqui, xtts, xtts_parity
 from voxturn.export.artifact import contract_of
+from voxturn.export.xtts_checkpoint import TRAINING_ONLY, XttsCheckpoint
 from voxturn.export.xtts_graphs import context_needed, margin_needed
+from voxturn.runtime.assemble import XTTS_PLAN
 from voxturn.runtime.audio.frames_map import XttsFrames
 from voxturn.runtime.audio.window import Plan
-from voxturn.runtime.contract import Manifest
+from voxturn.runtime.contract import MANIFEST, Manifest, sha256_of
 from voxturn.runtime.cores import Cores
 from voxturn.runtime.decode.engine import DecodeEngine, Request, Step
 from voxturn.runtime.decode.sampler import Sampling, sample
 from voxturn.runtime.decode.xtts import SpeechOptions, XttsIds, speech
-from voxturn.runtime.executors.fake import FakeGraph
+from voxturn.runtime.errors import ExportFailed, InferenceFailed
+from voxturn.runtime.executors.fake import FakeDecoder, FakeGraph
 from voxturn.runtime.executors.onnx import OnnxDecoder, OnnxGraph
 from voxturn.runtime.handoff import Lane
 from voxturn.runtime.messages import Sentence, SpeechCodes
@@ -250,13 +255,24 @@ def test_int8_has_the_vocoder_and_the_cloner_of_fp32(tiny: Tiny) -> None:
     assert other.synthetic
 
 
-@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    chunks=st.lists(st.integers(1, 9), min_size=1, max_size=5).filter(lambda chunks: sum(chunks) >= 3),
-    plan=st.builds(
-        Plan, first=st.integers(4, 30), largest=st.integers(30, 160), growth=st.sampled_from([1.0, 1.4, 2.5])
-    ),
+PLANS = st.builds(
+    Plan,
+    first=st.integers(4, 30),
+    largest=st.integers(30, 160),
+    growth=st.sampled_from([1.0, 1.4, 2.5]),
+    steady=st.integers(0, 3),
+    rounds=st.integers(1, 24),
 )
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    chunks=st.lists(st.integers(1, 9), min_size=1, max_size=6).filter(lambda chunks: sum(chunks) >= 3),
+    plan=st.just(XTTS_PLAN) | PLANS,
+)
+@example(chunks=[1] * 40, plan=XTTS_PLAN)
+@example(chunks=[3], plan=XTTS_PLAN)
+@example(chunks=[9, 9, 9, 9, 9], plan=replace(XTTS_PLAN, rounds=23))
 async def test_streamed_audio_is_the_full_decodes(vocoder: OnnxGraph, chunks: list[int], plan: Plan) -> None:
     latents, speaker = acoustics(sum(chunks))
     lane, sentence = Lane("vocode"), Sentence("x", 0)
@@ -322,3 +338,94 @@ def test_an_artifact_of_standard_operators_in_half_precision(tiny: Tiny, tmp_pat
     assert manifest.properties["engine"] == "tensorrt"
     assert manifest.reached["gpt.kl"] < 1e-4
     assert manifest.reached["vocoder.snr_db"] >= 60
+    assert manifest.reached["parity"] == 1
+
+
+# --- what the export refuses
+
+
+SOURCE = Manifest("xtts-v2", "checkpoint", "source", {}, {})
+
+
+def test_without_coqui_tts_the_export_says_that_nothing_was_compared(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(xtts, "find_spec", lambda name: None)
+    monkeypatch.setattr(xtts_parity, "reached", None)
+    xtts.export(tiny.checkpoint, SOURCE, tmp_path, "fp32", quiet)
+    assert capsys.readouterr().err.splitlines() == [
+        "warning: xtts-v2: not compared with coqui-tts, which is not installed; pip install 'voxturn[coqui]'"
+    ]
+    assert Manifest.read(tmp_path).reached["parity"] == 0
+
+
+def test_a_stream_whose_distance_is_no_number_is_refused(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(xtts, "measure", lambda path, args: (14, float("nan")))
+    with pytest.raises(ExportFailed, match="streamed audio reaches nan dB"):
+        xtts.export(tiny.checkpoint, SOURCE, tmp_path, "fp32", quiet)
+    assert not (tmp_path / MANIFEST).exists()
+
+
+def test_tolerances_that_cannot_be_met_are_named(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(xtts_parity, "MOST", dict.fromkeys(xtts_parity.MOST, 0.0))
+    monkeypatch.setattr(xtts_parity, "LEAST", dict.fromkeys(xtts_parity.LEAST, 1000.0))
+    opened, properties = XttsCheckpoint.open(tiny.checkpoint), dict(Manifest.read(tiny.fp32).properties)
+    with pytest.raises(ExportFailed, match=r"^the graphs differ from coqui-tts's modules: ") as caught:
+        xtts_parity.reached(opened, tiny.fp32, properties, "fp32")
+    said = str(caught.value).split(": ", 1)[1].split("; ")
+    assert [what.split()[0] for what in said] == ["conditioning.error", "speaker.error", "vocoder.snr_db"]
+
+
+GOOD = {
+    "conditioning.error": 1e-6, "speaker.error": 1e-6, "vocoder.snr_db": 90.0, "gpt.greedy_steps": 200,
+    "gpt.greedy_same": 200, "gpt.logits_error": 1e-6, "gpt.kl": 1e-9, "gpt.top1": 1.0, "wave.snr_db": 90.0,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_a_value_that_is_no_number_is_a_tolerance_missed(precision: str) -> None:
+    assert xtts_parity.missed(GOOD, precision) == []
+    for name in GOOD:
+        missed = xtts_parity.missed(GOOD | {name: float("nan")}, precision)
+        assert missed
+        assert all("nan" in what for what in missed)
+
+
+def test_parity_gives_the_error_of_the_engine(tiny: Tiny) -> None:
+    class Broken(FakeDecoder):
+        def run(self, *arguments: Any) -> Any:
+            raise InferenceFailed("no more")
+
+    ids = XttsIds.from_properties(Manifest.read(tiny.fp32).properties)
+    decoder = Broken(lambda prompt: 0, ids.audio_tokens, 1, ids.positions)
+    with pytest.raises(InferenceFailed, match="no more"):
+        xtts_parity._greedy(decoder, ids, np.zeros((32, 64), np.float32), [5, 6], 4)  # type: ignore[arg-type]
+
+
+# --- the peer of the benches
+
+
+def test_the_peer_leaves_a_legacy_checkpoint_as_it_is_and_is_the_original(
+    tiny: Tiny, original: Any, tmp_path: Path
+) -> None:
+    """coqui-tts's own loader would rewrite it."""
+    for name in ("config.json", "vocab.json", "speakers_xtts.pth"):
+        (tmp_path / name).hardlink_to(tiny.checkpoint / name)
+    state = torch.load(tiny.checkpoint / "model.pth", weights_only=True)
+    torch.save(state, tmp_path / "model.pth", _use_new_zipfile_serialization=False)
+    was = {path.name: sha256_of(path) for path in tmp_path.iterdir()}
+    peer = Peer(tmp_path, torch.get_num_threads())
+    assert {path.name: sha256_of(path) for path in tmp_path.iterdir()} == was
+    loaded = peer.model.state_dict()
+    for name, value in original.state_dict().items():
+        assert TRAINING_ONLY.match(name) or torch.equal(loaded[name], value), name
+    tokens = prompt(original, 1)[0]
+    with torch.no_grad():
+        wanted = original.gpt.generate(
+            cond_latents=peer.latents, text_inputs=torch.tensor([tokens]), do_sample=False, num_beams=1,
+            repetition_penalty=10.0, max_new_tokens=20,
+        )[0].tolist()  # fmt: skip
+    assert peer.codes(tokens, 20)["codes"][:20] == wanted[:20]
+    assert peer.stream(tokens, 12)["audio_s"] > 0
