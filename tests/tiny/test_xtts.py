@@ -410,14 +410,22 @@ def test_parity_gives_the_error_of_the_engine(tiny: Tiny) -> None:
 def test_the_peer_leaves_a_legacy_checkpoint_as_it_is_and_is_the_original(
     tiny: Tiny, original: Any, tmp_path: Path
 ) -> None:
-    """coqui-tts's own loader would rewrite it."""
+    """One that carries the configuration itself: coqui-tts's own loader rewrites it."""
+    module, model = coqui.xtts_module(), tmp_path / "model.pth"
+    config = module.XttsConfig()
+    config.load_json(str(tiny.checkpoint / "config.json"))
     for name in ("config.json", "vocab.json", "speakers_xtts.pth"):
         (tmp_path / name).hardlink_to(tiny.checkpoint / name)
-    state = torch.load(tiny.checkpoint / "model.pth", weights_only=True)
-    torch.save(state, tmp_path / "model.pth", _use_new_zipfile_serialization=False)
+    with pytest.MonkeyPatch.context() as patch:
+        for kind in (module.XttsArgs, module.XttsAudioConfig):
+            patch.setattr(kind, "__module__", module.__name__)  # as official files name them
+        weights = torch.load(tiny.checkpoint / "model.pth", weights_only=True)
+        torch.save(weights | {"config": module.XttsConfig()}, model)
     was = {path.name: sha256_of(path) for path in tmp_path.iterdir()}
     peer = Peer(tmp_path, torch.get_num_threads())
     assert {path.name: sha256_of(path) for path in tmp_path.iterdir()} == was
+    module.Xtts.init_from_config(config).load_checkpoint(config, checkpoint_dir=str(tmp_path))
+    assert sha256_of(model) != was["model.pth"]
     loaded = peer.model.state_dict()
     for name, value in original.state_dict().items():
         assert TRAINING_ONLY.match(name) or torch.equal(loaded[name], value), name
