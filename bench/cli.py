@@ -136,9 +136,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.add_argument("--vocoder", choices=["openvino", "onnx"], default="openvino")
     parser.add_argument("--runs", type=int, default=10)
     parser.set_defaults(run=_tts)
-    parser = kind(
-        "load", "XTTS behind Triton: against the same in process, and many streams at once", "--artifact DIR"
-    )
+    parser = kind("load", "XTTS behind Triton: against the same in process, and many streams at once", "--artifact DIR")
     parser.add_argument("--target", choices=["triton"], default="triton")
     parser.add_argument("--artifact", type=Path, required=True, metavar="DIR")
     parser.add_argument("--streams", default="1,2,4,8", metavar="N,N", help="how many at once (default: 1,2,4,8)")

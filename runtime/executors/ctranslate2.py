@@ -13,7 +13,7 @@ from voxturn.runtime.errors import CorruptModel, ExecutorUnavailable, InferenceF
 from voxturn.runtime.protocols import Generated
 
 _BEAM = 3  # measured on 120 clips: 1.5 points fewer word errors than 1, a fifth more time; 5 costs twice as much more
-_LONGEST_BEAM = 108  # tokens, of 12 s: on longer speech a beam leaves out whole sentences (18 % word errors, greedy 12 %)
+_LONGEST_BEAM = 108  # tokens, of 12 s: on longer speech a beam leaves out sentences (18 % word errors, greedy 12 %)
 _COMPUTE_TYPES = {"int8": "int8", "fp32": "float32", "fp16": "float16"}
 
 
