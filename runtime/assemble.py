@@ -275,7 +275,7 @@ XTTS_PLAN = Plan(first=9, largest=96, growth=1.25, steady=2, rounds=16)
 """Windows of XTTS's vocoder in frames of 10.7 ms: docs/performance.md says how they were chosen."""
 
 
-TURN_PLAN = replace(XTTS_PLAN, first=12, growth=1.15)
+TURN_PLAN = replace(XTTS_PLAN, first=16, growth=1.1)
 """In a turn the reply is written on the same cores: a longer first window, so that the voice has more in hand."""
 
 
