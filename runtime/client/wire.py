@@ -7,7 +7,6 @@ model is sent a canary request, which it answers at once even while it computes;
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from typing import Any
 
@@ -15,8 +14,8 @@ import numpy as np
 from voxturn.runtime import errors
 from voxturn.runtime.errors import ExecutorUnavailable, InferenceFailed, ServerDied, ServerUnavailable, VoxturnError
 from voxturn.runtime.serving.contract import CANARY, MODELS, wire_type
+from voxturn.runtime.serving.events import Tensors
 
-Tensors = dict[str, np.ndarray[Any, Any]]
 _PATIENCE_S, _CANARY_S = 0.7, 1.0
 
 
@@ -67,12 +66,11 @@ class TritonServer:
         finally:
             answers.cancel()
 
-    async def infer(self, model: str, inputs: Mapping[str, Any], timeout_s: float | None = None) -> Tensors:
+    async def infer(self, model: str, inputs: Mapping[str, Any]) -> Tensors:
         """The one answer of a model that does not stream."""
-        call = asyncio.ensure_future(self._client.infer(model, self._tensors(inputs), client_timeout=timeout_s))
+        call = asyncio.ensure_future(self._client.infer(model, self._tensors(inputs)))
         try:
-            if timeout_s is None:
-                await self._wait(call, model)
+            await self._wait(call, model)
             return _arrays(await call)
         except VoxturnError:
             raise
@@ -134,7 +132,8 @@ class TritonServer:
 
     def _lost(self, exc: Exception, model: str, begun: bool) -> VoxturnError:
         message = str(getattr(exc, "message", lambda: exc)())
-        if (known := _typed(message, model)) is not None and not isinstance(known, InferenceFailed):
+        known = _typed(message, model)
+        if not isinstance(known, InferenceFailed):
             return known
         kind = ServerDied if begun else ServerUnavailable
         return kind(f"{self.address}: model {model!r}: {' '.join(message.split())[:200]}")
@@ -153,11 +152,7 @@ def _typed(message: str, model: str) -> VoxturnError:
 
 
 def _arrays(result: Any) -> Tensors:
-    made: Tensors = {}
-    for output in result.get_response().outputs:
-        with contextlib.suppress(TypeError):
-            made[output.name] = result.as_numpy(output.name)
-    return made
+    return {output.name: result.as_numpy(output.name) for output in result.get_response().outputs}
 
 
 async def _one(request: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import signal
 import sys
 
 from voxturn.runtime.client.wire import TritonServer
 from voxturn.runtime.errors import ServerDied, UsageError
+from voxturn.runtime.handoff import cancel_and_wait
 from voxturn.runtime.profile import load_profile
 from voxturn.runtime.serving.backend import PROFILE
 from voxturn.runtime.serving.contract import MODELS
 from voxturn.runtime.serving.launcher import EmbeddedTriton, repository
 from voxturn.runtime.serving.supervisor import Supervisor
+
+_LOOK_S = 0.5
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -67,9 +71,10 @@ async def _serve(profile: str, models: list[str]) -> int:
                         raise ServerDied("the server ended by itself")
                     if watching.done():
                         watching.result()
-                    await asyncio.wait([asyncio.ensure_future(stop.wait())], timeout=0.5)
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(stop.wait(), _LOOK_S)
             finally:
-                watching.cancel()
+                await cancel_and_wait(watching)
         finally:
             await server.aclose()
     return 0
