@@ -75,13 +75,24 @@ class Loaded:
         raise ExecutorUnavailable(f"this version of voxturn has no executor {self.engine.executor!r}")
 
 
+XTTS_PLAN = Plan(first=9, largest=96, growth=1.25, steady=2, rounds=16)
+"""Windows of XTTS's vocoder in frames of 10.7 ms: docs/performance.md says how they were chosen."""
+TURN_PLAN = replace(XTTS_PLAN, first=16, growth=1.1)
+"""In a turn the reply is written on the same cores: a longer first window, so that the voice has more in hand."""
+
+
 class Assembler:
-    """Makes a profile's stages one by one, and closes what it made."""
+    """Makes a profile's stages one by one, and closes what it made. `plan`: the windows of XTTS's vocoder."""
 
     def __init__(
-        self, profile: Profile, store: Store | None = None, registry: Registry | None = None, cores: Cores | None = None
+        self,
+        profile: Profile,
+        store: Store | None = None,
+        registry: Registry | None = None,
+        cores: Cores | None = None,
+        plan: Plan = XTTS_PLAN,
     ) -> None:
-        self.profile = profile
+        self.profile, self._plan = profile, plan
         self._store, self._registry, self._cores = store or Store(), registry or Registry.read(), cores or Cores()
         self._lanes: list[Closable] = []
         self._closing: list[Closable] = []
@@ -183,11 +194,11 @@ class Assembler:
         sampling = Sampling(s.temperature, s.top_k, s.top_p, 0.0, s.repetition_penalty, s.seed)
         service = DecodeService(DecodeEngine(decoder), lane)
         p = loaded.manifest.properties
-        urgent = xtts_frames(p).latents_for(XTTS_PLAN.first + int(p["margin"]))
+        urgent = xtts_frames(p).latents_for(self._plan.first + int(p["margin"]))
         return XttsSpeak(service, ids, tokenizer, voice, language, sampling, s.guard, s.speed, urgent)
 
-    def vocode(self, trim: bool = True, plan: Plan | None = None) -> Vocode:
-        """The vocoder of the voice; with `trim` an answer begins where it is audible. `plan` is XTTS's, if not its own."""
+    def vocode(self, trim: bool = True) -> Vocode:
+        """The vocoder of the voice; with `trim` an answer begins where it is audible."""
         loaded, lane = self._load("vocode")
         p, xtts = loaded.manifest.properties, loaded.manifest.kind == "xtts"
         graph = self._keep(lane.make(loaded.graph, "vocoder" if xtts else "decoder"))
@@ -196,7 +207,7 @@ class Assembler:
                 graph, lane, int(p["sample_rate"]), int(p["hop"]), int(p["margin"]), SameFrames(), Plan(), trim
             )
         rate, hop = int(p["output_sample_rate"]), int(p["output_hop_length"])
-        return Vocode(graph, lane, rate, hop, int(p["margin"]), xtts_frames(p), plan or XTTS_PLAN, trim, _PACE)
+        return Vocode(graph, lane, rate, hop, int(p["margin"]), xtts_frames(p), self._plan, trim, _PACE)
 
     def cloner(self) -> Cloner:
         """What makes voices for the profile's XTTS."""
@@ -271,12 +282,6 @@ _REPLY_GRACE_S = 0.005  # not between two steps of the voice,
 _REPLY_PATIENCE_S = 0.5  # but a share of the cores,
 _REPLY_LEAD_S = 0.3  # and all of them once the voice is so far ahead: the next clause has to be written in time
 _GATE, _PACE = Gate(), Pace()  # the process has one set of cores, however many assemblers it has
-XTTS_PLAN = Plan(first=9, largest=96, growth=1.25, steady=2, rounds=16)
-"""Windows of XTTS's vocoder in frames of 10.7 ms: docs/performance.md says how they were chosen."""
-
-
-TURN_PLAN = replace(XTTS_PLAN, first=16, growth=1.1)
-"""In a turn the reply is written on the same cores: a longer first window, so that the voice has more in hand."""
 
 
 def _reply_patience_s() -> float:

@@ -48,12 +48,10 @@ class Assistant:
     ) -> Assistant:
         """Load every model of a profile. Takes about two seconds for `demo`."""
         chosen = profile if isinstance(profile, Profile) else load_profile(profile)
-        make = Assembler(chosen, store, registry, cores)
+        make = Assembler(chosen, store, registry, cores, TURN_PLAN)
         try:
             reply, engine = make.reply()
-            stages = Stages(
-                make.listen(), make.transcribe(), reply, make.split(), make.speak(), make.vocode(plan=TURN_PLAN)
-            )
+            stages = Stages(make.listen(), make.transcribe(), reply, make.split(), make.speak(), make.vocode())
         except BaseException:
             make.close()
             raise

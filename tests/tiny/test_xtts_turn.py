@@ -6,11 +6,15 @@ import asyncio
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from voxturn.runtime.assemble import TURN_PLAN
 from voxturn.runtime.assistant import Assistant
 from voxturn.runtime.frames import frames_from
 from voxturn.runtime.messages import PcmChunk, TurnDone
 from voxturn.runtime.profile import Engine, Profile, SpeakEngine, load_profile
+from voxturn.runtime.stages.speak import XttsSpeak
+from voxturn.runtime.stages.vocode import Progress
 
 from tests.e2e.conftest import demo_models as demo_models
 from tests.tiny.conftest import SHORT_CODES, Tiny
@@ -26,6 +30,11 @@ def profile(tiny: Tiny) -> Profile:
 
 async def test_a_turn_with_xtts_speaks_every_clause_and_its_trace_says_what_ran(tiny: Tiny) -> None:
     async with Assistant.load(profile(tiny)) as assistant:
+        speak, vocode = assistant.stages.speak, assistant.stages.vocode
+        assert isinstance(speak, XttsSpeak)
+        urgent = np.zeros((speak._urgent, 1), np.float32)  # what the first window needs, and no more
+        assert vocode.next_window(Progress([urgent])) == (0, TURN_PLAN.first)
+        assert vocode.next_window(Progress([urgent[:-1]])) is None
         await assistant.warm()
         turn = assistant.conversation().turn(frames_from(str(QUESTION)), whole_input=True)
         async with turn:
