@@ -27,12 +27,14 @@ import numpy as np
 from voxturn.runtime.errors import ExecutorUnavailable, ServerUnavailable
 
 _READY_S, _STOP_S, _ATTEMPTS = 120.0, 15.0, 3
+_FOLDERS = "voxturn-triton-"
 _BACKEND_FILES = ("backends/python/libtriton_python.so", "backends/python/triton_python_backend_utils.py")
-# the server ends with this process, also if that is killed: the child asks the kernel to be told of its parent's death
-_EXEC = (
+WITH_PARENT = (
     "import ctypes,os,sys;ctypes.CDLL(None).prctl(1,15);"
     "os.getppid()==int(sys.argv[1]) or os._exit(1);os.execv(sys.argv[2],sys.argv[2:])"
 )
+"""A program for `python -c`, with a parent's pid and a command: runs the command and ends it with its parent, also if that is
+killed. The child asks the kernel to be told of the death."""
 
 
 def repository() -> Path:
@@ -52,7 +54,8 @@ class EmbeddedTriton:
 
     def __init__(self, models: Path, environment: Mapping[str, str], options: Sequence[str] = ()) -> None:
         distribution, libraries = _wheel()
-        self._folder = Path(tempfile.mkdtemp(prefix="voxturn-triton-"))
+        _remove_stale()
+        self._folder = Path(tempfile.mkdtemp(prefix=f"{_FOLDERS}{os.getpid()}-"))
         self.log = self._folder / "server.log"
         self._process: subprocess.Popen[bytes] | None = None
         try:
@@ -119,7 +122,7 @@ class EmbeddedTriton:
     def _start(self, command: Sequence[str], env: Mapping[str, str]) -> None:
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-S", "-c", _EXEC, str(os.getpid()), *command],
+                [sys.executable, "-S", "-c", WITH_PARENT, str(os.getpid()), *command],
                 env=dict(env),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -140,6 +143,14 @@ class EmbeddedTriton:
 
     def _log_end(self) -> str:
         return self.log.read_text(encoding="utf-8", errors="replace")[-4000:]
+
+
+def _remove_stale() -> None:
+    """Remove the folders of processes that were killed before they could."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDERS}*"):
+        owner = folder.name.removeprefix(_FOLDERS).split("-")[0]
+        if not Path("/proc", owner).exists():
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _wheel() -> tuple[Path, Path]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from voxturn.runtime.serving.launcher import WITH_PARENT
 
 from tests.e2e.conftest import demo_models as demo_models
 from tests.tiny.conftest import Tiny
@@ -42,7 +43,8 @@ def serve(profile: Path) -> Running:
     if not PYTHON.exists():
         pytest.fail("the server's environment is missing; run `make .triton/ready`")
     command = [str(PYTHON), "-P", "-m", "voxturn.runtime.cli", "serve", "triton", "--profile", str(profile)]
-    process = subprocess.Popen([*command, "--models", ",".join(MODELS)], stdout=subprocess.PIPE, text=True)
+    with_us = [str(PYTHON), "-S", "-c", WITH_PARENT, str(os.getpid())]  # a test that is killed leaves nothing
+    process = subprocess.Popen([*with_us, *command, "--models", ",".join(MODELS)], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     addresses = dict(line.split() for line in (process.stdout.readline() for _ in range(3)) if line)
     if process.poll() is not None or len(addresses) < 3:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -159,22 +161,47 @@ async def test_a_killed_model_is_an_error_in_time_and_is_started_again(server: R
         raise AssertionError("the model was not started again")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_nothing_is_left_behind(profile: Path, number: int) -> None:
-    running = serve(profile)
-    family = list(children(running.process.pid))
-    assert len(family) >= 1 + len(MODELS)
-    prefix = f"voxturn{running.process.pid}_"
-    assert list(Path("/dev/shm").glob(prefix + "*"))
-    running.stop(number)
+def gone(family: list[int], serving: int) -> None:
+    """Wait until the processes have ended; of the one that served, nothing is left."""
     for _ in range(600):
         if not any(Path(f"/proc/{pid}").exists() for pid in family):
             break
         time.sleep(0.05)
     else:
         raise AssertionError("processes are left")
+    assert not list(Path("/dev/shm").glob(f"voxturn{serving}_*"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_nothing_is_left_behind(profile: Path, number: int) -> None:
+    running = serve(profile)
+    family = list(children(running.process.pid))
+    assert len(family) >= 1 + len(MODELS)
+    assert list(Path("/dev/shm").glob(f"voxturn{running.process.pid}_*"))
+    running.stop(number)
+    gone(family, running.process.pid)
     assert running.process.returncode == (0 if number == signal.SIGTERM else -signal.SIGKILL)
-    assert not list(Path("/dev/shm").glob(prefix + "*"))
+
+
+TESTING = """
+import pathlib, sys, time
+from tests.triton.conftest import serve
+print(serve(pathlib.Path(sys.argv[1])).process.pid, flush=True)
+time.sleep(600)
+"""
+
+
+def test_nothing_is_left_of_a_test_that_is_killed(profile: Path) -> None:
+    killed = subprocess.Popen(
+        [sys.executable, "-c", TESTING, str(profile)], stdout=subprocess.PIPE, text=True, cwd=ROOT
+    )
+    assert killed.stdout is not None
+    serving = int(killed.stdout.readline())
+    family = [serving, *children(serving)]
+    killed.stdout.close()
+    killed.kill()
+    killed.wait(60)
+    gone(family, serving)
 
 
 def memory_mb(server: Running) -> float:
