@@ -103,11 +103,21 @@ async def close_iterator(source: AsyncIterator[object]) -> None:
 
 
 async def cancel_and_wait(task: asyncio.Task[None]) -> None:
-    """Cancel a task and wait for its end; its error, if it has one, belongs to whoever reads its hand-off."""
+    """Cancel a task and wait for its end; its error, if it has one, belongs to whoever reads its hand-off.
+
+    A caller who is cancelled meanwhile waits all the same, then passes it on: nobody else would know of the task.
+    """
     task.cancel()
-    await asyncio.wait([task])
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError as exc:
+            cancelled = exc
     if not task.cancelled():
         task.exception()
+    if cancelled is not None:
+        raise cancelled
 
 
 class Ahead(Generic[T]):

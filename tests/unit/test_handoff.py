@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from voxturn.runtime.cores import Gate
 from voxturn.runtime.errors import InferenceFailed, StreamClosed
-from voxturn.runtime.handoff import Ahead, Handoff, Lane, close_iterator, recording
+from voxturn.runtime.handoff import Ahead, Handoff, Lane, cancel_and_wait, close_iterator, recording
 
 
 async def numbers(count: int, closed: list[str] | None = None, fail_at: int = -1) -> AsyncIterator[int]:
@@ -261,3 +261,28 @@ async def test_closing_a_lane_ends_every_call_that_waits() -> None:
     await closing
     with pytest.raises(StreamClosed):
         await lane.run(release.wait, 10)
+
+
+async def test_who_is_cancelled_while_it_waits_for_a_task_to_end_does_not_leave_it_behind() -> None:
+    ending, ended = asyncio.Event(), asyncio.Event()
+
+    async def slow_to_end() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await ending.wait()
+            ended.set()
+
+    task = asyncio.create_task(slow_to_end())
+    await asyncio.sleep(0)
+    waiting = asyncio.create_task(cancel_and_wait(task))
+    for _ in range(3):
+        await asyncio.sleep(0.001)
+        waiting.cancel()
+    await asyncio.sleep(0.001)
+    assert not waiting.done()
+    ending.set()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(waiting, 5)
+    assert ended.is_set()
+    assert len(asyncio.all_tasks()) == 1
