@@ -1,8 +1,9 @@
 """`voxturn bench speaking`: the small checkpoint that really speaks, through coqui-tts and through the runtime.
 
 Same sentences and ids; greedy codes compared code by code; what was said is transcribed with the profile's Whisper,
-after the same trimming and padding. The runtime streams; coqui-tts decodes whole. Sampling is greedy and upstream's
-default; the random numbers are each side's own. What the stop guard would cut is counted on codes of both.
+after the same trimming and padding. The runtime speaks as it ships, streamed and guarded, and as coqui-tts does, decoded
+whole without a guard. Sampling is greedy and upstream's default; the random numbers are each side's own. How many codes
+the stop guard cuts is counted on the first artifact's.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from voxturn.bench.peer import coqui_peer
 from voxturn.bench.words import errors
 from voxturn.runtime.assemble import Assembler
 from voxturn.runtime.audio.level import first_audible, last_audible
+from voxturn.runtime.audio.window import Plan
 from voxturn.runtime.decode.engine import Step
 from voxturn.runtime.decode.sampler import Sampling
 from voxturn.runtime.decode.stop_guard import StopGuard
@@ -42,6 +44,7 @@ PEER_SAMPLING: dict[str, dict[str, Any]] = {
     "default": {"seed": 1},
 }
 _BABBLE_S = 1.5
+WHOLE = Plan(first=1_000_000, largest=1_000_000)
 
 
 @dataclass
@@ -75,18 +78,27 @@ class Runtime:
     def __init__(self, artifact: Path) -> None:
         base = load_profile("cpu")
         speak, vocode = SpeakEngine(str(artifact), "onnx", ""), Engine(str(artifact), "openvino", "fp32")
-        self.make = Assembler(replace(base, speak=speak, vocode=vocode))
+        profile = replace(base, speak=speak, vocode=vocode)
+        self.make, self._whole = Assembler(profile), Assembler(profile, plan=WHOLE)
         self.stage: XttsSpeak = self.make.xtts_speak()
-        self.vocode = self.make.vocode()
+        self._vocoders = {"streamed": self.make.vocode(), "whole": self._whole.vocode()}
 
-    async def say(self, tokens: list[int], sampling: Sampling) -> Samples:
-        """Streamed audio at 16 kHz."""
-        stage = self.stage.with_voice(self.stage.voice, "en", sampling)
-        chunks = Ahead(self.vocode(Ahead(stage.codes(tokens, Sentence("", 0)), 8)), 8)
+    async def say(self, tokens: list[int], sampling: Sampling, way: str) -> Samples:
+        """Audio at 16 kHz, "streamed" and guarded or "whole" and unguarded."""
+        stage, vocode = (
+            self.stage.with_voice(self.stage.voice, "en", sampling, guard=way == "streamed"),
+            self._vocoders[way],
+        )
+        chunks = Ahead(vocode(Ahead(stage.codes(tokens, Sentence("", 0)), 8)), 8)
         parts = [chunk.samples async for chunk in chunks]
         await chunks.aclose()
         audio = np.concatenate(parts) if parts else np.zeros(1, np.float32)
-        return np.asarray(soxr.resample(audio, self.vocode.rate, RATE), np.float32)
+        return np.asarray(soxr.resample(audio, vocode.rate, RATE), np.float32)
+
+    def close(self) -> None:
+        """Free engines and threads."""
+        self.make.close()
+        self._whole.close()
 
 
 def padded(samples: Samples) -> Samples:
@@ -141,10 +153,11 @@ async def run(checkpoint: Path, artifacts: Sequence[Path], texts: Sequence[str],
                 peer.ask(do="speak", tokens=tokens, sampling=dict(PEER_SAMPLING[name]), output=wave)
                 await hear(f"coqui.{name}", text, np.asarray(soxr.resample(np.load(wave), 24000, RATE), np.float32))
                 for label, runtime in runtimes.items():
-                    await hear(f"{label}.{name}", text, await runtime.say(tokens, sampling))
+                    for way in ("streamed", "whole"):
+                        await hear(f"{label}.{way}.{name}", text, await runtime.say(tokens, sampling, way))
     for label, runtime in runtimes.items():
         result.artifact(label, runtime.make.info["speak"])
-        runtime.make.close()
+        runtime.close()
     listener.close()
     result.value("speaking.sentences", "count", len(texts))
     result.value("speaking.greedy_identical", "count", identical)

@@ -8,10 +8,13 @@ hold nothing else.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import re
 import subprocess
 import sys
 import time
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -29,9 +32,16 @@ from voxturn.runtime.profile import Engine, SpeakEngine, load_profile
 from voxturn.runtime.stages.speak import XttsSpeak
 from voxturn.runtime.stages.vocode import Vocode
 from voxturn.runtime.trace import play
+from voxturn.runtime.xtts import XTTS
 
 CASES = {3: (10, 22), 12: (36, 86), 45: (130, 320)}
 """Words: text tokens and audio codes."""
+TEXTS = (
+    "The train to the coast leaves at nine in the morning today.",
+    "Please remember to close the windows before you leave the old house.",
+    "She said that the meeting would take place in the large room.",
+    "A short walk along the river is the best way to begin.",
+)
 _SHORT_CODES, _LONG_CODES = 43, 538  # 2 and 25 seconds
 _SENTENCE = Sentence("", 0)
 
@@ -86,23 +96,6 @@ class Bench:
         await chunks.aclose()
         return spoken
 
-    async def written(self, tokens: list[int], codes: int, per_second: float, piece: int = 4) -> float:
-        """First audio in ms after the last of `tokens`, which arrive one by one and are prepared piece by piece."""
-        preparing: asyncio.Task[None] | None = None
-        begin = asyncio.get_running_loop().time()
-        for i in range(len(tokens)):
-            await asyncio.sleep(max(0.0, begin + (i + 1) / per_second - asyncio.get_running_loop().time()))
-            if (preparing is None or preparing.done()) and i + 1 < len(tokens) and (i + 1) % piece == 0:
-                preparing = asyncio.create_task(self.stage.prepare(tokens[: i + 1]))
-        arrived = time.perf_counter()
-        stream = self.vocode(Ahead(self.stage.codes(tokens, _SENTENCE, forced=self.codes(codes)), 16))
-        await anext(stream)
-        first = 1000 * (time.perf_counter() - arrived)
-        await stream.aclose()
-        if preparing is not None:
-            await preparing
-        return first
-
     def _record(self, name: str, begin: float, end: float) -> None:
         self.busy[name] = self.busy.get(name, 0.0) + end - begin
 
@@ -154,10 +147,28 @@ async def growth(bench: Bench, result: Result, runs: int) -> None:
 
 
 async def streamed_text(bench: Bench, result: Result, runs: int) -> None:
-    """Text that arrives at 30 tokens a second."""
-    text, codes = CASES[12]
-    firsts = [await bench.written(bench.tokens(text), codes, 30.0) for _ in range(runs + 1)][1:]
+    """From the last word of a text that comes word by word, 30 a second, to its first audio: what a program sees."""
+    voice = XTTS(bench.make, bench.stage)
+    await voice.awarm()
+    firsts = [await after_last_word(voice, TEXTS[number % len(TEXTS)], number) for number in range(runs + 1)][1:]
     result.samples("tts.streamed_text.first_audio_ms", "ms", firsts)
+
+
+async def after_last_word(voice: XTTS, text: str, seed: int, per_second: float = 30.0) -> float:
+    """Milliseconds."""
+    arrived = 0.0
+
+    async def words() -> AsyncIterator[str]:
+        nonlocal arrived
+        begin = time.perf_counter()
+        for number, word in enumerate(re.findall(r"\S+\s*", text), 1):
+            await asyncio.sleep(max(0.0, begin + number / per_second - time.perf_counter()))
+            arrived = time.perf_counter()
+            yield word
+
+    async with contextlib.aclosing(voice.astream(words(), language="en", seed=seed, guard=False)) as stream:
+        await anext(stream)
+        return 1000 * (time.perf_counter() - arrived)
 
 
 async def batched(bench: Bench, result: Result, runs: int) -> None:

@@ -182,7 +182,7 @@ class Assembler:
             )
         )
         self.voices = VoiceStore(self._store.root, loaded.folder, loaded.manifest)
-        tokenizer = XttsTokenizer(loaded.folder / "vocab.json")
+        tokenizer = XttsTokenizer(loaded.folder / "vocab.json", max_tokens=ids.max_text - 2)
         language = language_of(self.profile.language)
         if language not in tokenizer.languages:
             raise UnsupportedLanguage(

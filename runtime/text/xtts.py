@@ -17,7 +17,7 @@ CHAR_LIMITS = {
 """The most characters of written text that the model speaks without breaking off, by language; coqui-tts's."""
 
 MAX_TOKENS = 400
-"""The model's 402 text positions, less start and stop."""
+"""Of the official model: its 402 text positions, less start and stop."""
 
 _TAG = re.compile(rf"\[({'|'.join(LANGUAGES)})\]")
 
@@ -26,11 +26,11 @@ class XttsTokenizer:
     """Text to the ids of XTTS v2.
 
     `vocabulary` is the checkpoint's `vocab.json`, a file of Hugging Face's `tokenizers`. `diacritics=False` takes the
-    vowel marks out of Arabic. Raises ExecutorUnavailable without `tokenizers`, CorruptModel where the file is none.
+    vowel marks out of Arabic. `max_tokens`: how many the checkpoint takes at once. Raises ExecutorUnavailable without `tokenizers`, CorruptModel where the file is none.
     Thread-safe.
     """
 
-    def __init__(self, vocabulary: Path, *, diacritics: bool = True) -> None:
+    def __init__(self, vocabulary: Path, *, diacritics: bool = True, max_tokens: int = MAX_TOKENS) -> None:
         try:
             from tokenizers import Tokenizer
         except ImportError as exc:
@@ -39,7 +39,7 @@ class XttsTokenizer:
             self._loaded = Tokenizer.from_file(str(vocabulary))
         except Exception as exc:  # the library raises a bare Exception
             raise CorruptModel(f"{vocabulary}: not a vocabulary of XTTS ({exc}); pull the model again") from exc
-        self._diacritics = diacritics
+        self._diacritics, self._max_tokens = diacritics, max_tokens
         self.languages = tuple(name for name in LANGUAGES if self._loaded.token_to_id(f"[{name}]") is not None)
         if not self.languages or self._loaded.token_to_id("[SPACE]") is None:
             raise CorruptModel(f"{vocabulary}: no language tags or no [SPACE] in it; not a vocabulary of XTTS")
@@ -62,7 +62,7 @@ class XttsTokenizer:
         return ids
 
     def split(self, text: str, language: str) -> list[str]:
-        """`text` in pieces that `encode` takes and the model speaks whole: under `CHAR_LIMITS` and `MAX_TOKENS`.
+        """`text` in pieces that `encode` takes and the model speaks whole: under `CHAR_LIMITS` and `max_tokens`.
 
         As few as follow from filling each with whole sentences. A sentence that is too long is cut at a pause, else at
         a space, else anywhere. The pieces hold every character but the spaces around them and stretches in which
@@ -74,7 +74,7 @@ class XttsTokenizer:
     def _pieces(self, text: str, language: str, limit: int) -> Iterator[str]:
         for piece in _filled(text, limit, language):
             tokens = len(self._ids(piece, language))
-            if tokens > MAX_TOKENS and len(piece) > 1:
+            if tokens > self._max_tokens and len(piece) > 1:
                 yield from self._pieces(piece, language, (len(piece) + 1) // 2)
             elif tokens:
                 yield piece

@@ -256,6 +256,15 @@ def test_pieces_keep_both_limits_and_lose_no_letter(text: str, language: str, to
         assert all(0 <= i < tokenizer.size for i in ids)
 
 
+def test_a_checkpoint_with_a_small_table_of_positions_gets_smaller_pieces(vocabulary: Path) -> None:
+    small = XttsTokenizer(vocabulary, max_tokens=24)
+    text = "The train to the coast leaves at nine in the morning, and the boat leaves a little later."
+    pieces = small.split(text, "en")
+    assert len(pieces) > 1
+    assert max(len(small.encode(piece, "en")) for piece in pieces) <= 24
+    assert _letters("".join(pieces)) == _letters(text)
+
+
 def test_a_recorded_failure_of_upstream_is_marked() -> None:
     failures = [case for cases in EXPECTED.values() for case in cases if case["upstream"].startswith(FAILED)]
     assert failures
