@@ -66,6 +66,8 @@ class DecoderConfig:
         """Read Hugging Face's field names; one that is missing or makes no sense is an `ExportFailed` that names it."""
         if config.get("hidden_act", "silu") != "silu":
             raise ExportFailed(f"activation {config['hidden_act']!r} is not supported; supported: silu")
+        if config.get("use_sliding_window") or "sliding_attention" in config.get("layer_types", ()):
+            raise ExportFailed("the checkpoint has sliding-window attention, which is not supported; supported: full")
         rope = _rope_parameters(config)
         heads, width = positive(config, "num_attention_heads"), positive(config, "hidden_size")
         kv_heads = positive(config, "num_key_value_heads", heads)
