@@ -16,6 +16,9 @@ from typing import Any
 
 import numpy as np
 from voxturn.runtime.decode import sampler
+from voxturn.runtime.decode.engine import DecodeEngine
+from voxturn.runtime.decode.service import DecodeService
+from voxturn.runtime.stages.speak import XttsSpeak
 from voxturn.runtime.store import write_atomic
 from voxturn.runtime.trace import StageInfo
 
@@ -144,3 +147,9 @@ def _version(name: str) -> str:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
         return ""
+
+
+def engine_of(stage: XttsSpeak) -> DecodeEngine:
+    """The token engine of a stage, which is in this process."""
+    assert isinstance(stage.service, DecodeService)
+    return stage.service.engine

@@ -1,14 +1,24 @@
 """`voxturn bench load`: XTTS behind Triton against the same artifact in this process, in turn; then many streams at once.
 
-Both make the same codes (same texts, same seeds). Runs in the server's environment: it starts the server itself.
+Both make the same codes (same texts, same seeds). Then NVIDIA's perf_analyzer against the same server, if it is here, and
+the model's process killed at random moments under load. Runs in the server's environment: it starts the server itself.
 """
 
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import itertools
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,13 +27,14 @@ import numpy as np
 from voxturn.bench.harness import Result
 from voxturn.runtime import profile
 from voxturn.runtime.client import VoiceClient
-from voxturn.runtime.client.wire import TritonServer
 from voxturn.runtime.contract import Manifest
 from voxturn.runtime.errors import VoxturnError
+from voxturn.runtime.handoff import cancel_and_wait
 from voxturn.runtime.messages import PcmChunk
 from voxturn.runtime.serving.backend import PROFILE
 from voxturn.runtime.serving.launcher import EmbeddedTriton, repository
 from voxturn.runtime.serving.supervisor import Supervisor
+from voxturn.runtime.serving.wire import TritonServer
 from voxturn.runtime.store import write_atomic
 from voxturn.runtime.trace import play
 from voxturn.runtime.xtts import XTTS
@@ -34,7 +45,7 @@ TEXTS = (
     "She said that the meeting would take place on Thursday in the large room.",
     "A short walk along the river is the best way to begin a long day.",
 )
-_SLOTS, _ARRIVALS_S = 4, 2.0
+_SLOTS, _ARRIVALS_S, KILLS = 4, 2.0, 20
 Say = Callable[[int], AsyncGenerator[PcmChunk, None]]
 
 
@@ -114,6 +125,89 @@ async def under_load(result: Result, say: Say, streams: list[int], rounds: int) 
         result.value(f"triton.load.{count}.errors", "count", failed)
 
 
+async def killed(result: Result, client: VoiceClient, triton: EmbeddedTriton, kills: int) -> None:
+    """The model's process killed under two streams: how long each client waits for its error, and the model is away."""
+    random, waits, away, hung = np.random.default_rng(1), [], [], 0
+    for number in range(kills):
+        streams = [asyncio.create_task(until_error(client, number)) for _ in range(2)]
+        await asyncio.sleep(float(random.uniform(0.1, 1.5)))
+        begin = time.perf_counter()
+        process = triton.process_of("xtts")
+        assert process is not None
+        os.kill(process, signal.SIGKILL)
+        for stream in streams:
+            try:
+                async with asyncio.timeout(30):
+                    await stream
+            except VoxturnError:
+                waits.append(1000 * (time.perf_counter() - begin))
+            except TimeoutError:
+                hung += 1
+        while True:
+            try:
+                await listen(client.say("Hello there.", language="en"))
+                break
+            except VoxturnError:
+                await asyncio.sleep(0.05)
+        away.append(1000 * (time.perf_counter() - begin))
+    result.samples("triton.kill.error_ms", "ms", waits)
+    result.samples("triton.kill.answers_again_ms", "ms", away)
+    result.value("triton.kill.hung", "count", hung)
+
+
+async def until_error(client: VoiceClient, number: int) -> None:
+    """Streams one after the other, until one fails."""
+    while True:
+        await listen(client.say(TEXTS[number % len(TEXTS)], language="en", seed=number))
+
+
+def analysed(result: Result, address: str, streams: list[int], folder: Path) -> None:
+    """perf_analyzer's own first responses: of decoupled models it prints none, but exports every response's time."""
+    program = shutil.which("perf_analyzer", path=f"{sys.exec_prefix}/bin")
+    if program is None:
+        result.notes["perf_analyzer"] = "not here"
+        return
+    data, export = folder / "inputs.json", folder / "profile.json"
+    rows = [{"text": [text], "language": ["en"]} for text in TEXTS]
+    data.write_text(json.dumps({"data": rows}), encoding="utf-8")
+    environment = dict(os.environ) | {"LD_LIBRARY_PATH": str(_libraries(folder))}
+    for count in streams:
+        command = [program, "-m", "xtts", "-u", address, "-i", "grpc", "--streaming", "--async"]
+        command += ["--input-data", str(data), "--concurrency-range", str(count), "--profile-export-file", str(export)]
+        command += ["--request-count", str(max(8, 2 * count)), "--shape", "text:1", "--shape", "language:1"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=600)
+        if done.returncode or not export.exists():
+            result.notes["perf_analyzer"] = f"failed: {' '.join((done.stderr or done.stdout).split())[-300:]}"
+            return
+        requests = json.loads(export.read_text(encoding="utf-8"))["experiments"][0]["requests"]
+        firsts = [(r["response_timestamps"][0] - r["timestamp"]) / 1e6 for r in requests if r["response_timestamps"]]
+        result.samples(f"triton.perf_analyzer.{count}.first_response_ms", "ms", firsts)
+
+
+def _libraries(folder: Path) -> Path:
+    """The two libraries that perf_analyzer looks for, under the names it has for them, out of pytriton's wheel."""
+    target = folder / "libraries"
+    target.mkdir()
+    spec = importlib.util.find_spec("pytriton")
+    assert spec is not None
+    assert spec.submodule_search_locations
+    wheel = Path(spec.submodule_search_locations[0]).parent / "nvidia_pytriton.libs"
+    for name, pattern in (("libb64.so.0d", "libb64-*"), ("libcudart.so.12", "libcudart-*")):
+        for library in wheel.glob(pattern):
+            (target / name).symlink_to(library)
+    return target
+
+
+def server_times(result: Result, address: str) -> None:
+    """The server's own account of where requests spent their time, in ms on the average."""
+    page = urllib.request.urlopen(f"http://{address}/metrics", timeout=10).read().decode()
+    found = {m[1]: float(m[2]) for m in re.finditer(r'^(\w+)\{model="xtts"[^}]*\} (\S+)$', page, re.MULTILINE)}
+    requests = found.get("nv_inference_request_success", 0.0)
+    for name in ("queue", "compute_input", "compute_infer", "compute_output"):
+        if requests and (total := found.get(f"nv_inference_{name}_duration_us")) is not None:
+            result.value(f"triton.server.{name}_ms", "ms", total / requests / 1000)
+
+
 def profile_of(artifact: Path, path: Path) -> Path:
     """A profile that speaks with an XTTS artifact by ONNX Runtime, all of whose streams fit."""
     demo = Path(profile.__file__).parent / "profiles/demo.toml"
@@ -133,7 +227,8 @@ async def run(artifact: Path, streams: list[int], runs: int, folder: Path, path:
     ):
         address = f"127.0.0.1:{triton.grpc}"
         control = TritonServer(address)
-        await Supervisor(control, ["xtts"], lambda _: None).load()
+        supervisor = Supervisor(control, ["xtts"], lambda _: None, triton.process_of)
+        await supervisor.load()
         await voice.awarm()
         async with VoiceClient(address) as client:
 
@@ -145,11 +240,38 @@ async def run(artifact: Path, streams: list[int], runs: int, folder: Path, path:
 
             await against_in_process(result, served, embedded, runs)
             await under_load(result, served, streams, max(2, runs // 4))
+            server_times(result, f"127.0.0.1:{triton.metrics}")
+            await asyncio.to_thread(analysed, result, address, streams, folder)
+            watching = asyncio.create_task(supervisor.watch())
+            await killed(result, client, triton, KILLS)
+            result.value("triton.kill.healed", "count", supervisor.healed)
+            await cancel_and_wait(watching)
         await control.aclose()
         result.artifact("speak", voice.info)
     if path:
         result.write(path)
+        plot(result, path.with_suffix(".png"))
     return result
+
+
+def plot(result: Result, path: Path) -> None:
+    """First audio and stalls against streams at once."""
+    from matplotlib.figure import Figure
+
+    pattern = re.compile(r"triton\.load\.(\d+)\.first_audio_ms")
+    counts = sorted(int(m[1]) for name in result.metrics if (m := pattern.fullmatch(name)))
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    for share, style in (("p50", "o-"), ("p95", "o--")):
+        values = [result.metrics[f"triton.load.{n}.first_audio_ms"][share] for n in counts]
+        axes.plot(counts, values, style, label=f"first audio, {share}", color="tab:blue")
+    axes.set(xlabel="streams arriving within two seconds", ylabel="first audio in ms", xticks=counts, ylim=(0, None))
+    stalls = axes.twinx()
+    rates = [100 * result.metrics[f"triton.load.{n}.underrun_rate"]["value"] for n in counts]
+    stalls.plot(counts, rates, "s-", label="streams that stall", color="tab:red")
+    stalls.set(ylabel="streams that stall, %", ylim=(0, 100))
+    figure.legend(loc="outside upper center", ncols=3)
+    figure.savefig(path, dpi=110)
 
 
 def main(artifact: Path, streams: list[int], runs: int, path: Path | None) -> Result:

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import soxr
 from tqdm import tqdm
-from voxturn.bench.harness import Result
+from voxturn.bench.harness import Result, engine_of
 from voxturn.bench.peer import coqui_peer
 from voxturn.bench.words import errors
 from voxturn.runtime.assemble import Assembler
@@ -111,7 +111,7 @@ def padded(samples: Samples) -> Samples:
 def steps_of(stage: XttsSpeak, tokens: list[int], sampling: Sampling) -> list[Step]:
     """The runtime's codes without a guard, the stop included."""
     assert stage.voice is not None
-    engine = stage.service.engine
+    engine = engine_of(stage)
     generation = engine.add(speech(stage.ids, "voice", stage.voice.latents, tokens, SpeechOptions(sampling)))
     while engine.busy:
         engine.step()

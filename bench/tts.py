@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-from voxturn.bench.harness import Result, peak_rss_mb, read_bandwidth, timed_ms
+from voxturn.bench.harness import Result, engine_of, peak_rss_mb, read_bandwidth, timed_ms
 from voxturn.bench.peer import Peer, coqui_peer
 from voxturn.runtime.assemble import Assembler
 from voxturn.runtime.contract import Manifest
@@ -196,7 +196,7 @@ async def batched(bench: Bench, result: Result, runs: int) -> None:
 
 def codes_a_second(bench: Bench, streams: int, codes: int) -> float:
     """Codes a second of the GPT alone, prefill not counted."""
-    engine, stage = bench.stage.service.engine, bench.stage
+    engine, stage = engine_of(bench.stage), bench.stage
     assert stage.voice is not None
     options = [SpeechOptions(Sampling(0.75, 50, 0.85, 0.0, 10.0, i), bench.codes(codes)) for i in range(streams)]
     requests: list[Request] = [
@@ -214,7 +214,7 @@ def codes_a_second(bench: Bench, streams: int, codes: int) -> float:
 
 def steps(bench: Bench, result: Result) -> None:
     """A step at context 60, and its share of the read bandwidth measured in between."""
-    executor, folder = bench.stage.service.engine.executor, bench.make.folder("speak")
+    executor, folder = engine_of(bench.stage).executor, bench.make.folder("speak")
     properties = Manifest.read(folder).properties
     rows = bench.stage.ids.text_tokens + bench.stage.ids.audio_tokens + bench.stage.ids.positions
     tables = 2 * rows * int(properties["gpt_n_model_channels"])  # gathered from, not read

@@ -16,12 +16,13 @@ from voxturn.runtime.contract import Manifest, ModelContract, TensorSpec
 from voxturn.runtime.cores import Cores, EngineBudget, Gate, Pace
 from voxturn.runtime.decode.engine import DecodeEngine
 from voxturn.runtime.decode.sampler import Sampling
-from voxturn.runtime.decode.service import DecodeService
+from voxturn.runtime.decode.service import DecodeService, TokenService
 from voxturn.runtime.decode.xtts import XttsIds
 from voxturn.runtime.errors import ExecutorUnavailable, InvalidProfile, UnsupportedLanguage
 from voxturn.runtime.executors.ctranslate2 import Ct2Whisper
 from voxturn.runtime.executors.onnx import OnnxDecoder, OnnxGraph
 from voxturn.runtime.executors.openvino import OpenVinoGraph
+from voxturn.runtime.executors.triton import Connection, TritonGraph, TritonTokens, TritonWhisper
 from voxturn.runtime.executors.whisper_onnx import OnnxWhisper
 from voxturn.runtime.handoff import Lane
 from voxturn.runtime.messages import Samples
@@ -94,6 +95,7 @@ class Assembler:
     ) -> None:
         self.profile, self._plan = profile, plan
         self._store, self._registry, self._cores = store or Store(), registry or Registry.read(), cores or Cores()
+        self._connections: dict[str, Connection] = {}
         self._lanes: list[Closable] = []
         self._closing: list[Closable] = []
         self.info: dict[str, StageInfo] = {}
@@ -113,7 +115,9 @@ class Assembler:
         features, passing = log_mel(whisper.mels), self.content_filter()
         return Transcribe(whisper, tokenizer, features, lane, language, passing, settings.names, settings.partial_share)
 
-    def _whisper(self, loaded: Loaded) -> OnnxWhisper | Ct2Whisper:
+    def _whisper(self, loaded: Loaded) -> OnnxWhisper | Ct2Whisper | TritonWhisper:
+        if loaded.engine.executor == "triton":
+            return TritonWhisper(self._server(loaded, "whisper"))
         graphs = bool(loaded.manifest.graphs)
         if graphs != (loaded.engine.executor == "onnx"):
             raise InvalidProfile(
@@ -140,20 +144,27 @@ class Assembler:
         decoder = self._keep(lane.make(OnnxDecoder, path, contract, loaded.budget, settings.slots, settings.context))
         return DecodeEngine(decoder), loaded, lane
 
-    def reply(self) -> tuple[Reply, DecodeEngine]:
-        engine, loaded, lane = self.engine()
-        s = self.profile.reply
+    def reply(self) -> tuple[Reply, DecodeEngine | None]:
+        """The reply's stage, and its engine where that is in this process."""
+        s, engine = self.profile.reply, None
+        service: TokenService
+        if s.executor == "triton":
+            loaded, _ = self._load("reply")
+            service = TritonTokens(self._server(loaded, "qwen3"), "qwen3")
+        else:
+            engine, loaded, lane = self.engine()
+            service = DecodeService(engine, lane)
         tokenizer = JsonTokenizer(loaded.folder / "tokenizer.json")
         chat = Chat(tokenizer, CHAT_FORMATS[str(loaded.manifest.properties["chat"])])
         sampling = Sampling(s.temperature, s.top_k, s.top_p, s.min_p, s.repetition_penalty, s.seed)
-        return Reply(DecodeService(engine, lane), tokenizer, chat, sampling, s.max_tokens, s.stops), engine
+        return Reply(service, tokenizer, chat, sampling, s.max_tokens, s.stops), engine
 
     def split(self) -> Split:
         return Split(self.content_filter(), self.profile.speak.max_chars, self.profile.language)
 
     def speak(self) -> Speak:
         """The voice's stage, by what kind of artifact it is."""
-        return self.xtts_speak() if self._spinner() == "speak" else self._vits_speak()
+        return self.xtts_speak() if self.speaks_xtts else self._vits_speak()
 
     def _vits_speak(self) -> VitsSpeak:
         loaded, lane = self._load("speak")
@@ -171,16 +182,8 @@ class Assembler:
         """XTTS's stage, with the profile's voice or the first that is here."""
         loaded, lane = self._load("speak")
         settings = self.profile.speak
-        if loaded.engine.executor != "onnx":
-            raise ExecutorUnavailable(
-                f"this version of voxturn has no executor {loaded.engine.executor!r} for XTTS's GPT"
-            )
-        ids, contract = XttsIds.from_properties(loaded.manifest.properties), loaded.manifest.graphs["gpt"]
-        decoder = self._keep(
-            lane.make(
-                OnnxDecoder, loaded.folder / contract.file, contract, loaded.budget, settings.slots, ids.positions
-            )
-        )
+        ids = XttsIds.from_properties(loaded.manifest.properties)
+        service = self._xtts_tokens(loaded, lane, ids.positions)
         self.voices = VoiceStore(self._store.root, loaded.folder, loaded.manifest)
         tokenizer = XttsTokenizer(loaded.folder / "vocab.json", max_tokens=ids.max_text - 2)
         language = language_of(self.profile.language)
@@ -192,22 +195,62 @@ class Assembler:
         voice = self.voices.load(name) if name else None
         s = settings
         sampling = Sampling(s.temperature, s.top_k, s.top_p, 0.0, s.repetition_penalty, s.seed)
-        service = DecodeService(DecodeEngine(decoder), lane)
         p = loaded.manifest.properties
         urgent = xtts_frames(p).latents_for(self._plan.first + int(p["margin"]))
         return XttsSpeak(service, ids, tokenizer, voice, language, sampling, s.guard, s.speed, urgent)
+
+    def _xtts_tokens(self, loaded: Loaded, lane: Lane, positions: int) -> TokenService:
+        """XTTS's GPT."""
+        if loaded.engine.executor == "triton":
+            return TritonTokens(self._server(loaded, "xtts"), "xtts")
+        if loaded.engine.executor != "onnx":
+            raise ExecutorUnavailable(
+                f"this version of voxturn has no executor {loaded.engine.executor!r} for XTTS's GPT"
+            )
+        contract, slots = loaded.manifest.graphs["gpt"], self.profile.speak.slots
+        path = loaded.folder / contract.file
+        decoder = self._keep(lane.make(OnnxDecoder, path, contract, loaded.budget, slots, positions))
+        return DecodeService(DecodeEngine(decoder), lane)
 
     def vocode(self, trim: bool = True) -> Vocode:
         """The vocoder of the voice; with `trim` an answer begins where it is audible."""
         loaded, lane = self._load("vocode")
         p, xtts = loaded.manifest.properties, loaded.manifest.kind == "xtts"
-        graph = self._keep(lane.make(loaded.graph, "vocoder" if xtts else "decoder"))
+        graph = self._vocoder(loaded, lane, "vocoder" if xtts else "decoder")
         if not xtts:
             return Vocode(
                 graph, lane, int(p["sample_rate"]), int(p["hop"]), int(p["margin"]), SameFrames(), Plan(), trim
             )
         rate, hop = int(p["output_sample_rate"]), int(p["output_hop_length"])
         return Vocode(graph, lane, rate, hop, int(p["margin"]), xtts_frames(p), self._plan, trim, _PACE)
+
+    def vocoder_graph(self) -> tuple[GraphExecutor, Lane, XttsFrames]:
+        """XTTS's vocoder by itself, its lane, and how latents become its frames."""
+        loaded, lane = self._load("vocode")
+        if loaded.manifest.kind != "xtts":
+            raise InvalidProfile(f"profile {self.profile.name}.vocode.model: {loaded.engine.model} is not XTTS")
+        return self._vocoder(loaded, lane, "vocoder"), lane, xtts_frames(loaded.manifest.properties)
+
+    def _vocoder(self, loaded: Loaded, lane: Lane, role: str) -> GraphExecutor:
+        if loaded.engine.executor != "triton":
+            return self._keep(lane.make(loaded.graph, role))
+        if role != "vocoder":
+            raise ExecutorUnavailable("the executor 'triton' has XTTS's vocoder alone; use executor = \"onnx\"")
+        return TritonGraph(self._server(loaded, "xtts_hifigan"), "xtts_hifigan")
+
+    def _server(self, loaded: Loaded, model: str) -> Connection:
+        """The connection to an engine's server, which must run the very artifact that is here."""
+        address = loaded.engine.server
+        if address not in self._connections:
+            self._connections[address] = self._keep(Connection(address))
+        connection = self._connections[address]
+        served = str(connection.describe(model)["artifact_sha256"])
+        if served != loaded.manifest.digest:
+            raise InvalidProfile(
+                f"profile {self.profile.name}: {address} runs artifact {served[:12]} as {model}, here is "
+                f"{loaded.manifest.digest[:12]} of {loaded.engine.model}; both sides need the same"
+            )
+        return connection
 
     def cloner(self) -> Cloner:
         """What makes voices for the profile's XTTS."""
@@ -236,7 +279,7 @@ class Assembler:
         """A stage's artifact, and the lane that its engine is made in and runs in. Lanes close before engines."""
         engine = self.profile.engines()[stage]
         folder, manifest = self._artifact(stage, engine)
-        budget = self._cores.budget(stage, engine.threads, spin=stage == self._spinner())
+        budget = self._cores.budget(stage, engine.threads, spin=stage == ("speak" if self.speaks_xtts else "reply"))
         self.info[stage] = StageInfo(
             manifest.model, manifest.precision, engine.executor, manifest.digest, budget.threads, manifest.synthetic
         )
@@ -262,15 +305,16 @@ class Assembler:
 
     def _turns(self, stage: str) -> Callable[[bool], AbstractContextManager[object]]:
         """With XTTS, vocoder, GPT and reply take turns at the cores; a VITS's short calls are left to the scheduler."""
-        if stage not in _URGENCY or self._spinner() != "speak":
+        if stage not in _URGENCY or not self.speaks_xtts:
             return nullcontext
         if stage == "reply":
             return lambda _: _GATE.turn(_URGENCY[stage], _REPLY_GRACE_S, _reply_patience_s)
         return lambda urgent: _GATE.turn(_FIRST_AUDIO if urgent else _URGENCY[stage])
 
-    def _spinner(self) -> str:
-        """The stage with the tightest loop: the one whose idle threads may spin."""
-        return "speak" if self._artifact("speak", self.profile.speak)[1].kind == "xtts" else "reply"
+    @property
+    def speaks_xtts(self) -> bool:
+        """Whether the voice is XTTS, whose loop is then the tightest: the one whose idle threads may spin."""
+        return self._artifact("speak", self.profile.speak)[1].kind == "xtts"
 
     def _keep(self, item: ClosableT) -> ClosableT:
         self._closing.append(item)

@@ -27,15 +27,15 @@ class Assistant:
     Use as `async with Assistant.load("demo") as assistant: …`.
     """
 
-    def __init__(self, assembler: Assembler, stages: Stages, engine: DecodeEngine, clock: Clock) -> None:
-        self._assembler, self.stages, self._engine = assembler, stages, engine
+    def __init__(self, assembler: Assembler, stages: Stages, engine: DecodeEngine | None, clock: Clock) -> None:
+        self._assembler, self.stages, self.engine = assembler, stages, engine
         self.profile = assembler.profile
         self.setup = TurnSetup(
             self.profile.name,
             assembler.info,
             sampler.BACKEND,
             clock,
-            lambda: (engine.counts.computed, engine.counts.reused),
+            (lambda: (engine.counts.computed, engine.counts.reused)) if engine is not None else (lambda: (0, 0)),
         )
 
     @classmethod

@@ -32,6 +32,9 @@
     └── RunError                     7   during a run
         ├── InferenceFailed              an engine refused its input or died
         ├── StreamClosed                 a hand-off was used after its end
+        ├── ForgottenWindow              a server does not keep an encoded window any more; it is encoded again
+        ├── TooManyStreams               more at once than a server gives one client
+        ├── DeadlineExceeded             a request took longer than its caller allows
         ├── ServerUnavailable            no server answers, or it does not have the model
         └── ServerDied                   a server or one of its models stopped answering in the middle of a stream
 
@@ -180,6 +183,18 @@ class InferenceFailed(RunError):
 
 class StreamClosed(RunError):
     """A hand-off was used after its end."""
+
+
+class ForgottenWindow(RunError):
+    """A server does not keep an encoded window any more; it has to be encoded again."""
+
+
+class TooManyStreams(RunError):
+    """A client has more streams at once than a server gives one client."""
+
+
+class DeadlineExceeded(RunError):
+    """A request took longer than its caller allows."""
 
 
 class ServerUnavailable(RunError):

@@ -15,12 +15,16 @@ SHIPPED = ("demo", "cpu", "gpu")
 
 @dataclass(frozen=True)
 class Engine:
-    """What runs a stage. `model` is one of the registry's, or an artifact's folder. `threads` 0: all cores."""
+    """What runs a stage. `model` is one of the registry's, or an artifact's folder. `threads` 0: all cores.
+
+    `server` is the address of the Triton server of the executor `triton`, which has to run that artifact.
+    """
 
     model: str
     executor: str
     precision: str
     threads: int = 0
+    server: str = "localhost:8001"
 
 
 @dataclass(frozen=True)
@@ -161,9 +165,9 @@ def _limits(p: Profile) -> list[tuple[str, float, float, float]]:
 
 EXECUTORS: dict[str, tuple[str, ...]] = {
     "listen": ("onnx",),
-    "transcribe": ("ctranslate2", "onnx"),
-    "reply": ("onnx", "tensorrt"),
-    "speak": ("onnx", "tensorrt"),
-    "vocode": ("onnx", "openvino", "tensorrt"),
+    "transcribe": ("ctranslate2", "onnx", "triton"),
+    "reply": ("onnx", "tensorrt", "triton"),
+    "speak": ("onnx", "tensorrt", "triton"),
+    "vocode": ("onnx", "openvino", "tensorrt", "triton"),
 }
 """Which executors a profile may name for a stage; `assemble` knows which of them this version has."""

@@ -92,6 +92,11 @@ class SpeechToTextExecutor(Protocol):
     @property
     def multilingual(self) -> bool: ...
 
+    @property
+    def mels(self) -> int:
+        """How many mel bands its features have."""
+        ...
+
     def encode(self, features: npt.NDArray[np.float32]) -> Any:
         """The encoder's output, opaque to the caller."""
         ...

@@ -92,7 +92,7 @@ class Whisper:
         names: Sequence[str] = (),
         guard: Guard | None = None,
     ) -> None:
-        self._executor, self.tokenizer, self._features = executor, tokenizer, features
+        self.executor, self.tokenizer, self._features = executor, tokenizer, features
         self._guard = guard or Guard()
         if language not in ("auto", "en") and not executor.multilingual:
             raise UnsupportedLanguage(f"this speech model knows English alone, not {language!r}")
@@ -129,23 +129,23 @@ class Whisper:
         """The encoder's output of a window hardly longer than the audio, continued with silence."""
         guard = self._guard
         if self._silence is None:
-            self._silence = self._executor.encode(self._window(_burst(), _FULL_WINDOW_S))
+            self._silence = self.executor.encode(self._window(_burst(), _FULL_WINDOW_S))
         window = samples.size / RATE + guard.padding_s
         positions = int(max(guard.shortest_s, window + guard.silence_s) / _POSITION_S)
-        return self._executor.extend(self._executor.encode(self._window(samples, window)), self._silence, positions)
+        return self.executor.extend(self.executor.encode(self._window(samples, window)), self._silence, positions)
 
     def language_of(self, encoded: Any, prior: str) -> str:
         """The code of the language that is spoken, likelier that of `prior`; of a model that knows English alone, "en"."""
-        if not self._executor.multilingual:
+        if not self.executor.multilingual:
             return "en"
-        chances = self._executor.detect_language(encoded)
+        chances = self.executor.detect_language(encoded)
         return max(chances, key=lambda code: chances[code] * (self._guard.prior if code == prior else 1.0))
 
     def decode(self, encoded: Any, seconds: float, language: str, prefix: Sequence[int] = ()) -> Hypothesis:
         """One attempt at an encoded window that holds `seconds` of audio, whose first tokens are taken to be `prefix`."""
         cap = min(int(seconds * self._guard.tokens_per_second) + self._guard.tokens_spare, _LONGEST_TEXT)
         prompt = [*self._context, *self._heading(language), self._untimed, *prefix]
-        result = self._executor.generate(encoded, prompt, max(cap - len(prefix), self._guard.tokens_spare))
+        result = self.executor.generate(encoded, prompt, max(cap - len(prefix), self._guard.tokens_spare))
         if not result.ids:
             return Hypothesis(tuple(prefix), self._text(prefix), language, 0.0, believed=True)
         if self._silent(result):
@@ -160,7 +160,7 @@ class Whisper:
         yield self.encode(samples)
         for window in (self._guard.second_window_s, _FULL_WINDOW_S):
             if window > samples.size / RATE + self._guard.padding_s:
-                yield self._executor.encode(self._window(samples, window))
+                yield self.executor.encode(self._window(samples, window))
 
     def _silent(self, result: Generated) -> bool:
         doubtful = result.no_speech > self._guard.no_speech and result.score < self._guard.doubt
@@ -173,7 +173,7 @@ class Whisper:
         if not found.ids:
             return ()
         positions = math.ceil(seconds / _POSITION_S)
-        begins = self._executor.align(encoded, self._heading(found.language), found.ids, positions)
+        begins = self.executor.align(encoded, self._heading(found.language), found.ids, positions)
         words = words_of(found.ids, self.tokenizer, found.language)
         return timed(words, [_POSITION_S * position for position in begins], self.tokenizer)
 
@@ -186,7 +186,7 @@ class Whisper:
         return self.tokenizer.decode(ids).strip()
 
     def _heading(self, language: str) -> list[int]:
-        return [self._start, *([self._mark(language), self._task] if self._executor.multilingual else ())]
+        return [self._start, *([self._mark(language), self._task] if self.executor.multilingual else ())]
 
     def _named(self, names: Sequence[str]) -> list[int]:
         """The names as words that were said before."""

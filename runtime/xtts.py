@@ -23,6 +23,7 @@ from voxturn.runtime.audio.decode import check_file
 from voxturn.runtime.audio.encode import WavFile
 from voxturn.runtime.contract import Manifest, sha256_of
 from voxturn.runtime.decode.sampler import Sampling
+from voxturn.runtime.decode.service import TokenService
 from voxturn.runtime.errors import EmptyText, UnsupportedLanguage, UsageError
 from voxturn.runtime.handoff import Ahead, Iterated, Lane, cancel_and_wait, close_iterator
 from voxturn.runtime.messages import PcmChunk, Samples, Sentence, SpeechCodes
@@ -79,6 +80,11 @@ class XTTS:
     def info(self) -> StageInfo:
         """Which artifact speaks, and on what."""
         return self._make.info["speak"]
+
+    @property
+    def service(self) -> TokenService:
+        """The token engine."""
+        return self._speak.service
 
     def warm(self) -> None:
         """Compute what the first stream would wait for: kernels for every window of the vocoder, the default voice's keys."""

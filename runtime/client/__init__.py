@@ -1,5 +1,9 @@
-"""The client for voice turns on a Triton server."""
+"""The client for voice turns on Triton servers."""
 
-from voxturn.runtime.client.voice import VoiceClient
+from voxturn.runtime.client.devices import Loudspeaker, microphone
+from voxturn.runtime.client.sync import twin
+from voxturn.runtime.client.voice import ClientTurn, VoiceClient
 
-__all__ = ["VoiceClient"]
+SyncVoiceClient = twin(VoiceClient, "SyncVoiceClient")
+
+__all__ = ["ClientTurn", "Loudspeaker", "SyncVoiceClient", "VoiceClient", "microphone"]

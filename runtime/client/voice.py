@@ -1,77 +1,160 @@
-"""`VoiceClient`: voice turns on a Triton server, with the events of a turn in one's own process."""
+"""`VoiceClient`: voice turns on one Triton server or several, with the events of a turn in one's own process."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import uuid
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
+from dataclasses import replace
+from functools import partial
 from types import TracebackType
 from typing import Any
 
 import numpy as np
-from voxturn.runtime.client.wire import TritonServer
+from voxturn.runtime.assemble import Assembler
+from voxturn.runtime.assistant import Assistant
+from voxturn.runtime.client.endpoints import Endpoints
+from voxturn.runtime.errors import ServerDied, ServerUnavailable, UsageError
+from voxturn.runtime.frames import frames_from
 from voxturn.runtime.handoff import Ahead
-from voxturn.runtime.messages import Event, PcmChunk, ReplyToken, Samples, Transcript
+from voxturn.runtime.messages import AudioFrame, Event, Partial, PcmChunk, ReplyToken, Samples, Transcript
+from voxturn.runtime.profile import Profile, load_profile
 from voxturn.runtime.serving.events import text_of, to_chunk, to_event
+from voxturn.runtime.serving.wire import TritonServer
+from voxturn.runtime.text.chat import Message
+from voxturn.runtime.turn import Conversation
+
+_PIECE_S = 0.5
+
+
+class ClientTurn:
+    """One turn: iterate it for its events. `interrupt` is barge-in: everything of it stops, in the server, too."""
+
+    def __init__(self, events: AsyncGenerator[Event, None]) -> None:
+        self._events: Ahead[Event] = Ahead(events, 1)
+
+    def __aiter__(self) -> AsyncIterator[Event]:
+        return self
+
+    async def __anext__(self) -> Event:
+        return await anext(self._events)
+
+    async def interrupt(self) -> None:
+        """Stop, from any task; no event comes after this."""
+        await self._events.aclose()
+
+    async def aclose(self) -> None:
+        """As `interrupt`."""
+        await self.interrupt()
 
 
 class VoiceClient:
-    """A dialogue with a server's models. Use as `async with VoiceClient("localhost:8001") as client: …`.
+    """A dialogue with the models of servers. Use as `async with VoiceClient("localhost:8001") as client: …`.
 
-    Every method raises the errors that the same work raises in process, and `ServerUnavailable` or `ServerDied`.
+    `address` may be several, with commas between: streams are spread over those that answer. With a `profile` this side
+    drives the turns: it hears with its own voice detector whatever comes from a microphone, and keeps the dialogue, so
+    that the next turn may go on at another server. Without, the server's `voice_turn` does, on whole utterances.
+    Every method raises the errors that the same work raises in process, and `ServerUnavailable`, `ServerDied`,
+    `DeadlineExceeded` or `TooManyStreams`. What is safe to repeat is tried at every server before that.
     """
 
-    def __init__(self, address: str, conversation: str = "") -> None:
-        self._server = TritonServer(address)
+    def __init__(
+        self, address: str, conversation: str = "", profile: str | Profile = "", deadline_s: float = 0.0
+    ) -> None:
         self.conversation = conversation or uuid.uuid4().hex
-        self._turn: Ahead[Event] | None = None
+        connect = partial(TritonServer, name=uuid.uuid4().hex, deadline_s=deadline_s)
+        self._endpoints = Endpoints([each.strip() for each in address.split(",")], connect)
+        self._profile = load_profile(profile) if isinstance(profile, str) and profile else profile or None
+        self._assistant: Assistant | None = None
+        self._dialogue: Conversation | None = None
+        self._messages: list[Message] = []
+        self._turn: ClientTurn | None = None
 
-    async def turn(self, samples: Samples) -> AsyncGenerator[Event, None]:
-        """One turn on an utterance, 16 kHz float32 `[n]`: its events, as they are made in the server."""
-        await self.interrupt()
-        events = self._turn = Ahead(self._events(samples), 1)
-        try:
-            async for event in events:
-                yield event
-        finally:
-            await events.aclose()
+    def turn(self, source: Samples | AsyncIterator[AudioFrame]) -> ClientTurn:
+        """One turn on an utterance, 16 kHz float32 `[n]`, or on frames as they come from a microphone."""
+        if self._profile is None and not isinstance(source, np.ndarray):
+            raise UsageError("frames need a client with a profile, whose voice detector finds the end of speech")
+        events = self._driven(source) if self._profile is not None else self._served(np.asarray(source))
+        previous, self._turn = self._turn, ClientTurn(_after(self._turn, events))
+        del previous
+        return self._turn
 
     async def interrupt(self) -> None:
         """Stop the turn that is under way, in the server, too: barge-in."""
         if self._turn is not None:
-            await self._turn.aclose()
+            await self._turn.interrupt()
             self._turn = None
 
     async def transcribe(self, samples: Samples, language: str = "") -> Transcript:
         """The words in 16 kHz samples."""
-        found = await self._server.infer("whisper", {"audio": samples, "language": language})
-        return Transcript(text_of(found["text"]), text_of(found["language"]), float(found["confidence"][0]))
+        for attempt in range(len(self._endpoints)):
+            try:
+                async with self._endpoints.one() as server:
+                    found = await server.infer("whisper", {"audio": samples, "language": language})
+                    return Transcript(text_of(found["text"]), text_of(found["language"]), float(found["confidence"][0]))
+            except (ServerUnavailable, ServerDied):
+                if attempt + 1 == len(self._endpoints):
+                    raise
+        raise AssertionError("unreachable: there is at least one endpoint")
+
+    async def hear(self, pieces: AsyncIterator[Samples]) -> AsyncGenerator[Partial | Transcript, None]:
+        """What is said so far while an utterance comes in 16 kHz pieces, then its final transcript."""
+        number = uuid.uuid4().int >> 65  # a sequence's id has 64 bits
+        async with self._endpoints.one() as server:
+            async for piece, last in _pieces(pieces):
+                found = await server.infer("whisper", {"audio": piece}, number, last)
+                text, stable, language = (text_of(found[name]) for name in ("text", "stable", "language"))
+                if last:
+                    yield Transcript(text, language, float(found["confidence"][0]))
+                elif text:
+                    yield Partial(stable, text.removeprefix(stable), language, 0)
 
     async def reply(self, *messages: tuple[str, str]) -> AsyncGenerator[ReplyToken, None]:
-        """The answer to (role, text) pairs that follow what this conversation has had."""
+        """The answer to (role, text) pairs that follow what this conversation has had, at its server."""
         said = json.dumps([{"role": role, "text": text} for role, text in messages])
         inputs = {"messages": said, "conversation": self.conversation}
-        async with aclosing(self._server.stream("qwen3", inputs)) as answers:
+        async with self._endpoints.one(keep=True) as server, aclosing(server.stream("qwen3", inputs)) as answers:
             async for tensors in answers:
                 yield ReplyToken(text_of(tensors["text"]), tuple(tensors["ids"].tolist()))
 
     async def say(
-        self, text: str, model: str = "xtts", language: str = "", voice: str = "", speed: float = 1.0, seed: int = 0
+        self,
+        text: str,
+        model: str = "xtts",
+        language: str = "",
+        voice: str = "",
+        reference: Samples | None = None,
+        reference_rate: int = 16000,
+        speed: float = 1.0,
+        seed: int = 0,
     ) -> AsyncGenerator[PcmChunk, None]:
-        """A text as audio, chunk by chunk. The model `vits` takes the text alone."""
+        """A text as audio, chunk by chunk, in a voice by name or cloned from `reference`. `vits` takes the text alone."""
         inputs: dict[str, Any] = {"text": text}
         if model != "vits":
             inputs |= {"language": language, "voice": voice}
             inputs |= {"speed": np.array([speed], np.float32), "seed": np.array([seed], np.int64)}
-        async with aclosing(self._server.stream(model, inputs)) as answers:
-            async for tensors in answers:
-                yield to_chunk(tensors)
+        if reference is not None:
+            inputs |= {"reference": reference, "reference_rate": np.array([reference_rate], np.int32)}
+        for attempt in range(len(self._endpoints)):
+            begun = False
+            try:
+                async with self._endpoints.one() as server, aclosing(server.stream(model, inputs)) as answers:
+                    async for tensors in answers:
+                        begun = True
+                        yield to_chunk(tensors)
+                return
+            except (ServerUnavailable, ServerDied):
+                if begun or attempt + 1 == len(self._endpoints):
+                    raise
 
     async def aclose(self) -> None:
-        """Stop what is under way and close the connection."""
+        """Stop what is under way and close the connections."""
         await self.interrupt()
-        await self._server.aclose()
+        if self._assistant is not None:
+            await self._assistant.aclose()
+        await self._endpoints.aclose()
 
     async def __aenter__(self) -> VoiceClient:
         return self
@@ -81,8 +164,72 @@ class VoiceClient:
     ) -> None:
         await self.aclose()
 
-    async def _events(self, samples: Samples) -> AsyncGenerator[Event, None]:
+    async def _served(self, samples: Samples) -> AsyncGenerator[Event, None]:
+        """A turn that the conversation's server drives."""
         inputs = {"audio": samples, "conversation": self.conversation}
-        async with aclosing(self._server.stream("voice_turn", inputs)) as answers:
+        async with self._endpoints.one(keep=True) as server, aclosing(server.stream("voice_turn", inputs)) as answers:
             async for tensors in answers:
                 yield to_event(tensors)
+
+    async def _driven(self, source: Samples | AsyncIterator[AudioFrame]) -> AsyncGenerator[Event, None]:
+        """A turn that is driven here, on engines in a server."""
+        whole = isinstance(source, np.ndarray)
+        frames = frames_from(source) if isinstance(source, np.ndarray) else source
+        async with self._endpoints.one(keep=True) as server:
+            dialogue = await self._conversation(server.address)
+            try:
+                async with dialogue.turn(frames, whole) as turn:
+                    async for event in turn:
+                        yield event
+            except (ServerDied, ServerUnavailable):
+                self._messages, self._dialogue = dialogue.messages, None
+                raise
+
+    async def _conversation(self, address: str) -> Conversation:
+        """The dialogue, on the engines of a server; after another one died it goes on with what was said."""
+        if self._dialogue is None:
+            if self._assistant is not None:
+                await self._assistant.aclose()
+                self._assistant = None
+            assert self._profile is not None
+            self._assistant = await asyncio.to_thread(Assistant.load, served_by(self._profile, address))
+            self._dialogue = self._assistant.conversation()
+            self._dialogue.messages[:] = self._messages or self._dialogue.messages
+        return self._dialogue
+
+
+def served_by(profile: Profile, address: str) -> Profile:
+    """A profile whose engines are those of a server, but for the voice detector and for a voice that is not XTTS."""
+    served = replace(
+        profile,
+        transcribe=replace(profile.transcribe, executor="triton", server=address),
+        reply=replace(profile.reply, executor="triton", server=address),
+    )
+    if not Assembler(profile).speaks_xtts:
+        return served
+    return replace(
+        served,
+        speak=replace(profile.speak, executor="triton", server=address),
+        vocode=replace(profile.vocode, executor="triton", server=address),
+    )
+
+
+async def _after(previous: ClientTurn | None, events: AsyncGenerator[Event, None]) -> AsyncGenerator[Event, None]:
+    """`events`, once the turn before is over."""
+    if previous is not None:
+        await previous.interrupt()
+    async with aclosing(events):
+        async for event in events:
+            yield event
+
+
+async def _pieces(source: AsyncIterator[Samples]) -> AsyncGenerator[tuple[Samples, bool], None]:
+    """Samples in pieces worth a request, and whether each is the last."""
+    waiting: list[Samples] = []
+    async for samples in source:
+        if sum(each.size for each in waiting) >= _PIECE_S * 16000:
+            yield np.concatenate(waiting), False
+            waiting = []
+        waiting.append(samples)
+    if waiting:
+        yield np.concatenate(waiting), True

@@ -8,7 +8,6 @@ import contextlib
 import signal
 import sys
 
-from voxturn.runtime.client.wire import TritonServer
 from voxturn.runtime.errors import ServerDied, UsageError
 from voxturn.runtime.handoff import cancel_and_wait
 from voxturn.runtime.profile import load_profile
@@ -16,6 +15,7 @@ from voxturn.runtime.serving.backend import PROFILE
 from voxturn.runtime.serving.contract import MODELS
 from voxturn.runtime.serving.launcher import EmbeddedTriton, repository
 from voxturn.runtime.serving.supervisor import Supervisor
+from voxturn.runtime.serving.wire import TritonServer
 
 _LOOK_S = 0.5
 
@@ -50,6 +50,10 @@ def _triton(args: argparse.Namespace) -> int:
     return asyncio.run(_serve(args.profile, models))
 
 
+def _report(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
 async def _serve(profile: str, models: list[str]) -> int:
     """Serve until a signal comes, or the server ends by itself."""
     stop = asyncio.Event()
@@ -58,7 +62,7 @@ async def _serve(profile: str, models: list[str]) -> int:
         loop.add_signal_handler(number, stop.set)
     with EmbeddedTriton(repository(), {PROFILE: profile}) as triton:
         server = TritonServer(f"127.0.0.1:{triton.grpc}")
-        supervisor = Supervisor(server, models, lambda line: print(line, file=sys.stderr, flush=True))
+        supervisor = Supervisor(server, models, _report, triton.process_of)
         try:
             await supervisor.load()
             print(f"grpc 127.0.0.1:{triton.grpc}", flush=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,6 +36,18 @@ class DecodeCounts:
 
 
 @dataclass(frozen=True)
+class Follow:
+    """The input id of the n-th chosen token: `first + stride * n + token`. By default the token itself."""
+
+    first: int = 0
+    stride: int = 0
+
+    def __call__(self, token: int, index: int) -> int:
+        """The id."""
+        return self.first + self.stride * index + token
+
+
+@dataclass(frozen=True)
 class Request:
     """A prompt and how to go on from it.
 
@@ -53,7 +65,7 @@ class Request:
     namespace: str = ""
     rows: npt.NDArray[np.float32] | None = None
     history: Sequence[int] | None = None
-    follow: Callable[[int, int], int] = lambda token, _: token
+    follow: Follow = Follow()
     watch: int | None = None
     forced: Sequence[int] = ()
     urgent: int = 0

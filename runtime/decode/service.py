@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncGenerator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from voxturn.runtime.decode.engine import DecodeEngine, Generation, Request, Step
 from voxturn.runtime.errors import InferenceFailed, StreamClosed
@@ -47,6 +48,21 @@ class _Reader:
             self.handoff.close()
 
 
+class TokenService(Protocol):
+    """Where a stage's tokens come from: an engine in this process, or one behind a server."""
+
+    @property
+    def capacity(self) -> int:
+        """How many positions a prompt with its answer may have."""
+        ...
+
+    def stream(self, request: Request) -> AsyncGenerator[Step, None]: ...
+
+    async def compute(self, request: Request) -> None: ...
+
+    async def keep(self, request: Request) -> None: ...
+
+
 class DecodeService:
     """One engine for many requests at once. Every stream ends in done, error or cancelled.
 
@@ -59,6 +75,11 @@ class DecodeService:
         self._lock = threading.Lock()
         self._readers: dict[Generation, _Reader] = {}
         self._working = False
+
+    @property
+    def capacity(self) -> int:
+        """How many positions a prompt with its answer may have."""
+        return self.engine.executor.capacity
 
     async def stream(self, request: Request, ahead: int = _AHEAD) -> AsyncGenerator[Step, None]:
         """The steps of a request. Raises what the engine raised for it."""

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from voxturn.runtime.decode.engine import Request
+from voxturn.runtime.decode.engine import Follow, Request
 from voxturn.runtime.decode.sampler import Sampling
 from voxturn.runtime.errors import CorruptModel, PromptTooLong
 
@@ -72,7 +72,12 @@ class XttsIds:
 
     def code(self, token: int, index: int) -> int:
         """The id of the index-th audio token (0: start)."""
-        return (1 + self.max_text + 2 + index) * self.stride + self.text_tokens + token
+        return self.follow(token, index)
+
+    @property
+    def follow(self) -> Follow:
+        """The ids of audio tokens."""
+        return Follow((1 + self.max_text + 2) * self.stride + self.text_tokens, self.stride)
 
 
 @dataclass(frozen=True)
@@ -98,7 +103,7 @@ def speech(
     most = len(o.forced) or ids.max_codes
     watch = ids.stop_audio if o.guarded else None
     rows = rows_of(latents)
-    return Request(prompt, o.sampling, stops, most, voice, rows, history, ids.code, watch, o.forced, o.urgent)
+    return Request(prompt, o.sampling, stops, most, voice, rows, history, ids.follow, watch, o.forced, o.urgent)
 
 
 def beginning(ids: XttsIds, voice: str, latents: npt.NDArray[np.float32], tokens: Sequence[int] = ()) -> Request:

@@ -112,7 +112,7 @@ class FakeWhisper:
     ) -> None:
         self._results, self._seconds = list(results), seconds
         self.languages = dict(languages or {"en": 1.0})
-        self.multilingual = True
+        self.multilingual, self.mels = True, 80
         self.encoded_frames: list[int] = []
         self.positions: list[int] = []
         self.prompts: list[list[int]] = []

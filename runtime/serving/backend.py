@@ -9,19 +9,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import threading
+from collections import Counter
 from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 import numpy as np
-from voxturn.runtime.errors import VoxturnError
+from voxturn.runtime.errors import TooManyStreams, VoxturnError
 from voxturn.runtime.profile import load_profile
-from voxturn.runtime.serving.contract import CANARY, MODELS
-from voxturn.runtime.serving.events import Tensors
+from voxturn.runtime.serving.contract import CANARY, CLIENT, END, INFO, MODELS, SEQUENCE
+from voxturn.runtime.serving.events import Tensors, text_of, text_tensor
 from voxturn.runtime.serving.handlers import HANDLERS, Handler, Inputs
+from voxturn.runtime.serving.metrics import Heard, Metrics
 
 PROFILE = "VOXTURN_PROFILE"
+MOST_STREAMS = 16
+"""How many requests at once a model takes of one client that gives its name."""
 _POLL_S = 0.05
 
 
@@ -36,12 +41,18 @@ class Backend:
         self._tasks: set[asyncio.Task[None]] = set()
         self._handler = handler or HANDLERS[name](load_profile(os.environ.get(PROFILE, "demo")))
         asyncio.run_coroutine_threadsafe(self._handler.warm(), self._loop).result()
+        self._metrics = Metrics(utilities, name)
+        self._clients: Counter[str] = Counter()
 
     def execute(self, requests: Sequence[Any]) -> None:
         """Begin to answer requests; returns at once. Inputs are copied: their memory is the server's."""
         for request in requests:
             sender = request.get_response_sender()
             inputs = {tensor.name(): np.array(tensor.as_numpy()) for tensor in request.inputs()}
+            if number := request.correlation_id():
+                inputs[SEQUENCE] = text_tensor(str(number))
+                if request.flags() & self._pb.TRITONSERVER_REQUEST_FLAG_SEQUENCE_END:
+                    inputs[END] = np.array([True])
             self._loop.call_soon_threadsafe(self._begin, sender, inputs)
 
     def close(self) -> None:
@@ -59,21 +70,23 @@ class Backend:
 
     async def _answer(self, sender: Any, inputs: Inputs) -> None:
         watch = asyncio.create_task(self._watch(sender, asyncio.current_task()))
-        final, error = self._pb.TRITONSERVER_RESPONSE_COMPLETE_FINAL, ""
+        final, error, outcome = self._pb.TRITONSERVER_RESPONSE_COMPLETE_FINAL, "", "done"
         last: Tensors | None = None
+        heard = Heard(self._metrics)
         try:
             async with contextlib.aclosing(self._answers(inputs)) as answers:
                 async for tensors in answers:
                     if self._model.streams:
                         sender.send(self._response(tensors))
+                        heard.sent(tensors)
                     else:
                         last = tensors
         except VoxturnError as exc:
-            error = f"{type(exc).__name__}: {exc}"
+            error, outcome = f"{type(exc).__name__}: {exc}", "error"
         except asyncio.CancelledError:
-            error = "StreamClosed: the request was cancelled"
+            error, outcome = "StreamClosed: the request was cancelled", "cancelled"
         except Exception as exc:  # noqa: BLE001  it is the client's
-            error = f"InferenceFailed: {self._model.name}: {type(exc).__name__}: {exc}"
+            error, outcome = f"InferenceFailed: {self._model.name}: {type(exc).__name__}: {exc}", "error"
         watch.cancel()
         if error:
             refusal = self._pb.TritonError(" ".join(error.split()))
@@ -82,16 +95,33 @@ class Backend:
             sender.send(self._response(last), flags=final)
         else:
             sender.send(flags=final)
+        if CANARY not in inputs and INFO not in inputs:
+            self._metrics.count("requests", "requests that ended", outcome=outcome)
+            if self._handler.engine is not None:
+                self._metrics.engine(self._handler.engine)
 
     async def _answers(self, inputs: Inputs) -> AsyncGenerator[Tensors, None]:
-        if CANARY in inputs:
-            if not self._model.streams:
-                yield {spec.name: _blank(spec.shape, spec.dtype) for spec in self._model.outputs}
+        blank: Tensors = {}
+        if not self._model.streams:  # its one answer has every output
+            blank = {"answer": text_tensor("")} | {s.name: _blank(s.shape, s.dtype) for s in self._model.outputs}
+        if CANARY in inputs or INFO in inputs:
+            about = {"answer": text_tensor(json.dumps(self._handler.describe()))} if INFO in inputs else {}
+            if blank or about:
+                yield blank | about
             return
         self._model.check(inputs)
-        async with contextlib.aclosing(self._handler(inputs)) as answers:
-            async for tensors in answers:
-                yield tensors
+        client = text_of(inputs[CLIENT]) if CLIENT in inputs else ""
+        if client and self._clients[client] >= MOST_STREAMS:
+            raise TooManyStreams(f"{self._model.name}: a client may have {MOST_STREAMS} streams at once; end one first")
+        self._clients[client] += 1
+        try:
+            async with contextlib.aclosing(self._handler({k: v for k, v in inputs.items() if k != CLIENT})) as answers:
+                async for tensors in answers:
+                    yield blank | tensors
+        finally:
+            self._clients[client] -= 1
+            if not self._clients[client]:
+                del self._clients[client]
 
     async def _watch(self, sender: Any, task: asyncio.Task[None] | None) -> None:
         """Cancel the task once its client has gone."""

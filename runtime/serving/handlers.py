@@ -6,25 +6,35 @@ A handler is made in the model's process, once; it answers many requests at a ti
 from __future__ import annotations
 
 import json
+import tempfile
 import time
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 from voxturn.runtime.assemble import Assembler
 from voxturn.runtime.assistant import Assistant
-from voxturn.runtime.errors import AudioTooLong, EmptyAudio, InvalidSamples, TextTooLong, UsageError
+from voxturn.runtime.audio.encode import WavFile
+from voxturn.runtime.decode.engine import DecodeEngine
+from voxturn.runtime.decode.service import DecodeService, TokenService
+from voxturn.runtime.errors import AudioTooLong, EmptyAudio, ForgottenWindow, InvalidSamples, TextTooLong, UsageError
 from voxturn.runtime.frames import RATE, frames_from
-from voxturn.runtime.messages import PcmChunk, Samples
+from voxturn.runtime.messages import PcmChunk, Samples, Speaking, Transcript
 from voxturn.runtime.profile import Profile
+from voxturn.runtime.serving.contract import END, REQUEST, SEQUENCE, WINDOW
 from voxturn.runtime.serving.events import Tensors, of_chunk, of_event, text_of, text_tensor
+from voxturn.runtime.serving.requests import json_of, of_step, to_request
+from voxturn.runtime.stages.transcribe import Hearing, Transcribe
 from voxturn.runtime.text.chat import Message
 from voxturn.runtime.turn import Conversation
 from voxturn.runtime.xtts import XTTS
 
 LONGEST_TEXT, LONGEST_AUDIO_S = 10_000, 300.0
-_EXPIRY_S, _CONVERSATIONS = 600.0, 1000
+_EXPIRY_S, _CONVERSATIONS, _WINDOWS = 600.0, 1000, 32
 _ROLES = ("system", "user", "assistant")
 
 Inputs = Mapping[str, np.ndarray[Any, Any]]
@@ -37,6 +47,15 @@ class Handler(Protocol):
     def __call__(self, inputs: Inputs) -> AsyncGenerator[Tensors, None]: ...
 
     async def warm(self) -> None: ...
+
+    @property
+    def engine(self) -> DecodeEngine | None:
+        """The token engine, if it has one."""
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """What runs here: the artifact and its executor, as in a turn's trace; sizes that a client needs."""
+        ...
 
     def close(self) -> None: ...
 
@@ -60,35 +79,123 @@ class Expiring(Generic[KeptT]):
         self._kept[name] = (now, kept)
         return kept
 
+    def forget(self, name: str) -> None:
+        """Keep nothing under `name`."""
+        self._kept.pop(name, None)
+
 
 class WhisperHandler:
-    """`audio` to `text`, `language` and `confidence`. An empty `language` is the profile's, "auto" asks the model."""
+    """`audio` to `text`, `language` and `confidence`. An empty `language` is the profile's, "auto" asks the model.
+
+    Pieces of one sequence (`correlation`) are one utterance: each is answered with what was said so far, of which
+    `stable` is not taken back; the last one with the final transcript. `request` asks the engine itself (`calls`).
+    """
+
+    engine = None
 
     def __init__(self, profile: Profile) -> None:
         self._make = Assembler(profile)
         self._stage = self._make.transcribe()
+        self._calls = WhisperCalls(self._stage)
+        self._sequences: Expiring[list[Samples]] = Expiring(list)
+        self._hearings: Expiring[Hearing] = Expiring(self._stage.hear)
 
     async def warm(self) -> None:
         await self._stage.transcribe(np.zeros(RATE, np.float32))
 
     async def __call__(self, inputs: Inputs) -> AsyncGenerator[Tensors, None]:
-        found = await self._stage.transcribe(audio_of(inputs), prior=string(inputs, "language"))
-        yield {
-            "text": text_tensor(found.text),
-            "language": text_tensor(found.language),
-            "confidence": np.array([found.confidence], np.float32),
-        }
+        if REQUEST in inputs:
+            yield await self._calls(inputs)
+        elif SEQUENCE in inputs:
+            yield await self._piece(inputs)
+        else:
+            yield _heard(await self._stage.transcribe(audio_of(inputs), prior=string(inputs, "language")))
+
+    def describe(self) -> dict[str, Any]:
+        executor = self._stage.whisper.executor
+        return asdict(self._make.info["transcribe"]) | {"multilingual": executor.multilingual, "mels": executor.mels}
 
     def close(self) -> None:
         self._make.close()
 
+    async def _piece(self, inputs: Inputs) -> Tensors:
+        """The next piece of an utterance, whose name is `sequence`; `end`: it is the last."""
+        name, piece = string(inputs, SEQUENCE), audio_of(inputs)
+        pieces, hearing = self._sequences.of(name), self._hearings.of(name)
+        pieces.append(piece)
+        samples = np.concatenate(pieces)
+        if samples.size > LONGEST_AUDIO_S * RATE:
+            raise AudioTooLong(f"a sequence may have {LONGEST_AUDIO_S:.0f} s of audio; end it and begin another")
+        if END in inputs:
+            self._sequences.forget(name)
+            self._hearings.forget(name)
+            return _heard(await hearing.final(samples))
+        found = await hearing.partial(Speaking((samples,), RATE, 0))
+        if found is None:
+            return {"text": text_tensor(""), "stable": text_tensor("")}
+        return {
+            "text": text_tensor(found.stable + found.unstable),
+            "stable": text_tensor(found.stable),
+            "language": text_tensor(found.language),
+        }
+
+
+class WhisperCalls:
+    """The calls of a `SpeechToTextExecutor` from a client, for whom an encoded window is a name.
+
+    A name is the hash of what was encoded; the latest windows are kept, and one that is not has to be sent again.
+    """
+
+    def __init__(self, stage: Transcribe) -> None:
+        self._executor, self._lane = stage.whisper.executor, stage.lane
+        self._kept: OrderedDict[str, Any] = OrderedDict()
+
+    async def __call__(self, inputs: Inputs) -> Tensors:
+        about = json_of(inputs)
+        try:
+            return {
+                "answer": text_tensor(json.dumps(await self._lane.run(self._answer, about, inputs.get("features"))))
+            }
+        except (KeyError, TypeError, ValueError) as exc:
+            raise UsageError(f"request: not a call of Whisper's ({exc})") from exc
+
+    def _answer(self, about: dict[str, Any], features: np.ndarray[Any, Any] | None) -> Any:
+        executor, call, name = self._executor, about["call"], str(about["name"])
+        if call == "encode" and features is not None:
+            self._keep(name, executor.encode(np.asarray(features, np.float32)))
+            return {}
+        if call == "extend":
+            own, other = self._of(name), self._of(str(about["other"]))
+            self._keep(str(about["result"]), executor.extend(own, other, int(about["positions"])))
+            return {}
+        if call not in ("generate", "detect_language", "align"):
+            raise ValueError(f"no call {call!r}")
+        encoded, prompt = self._of(name), [int(i) for i in about.get("prompt", ())]
+        if call == "generate":
+            return asdict(executor.generate(encoded, prompt, int(about["max_tokens"])))
+        if call == "detect_language":
+            return executor.detect_language(encoded)
+        return executor.align(encoded, prompt, [int(i) for i in about["ids"]], int(about["positions"]))
+
+    def _keep(self, name: str, encoded: Any) -> None:
+        self._kept[name] = encoded
+        self._kept.move_to_end(name)
+        while len(self._kept) > _WINDOWS:
+            self._kept.popitem(last=False)
+
+    def _of(self, name: str) -> Any:
+        if name not in self._kept:
+            raise ForgottenWindow(f"window {name[:12]} is not kept any more; encode it again")
+        self._kept.move_to_end(name)
+        return self._kept[name]
+
 
 class ReplyHandler:
-    """`messages`, after those that the `conversation` had, to the answer, token by token."""
+    """`messages`, after those that the `conversation` had, to the answer, token by token; or `request` to its steps."""
 
     def __init__(self, profile: Profile) -> None:
         self._make = Assembler(profile)
-        self._reply, _ = self._make.reply()
+        self._reply, self.engine = self._make.reply()
         self._dialogues: Expiring[list[Message]] = Expiring(list)
         self._system = [Message("system", profile.system_prompt)] if profile.system_prompt else []
 
@@ -96,6 +203,11 @@ class ReplyHandler:
         await self._reply.warm(self._system)
 
     async def __call__(self, inputs: Inputs) -> AsyncGenerator[Tensors, None]:
+        if REQUEST in inputs:
+            async with aclosing(_steps(self._reply.service, inputs)) as steps:
+                async for tensors in steps:
+                    yield tensors
+            return
         kept = self._dialogues.of(string(inputs, "conversation"))
         said = _messages(string(inputs, "messages"))
         before = kept or ([] if said[0].role == "system" else self._system)
@@ -111,12 +223,15 @@ class ReplyHandler:
             await tokens.aclose()
             kept[:] = [*dialogue, *([Message("assistant", answer, tuple(ids))] if answer else [])]
 
+    def describe(self) -> dict[str, Any]:
+        return asdict(self._make.info["reply"]) | {"capacity": self._reply.service.capacity}
+
     def close(self) -> None:
         self._make.close()
 
 
 class XttsHandler:
-    """`text` to `pcm`, chunk by chunk, in a voice by its name."""
+    """`text` to `pcm`, chunk by chunk, in a voice by its name or cloned from `reference`; or `request` to its steps."""
 
     def __init__(self, profile: Profile) -> None:
         settings, engines = profile.speak, Assembler(profile)
@@ -124,27 +239,73 @@ class XttsHandler:
         self._model = XTTS.load(
             engines.folder("speak"), slots=settings.slots, threads=settings.threads, vocoder=profile.vocode.executor
         )
+        assert isinstance(self._model.service, DecodeService)  # an artifact's own
+        self.engine = self._model.service.engine
 
     async def warm(self) -> None:
         await self._model.awarm()
 
     async def __call__(self, inputs: Inputs) -> AsyncGenerator[Tensors, None]:
-        chunks = self._model.astream(
-            spoken_text(inputs),
-            language=string(inputs, "language") or self._language,
-            speaker=string(inputs, "voice"),
-            speed=float(inputs["speed"][0]) if "speed" in inputs else 1.0,
-            seed=int(inputs["seed"][0]) if "seed" in inputs else 0,
-        )
-        async for tensors in _pcm(chunks):
-            yield tensors
+        if REQUEST in inputs:
+            async with aclosing(_steps(self._model.service, inputs)) as steps:
+                async for tensors in steps:
+                    yield tensors
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            chunks = self._model.astream(
+                spoken_text(inputs),
+                language=string(inputs, "language") or self._language,
+                speaker=string(inputs, "voice"),
+                speaker_wav=reference_of(inputs, Path(folder)),
+                speed=float(inputs["speed"][0]) if "speed" in inputs else 1.0,
+                seed=int(inputs["seed"][0]) if "seed" in inputs else 0,
+            )
+            async for tensors in _pcm(chunks):
+                yield tensors
+
+    def describe(self) -> dict[str, Any]:
+        return asdict(self._model.info) | {"capacity": self._model.service.capacity}
 
     def close(self) -> None:
         self._model.close()
 
 
+class VocoderHandler:
+    """XTTS's vocoder alone, for those who bring their own latents: the graph's inputs to its `audio`."""
+
+    engine = None
+
+    def __init__(self, profile: Profile) -> None:
+        self._make = Assembler(profile)
+        self._graph, self._lane, self._frames = self._make.vocoder_graph()
+
+    async def warm(self) -> None:
+        """Nothing to do: which windows come is not known."""
+
+    async def __call__(self, inputs: Inputs) -> AsyncGenerator[Tensors, None]:
+        given = {name: value for name, value in inputs.items() if name not in WINDOW}
+        count = int(given["latents"].shape[1])
+        if not count:
+            raise UsageError("latents: there are none")
+        if missing := [name for name in WINDOW if name not in inputs]:
+            if len(missing) < len(WINDOW):
+                raise UsageError(f"{', '.join(WINDOW)} come together; {', '.join(missing)} is missing")
+            window = self._frames.inputs(given["latents"][0], 0, self._frames.count(count), 0, 0)
+        else:
+            window = {name: inputs[name].reshape(()) for name in WINDOW}
+        yield await self._lane.run(self._graph.run, window | given)
+
+    def describe(self) -> dict[str, Any]:
+        return asdict(self._make.info["vocode"])
+
+    def close(self) -> None:
+        self._make.close()
+
+
 class VitsHandler:
     """`text` to `pcm`, sentence by sentence, in the profile's voice."""
+
+    engine = None
 
     def __init__(self, profile: Profile) -> None:
         self._make = Assembler(profile)
@@ -158,6 +319,9 @@ class VitsHandler:
         async for tensors in _pcm(self._vocode(self._speak(self._split.whole(spoken_text(inputs))))):
             yield tensors
 
+    def describe(self) -> dict[str, Any]:
+        return asdict(self._make.info["speak"])
+
     def close(self) -> None:
         self._make.close()
 
@@ -167,6 +331,7 @@ class TurnHandler:
 
     def __init__(self, profile: Profile) -> None:
         self._assistant = Assistant.load(profile)
+        self.engine = self._assistant.engine
         self._conversations: Expiring[Conversation] = Expiring(self._assistant.conversation)
 
     async def warm(self) -> None:
@@ -178,6 +343,9 @@ class TurnHandler:
             async for event in turn:
                 yield of_event(event)
 
+    def describe(self) -> dict[str, Any]:
+        return {stage: asdict(info) for stage, info in self._assistant.setup.info.items()}
+
     def close(self) -> None:
         self._assistant.close()
 
@@ -186,6 +354,7 @@ HANDLERS: dict[str, Callable[[Profile], Handler]] = {
     "whisper": WhisperHandler,
     "qwen3": ReplyHandler,
     "xtts": XttsHandler,
+    "xtts_hifigan": VocoderHandler,
     "vits": VitsHandler,
     "voice_turn": TurnHandler,
 }
@@ -196,6 +365,21 @@ def string(inputs: Inputs, name: str) -> str:
     return text_of(inputs[name]) if name in inputs else ""
 
 
+def reference_of(inputs: Inputs, folder: Path) -> tuple[Path, ...]:
+    """The recording to clone as a file in `folder`; none if it was left out."""
+    if "reference" not in inputs:
+        return ()
+    rate, samples = (
+        int(inputs["reference_rate"][0]) if "reference_rate" in inputs else RATE,
+        audio_of(inputs, "reference"),
+    )
+    if not 8000 <= rate <= 192_000:
+        raise UsageError(f"reference_rate {rate}: must be between 8000 and 192000")
+    with WavFile(folder / "reference.wav", rate) as sink:
+        sink.write(samples)
+    return (folder / "reference.wav",)
+
+
 def spoken_text(inputs: Inputs) -> str:
     """The text to speak. Raises `TextTooLong`."""
     text = string(inputs, "text")
@@ -204,9 +388,9 @@ def spoken_text(inputs: Inputs) -> str:
     return text
 
 
-def audio_of(inputs: Inputs) -> Samples:
-    """The 16 kHz samples. Raises `EmptyAudio`, `AudioTooLong`, `InvalidSamples`."""
-    samples = np.asarray(inputs["audio"], np.float32)
+def audio_of(inputs: Inputs, name: str = "audio") -> Samples:
+    """Samples; of `audio`, at 16 kHz. Raises `EmptyAudio`, `AudioTooLong`, `InvalidSamples`."""
+    samples = np.asarray(inputs[name], np.float32)
     if not samples.size:
         raise EmptyAudio("audio of no samples")
     if samples.size > LONGEST_AUDIO_S * RATE:
@@ -228,6 +412,26 @@ def _messages(text: str) -> list[Message]:
     if sum(len(m.text) for m in found) > LONGEST_TEXT:
         raise TextTooLong(f"messages of more than {LONGEST_TEXT} characters; send fewer")
     return found
+
+
+async def _steps(service: TokenService, inputs: Inputs) -> AsyncGenerator[Tensors, None]:
+    """The steps of a generation that a client asks for."""
+    request, keep = to_request(inputs)
+    if keep:
+        await service.keep(request)
+        return
+    async with aclosing(service.stream(request)) as steps:
+        async for step in steps:
+            yield of_step(step)
+
+
+def _heard(found: Transcript) -> Tensors:
+    return {
+        "text": text_tensor(found.text),
+        "stable": text_tensor(found.text),
+        "language": text_tensor(found.language),
+        "confidence": np.array([found.confidence], np.float32),
+    }
 
 
 async def _pcm(chunks: AsyncGenerator[PcmChunk, None]) -> AsyncGenerator[Tensors, None]:

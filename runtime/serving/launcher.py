@@ -19,7 +19,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -95,6 +95,11 @@ class EmbeddedTriton:
         assert self._process is not None
         return self._process.pid
 
+    def process_of(self, model: str) -> int | None:
+        """The process id of a model's stub; None if there is none (any more)."""
+        assert self._process is not None
+        return next((pid for pid in _children(self._process.pid) if f"/{model}/1/model.py" in _command(pid)), None)
+
     def close(self) -> None:
         """Stop the server and leave nothing behind: no process, no shared memory, no file."""
         if self._process is not None:
@@ -143,6 +148,23 @@ class EmbeddedTriton:
 
     def _log_end(self) -> str:
         return self.log.read_text(encoding="utf-8", errors="replace")[-4000:]
+
+
+def _children(pid: int) -> Iterator[int]:
+    """The processes that a process started and that live, theirs included."""
+    for task in Path(f"/proc/{pid}/task").glob("*"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            for child in (task / "children").read_text().split():
+                yield int(child)
+                yield from _children(int(child))
+
+
+def _command(pid: int) -> str:
+    """A process's command line; empty for one that has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    except OSError:
+        return ""
 
 
 def _remove_stale() -> None:

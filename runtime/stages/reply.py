@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 
 from voxturn.runtime.decode.engine import Request
 from voxturn.runtime.decode.sampler import Sampling
-from voxturn.runtime.decode.service import DecodeService
+from voxturn.runtime.decode.service import TokenService
 from voxturn.runtime.messages import ReplyToken
 from voxturn.runtime.text.chat import Chat, Message
 from voxturn.runtime.text.tokenizer import StopStrings, StreamDecoder, Tokenizer
@@ -21,21 +21,21 @@ class Reply:
 
     def __init__(
         self,
-        service: DecodeService,
+        service: TokenService,
         tokenizer: Tokenizer,
         chat: Chat,
         sampling: Sampling,
         max_tokens: int,
         stops: Sequence[str] = (),
     ) -> None:
-        self._service, self.tokenizer, self.chat = service, tokenizer, chat
+        self.service, self.tokenizer, self.chat = service, tokenizer, chat
         self._sampling, self._max_tokens, self._stops = sampling, max_tokens, tuple(stops)
         self.script: Callable[[Sequence[Message]], Sequence[int]] | None = None
 
     async def warm(self, messages: Sequence[Message]) -> None:
         """Compute and keep a beginning that dialogues share: the system prompt."""
         if ids := self.chat.beginning(messages):
-            await self._service.keep(Request(ids))
+            await self.service.keep(Request(ids))
 
     def fitted(self, messages: Sequence[Message]) -> list[Message]:
         """The dialogue without its oldest turns, if it has become too long for the model with an answer to come.
@@ -43,7 +43,7 @@ class Reply:
         Turns go whole and the system prompt stays. Enough of them go at once to fill half of the context at most:
         what is left has to be computed again, which should be rare.
         """
-        room = self._service.engine.executor.capacity - self._max_tokens
+        room = self.service.capacity - self._max_tokens
         kept = list(messages)
         if len(self.chat.prompt(kept)) <= room:
             return kept
@@ -61,7 +61,7 @@ class Reply:
         forced = self.script(messages) if self.script is not None else ()
         prompt, stops = self.chat.prompt(messages), self.chat.stop_ids
         request = Request(prompt, self._sampling, stops, self._max_tokens, forced=forced)
-        steps, given = self._service.stream(request), list[int]()
+        steps, given = self.service.stream(request), list[int]()
         try:
             async for step in steps:
                 if step.stop:

@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 from voxturn.runtime.audio.stretch import Stretch
 from voxturn.runtime.decode.sampler import Sampling
-from voxturn.runtime.decode.service import DecodeService
+from voxturn.runtime.decode.service import TokenService
 from voxturn.runtime.decode.stop_guard import StopGuard
 from voxturn.runtime.decode.xtts import SpeechOptions, XttsIds, beginning, speech
 from voxturn.runtime.errors import EmptyText, InferenceFailed, UnknownVoice
@@ -98,7 +98,7 @@ class XttsSpeak:
 
     def __init__(
         self,
-        service: DecodeService,
+        service: TokenService,
         ids: XttsIds,
         tokenizer: XttsTokenizer,
         voice: Voice | None,

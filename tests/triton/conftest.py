@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from tests.tiny.conftest import tiny as tiny
 
 ROOT = Path(__file__).parents[2]
 PYTHON = Path(os.environ.get("VOXTURN_TRITON_PYTHON", ROOT / ".triton/bin/python"))
-MODELS = ("whisper", "qwen3", "xtts")
+MODELS = ("whisper", "qwen3", "xtts", "xtts_hifigan")
 
 
 @dataclass
@@ -31,6 +31,7 @@ class Running:
     process: subprocess.Popen[str]
     grpc: str
     http: str
+    metrics: str
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         self.process.send_signal(number)
@@ -39,17 +40,17 @@ class Running:
         return self.process.wait(60)
 
 
-def serve(profile: Path) -> Running:
+def serve(profile: Path, models: Sequence[str] = MODELS) -> Running:
     if not PYTHON.exists():
         pytest.fail("the server's environment is missing; run `make .triton/ready`")
     command = [str(PYTHON), "-P", "-m", "voxturn.runtime.cli", "serve", "triton", "--profile", str(profile)]
     with_us = [str(PYTHON), "-S", "-c", WITH_PARENT, str(os.getpid())]  # a test that is killed leaves nothing
-    process = subprocess.Popen([*with_us, *command, "--models", ",".join(MODELS)], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen([*with_us, *command, "--models", ",".join(models)], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     addresses = dict(line.split() for line in (process.stdout.readline() for _ in range(3)) if line)
     if process.poll() is not None or len(addresses) < 3:
         pytest.fail(f"the server did not start: exit code {process.wait(60)}")
-    return Running(process, addresses["grpc"], addresses["http"])
+    return Running(process, addresses["grpc"], addresses["http"], addresses["metrics"])
 
 
 @pytest.fixture(scope="session")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import itertools
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+import urllib.request
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +19,17 @@ import numpy as np
 import pytest
 from voxturn.runtime import errors
 from voxturn.runtime.audio.decode import decode_all
-from voxturn.runtime.client import VoiceClient
-from voxturn.runtime.client.wire import TritonServer
-from voxturn.runtime.messages import PcmChunk
+from voxturn.runtime.client import SyncVoiceClient, VoiceClient
+from voxturn.runtime.messages import Partial, PcmChunk, Transcript
+from voxturn.runtime.serving import launcher
+from voxturn.runtime.serving.events import text_of
 from voxturn.runtime.serving.health import silent
+from voxturn.runtime.serving.wire import TritonServer
 from voxturn.runtime.xtts import XTTS
 
 from tests.tiny.conftest import Tiny
 from tests.triton.conftest import MODELS, ROOT, Running, serve
+from tests.voiced import voiced
 
 QUESTION = ROOT / "runtime/demo/question.wav"
 
@@ -81,6 +87,19 @@ BAD: list[tuple[str, dict[str, Any], type[errors.VoxturnError]]] = [
     ("whisper", {"audio": np.full(16000, np.nan, np.float32)}, errors.InvalidSamples),
     ("whisper", {"audio": np.zeros((2, 160), np.float32)}, errors.VoxturnError),
     ("whisper", {"audio": np.zeros(16000, np.int32)}, errors.VoxturnError),
+    ("xtts", {"request": '{"keep": false}'}, errors.UsageError),
+    (
+        "xtts_hifigan",
+        {"latents": np.zeros((1, 4, 7), np.float32), "speaker": np.zeros((1, 512, 1), np.float32)},
+        errors.InferenceFailed,
+    ),
+    (
+        "xtts_hifigan",
+        {"latents": np.zeros((1, 0, 64), np.float32), "speaker": np.zeros((1, 512, 1), np.float32)},
+        errors.VoxturnError,
+    ),
+    ("whisper", {"request": '{"call": "sing", "name": "x"}'}, errors.UsageError),
+    ("whisper", {"request": '{"call": "generate", "name": "x"}'}, errors.ForgottenWindow),
     ("qwen3", {"messages": "no JSON"}, errors.UsageError),
     ("qwen3", {"messages": '[{"role": "king", "text": "x"}]'}, errors.UsageError),
     ("qwen3", {"messages": '[{"role": "user", "text": "' + "x " * 6000 + '"}]'}, errors.TextTooLong),
@@ -95,7 +114,7 @@ async def test_bad_requests_end_in_typed_errors(
     connection = TritonServer(server.grpc)
     try:
         with pytest.raises(kind):
-            if model == "whisper":
+            if model in ("whisper", "xtts_hifigan"):
                 await connection.infer(model, inputs)
             else:
                 async for _ in connection.stream(model, inputs):
@@ -124,41 +143,154 @@ async def test_no_server() -> None:
 
 
 def children(pid: int) -> Iterator[int]:
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        for child in (task / "children").read_text().split():
-            yield int(child)
-            yield from children(int(child))
+    return launcher._children(pid)
 
 
 def stub_of(server: Running, model: str) -> int:
     for pid in children(server.process.pid):
-        if f"{model}/1/model.py" in Path(f"/proc/{pid}/cmdline").read_text():
+        if f"/{model}/1/model.py" in launcher._command(pid):
             return pid
     raise AssertionError(f"no process of {model}")
 
 
-async def test_a_killed_model_is_an_error_in_time_and_is_started_again(server: Running) -> None:
+async def test_a_model_killed_at_random_moments_is_an_error_in_time_and_is_started_again(server: Running) -> None:
+    random = np.random.default_rng(0)
+    failures = (errors.ServerDied, errors.ServerUnavailable, errors.InferenceFailed)
     async with VoiceClient(server.grpc) as client:
 
         async def listen() -> None:
-            while True:
-                await spoken(client, "A sentence that takes a while to be said.", language="en")
+            for number in range(1000):
+                await spoken(client, "A sentence that takes a while to be said.", language="en", seed=number)
 
-        talking = asyncio.create_task(listen())
-        await asyncio.sleep(0.5)
-        killed = time.monotonic()
-        os.kill(stub_of(server, "xtts"), signal.SIGKILL)
-        with pytest.raises((errors.ServerDied, errors.ServerUnavailable, errors.InferenceFailed)):
-            async with asyncio.timeout(4):
-                await talking
-        assert "France" in (await client.transcribe(decode_all(QUESTION, 16000))).text  # other models go on
-        while time.monotonic() < killed + 30:
-            try:
-                assert await spoken(client, "Hello.", language="en")
-                return
-            except (errors.ServerDied, errors.ServerUnavailable, errors.InferenceFailed):
-                await asyncio.sleep(0.2)
-        raise AssertionError("the model was not started again")
+        async def reads() -> None:
+            text = "".join([token.text async for token in VoiceClient(server.grpc).reply(("user", "Count to ten."))])
+            assert text
+
+        for _ in range(20):
+            talking = [asyncio.create_task(listen()) for _ in range(2)]
+            reading = asyncio.create_task(reads())
+            await asyncio.sleep(float(random.uniform(0, 0.5)))
+            killed = time.monotonic()
+            os.kill(stub_of(server, "xtts"), signal.SIGKILL)
+            for task in talking:
+                with pytest.raises(failures):
+                    async with asyncio.timeout(4):
+                        await task
+            async with asyncio.timeout(20):
+                await reading  # other models go on
+            while True:
+                try:
+                    assert await spoken(client, "Hello.", language="en")
+                    break
+                except failures:
+                    assert time.monotonic() < killed + 30, "the model was not started again"
+                    await asyncio.sleep(0.1)
+
+
+async def test_of_two_servers_one_is_killed_and_new_streams_go_on(profile: Path) -> None:
+    servers = [serve(profile, ["xtts"]) for _ in range(2)]
+    try:
+        outcomes: list[BaseException | None] = []
+        async with VoiceClient(",".join(each.grpc for each in servers)) as client:
+            dead = asyncio.Event()
+
+            async def listen(number: int) -> None:
+                for turn in range(30):
+                    try:
+                        assert await spoken(client, "A sentence that takes a while.", language="en", seed=number)
+                        outcomes.append(None)
+                        if dead.is_set() and turn > 3:
+                            return
+                    except errors.VoxturnError as exc:
+                        outcomes.append(exc)
+
+            talking = [asyncio.create_task(listen(number)) for number in range(4)]
+            await asyncio.sleep(1.0)
+            family = list(children(servers[0].process.pid))
+            servers[0].process.kill()
+            for pid in family:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            dead.set()
+            async with asyncio.timeout(60):
+                await asyncio.gather(*talking)
+            failed = [exc for exc in outcomes if exc is not None]
+            assert len(failed) <= len(talking)  # those in flight there alone
+            assert all(isinstance(exc, errors.ServerDied) for exc in failed)
+            assert outcomes.count(None) >= len(talking)
+    finally:
+        for each in servers:
+            each.stop()
+
+
+async def test_an_utterance_piece_by_piece_gives_partials_and_the_transcript(server: Running) -> None:
+    samples = decode_all(QUESTION, 16000)
+
+    async def pieces() -> AsyncIterator[Any]:
+        for begin in range(0, samples.size, 8000):
+            yield samples[begin : begin + 8000]
+
+    async with VoiceClient(server.grpc) as client:
+        heard = [found async for found in client.hear(pieces())]
+        assert isinstance(heard[-1], Transcript)
+        assert "France" in heard[-1].text
+        partials = [found for found in heard if isinstance(found, Partial)]
+        assert partials
+        stable = [found.stable for found in partials]
+        assert all(later.startswith(before) for before, later in itertools.pairwise(stable))
+
+
+async def test_a_voice_is_cloned_from_samples_in_the_request(server: Running, tiny: Tiny) -> None:
+    speech = voiced(4.0)
+    async with VoiceClient(server.grpc) as client:
+        cloned = await spoken(client, "Good morning.", language="en", reference=speech)
+        assert np.concatenate([chunk.samples for chunk in cloned]).size > 1000
+        with pytest.raises(errors.AudioError):
+            await spoken(client, "Good morning.", language="en", reference=np.zeros(64000, np.float32))
+
+
+async def test_a_deadline_ends_a_request(server: Running) -> None:
+    async with VoiceClient(server.grpc, deadline_s=0.05) as client:
+        with pytest.raises(errors.DeadlineExceeded):
+            await spoken(client, "A sentence that takes a while to be said by anyone.", language="en")
+
+
+def test_the_synchronous_client_talks_to_a_server(server: Running) -> None:
+    with SyncVoiceClient(server.grpc) as client:
+        assert "France" in client.transcribe(decode_all(QUESTION, 16000)).text
+        chunks = list(client.say("Hello.", language="en"))
+        assert chunks[-1].final
+
+
+async def test_large_inputs_go_through_shared_memory_that_leaves_nothing(server: Running) -> None:
+    connection = TritonServer(server.grpc)
+    try:
+        answers = [
+            await connection.infer("whisper", {"audio": decode_all(QUESTION, 16000), "language": ""}) for _ in range(3)
+        ]
+        assert connection._shared._made  # it was used
+        assert not list(Path("/dev/shm").glob("voxturn-client-*"))
+        assert {text_of(answer["text"]) for answer in answers} == {text_of(answers[0]["text"])}
+        together = await asyncio.gather(
+            *(connection.infer("whisper", {"audio": np.full(20000 + n, 1e-3, np.float32)}) for n in range(6))
+        )
+        assert len(together) == 6
+    finally:
+        await connection.aclose()
+
+
+async def test_metrics_say_what_the_models_did(server: Running) -> None:
+    async with VoiceClient(server.grpc) as client:
+        await spoken(client, "Good morning.", language="en")
+    for _ in range(50):  # the server collects them now and then
+        page = urllib.request.urlopen(f"http://{server.metrics}/metrics", timeout=5).read().decode()  # noqa: ASYNC210
+        if 'voxturn_first_audio_seconds_count{model="xtts"}' in page:
+            break
+        await asyncio.sleep(0.1)
+    for series in ("voxturn_tokens_total", "voxturn_slots_busy", "voxturn_loads_total"):
+        assert f'{series}{{model="xtts"}}' in page, series
+    assert 'voxturn_requests_total{model="xtts",outcome="done"}' in page or 'outcome="done",model="xtts"' in page
+    assert "nv_inference_request_success" in page
 
 
 def gone(family: list[int], serving: int) -> None:
@@ -217,7 +349,7 @@ async def test_a_thousand_malformed_requests_and_two_hundred_streams_leave_memor
     async def refused(number: int) -> None:
         model, inputs, kind = BAD[number]
         with pytest.raises(kind):
-            if model == "whisper":
+            if model in ("whisper", "xtts_hifigan"):
                 await connection.infer(model, inputs)
             else:
                 async for _ in connection.stream(model, inputs):

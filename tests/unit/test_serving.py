@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from voxturn.runtime import errors
+from voxturn.runtime.decode.engine import DecodeEngine, Follow, Request, Step
+from voxturn.runtime.decode.sampler import Sampling
 from voxturn.runtime.errors import EmptyText, UsageError
+from voxturn.runtime.executors.fake import FakeDecoder, FakeWhisper
+from voxturn.runtime.executors.triton import TritonWhisper
+from voxturn.runtime.handoff import Lane
 from voxturn.runtime.messages import (
     Event,
     Partial,
@@ -24,17 +33,22 @@ from voxturn.runtime.messages import (
     TurnDone,
     Word,
 )
-from voxturn.runtime.serving.backend import Backend
-from voxturn.runtime.serving.contract import CANARY, MODELS, config_pbtxt
+from voxturn.runtime.protocols import Generated
+from voxturn.runtime.serving.backend import MOST_STREAMS, Backend
+from voxturn.runtime.serving.contract import CANARY, CLIENT, END, INFO, MODELS, SEQUENCE, config_pbtxt, ngc_pbtxt
 from voxturn.runtime.serving.events import Tensors, of_event, text_tensor, to_event
-from voxturn.runtime.serving.handlers import Expiring, Inputs
+from voxturn.runtime.serving.handlers import Expiring, Inputs, WhisperCalls
+from voxturn.runtime.serving.metrics import Heard, Metrics
+from voxturn.runtime.serving.requests import of_request, of_step, to_request, to_step
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_the_committed_configuration_is_the_contracts(name: str) -> None:
-    assert (ROOT / f"triton_models/{name}/config.pbtxt").read_text(encoding="utf-8") == config_pbtxt(MODELS[name])
+    folder, model = ROOT / "triton_models" / name, MODELS[name]
+    assert (folder / "config.pbtxt").read_text(encoding="utf-8") == config_pbtxt(model)
+    assert (folder / "configs/ngc.pbtxt").read_text(encoding="utf-8") == ngc_pbtxt(model)
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "triton_models").glob("*/1/model.py")), ids=lambda p: p.parts[-3])
@@ -112,6 +126,14 @@ class Item:
 class Asked:
     tensors: dict[str, np.ndarray[Any, Any]]
     sender: Sender = field(default_factory=Sender)
+    sequence: int = 0
+    flag: int = 0
+
+    def correlation_id(self) -> int:
+        return self.sequence
+
+    def flags(self) -> int:
+        return self.flag
 
     def inputs(self) -> list[Item]:
         return [Item(name, value) for name, value in self.tensors.items()]
@@ -120,10 +142,40 @@ class Asked:
         return self.sender
 
 
+SERIES: dict[tuple[str, ...], list[float]] = {}
+"""What the metrics were told, by their family's name and their labels."""
+
+
+@dataclass
+class Metric:
+    key: tuple[str, ...]
+
+    def increment(self, by: float) -> None:
+        SERIES.setdefault(self.key, []).append(by)
+
+    observe = set = increment
+
+
+@dataclass
+class MetricFamily:
+    """Of the backend's utilities."""
+
+    name: str
+    description: str
+    kind: str
+    COUNTER, GAUGE, HISTOGRAM = "counter", "gauge", "histogram"
+
+    def Metric(self, labels: dict[str, str], buckets: list[float] | None = None) -> Metric:
+        assert (buckets is not None) == (self.kind == "histogram")
+        return Metric((self.name, *labels.values()))
+
+
 class Utilities:
     """`triton_python_backend_utils`."""
 
     TRITONSERVER_RESPONSE_COMPLETE_FINAL = 1
+    TRITONSERVER_REQUEST_FLAG_SEQUENCE_END = 2
+    MetricFamily = MetricFamily
 
     @staticmethod
     def Tensor(name: str, value: Any) -> tuple[str, Any]:
@@ -141,13 +193,20 @@ class Utilities:
 class Scripted:
     """A handler that does what the text says."""
 
+    engine = None
+
     def __init__(self) -> None:
         self.closed, self.ended = False, 0
+        self.asked: list[Inputs] = []
+
+    def describe(self) -> dict[str, Any]:
+        return {"artifact_sha256": "abc"}
 
     async def warm(self) -> None:
         return None
 
     async def __call__(self, inputs: Inputs) -> AsyncGenerator[Tensors, None]:
+        self.asked.append(inputs)
         try:
             text = inputs["text"][0].decode()
             if text == "bad":
@@ -237,9 +296,144 @@ def test_the_one_answer_of_a_model_that_does_not_stream_carries_the_end() -> Non
         assert canary.done.wait(10)
         ((response, flags),) = canary.sent
         assert flags == 1
-        assert [name for name, _ in response[0]] == ["text", "language", "confidence"]
+        outputs = ["answer", "text", "stable", "language", "confidence"]
+        assert [name for name, _ in response[0]] == outputs
+        about = ask(backend, **{INFO: np.array([True])})
+        assert about.done.wait(10)
+        ((response, _),) = about.sent
+        assert json.loads(dict(response[0])["answer"][0]) == {"artifact_sha256": "abc"}
+        piece = Asked({"audio": np.zeros(1, np.float32), "text": text_tensor("hello")}, sequence=7, flag=2)
+        backend.execute([piece])
+        assert piece.sender.done.wait(10)
+        assert handler.asked[-1][SEQUENCE][0] == b"7"
+        assert END in handler.asked[-1]
     finally:
         backend.close()
+
+
+def test_a_client_may_have_so_many_streams_at_once(served: tuple[Backend, Scripted]) -> None:
+    backend = served[0]
+    asked = {"text": text_tensor("for ever"), CLIENT: text_tensor("me")}
+    senders = [ask(backend, **asked) for _ in range(MOST_STREAMS)]
+    refused = ask(backend, **asked)
+    assert refused.done.wait(10)
+    assert refused.sent[-1][0][1].startswith("TooManyStreams: vits: a client may have 16 streams")
+    other = ask(backend, text=text_tensor("hello"), **{CLIENT: text_tensor("another")})
+    assert other.done.wait(10)
+    assert other.sent[-1] == (None, 1)
+    senders[0].cancelled = True
+    assert senders[0].done.wait(10)
+    again = ask(backend, text=text_tensor("hello"), **{CLIENT: text_tensor("me")})
+    assert again.done.wait(10)
+    assert again.sent[-1] == (None, 1)
+
+
+def test_requests_are_counted_by_how_they_ended(served: tuple[Backend, Scripted]) -> None:
+    backend = served[0]
+    SERIES.clear()
+    assert ask(backend, text=text_tensor("hello")).done.wait(10)
+    assert ask(backend, text=text_tensor("bad")).done.wait(10)
+    assert ask(backend, **{CANARY: np.array([True])}).done.wait(10)
+    backend.close()
+    counted = {key[2]: sum(values) for key, values in SERIES.items() if key[0] == "voxturn_requests_total"}
+    assert counted == {"done": 1, "error": 1}
+
+
+def test_a_stall_of_the_loudspeaker_is_an_underrun() -> None:
+    SERIES.clear()
+    now = [0.0]
+    heard = Heard(Metrics(Utilities, "xtts"), lambda: now[0])
+    second = {"pcm": np.zeros(24000, np.float32), "rate": np.array([24000])}
+    for at in (0.25, 1.0, 2.5, 3.1):  # the third comes a quarter of a second after the two before have been played
+        now[0] = at
+        heard.sent(second)
+        heard.sent({"event": np.array([b""])})
+    assert SERIES["voxturn_first_audio_seconds", "xtts"] == [0.25]
+    assert SERIES["voxturn_underruns_total", "xtts"] == [1]
+
+
+def test_metrics_tell_what_an_engine_has_done_since() -> None:
+    SERIES.clear()
+    engine = DecodeEngine(FakeDecoder(lambda ids: 1, 8))
+    metrics = Metrics(Utilities, "qwen3")
+    list(engine.generate([1, 2, 3], Sampling(), (), 4))
+    metrics.engine(engine)
+    list(engine.generate([1, 2, 3, 4], Sampling(), (), 2))
+    metrics.engine(engine)
+    assert SERIES["voxturn_tokens_total", "qwen3"] == [4, 2]
+    assert SERIES["voxturn_prompt_positions_total", "qwen3", "computed"] == [3, 1]
+    assert SERIES["voxturn_prompt_positions_total", "qwen3", "reused"] == [0, 3]
+    assert SERIES["voxturn_slots_busy", "qwen3"] == [0, 0]
+
+
+@given(
+    prompt=st.lists(st.integers(0, 1 << 40), min_size=1),
+    history=st.none() | st.lists(st.integers(0, 9)),
+    rows=st.none() | st.integers(1, 3),
+    keep=st.booleans(),
+    penalty=st.floats(0.5, 20),
+)
+def test_requests_survive_the_wire(
+    prompt: list[int], history: list[int] | None, rows: int | None, keep: bool, penalty: float
+) -> None:
+    made = None if rows is None else np.ones((rows, 4), np.float32)
+    sampling = Sampling(0.7, 5, 0.9, 0.0, penalty, 3)
+    request = Request(prompt, sampling, {1, 2}, 9, "voice", made, history, Follow(5, 7), 3, [4], 2)
+    again, kept = to_request(of_request(request, keep))
+    assert kept == keep
+    for name in ("sampling", "max_tokens", "namespace", "history", "follow", "watch", "urgent"):
+        assert getattr(again, name) == getattr(request, name)
+    assert (list(again.prompt), set(again.stop_ids), list(again.forced)) == (prompt, {1, 2}, [4])
+    assert (again.rows is None) == (made is None)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"keep": 1}', '{"prompt": [-1]}', '{"x": 1, "keep": false}'])
+def test_a_request_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="request: "):
+        to_request({"request": text_tensor(text)})
+
+
+def test_steps_survive_the_wire() -> None:
+    step = Step(7, np.arange(3, dtype=np.float32), True, 0.25)
+    again = to_step(of_step(step))
+    assert (again.token, again.stop, again.watched) == (7, True, 0.25)
+    np.testing.assert_array_equal(again.hidden, step.hidden)
+
+
+def test_whisper_s_calls_name_windows_and_make_forgotten_ones_again() -> None:
+    lane = Lane("transcribe")
+    executor = FakeWhisper([Generated((1, 2, 3), -0.5, 0.1)], {"en": 0.75, "ar": 0.25})
+    calls = WhisperCalls(SimpleNamespace(whisper=SimpleNamespace(executor=executor), lane=lane))  # type: ignore[arg-type]
+
+    class Near:
+        """A connection to the handler in this process."""
+
+        def describe(self, model: str) -> dict[str, Any]:
+            return {"multilingual": True, "mels": 80}
+
+        def infer(self, model: str, inputs: dict[str, Any]) -> Tensors:
+            tensors = {k: text_tensor(v) if isinstance(v, str) else v for k, v in inputs.items()}
+            return asyncio.run(calls(tensors))
+
+    whisper = TritonWhisper(Near())  # type: ignore[arg-type]
+    try:
+        silence = whisper.encode(np.zeros((80, 100), np.float32))
+        window = whisper.extend(whisper.encode(np.ones((80, 60), np.float32)), silence, 45)
+        assert whisper.generate(window, [9], 2) == Generated((1, 2), -0.5, 0.1)
+        assert whisper.detect_language(window) == {"en": 0.75, "ar": 0.25}
+        assert whisper.align(window, [9], [1, 2], 40) == [0, 20, 40]
+        assert executor.positions == [45]
+        encoded = len(executor.encoded_frames)
+        calls._kept.clear()  # the server was started again
+        assert whisper.generate(window, [9], 2).ids == (1, 2)
+        assert len(executor.encoded_frames) == encoded + 2
+        for number in range(40):
+            whisper.encode(np.full((80, 10), number, np.float32))
+        assert len(calls._kept) == 32
+        with pytest.raises(UsageError, match="not a call of Whisper's"):
+            asyncio.run(calls({"request": text_tensor('{"call": "sing", "name": "x"}')}))
+    finally:
+        lane.close()
 
 
 def test_what_nobody_asks_for_is_forgotten() -> None:

@@ -1,0 +1,165 @@
+"""`python -m voxturn.export.verify_gpu ARTIFACT …`: build every graph of artifacts with TensorRT-RTX, with no GPU at hand.
+
+A build proves that TensorRT's parser takes the graph, that the production profiles fit it, and which layers it became:
+for a decoder in float16 fused attention and the in-place update of its caches are asserted. The engines cannot be run
+here; nothing is said of their speed. Graphs that must be refused are built as well, so that the check is not vacuous.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+from voxturn.runtime.contract import Manifest, ModelContract, TensorSpec
+from voxturn.runtime.errors import CorruptModel, ExportFailed
+from voxturn.runtime.executors.tensorrt_build import PROFILES, Log, Profile, build, load_library
+from voxturn.runtime.store import write_atomic
+
+CAPABILITIES = ("SM80", "SM86", "SM89", "SM120")
+_FUSED, _UPDATED = ("mha", "fmha", "attention"), ("kv_cache_update", "kvcacheupdate", "KV_CACHE_UPDATE".lower())
+
+
+def layers_of(log: Log) -> list[str]:
+    """The layers that a build ended with, as its log names them."""
+    begin = max((i for i, line in enumerate(log.lines) if "Engine Layer Information" in line), default=None)
+    if begin is None:
+        return []
+    return [line for text in log.lines[begin:] for line in text.splitlines() if line.startswith("Layer(")]
+
+
+def verify(trt: Any, artifact: Path, capabilities: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Build every graph of an artifact; per graph seconds, bytes and layers. Raises `ExportFailed` or `CorruptModel`."""
+    manifest, out = Manifest.read(artifact), dict[str, dict[str, Any]]()
+    for role, contract in manifest.graphs.items():
+        if role not in PROFILES:
+            raise ExportFailed(f"{artifact}: there are no TensorRT profiles for its graph {role!r}")
+        log, begin = Log(), time.perf_counter()
+        engine = build(trt, artifact / contract.file, contract, PROFILES[role], log, capabilities)
+        text = "\n".join(log.lines).lower()
+        fused, updated = any(sign in text for sign in _FUSED), any(sign in text for sign in _UPDATED)
+        if role in ("gpt", "decoder") and manifest.precision == "fp16" and not (fused and updated):
+            raise ExportFailed(
+                f"{artifact}/{contract.file}: attention fused: {fused}, caches updated in place: {updated}"
+            )
+        layers = layers_of(log)
+        out[contract.file] = {
+            "seconds": round(time.perf_counter() - begin, 1),
+            "bytes": len(engine),
+            "layers": len(layers),
+            "kinds": dict(Counter(layer.split("(")[1].split(")")[0] for layer in layers).most_common()),
+            "fused_attention": fused,
+        }
+    return out
+
+
+def broken(folder: Path) -> dict[str, tuple[Path, ModelContract]]:
+    """Graphs that TensorRT has to refuse, by what is wrong with them."""
+    f32, f16 = TensorProto.FLOAT, TensorProto.FLOAT16
+    cases: dict[str, tuple[list[Any], list[tuple[str, int, list[Any]]], list[Any]]] = {
+        "mixed types": ([helper.make_node("Add", ["a", "b"], ["c"])], [("a", f32, ["n", 4]), ("b", f16, ["n", 4])], []),
+        "a product whose sizes do not fit": (
+            [helper.make_node("MatMul", ["a", "w"], ["c"])],
+            [("a", f32, ["n", 4])],
+            [numpy_helper.from_array(np.ones((5, 4), np.float32), "w")],
+        ),
+        "an operator of ours": ([helper.make_node("Ours", ["a"], ["c"], domain="ours")], [("a", f32, ["n", 4])], []),
+        "sampling in the graph": (
+            [helper.make_node("Multinomial", ["a"], ["c"], dtype=TensorProto.INT32)], [("a", f32, ["n", 4])], [],
+        ),
+        "a spectrum by DFT": (
+            [helper.make_node("DFT", ["a", "size"], ["c"], axis=1, onesided=1)],
+            [("a", f32, ["n", 64, 1])],
+            [numpy_helper.from_array(np.array(64, np.int64), "size")],
+        ),
+    }  # fmt: skip
+    made: dict[str, tuple[Path, ModelContract]] = {}
+    for name, (nodes, inputs, constants) in cases.items():
+        infos = [helper.make_tensor_value_info(*value) for value in inputs]
+        kind = TensorProto.INT32 if name == "sampling in the graph" else f32
+        graph = helper.make_graph(nodes, "g", infos, [helper.make_tensor_value_info("c", kind, None)], constants)
+        imports = [helper.make_opsetid("", 20), helper.make_opsetid("ours", 1)]
+        path = folder / f"{len(made)}.onnx"
+        onnx.save(helper.make_model(graph, opset_imports=imports, ir_version=10), str(path))
+        specs = tuple(TensorSpec(n, "float32" if t == f32 else "float16", tuple(s)) for n, t, s in inputs)
+        made[name] = path, ModelContract(path.name, specs, ())
+    return made
+
+
+def accepted(trt: Any, capabilities: Sequence[str]) -> list[str]:
+    """Which of the broken graphs and profiles are built all the same: there should be none."""
+    found = []
+    with tempfile.TemporaryDirectory() as folder:
+        for name, (path, contract) in broken(Path(folder)).items():
+            try:
+                build(trt, path, contract, [Profile({"n": (1, 4, 8)})], Log(), capabilities)
+            except CorruptModel:
+                continue
+            found.append(name)
+        path, contract = (
+            Path(folder) / "fine.onnx",
+            ModelContract("fine.onnx", (TensorSpec("a", "float32", ("n", 4)),), ()),
+        )
+        node = helper.make_node("Softmax", ["a"], ["c"])
+        infos = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 4]) for name in "ac"]
+        graph = helper.make_graph([node], "g", infos[:1], infos[1:])
+        onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), str(path))
+        build(trt, path, contract, [Profile({"n": (1, 4, 8)})], Log(), capabilities)  # what is fine must be built
+        try:
+            build(trt, path, contract, [Profile({"n": (4, 2, 1)})], Log(), capabilities)
+            found.append("a profile whose least is above its most")
+        except (CorruptModel, ValueError):
+            pass
+    return found
+
+
+def write(path: Path, built: Mapping[str, Mapping[str, Any]], trt: Any, capabilities: Sequence[str]) -> None:
+    """The result file."""
+    metrics: dict[str, Any] = {}
+    for name, about in built.items():
+        for key, unit in (("seconds", "s"), ("bytes", "bytes"), ("layers", "count")):
+            metrics[f"{key}.{name}"] = {"unit": unit, "value": about[key]}
+    result = {
+        "benchmark": "verify-gpu",
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "library": f"{trt.__name__} {trt.__version__}",
+        "capabilities": list(capabilities),
+        "metrics": metrics,
+        "layers": {name: about["kinds"] for name, about in built.items()},
+    }
+    write_atomic(path, (json.dumps(result, indent=1) + "\n").encode())
+
+
+def main() -> None:
+    """Build, print a line a graph, and write the result file."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else "")
+    parser.add_argument("artifacts", nargs="+", type=Path, metavar="ARTIFACT")
+    parser.add_argument("--for", dest="capabilities", default=",".join(CAPABILITIES), metavar="SM80,…")
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    args = parser.parse_args()
+    trt, capabilities = load_library(["tensorrt_rtx"]), args.capabilities.split(",")
+    if wrong := accepted(trt, capabilities):
+        raise SystemExit(f"graphs that must be refused were built: {', '.join(wrong)}")
+    built = {}
+    for artifact in args.artifacts:
+        for file, about in verify(trt, artifact, capabilities).items():
+            built[f"{artifact.name}/{file}"] = about
+            fused = ", fused attention" if about["fused_attention"] else ""
+            print(
+                f"{artifact.name}/{file}: {about['layers']} layers, {about['bytes'] / 1e6:.0f} MB, {about['seconds']} s{fused}"
+            )
+    if args.json:
+        write(args.json, built, trt, capabilities)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+"""A microphone and a loudspeaker for turns, by sounddevice (PortAudio): `pip install 'voxturn[audio]'`."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import deque
+from collections.abc import AsyncGenerator
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from voxturn.runtime.errors import ExecutorUnavailable
+from voxturn.runtime.frames import FRAME_MS, RATE
+from voxturn.runtime.handoff import Handoff
+from voxturn.runtime.messages import AudioFrame, PcmChunk, Samples
+
+_FRAMES_AHEAD = 512
+
+
+def _sounddevice() -> Any:
+    try:
+        import sounddevice
+    except (ImportError, OSError) as exc:  # OSError: the package is there, PortAudio is not
+        raise ExecutorUnavailable(
+            f"a microphone or loudspeaker needs sounddevice and PortAudio ({exc}); pip install 'voxturn[audio]'"
+        ) from exc
+    return sounddevice
+
+
+async def microphone(device: int | str | None = None) -> AsyncGenerator[AudioFrame, None]:
+    """16 kHz frames of 20 ms for `VoiceClient.turn` or `Conversation.turn`, until this is closed.
+
+    Raises `ExecutorUnavailable` without sounddevice or a device.
+    """
+    library, loop = _sounddevice(), asyncio.get_running_loop()
+    handoff: Handoff[AudioFrame] = Handoff(_FRAMES_AHEAD)
+    start = 0
+
+    def put(samples: Samples, arrived: float) -> None:
+        nonlocal start
+        handoff.put_now(AudioFrame(samples, RATE, start, arrived))
+        start += samples.size
+
+    def recorded(data: Any, *_: Any) -> None:
+        loop.call_soon_threadsafe(put, np.array(data[:, 0], np.float32), time.monotonic())
+
+    try:
+        stream = library.InputStream(
+            samplerate=RATE,
+            blocksize=RATE * FRAME_MS // 1000,
+            channels=1,
+            dtype="float32",
+            device=device,
+            callback=recorded,
+        )
+    except Exception as exc:  # PortAudioError, which is not importable without PortAudio
+        raise ExecutorUnavailable(f"the microphone cannot be opened ({exc}); choose another device") from exc
+    with stream:
+        try:
+            async for frame in handoff:
+                yield frame
+        finally:
+            handoff.abandon()
+
+
+class Loudspeaker:
+    """Plays chunks as they come; `played` says how many samples have sounded, which a turn wants to know at barge-in."""
+
+    def __init__(self, rate: int, device: int | str | None = None) -> None:
+        self._lock = threading.Lock()
+        self._waiting: deque[Samples] = deque()
+        self.played = 0
+        library = _sounddevice()
+        try:
+            self._stream = library.OutputStream(
+                samplerate=rate, channels=1, dtype="float32", device=device, callback=self._fill
+            )
+            self._stream.start()
+        except Exception as exc:
+            raise ExecutorUnavailable(f"the loudspeaker cannot be opened ({exc}); choose another device") from exc
+
+    def play(self, chunk: PcmChunk) -> None:
+        """Play a chunk after those before it."""
+        with self._lock:
+            self._waiting.append(chunk.samples)
+
+    async def drain(self) -> None:
+        """Wait until everything has sounded."""
+        while self._pending():  # noqa: ASYNC110  the device tells nobody
+            await asyncio.sleep(FRAME_MS / 1000)
+
+    def stop(self) -> None:
+        """Be silent at once: what was not played is dropped."""
+        with self._lock:
+            self._waiting.clear()
+
+    def close(self) -> None:
+        """Be silent and free the device."""
+        self.stop()
+        self._stream.close()
+
+    def __enter__(self) -> Loudspeaker:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def _pending(self) -> int:
+        with self._lock:
+            return len(self._waiting)
+
+    def _fill(self, out: Any, frames: int, *_: Any) -> None:
+        """Called by the device's own thread."""
+        done = 0
+        with self._lock:
+            while done < frames and self._waiting:
+                samples = self._waiting.popleft()
+                take = min(frames - done, samples.size)
+                out[done : done + take, 0] = samples[:take]
+                if take < samples.size:
+                    self._waiting.appendleft(samples[take:])
+                done += take
+            self.played += done
+        out[done:] = 0

@@ -1,0 +1,211 @@
+"""Engines in a Triton server behind the protocols of those in this process: a stage does not know where its engine is.
+
+A graph's call, a call of Whisper's and a whole generation are one request each; token loops stay in the server. The
+models are those of `triton_models`; the server must run the artifact that this side reads its tokenizer from.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import threading
+from collections.abc import AsyncGenerator, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from voxturn.runtime.decode.engine import Request, Step
+from voxturn.runtime.errors import ForgottenWindow, InferenceFailed, PromptTooLong
+from voxturn.runtime.protocols import Generated, Tensor
+from voxturn.runtime.serving.contract import INFO, MODELS, WINDOW
+from voxturn.runtime.serving.events import Tensors, text_of
+from voxturn.runtime.serving.requests import of_request, to_step
+from voxturn.runtime.serving.wire import TritonServer
+
+T = TypeVar("T")
+
+
+class Connection:
+    """A connection with a thread and an event loop of its own, for callers in any thread or loop. Close it when done."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="voxturn-triton", daemon=True)
+        self._thread.start()
+        try:
+            self._server = self._call(self._connect())
+        except BaseException:
+            self._end()
+            raise
+
+    def describe(self, model: str) -> dict[str, Any]:
+        """What a model says of itself: the artifact's hash, its executor, its sizes."""
+        asked = {INFO: np.array([True])}
+        answer = self._call(self._first(model, asked)) if MODELS[model].streams else self.infer(model, asked)
+        found: dict[str, Any] = json.loads(text_of(answer["answer"]))
+        return found
+
+    def infer(self, model: str, inputs: Mapping[str, Any]) -> Tensors:
+        """The one answer of a model that does not stream. Blocks."""
+        return self._call(self._server.infer(model, inputs))
+
+    async def stream(self, model: str, inputs: Mapping[str, Any]) -> AsyncGenerator[Tensors, None]:
+        """The answers of a model that streams. Closing this cancels the request."""
+        answers = self._server.stream(model, inputs)
+        try:
+            while (tensors := await self._there(anext(answers, None))) is not None:
+                yield tensors
+        finally:
+            await self._there(answers.aclose())
+
+    def close(self) -> None:
+        """Close the connection and end its thread; safe to call twice."""
+        if self._thread.is_alive():
+            self._call(self._server.aclose())
+            self._end()
+
+    async def _connect(self) -> TritonServer:
+        return TritonServer(self.address)
+
+    async def _first(self, model: str, inputs: Mapping[str, Any]) -> Tensors:
+        return await anext(self._server.stream(model, inputs))
+
+    def _call(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    async def _there(self, work: Any) -> Any:
+        """Await something in the connection's loop; cancelling this cancels it."""
+
+        async def run() -> Any:
+            return await work
+
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(run(), self._loop))
+
+    def _end(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
+class TritonGraph:
+    """A stateless graph that a server runs: the vocoder."""
+
+    name = "triton"
+
+    def __init__(self, connection: Connection, model: str) -> None:
+        self._connection, self._model = connection, model
+
+    def run(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        sent = {name: value.reshape(1) if name in WINDOW else value for name, value in inputs.items()}
+        return self._connection.infer(self._model, sent)
+
+    def close(self) -> None:
+        """The connection is closed by whoever made it."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """An encoded window of audio by its name, and how to make it again: features, or two windows put together."""
+
+    name: str
+    features: npt.NDArray[np.float32] | None = None
+    parts: tuple[Window, Window, int] | None = None
+
+
+class TritonWhisper:
+    """Whisper in a server. Windows are encoded there, kept for a while by the hash of their features, and made again
+    when they are asked for later."""
+
+    name = "triton"
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        found = connection.describe("whisper")
+        self.multilingual, self.mels = bool(found["multilingual"]), int(found["mels"])
+
+    def encode(self, features: npt.NDArray[np.float32]) -> Window:
+        window = Window(hashlib.sha256(features.tobytes()).hexdigest(), features)
+        self._make(window)
+        return window
+
+    def extend(self, encoded: Window, other: Window, positions: int) -> Window:
+        name = hashlib.sha256(f"{encoded.name} {other.name} {positions}".encode()).hexdigest()
+        window = Window(name, parts=(encoded, other, positions))
+        self._make(window)
+        return window
+
+    def generate(self, encoded: Window, prompt: Sequence[int], max_tokens: int) -> Generated:
+        found = self._ask(encoded, call="generate", prompt=list(prompt), max_tokens=max_tokens)
+        return Generated(tuple(found["ids"]), float(found["score"]), float(found["no_speech"]))
+
+    def detect_language(self, encoded: Window) -> dict[str, float]:
+        found: dict[str, float] = self._ask(encoded, call="detect_language")
+        return found
+
+    def align(self, encoded: Window, prompt: Sequence[int], ids: Sequence[int], positions: int) -> list[int]:
+        found: list[int] = self._ask(encoded, call="align", prompt=list(prompt), ids=list(ids), positions=positions)
+        return found
+
+    def close(self) -> None:
+        """The connection is closed by whoever made it."""
+
+    def _make(self, window: Window) -> None:
+        if window.parts is None:
+            self._call({"call": "encode", "name": window.name}, window.features)
+            return
+        own, other, positions = window.parts
+        about = {"call": "extend", "name": own.name, "other": other.name, "result": window.name, "positions": positions}
+        try:
+            self._call(about)
+        except ForgottenWindow:
+            self._make(other)
+            self._make(own)
+            self._call(about)
+
+    def _ask(self, window: Window, **about: Any) -> Any:
+        about["name"] = window.name
+        try:
+            return self._call(about)
+        except ForgottenWindow:
+            self._make(window)
+            return self._call(about)
+
+    def _call(self, about: dict[str, Any], features: npt.NDArray[np.float32] | None = None) -> Any:
+        inputs: dict[str, Any] = {"request": json.dumps(about)}
+        if features is not None:
+            inputs["features"] = np.ascontiguousarray(features)
+        return json.loads(text_of(self._connection.infer("whisper", inputs)["answer"]))
+
+
+class TritonTokens:
+    """The token engine of the model `name` in a server, as `decode.service.TokenService`."""
+
+    def __init__(self, connection: Connection, name: str) -> None:
+        self._connection, self._model = connection, name
+        self.capacity = int(connection.describe(name)["capacity"])
+
+    async def stream(self, request: Request) -> AsyncGenerator[Step, None]:
+        """The steps of a request, as they come."""
+        if len(request.prompt) >= self.capacity:
+            raise PromptTooLong(
+                f"the prompt has {len(request.prompt)} tokens, the model's buffers hold {self.capacity}; shorten it"
+            )
+        answers = self._connection.stream(self._model, of_request(request))
+        try:
+            async for tensors in answers:
+                yield to_step(tensors)
+        finally:
+            await answers.aclose()
+
+    async def compute(self, request: Request) -> None:
+        """Compute a prompt and leave it in its slot, for whoever goes on from it."""
+        async for _ in self.stream(request):
+            raise InferenceFailed(f"{self._model}: gave tokens that were not asked for")
+
+    async def keep(self, request: Request) -> None:
+        """Compute a beginning that many prompts share and keep it in the server."""
+        async for _ in self._connection.stream(self._model, of_request(request, keep=True)):
+            raise InferenceFailed(f"{self._model}: gave tokens that were not asked for")

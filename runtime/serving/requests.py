@@ -1,0 +1,77 @@
+"""Requests to an engine behind a server, and its answers, as tensors: a whole generation is one request. Pure.
+
+What a stage asks of an executor in its own process it can ask so of one in a server: tokens (`of_request`, `of_step`)
+and Whisper's calls (`handlers.WhisperHandler`). Token loops stay where the engine is.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from voxturn.runtime.decode.engine import Follow, Request, Step
+from voxturn.runtime.decode.sampler import Sampling
+from voxturn.runtime.errors import UsageError
+from voxturn.runtime.serving.events import Tensors, text_of, text_tensor
+
+_FIELDS = ("prompt", "stop_ids", "history", "forced")
+_MOST_TOKENS = 1 << 20
+
+
+def of_request(request: Request, keep: bool = False) -> Tensors:
+    """A request as tensors. `keep`: its prompt is only to be computed and kept."""
+    fields = {name: value for name in _FIELDS if (value := getattr(request, name)) is not None}
+    about = {name: [int(i) for i in value] for name, value in fields.items()} | {
+        "sampling": asdict(request.sampling),
+        "follow": asdict(request.follow),
+        "max_tokens": request.max_tokens,
+        "namespace": request.namespace,
+        "watch": request.watch,
+        "urgent": request.urgent,
+        "keep": keep,
+    }
+    rows = {} if request.rows is None else {"rows": request.rows}
+    return {"request": text_tensor(json.dumps(about)), **rows}
+
+
+def to_request(inputs: Mapping[str, np.ndarray[Any, Any]]) -> tuple[Request, bool]:
+    """What `of_request` was given. Raises `UsageError` for anything else."""
+    about = json_of(inputs)
+    try:
+        keep = bool(about.pop("keep"))
+        sampling, follow = Sampling(**about.pop("sampling")), Follow(**about.pop("follow"))
+        request = Request(sampling=sampling, follow=follow, rows=inputs.get("rows"), **about)
+        ids = [*request.prompt, *request.stop_ids, *(request.history or ()), *request.forced, request.max_tokens]
+        if not request.prompt or not all(isinstance(i, int) and i >= 0 for i in ids) or len(ids) > _MOST_TOKENS:
+            raise ValueError("ids must be whole numbers, and some of them a prompt")
+    except (KeyError, TypeError, ValueError) as exc:
+        raise UsageError(f"request: not one for a token engine ({exc})") from exc
+    return request, keep
+
+
+def of_step(step: Step) -> Tensors:
+    """A step as tensors."""
+    about = {"token": step.token, "stop": step.stop, "watched": step.watched}
+    return {"answer": text_tensor(json.dumps(about)), "hidden": step.hidden}
+
+
+def to_step(tensors: Mapping[str, np.ndarray[Any, Any]]) -> Step:
+    """What `of_step` was given."""
+    about = json.loads(text_of(tensors["answer"]))
+    return Step(
+        int(about["token"]), np.array(tensors["hidden"], np.float32), bool(about["stop"]), float(about["watched"])
+    )
+
+
+def json_of(inputs: Mapping[str, np.ndarray[Any, Any]]) -> dict[str, Any]:
+    """The table of the input `request`. Raises `UsageError` for anything else."""
+    try:
+        about = json.loads(text_of(inputs["request"]))
+        if not isinstance(about, dict):
+            raise ValueError("not a table")
+    except ValueError as exc:
+        raise UsageError(f"request: must be a JSON table ({exc})") from exc
+    return about

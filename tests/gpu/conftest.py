@@ -1,0 +1,34 @@
+"""Graphs in standard operators, tiny and with random weights, made in the run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from voxturn.export import decoder, qwen3
+from voxturn.runtime.contract import Manifest
+from voxturn.runtime.store import quiet
+
+from tests.tiny.conftest import Tiny as Tiny
+from tests.tiny.conftest import tiny as tiny
+
+
+@dataclass(frozen=True)
+class Portable:
+    """Artifacts of a tiny Qwen3 for TensorRT."""
+
+    fp32: Path
+    fp16: Path
+
+
+@pytest.fixture(scope="session")
+def portable(tmp_path_factory: pytest.TempPathFactory) -> Portable:
+    root = tmp_path_factory.mktemp("portable")
+    qwen3.make_checkpoint(root / "checkpoint", "qwen3-0.6b", "tiny", 3)
+    made = Portable(root / "fp32", root / "fp16")
+    for folder in (made.fp32, made.fp16):
+        folder.mkdir()
+        source = Manifest("qwen3-0.6b", "checkpoint", "source", {}, {})
+        decoder.export(root / "checkpoint", source, folder, folder.name, quiet, "tensorrt")
+    return made

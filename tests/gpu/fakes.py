@@ -1,0 +1,357 @@
+"""A fake CUDA and a fake TensorRT over ONNX Runtime, for tests of what drives them.
+
+Streams are lazy: work waits in its stream until someone synchronises, then runs in order; work of another stream runs
+before only where an event says so. So a read without a synchronisation sees old bytes, and a missing event wrong ones.
+Memory is real; every access is checked against what is allocated. Every call is noted in `calls`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+
+Work = Callable[[], None]
+
+
+class FakeCuda:
+    """What `cuda.bindings.runtime` gives. `fails` names a call that fails with error 700 from now on."""
+
+    cudaStreamNonBlocking = 1
+    cudaEventDisableTiming = 2
+    cudaMemcpyKind = SimpleNamespace(cudaMemcpyDefault=4)
+    cudaStreamCaptureMode = SimpleNamespace(cudaStreamCaptureModeThreadLocal=1)
+
+    def __init__(self, devices: int = 1) -> None:
+        self.calls: list[tuple[Any, ...]] = []
+        self.memory: dict[int, Any] = {}
+        self.streams: dict[int, deque[Work]] = {}
+        self.events: dict[int, list[Any]] = {}
+        self.graphs: dict[int, list[Work]] = {}
+        self.fails = ""
+        self._devices, self._numbers = devices, itertools.count(1)
+        self._capturing: dict[int, list[Work]] = {}
+
+    def __getattribute__(self, name: str) -> Any:
+        value = object.__getattribute__(self, name)
+        if not name.startswith("cuda") or not callable(value):
+            return value
+
+        def call(*args: Any) -> Any:
+            self.calls.append((name, *args))
+            return (700,) if name == self.fails else value(*args)
+
+        return call
+
+    @property
+    def alive(self) -> int:
+        """Everything that was made and not freed."""
+        return len(self.memory) + len(self.streams) + len(self.events) + len(self.graphs)
+
+    def enqueue(self, stream: int, work: Work) -> None:
+        """Put work into a stream."""
+        assert stream in self.streams, "work in a stream that does not live, or in the default one"
+        self._capturing[stream].append(work) if stream in self._capturing else self.streams[stream].append(work)
+
+    def check(self, address: int, size: int) -> None:
+        """An access that must lie in one live allocation."""
+        assert self.owns(address, size), f"{size} bytes at {address:#x} are in no live allocation"
+
+    def owns(self, address: int, size: int) -> bool:
+        """Whether it lies in one live allocation."""
+        return any(base <= address and address + size <= base + len(block) for base, block in self.memory.items())
+
+    def drain(self, stream: int) -> None:
+        """Run what waits in a stream."""
+        while self.streams[stream]:
+            self.streams[stream].popleft()()
+
+    def cudaGetDeviceCount(self) -> tuple[int, int]:
+        return 0, self._devices
+
+    def cudaGetDeviceProperties(self, _: int) -> tuple[int, Any]:
+        return 0, SimpleNamespace(name=b"Fake GPU\0\0", major=8, minor=9)
+
+    def cudaDeviceGetStreamPriorityRange(self) -> tuple[int, int, int]:
+        return 0, 0, -5
+
+    def cudaStreamCreateWithPriority(self, flags: int, priority: int) -> tuple[int, int]:
+        assert flags == self.cudaStreamNonBlocking
+        assert -5 <= priority <= 0
+        stream = next(self._numbers)
+        self.streams[stream] = deque()
+        return 0, stream
+
+    def cudaStreamDestroy(self, stream: int) -> tuple[int]:
+        assert not self.streams[stream], "a stream was freed with work in it"
+        del self.streams[stream]
+        return (0,)
+
+    def cudaStreamSynchronize(self, stream: int) -> tuple[int]:
+        assert stream not in self._capturing, "synchronised while capturing"
+        self.drain(stream)
+        return (0,)
+
+    def cudaEventCreateWithFlags(self, flags: int) -> tuple[int, int]:
+        event = next(self._numbers)
+        self.events[event] = []
+        return 0, event
+
+    def cudaEventDestroy(self, event: int) -> tuple[int]:
+        del self.events[event]
+        return (0,)
+
+    def cudaEventRecord(self, event: int, stream: int) -> tuple[int]:
+        state = {"done": False, "stream": stream}
+        self.events[event] = [state]
+        self.enqueue(stream, lambda: state.update(done=True))
+        return (0,)
+
+    def cudaStreamWaitEvent(self, stream: int, event: int, _: int) -> tuple[int]:
+        (state,) = self.events[event] or [{"done": True, "stream": 0}]
+
+        def wait() -> None:
+            while not state["done"]:
+                self.streams[state["stream"]].popleft()()
+
+        self.enqueue(stream, wait)
+        return (0,)
+
+    def _allocate(self, size: int) -> tuple[int, int]:
+        block = (ctypes.c_byte * size)()
+        ctypes.memset(block, 0x5A, size)  # nothing is zero by itself
+        address = ctypes.addressof(block)
+        self.memory[address] = block
+        return 0, address
+
+    def cudaMalloc(self, size: int) -> tuple[int, int]:
+        return self._allocate(size)
+
+    def cudaMallocHost(self, size: int) -> tuple[int, int]:
+        return self._allocate(size)
+
+    def _free(self, address: int) -> tuple[int]:
+        assert not any(self.streams.values()), "memory was freed with work in a stream"
+        del self.memory[address]
+        return (0,)
+
+    def cudaFree(self, address: int) -> tuple[int]:
+        return self._free(address)
+
+    def cudaFreeHost(self, address: int) -> tuple[int]:
+        return self._free(address)
+
+    def cudaMemcpyAsync(self, target: int, source: int, size: int, kind: int, stream: int) -> tuple[int]:
+        self.check(target, size)
+        self.check(source, size)
+
+        def copy() -> None:
+            self.check(target, size)
+            self.check(source, size)
+            ctypes.memmove(target, source, size)
+
+        self.enqueue(stream, copy)
+        return (0,)
+
+    def cudaMemcpy2DAsync(
+        self,
+        target: int,
+        target_pitch: int,
+        source: int,
+        source_pitch: int,
+        width: int,
+        rows: int,
+        kind: int,
+        stream: int,
+    ) -> tuple[int]:
+        assert width <= min(target_pitch, source_pitch)
+
+        def check() -> None:
+            """One side may be the caller's own memory, which this knows nothing of; the other one must be allocated."""
+            sides = [
+                all(self.owns(base + row * pitch, width) for row in range(rows))
+                for base, pitch in ((target, target_pitch), (source, source_pitch))
+            ]
+            assert any(sides), "a copy between two memories that are not allocated"
+
+        check()
+
+        def copy() -> None:
+            check()
+            for row in range(rows):
+                ctypes.memmove(target + row * target_pitch, source + row * source_pitch, width)
+
+        self.enqueue(stream, copy)
+        return (0,)
+
+    def cudaMemsetAsync(self, target: int, value: int, size: int, stream: int) -> tuple[int]:
+        self.check(target, size)
+
+        def clear() -> None:
+            self.check(target, size)
+            ctypes.memset(target, value, size)
+
+        self.enqueue(stream, clear)
+        return (0,)
+
+    def cudaStreamBeginCapture(self, stream: int, mode: int) -> tuple[int]:
+        assert not self.streams[stream], "a capture begins in a stream with work in it"
+        self._capturing[stream] = []
+        return (0,)
+
+    def cudaStreamEndCapture(self, stream: int) -> tuple[int, int]:
+        graph = next(self._numbers)
+        self.graphs[graph] = self._capturing.pop(stream)
+        return 0, graph
+
+    def cudaGraphInstantiate(self, graph: int, flags: int) -> tuple[int, int]:
+        ready = next(self._numbers)
+        self.graphs[ready] = list(self.graphs[graph])
+        return 0, ready
+
+    def cudaGraphDestroy(self, graph: int) -> tuple[int]:
+        del self.graphs[graph]
+        return (0,)
+
+    def cudaGraphExecDestroy(self, graph: int) -> tuple[int]:
+        del self.graphs[graph]
+        return (0,)
+
+    def cudaGraphLaunch(self, graph: int, stream: int) -> tuple[int]:
+        for work in self.graphs[graph]:
+            self.enqueue(stream, work)
+        return (0,)
+
+
+_NO = object()
+
+
+class FakeTensorRt:
+    """What the module `tensorrt` gives to the executor: engines are ONNX files by their path, run by ONNX Runtime.
+
+    `says_no` names a call of a context that returns False from now on; `aliased=False` is a library without caches that
+    are updated in place. `on_host` are inputs whose values decide shapes.
+    """
+
+    __name__, __version__ = "tensorrt", "11.4.0"
+    ExecutionContextAllocationStrategy = SimpleNamespace(USER_MANAGED="user managed")
+    TensorLocation = SimpleNamespace(HOST="host", DEVICE="device")
+
+    class ILogger:
+        ERROR, INTERNAL_ERROR, VERBOSE = "error", "internal error", "verbose"
+
+    def __init__(self, cuda: FakeCuda, aliased: bool = True, on_host: tuple[str, ...] = ()) -> None:
+        self.cuda, self.aliased, self.on_host = cuda, aliased, on_host
+        self.says_no = ""
+        self.contexts: list[Context] = []
+
+    def Runtime(self, logger: Any) -> Any:
+        def deserialize(data: bytes) -> Any:
+            if not data.startswith(b"onnx:"):
+                logger.log("error", "the plan is not one of this version")
+                return None
+            return FakeEngine(self, Path(data[5:].decode()))
+
+        return SimpleNamespace(deserialize_cuda_engine=deserialize)
+
+
+class FakeEngine:
+    device_memory_size_v2 = 4096
+
+    def __init__(self, trt: FakeTensorRt, path: Path) -> None:
+        options = ort.SessionOptions()
+        options.log_severity_level = 3
+        self.trt, self.session = trt, ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        self.inputs = {i.name: i for i in self.session.get_inputs()}
+
+    def get_aliased_input_tensor(self, name: str) -> str:
+        return name.replace("present_", "past_") if self.trt.aliased and name.startswith("present_") else ""
+
+    def get_tensor_location(self, name: str) -> str:
+        return "host" if name in self.trt.on_host else "device"
+
+    def create_execution_context(self, strategy: str) -> Any:
+        assert strategy == "user managed"
+        context = Context(self)
+        self.trt.contexts.append(context)
+        return context
+
+
+class Context:
+    def __init__(self, engine: FakeEngine) -> None:
+        self.engine, self.trt = engine, engine.trt
+        self.addresses: dict[str, int] = {}
+        self.shapes: dict[str, tuple[int, ...]] = {}
+        self.scratch: tuple[int, int] | None = None
+        self.profile = -1
+
+    def _ok(self, name: str) -> bool:
+        return self.trt.says_no != name
+
+    def set_device_memory(self, address: int, size: int) -> None:
+        self.trt.cuda.check(address, size)
+        self.scratch = address, size
+
+    def set_optimization_profile_async(self, profile: int, stream: int) -> bool:
+        assert stream in self.trt.cuda.streams
+        self.trt.cuda.enqueue(stream, lambda: setattr(self, "profile", profile))
+        return self._ok("set_optimization_profile_async")
+
+    def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
+        assert name in self.engine.inputs
+        self.shapes[name] = shape
+        return self._ok("set_input_shape")
+
+    def set_tensor_address(self, name: str, address: int) -> bool:
+        self.addresses[name] = address
+        return self._ok("set_tensor_address")
+
+    def get_tensor_shape(self, name: str) -> tuple[int, ...]:
+        return tuple(self._run(dry=True)[name].shape)
+
+    def execute_async_v3(self, stream: int) -> bool:
+        cuda = self.trt.cuda
+        assert self.scratch is not None, "a context without its memory"
+        cuda.check(*self.scratch)
+        assert self.profile >= 0, "a context whose profile is not set yet"
+        frozen = dict(self.addresses), dict(self.shapes)
+        if not self._ok("execute_async_v3"):
+            return False
+
+        def work() -> None:
+            assert self.scratch is not None
+            cuda.check(*self.scratch)
+            made = self._run(*frozen)
+            for name, value in made.items():
+                cuda.check(frozen[0][name], value.nbytes)
+                ctypes.memmove(frozen[0][name], np.ascontiguousarray(value).ctypes.data, value.nbytes)
+
+        cuda.enqueue(stream, work)
+        return True
+
+    def _run(
+        self,
+        addresses: dict[str, int] | None = None,
+        shapes: dict[str, tuple[int, ...]] | None = None,
+        dry: bool = False,
+    ) -> dict[str, np.ndarray[Any, Any]]:
+        addresses, shapes = addresses or self.addresses, shapes or self.shapes
+        feeds = {}
+        for name, spec in self.engine.inputs.items():
+            kind = np.dtype({"tensor(float)": "f4", "tensor(float16)": "f2", "tensor(int64)": "i8"}[spec.type])
+            size = int(np.prod(shapes[name])) * kind.itemsize
+            if dry and name not in self.trt.on_host:
+                feeds[name] = np.zeros(shapes[name], kind)
+                continue
+            self.trt.cuda.check(addresses[name], size)
+            block = (ctypes.c_byte * size).from_address(addresses[name])
+            feeds[name] = np.frombuffer(bytes(block), kind).reshape(shapes[name])
+        names = [o.name for o in self.engine.session.get_outputs()]
+        return dict(zip(names, self.engine.session.run(names, feeds), strict=True))

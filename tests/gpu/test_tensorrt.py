@@ -1,0 +1,298 @@
+"""The TensorRT executor on a fake library and a fake CUDA: the same numbers as ONNX Runtime, and nothing out of order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from voxturn.runtime.contract import Manifest
+from voxturn.runtime.cores import EngineBudget
+from voxturn.runtime.decode.engine import DecodeEngine
+from voxturn.runtime.decode.sampler import Sampling
+from voxturn.runtime.errors import CorruptModel, ExecutorUnavailable, InferenceFailed
+from voxturn.runtime.executors.cuda import Cuda
+from voxturn.runtime.executors.onnx import OnnxDecoder, OnnxGraph
+from voxturn.runtime.executors.tensorrt import TensorRtDecoder, TensorRtGraph
+from voxturn.runtime.streams import Streams
+
+from tests.gpu.conftest import Portable, Tiny
+from tests.gpu.fakes import FakeCuda, FakeTensorRt
+
+BUDGET = EngineBudget(1, False, 0)
+SLOTS = 4
+
+
+def serialized(path: Path) -> bytes:
+    return b"onnx:" + str(path).encode()
+
+
+class Bench:
+    """The executor under test, what it runs on, and its equal on ONNX Runtime."""
+
+    def __init__(self, artifact: Path, **library: Any) -> None:
+        self.contract = Manifest.read(artifact).graphs["decoder"]
+        self.path = artifact / self.contract.file
+        self.fake = FakeCuda()
+        self.trt = FakeTensorRt(self.fake, **library)
+        self.cuda = Cuda(self.fake)
+        self.streams = Streams(self.cuda)
+
+    def decoder(self, slots: int = SLOTS, plan: bytes | None = None) -> TensorRtDecoder:
+        return TensorRtDecoder(
+            self.trt, self.cuda, self.streams.of("reply"), plan or serialized(self.path), self.contract, slots
+        )
+
+    def reference(self) -> OnnxDecoder:
+        return OnnxDecoder(self.path, self.contract, BUDGET, SLOTS, 2048)
+
+    def close(self) -> None:
+        self.streams.close()
+        assert self.fake.alive == 0, "something was not freed"
+
+
+@pytest.fixture
+def bench(portable: Portable) -> Iterator[Bench]:
+    made = Bench(portable.fp32)
+    yield made
+    made.close()
+
+
+def script(executor: Any) -> list[np.ndarray[Any, Any]]:
+    """Prompts, steps of one and of several slots, copies, saves and loads: the logits of all of it."""
+    out = []
+
+    def run(first: int, ids: list[list[int]], pasts: list[int]) -> None:
+        made = executor.run(first, np.array(ids, np.int64), pasts)
+        out.extend([made.logits.copy(), made.hidden.copy()])
+
+    run(0, [list(range(300, 330))], [0])
+    run(1, [[5, 6, 7]], [0])
+    for step in range(3):
+        run(0, [[9 + step], [8 + step]], [30 + step, 3 + step])
+    executor.copy(0, 2, 20)
+    run(2, [[1]], [20])
+    kept = executor.save(1, 6)
+    executor.load(3, kept)
+    run(3, [[2, 3]], [6])
+    run(1, [[4], [5], [6]], [6, 21, 8])
+    run(0, [[4]], [33])
+    return out
+
+
+def test_it_gives_the_numbers_of_onnx_runtime(bench: Bench) -> None:
+    ours, theirs = bench.decoder(), bench.reference()
+    for got, wanted in zip(script(ours), script(theirs), strict=True):
+        np.testing.assert_allclose(got, wanted, atol=1e-5)
+    ours.close()
+    ours.close()
+
+
+def test_the_engine_s_loop_gives_the_same_tokens(bench: Bench) -> None:
+    tokens = []
+    for executor in (bench.decoder(), bench.reference()):
+        engine = DecodeEngine(executor)
+        tokens.append(list(engine.generate(list(range(300, 320)), Sampling(0.8, 20, 0.9, seed=4), (), 24)))
+        executor.close()
+    assert tokens[0] == tokens[1]
+
+
+def test_a_step_is_captured_once_for_a_range_of_slots_and_replayed(bench: Bench) -> None:
+    decoder = bench.decoder()
+    for step in range(4):
+        decoder.run(0, np.array([[1], [2]], np.int64), [step, step])
+    decoder.run(1, np.array([[1]], np.int64), [4])
+    names = [call[0] for call in bench.fake.calls]
+    assert names.count("cudaStreamBeginCapture") == 2
+    assert names.count("cudaGraphLaunch") == 5
+    (step,) = [i for i, name in enumerate(names) if name == "cudaGraphLaunch"][3:4]
+    assert names[step - 1 : step + 2] == ["cudaStreamSynchronize", "cudaGraphLaunch", "cudaStreamSynchronize"]
+    decoder.close()
+
+
+def test_prefill_and_step_have_contexts_of_their_own_over_one_scratch_memory(bench: Bench) -> None:
+    decoder = bench.decoder()
+    prefill, step = bench.trt.contexts
+    assert (prefill.profile, step.profile) == (0, 1)
+    assert prefill.scratch == step.scratch
+    decoder.close()
+
+
+def test_closing_waits_for_the_stream_before_it_frees(bench: Bench) -> None:
+    decoder = bench.decoder()
+    decoder.run(0, np.array([[1, 2]], np.int64), [0])
+    bench.fake.calls.clear()
+    bench.fake.enqueue(bench.streams.of("reply").handle, lambda: None)
+    decoder.close()
+    names = [call[0] for call in bench.fake.calls]
+    assert names[0] == "cudaStreamSynchronize"
+    assert {"cudaFree", "cudaFreeHost"} <= set(names)
+
+
+@pytest.mark.parametrize(
+    "call", ["set_optimization_profile_async", "set_input_shape", "set_tensor_address", "execute_async_v3"]
+)
+def test_whatever_tensorrt_refuses_is_an_error_and_nothing_leaks(bench: Bench, call: str) -> None:
+    bench.trt.says_no = call
+    with pytest.raises(InferenceFailed, match="TensorRT: "):
+        decoder = bench.decoder()
+        try:
+            decoder.run(0, np.array([[1, 2]], np.int64), [0])
+        finally:
+            decoder.close()
+
+
+@pytest.mark.parametrize(
+    "call",
+    ["cudaMalloc", "cudaMallocHost", "cudaMemcpyAsync", "cudaMemsetAsync", "cudaStreamBeginCapture", "cudaGraphLaunch"],
+)
+def test_whatever_cuda_refuses_is_an_error_and_nothing_leaks(bench: Bench, call: str) -> None:
+    bench.streams.of("reply")
+    bench.fake.fails = call
+    with pytest.raises(InferenceFailed, match=f"CUDA: {call} failed with error 700"):
+        decoder = bench.decoder()
+        try:
+            decoder.run(0, np.array([[1]], np.int64), [0])
+        finally:
+            bench.fake.fails = ""
+            decoder.close()
+    bench.fake.fails = ""
+
+
+def test_an_engine_of_another_version_is_refused(bench: Bench) -> None:
+    with pytest.raises(CorruptModel, match=r"not one for this GPU and TensorRT 11\.4\.0 .*plan is not one"):
+        bench.decoder(plan=b"from elsewhere")
+
+
+def test_caches_that_are_copied_are_refused(portable: Portable) -> None:
+    bench = Bench(portable.fp32, aliased=False)
+    with pytest.raises(ExecutorUnavailable, match="not updated in place"):
+        bench.decoder()
+    bench.close()
+
+
+def test_more_slots_than_the_profile_has_are_refused(bench: Bench) -> None:
+    with pytest.raises(ExecutorUnavailable, match="1 to 8 slots, not 9"):
+        bench.decoder(slots=9)
+
+
+@pytest.mark.parametrize("length", [0, 2049])
+def test_what_does_not_fit_is_refused(bench: Bench, length: int) -> None:
+    decoder = bench.decoder()
+    with pytest.raises(InferenceFailed, match="do not fit buffers"):
+        decoder.run(0, np.zeros((1, length), np.int64), [0])
+    decoder.close()
+
+
+def test_a_graph_whose_sizes_are_inputs(tiny: Tiny) -> None:
+    manifest = Manifest.read(tiny.fp32)
+    contract = manifest.graphs["vocoder"]
+    fake = FakeCuda()
+    sizes = ("latent_offset", "frame_offset", "frames", "before", "after")
+    cuda = Cuda(fake)
+    streams = Streams(cuda)
+    plan = serialized(tiny.fp32 / contract.file)
+    graph = TensorRtGraph(FakeTensorRt(fake, on_host=sizes), cuda, streams.of("vocode"), plan, contract, "vocoder")
+    reference = OnnxGraph(tiny.fp32 / contract.file, contract, BUDGET)
+    random = np.random.default_rng(0)
+    for count, frames in ((6, 20), (12, 40), (3, 9)):
+        inputs = (
+            {
+                "latents": random.standard_normal((1, count, int(contract.inputs[0].shape[2])), np.float32),
+                "speaker": random.standard_normal((1, 512, 1), np.float32),
+            }
+            | {name: np.array(0, np.int64) for name in sizes}
+            | {"frames": np.array(frames, np.int64)}
+        )
+        np.testing.assert_allclose(graph.run(inputs)["audio"], reference.run(inputs)["audio"], atol=1e-5)
+    with pytest.raises(InferenceFailed, match="beyond the profile"):
+        graph.run(inputs | {"latents": np.zeros((1, 81, inputs["latents"].shape[2]), np.float32)})
+    graph.close()
+    streams.close()
+    assert fake.alive == 0
+
+
+def test_without_a_device_or_the_library_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ExecutorUnavailable, match="no CUDA device"):
+        Cuda(FakeCuda(devices=0))
+    with pytest.raises(ExecutorUnavailable, match="needs cuda-python"):
+        Cuda()
+
+
+# --- streams
+
+
+def test_a_stage_waits_for_the_marks_it_needs_and_the_caller_for_nothing() -> None:
+    fake = FakeCuda()
+    streams = Streams(Cuda(fake))
+    speak, vocode = streams.of("speak"), streams.of("vocode")
+    order: list[str] = []
+    fake.enqueue(speak.handle, lambda: order.append("codes"))
+    made = speak.mark()
+    vocode.after(made)
+    fake.enqueue(vocode.handle, lambda: order.append("audio"))
+    assert order == []
+    fake.cudaStreamSynchronize(vocode.handle)
+    assert order == ["codes", "audio"]
+    streams.close()
+    assert fake.alive == 0
+
+
+def test_speech_goes_ahead_of_text() -> None:
+    fake = FakeCuda()
+    streams = Streams(Cuda(fake))
+    for stage in ("reply", "speak", "transcribe"):
+        streams.of(stage)
+    assert streams.of("speak") is streams.of("speak")
+    priorities = [call[2] for call in fake.calls if call[0] == "cudaStreamCreateWithPriority"]
+    assert priorities == [-3, -5, -4]
+    streams.close()
+
+
+def test_without_a_device_streams_do_nothing() -> None:
+    streams = Streams()
+    stage = streams.of("speak")
+    with stage.range("step"):
+        stage.after(streams.of("reply").mark())
+    assert stage.handle == 0
+    streams.close()
+
+
+# --- mutation: what a mistake in the executor would do
+
+MUTATIONS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
+    "no synchronisation": lambda patch: patch.setattr(Cuda, "synchronize", lambda self, stream: None),
+    "no event": lambda patch: patch.setattr(Cuda, "wait", lambda self, stream, event: None),
+    "freed at once": lambda patch: patch.setattr(
+        "voxturn.runtime.executors.tensorrt.Engine.allocate",
+        lambda self, size: (a := self.cuda.allocate(size), self.cuda.free(a))[0],
+    ),
+    "the default stream": lambda patch: patch.setattr(Cuda, "stream", lambda self, rank: 0),
+    "unchecked": lambda patch: patch.setattr(
+        "voxturn.runtime.executors.tensorrt.Engine.checked", lambda self, ok, what: None
+    ),
+    "a slot too far": lambda patch: patch.setattr(
+        "voxturn.runtime.executors.tensorrt._Cache.slot",
+        lambda self, n: self.address + (n + 1) * self.heads * self._pitch,
+    ),
+    "never freed": lambda patch: patch.setattr(Cuda, "free", lambda self, address: None),
+}
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS)
+def test_a_mistake_makes_a_test_fail(mutation: str, portable: Portable, monkeypatch: pytest.MonkeyPatch) -> None:
+    def everything() -> None:
+        bench = Bench(portable.fp32)
+        test_it_gives_the_numbers_of_onnx_runtime(bench)
+        bench.close()
+        test_a_stage_waits_for_the_marks_it_needs_and_the_caller_for_nothing()
+        bench = Bench(portable.fp32)
+        test_whatever_tensorrt_refuses_is_an_error_and_nothing_leaks(bench, "execute_async_v3")
+        bench.close()
+
+    everything()
+    MUTATIONS[mutation](monkeypatch)
+    with pytest.raises((AssertionError, KeyError, InferenceFailed, pytest.fail.Exception)):
+        everything()

@@ -1,0 +1,252 @@
+"""One suite for the stages on three kinds of executors: fakes, engines in this process, engines in a Triton server."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from voxturn.runtime import errors
+from voxturn.runtime.assemble import Assembler, xtts_frames
+from voxturn.runtime.audio.decode import decode_all
+from voxturn.runtime.audio.window import Plan
+from voxturn.runtime.client import VoiceClient
+from voxturn.runtime.client.voice import served_by
+from voxturn.runtime.contract import Manifest
+from voxturn.runtime.decode.engine import DecodeEngine
+from voxturn.runtime.decode.sampler import Sampling
+from voxturn.runtime.decode.service import DecodeService
+from voxturn.runtime.decode.xtts import XttsIds
+from voxturn.runtime.executors.fake import FakeDecoder, FakeGraph, FakeWhisper
+from voxturn.runtime.frames import frames_from
+from voxturn.runtime.handoff import Ahead, Lane
+from voxturn.runtime.messages import PcmChunk, ReplyToken, Sentence, Transcript, TurnDone
+from voxturn.runtime.profile import load_profile
+from voxturn.runtime.protocols import Generated
+from voxturn.runtime.stages.reply import Reply
+from voxturn.runtime.stages.speak import XttsSpeak
+from voxturn.runtime.stages.transcribe import Transcribe
+from voxturn.runtime.stages.vocode import Vocode
+from voxturn.runtime.text.chat import CHAT_FORMATS, Chat, Message
+from voxturn.runtime.text.filter import PassAll
+from voxturn.runtime.text.tokenizer import JsonTokenizer
+from voxturn.runtime.text.xtts import XttsTokenizer
+from voxturn.runtime.voices import Voice
+
+from tests.tiny.conftest import Tiny
+from tests.triton.conftest import ROOT, Running, serve
+
+QUESTION = ROOT / "runtime/demo/question.wav"
+KINDS = ("fake", "embedded", "triton")
+
+
+@dataclass
+class Made:
+    """The stages of one kind."""
+
+    transcribe: Transcribe
+    reply: Reply
+    speak: XttsSpeak
+    vocode: Vocode
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def stages(request: pytest.FixtureRequest, profile: Path, tiny: Tiny) -> Iterator[Made]:
+    settings = load_profile(profile)
+    if request.param == "fake":
+        with contextlib.ExitStack() as lanes:
+            made = faked(settings, tiny, lanes)
+            asyncio.run(used(made))
+            yield made
+        return
+    if request.param == "triton":
+        settings = served_by(settings, request.getfixturevalue("server").grpc)
+    make = Assembler(settings)
+    try:
+        reply, engine = make.reply()
+        assert (engine is None) == (request.param == "triton")
+        made = Made(make.transcribe(), reply, make.xtts_speak(), make.vocode())
+        asyncio.run(used(made))
+        yield made
+    finally:
+        make.close()
+
+
+def faked(settings: Any, tiny: Tiny, lanes: contextlib.ExitStack) -> Made:
+    """Stages on fakes, with the tokenizers of the real ones."""
+
+    def lane(name: str) -> Lane:
+        made = Lane(name)
+        lanes.callback(made.close)
+        return made
+
+    folders = Assembler(settings)
+    hearing, replying = JsonTokenizer(folders.folder("transcribe") / "tokenizer.json"), folders.folder("reply")
+    tokenizer = JsonTokenizer(replying / "tokenizer.json")
+    said = Generated(tuple(hearing.encode(" What is the capital of France?")), -0.2, 0.0)
+    transcribe = Transcribe(
+        FakeWhisper([said]), hearing, lambda s: np.zeros((80, s.size // 160), np.float32), lane("t"), "en", PassAll()
+    )
+    chat = Chat(tokenizer, CHAT_FORMATS[str(Manifest.read(replying).properties["chat"])])
+    answer = tokenizer.encode("It is Paris.")
+    stop = next(iter(chat.stop_ids))
+
+    def written(ids: Sequence[int]) -> int:
+        given = next(n for n in range(len(answer), -1, -1) if list(ids[len(ids) - n :]) == answer[:n])
+        return answer[given] if given < len(answer) else stop
+
+    decoder = FakeDecoder(written, 60_000, slots=2, capacity=2048)
+    reply = Reply(DecodeService(DecodeEngine(decoder), lane("r")), tokenizer, chat, Sampling(), 80)
+    manifest = Manifest.read(tiny.short)
+    ids, p = XttsIds.from_properties(manifest.properties), manifest.properties
+
+    def code(prompt: Sequence[int]) -> int:
+        starts = [i for i, value in enumerate(prompt) if value == ids.code(ids.start_audio, 0)]
+        return 5 if not starts or len(prompt) - starts[-1] < 12 else ids.stop_audio
+
+    codes = DecodeService(DecodeEngine(FakeDecoder(code, ids.audio_tokens, 4, ids.positions)), lane("s"))
+    voice = Voice("v", np.zeros((32, 1), np.float32), np.zeros(512, np.float32))
+    xtts = XttsTokenizer(tiny.short / "vocab.json")
+    hop = int(p["output_hop_length"])
+    graph = FakeGraph(
+        lambda i: {
+            "audio": np.full((1, 1, (int(i["frames"]) - int(i["before"]) - int(i["after"])) * hop), 0.5, np.float32)
+        }
+    )
+    return Made(
+        transcribe,
+        reply,
+        XttsSpeak(codes, ids, xtts, voice, "en", Sampling(0.75, 50, 0.85, 0.0, 10.0, 0)),
+        Vocode(graph, lane("v"), 24000, hop, int(p["margin"]), xtts_frames(p), Plan(9, 96, 1.25)),
+    )
+
+
+async def used(made: Made) -> None:
+    """Every stage once: its thread is then there before a test, which is watched for threads that it leaves."""
+    await made.transcribe.transcribe(np.zeros(16000, np.float32))
+    assert [token async for token in made.reply([Message("user", "Hello.")])]
+    await voiced(made, "Ready.")
+
+
+async def voiced(made: Made, text: str) -> list[PcmChunk]:
+    async def once() -> AsyncIterator[Sentence]:
+        yield Sentence(text, 0)
+
+    chunks = Ahead(made.vocode(Ahead(made.speak(once()), 8)), 8)
+    try:
+        return [chunk async for chunk in chunks]
+    finally:
+        await chunks.aclose()
+
+
+async def test_an_utterance_becomes_its_words(stages: Made) -> None:
+    found = await stages.transcribe.transcribe(decode_all(QUESTION, 16000))
+    assert "capital of France" in found.text
+    assert found.language == "en"
+
+
+async def test_an_answer_comes_token_by_token_and_ends(stages: Made) -> None:
+    dialogue = [Message("user", "What is the capital of France?")]
+    tokens = [token async for token in stages.reply(dialogue)]
+    assert len(tokens) > 2
+    assert "Paris" in "".join(token.text for token in tokens)
+    again = [token async for token in stages.reply(dialogue)]
+    assert [t.text for t in again] == [t.text for t in tokens]
+
+
+async def test_answers_that_are_left_free_their_slots(stages: Made) -> None:
+    for number in range(8):  # more than there are slots
+        tokens = stages.reply([Message("user", f"Count from {number} to ten.")])
+        await anext(tokens)
+        await tokens.aclose()
+    async with asyncio.timeout(20):
+        assert [t async for t in stages.reply([Message("user", "What is the capital of France?")])]
+
+
+async def test_a_dialogue_that_does_not_fit_is_refused(stages: Made) -> None:
+    with pytest.raises(errors.PromptTooLong):
+        async for _ in stages.reply([Message("user", "far too long " * 2000)]):
+            pass
+
+
+async def test_a_text_becomes_audio_the_same_each_time(stages: Made) -> None:
+    await stages.speak.warm()
+    chunks = await voiced(stages, "Good morning to all of you.")
+    assert chunks[-1].final
+    assert [c.start for c in chunks] == np.cumsum([0, *(c.samples.size for c in chunks)])[:-1].tolist()
+    again = await voiced(stages, "Good morning to all of you.")
+    np.testing.assert_allclose(
+        np.concatenate([c.samples for c in again]), np.concatenate([c.samples for c in chunks]), atol=2e-4
+    )
+
+
+async def test_streams_at_once_and_a_cancelled_one(stages: Made) -> None:
+    async def cancelled() -> None:
+        async with asyncio.timeout(0.05):
+            await voiced(stages, "A sentence that nobody hears to its end.")
+
+    async with asyncio.timeout(60):
+        whole, *rest = await asyncio.gather(
+            voiced(stages, "Good evening."), *(cancelled() for _ in range(4)), return_exceptions=True
+        )
+        assert isinstance(whole, list)
+        assert whole[-1].final
+        assert all(r is None or isinstance(r, TimeoutError) for r in rest)
+        assert await voiced(stages, "Good night.")
+
+
+async def test_a_text_without_speech_has_no_audio(stages: Made) -> None:
+    assert await voiced(stages, "…!") == []
+
+
+async def test_turns_are_driven_here_on_engines_there(server: Running, profile: Path) -> None:
+    async with VoiceClient(server.grpc, profile=str(profile)) as client:
+        live = client.turn(frames_from(QUESTION, live=True))  # as from a microphone
+        events = [event async for event in live]
+        heard = next(event for event in events if isinstance(event, Transcript))
+        assert "France" in heard.text
+        assert isinstance(events[-1], TurnDone)
+        assert sum(event.samples.size for event in events if isinstance(event, PcmChunk)) > 1000
+        interrupted = client.turn(decode_all(QUESTION, 16000))
+        async for event in interrupted:
+            if isinstance(event, PcmChunk):
+                await interrupted.interrupt()
+        async with asyncio.timeout(30):
+            assert [event async for event in client.turn(decode_all(QUESTION, 16000))]
+
+
+async def test_a_server_of_another_artifact_is_refused(server: Running, profile: Path, tiny: Tiny) -> None:
+    text = profile.read_text(encoding="utf-8").replace(str(tiny.short), str(tiny.fp32))
+    other = profile.with_name("other.toml")
+    other.write_text(text, encoding="utf-8")
+    make = Assembler(served_by(load_profile(other), server.grpc))
+    try:
+        with pytest.raises(errors.InvalidProfile, match="both sides need the same"):
+            make.xtts_speak()
+    finally:
+        make.close()
+
+
+@pytest.fixture(scope="module")
+def turns(profile: Path) -> Iterator[Running]:
+    running = serve(profile, ["voice_turn"])
+    yield running
+    running.stop()
+
+
+async def test_a_server_drives_turns_and_keeps_the_dialogue(turns: Running) -> None:
+    async with VoiceClient(turns.grpc) as client:
+        events = [event async for event in client.turn(decode_all(QUESTION, 16000))]
+        kinds = {type(event) for event in events}
+        assert {Transcript, ReplyToken, Sentence, PcmChunk, TurnDone} <= kinds
+        turn = client.turn(decode_all(QUESTION, 16000))
+        async for event in turn:
+            if isinstance(event, PcmChunk):
+                await turn.interrupt()  # barge-in
+        async with asyncio.timeout(30):
+            assert [event async for event in client.turn(decode_all(QUESTION, 16000))]
