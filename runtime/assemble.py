@@ -21,13 +21,16 @@ from voxturn.runtime.decode.xtts import XttsIds
 from voxturn.runtime.errors import ExecutorUnavailable, InvalidProfile, UnsupportedLanguage
 from voxturn.runtime.executors.ctranslate2 import Ct2Whisper
 from voxturn.runtime.executors.onnx import OnnxDecoder, OnnxGraph
+from voxturn.runtime.executors.onnx_cuda import OnnxCudaGraph
 from voxturn.runtime.executors.openvino import OpenVinoGraph
+from voxturn.runtime.executors.tensorrt import Gpu
 from voxturn.runtime.executors.triton import Connection, TritonGraph, TritonTokens, TritonWhisper
 from voxturn.runtime.executors.whisper_onnx import OnnxWhisper
 from voxturn.runtime.handoff import Lane
 from voxturn.runtime.messages import Samples
 from voxturn.runtime.profile import Engine, Profile
-from voxturn.runtime.protocols import GraphExecutor
+from voxturn.runtime.progress import Bar
+from voxturn.runtime.protocols import DecoderExecutor, GraphExecutor
 from voxturn.runtime.registry import Registry
 from voxturn.runtime.stages.listen import Listen
 from voxturn.runtime.stages.reply import Reply
@@ -64,16 +67,35 @@ class Loaded:
     manifest: Manifest
     engine: Engine
     budget: EngineBudget
+    gpu: Callable[[], Gpu]
 
-    def graph(self, role: str) -> GraphExecutor:
+    def graph(self, role: str, stage: str = "vocode") -> GraphExecutor:
         """The executor of one of the artifact's stateless graphs."""
         contract = self.manifest.graphs[role]
         path = self.folder / contract.file
+        if self.engine.executor == "tensorrt":
+            return self.gpu().graph(path, contract, role, stage)
+        if self.engine.executor == "onnx-cuda":
+            return OnnxCudaGraph(path, contract, self.gpu().streams.of(stage))
         if self.engine.executor == "onnx":
             return OnnxGraph(path, contract, self.budget)
         if self.engine.executor == "openvino":
             return OpenVinoGraph(path, contract, self.budget, self.engine.precision)
         raise ExecutorUnavailable(f"this version of voxturn has no executor {self.engine.executor!r}")
+
+    def decoder(self, role: str, stage: str, slots: int, capacity: int) -> DecoderExecutor:
+        """The executor of a decoder. A graph in standard operators has a capacity of its own."""
+        contract = self.manifest.graphs[role]
+        path = self.folder / contract.file
+        if self.engine.executor == "tensorrt":
+            if self.manifest.properties.get("engine") != "tensorrt":
+                raise InvalidProfile(
+                    f"{self.engine.model}: was not exported for TensorRT; export it with --for tensorrt"
+                )
+            return self.gpu().decoder(path, contract, role, stage, slots)
+        if self.engine.executor != "onnx":
+            raise ExecutorUnavailable(f"this version of voxturn has no executor {self.engine.executor!r} for {role}")
+        return OnnxDecoder(path, contract, self.budget, slots, capacity)
 
 
 XTTS_PLAN = Plan(first=9, largest=96, growth=1.25, steady=2, rounds=16)
@@ -96,6 +118,7 @@ class Assembler:
         self.profile, self._plan = profile, plan
         self._store, self._registry, self._cores = store or Store(), registry or Registry.read(), cores or Cores()
         self._connections: dict[str, Connection] = {}
+        self._gpu: Gpu | None = None
         self._lanes: list[Closable] = []
         self._closing: list[Closable] = []
         self.info: dict[str, StageInfo] = {}
@@ -132,16 +155,12 @@ class Assembler:
         """The reply's token engine, its artifact and its lane."""
         loaded, lane = self._load("reply")
         settings = self.profile.reply
-        if loaded.engine.executor != "onnx":
-            raise ExecutorUnavailable(f"this version of voxturn has no executor {loaded.engine.executor!r} for replies")
-        contract = loaded.manifest.graphs.get("decoder")
-        if contract is None:
+        if "decoder" not in loaded.manifest.graphs:
             raise InvalidProfile(
                 f"profile {self.profile.name}.reply.model: {loaded.engine.model} has no graph of a decoder; "
                 "export it with --to onnx"
             )
-        path = loaded.folder / contract.file
-        decoder = self._keep(lane.make(OnnxDecoder, path, contract, loaded.budget, settings.slots, settings.context))
+        decoder = self._keep(lane.make(loaded.decoder, "decoder", "reply", settings.slots, settings.context))
         return DecodeEngine(decoder), loaded, lane
 
     def reply(self) -> tuple[Reply, DecodeEngine | None]:
@@ -203,13 +222,7 @@ class Assembler:
         """XTTS's GPT."""
         if loaded.engine.executor == "triton":
             return TritonTokens(self._server(loaded, "xtts"), "xtts")
-        if loaded.engine.executor != "onnx":
-            raise ExecutorUnavailable(
-                f"this version of voxturn has no executor {loaded.engine.executor!r} for XTTS's GPT"
-            )
-        contract, slots = loaded.manifest.graphs["gpt"], self.profile.speak.slots
-        path = loaded.folder / contract.file
-        decoder = self._keep(lane.make(OnnxDecoder, path, contract, loaded.budget, slots, positions))
+        decoder = self._keep(lane.make(loaded.decoder, "gpt", "speak", self.profile.speak.slots, positions))
         return DecodeService(DecodeEngine(decoder), lane)
 
     def vocode(self, trim: bool = True) -> Vocode:
@@ -256,8 +269,8 @@ class Assembler:
         """What makes voices for the profile's XTTS."""
         engine = self.profile.engines()["speak"]
         folder, manifest = self._artifact("speak", engine)
-        loaded = Loaded(folder, manifest, engine, self._cores.budget("speak", engine.threads))
-        graphs = [self._keep(loaded.graph(role)) for role in ("conditioning", "speaker")]
+        loaded = Loaded(folder, manifest, engine, self._cores.budget("speak", engine.threads), self._gpu_of)
+        graphs = [self._keep(loaded.graph(role, "speak")) for role in ("conditioning", "speaker")]
         self.voices = VoiceStore(self._store.root, folder, manifest)
         return Cloner(folder, manifest.properties, *graphs)
 
@@ -285,7 +298,13 @@ class Assembler:
         )
         lane = Lane(stage, budget.nice, self._turns(stage))
         self._lanes.append(lane)
-        return Loaded(folder, manifest, engine, budget), lane
+        return Loaded(folder, manifest, engine, budget, self._gpu_of), lane
+
+    def _gpu_of(self) -> Gpu:
+        """The GPU, found when the first engine asks for it."""
+        if self._gpu is None:
+            self._gpu = self._keep(Gpu(self._store.root / "engines", Bar()))
+        return self._gpu
 
     def folder(self, stage: str) -> Path:
         """Where a stage's artifact lies."""

@@ -13,8 +13,23 @@ from voxturn.runtime.profile import Profile
 from voxturn.runtime.registry import Registry
 from voxturn.runtime.store import Store, find_exporter, is_artifact, quiet
 
-_LIBRARIES = {"onnx": "onnxruntime", "ctranslate2": "ctranslate2", "openvino": "openvino"}
-_EXTRAS = {"onnx": "embedded", "ctranslate2": "embedded", "openvino": "openvino"}
+_LIBRARIES = {
+    "onnx": ("onnxruntime",),
+    "ctranslate2": ("ctranslate2",),
+    "openvino": ("openvino",),
+    "triton": ("tritonclient",),
+    "tensorrt": ("tensorrt", "tensorrt_rtx"),
+    "onnx-cuda": ("onnxruntime",),
+}
+"""By executor: one of these has to be here."""
+_EXTRAS = {
+    "onnx": "embedded",
+    "ctranslate2": "embedded",
+    "openvino": "openvino",
+    "triton": "triton",
+    "tensorrt": "gpu",
+    "onnx-cuda": "gpu",
+}
 
 
 @dataclass(frozen=True)
@@ -30,14 +45,7 @@ def problems(profile: Profile, store: Store, registry: Registry, cores: Cores) -
     """Everything that keeps a profile from running here; empty if it runs."""
     found: list[Problem] = []
     for stage, engine in profile.engines().items():
-        library = _LIBRARIES.get(engine.executor)
-        if library is None:
-            found.append(
-                Problem(
-                    stage, f"executor {engine.executor!r} is not in this version of voxturn", "choose another executor"
-                )
-            )
-        elif find_spec(library) is None:
+        if not any(find_spec(library) for library in _LIBRARIES[engine.executor]):
             extra = _EXTRAS[engine.executor]
             found.append(
                 Problem(stage, f"executor {engine.executor!r} is not installed", f"pip install 'voxturn[{extra}]'")

@@ -168,6 +168,6 @@ EXECUTORS: dict[str, tuple[str, ...]] = {
     "transcribe": ("ctranslate2", "onnx", "triton"),
     "reply": ("onnx", "tensorrt", "triton"),
     "speak": ("onnx", "tensorrt", "triton"),
-    "vocode": ("onnx", "openvino", "tensorrt", "triton"),
+    "vocode": ("onnx", "onnx-cuda", "openvino", "tensorrt", "triton"),
 }
 """Which executors a profile may name for a stage; `assemble` knows which of them this version has."""

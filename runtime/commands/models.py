@@ -11,6 +11,7 @@ from importlib import metadata
 from voxturn.runtime.cores import Cores
 from voxturn.runtime.decode import sampler
 from voxturn.runtime.errors import UsageError
+from voxturn.runtime.gpu_report import gpu_report
 from voxturn.runtime.prepare import bring, bring_model, problems
 from voxturn.runtime.profile import SHIPPED, load_profile
 from voxturn.runtime.progress import Bar
@@ -97,7 +98,11 @@ def show(args: argparse.Namespace) -> int:
 
 
 def doctor(args: argparse.Namespace) -> int:
-    """What this machine can run; exit code 0 if the profile asked for (default: demo) runs."""
+    """What this machine can run; exit code 0 if the profile asked for (default: demo) runs, or with `--gpu` a GPU's executor."""
+    if args.gpu:
+        report = gpu_report()
+        print(json.dumps(dataclasses.asdict(report), indent=1) if args.json else "\n".join(["GPU:", *report.lines()]))
+        return 0 if not all(report.executors.values()) else 1
     store, registry, cores = Store(), Registry.read(), Cores()
     libraries = {name: _version(name) for name in _LIBRARIES}
     reports = {name: problems(load_profile(name), store, registry, cores) for name in (*SHIPPED, *args.extra)}
@@ -158,6 +163,7 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         parser.set_defaults(run=function)
     health = commands.add_parser("doctor", help="what this machine can run, and what would mend the rest")
     health.add_argument("--json", action="store_true")
+    health.add_argument("--gpu", action="store_true", help="what a GPU needs: driver, toolkit, libraries, executors")
     health.add_argument("--profile", default="demo", help="the profile that decides the exit code")
     health.set_defaults(run=lambda args: doctor(_with_extra(args)))
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,9 +20,10 @@ from voxturn.runtime.contract import ModelContract, TensorSpec
 from voxturn.runtime.errors import CorruptModel, ExecutorUnavailable, InferenceFailed
 from voxturn.runtime.executors.cuda import Cuda, HostArray
 from voxturn.runtime.executors.decoder_inputs import PortableInputs
-from voxturn.runtime.executors.tensorrt_build import PREFILL, PROFILES, STEP, Log, shapes
+from voxturn.runtime.executors.tensorrt_build import PREFILL, PROFILES, STEP, EngineCache, Log, load_library, shapes
+from voxturn.runtime.fetch import Progress
 from voxturn.runtime.protocols import Outputs, Tensor
-from voxturn.runtime.streams import StageStream
+from voxturn.runtime.streams import StageStream, Streams
 
 _LONGEST_S = 30  # of a vocoder's or an encoder's output: what a free size is taken to be where no profile says it
 _MOST_SAMPLES = 24000 * _LONGEST_S
@@ -361,6 +363,39 @@ class _Call:
         engine.execute(context)
         for made, width in ((d._logits, d.vocabulary), (d._hidden, d._width)):
             cuda.copy(made.host.address, made.device, count * width * 4, stream)
+
+
+class Gpu:
+    """One GPU: its streams and its engines, which are built when they are first asked for.
+
+    `root` is where engines are kept. Raises `ExecutorUnavailable` without a driver or a device, and without TensorRT once
+    an engine is asked for. Close it after what it made.
+    """
+
+    def __init__(self, root: Path, progress: Progress, trt: Any = None, cuda: Cuda | None = None) -> None:
+        self._library, self._progress = trt, progress
+        self._cuda = cuda or Cuda()
+        self._engines = EngineCache(root, self._cuda.name)
+        self.streams = Streams(self._cuda)
+
+    @property
+    def _trt(self) -> Any:
+        self._library = self._library or load_library()
+        return self._library
+
+    def graph(self, path: Path, contract: ModelContract, role: str, stage: str) -> TensorRtGraph:
+        """The executor of a stateless graph, on the stage's stream."""
+        made = self._engines.engine(self._trt, path, contract, role, self._progress)
+        return TensorRtGraph(self._trt, self._cuda, self.streams.of(stage), made, contract, role)
+
+    def decoder(self, path: Path, contract: ModelContract, role: str, stage: str, slots: int) -> TensorRtDecoder:
+        """The executor of a decoder, on the stage's stream."""
+        made = self._engines.engine(self._trt, path, contract, role, self._progress)
+        return TensorRtDecoder(self._trt, self._cuda, self.streams.of(stage), made, contract, slots)
+
+    def close(self) -> None:
+        """Free the streams."""
+        self.streams.close()
 
 
 def _sizes(spec: TensorSpec) -> tuple[int, ...]:

@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from voxturn.export import xtts
+from voxturn.runtime import assemble
 from voxturn.runtime.contract import Manifest
 from voxturn.runtime.cores import EngineBudget
 from voxturn.runtime.decode.engine import DecodeEngine
 from voxturn.runtime.decode.sampler import Sampling
-from voxturn.runtime.errors import CorruptModel, ExecutorUnavailable, InferenceFailed
+from voxturn.runtime.errors import CorruptModel, ExecutorUnavailable, InferenceFailed, InvalidProfile
+from voxturn.runtime.executors import tensorrt_build
 from voxturn.runtime.executors.cuda import Cuda
 from voxturn.runtime.executors.onnx import OnnxDecoder, OnnxGraph
-from voxturn.runtime.executors.tensorrt import TensorRtDecoder, TensorRtGraph
+from voxturn.runtime.executors.tensorrt import Gpu, TensorRtDecoder, TensorRtGraph
+from voxturn.runtime.profile import Engine, SpeakEngine, load_profile
+from voxturn.runtime.store import Store, quiet
 from voxturn.runtime.streams import Streams
+from voxturn.runtime.xtts import XTTS
 
 from tests.gpu.conftest import Portable, Tiny
 from tests.gpu.fakes import FakeCuda, FakeTensorRt
+from tests.tiny.conftest import shortened
 
 BUDGET = EngineBudget(1, False, 0)
 SLOTS = 4
@@ -296,3 +304,45 @@ def test_a_mistake_makes_a_test_fail(mutation: str, portable: Portable, monkeypa
     MUTATIONS[mutation](monkeypatch)
     with pytest.raises((AssertionError, KeyError, InferenceFailed, pytest.fail.Exception)):
         everything()
+
+
+# --- a whole profile on the fake GPU
+
+
+def test_a_profile_for_tensorrt_speaks_on_the_fake_gpu(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Graphs of a voice exported for TensorRT, through the profile, the engine cache, streams and the batched engine."""
+    whole, folder = tmp_path / "whole", tmp_path / "voice"
+    whole.mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(xtts, "find_spec", lambda name: None)
+        source = Manifest("xtts-v2", "checkpoint", "source", {}, {})
+        xtts.export(tiny.checkpoint, source, whole, "fp32", quiet, "tensorrt")
+    shortened(whole, folder)
+    fake = FakeCuda()
+    sizes = ("latent_offset", "frame_offset", "frames", "before", "after")
+    library = FakeTensorRt(fake, on_host=sizes)
+    monkeypatch.setattr(tensorrt_build, "build", lambda trt, path, *_: serialized(path))
+    monkeypatch.setattr(assemble, "Gpu", lambda root, progress: Gpu(root, progress, library, Cuda(fake)))
+    demo = load_profile("demo")
+    speak = SpeakEngine(str(folder), "tensorrt", "fp32", slots=2)
+    chosen = replace(demo, speak=speak, vocode=Engine(str(folder), "tensorrt", "fp32"))
+    said = []
+    for profile in (
+        chosen,
+        replace(demo, speak=replace(speak, executor="onnx"), vocode=replace(chosen.vocode, executor="onnx")),
+    ):
+        make = assemble.Assembler(profile, Store(tmp_path / "home"))
+        voice = XTTS(make, make.xtts_speak())
+        said.append([voice.tts("Good morning.", language="en", seed=n, guard=False) for n in range(2)])
+        voice.close()
+    for ours, theirs in zip(*said, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=2e-4)
+    assert fake.alive == 0
+    assert list((tmp_path / "home/engines").glob("*.engine"))
+    wrong = replace(demo, speak=replace(speak, model=str(tiny.fp32)), vocode=chosen.vocode)
+    make = assemble.Assembler(wrong, Store(tmp_path / "home"))
+    with pytest.raises(InvalidProfile, match="export it with --for tensorrt"):
+        make.xtts_speak()
+    make.close()

@@ -1,0 +1,116 @@
+"""What a GPU needs and what of it is here: `voxturn doctor --gpu`. Readable on a machine with nothing.
+
+Where versions clash, `CLASHES` is the one place that says so: such executors run in processes of their own.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass
+from importlib import metadata
+
+CLASHES = (
+    "CTranslate2's wheel uses CUDA 12; onnxruntime-gpu's CUDA 13, with a TensorRT provider that links TensorRT 10: "
+    "serve them as models of their own (`voxturn serve triton`), each in its process"
+)
+
+
+@dataclass(frozen=True)
+class Item:
+    """Something that a GPU's executor needs: the version that is here, or empty, and what would bring it."""
+
+    name: str
+    version: str
+    fix: str
+
+
+@dataclass(frozen=True)
+class GpuReport:
+    """Everything that was looked for, and whether each executor will work."""
+
+    items: tuple[Item, ...]
+    executors: dict[str, str]
+    """By executor: empty if it will work, else what is missing."""
+
+    def lines(self) -> list[str]:
+        """The report for people."""
+        width = max(len(item.name) for item in self.items)
+        out = [
+            f"  {item.name:{width}}  {item.version or 'missing'}" + ("" if item.version else f"\n    → {item.fix}")
+            for item in self.items
+        ]
+        out += [
+            f"  executor {name}: " + (f"no: needs {why}" if why else "works") for name, why in self.executors.items()
+        ]
+        return [*out, f"  note: {CLASHES}"]
+
+
+def gpu_report() -> GpuReport:
+    """Look for a driver, devices, a toolkit and libraries."""
+    driver = driver_version()
+    here = {
+        "driver": Item("driver", driver, "install NVIDIA's driver; a container needs the NVIDIA container toolkit"),
+        "device": Item("device", ", ".join(devices()), "no GPU was found; voxturn's CPU profiles need none"),
+        "nvcc": Item(
+            "nvcc", nvcc_version(), "the CUDA toolkit compiles our kernels at installation; only that needs it"
+        ),
+        "cuda-python": _library("cuda-python", "pip install 'voxturn[gpu]'"),
+        "tensorrt": _library("tensorrt", "pip install 'voxturn[gpu]'"),
+        "tensorrt-rtx": _library("tensorrt-rtx", "pip install tensorrt-rtx, for GeForce and RTX cards"),
+        "onnxruntime-gpu": _library("onnxruntime-gpu", "pip install onnxruntime-gpu in place of onnxruntime"),
+        "ctranslate2": _library("ctranslate2", "pip install 'voxturn[embedded]'"),
+    }
+
+    def missing(*names: str) -> str:
+        return ", ".join(name for name in names if not here[name].version)
+
+    runs = missing("driver", "device")
+    tensorrt = "" if here["tensorrt"].version or here["tensorrt-rtx"].version else "tensorrt or tensorrt-rtx"
+    executors = {
+        "tensorrt": ", ".join(filter(None, (runs, missing("cuda-python"), tensorrt))),
+        "onnx-cuda": ", ".join(filter(None, (runs, missing("onnxruntime-gpu")))),
+        "ctranslate2": ", ".join(filter(None, (runs, missing("ctranslate2")))),
+    }
+    return GpuReport(tuple(here.values()), executors)
+
+
+def driver_version() -> str:
+    """The CUDA version that the driver has; empty without one."""
+    try:
+        library = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return ""
+    number = ctypes.c_int()
+    if library.cuDriverGetVersion(ctypes.byref(number)):
+        return ""
+    return f"CUDA {number.value // 1000}.{number.value % 1000 // 10}"
+
+
+def devices() -> list[str]:
+    """Names and memory of the GPUs, by nvidia-smi."""
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return []
+    query = ["--query-gpu=name,memory.total,compute_cap", "--format=csv,noheader"]
+    done = subprocess.run([program, *query], capture_output=True, text=True, check=False, timeout=20)
+    return [line.strip() for line in done.stdout.splitlines() if line.strip()] if not done.returncode else []
+
+
+def nvcc_version() -> str:
+    """The toolkit's version; empty without one."""
+    program = shutil.which("nvcc")
+    if program is None:
+        return ""
+    said = subprocess.run([program, "--version"], capture_output=True, text=True, check=False, timeout=20).stdout
+    found = re.search(r"release ([\d.]+)", said)
+    return found[1] if found else ""
+
+
+def _library(name: str, fix: str) -> Item:
+    try:
+        return Item(name, metadata.version(name), fix)
+    except metadata.PackageNotFoundError:
+        return Item(name, "", fix)

@@ -1,0 +1,144 @@
+"""TensorRT-RTX builds every tiny graph for a GPU that is not here, and refuses the broken ones."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+from voxturn.export import verify_gpu, xtts
+from voxturn.runtime.contract import Manifest, ModelContract, TensorSpec
+from voxturn.runtime.errors import CorruptModel, ExportFailed
+from voxturn.runtime.executors.tensorrt_build import PROFILES, EngineCache, Log, Profile, build, load_library, shapes
+from voxturn.runtime.store import quiet
+
+from tests.gpu.conftest import Portable, Tiny
+
+GPU = ["SM89"]
+
+
+@pytest.fixture(scope="module")
+def trt() -> Any:
+    return load_library(["tensorrt_rtx"])
+
+
+@pytest.fixture(scope="module")
+def voice(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny XTTS for TensorRT, in float16."""
+    folder = tmp_path_factory.mktemp("voice") / "fp16"
+    folder.mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(xtts, "find_spec", lambda name: None)  # its parity is another test's
+        xtts.export(
+            tiny.checkpoint, Manifest("xtts-v2", "checkpoint", "source", {}, {}), folder, "fp16", quiet, "tensorrt"
+        )
+    return folder
+
+
+def test_graphs_that_must_be_refused_are(trt: Any) -> None:
+    assert verify_gpu.accepted(trt, GPU) == []
+
+
+def test_every_graph_of_a_voice_and_a_reply_is_built(trt: Any, voice: Path, portable: Portable, tmp_path: Path) -> None:
+    built = {f"voice/{k}": v for k, v in verify_gpu.verify(trt, voice, GPU).items()}
+    built |= {f"reply/{k}": v for k, v in verify_gpu.verify(trt, portable.fp16, GPU).items()}
+    assert set(built) == {
+        "voice/gpt.onnx", "voice/conditioning.onnx", "voice/speaker.onnx", "voice/vocoder.onnx", "reply/decoder.onnx",
+    }  # fmt: skip
+    assert all(about["bytes"] > 1000 and sum(about["layers"].values()) > 10 for about in built.values())
+    assert set(built["reply/decoder.onnx"]["layers"]) == {"0", "1"}  # prefill and step
+    verify_gpu.write(tmp_path / "out.json", built, trt, GPU)
+    written = json.loads((tmp_path / "out.json").read_text())
+    assert written["metrics"]["layers.reply/decoder.onnx.1"]["value"] == built["reply/decoder.onnx"]["layers"]["1"]
+
+
+def test_a_decoder_whose_attention_is_not_fused_is_refused(trt: Any, portable: Portable) -> None:
+    contract = Manifest.read(portable.fp16).graphs["decoder"]
+    log = Log()
+    build(trt, portable.fp16 / contract.file, contract, PROFILES["decoder"], log, GPU)
+    verify_gpu.check_decoder("x", contract, log, 2)
+    kept = list(log.lines)
+    log.lines = [line.replace("_mha", "_gone") for line in kept]
+    with pytest.raises(ExportFailed, match="attention is fused in 0 layers of 4"):
+        verify_gpu.check_decoder("x", contract, log, 2)
+    log.lines = [line for line in kept if not line.startswith("KVCACHE_UPDATE")]
+    with pytest.raises(ExportFailed, match="0 of 4 caches are updated in place"):
+        verify_gpu.check_decoder("x", contract, log, 2)
+
+
+def test_an_engine_is_built_once_and_again_when_what_it_is_made_of_changes(
+    portable: Portable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from types import SimpleNamespace
+
+    built = []
+
+    def fake(trt: Any, path: Path, *_: Any) -> bytes:
+        built.append(path)
+        return b"engine %d" % len(built)
+
+    monkeypatch.setattr("voxturn.runtime.executors.tensorrt_build.build", fake)
+    contract = Manifest.read(portable.fp16).graphs["decoder"]
+    library = SimpleNamespace(__name__="tensorrt", __version__="11.4")
+    cache = EngineCache(tmp_path / "engines", "L4 sm89")
+
+    def engine(trt: Any, cache: EngineCache, folder: Path) -> bytes:
+        return cache.engine(trt, folder / contract.file, contract, "decoder", quiet)
+
+    assert engine(library, cache, portable.fp16) == engine(library, cache, portable.fp16) == b"engine 1"
+    assert engine(library, EngineCache(tmp_path / "engines", "H100 sm90"), portable.fp16) == b"engine 2"
+    assert engine(SimpleNamespace(__name__="tensorrt", __version__="11.5"), cache, portable.fp16) == b"engine 3"
+    assert engine(library, cache, portable.fp32) == b"engine 4"  # another graph
+    monkeypatch.setitem(PROFILES, "decoder", (Profile({"B": (1, 1, 2)}),))
+    assert engine(library, cache, portable.fp16) == b"engine 5"
+    assert engine(library, cache, portable.fp16) == b"engine 5"
+    with pytest.raises(CorruptModel, match="no TensorRT profiles"):
+        cache.engine(library, portable.fp16 / contract.file, contract, "teapot", quiet)
+
+
+def test_a_free_size_without_a_profile_is_named() -> None:
+    contract = ModelContract("g.onnx", (TensorSpec("x", "float32", ("n", 4, "m")),), ())
+    with pytest.raises(CorruptModel, match=r"g\.onnx: no profile says how large m may be"):
+        shapes(contract, Profile({"n": (1, 2, 3)}))
+    assert shapes(contract, Profile({"n": (1, 2, 3), "m": (5, 6, 7)})) == {"x": ((1, 4, 5), (2, 4, 6), (3, 4, 7))}
+
+
+def test_a_half_precision_graph_gives_the_same_in_steps_as_in_one_pass(portable: Portable) -> None:
+    from voxturn.runtime.cores import EngineBudget
+    from voxturn.runtime.executors.onnx import OnnxDecoder
+
+    contract = Manifest.read(portable.fp16).graphs["decoder"]
+    ids = list(range(300, 324))
+    outputs = []
+    for pieces in ([24], [16, *[1] * 8]):
+        executor = OnnxDecoder(portable.fp16 / contract.file, contract, EngineBudget(1, False, 0), 1, 2048)
+        at = 0
+        for size in pieces:
+            made = executor.run(0, np.array([ids[at : at + size]], np.int64), [at])
+            at += size
+        outputs.append(made.logits[0].copy())
+        executor.close()
+    np.testing.assert_allclose(outputs[0], outputs[1], atol=2e-3)
+
+
+def test_nothing_that_a_half_precision_voice_computes_overflows(voice: Path) -> None:
+    """Ten times louder latents than any code gives: the vocoder's float16 stays finite; perceiver and norms are float32."""
+    import onnx
+
+    manifest = Manifest.read(voice)
+    for role in ("conditioning", "speaker"):
+        model = onnx.load(str(voice / manifest.graphs[role].file), load_external_data=False)
+        assert not [t.name for t in model.graph.initializer if t.data_type == onnx.TensorProto.FLOAT16], role
+    contract = manifest.graphs["vocoder"]
+    session = ort.InferenceSession(str(voice / contract.file), providers=["CPUExecutionProvider"])
+    random = np.random.default_rng(0)
+    kind = np.dtype(contract.inputs[0].dtype)
+    inputs = {
+        "latents": (10 * random.standard_normal((1, 12, int(contract.inputs[0].shape[2])))).astype(kind),
+        "speaker": random.standard_normal((1, 512, 1)).astype(kind),
+    } | {n: np.array(0, np.int64) for n in ("latent_offset", "frame_offset", "before", "after")}
+    (audio,) = session.run(["audio"], inputs | {"frames": np.array(40, np.int64)})
+    assert np.isfinite(audio).all()
