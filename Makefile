@@ -2,7 +2,7 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: demo test check bench bench-tts bench-llm readme question clean
+.PHONY: demo test check bench bench-tts bench-llm bench-load verify-gpu gpu readme question clean
 
 demo: .venv/demo
 	$(BIN)/voxturn demo -o demo-output
@@ -45,6 +45,27 @@ bench-llm: .venv/dev build/qwen3/checkpoint
 	$(BIN)/voxturn bench turn --profile cpu --reply build/qwen3/int4 --voice build/xtts/int4 \
 	  --json bench/results/turn-cpu.json
 	$(MAKE) readme
+
+# XTTS behind the embedded Triton server: overhead, load, perf_analyzer, killed models; a quarter of an hour
+bench-load: .triton/ready build/xtts/checkpoint
+	test -d build/xtts/int4 || $(BIN)/voxturn export xtts-v2 --checkpoint build/xtts/checkpoint -o build/xtts/int4 --precision int4
+	.triton/bin/voxturn bench load --artifact build/xtts/int4 --json bench/results/load-xtts.json
+	$(MAKE) readme
+
+# every graph of the profile gpu at full size, in float16, built by TensorRT-RTX for GPUs that are not here: about 10 GB
+verify-gpu: .venv/dev build/xtts/checkpoint build/qwen3-1.7b/checkpoint
+	mkdir -p build/gpu
+	$(BIN)/voxturn export xtts-v2 --checkpoint build/xtts/checkpoint --for tensorrt --precision fp16 -o build/gpu/xtts-v2
+	$(BIN)/voxturn export qwen3 --checkpoint build/qwen3-1.7b/checkpoint --to tensorrt-onnx --precision fp16 -o build/gpu/qwen3-1.7b
+	$(BIN)/python -P -m voxturn.export.verify_gpu build/gpu/xtts-v2 build/gpu/qwen3-1.7b --json bench/results/verify-gpu.json
+
+# everything that needs a GPU; ARTIFACTS are folders that `export … --for tensorrt` wrote
+gpu: .venv/dev
+	$(BIN)/python -P -m voxturn.bench.gpu $(ARTIFACTS)
+
+build/qwen3-1.7b/checkpoint: | .venv/dev
+	mkdir -p build/qwen3-1.7b
+	$(BIN)/voxturn export make-checkpoint qwen3-1.7b --size full --seed 1 -o $@
 
 build/qwen3/checkpoint: | .venv/dev
 	mkdir -p build/qwen3

@@ -165,9 +165,10 @@ def main() -> None:
     for artifact in args.artifacts:
         for file, about in verify(trt, artifact, capabilities).items():
             built[f"{artifact.name}/{file}"] = about
-            fused = ", fused attention" if about["fused_attention"] else ""
+            layers = " + ".join(str(count) for count in about["layers"].values())
             print(
-                f"{artifact.name}/{file}: {about['layers']} layers, {about['bytes'] / 1e6:.0f} MB, {about['seconds']} s{fused}"
+                f"{artifact.name}/{file}: {layers} layers, {about['bytes'] / 1e6:.0f} MB, {about['seconds']} s",
+                flush=True,
             )
     if args.json:
         write(args.json, built, trt, capabilities)

@@ -5,10 +5,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import os
+import shutil
 import signal
+import subprocess
 import sys
+from pathlib import Path
 
-from voxturn.runtime.errors import ServerDied, UsageError
+from voxturn.runtime.errors import ExecutorUnavailable, ServerDied, ServerUnavailable, UsageError
 from voxturn.runtime.handoff import cancel_and_wait
 from voxturn.runtime.profile import load_profile
 from voxturn.runtime.serving.backend import PROFILE
@@ -30,7 +34,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         epilog="example:\n  voxturn serve triton --profile demo --models whisper,qwen3,vits",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--embedded", action="store_true", help="the server of the nvidia-pytriton wheel (the default)")
+    place = parser.add_mutually_exclusive_group()
+    place.add_argument("--embedded", action="store_true", help="the server of the nvidia-pytriton wheel (the default)")
+    place.add_argument("--docker", action="store_true", help="NVIDIA's container, by deploy/docker-compose.yml")
     parser.add_argument("--profile", default="demo", metavar="P")
     parser.add_argument(
         "--models",
@@ -47,7 +53,24 @@ def _triton(args: argparse.Namespace) -> int:
     if unknown or not models:
         raise UsageError(f"--models {args.models}: must be some of {', '.join(MODELS)}")
     load_profile(args.profile)  # a wrong one is known here, not in a model's log
+    if args.docker:
+        return _docker(args.profile)
     return asyncio.run(_serve(args.profile, models))
+
+
+def _docker(profile: str) -> int:
+    """Run the official container until it ends."""
+    program = shutil.which("docker")
+    if program is None:
+        raise ExecutorUnavailable("--docker needs docker; install it, or serve with --embedded")
+    file = Path("deploy/docker-compose.yml")
+    if not file.exists():
+        raise UsageError(f"{file} is not here; run this in the folder of voxturn's source")
+    command = [program, "compose", "-f", str(file), "up", "--abort-on-container-exit"]
+    code = subprocess.run(command, env=dict(os.environ) | {PROFILE: profile}, check=False).returncode
+    if code:
+        raise ServerUnavailable(f"docker compose ended with exit code {code}")
+    return 0
 
 
 def _report(line: str) -> None:

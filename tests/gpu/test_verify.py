@@ -42,7 +42,9 @@ def test_graphs_that_must_be_refused_are(trt: Any) -> None:
     assert verify_gpu.accepted(trt, GPU) == []
 
 
-def test_every_graph_of_a_voice_and_a_reply_is_built(trt: Any, voice: Path, portable: Portable, tmp_path: Path) -> None:
+def test_every_graph_of_a_voice_and_a_reply_is_built(
+    trt: Any, voice: Path, portable: Portable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
     built = {f"voice/{k}": v for k, v in verify_gpu.verify(trt, voice, GPU).items()}
     built |= {f"reply/{k}": v for k, v in verify_gpu.verify(trt, portable.fp16, GPU).items()}
     assert set(built) == {
@@ -50,9 +52,13 @@ def test_every_graph_of_a_voice_and_a_reply_is_built(trt: Any, voice: Path, port
     }  # fmt: skip
     assert all(about["bytes"] > 1000 and sum(about["layers"].values()) > 10 for about in built.values())
     assert set(built["reply/decoder.onnx"]["layers"]) == {"0", "1"}  # prefill and step
-    verify_gpu.write(tmp_path / "out.json", built, trt, GPU)
+    command = ["verify_gpu", str(portable.fp16), "--for", ",".join(GPU), "--json", str(tmp_path / "out.json")]
+    monkeypatch.setattr("sys.argv", command)
+    verify_gpu.main()
+    assert "fp16/decoder.onnx: " in capsys.readouterr().out
     written = json.loads((tmp_path / "out.json").read_text())
-    assert written["metrics"]["layers.reply/decoder.onnx.1"]["value"] == built["reply/decoder.onnx"]["layers"]["1"]
+    layers = built["reply/decoder.onnx"]["layers"]["1"]
+    assert written["metrics"]["layers.fp16/decoder.onnx.1"]["value"] == layers
 
 
 def test_a_decoder_whose_attention_is_not_fused_is_refused(trt: Any, portable: Portable) -> None:

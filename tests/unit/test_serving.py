@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from voxturn.runtime import errors
@@ -448,6 +449,28 @@ def test_what_nobody_asks_for_is_forgotten() -> None:
     assert kept.of("b") == []
     now[0] = 1400.0
     assert kept.of("a") == []
+
+
+def test_the_compose_file_runs_models_that_there_are_and_asks_them_by_canary() -> None:
+    service = yaml.safe_load((ROOT / "deploy/docker-compose.yml").read_text(encoding="utf-8"))["services"]["triton"]
+    loaded = [word.partition("=")[2] for word in service["command"] if word.startswith("--load-model=")]
+    assert set(loaded) < set(MODELS)
+    check = service["healthcheck"]["test"]
+    assert check[:4] == ["CMD", "python3", "-m", "voxturn.runtime.serving.health"]
+    assert check[5:] == loaded
+    assert "8002:8002" in service["ports"]  # metrics
+
+
+def test_without_docker_it_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from voxturn.runtime.cli import main
+
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    assert main(["serve", "triton", "--docker"]) == errors.ExecutorUnavailable.exit_code
+    monkeypatch.setattr("shutil.which", lambda name: "/bin/false")
+    monkeypatch.chdir(tmp_path)
+    assert main(["serve", "triton", "--docker"]) == UsageError.exit_code
+    monkeypatch.chdir(ROOT)
+    assert main(["serve", "triton", "--docker"]) == errors.ServerUnavailable.exit_code
 
 
 def test_wrong_models_to_serve_are_a_usage_error() -> None:

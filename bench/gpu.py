@@ -1,0 +1,178 @@
+"""`make gpu`: everything that needs a GPU, in one go, with one result file and one page; what cannot run here is named.
+
+Engines are built and each is compared with ONNX Runtime on the CPU: decoders token for token over a greedy continuation,
+other graphs by their signal to noise. Then the tests marked for GPUs, the turn's and the load's latency on the profile
+`gpu`, and NVIDIA's compute-sanitizer over the kernels.
+"""
+
+from __future__ import annotations
+
+import argparse
+import html
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from voxturn.bench.harness import Result
+from voxturn.runtime.contract import Manifest
+from voxturn.runtime.cores import EngineBudget
+from voxturn.runtime.decode.engine import DecodeEngine
+from voxturn.runtime.decode.sampler import Sampling
+from voxturn.runtime.executors.cuda import Cuda
+from voxturn.runtime.executors.onnx import OnnxDecoder, OnnxGraph
+from voxturn.runtime.executors.tensorrt import Gpu
+from voxturn.runtime.gpu_report import gpu_report
+from voxturn.runtime.progress import Bar
+from voxturn.runtime.protocols import DecoderExecutor
+from voxturn.runtime.store import Store, write_atomic
+
+_CPU = EngineBudget(0, False, 0)
+_TOKENS = 64
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a step went: "passed", "failed" or "skipped", and what there is to say of it."""
+
+    step: str
+    state: str
+    said: str
+
+
+def compare(gpu: Gpu, artifact: Path, result: Result) -> None:
+    """Every graph of an artifact on the GPU against ONNX Runtime on the CPU."""
+    manifest = Manifest.read(artifact)
+    for role, contract in manifest.graphs.items():
+        path, name = artifact / contract.file, f"{manifest.model}.{role}"
+        if role in ("gpt", "decoder"):
+            ours: DecoderExecutor = gpu.decoder(path, contract, role, "reply", 2)
+            theirs: DecoderExecutor = OnnxDecoder(path, contract, _CPU, 2, 2048)
+            try:
+                one, other = (_greedy(executor) for executor in (ours, theirs))
+            finally:
+                ours.close()
+                theirs.close()
+            result.value(f"gpu.{name}.tokens_same", "ratio", float(np.mean(np.array(one) == np.array(other))))
+            continue
+        inputs = _inputs(manifest, role)
+        graph, reference = gpu.graph(path, contract, role, "vocode"), OnnxGraph(path, contract, _CPU)
+        try:
+            made, wanted = graph.run(inputs), reference.run(inputs)
+        finally:
+            graph.close()
+            reference.close()
+        worst = min(_snr(made[spec.name], wanted[spec.name]) for spec in contract.outputs)
+        result.value(f"gpu.{name}.snr_db", "dB", worst)
+
+
+def _greedy(executor: DecoderExecutor) -> list[int]:
+    prompt = [int(i) for i in np.random.default_rng(0).integers(1, min(executor.vocabulary, 1000), 24)]
+    return list(DecodeEngine(executor).generate(prompt, Sampling(), (), _TOKENS))
+
+
+def _inputs(manifest: Manifest, role: str) -> dict[str, np.ndarray[Any, Any]]:
+    """Noise of a usual size; of a vocoder, a window without context."""
+    random, free = np.random.default_rng(0), {"T": 520, "N": 12, "B": 1, "frames": 500}
+    sizes = {"latent_offset": 0, "frame_offset": 0, "frames": 40, "before": 0, "after": 0}
+    found = {}
+    for spec in manifest.graphs[role].inputs:
+        shape = tuple(free[size] if isinstance(size, str) else size for size in spec.shape)
+        if spec.name in sizes:
+            found[spec.name] = np.full(shape, sizes[spec.name], spec.dtype)
+        else:
+            found[spec.name] = random.standard_normal(shape).astype(spec.dtype)
+    return found
+
+
+def _snr(made: np.ndarray[Any, Any], wanted: np.ndarray[Any, Any]) -> float:
+    noise = float(np.mean((made.astype(np.float64) - wanted) ** 2))
+    return float(10 * np.log10(np.mean(wanted.astype(np.float64) ** 2) / max(noise, 1e-30)))
+
+
+def run(artifacts: Sequence[Path], folder: Path) -> list[Outcome]:
+    """Every step that can run; the rest is skipped with its reason."""
+    report = gpu_report()
+    result = Result("gpu")
+    out: list[Outcome] = []
+    lacking = report.executors["tensorrt"]
+
+    def step(name: str, lacks: str, work: Callable[[], str]) -> None:
+        if lacks:
+            out.append(Outcome(name, "skipped", f"needs {lacks}"))
+            return
+        try:
+            out.append(Outcome(name, "passed", work()))
+        except Exception as exc:  # noqa: BLE001  one step's failure is not the others'
+            out.append(Outcome(name, "failed", f"{type(exc).__name__}: {exc}"))
+
+    def engines() -> str:
+        gpu = Gpu(Store().root / "engines", Bar(), cuda=Cuda())
+        try:
+            for artifact in artifacts:
+                compare(gpu, artifact, result)
+        finally:
+            gpu.close()
+        return f"{len(artifacts)} artifacts"
+
+    def command(*words: str) -> Callable[[], str]:
+        def call() -> str:
+            subprocess.run(words, check=True)
+            return " ".join(Path(words[0]).name if i == 0 else word for i, word in enumerate(words))
+
+        return call
+
+    voxturn = str(Path(sys.executable).with_name("voxturn"))
+    none = "artifacts: name some, exported with --for tensorrt" if not artifacts else ""
+    step("engines and their parity with ONNX Runtime", lacking or none, engines)
+    step("tests on the GPU", lacking, command(sys.executable, "-m", "pytest", "-q", "tests/gpu"))
+    turn = (voxturn, "bench", "turn", "--profile", "gpu", "--json", str(folder / "turn-gpu.json"))
+    step("latency of a turn", lacking, command(*turn))
+    sanitizer = "" if shutil.which("compute-sanitizer") else "compute-sanitizer"
+    tests = ("compute-sanitizer", sys.executable, "-m", "pytest", "-q", "tests/unit/test_kernels.py")
+    step("compute-sanitizer over the kernels", lacking or sanitizer, command(*tests))
+    result.notes["steps"] = [vars(outcome) for outcome in out]
+    result.notes["machine"] = {item.name: item.version for item in report.items}
+    result.write(folder / "gpu.json")
+    write_atomic(folder / "gpu.html", page(out, result.metrics, result.notes["machine"]).encode())
+    return out
+
+
+def page(outcomes: Sequence[Outcome], metrics: Mapping[str, Mapping[str, Any]], machine: Mapping[str, str]) -> str:
+    """The report as a page."""
+
+    def table(rows: Sequence[Sequence[str]]) -> str:
+        cells = ("".join(f"<td>{html.escape(cell)}</td>" for cell in row) for row in rows)
+        return "<table>" + "".join(f"<tr>{row}</tr>" for row in cells) + "</table>"
+
+    values = [(name, f"{m.get('p50', m.get('value'))}", str(m["unit"])) for name, m in metrics.items()]
+    style = "body{font:16px sans-serif;margin:2em}td{padding:.2em 1em .2em 0}"
+    return (
+        f"<!doctype html><meta charset=utf-8><title>voxturn on a GPU</title><style>{style}</style>"
+        f"<h1>voxturn on a GPU</h1>{table([(o.step, o.state, o.said) for o in outcomes])}"
+        f"<h2>Machine</h2>{table([(name, version or 'missing') for name, version in machine.items()])}"
+        f"<h2>Figures</h2>{table(values) if values else '<p>none: nothing was run</p>'}\n"
+    )
+
+
+def main() -> None:
+    """Run, and print a line a step. The exit code is 1 if a step failed; what is skipped is no failure."""
+    parser = argparse.ArgumentParser(description="everything that needs a GPU")
+    parser.add_argument("artifacts", nargs="*", type=Path, metavar="ARTIFACT")
+    parser.add_argument("--output", type=Path, default=Path("build/gpu"), metavar="DIR")
+    args = parser.parse_args()
+    args.output.mkdir(parents=True, exist_ok=True)
+    outcomes = run(args.artifacts, args.output)
+    for outcome in outcomes:
+        print(f"{outcome.state:8} {outcome.step}: {outcome.said}")
+    print(json.dumps({"page": str(args.output / "gpu.html"), "result": str(args.output / "gpu.json")}))
+    sys.exit(any(outcome.state == "failed" for outcome in outcomes))
+
+
+if __name__ == "__main__":
+    main()

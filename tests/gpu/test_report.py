@@ -1,0 +1,76 @@
+"""`make gpu` and `doctor --gpu` on a machine with nothing, and the comparison of engines on the fake GPU."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from voxturn.bench import gpu
+from voxturn.bench.harness import Result
+from voxturn.runtime import gpu_report
+from voxturn.runtime.cli import main
+from voxturn.runtime.contract import Manifest
+from voxturn.runtime.executors import tensorrt_build
+from voxturn.runtime.executors.cuda import Cuda
+from voxturn.runtime.executors.tensorrt import Gpu
+from voxturn.runtime.store import quiet
+
+from tests.gpu.conftest import Portable, Tiny
+from tests.gpu.fakes import FakeCuda, FakeTensorRt
+from tests.gpu.test_tensorrt import serialized
+
+
+@pytest.fixture
+def nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu_report, "driver_version", lambda: "")
+    monkeypatch.setattr(gpu_report, "devices", list)
+
+
+def test_without_a_gpu_every_step_says_what_it_lacks(nothing: None, tmp_path: Path) -> None:
+    outcomes = gpu.run([], tmp_path)
+    assert len(outcomes) == 4
+    assert {outcome.state for outcome in outcomes} == {"skipped"}
+    assert all("driver" in outcome.said for outcome in outcomes)
+    written = json.loads((tmp_path / "gpu.json").read_text())
+    assert written["metrics"] == {}
+    page = (tmp_path / "gpu.html").read_text()
+    assert "skipped" in page
+    assert "nothing was run" in page
+
+
+def test_the_doctor_names_each_problem_with_its_fix(nothing: None, capsys: Any) -> None:
+    assert main(["doctor", "--gpu"]) == 1
+    said = capsys.readouterr().out
+    assert "driver" in said
+    assert "→ install NVIDIA's driver" in said
+    assert "executor tensorrt: no: needs driver, device" in said
+    assert main(["doctor", "--gpu", "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["executors"]["tensorrt"].startswith("driver, device")
+
+
+def test_with_everything_the_executors_work(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    monkeypatch.setattr(gpu_report, "driver_version", lambda: "CUDA 13.0")
+    monkeypatch.setattr(gpu_report, "devices", lambda: ["L4, 23034 MiB, 8.9"])
+    monkeypatch.setattr(gpu_report.metadata, "version", lambda name: "1.0")
+    assert main(["doctor", "--gpu"]) == 0
+    assert capsys.readouterr().out.count(": works") == 3
+
+
+def test_engines_are_compared_with_the_cpu(tiny: Tiny, portable: Portable, tmp_path: Path, monkeypatch: Any) -> None:
+    fake = FakeCuda()
+    library = FakeTensorRt(fake, on_host=("latent_offset", "frame_offset", "frames", "before", "after"))
+    monkeypatch.setattr(tensorrt_build, "build", lambda trt, path, *_: serialized(path))
+    device = Gpu(tmp_path, quiet, library, Cuda(fake))
+    result = Result("gpu")
+    gpu.compare(device, portable.fp32, result)
+    assert result.metrics["gpu.qwen3-0.6b.decoder.tokens_same"]["value"] == 1.0
+    vocoder = Manifest.read(tiny.fp32).graphs["vocoder"]
+    monkeypatch.setattr(
+        gpu.Manifest, "read", lambda folder: Manifest("xtts-v2", "xtts", "fp32", {}, {}, {"vocoder": vocoder})
+    )
+    gpu.compare(device, tiny.fp32, result)
+    assert result.metrics["gpu.xtts-v2.vocoder.snr_db"]["value"] > 100
+    device.close()
+    assert fake.alive == 0
