@@ -78,6 +78,14 @@ def _load(args: argparse.Namespace) -> int:
     return 0
 
 
+def _roofline(args: argparse.Namespace) -> int:
+    from voxturn.bench import roofline
+
+    names = [name.strip() for name in args.gpu.split(",")]
+    roofline.main(names, args.whisper, args.reply, args.voice, args.built, args.json).print()
+    return 0
+
+
 def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add `bench` to the command line."""
     bench = commands.add_parser("bench", help="measure this machine")
@@ -136,6 +144,17 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.add_argument("--vocoder", choices=["openvino", "onnx"], default="openvino")
     parser.add_argument("--runs", type=int, default=10)
     parser.set_defaults(run=_tts)
+    parser = kind(
+        "roofline",
+        "the turn on paper: what a GPU cannot be faster than; never a measurement",
+        "--gpu l4,4090,h100 --whisper DIR --reply DIR --voice DIR --built bench/results/verify-gpu.json",
+    )
+    parser.add_argument("--gpu", default="l4,4090,h100", metavar="NAME,NAME", help="of l4, 4090, a100, h100")
+    for name in ("whisper", "reply", "voice"):
+        about = "an artifact in standard operators (--for tensorrt)"
+        parser.add_argument(f"--{name}", type=Path, required=True, metavar="DIR", help=about)
+    parser.add_argument("--built", type=Path, metavar="FILE", help="what `make verify-gpu` wrote, for kernel launches")
+    parser.set_defaults(run=_roofline)
     parser = kind("load", "XTTS behind Triton: against the same in process, and many streams at once", "--artifact DIR")
     parser.add_argument("--target", choices=["triton"], default="triton")
     parser.add_argument("--artifact", type=Path, required=True, metavar="DIR")

@@ -23,6 +23,7 @@ import numpy as np
 from voxturn.bench.harness import Result
 from voxturn.runtime.contract import Manifest, ModelContract
 from voxturn.runtime.errors import UsageError
+from voxturn.runtime.executors.tensorrt_build import PREFILL, STEP
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ DEVICES = {
 LAUNCH_US = 1.5
 """Between kernels of a replayed CUDA graph; an assumption, the order of magnitude that NVIDIA's posts on CUDA graphs give."""
 
+_HEARD_POSITIONS = 250  # of five seconds of speech, in Whisper's cross-attention
 _PRODUCTS = ("MatMul", "Gemm", "Conv", "ConvTranspose", "MatMulNBits", "Attention")
 PATH = (
     ("whisper.encoder", 1), ("whisper.decoder", 14), ("reply.prefill", 1), ("reply.step", 10),
@@ -74,18 +76,21 @@ def decoder_call(folder: Path, role: str, tokens: int, context: int, launches: M
 
     contract = Manifest.read(folder).graphs[role]
     model = onnx.load(str(folder / contract.file), load_external_data=False)
-    gathered = {name for node in model.graph.node if node.op_type == "Gather" for name in node.input[:1]}
+    read = {name for node in model.graph.node if node.op_type in _PRODUCTS for name in node.input}
     constants = {t.name: (int(np.prod(t.dims)), _size(t.data_type)) for t in model.graph.initializer}
-    matrices = {name: value for name, value in constants.items() if name not in gathered and value[0] >= 1 << 14}
+    matrices = {name: value for name, value in constants.items() if name in read}
     head = {name for name in matrices if name.startswith("head")}
     weights = sum(count * size for count, size in matrices.values())
     products = sum(count * (1 if name in head else tokens) for name, (count, _) in matrices.items())
-    caches = [spec for spec in contract.inputs if spec.name.startswith("past_")]
-    per_position = sum(int(spec.shape[1]) * int(spec.shape[3]) for spec in caches)
+    caches = [spec for spec in contract.inputs if spec.name.startswith(("past_", "cross_"))]
     heads_ratio = _query_heads(model, contract)
-    moved = per_position * (context + tokens) * np.dtype(caches[0].dtype).itemsize
-    attention = 2 * tokens * (context + tokens / 2) * per_position * heads_ratio
-    key = f"{contract.file.removesuffix('.onnx')}.{'step' if tokens == 1 else 'prefill'}"
+    moved = attention = 0.0
+    for spec in caches:
+        per_position = int(spec.shape[1]) * int(spec.shape[3])
+        positions = context + tokens if spec.name.startswith("past_") else _HEARD_POSITIONS
+        moved += per_position * positions * np.dtype(spec.dtype).itemsize
+        attention += 2 * tokens * positions * per_position * heads_ratio
+    key = f"{folder.name}/{contract.file}.{STEP if tokens == 1 else PREFILL}"
     count = launches.get(key, sum(node.op_type in _PRODUCTS for node in model.graph.node))
     return Call(f"{folder.name}/{contract.file}", weights + moved, 2.0 * products + attention, count)
 
@@ -94,8 +99,8 @@ def _query_heads(model: Any, contract: ModelContract) -> float:
     """Query heads a key head."""
     kv = next(int(spec.shape[1]) for spec in contract.inputs if spec.name.startswith("past_"))
     width = next(int(spec.shape[3]) for spec in contract.inputs if spec.name.startswith("past_"))
-    out = next(t for t in model.graph.initializer if t.name.startswith("attention_out.0.weight"))
-    return int(out.dims[0]) / width / kv
+    out = [t for t in model.graph.initializer if t.name.startswith("attention_out.0.weight")]
+    return int(out[0].dims[0]) / width / kv if out else 1.0  # a Whisper's heads have keys of their own
 
 
 def graph_call(
@@ -111,8 +116,8 @@ def graph_call(
     wanted = [name for node in products for name in (*node.input[:2], node.output[0]) if name and name not in constants]
     known = {value.name for value in (*model.graph.input, *model.graph.output)}
     made = {name for node in model.graph.node for name in node.output}
-    extra = [name for name in dict.fromkeys(wanted) if name in made and name not in known]
-    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in extra)
+    asked = [name for name in dict.fromkeys(wanted) if name in made]
+    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in asked if name not in known)
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 3
@@ -120,11 +125,11 @@ def graph_call(
     try:
         onnx.save(model, str(path), save_as_external_data=True, location=f".roofline-{file}.data")
         session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        values = session.run(extra, dict(inputs)) if extra else []
+        values = session.run(asked, dict(inputs))
     finally:
         path.unlink(missing_ok=True)
         (folder / f".roofline-{file}.data").unlink(missing_ok=True)
-    shapes = {name: value.shape for name, value in zip(extra, values, strict=True)}
+    shapes = {name: value.shape for name, value in zip(asked, values, strict=True)}
     shapes |= {name: value.shape for name, value in inputs.items()}
     shapes |= {name: tuple(t.dims) for name, t in constants.items()}
     operations = sum(_operations(node, shapes) for node in products)
@@ -133,7 +138,7 @@ def graph_call(
     moved = sum(
         int(np.prod(shapes[n])) * size for node in products for n in (node.input[0], node.output[0]) if n in shapes
     )
-    count = launches.get(file.removesuffix(".onnx"), len(products))
+    count = launches.get(f"{folder.name}/{file}.0", launches.get(f"{folder.name}/{file}.1", len(products)))
     return Call(f"{folder.name}/{file}", weights + moved, float(operations), count)
 
 

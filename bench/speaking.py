@@ -79,7 +79,7 @@ class Runtime:
         base = load_profile("cpu")
         speak, vocode = SpeakEngine(str(artifact), "onnx", ""), Engine(str(artifact), "openvino", "fp32")
         profile = replace(base, speak=speak, vocode=vocode)
-        self.make, self._whole = Assembler(profile), Assembler(profile, plan=WHOLE)
+        self.make, self._whole = Assembler(profile), Assembler(profile, plans=(WHOLE,))
         self.stage: XttsSpeak = self.make.xtts_speak()
         self._vocoders = {"streamed": self.make.vocode(), "whole": self._whole.vocode()}
 

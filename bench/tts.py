@@ -15,13 +15,13 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 from voxturn.bench.harness import Result, engine_of, peak_rss_mb, read_bandwidth, timed_ms
 from voxturn.bench.peer import Peer, coqui_peer
-from voxturn.runtime.assemble import Assembler
+from voxturn.runtime.assemble import Assembler, warm_voice
 from voxturn.runtime.contract import Manifest
 from voxturn.runtime.decode.engine import Request
 from voxturn.runtime.decode.sampler import Sampling
@@ -259,7 +259,7 @@ async def run(artifact: Path, checkpoint: Path | None, vocoder: str, runs: int, 
     for slots in (1, 4):
         result.value(f"tts.peak_rss_mb.slots{slots}", "MB", peak_memory(artifact, vocoder, slots))
     bench = Bench(artifact, vocoder, 1)
-    await bench.stage.warm()
+    await warm_voice(bench.stage, bench.vocode)
     steps(bench, result)
     peer = coqui_peer(checkpoint, bench.make.info["speak"].threads) if checkpoint is not None else None
     try:
@@ -273,9 +273,10 @@ async def run(artifact: Path, checkpoint: Path | None, vocoder: str, runs: int, 
         result.artifact(stage, info)
     bench.make.close()
     several = Bench(artifact, vocoder, 4)
-    await several.stage.warm()
+    await warm_voice(several.stage, several.vocode)
     await batched(several, result, runs)
     several.make.close()
+    result.notes["windows"] = asdict(bench.vocode.plan)
     result.notes["forced"] = "token ids and code counts are given to both sides; the stop token is ignored"
     result.notes["cases"] = {str(words): {"text_tokens": t, "codes": c} for words, (t, c) in CASES.items()}
     if path:

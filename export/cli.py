@@ -12,7 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 
-from voxturn.export import coqui, whisper_spec
+from voxturn.export import coqui, whisper_spec, whisper_synthetic
 from voxturn.export.families import ENGINES, TEXT_TARGETS
 from voxturn.export.folder_command import FolderCommand
 from voxturn.export.xtts_checkpoint import flat, read_speakers
@@ -80,6 +80,8 @@ def make_checkpoint(args: argparse.Namespace) -> int:
     try:
         if args.model == "xtts-v2":
             coqui.make_checkpoint(staging, args.size, args.seed)
+        elif args.model == "whisper-large-v3-turbo":
+            whisper_synthetic.make_checkpoint(staging, args.seed, args.tokenizer)
         else:
             qwen3_maker().make_checkpoint(staging, args.model, args.size, args.seed, args.tokenizer)
         staging.rename(target)
@@ -157,11 +159,15 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         epilog="example:\n  voxturn export make-checkpoint xtts-v2 --size tiny --seed 1 -o tiny-xtts",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    maker.add_argument("model", choices=["xtts-v2", "qwen3-0.6b", "qwen3-1.7b", "qwen3-4b", "qwen3-8b"])
+    models = ["xtts-v2", "qwen3-0.6b", "qwen3-1.7b", "qwen3-4b", "qwen3-8b", "whisper-large-v3-turbo"]
+    maker.add_argument("model", choices=models)
     maker.add_argument("--size", choices=["tiny", "full"], default="tiny")
     maker.add_argument("--seed", type=int, default=0)
     maker.add_argument(
-        "--tokenizer", type=Path, metavar="FILE", help="a tokenizer.json for a Qwen3 (default: a small one)"
+        "--tokenizer",
+        type=Path,
+        metavar="FILE",
+        help="a tokenizer.json for a Qwen3 (default: a small one) or a Whisper",
     )
     maker.add_argument("-o", "--output", required=True, metavar="DIR")
     maker.set_defaults(run=make_checkpoint)

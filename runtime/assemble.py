@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,7 +27,7 @@ from voxturn.runtime.executors.tensorrt import Gpu
 from voxturn.runtime.executors.triton import Connection, TritonGraph, TritonTokens, TritonWhisper
 from voxturn.runtime.executors.whisper_onnx import OnnxWhisper
 from voxturn.runtime.handoff import Lane
-from voxturn.runtime.messages import Samples
+from voxturn.runtime.messages import Samples, Sentence, SpeechCodes
 from voxturn.runtime.profile import Engine, Profile
 from voxturn.runtime.progress import Bar
 from voxturn.runtime.protocols import DecoderExecutor, GraphExecutor
@@ -98,14 +98,21 @@ class Loaded:
         return OnnxDecoder(path, contract, self.budget, slots, capacity)
 
 
-XTTS_PLAN = Plan(first=9, largest=96, growth=1.25, steady=2, rounds=16)
+_SOONEST = Plan(first=9, largest=96, growth=1.25, steady=2, rounds=16)
+XTTS_PLANS = (
+    _SOONEST,
+    replace(_SOONEST, first=12, growth=1.2),
+    replace(_SOONEST, first=16, growth=1.15),
+    replace(_SOONEST, first=20, growth=1.1),
+    replace(_SOONEST, first=28, growth=1.1),
+)
 """Windows of XTTS's vocoder in frames of 10.7 ms: docs/performance.md says how they were chosen."""
-TURN_PLAN = replace(XTTS_PLAN, first=16, growth=1.1)
+TURN_PLANS = (replace(_SOONEST, first=16, growth=1.1), *XTTS_PLANS[3:])
 """In a turn the reply is written on the same cores: a longer first window, so that the voice has more in hand."""
 
 
 class Assembler:
-    """Makes a profile's stages one by one, and closes what it made. `plan`: the windows of XTTS's vocoder."""
+    """Makes a profile's stages one by one, and closes what it made. `plans`: the windows of XTTS's vocoder."""
 
     def __init__(
         self,
@@ -113,9 +120,9 @@ class Assembler:
         store: Store | None = None,
         registry: Registry | None = None,
         cores: Cores | None = None,
-        plan: Plan = XTTS_PLAN,
+        plans: Sequence[Plan] = XTTS_PLANS,
     ) -> None:
-        self.profile, self._plan = profile, plan
+        self.profile, self._plans = profile, plans
         self._store, self._registry, self._cores = store or Store(), registry or Registry.read(), cores or Cores()
         self._connections: dict[str, Connection] = {}
         self._gpu: Gpu | None = None
@@ -215,7 +222,7 @@ class Assembler:
         s = settings
         sampling = Sampling(s.temperature, s.top_k, s.top_p, 0.0, s.repetition_penalty, s.seed)
         p = loaded.manifest.properties
-        urgent = xtts_frames(p).latents_for(self._plan.first + int(p["margin"]))
+        urgent = xtts_frames(p).latents_for(self._plans[0].first + int(p["margin"]))
         return XttsSpeak(service, ids, tokenizer, voice, language, sampling, s.guard, s.speed, urgent)
 
     def _xtts_tokens(self, loaded: Loaded, lane: Lane, positions: int) -> TokenService:
@@ -232,10 +239,10 @@ class Assembler:
         graph = self._vocoder(loaded, lane, "vocoder" if xtts else "decoder")
         if not xtts:
             return Vocode(
-                graph, lane, int(p["sample_rate"]), int(p["hop"]), int(p["margin"]), SameFrames(), Plan(), trim
+                graph, lane, int(p["sample_rate"]), int(p["hop"]), int(p["margin"]), SameFrames(), (Plan(),), trim
             )
         rate, hop = int(p["output_sample_rate"]), int(p["output_hop_length"])
-        return Vocode(graph, lane, rate, hop, int(p["margin"]), xtts_frames(p), self._plan, trim, _PACE)
+        return Vocode(graph, lane, rate, hop, int(p["margin"]), xtts_frames(p), self._plans, trim, _PACE)
 
     def vocoder_graph(self) -> tuple[GraphExecutor, Lane, XttsFrames]:
         """XTTS's vocoder by itself, its lane, and how latents become its frames."""
@@ -340,6 +347,7 @@ class Assembler:
         return item
 
 
+_SLACK = 1.2  # of the speed measured: cores are shared, and the hour may be slower later
 _FIRST_AUDIO, _URGENCY = 0, {"vocode": 1, "speak": 2, "reply": 3}
 _REPLY_GRACE_S = 0.005  # not between two steps of the voice,
 _REPLY_PATIENCE_S = 0.5  # but a share of the cores,
@@ -355,6 +363,16 @@ def xtts_frames(properties: Mapping[str, Any]) -> XttsFrames:
     """How an XTTS artifact's codes become frames."""
     rate, hop = int(properties["output_sample_rate"]), int(properties["output_hop_length"])
     return XttsFrames(int(properties["gpt_code_stride_len"]) // hop, rate / int(properties["input_sample_rate"]))
+
+
+async def warm_voice(speak: XttsSpeak, vocode: Vocode) -> None:
+    """Compute what the first answer would wait for, and choose the vocoder's windows by how fast the voice is made here."""
+    if (voice := speak.voice) is None:
+        return
+    await speak.warm()
+    like = SpeechCodes(voice.latents, Sentence("", 0), speaker=voice.speaker)
+    await vocode.warm(like, await speak.latent_s() * _SLACK)
+    speak.urgent = vocode.urgent
 
 
 SILERO = ModelContract(

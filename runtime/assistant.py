@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 
 import numpy as np
-from voxturn.runtime.assemble import TURN_PLAN, Assembler
+from voxturn.runtime.assemble import TURN_PLANS, Assembler, warm_voice
 from voxturn.runtime.clock import Clock, WallClock
 from voxturn.runtime.cores import Cores
 from voxturn.runtime.decode import sampler
@@ -17,6 +17,7 @@ from voxturn.runtime.handoff import Ahead
 from voxturn.runtime.messages import PcmChunk, Sentence
 from voxturn.runtime.profile import Profile, load_profile
 from voxturn.runtime.registry import Registry
+from voxturn.runtime.stages.speak import XttsSpeak
 from voxturn.runtime.store import Store
 from voxturn.runtime.turn import Conversation, Stages, TurnSetup
 
@@ -48,7 +49,7 @@ class Assistant:
     ) -> Assistant:
         """Load every model of a profile. Takes about two seconds for `demo`."""
         chosen = profile if isinstance(profile, Profile) else load_profile(profile)
-        make = Assembler(chosen, store, registry, cores, TURN_PLAN)
+        make = Assembler(chosen, store, registry, cores, TURN_PLANS)
         try:
             reply, engine = make.reply()
             stages = Stages(make.listen(), make.transcribe(), reply, make.split(), make.speak(), make.vocode())
@@ -66,7 +67,9 @@ class Assistant:
         """Run every engine once, so that the first turn is as fast as the second."""
         await self.stages.reply.warm(self.conversation().messages)
         await self.stages.transcribe.transcribe(np.zeros(16000, np.float32))
-        await self.stages.speak.warm()
+        if isinstance(self.stages.speak, XttsSpeak):
+            await warm_voice(self.stages.speak, self.stages.vocode)
+            return
         codes = [code async for code in self.stages.speak(_once(Sentence("Ready.", 0)))]
         await self.stages.vocode.warm(codes[0])
 

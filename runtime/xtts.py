@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 import numpy as np
-from voxturn.runtime.assemble import Assembler
+from voxturn.runtime.assemble import Assembler, warm_voice
 from voxturn.runtime.audio.decode import check_file
 from voxturn.runtime.audio.encode import WavFile
 from voxturn.runtime.contract import Manifest, sha256_of
@@ -26,7 +26,7 @@ from voxturn.runtime.decode.sampler import Sampling
 from voxturn.runtime.decode.service import TokenService
 from voxturn.runtime.errors import EmptyText, UnsupportedLanguage, UsageError
 from voxturn.runtime.handoff import Ahead, Iterated, Lane, cancel_and_wait, close_iterator
-from voxturn.runtime.messages import PcmChunk, Samples, Sentence, SpeechCodes
+from voxturn.runtime.messages import PcmChunk, Samples, Sentence
 from voxturn.runtime.profile import Engine, SpeakEngine, load_profile
 from voxturn.runtime.stages.speak import XttsSpeak
 from voxturn.runtime.store import Store
@@ -92,9 +92,7 @@ class XTTS:
 
     async def awarm(self) -> None:
         """The asynchronous twin of `warm`."""
-        if (voice := self._speak.voice) is not None:
-            await self._speak.warm()
-            await self._vocode.warm(SpeechCodes(voice.latents, Sentence("", 0), speaker=voice.speaker))
+        await warm_voice(self._speak, self._vocode)
 
     def tts(self, text: str, **options: Any) -> Samples:
         """A whole text as samples, float32 `[n]` at `rate` Hz. Options as `stream`'s."""

@@ -118,7 +118,7 @@ class FakeTurn:
             ),
             Split(PassAll(), 200),
             VitsSpeak(self.acoustic, OrdPhonemizer(), lanes["speak"], (0.6, 1.0, 0.8), 64, 0),
-            Vocode(self.vocoder, lanes["vocode"], RATE, HOP, 3, SameFrames(), Plan()),
+            Vocode(self.vocoder, lanes["vocode"], RATE, HOP, 3, SameFrames(), (Plan(),)),
         )
         info = {name: StageInfo("fake", "fp32", "fake", "0" * 64, 1) for name in lanes}
         counts = lambda: (engine.counts.computed, engine.counts.reused)  # noqa: E731

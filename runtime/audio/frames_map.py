@@ -31,6 +31,10 @@ class FrameMap(Protocol):
         """Frames that no further latent can change."""
         ...
 
+    def latents_for(self, frames: int) -> int:
+        """How many latents make that many frames certain."""
+        ...
+
     def inputs(self, latents: Float, low: int, high: int, before: int, after: int) -> dict[str, npt.NDArray[Any]]:
         """The graph's inputs for frames `[low, high)` of all latents so far; the outer ones are context."""
         ...
@@ -46,6 +50,9 @@ class SameFrames:
 
     def certain(self, latents: int) -> int:
         return latents
+
+    def latents_for(self, frames: int) -> int:
+        return frames
 
     def inputs(self, latents: Float, low: int, high: int, before: int, after: int) -> dict[str, npt.NDArray[Any]]:
         return {"latents": np.ascontiguousarray(latents[low:high].T[None])}

@@ -6,8 +6,10 @@ context's samples are dropped. At the ends of the sequence there is none, as in 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+
+_LOOK_AHEAD = 24  # windows: by then they grow no more
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,45 @@ class Plan:
         """The first frame that the window `[begin, end)` decodes, its context apart."""
         again = -(end - begin) % self.rounds if end == total else 0
         return max(0, begin - again)
+
+
+@dataclass(frozen=True)
+class Speed:
+    """How fast a voice is made here: seconds a latent, and a window's `base_s + frame_s` for each frame it decodes."""
+
+    latent_s: float
+    base_s: float
+    frame_s: float
+
+    def window_s(self, frames: int) -> float:
+        """Seconds that a window of so many frames takes, its context included."""
+        return self.base_s + self.frame_s * frames
+
+
+def starves(plan: Plan, speed: Speed, margin: int, frame_s: float, latents_for: Callable[[int], int]) -> bool:
+    """Whether a loudspeaker that starts with the first window runs dry within the next seconds of a long sentence.
+
+    Latents and windows are made one after the other, as on few cores. `frame_s`: what a frame lasts; `latents_for` says
+    how many latents make that many frames certain.
+    """
+    begin, made, now, dry = 0, 0, 0.0, 0.0
+    for number in range(_LOOK_AHEAD):
+        end = begin + plan.size(number)
+        needed = latents_for(end + margin)
+        now += (needed - made) * speed.latent_s + speed.window_s(end - begin + (2 * margin if begin else margin))
+        if number and now > dry:
+            return True
+        dry = (dry if number else now) + (end - begin) * frame_s
+        begin, made = end, needed
+    return False
+
+
+def sustained(
+    plans: Sequence[Plan], speed: Speed, margin: int, frame_s: float, latents_for: Callable[[int], int]
+) -> Plan:
+    """The first of `plans`, from the soonest to the safest, that does not starve at a speed; the last if all do."""
+    steady = (plan for plan in plans if not starves(plan, speed, margin, frame_s, latents_for))
+    return next(steady, plans[-1])
 
 
 def schedule(total: int, plan: Plan | None = None) -> Iterator[tuple[int, int]]:

@@ -6,6 +6,7 @@ Sources: Kim et al. 2021, the graph that Piper's voices carry, cut by `export.vi
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Protocol
 
@@ -21,6 +22,8 @@ from voxturn.runtime.messages import Sentence, SpeechCodes
 from voxturn.runtime.protocols import GraphExecutor
 from voxturn.runtime.text.xtts import XttsTokenizer
 from voxturn.runtime.voices import Voice
+
+_TIMED = 10
 
 
 class Speak(Protocol):
@@ -110,20 +113,29 @@ class XttsSpeak:
     ) -> None:
         self.service, self.ids, self.tokenizer = service, ids, tokenizer
         self.voice, self.language, self._sampling, self._guard = voice, language, sampling, guard
-        self._speed, self._urgent = speed, urgent
+        self._speed, self.urgent = speed, urgent
         self.script: Callable[[str], tuple[int, ...]] | None = None
 
     def with_voice(
         self, voice: Voice | None, language: str, sampling: Sampling, speed: float = 1.0, guard: bool = True
     ) -> XttsSpeak:
         """The same engine with another voice, language, sampling and speed."""
-        settings = (voice, language, sampling, self._guard and guard, speed, self._urgent)
+        settings = (voice, language, sampling, self._guard and guard, speed, self.urgent)
         return XttsSpeak(self.service, self.ids, self.tokenizer, *settings)
 
     async def warm(self) -> None:
         """Compute the voice's keys and values and keep them."""
         if self.voice is not None:
             await self.service.keep(beginning(self.ids, self.voice.key, self.voice.latents))
+
+    async def latent_s(self) -> float:
+        """How long a latent takes to be made here, in seconds: the median of a few forced ones."""
+        assert self.voice is not None
+        times = []
+        codes = self.codes([self.ids.start_text] * 4, Sentence("", 0), forced=(0,) * _TIMED)
+        async for _ in codes:
+            times.append(time.perf_counter())
+        return float(np.median(np.diff(times[:_TIMED]))) * self._speed
 
     def beginning_of(self, text: str) -> list[int]:
         """The tokens of a text that is still being written, but for the last two, which may yet become others."""
@@ -160,7 +172,7 @@ class XttsSpeak:
         if voice is None:
             raise UnknownVoice("this model has no voice yet; add one with `voxturn voices add NAME RECORDING`")
         seed = (self._sampling.seed + 1_000_003 * sentence.index + 7919 * number) % (1 << 64)
-        urgent = self._urgent if sentence.index == number == 0 else 0
+        urgent = self.urgent if sentence.index == number == 0 else 0
         options = SpeechOptions(self._sampling.with_seed(seed), forced, self._guard, urgent)
         steps = self.service.stream(speech(self.ids, voice.key, voice.latents, tokens, options))
         guard = StopGuard(len(tokens)) if self._guard and not forced else None

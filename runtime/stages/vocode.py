@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 from voxturn.runtime.audio.frames_map import FrameMap
 from voxturn.runtime.audio.level import first_audible
-from voxturn.runtime.audio.window import Plan, with_margin
+from voxturn.runtime.audio.window import Plan, Speed, sustained, with_margin
 from voxturn.runtime.cores import Pace
 from voxturn.runtime.decode.stop_guard import SilenceGuard
 from voxturn.runtime.handoff import Lane, close_iterator
@@ -38,7 +39,8 @@ class Vocode:
     """The stage. `hop` samples a frame, `margin` frames of context on each side, `frames` maps latents to frames.
 
     With `trim`, silence before the first audible sample of the whole answer is dropped, but for a few milliseconds.
-    `pace` is told how much of the answer there is.
+    `pace` is told how much of the answer there is. `plans` go from the one that starts soonest to the safest; the first
+    is taken until `warm` knows how fast the voice is made.
     """
 
     def __init__(
@@ -49,13 +51,14 @@ class Vocode:
         hop: int,
         margin: int,
         frames: FrameMap,
-        plan: Plan,
+        plans: Sequence[Plan],
         trim: bool = True,
         pace: Pace | None = None,
     ) -> None:
         self._executor, self._lane = executor, lane
         self.rate, self._hop, self._margin = rate, hop, margin
-        self._frames, self._plan, self._trims = frames, plan, trim
+        self._frames, self._plans, self._trims = frames, plans, trim
+        self.plan = plans[0]
         self._pace = pace or Pace()
 
     async def __call__(self, codes: AsyncIterator[SpeechCodes]) -> AsyncGenerator[PcmChunk, None]:
@@ -89,25 +92,51 @@ class Vocode:
             self._pace.ended(answer)
             await close_iterator(codes)
 
-    async def warm(self, like: SpeechCodes) -> None:
-        """Run every shape of window once, on latents like these: some executors compile a kernel for each."""
-        windows, ends = self._plan.shapes(self._margin)
+    async def warm(self, like: SpeechCodes, latent_s: float = 0.0) -> None:
+        """Run every shape of window once, on latents like these: some executors compile a kernel for each.
+
+        `latent_s`, how long a latent takes to be made, chooses the plan: the soonest that playback does not starve with.
+        """
+        if latent_s:
+            speed = Speed(latent_s, *await self._window_speed(like))
+            self.plan = sustained(self._plans, speed, self._margin, self._hop / self.rate, self._frames.latents_for)
+        windows, ends = self.plan.shapes(self._margin)
         latents = np.repeat(like.latents[:1], windows[-1][1] + max(ends, default=0) + self._margin, axis=0)
         total = self._frames.count(len(latents))
         for begin, end in [*windows, *((total - frames, total) for frames in ends)]:
             await self._lane.run(self.window, latents, begin, end, like.speaker)
+
+    @property
+    def urgent(self) -> int:
+        """How many latents the first window needs."""
+        return self._frames.latents_for(self.plan.first + self._margin)
+
+    async def _window_speed(self, like: SpeechCodes) -> tuple[float, float]:
+        """Seconds that a window takes by itself and for each frame that it decodes, from a small and a large one."""
+        sizes = self._plans[0].first, self._plans[0].largest
+        latents = np.repeat(like.latents[:1], sizes[1] + 2 * self._margin, axis=0)
+        seconds = []
+        for size in sizes:
+            took = []
+            for _ in range(3):
+                begin = time.perf_counter()
+                await self._lane.run(self.window, latents, self._margin, self._margin + size, like.speaker)
+                took.append(time.perf_counter() - begin)
+            seconds.append(min(took))  # the first has compiled kernels
+        frame_s = max(0.0, (seconds[1] - seconds[0]) / (sizes[1] - sizes[0]))
+        return max(0.0, seconds[0] - frame_s * (sizes[0] + 2 * self._margin)), frame_s
 
     def next_window(self, progress: Progress) -> tuple[int, int] | None:
         """Which frames can be vocoded now."""
         count = sum(len(latents) for latents in progress.latents)
         total = self._frames.count(count) if progress.final else None
         certain = self._frames.certain(count)
-        return self._plan.next(progress.number, progress.begin, certain, self._margin, total)
+        return self.plan.next(progress.number, progress.begin, certain, self._margin, total)
 
     def window(self, latents: Float, begin: int, end: int, speaker: Float | None = None) -> Samples:
         """The samples of frames `[begin, end)`."""
         total = self._frames.count(len(latents))
-        first = self._plan.decoded_from(begin, end, total)
+        first = self.plan.decoded_from(begin, end, total)
         low, high, before = with_margin(first, end, total, self._margin)
         inputs = self._frames.inputs(latents, low, high, before, high - end)
         if speaker is not None:

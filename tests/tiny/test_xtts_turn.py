@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from voxturn.runtime.assemble import TURN_PLAN
+from voxturn.runtime.assemble import TURN_PLANS
 from voxturn.runtime.assistant import Assistant
 from voxturn.runtime.frames import frames_from
 from voxturn.runtime.messages import PcmChunk, TurnDone
@@ -32,8 +32,8 @@ async def test_a_turn_with_xtts_speaks_every_clause_and_its_trace_says_what_ran(
     async with Assistant.load(profile(tiny)) as assistant:
         speak, vocode = assistant.stages.speak, assistant.stages.vocode
         assert isinstance(speak, XttsSpeak)
-        urgent = np.zeros((speak._urgent, 1), np.float32)  # what the first window needs, and no more
-        assert vocode.next_window(Progress([urgent])) == (0, TURN_PLAN.first)
+        urgent = np.zeros((speak.urgent, 1), np.float32)  # what the first window needs, and no more
+        assert vocode.next_window(Progress([urgent])) == (0, TURN_PLANS[0].first)
         assert vocode.next_window(Progress([urgent[:-1]])) is None
         await assistant.warm()
         turn = assistant.conversation().turn(frames_from(str(QUESTION)), whole_input=True)

@@ -122,7 +122,7 @@ def faked(settings: Any, tiny: Tiny, lanes: contextlib.ExitStack) -> Made:
         transcribe,
         reply,
         XttsSpeak(codes, ids, xtts, voice, "en", Sampling(0.75, 50, 0.85, 0.0, 10.0, 0)),
-        Vocode(graph, lane("v"), 24000, hop, int(p["margin"]), xtts_frames(p), Plan(9, 96, 1.25)),
+        Vocode(graph, lane("v"), 24000, hop, int(p["margin"]), xtts_frames(p), (Plan(9, 96, 1.25),)),
     )
 
 

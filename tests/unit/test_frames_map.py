@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from voxturn.runtime.audio.frames_map import SameFrames, XttsFrames
-from voxturn.runtime.audio.window import Plan, schedule, with_margin
+from voxturn.runtime.audio.window import Plan, Speed, schedule, starves, sustained, with_margin
 from voxturn.runtime.executors.fake import FakeGraph
 from voxturn.runtime.handoff import Lane
 from voxturn.runtime.messages import Sentence, SpeechCodes
@@ -144,7 +144,7 @@ async def test_streamed_frames_partition_exactly_whatever_comes_when(
     chunks: list[int], plan: Plan, margin: int, kind: tuple[int, float]
 ) -> None:
     recorded, lane, frames = Recorded(), Lane("vocode"), XttsFrames(*kind)
-    vocode = Vocode(FakeGraph(recorded), lane, 24000, HOP, margin, frames, plan)
+    vocode = Vocode(FakeGraph(recorded), lane, 24000, HOP, margin, frames, (plan,))
     latents, sentence = latents_of(sum(chunks)), Sentence("x", 0)
 
     async def arriving() -> AsyncIterator[SpeechCodes]:
@@ -170,7 +170,7 @@ async def test_streamed_frames_partition_exactly_whatever_comes_when(
 
 def test_a_window_waits_until_its_margin_is_certain() -> None:
     frames, plan = XttsFrames(4, 24000 / 22050), Plan(10, 40, 1.5)
-    vocode = Vocode(FakeGraph(Recorded()), None, 24000, HOP, 8, frames, plan)  # type: ignore[arg-type]
+    vocode = Vocode(FakeGraph(Recorded()), None, 24000, HOP, 8, frames, (plan,))  # type: ignore[arg-type]
     progress = Progress()
     while vocode.next_window(progress) is None:
         progress.latents.append(latents_of(1))
@@ -195,7 +195,7 @@ class Shapes:
 async def test_once_warm_no_sentence_has_a_new_shape(count: int, rounds: int, first: int) -> None:
     shapes, lane, frames = Shapes(), Lane("vocode"), XttsFrames(4, 24000 / 22050)
     plan = Plan(first, 96, 1.25, steady=2, rounds=rounds)
-    vocode = Vocode(FakeGraph(shapes), lane, 24000, HOP, 14, frames, plan)
+    vocode = Vocode(FakeGraph(shapes), lane, 24000, HOP, 14, frames, (plan,))
     latents, sentence = latents_of(count), Sentence("x", 0)
 
     async def codes() -> AsyncIterator[SpeechCodes]:
@@ -222,7 +222,7 @@ async def test_silence_ends_a_sentence_at_the_same_sample_however_far_ahead_the_
 
     lane, frames, stopped = Lane("vocode"), XttsFrames(4, 24000 / 22050), list[int]()
     rate = 100 * HOP
-    vocode = Vocode(FakeGraph(noise_then_silence), lane, rate, HOP, 4, frames, Plan(10, 10), trim=False)
+    vocode = Vocode(FakeGraph(noise_then_silence), lane, rate, HOP, 4, frames, (Plan(10, 10),), trim=False)
 
     async def codes() -> AsyncIterator[SpeechCodes]:
         for index in range(2):
@@ -252,3 +252,55 @@ def test_the_latents_of_a_vits_are_frames() -> None:
     latents = latents_of(7)
     assert SameFrames().count(7) == SameFrames().certain(7) == 7
     np.testing.assert_array_equal(SameFrames().inputs(latents, 2, 5, 1, 1)["latents"], latents[2:5].T[None])
+
+
+# --- windows that playback does not starve with
+
+PLANS = (Plan(9, 96, 1.25, 2), Plan(16, 96, 1.15, 2), Plan(28, 96, 1.1, 2))
+FRAME_S = 256 / 24000
+
+
+def played_dry(plan: Plan, speed: Speed, margin: int, frames: XttsFrames) -> bool:
+    """The same by a simulation event by event: latents come one by one, windows are made once they can be."""
+    now, number, begin, made, chunks = 0.0, 0, 0, 0, []
+    while number < 24:
+        made += 1
+        now += speed.latent_s
+        while number < 24 and (window := plan.next(number, begin, frames.certain(made), margin, None)) is not None:
+            now += speed.window_s(window[1] - window[0] + (2 * margin if begin else margin))
+            chunks.append((now, (window[1] - window[0]) * FRAME_S))
+            number, begin = number + 1, window[1]
+    at = chunks[0][0]
+    for ready, seconds in chunks:
+        if ready > at + 1e-9:
+            return True
+        at += seconds
+    return False
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    plan=st.sampled_from(PLANS),
+    latent_s=st.floats(0.001, 0.05),
+    base_s=st.floats(0, 0.05),
+    frame_s=st.floats(0, 0.005),
+    margin=st.integers(1, 20),
+)
+def test_a_plan_starves_where_a_simulation_does(
+    plan: Plan, latent_s: float, base_s: float, frame_s: float, margin: int
+) -> None:
+    speed, frames = Speed(latent_s, base_s, frame_s), XttsFrames(4, 24000 / 22050)
+    assert starves(plan, speed, margin, FRAME_S, frames.latents_for) == played_dry(plan, speed, margin, frames)
+
+
+def test_the_soonest_plan_that_holds_is_taken() -> None:
+    frames = XttsFrames(4, 24000 / 22050)
+
+    def taken(slower: float) -> Plan:
+        speed = Speed(0.012 * slower, 0.01 * slower, 0.0009 * slower)
+        return sustained(PLANS, speed, 13, FRAME_S, frames.latents_for)
+
+    assert taken(0.5) is PLANS[0]
+    firsts = [taken(slower / 10).first for slower in range(5, 30)]
+    assert firsts == sorted(firsts)
+    assert taken(10.0) is PLANS[-1]  # nothing holds: the safest
