@@ -1,13 +1,14 @@
 """`make gpu`: everything that needs a GPU, in one go, with one result file and one page; what cannot run here is named.
 
 Engines are built and each is compared with ONNX Runtime on the CPU: decoders token for token over a greedy continuation,
-other graphs by their signal to noise. Then the tests marked for GPUs, the turn's and the load's latency on the profile
-`gpu`, and NVIDIA's compute-sanitizer over the kernels.
+other graphs by their signal to noise; too far apart is a failure. Then the tests marked for GPUs, by themselves and under
+NVIDIA's compute-sanitizer, the latency of a turn on the profile `gpu`, and a voice under load behind Triton.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import html
 import json
 import shutil
@@ -24,6 +25,7 @@ from voxturn.runtime.contract import Manifest
 from voxturn.runtime.cores import EngineBudget
 from voxturn.runtime.decode.engine import DecodeEngine
 from voxturn.runtime.decode.sampler import Sampling
+from voxturn.runtime.errors import ExportFailed
 from voxturn.runtime.executors.cuda import Cuda
 from voxturn.runtime.executors.onnx import OnnxDecoder, OnnxGraph
 from voxturn.runtime.executors.tensorrt import Gpu
@@ -33,7 +35,8 @@ from voxturn.runtime.protocols import DecoderExecutor
 from voxturn.runtime.store import Store, write_atomic
 
 _CPU = EngineBudget(0, False, 0)
-_TOKENS = 64
+_TOKENS, _LEAST_SAME, _LEAST_SNR_DB = 64, 0.9, 20.0
+"""In half precision a token now and then is another one."""
 
 
 @dataclass(frozen=True)
@@ -51,24 +54,26 @@ def compare(gpu: Gpu, artifact: Path, result: Result) -> None:
     for role, contract in manifest.graphs.items():
         path, name = artifact / contract.file, f"{manifest.model}.{role}"
         if role in ("gpt", "decoder"):
-            ours: DecoderExecutor = gpu.decoder(path, contract, role, "reply", 2)
-            theirs: DecoderExecutor = OnnxDecoder(path, contract, _CPU, 2, 2048)
-            try:
-                one, other = (_greedy(executor) for executor in (ours, theirs))
-            finally:
-                ours.close()
-                theirs.close()
-            result.value(f"gpu.{name}.tokens_same", "ratio", float(np.mean(np.array(one) == np.array(other))))
+            with contextlib.closing(gpu.decoder(path, contract, role, "reply", 2)) as ours:
+                one = np.array(_greedy(ours))
+            with contextlib.closing(OnnxDecoder(path, contract, _CPU, 2, 2048)) as theirs:
+                other = np.array(_greedy(theirs))
+            same = float(np.mean(one == other)) if one.size == other.size else 0.0
+            result.value(f"gpu.{name}.tokens_same", "ratio", same)
+            if not same >= _LEAST_SAME:
+                raise ExportFailed(
+                    f"{path}: {same:.0%} of its tokens are those of ONNX Runtime, {_LEAST_SAME:.0%} needed"
+                )
             continue
         inputs = _inputs(manifest, role)
-        graph, reference = gpu.graph(path, contract, role, "vocode"), OnnxGraph(path, contract, _CPU)
-        try:
-            made, wanted = graph.run(inputs), reference.run(inputs)
-        finally:
-            graph.close()
-            reference.close()
+        with contextlib.closing(gpu.graph(path, contract, role, "vocode")) as graph:
+            made = graph.run(inputs)
+        with contextlib.closing(OnnxGraph(path, contract, _CPU)) as reference:
+            wanted = reference.run(inputs)
         worst = min(_snr(made[spec.name], wanted[spec.name]) for spec in contract.outputs)
         result.value(f"gpu.{name}.snr_db", "dB", worst)
+        if not worst >= _LEAST_SNR_DB:
+            raise ExportFailed(f"{path}: {worst:.1f} dB against ONNX Runtime, {_LEAST_SNR_DB:g} needed")
 
 
 def _greedy(executor: DecoderExecutor) -> list[int]:
@@ -130,12 +135,23 @@ def run(artifacts: Sequence[Path], folder: Path) -> list[Outcome]:
     voxturn = str(Path(sys.executable).with_name("voxturn"))
     none = "artifacts: name some, exported with --for tensorrt" if not artifacts else ""
     step("engines and their parity with ONNX Runtime", lacking or none, engines)
-    step("tests on the GPU", lacking, command(sys.executable, "-m", "pytest", "-q", "tests/gpu"))
+    kernels = (sys.executable, "-m", "pytest", "-q", "-m", "gpu", "tests/gpu/test_real.py")
+    step("tests on the GPU", lacking, command(*kernels))
     turn = (voxturn, "bench", "turn", "--profile", "gpu", "--json", str(folder / "turn-gpu.json"))
     step("latency of a turn", lacking, command(*turn))
     sanitizer = "" if shutil.which("compute-sanitizer") else "compute-sanitizer"
-    tests = ("compute-sanitizer", sys.executable, "-m", "pytest", "-q", "tests/unit/test_kernels.py")
-    step("compute-sanitizer over the kernels", lacking or sanitizer, command(*tests))
+    checked = ("compute-sanitizer", "--error-exitcode", "1", *kernels)
+    step("compute-sanitizer over the kernels", lacking or sanitizer, command(*checked))
+    load = (
+        voxturn,
+        "bench",
+        "load",
+        "--artifact",
+        str(artifacts[0] if artifacts else ""),
+        "--json",
+        str(folder / "load-gpu.json"),
+    )
+    step("load behind Triton", lacking or none, command(*load))
     result.notes["steps"] = [vars(outcome) for outcome in out]
     result.notes["machine"] = {item.name: item.version for item in report.items}
     result.write(folder / "gpu.json")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -277,7 +277,7 @@ class Assembler:
         engine = self.profile.engines()["speak"]
         folder, manifest = self._artifact("speak", engine)
         loaded = Loaded(folder, manifest, engine, self._cores.budget("speak", engine.threads), self._gpu_of)
-        graphs = [self._keep(loaded.graph(role, "speak")) for role in ("conditioning", "speaker")]
+        graphs = [self._keep(loaded.graph(role, "clone")) for role in ("conditioning", "speaker")]
         self.voices = VoiceStore(self._store.root, folder, manifest)
         return Cloner(folder, manifest.properties, *graphs)
 
@@ -291,9 +291,11 @@ class Assembler:
 
     def close(self) -> None:
         """Close every engine and thread that was made; safe to call twice."""
-        for items in (self._lanes, self._closing):
-            while items:
-                items.pop().close()
+        with ExitStack() as all_of_them:  # one that fails to close keeps no other open
+            for items in (self._closing, self._lanes):
+                for item in items:
+                    all_of_them.callback(item.close)
+                items.clear()
 
     def _load(self, stage: str) -> tuple[Loaded, Lane]:
         """A stage's artifact, and the lane that its engine is made in and runs in. Lanes close before engines."""

@@ -71,7 +71,7 @@ def gpu_report() -> GpuReport:
     tensorrt = "" if here["tensorrt"].version or here["tensorrt-rtx"].version else "tensorrt or tensorrt-rtx"
     executors = {
         "tensorrt": ", ".join(filter(None, (runs, missing("cuda-python"), tensorrt))),
-        "onnx-cuda": ", ".join(filter(None, (runs, missing("onnxruntime-gpu")))),
+        "onnx-cuda": ", ".join(filter(None, (runs, missing("cuda-python", "onnxruntime-gpu")))),
         "ctranslate2": ", ".join(filter(None, (runs, missing("ctranslate2")))),
     }
     return GpuReport(tuple(here.values()), executors)
@@ -95,7 +95,10 @@ def devices() -> list[str]:
     if program is None:
         return []
     query = ["--query-gpu=name,memory.total,compute_cap", "--format=csv,noheader"]
-    done = subprocess.run([program, *query], capture_output=True, text=True, check=False, timeout=20)
+    try:
+        done = subprocess.run([program, *query], capture_output=True, text=True, check=False, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        return []
     return [line.strip() for line in done.stdout.splitlines() if line.strip()] if not done.returncode else []
 
 

@@ -1,7 +1,8 @@
-"""One CUDA stream a stage, and marks at hand-offs: a stage's kernels wait for the marks they need and for nothing else.
+"""One CUDA stream a stage, so that Whisper of one turn, the reply of another and the voice of a third overlap on one GPU.
 
-So Whisper of one turn, the reply of another and the voice of a third overlap on one GPU. A stage that speaks goes ahead of
-one that writes. Without a device everything here does nothing, and the code that uses it is the same.
+A stage that speaks goes ahead of one that writes. What stays on the device from one stage to the next is handed over by a
+mark, for which the next one's kernels wait and the host does not; today's stages hand over on the host and need none.
+Without a device everything here does nothing, and the code that uses it is the same.
 Source: CUDA C++ programming guide, streams and events; priorities are lower numbers first.
 """
 
@@ -11,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
-PRIORITIES = {"vocode": 0, "speak": 0, "listen": 1, "transcribe": 1, "reply": 2}
+PRIORITIES = {"vocode": 0, "speak": 0, "listen": 1, "transcribe": 1, "reply": 2, "clone": 2}
 """Ranks of stages: the lower, the sooner a GPU takes their kernels."""
 
 
@@ -34,10 +35,16 @@ class StreamDevice(Protocol):
 
 
 class Mark:
-    """A point in a stage's stream that others can wait for."""
+    """A point in a stage's stream that another one waits for, once."""
 
-    def __init__(self, event: int) -> None:
-        self.event = event
+    def __init__(self, event: int, device: StreamDevice | None = None) -> None:
+        self.event, self._device = event, device
+
+    def free(self) -> None:
+        """Free its event, which CUDA keeps for whoever waits already; safe to call twice."""
+        if self._device is not None and self.event:
+            self._device.free_event(self.event)
+            self.event = 0
 
 
 class StageStream:
@@ -46,21 +53,22 @@ class StageStream:
     def __init__(self, stage: str, device: StreamDevice | None) -> None:
         self.stage, self._device = stage, device
         self.handle = device.stream(PRIORITIES[stage]) if device is not None else 0
-        self._events: list[int] = []
+        self._marks: list[Mark] = []
 
     def mark(self) -> Mark:
         """Everything that is in the stream by now."""
         if self._device is None:
             return Mark(0)
-        event = self._device.event()
-        self._events.append(event)
-        self._device.record(event, self.handle)
-        return Mark(event)
+        made = Mark(self._device.event(), self._device)
+        self._marks = [mark for mark in self._marks if mark.event] + [made]
+        self._device.record(made.event, self.handle)
+        return made
 
     def after(self, mark: Mark) -> None:
-        """What comes into the stream from now on waits for `mark`; the caller does not."""
-        if self._device is not None:
+        """What comes into the stream from now on waits for `mark`, which is then over; the caller does not wait."""
+        if self._device is not None and mark.event:
             self._device.wait(self.handle, mark.event)
+            mark.free()
 
     @contextmanager
     def range(self, name: str) -> Iterator[None]:
@@ -75,8 +83,8 @@ class StageStream:
         """Free the stream and its marks; safe to call twice."""
         if self._device is None:
             return
-        while self._events:
-            self._device.free_event(self._events.pop())
+        while self._marks:
+            self._marks.pop().free()
         if self.handle:
             self._device.free_stream(self.handle)
             self.handle = 0

@@ -176,7 +176,7 @@ class VoiceStore:
         made_with = [manifest.files[file] for file in (*graphs, "mel.npz")]
         made_with += [json.dumps(manifest.properties[key], sort_keys=True) for key in ("clone", "speaker_encoder")]
         self.checkpoint = hashlib.sha256("".join(made_with).encode()).hexdigest()[:16]
-        self._width = int(manifest.properties["gpt_n_model_channels"])
+        self.width = int(manifest.properties["gpt_n_model_channels"])
         self._root = root / "voices" / self.checkpoint
         self._studio = folder / "voices.npz"
 
@@ -246,7 +246,7 @@ class VoiceStore:
 
     def checked(self, name: str, latents: npt.NDArray[Any], speaker: npt.NDArray[Any]) -> Voice:
         """As the function of that name, for this checkpoint's width."""
-        return checked(name, self._width, latents, speaker)
+        return checked(name, self.width, latents, speaker)
 
     def remove(self, name: str) -> None:
         """Forget a voice that was added. Raises `UnknownVoice`, or `UsageError` for a studio voice."""

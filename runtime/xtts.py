@@ -24,6 +24,7 @@ from voxturn.runtime.audio.encode import WavFile
 from voxturn.runtime.contract import Manifest, sha256_of
 from voxturn.runtime.decode.sampler import Sampling
 from voxturn.runtime.decode.service import TokenService
+from voxturn.runtime.decode.xtts import XttsIds
 from voxturn.runtime.errors import EmptyText, UnsupportedLanguage, UsageError
 from voxturn.runtime.handoff import Ahead, Iterated, Lane, cancel_and_wait, close_iterator
 from voxturn.runtime.messages import PcmChunk, Samples, Sentence
@@ -85,6 +86,16 @@ class XTTS:
     def service(self) -> TokenService:
         """The token engine."""
         return self._speak.service
+
+    @property
+    def ids(self) -> XttsIds:
+        """The sizes and ids of the checkpoint."""
+        return self._speak.ids
+
+    @property
+    def width(self) -> int:
+        """Of a voice's latents."""
+        return self._voices().width
 
     def warm(self) -> None:
         """Compute what the first stream would wait for: kernels for every window of the vocoder, the default voice's keys."""

@@ -36,10 +36,12 @@ async def microphone(device: int | str | None = None) -> AsyncGenerator[AudioFra
     """
     library, loop = _sounddevice(), asyncio.get_running_loop()
     handoff: Handoff[AudioFrame] = Handoff(_FRAMES_AHEAD)
-    start = 0
+    start, closed = 0, False
 
     def put(samples: Samples, arrived: float) -> None:
         nonlocal start
+        if closed:
+            return  # the device's thread was a frame behind
         handoff.put_now(AudioFrame(samples, RATE, start, arrived))
         start += samples.size
 
@@ -62,6 +64,7 @@ async def microphone(device: int | str | None = None) -> AsyncGenerator[AudioFra
             async for frame in handoff:
                 yield frame
         finally:
+            closed = True
             handoff.abandon()
 
 
@@ -73,12 +76,15 @@ class Loudspeaker:
         self._waiting: deque[Samples] = deque()
         self.played = 0
         library = _sounddevice()
+        self._stream: Any = None
         try:
             self._stream = library.OutputStream(
                 samplerate=rate, channels=1, dtype="float32", device=device, callback=self._fill
             )
             self._stream.start()
         except Exception as exc:
+            if self._stream is not None:
+                self._stream.close()
             raise ExecutorUnavailable(f"the loudspeaker cannot be opened ({exc}); choose another device") from exc
 
     def play(self, chunk: PcmChunk) -> None:
@@ -88,8 +94,9 @@ class Loudspeaker:
 
     async def drain(self) -> None:
         """Wait until everything has sounded."""
-        while self._pending():  # noqa: ASYNC110  the device tells nobody
+        while self._pending() and self._stream.active:  # noqa: ASYNC110  the device tells nobody
             await asyncio.sleep(FRAME_MS / 1000)
+        await asyncio.sleep(self._stream.latency)
 
     def stop(self) -> None:
         """Be silent at once: what was not played is dropped."""

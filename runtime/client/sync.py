@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import threading
 from collections.abc import AsyncIterator, Awaitable, Iterator
@@ -71,8 +72,18 @@ class Portal:
             future.cancel()
             raise
 
+    def begin(self, function: Any) -> None:
+        """Call something there, and wait for nothing."""
+
+        async def called() -> None:
+            await function()
+
+        with contextlib.suppress(RuntimeError):  # its loop has ended
+            self._loop.call_soon_threadsafe(lambda: self._loop.create_task(called()))
+
     def close(self) -> None:
-        """End the loop and its thread."""
+        """Cancel what is under way, then end the loop and its thread."""
+        self.run(_cancel_others())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -106,8 +117,15 @@ class TwinIterator(Iterator[Any]):
             self._portal.run(aclose())
 
     def __del__(self) -> None:
-        if not self._over:
-            self.close()
+        if not self._over and (aclose := getattr(self._source, "aclose", None)) is not None:
+            self._portal.begin(aclose)  # not waited for: this may run in the portal's own thread
+
+
+async def _cancel_others() -> None:
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
 
 
 def twin(kind: type[Any], name: str) -> type[Twin]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -16,7 +17,7 @@ import numpy as np
 from voxturn.runtime.assemble import Assembler
 from voxturn.runtime.assistant import Assistant
 from voxturn.runtime.client.endpoints import Endpoints
-from voxturn.runtime.errors import ServerDied, ServerUnavailable, UsageError
+from voxturn.runtime.errors import ServerDied, ServerUnavailable, UsageError, VoxturnError
 from voxturn.runtime.frames import frames_from
 from voxturn.runtime.handoff import Ahead
 from voxturn.runtime.messages import AudioFrame, Event, Partial, PcmChunk, ReplyToken, Samples, Transcript
@@ -69,6 +70,7 @@ class VoiceClient:
         self._profile = load_profile(profile) if isinstance(profile, str) and profile else profile or None
         self._assistant: Assistant | None = None
         self._dialogue: Conversation | None = None
+        self._address = ""
         self._messages: list[Message] = []
         self._turn: ClientTurn | None = None
 
@@ -187,12 +189,14 @@ class VoiceClient:
 
     async def _conversation(self, address: str) -> Conversation:
         """The dialogue, on the engines of a server; after another one died it goes on with what was said."""
+        if self._dialogue is not None and self._address != address:
+            self._messages, self._dialogue = self._dialogue.messages, None
         if self._dialogue is None:
             if self._assistant is not None:
                 await self._assistant.aclose()
                 self._assistant = None
             assert self._profile is not None
-            self._assistant = await asyncio.to_thread(Assistant.load, served_by(self._profile, address))
+            self._assistant, self._address = await _loaded(served_by(self._profile, address)), address
             self._dialogue = self._assistant.conversation()
             self._dialogue.messages[:] = self._messages or self._dialogue.messages
         return self._dialogue
@@ -212,6 +216,17 @@ def served_by(profile: Profile, address: str) -> Profile:
         speak=replace(profile.speak, executor="triton", server=address),
         vocode=replace(profile.vocode, executor="triton", server=address),
     )
+
+
+async def _loaded(profile: Profile) -> Assistant:
+    """A loaded profile; if nobody waits for it any more, what was loaded is closed."""
+    loading = asyncio.ensure_future(asyncio.to_thread(Assistant.load, profile))
+    try:
+        return await asyncio.shield(loading)
+    except asyncio.CancelledError:
+        with contextlib.suppress(VoxturnError):
+            await (await loading).aclose()
+        raise
 
 
 async def _after(previous: ClientTurn | None, events: AsyncGenerator[Event, None]) -> AsyncGenerator[Event, None]:

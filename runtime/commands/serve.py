@@ -87,7 +87,13 @@ async def _serve(profile: str, models: list[str]) -> int:
         server = TritonServer(f"127.0.0.1:{triton.grpc}")
         supervisor = Supervisor(server, models, _report, triton.process_of)
         try:
-            await supervisor.load()
+            loading, stopping = asyncio.ensure_future(supervisor.load()), asyncio.ensure_future(stop.wait())
+            await asyncio.wait([loading, stopping], return_when=asyncio.FIRST_COMPLETED)
+            stopping.cancel()
+            if not loading.done():
+                await cancel_and_wait(loading)
+                return 0
+            loading.result()
             print(f"grpc 127.0.0.1:{triton.grpc}", flush=True)
             print(f"http 127.0.0.1:{triton.http}", flush=True)
             print(f"metrics 127.0.0.1:{triton.metrics}", flush=True)

@@ -255,16 +255,15 @@ class DecodeEngine:
         """One batched step. Idle slots between the first and the last are computed along, past what they keep."""
         by_slot = {s.slot.index: s for s in going if s.slot is not None}
         first, last = min(by_slot), max(by_slot)
-        ids = np.zeros((last - first + 1, 1), np.int64)
         pasts = []
         for slot in self.cache.slots[first : last + 1]:
-            sequence = by_slot.get(slot.index)
-            if sequence is None:
+            if slot.index not in by_slot:
                 del slot.ids[self.executor.capacity - 1 :]
-            else:
-                ids[slot.index - first] = sequence.pending
             pasts.append(len(slot.ids))
         try:
+            ids = np.zeros((last - first + 1, 1), np.int64)
+            for index, sequence in by_slot.items():
+                ids[index - first] = sequence.pending
             outputs = self.executor.run(first, ids, pasts)
         except Exception as exc:  # noqa: BLE001  it is the readers'
             for sequence in going:

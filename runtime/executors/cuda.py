@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ class Cuda:
             except ImportError as exc:
                 raise ExecutorUnavailable("a GPU needs cuda-python; pip install 'voxturn[gpu]'") from exc
         self._rt = runtime
+        self._nvtx = importlib.import_module("nvtx") if find_spec("nvtx") else None
         error, count = runtime.cudaGetDeviceCount()
         if int(error) or not count:
             raise ExecutorUnavailable("no CUDA device is here, or no driver for it; see `voxturn doctor --gpu`")
@@ -96,6 +98,13 @@ class Cuda:
         finally:
             self._call("cudaGraphDestroy", graph)
 
+    def abandon_capture(self, stream: int) -> None:
+        """End a capture in which something failed; of what was noted nothing is kept, and what went wrong is not hidden."""
+        error, *graphs = self._rt.cudaStreamEndCapture(stream)
+        for graph in graphs:
+            if not int(error) and graph:
+                self._rt.cudaGraphDestroy(graph)
+
     def replay(self, graph: int, stream: int) -> None:
         """Run a graph in a stream."""
         self._call("cudaGraphLaunch", graph, stream)
@@ -123,12 +132,10 @@ class Cuda:
     @contextmanager
     def range(self, name: str) -> Iterator[None]:
         """A named range for profilers, if nvtx is here."""
-        try:
-            nvtx = importlib.import_module("nvtx")
-        except ImportError:
+        if self._nvtx is None:
             yield
             return
-        with nvtx.annotate(name):
+        with self._nvtx.annotate(name):
             yield
 
     def _call(self, name: str, *args: Any) -> Any:

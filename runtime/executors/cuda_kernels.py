@@ -1,6 +1,7 @@
 """The CUDA kernels of `native/kernels.cu` through ctypes: the sampler that keeps its token on the device, and PCM.
 
-`sample` is `decode.sampler` token for token, for top-k from 1 to 1024 and greedy choice; its statuses say what it refuses.
+`sample` is `decode.sampler`, for top-k from 1 to 1024 and greedy choice; its statuses say what it refuses. On the CPU it
+gives the same tokens; on a GPU `exp` may differ in its last bit, as that module's docstring allows.
 Arguments are device addresses; work goes into the given stream.
 """
 
@@ -62,15 +63,10 @@ class CudaKernels:
                 f"the CUDA kernels are not here ({exc}); install voxturn from source where nvcc is on the path"
             ) from exc
 
-    def sample(self, step: CStep, samplings: ctypes.Array[CSampling] | int, batch: int, stream: int) -> None:
-        """Choose a token for each of `batch` sequences. `samplings` are in memory that the device reads."""
-        address = samplings if isinstance(samplings, int) else ctypes.addressof(samplings)
-        self._check(
-            self._library.voxturn_sample(
-                ctypes.byref(step), ctypes.c_void_p(address), ctypes.c_uint(batch), ctypes.c_void_p(stream)
-            ),
-            "sample",
-        )
+    def sample(self, step: CStep, samplings: int, batch: int, stream: int) -> None:
+        """Choose a token for each of `batch` sequences. `samplings` is the device address of as many `CSampling`."""
+        arguments = ctypes.c_void_p(samplings), ctypes.c_uint(batch), ctypes.c_void_p(stream)
+        self._check(self._library.voxturn_sample(ctypes.byref(step), *arguments), "sample")
 
     def pcm16(self, samples: int, before: int, out: int, size: int, fade: int, stream: int) -> None:
         """float32 samples to int16; the first `fade` are mixed with those of `before`, linearly."""

@@ -8,9 +8,11 @@ Source: TensorRT's Python API, `IExecutionContext` and `ICudaEngine`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +27,10 @@ from voxturn.runtime.fetch import Progress
 from voxturn.runtime.protocols import Outputs, Tensor
 from voxturn.runtime.streams import StageStream, Streams
 
-_LONGEST_S = 30  # of a vocoder's or an encoder's output: what a free size is taken to be where no profile says it
-_MOST_SAMPLES = 24000 * _LONGEST_S
+_OUTPUT_SIZES = {"samples": 256 * 256, "T": 1500}
+"""Of free sizes that only outputs have: the samples of a vocoder's largest window, an encoder's positions."""
+
+_LINES = 50  # of what TensorRT says while an engine lives
 
 
 @dataclass
@@ -38,31 +42,40 @@ class Buffer:
 
 
 class Engine:
-    """An engine with a context for each profile, on one stream, and all their memory. Close it when done."""
+    """An engine with its contexts on one stream, and all their memory. Close it when done."""
 
-    def __init__(self, trt: Any, cuda: Cuda, stream: StageStream, serialized: bytes, contexts: Sequence[int]) -> None:
+    def __init__(self, trt: Any, cuda: Cuda, stream: StageStream, serialized: bytes) -> None:
         self.cuda, self.stream, self._closing = cuda, stream, ExitStack()
-        self._log = Log()
+        self._trt, self._log = trt, Log(keep=_LINES)
         runtime = trt.Runtime(self._log.for_library(trt))
-        engine = runtime.deserialize_cuda_engine(serialized)
-        if engine is None:
+        plan = runtime.deserialize_cuda_engine(serialized)
+        if plan is None:
             raise CorruptModel(f"the engine is not one for this GPU and TensorRT {trt.__version__} ({self._said()})")
-        self.engine, self._runtime = engine, runtime
+        self.plan, self._runtime = plan, runtime
+        self._contexts: dict[tuple[int, int], Any] = {}
         try:
-            size = int(engine.device_memory_size_v2)
-            scratch = self.allocate(size)
-            self.contexts = {}
-            for profile in contexts:
-                context = engine.create_execution_context(trt.ExecutionContextAllocationStrategy.USER_MANAGED)
-                if context is None:
-                    raise InferenceFailed(f"TensorRT gives no context ({self._said()})")
-                context.set_device_memory(scratch, size)
-                self.checked(context.set_optimization_profile_async(profile, stream.handle), "set_optimization_profile")
-                cuda.synchronize(stream.handle)  # the switch must be over before its first use
-                self.contexts[profile] = context
+            self._scratch_size = int(plan.device_memory_size_v2)
+            self._scratch = self.allocate(self._scratch_size)
         except BaseException:
             self.close()
             raise
+
+    def context(self, profile: int, batch: int) -> Any:
+        """The context of a profile for a number of sequences, made when it is first asked for.
+
+        One for each: a CUDA graph that was captured from a context holds what that context set up for its shapes.
+        """
+        if (profile, batch) not in self._contexts:
+            context = self.plan.create_execution_context(self._trt.ExecutionContextAllocationStrategy.USER_MANAGED)
+            if context is None:
+                raise InferenceFailed(f"TensorRT gives no context ({self._said()})")
+            context.set_device_memory(self._scratch, self._scratch_size)
+            self.checked(
+                context.set_optimization_profile_async(profile, self.stream.handle), "set_optimization_profile"
+            )
+            self.cuda.synchronize(self.stream.handle)  # the switch must be over before its first use
+            self._contexts[profile, batch] = context
+        return self._contexts[profile, batch]
 
     def allocate(self, size: int) -> int:
         """Device memory that is freed with the engine."""
@@ -76,8 +89,15 @@ class Engine:
         self._closing.callback(host.close)
         return Buffer(self.allocate(host.size), host)
 
-    def owns(self, graph: int) -> int:
-        """A CUDA graph that is freed with the engine."""
+    def captured(self, enqueue: Callable[[], None]) -> int:
+        """What `enqueue` puts into the stream, as a CUDA graph that is freed with the engine."""
+        self.cuda.begin_capture(self.stream.handle)
+        try:
+            enqueue()
+        except BaseException:
+            self.cuda.abandon_capture(self.stream.handle)
+            raise
+        graph = self.cuda.end_capture(self.stream.handle)
         self._closing.callback(self.cuda.free_graph, graph)
         return graph
 
@@ -98,17 +118,17 @@ class Engine:
 
     def close(self) -> None:
         """Let the stream run empty, then free contexts, memory and engine, in this order; safe to call twice."""
-        if self.engine is None:
+        if self.plan is None:
             return
         try:
             self.cuda.synchronize(self.stream.handle)
         finally:
-            self.contexts = {}
+            self._contexts = {}
             self._closing.close()
-            self.engine = self._runtime = None
+            self.plan = self._runtime = None
 
     def _said(self) -> str:
-        return " ".join(" ".join(self._log.errors[-2:]).split())[:300] or "it does not say why"
+        return " ".join(" ".join([*self._log.errors][-2:]).split())[:300] or "it does not say why"
 
 
 class TensorRtGraph:
@@ -119,19 +139,20 @@ class TensorRtGraph:
     def __init__(
         self, trt: Any, cuda: Cuda, stream: StageStream, serialized: bytes, contract: ModelContract, role: str
     ) -> None:
-        self._contract, self._engine = contract, Engine(trt, cuda, stream, serialized, [0])
+        self._contract, self._engine = contract, Engine(trt, cuda, stream, serialized)
+        self._lock = threading.Lock()  # its buffers hold one call; callers may be in several threads
         try:
             most = shapes(contract, PROFILES[role][0])
             self._inputs = {
                 spec.name: self._engine.buffer(most[spec.name][2] if spec.name in most else _sizes(spec), spec.dtype)
                 for spec in contract.inputs
             }
-            location = self._engine.engine.get_tensor_location
+            location = self._engine.plan.get_tensor_location
             self._sizes_in = {s.name for s in contract.inputs if location(s.name) == trt.TensorLocation.HOST}
-            bound = {size: int(values[2]) for size, values in PROFILES[role][0].sizes.items()}
+            bound = {size: int(values[2]) for size, values in PROFILES[role][0].sizes.items()} | _OUTPUT_SIZES
             self._outputs = {
                 spec.name: self._engine.buffer(
-                    tuple(bound.get(size, _MOST_SAMPLES) if isinstance(size, str) else size for size in spec.shape),
+                    tuple(bound[size] if isinstance(size, str) else size for size in spec.shape),
                     spec.dtype,
                 )
                 for spec in contract.outputs
@@ -141,8 +162,12 @@ class TensorRtGraph:
             raise
 
     def run(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        with self._lock:
+            return self._run(inputs)
+
+    def _run(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         engine, cuda, stream = self._engine, self._engine.cuda, self._engine.stream
-        context = engine.contexts[0]
+        context = engine.context(0, 1)
         with stream.range(self._contract.file):
             for spec in self._contract.inputs:
                 value = inputs[spec.name]
@@ -200,11 +225,11 @@ class TensorRtDecoder:
         least, _, most = PROFILES["decoder"][STEP].sizes["B"]
         if not least <= slots <= most:
             raise ExecutorUnavailable(f"{self._file}: engines are built for {least} to {most} slots, not {slots}")
-        self._engine = Engine(trt, cuda, stream, serialized, [PREFILL, STEP])
+        self._engine = Engine(trt, cuda, stream, serialized)
         try:
             for spec in caches:
                 present = spec.name.replace("past_", "present_")
-                if self._engine.engine.get_aliased_input_tensor(present) != spec.name:
+                if self._engine.plan.get_aliased_input_tensor(present) != spec.name:
                     raise ExecutorUnavailable(
                         f"{self._file}: {present} is not updated in place; use TensorRT 10.16 or later"
                     )
@@ -229,6 +254,9 @@ class TensorRtDecoder:
             raise InferenceFailed(
                 f"{self._file}: {length} tokens after {max(pasts)} do not fit buffers of {self.capacity}"
             )
+        most = PROFILES["decoder"][PREFILL].sizes
+        if (length > 1 and length > most["S"][2]) or (rows is not None and len(rows) > most["R"][2]):
+            raise InferenceFailed(f"{self._file}: {length} tokens at once are beyond the profile's {most['S'][2]}")
         engine, stream = self._engine, self._engine.stream
         with stream.range(f"{self._file} {count}x{length}"):
             if length == 1 and rows is None:
@@ -240,12 +268,7 @@ class TensorRtDecoder:
                     call.enqueue(STEP, first, count, 1, None)  # once as it is: it sets up what a capture must not
                     engine.cuda.synchronize(stream.handle)
                     call.set(ids, pasts)
-                    engine.cuda.begin_capture(stream.handle)
-                    try:
-                        call.enqueue(STEP, first, count, 1, None)
-                    finally:
-                        captured = engine.cuda.end_capture(stream.handle)
-                    call.graph = engine.owns(captured)
+                    call.graph = engine.captured(partial(call.enqueue, STEP, first, count, 1, None))
                 engine.cuda.replay(call.graph, stream.handle)
             else:
                 if count != 1:
@@ -346,7 +369,7 @@ class _Call:
     def enqueue(self, profile: int, first: int, count: int, length: int, rows: npt.NDArray[np.float32] | None) -> None:
         """Copies in, the run, copies out, all in the stream."""
         d, engine = self._d, self._d._engine
-        cuda, stream, context = engine.cuda, engine.stream.handle, engine.contexts[profile]
+        cuda, stream, context = engine.cuda, engine.stream.handle, engine.context(profile, count)
         sizes = {"B": count, "S": length, "R": 1 if rows is None else len(rows)}
         for name, buffer in self._buffers.items():
             shape = tuple(sizes[size] if isinstance(size, str) else size for size in d._specs[name].shape)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -87,11 +88,11 @@ def shapes(
 
 
 class Log:
-    """What a build says, kept; a `tensorrt.ILogger` of it is `for_library`."""
+    """What the library says, or the last `keep` lines of it; a `tensorrt.ILogger` that writes here is `for_library`."""
 
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-        self.errors: list[str] = []
+    def __init__(self, keep: int | None = None) -> None:
+        self.lines: deque[str] = deque(maxlen=keep)
+        self.errors: deque[str] = deque(maxlen=20)
 
     def for_library(self, trt: Any) -> Any:
         """The library's logger that writes here."""
@@ -123,7 +124,7 @@ def build(
     """
 
     def refused(what: str) -> CorruptModel:
-        said = " ".join(" ".join(log.errors[-3:]).split())[:500]
+        said = " ".join(" ".join([*log.errors][-3:]).split())[:500]
         return CorruptModel(f"{path}: TensorRT {trt.__version__} refuses {what} ({said or 'and does not say why'})")
 
     logger = log.for_library(trt)
@@ -135,6 +136,8 @@ def build(
         raise refused("the graph")
     config = builder.create_builder_config()
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
+    if (flag := getattr(trt.BuilderFlag, "REQUIRE_USER_ALLOCATION", None)) is not None:
+        config.set_flag(flag)  # of RTX: without it nothing can be captured
     if capabilities:
         config.num_compute_capabilities = len(capabilities)
         for number, name in enumerate(capabilities):
@@ -146,7 +149,10 @@ def build(
         for i in range(network.num_inputs):
             tensor = network.get_input(i)
             if tensor.name in ranges:
-                optimization.set_shape(tensor.name, *ranges[tensor.name])
+                try:
+                    optimization.set_shape(tensor.name, *ranges[tensor.name])
+                except ValueError as exc:
+                    raise refused(f"the profile of {tensor.name}: {exc}") from exc
             elif tensor.is_shape_tensor:
                 if tensor.name not in profile.values:
                     raise refused(f"input {tensor.name}, whose values decide shapes and no profile names")

@@ -64,8 +64,10 @@ class Connection:
     def close(self) -> None:
         """Close the connection and end its thread; safe to call twice."""
         if self._thread.is_alive():
-            self._call(self._server.aclose())
-            self._end()
+            try:
+                self._call(self._server.aclose())
+            finally:
+                self._end()
 
     async def _connect(self) -> TritonServer:
         return TritonServer(self.address)

@@ -114,6 +114,8 @@ class Backend:
         if client and self._clients[client] >= MOST_STREAMS:
             raise TooManyStreams(f"{self._model.name}: a client may have {MOST_STREAMS} streams at once; end one first")
         self._clients[client] += 1
+        if self._handler.engine is not None:
+            self._metrics.engine(self._handler.engine)
         try:
             async with contextlib.aclosing(self._handler({k: v for k, v in inputs.items() if k != CLIENT})) as answers:
                 async for tensors in answers:

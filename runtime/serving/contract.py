@@ -168,7 +168,7 @@ def ngc_pbtxt(model: Served) -> str:
     The vocoder's graph runs in the server's own ONNX Runtime backend there; models with token loops stay Python.
     """
     if model.name != "xtts_hifigan":
-        return config_pbtxt(model).replace("KIND_CPU", "KIND_GPU")
+        return config_pbtxt(model).replace("KIND_CPU count: 1", "KIND_GPU count: 1 gpus: [ 0 ]")
     lines = [
         "# made by `python -m voxturn.runtime.serving.contract`; do not edit",
         f'name: "{model.name}"',
@@ -177,7 +177,7 @@ def ngc_pbtxt(model: Served) -> str:
         "max_batch_size: 0",
         *(_tensor("input", spec, scalar=spec.name in WINDOW) for spec in model.inputs),
         *(_tensor("output", spec) for spec in model.outputs),
-        "instance_group [{ kind: KIND_GPU count: 1 }]",
+        "instance_group [{ kind: KIND_GPU count: 1 gpus: [ 0 ] }]",
     ]
     return "\n".join(lines) + "\n"
 

@@ -19,22 +19,32 @@ import numpy as np
 from voxturn.runtime.assemble import Assembler
 from voxturn.runtime.assistant import Assistant
 from voxturn.runtime.audio.encode import WavFile
-from voxturn.runtime.decode.engine import DecodeEngine
+from voxturn.runtime.decode.engine import DecodeEngine, Follow, Request
 from voxturn.runtime.decode.service import DecodeService, TokenService
-from voxturn.runtime.errors import AudioTooLong, EmptyAudio, ForgottenWindow, InvalidSamples, TextTooLong, UsageError
+from voxturn.runtime.decode.xtts import LATENTS
+from voxturn.runtime.errors import (
+    AudioTooLong,
+    EmptyAudio,
+    ForgottenWindow,
+    InvalidSamples,
+    TextTooLong,
+    UsageError,
+    VoxturnError,
+)
 from voxturn.runtime.frames import RATE, frames_from
 from voxturn.runtime.messages import PcmChunk, Samples, Speaking, Transcript
 from voxturn.runtime.profile import Profile
 from voxturn.runtime.serving.contract import END, REQUEST, SEQUENCE, WINDOW
 from voxturn.runtime.serving.events import Tensors, of_chunk, of_event, text_of, text_tensor
-from voxturn.runtime.serving.requests import json_of, of_step, to_request
+from voxturn.runtime.serving.requests import check_request, json_of, of_step, to_request
 from voxturn.runtime.stages.transcribe import Hearing, Transcribe
 from voxturn.runtime.text.chat import Message
 from voxturn.runtime.turn import Conversation
 from voxturn.runtime.xtts import XTTS
 
 LONGEST_TEXT, LONGEST_AUDIO_S = 10_000, 300.0
-_EXPIRY_S, _CONVERSATIONS, _WINDOWS = 600.0, 1000, 32
+_EXPIRY_S, _CONVERSATIONS, _WINDOWS, _SEQUENCES = 600.0, 1000, 32, 64
+_MOST_FRAMES, _MOST_TOKENS, _MOST_LATENTS, _MOST_WINDOW = 3000, 448, 605, 4096
 _ROLES = ("system", "user", "assistant")
 
 Inputs = Mapping[str, np.ndarray[Any, Any]]
@@ -63,14 +73,16 @@ class Handler(Protocol):
 class Expiring(Generic[KeptT]):
     """What is kept by an id until nobody has asked for it for ten minutes; of too many the longest unused go."""
 
-    def __init__(self, make: Callable[[], KeptT], clock: Callable[[], float] = time.monotonic) -> None:
-        self._make, self._clock = make, clock
+    def __init__(
+        self, make: Callable[[], KeptT], clock: Callable[[], float] = time.monotonic, most: int = _CONVERSATIONS
+    ) -> None:
+        self._make, self._clock, self._most = make, clock, most
         self._kept: OrderedDict[str, tuple[float, KeptT]] = OrderedDict()
 
     def of(self, name: str) -> KeptT:
         """What is kept under `name`, made if there is none; nothing is kept under the empty name."""
         now = self._clock()
-        while self._kept and (len(self._kept) > _CONVERSATIONS or next(iter(self._kept.values()))[0] < now - _EXPIRY_S):
+        while self._kept and (len(self._kept) > self._most or next(iter(self._kept.values()))[0] < now - _EXPIRY_S):
             self._kept.popitem(last=False)
         if not name:
             return self._make()
@@ -97,8 +109,8 @@ class WhisperHandler:
         self._make = Assembler(profile)
         self._stage = self._make.transcribe()
         self._calls = WhisperCalls(self._stage)
-        self._sequences: Expiring[list[Samples]] = Expiring(list)
-        self._hearings: Expiring[Hearing] = Expiring(self._stage.hear)
+        self._sequences: Expiring[list[Samples]] = Expiring(list, most=_SEQUENCES)
+        self._hearings: Expiring[Hearing] = Expiring(self._stage.hear, most=_SEQUENCES)
 
     async def warm(self) -> None:
         await self._stage.transcribe(np.zeros(RATE, np.float32))
@@ -122,10 +134,12 @@ class WhisperHandler:
         """The next piece of an utterance, whose name is `sequence`; `end`: it is the last."""
         name, piece = string(inputs, SEQUENCE), audio_of(inputs)
         pieces, hearing = self._sequences.of(name), self._hearings.of(name)
+        if sum(each.size for each in pieces) + piece.size > LONGEST_AUDIO_S * RATE:
+            self._sequences.forget(name)
+            self._hearings.forget(name)
+            raise AudioTooLong(f"a sequence may have {LONGEST_AUDIO_S:.0f} s of audio; end it and begin another")
         pieces.append(piece)
         samples = np.concatenate(pieces)
-        if samples.size > LONGEST_AUDIO_S * RATE:
-            raise AudioTooLong(f"a sequence may have {LONGEST_AUDIO_S:.0f} s of audio; end it and begin another")
         if END in inputs:
             self._sequences.forget(name)
             self._hearings.forget(name)
@@ -148,6 +162,7 @@ class WhisperCalls:
 
     def __init__(self, stage: Transcribe) -> None:
         self._executor, self._lane = stage.whisper.executor, stage.lane
+        self._vocabulary = stage.whisper.tokenizer.size
         self._kept: OrderedDict[str, Any] = OrderedDict()
 
     async def __call__(self, inputs: Inputs) -> Tensors:
@@ -161,6 +176,8 @@ class WhisperCalls:
 
     def _answer(self, about: dict[str, Any], features: np.ndarray[Any, Any] | None) -> Any:
         executor, call, name = self._executor, about["call"], str(about["name"])
+        if features is not None and (features.shape[0] != executor.mels or not 1 < features.shape[1] <= _MOST_FRAMES):
+            raise ValueError(f"features must be [{executor.mels}, at most {_MOST_FRAMES}]")
         if call == "encode" and features is not None:
             self._keep(name, executor.encode(np.asarray(features, np.float32)))
             return {}
@@ -171,6 +188,11 @@ class WhisperCalls:
         if call not in ("generate", "detect_language", "align"):
             raise ValueError(f"no call {call!r}")
         encoded, prompt = self._of(name), [int(i) for i in about.get("prompt", ())]
+        numbers = [*prompt, *(int(i) for i in about.get("ids", ())), int(about.get("max_tokens", 1)) - 1]
+        if len(numbers) > 2 * _MOST_TOKENS or not all(0 <= i < self._vocabulary for i in numbers):
+            raise ValueError("ids that this model does not have")
+        if int(about.get("max_tokens", 1)) > _MOST_TOKENS:
+            raise ValueError(f"max_tokens must be at most {_MOST_TOKENS}")
         if call == "generate":
             return asdict(executor.generate(encoded, prompt, int(about["max_tokens"])))
         if call == "detect_language":
@@ -204,7 +226,7 @@ class ReplyHandler:
 
     async def __call__(self, inputs: Inputs) -> AsyncGenerator[Tensors, None]:
         if REQUEST in inputs:
-            async with aclosing(_steps(self._reply.service, inputs)) as steps:
+            async with aclosing(_steps(self._reply.service, inputs, self._check)) as steps:
                 async for tensors in steps:
                     yield tensors
             return
@@ -219,9 +241,19 @@ class ReplyHandler:
                 answer += token.text
                 ids += token.ids
                 yield {"text": text_tensor(token.text), "ids": np.array(token.ids, np.int32)}
+        except VoxturnError:
+            raise  # the dialogue stays as it was: the request may be made again
+        except BaseException:
+            kept[:] = _with_answer(dialogue, answer, ids)  # cancelled: what was given was said
+            raise
         finally:
             await tokens.aclose()
-            kept[:] = [*dialogue, *([Message("assistant", answer, tuple(ids))] if answer else [])]
+        kept[:] = _with_answer(dialogue, answer, ids)
+
+    def _check(self, request: Request) -> None:
+        assert self.engine is not None
+        tokens = self.engine.executor.vocabulary
+        check_request(request, tokens, lambda i: i < tokens, Follow())
 
     def describe(self) -> dict[str, Any]:
         return asdict(self._make.info["reply"]) | {"capacity": self._reply.service.capacity}
@@ -247,7 +279,7 @@ class XttsHandler:
 
     async def __call__(self, inputs: Inputs) -> AsyncGenerator[Tensors, None]:
         if REQUEST in inputs:
-            async with aclosing(_steps(self._model.service, inputs)) as steps:
+            async with aclosing(_steps(self._model.service, inputs, self._check)) as steps:
                 async for tensors in steps:
                     yield tensors
             return
@@ -262,6 +294,12 @@ class XttsHandler:
             )
             async for tensors in _pcm(chunks):
                 yield tensors
+
+    def _check(self, request: Request) -> None:
+        ids = self._model.ids
+        tokens, positions = ids.text_tokens + ids.audio_tokens + 1 + LATENTS, ids.positions + 3
+        fits = lambda i: i % ids.stride < tokens and i // ids.stride < positions  # noqa: E731
+        check_request(request, self.engine.executor.vocabulary, fits, ids.follow, self._model.width)
 
     def describe(self) -> dict[str, Any]:
         return asdict(self._model.info) | {"capacity": self._model.service.capacity}
@@ -285,14 +323,16 @@ class VocoderHandler:
     async def __call__(self, inputs: Inputs) -> AsyncGenerator[Tensors, None]:
         given = {name: value for name, value in inputs.items() if name not in WINDOW}
         count = int(given["latents"].shape[1])
-        if not count:
-            raise UsageError("latents: there are none")
+        if not 0 < count <= _MOST_LATENTS:
+            raise UsageError(f"latents: must be 1 to {_MOST_LATENTS}, not {count}")
         if missing := [name for name in WINDOW if name not in inputs]:
             if len(missing) < len(WINDOW):
                 raise UsageError(f"{', '.join(WINDOW)} come together; {', '.join(missing)} is missing")
             window = self._frames.inputs(given["latents"][0], 0, self._frames.count(count), 0, 0)
         else:
             window = {name: inputs[name].reshape(()) for name in WINDOW}
+            if any(not 0 <= int(value) <= _MOST_WINDOW for value in window.values()):
+                raise UsageError(f"{', '.join(WINDOW)}: must be between 0 and {_MOST_WINDOW}")
         yield await self._lane.run(self._graph.run, window | given)
 
     def describe(self) -> dict[str, Any]:
@@ -402,6 +442,10 @@ def audio_of(inputs: Inputs, name: str = "audio") -> Samples:
     return samples
 
 
+def _with_answer(dialogue: list[Message], answer: str, ids: list[int]) -> list[Message]:
+    return [*dialogue, *([Message("assistant", answer, tuple(ids))] if answer else [])]
+
+
 def _messages(text: str) -> list[Message]:
     try:
         found = [Message(item["role"], item["text"]) for item in json.loads(text)]
@@ -414,9 +458,12 @@ def _messages(text: str) -> list[Message]:
     return found
 
 
-async def _steps(service: TokenService, inputs: Inputs) -> AsyncGenerator[Tensors, None]:
-    """The steps of a generation that a client asks for."""
+async def _steps(
+    service: TokenService, inputs: Inputs, check: Callable[[Request], None]
+) -> AsyncGenerator[Tensors, None]:
+    """The steps of a generation that a client asks for, once `check` has found it to be one of this model's."""
     request, keep = to_request(inputs)
+    check(request)
     if keep:
         await service.keep(request)
         return

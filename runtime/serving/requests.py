@@ -7,7 +7,7 @@ and Whisper's calls (`handlers.WhisperHandler`). Token loops stay where the engi
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -18,7 +18,8 @@ from voxturn.runtime.errors import UsageError
 from voxturn.runtime.serving.events import Tensors, text_of, text_tensor
 
 _FIELDS = ("prompt", "stop_ids", "history", "forced")
-_MOST_TOKENS = 1 << 20
+_MOST_TOKENS, _MOST, _MOST_URGENT = 1 << 20, 1 << 40, 64
+_MOST_ROWS = 33  # a zero row and a voice's latents
 
 
 def of_request(request: Request, keep: bool = False) -> Tensors:
@@ -44,12 +45,39 @@ def to_request(inputs: Mapping[str, np.ndarray[Any, Any]]) -> tuple[Request, boo
         keep = bool(about.pop("keep"))
         sampling, follow = Sampling(**about.pop("sampling")), Follow(**about.pop("follow"))
         request = Request(sampling=sampling, follow=follow, rows=inputs.get("rows"), **about)
-        ids = [*request.prompt, *request.stop_ids, *(request.history or ()), *request.forced, request.max_tokens]
-        if not request.prompt or not all(isinstance(i, int) and i >= 0 for i in ids) or len(ids) > _MOST_TOKENS:
+        ids = [*request.prompt, *request.stop_ids, *(request.history or ()), *request.forced]
+        numbers = [*ids, request.max_tokens, request.urgent, follow.first, follow.stride]
+        numbers += [] if request.watch is None else [request.watch]
+        if not request.prompt or not all(type(i) is int and 0 <= i < _MOST for i in numbers) or len(ids) > _MOST_TOKENS:
             raise ValueError("ids must be whole numbers, and some of them a prompt")
+        if request.urgent > _MOST_URGENT or not isinstance(request.namespace, str):
+            raise ValueError(f"at most {_MOST_URGENT} tokens are urgent; a namespace is a text")
     except (KeyError, TypeError, ValueError) as exc:
         raise UsageError(f"request: not one for a token engine ({exc})") from exc
     return request, keep
+
+
+def check_request(request: Request, tokens: int, fits: Callable[[int], bool], follow: Follow, width: int = 0) -> None:
+    """Raise `UsageError` for ids that a model does not have: they would end the whole batch, others' streams included.
+
+    `tokens`: how many can be chosen; `fits`: whether it has an input id; `follow`: how its input ids follow from tokens;
+    `width`: of rows, where it takes any.
+    """
+    chosen = [
+        *request.forced,
+        *request.stop_ids,
+        *(request.history or ()),
+        *(() if request.watch is None else (request.watch,)),
+    ]
+    if not all(map(fits, request.prompt)) or any(token >= tokens for token in chosen):
+        raise UsageError("request: it has ids that this model does not have")
+    if request.follow != follow:
+        raise UsageError(f"request: input ids of this model follow by {follow}")
+    rows = request.rows
+    if rows is not None and (
+        not width or rows.shape[1] != width or not len(rows) <= _MOST_ROWS or not np.isfinite(rows).all()
+    ):
+        raise UsageError(f"request: rows must be finite, at most {_MOST_ROWS} of {width}")
 
 
 def of_step(step: Step) -> Tensors:

@@ -1,7 +1,8 @@
 """System shared memory for large inputs, where client and server are on one host: the bytes are written once.
 
-A region's name is taken away as soon as the server has mapped it, so that nothing is left whoever is killed. Where the
-server cannot map it (another container), inputs go over the wire as always.
+A region's name is taken away as soon as the server has mapped it, so that no file is left whoever is killed; of a client
+that is killed the server keeps the mapping, 16 MB at most, until it ends. Where the server cannot map it (another
+container), inputs go over the wire as always.
 """
 
 from __future__ import annotations
@@ -30,12 +31,14 @@ class SharedInputs:
         self._client = client
         self._free: list[tuple[str, mmap.mmap]] = []
         self._made: list[str] = []
+        self._count = 0
         self._usable = address.rpartition(":")[0] in _LOCAL
 
     async def prepare(self, size: int) -> None:
         """Have a region ready for an input of so many bytes."""
-        if self._free or not self._usable or not LEAST_BYTES <= size <= _REGION_BYTES or len(self._made) >= _REGIONS:
+        if self._free or not self._usable or not LEAST_BYTES <= size <= _REGION_BYTES or self._count >= _REGIONS:
             return
+        self._count += 1  # before anything is awaited: others prepare as well
         name = f"voxturn-client-{os.getpid()}-{next(_NUMBERS)}"
         path = f"/dev/shm/{name}"  # noqa: S108  where POSIX shared memory is
         try:
@@ -68,7 +71,16 @@ class SharedInputs:
             tensor.set_shared_memory(name, array.nbytes)
             yield True
         finally:
-            self._free.append((name, region))
+            if name in self._made:
+                self._free.append((name, region))
+            else:
+                region.close()  # forgotten meanwhile
+
+    def forget(self) -> None:
+        """The server does not know the regions any more: it was started again."""
+        for _, region in self._free:
+            region.close()
+        self._free, self._made, self._count = [], [], 0
 
     async def aclose(self) -> None:
         """Let the server unmap what it mapped."""
@@ -77,7 +89,4 @@ class SharedInputs:
                 await self._client.unregister_system_shared_memory(name)
             except Exception:  # noqa: BLE001  it is gone, and its mapping with it
                 break
-        self._made.clear()
-        for _, region in self._free:
-            region.close()
-        self._free.clear()
+        self.forget()

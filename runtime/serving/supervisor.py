@@ -7,12 +7,15 @@ its end is known at once, and a model that only answers late, on a busy machine,
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
+import signal
 from collections.abc import Callable, Sequence
 
 from voxturn.runtime.errors import ServerUnavailable
 from voxturn.runtime.serving.wire import TritonServer
 
-_EVERY_S, _CANARY_S, _LOADED_S, _HUNG_S = 0.2, 1.0, 120.0, 15.0
+_EVERY_S, _CANARY_S, _LOADED_S, _HUNG_S, _RARELY_S = 0.2, 1.0, 120.0, 15.0, 10.0
 
 
 class Supervisor:
@@ -41,26 +44,38 @@ class Supervisor:
             self._report(f"{model}: answers")
 
     async def watch(self) -> None:
-        """Heal whatever dies, until this is cancelled."""
-        while True:
-            await asyncio.sleep(_EVERY_S)
+        """Heal whatever dies, until this is cancelled. A model that hangs does not keep others waiting."""
+        async with asyncio.TaskGroup() as group:
             for model in self._models:
-                if await self._is_dead(model):
-                    await self._heal(model)
+                group.create_task(self._watch(model))
+
+    async def _watch(self, model: str) -> None:
+        wait_s = _EVERY_S
+        while True:
+            await asyncio.sleep(wait_s)
+            if await self._is_dead(model):
+                wait_s = _EVERY_S if await self._heal(model) else min(2 * wait_s, _RARELY_S)
 
     async def _is_dead(self, model: str) -> bool:
         if self._process_of is None:
             return not await self._server.answers(model, _CANARY_S)
         return self._process_of(model) is None or not await self._server.answers(model, _HUNG_S)
 
-    async def _heal(self, model: str) -> None:
+    async def _heal(self, model: str) -> bool:
         self._report(f"{model}: died; starting it again")
+        process = self._process_of(model) if self._process_of is not None else None
+        if process is not None:  # it hangs, and an unloaded model would still wait for its requests
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
         try:
-            await self._server.unload(model)
-            await self._server.load(model)
-        except ServerUnavailable as exc:
-            self._report(str(exc))
-            return
-        if await self._server.answers(model, _LOADED_S):
-            self.healed += 1
-            self._report(f"{model}: answers again")
+            async with asyncio.timeout(_LOADED_S):
+                await self._server.unload(model)
+                await self._server.load(model)
+        except (ServerUnavailable, TimeoutError) as exc:
+            self._report(str(exc) or f"{model}: does not load")
+            return False
+        if not await self._server.answers(model, _LOADED_S):
+            return False
+        self.healed += 1
+        self._report(f"{model}: answers again")
+        return True

@@ -92,6 +92,14 @@ class TritonServer:
 
     async def infer(self, model: str, inputs: Mapping[str, Any], sequence: int = 0, end: bool = False) -> Tensors:
         """The one answer of a model that does not stream. `sequence` (not 0) names an utterance sent piece by piece."""
+        try:
+            return await self._infer(model, inputs, sequence, end)
+        except (ServerDied, ServerUnavailable) as exc:
+            if "shared memory region" not in str(exc):
+                raise
+            return await self._infer(model, inputs, sequence, end)  # the server was started again; it knows no region
+
+    async def _infer(self, model: str, inputs: Mapping[str, Any], sequence: int, end: bool) -> Tensors:
         until = self._until()
         async with self._sent(inputs) as tensors:
             options = {"sequence_id": sequence, "sequence_end": end} if sequence else {}
@@ -120,8 +128,8 @@ class TritonServer:
                     return found is None or found[1] is None  # its stream ends without an answer
                 await self._client.infer(model, self._tensors(canary))
                 return True
-        except Exception:  # noqa: BLE001  whatever it is, it is no answer
-            return False
+        except Exception as exc:  # noqa: BLE001  whatever it is, it is no answer
+            return "unexpected inference input" in str(exc)  # but this: a plain graph has no canary, and lives
 
     async def load(self, model: str) -> None:
         """Load a model of the repository. Raises `ServerUnavailable` with the server's reason."""
@@ -179,6 +187,7 @@ class TritonServer:
 
     def _lost(self, exc: Exception, model: str, begun: bool) -> VoxturnError:
         message = str(getattr(exc, "message", lambda: exc)())
+        self._shared.forget()  # whatever was lost, the server may have been started again, without our regions
         if (raised := _raised(message, model)) is not None:
             return raised
         never = not begun and any(sign in message for sign in _NEVER_REACHED)
@@ -198,6 +207,8 @@ def _raised(message: str, model: str) -> VoxturnError | None:
     kind = getattr(errors, name, None)
     if isinstance(kind, type) and issubclass(kind, VoxturnError):
         return kind(rest)
+    if "tub process" in text:
+        return ServerDied(f"model {model!r} died; the request may be made again")
     return ServerUnavailable(f"the server has no model {model!r}") if "unknown model" in text else None
 
 

@@ -16,6 +16,11 @@ class Tokenizer(Protocol):
 
     def decode(self, ids: Sequence[int]) -> str: ...
 
+    @property
+    def size(self) -> int:
+        """How many tokens there are, marks included."""
+        ...
+
     def id_of(self, token: str) -> int | None: ...
 
 
@@ -39,6 +44,12 @@ class JsonTokenizer:
     def decode(self, ids: Sequence[int]) -> str:
         text: str = self._loaded.decode(list(ids), skip_special_tokens=True)
         return text
+
+    @property
+    def size(self) -> int:
+        """How many tokens there are, marks included."""
+        size: int = self._loaded.get_vocab_size(with_added_tokens=True)
+        return size
 
     def id_of(self, token: str) -> int | None:
         found: int | None = self._loaded.token_to_id(token)

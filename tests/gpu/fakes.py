@@ -115,7 +115,7 @@ class FakeCuda:
         return (0,)
 
     def cudaStreamWaitEvent(self, stream: int, event: int, _: int) -> tuple[int]:
-        (state,) = self.events[event] or [{"done": True, "stream": 0}]
+        (state,) = self.events[event] or [{"done": True, "stream": 0}]  # it stays for whoever waits
 
         def wait() -> None:
             while not state["done"]:
@@ -241,6 +241,7 @@ class FakeTensorRt:
     """
 
     __name__, __version__ = "tensorrt", "11.4.0"
+    BuilderFlag = SimpleNamespace()
     ExecutionContextAllocationStrategy = SimpleNamespace(USER_MANAGED="user managed")
     TensorLocation = SimpleNamespace(HOST="host", DEVICE="device")
 
@@ -328,6 +329,7 @@ class Context:
         def work() -> None:
             assert self.scratch is not None
             cuda.check(*self.scratch)
+            assert self.shapes == frozen[1], "work that was captured runs while its context has other shapes"
             made = self._run(*frozen)
             for name, value in made.items():
                 cuda.check(frozen[0][name], value.nbytes)

@@ -97,6 +97,7 @@ def test_what_it_says_is_passed_on_in_one_line(
     assert "more" not in str(caught.value)
 
 
-def test_the_library_of_this_machine_knows_no_cuda() -> None:
+def test_a_library_without_cuda_is_refused(fake: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules["onnxruntime"], "get_available_providers", lambda: ["CPUExecutionProvider"])
     with pytest.raises(ExecutorUnavailable, match="knows no CUDA"):
         cuda_session(Path("g.onnx"), Streams().of("vocode"))

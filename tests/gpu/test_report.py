@@ -30,7 +30,7 @@ def nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_without_a_gpu_every_step_says_what_it_lacks(nothing: None, tmp_path: Path) -> None:
     outcomes = gpu.run([], tmp_path)
-    assert len(outcomes) == 4
+    assert len(outcomes) == 5
     assert {outcome.state for outcome in outcomes} == {"skipped"}
     assert all("driver" in outcome.said for outcome in outcomes)
     written = json.loads((tmp_path / "gpu.json").read_text())

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -122,10 +124,48 @@ def test_a_step_is_captured_once_for_a_range_of_slots_and_replayed(bench: Bench)
 
 def test_prefill_and_step_have_contexts_of_their_own_over_one_scratch_memory(bench: Bench) -> None:
     decoder = bench.decoder()
-    prefill, step = bench.trt.contexts
-    assert (prefill.profile, step.profile) == (0, 1)
-    assert prefill.scratch == step.scratch
+    decoder.run(0, np.array([[1, 2]], np.int64), [0])
+    decoder.run(0, np.array([[3]], np.int64), [2])
+    decoder.run(0, np.array([[3], [4]], np.int64), [3, 0])
+    prefill, step, two = bench.trt.contexts  # one for every number of sequences: a captured graph holds its shapes
+    assert (prefill.profile, step.profile, two.profile) == (0, 1, 1)
+    assert prefill.scratch == step.scratch == two.scratch
     decoder.close()
+
+
+def test_a_capture_that_fails_is_ended_and_says_why(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoder = bench.decoder()
+    begin = bench.cuda.begin_capture
+
+    def then_refuse(stream: int) -> None:
+        begin(stream)
+        bench.trt.says_no = "execute_async_v3"
+
+    monkeypatch.setattr(bench.cuda, "begin_capture", then_refuse)
+    with pytest.raises(InferenceFailed, match="TensorRT: the run failed"):
+        decoder.run(0, np.array([[1]], np.int64), [0])
+    monkeypatch.undo()
+    bench.trt.says_no = ""
+    decoder.run(0, np.array([[1]], np.int64), [0])
+    decoder.close()
+
+
+def test_a_graph_is_run_by_several_threads_one_after_the_other(tiny: Tiny) -> None:
+    contract = Manifest.read(tiny.fp32).graphs["speaker"]
+    fake = FakeCuda()
+    cuda = Cuda(fake)
+    streams = Streams(cuda)
+    plan = serialized(tiny.fp32 / contract.file)
+    graph = TensorRtGraph(FakeTensorRt(fake), cuda, streams.of("clone"), plan, contract, "speaker")
+    reference = OnnxGraph(tiny.fp32 / contract.file, contract, BUDGET)
+    inputs = [{"mel": np.random.default_rng(n).standard_normal((1, 64, 80 + n), np.float32)} for n in range(8)]
+    with ThreadPoolExecutor(4) as pool:
+        made = list(pool.map(graph.run, inputs))
+    for got, given in zip(made, inputs, strict=True):
+        np.testing.assert_allclose(got["embedding"], reference.run(given)["embedding"], atol=1e-5)
+    graph.close()
+    streams.close()
+    assert fake.alive == 0
 
 
 def test_closing_waits_for_the_stream_before_it_frees(bench: Bench) -> None:
@@ -223,6 +263,7 @@ def test_a_graph_whose_sizes_are_inputs(tiny: Tiny) -> None:
 
 
 def test_without_a_device_or_the_library_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cuda.bindings.runtime", None)
     with pytest.raises(ExecutorUnavailable, match="no CUDA device"):
         Cuda(FakeCuda(devices=0))
     with pytest.raises(ExecutorUnavailable, match="needs cuda-python"):
@@ -239,7 +280,9 @@ def test_a_stage_waits_for_the_marks_it_needs_and_the_caller_for_nothing() -> No
     order: list[str] = []
     fake.enqueue(speak.handle, lambda: order.append("codes"))
     made = speak.mark()
+    assert len(fake.events) == 1
     vocode.after(made)
+    assert not fake.events  # CUDA keeps it for whoever waits
     fake.enqueue(vocode.handle, lambda: order.append("audio"))
     assert order == []
     fake.cudaStreamSynchronize(vocode.handle)

@@ -143,7 +143,7 @@ class Stream:
     def __init__(self, **options: Any) -> None:
         if options["device"] == "broken":
             raise RuntimeError("no such device")
-        self.options, self.open = options, True
+        self.options, self.open, self.active, self.latency = options, True, True, 0.01
         Stream.made.append(self)
 
     def start(self) -> None:

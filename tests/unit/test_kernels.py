@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import re
 import shutil
 import subprocess
@@ -61,7 +62,7 @@ class Batch:
         self.params = (CSampling * count)(*settings)
 
     def run(self, kernels: CudaKernels, threads: int = 8) -> dict[str, np.ndarray[Any, Any]]:
-        kernels.sample(self.step, self.params, len(self.logits), threads)
+        kernels.sample(self.step, ctypes.addressof(self.params), len(self.logits), threads)
         return self.arrays
 
 

@@ -40,7 +40,7 @@ from voxturn.runtime.serving.contract import CANARY, CLIENT, END, INFO, MODELS, 
 from voxturn.runtime.serving.events import Tensors, of_event, text_tensor, to_event
 from voxturn.runtime.serving.handlers import Expiring, Inputs, WhisperCalls
 from voxturn.runtime.serving.metrics import Heard, Metrics
-from voxturn.runtime.serving.requests import of_request, of_step, to_request, to_step
+from voxturn.runtime.serving.requests import check_request, of_request, of_step, to_request, to_step
 
 ROOT = Path(__file__).parents[2]
 
@@ -368,7 +368,7 @@ def test_metrics_tell_what_an_engine_has_done_since() -> None:
 
 
 @given(
-    prompt=st.lists(st.integers(0, 1 << 40), min_size=1),
+    prompt=st.lists(st.integers(0, (1 << 40) - 1), min_size=1),
     history=st.none() | st.lists(st.integers(0, 9)),
     rows=st.none() | st.integers(1, 3),
     keep=st.booleans(),
@@ -394,6 +394,28 @@ def test_a_request_that_is_none_is_refused(text: str) -> None:
         to_request({"request": text_tensor(text)})
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"prompt": [10]}, {"forced": [10]}, {"stop_ids": {10}}, {"history": [10]}, {"watch": 10}, {"follow": Follow(1, 0)},
+        {"rows": np.zeros((2, 5), np.float32)}, {"rows": np.full((2, 4), np.nan, np.float32)},
+        {"rows": np.zeros((34, 4), np.float32)},
+    ],
+)  # fmt: skip
+def test_ids_that_a_model_does_not_have_end_their_own_request_alone(change: dict[str, Any]) -> None:
+    given: dict[str, Any] = {"prompt": [1, 2], "rows": np.zeros((33, 4), np.float32)}
+    check_request(Request(**given), 10, lambda i: i < 10, Follow(), 4)
+    with pytest.raises(UsageError, match="request: "):
+        check_request(Request(**given | change), 10, lambda i: i < 10, Follow(), 4)
+
+
+@pytest.mark.parametrize("change", [{"urgent": 65}, {"max_tokens": True}, {"prompt": [1 << 50]}, {"namespace": 5}])
+def test_numbers_that_would_stop_the_engine_are_refused(change: dict[str, Any]) -> None:
+    about = json.loads(of_request(Request([1]))["request"][0]) | change
+    with pytest.raises(UsageError, match="not one for a token engine"):
+        to_request({"request": text_tensor(json.dumps(about))})
+
+
 def test_steps_survive_the_wire() -> None:
     step = Step(7, np.arange(3, dtype=np.float32), True, 0.25)
     again = to_step(of_step(step))
@@ -404,7 +426,9 @@ def test_steps_survive_the_wire() -> None:
 def test_whisper_s_calls_name_windows_and_make_forgotten_ones_again() -> None:
     lane = Lane("transcribe")
     executor = FakeWhisper([Generated((1, 2, 3), -0.5, 0.1)], {"en": 0.75, "ar": 0.25})
-    calls = WhisperCalls(SimpleNamespace(whisper=SimpleNamespace(executor=executor), lane=lane))  # type: ignore[arg-type]
+    calls = WhisperCalls(
+        SimpleNamespace(whisper=SimpleNamespace(executor=executor, tokenizer=SimpleNamespace(size=50)), lane=lane)
+    )  # type: ignore[arg-type]
 
     class Near:
         """A connection to the handler in this process."""
@@ -433,6 +457,11 @@ def test_whisper_s_calls_name_windows_and_make_forgotten_ones_again() -> None:
         assert len(calls._kept) == 32
         with pytest.raises(UsageError, match="not a call of Whisper's"):
             asyncio.run(calls({"request": text_tensor('{"call": "sing", "name": "x"}')}))
+        for wrong in ({"prompt": [50]}, {"prompt": [-1]}, {"max_tokens": 449}, {"max_tokens": 0}):
+            with pytest.raises(UsageError, match="not a call of Whisper's"):
+                whisper._ask(window, **{"call": "generate", "prompt": [9], "max_tokens": 2} | wrong)
+        with pytest.raises(UsageError, match="features must be"):
+            whisper.encode(np.zeros((80, 3001), np.float32))
     finally:
         lane.close()
 
