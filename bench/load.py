@@ -26,12 +26,15 @@ from pathlib import Path
 import numpy as np
 from voxturn.bench.harness import Result
 from voxturn.runtime import profile
+from voxturn.runtime.audio.window import Plan
 from voxturn.runtime.client import VoiceClient
 from voxturn.runtime.contract import Manifest
 from voxturn.runtime.errors import VoxturnError
 from voxturn.runtime.handoff import cancel_and_wait
 from voxturn.runtime.messages import PcmChunk
 from voxturn.runtime.serving.backend import PROFILE
+from voxturn.runtime.serving.contract import INFO
+from voxturn.runtime.serving.events import text_of
 from voxturn.runtime.serving.launcher import EmbeddedTriton, repository
 from voxturn.runtime.serving.supervisor import Supervisor
 from voxturn.runtime.serving.wire import TritonServer
@@ -230,6 +233,10 @@ async def run(artifact: Path, streams: list[int], runs: int, folder: Path, path:
         supervisor = Supervisor(control, ["xtts"], lambda _: None, triton.process_of)
         await supervisor.load()
         await voice.awarm()
+        described = await anext(control.stream("xtts", {INFO: np.array([True])}))
+        voice.windows = Plan(
+            **json.loads(text_of(described["answer"]))["windows"]
+        )  # both sides chose by their own speed
         async with VoiceClient(address) as client:
 
             def served(number: int) -> AsyncGenerator[PcmChunk, None]:

@@ -374,7 +374,7 @@ async def warm_voice(speak: XttsSpeak, vocode: Vocode) -> None:
     await speak.warm()
     like = SpeechCodes(voice.latents, Sentence("", 0), speaker=voice.speaker)
     await vocode.warm(like, await speak.latent_s() * _SLACK)
-    speak.urgent = vocode.urgent
+    speak.urgent = vocode.urgent_for(vocode.plan)
 
 
 SILERO = ModelContract(

@@ -21,6 +21,7 @@ import numpy as np
 from voxturn.runtime.assemble import Assembler, warm_voice
 from voxturn.runtime.audio.decode import check_file
 from voxturn.runtime.audio.encode import WavFile
+from voxturn.runtime.audio.window import Plan
 from voxturn.runtime.contract import Manifest, sha256_of
 from voxturn.runtime.decode.sampler import Sampling
 from voxturn.runtime.decode.service import TokenService
@@ -86,6 +87,15 @@ class XTTS:
     def service(self) -> TokenService:
         """The token engine."""
         return self._speak.service
+
+    @property
+    def windows(self) -> Plan:
+        """The vocoder's windows; `warm` chooses them by this machine's speed. May be set."""
+        return self._vocode.plan
+
+    @windows.setter
+    def windows(self, plan: Plan) -> None:
+        self._vocode.plan, self._speak.urgent = plan, self._vocode.urgent_for(plan)
 
     @property
     def ids(self) -> XttsIds:

@@ -302,7 +302,8 @@ class XttsHandler:
         check_request(request, self.engine.executor.vocabulary, fits, ids.follow, self._model.width)
 
     def describe(self) -> dict[str, Any]:
-        return asdict(self._model.info) | {"capacity": self._model.service.capacity}
+        about = {"capacity": self._model.service.capacity, "windows": asdict(self._model.windows)}
+        return asdict(self._model.info) | about
 
     def close(self) -> None:
         self._model.close()

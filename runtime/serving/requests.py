@@ -71,7 +71,7 @@ def check_request(request: Request, tokens: int, fits: Callable[[int], bool], fo
     ]
     if not all(map(fits, request.prompt)) or any(token >= tokens for token in chosen):
         raise UsageError("request: it has ids that this model does not have")
-    if request.follow != follow:
+    if request.max_tokens and request.follow != follow:
         raise UsageError(f"request: input ids of this model follow by {follow}")
     rows = request.rows
     if rows is not None and (

@@ -106,10 +106,9 @@ class Vocode:
         for begin, end in [*windows, *((total - frames, total) for frames in ends)]:
             await self._lane.run(self.window, latents, begin, end, like.speaker)
 
-    @property
-    def urgent(self) -> int:
-        """How many latents the first window needs."""
-        return self._frames.latents_for(self.plan.first + self._margin)
+    def urgent_for(self, plan: Plan) -> int:
+        """How many latents the first window of a plan needs."""
+        return self._frames.latents_for(plan.first + self._margin)
 
     async def _window_speed(self, like: SpeechCodes) -> tuple[float, float]:
         """Seconds that a window takes by itself and for each frame that it decodes, from a small and a large one."""
