@@ -6,13 +6,14 @@ Also `voxturn voices import`, which reads a file of a checkpoint.
 from __future__ import annotations
 
 import argparse
+import importlib
 import shutil
 import uuid
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 
-from voxturn.export import coqui, whisper_spec, whisper_synthetic
+from voxturn.export import coqui, whisper_spec
 from voxturn.export.families import ENGINES, TEXT_TARGETS
 from voxturn.export.folder_command import FolderCommand
 from voxturn.export.xtts_checkpoint import flat, read_speakers
@@ -81,9 +82,9 @@ def make_checkpoint(args: argparse.Namespace) -> int:
         if args.model == "xtts-v2":
             coqui.make_checkpoint(staging, args.size, args.seed)
         elif args.model == "whisper-large-v3-turbo":
-            whisper_synthetic.make_checkpoint(staging, args.seed, args.tokenizer)
+            _maker("whisper_synthetic").make_checkpoint(staging, args.seed, args.tokenizer)
         else:
-            qwen3_maker().make_checkpoint(staging, args.model, args.size, args.seed, args.tokenizer)
+            _maker("qwen3").make_checkpoint(staging, args.model, args.size, args.seed, args.tokenizer)
         staging.rename(target)
     except OSError as exc:
         raise output_error(exc, str(exc.filename or target)) from exc
@@ -93,13 +94,12 @@ def make_checkpoint(args: argparse.Namespace) -> int:
     return 0
 
 
-def qwen3_maker() -> ModuleType:
-    """`export.qwen3`, which needs the extra `export`; this module must be importable without it."""
+def _maker(name: str) -> ModuleType:
+    """A module of `export` that needs the extra `export`; this one must be importable without it."""
     try:
-        from voxturn.export import qwen3
+        return importlib.import_module(f"voxturn.export.{name}")
     except ImportError as exc:
         raise ExportFailed(f"making a checkpoint needs {exc.name}; pip install 'voxturn[export]'") from exc
-    return qwen3
 
 
 def import_voices(args: argparse.Namespace) -> int:

@@ -8,6 +8,7 @@ Arguments are device addresses; work goes into the given stream.
 from __future__ import annotations
 
 import ctypes
+import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -51,11 +52,18 @@ class CStep(ctypes.Structure):
     )
 
 
+def _built() -> Path:
+    """Where the installation put the library: beside the other native part, which an editable one has elsewhere, too."""
+    spec = importlib.util.find_spec("voxturn.runtime._native")
+    beside = Path(spec.origin) if spec is not None and spec.origin else Path(__file__).parent
+    return beside.parent / "native/libvoxturn_cuda.so"
+
+
 class CudaKernels:
     """The library that the installation built where nvcc was. Raises `ExecutorUnavailable` where it was not."""
 
     def __init__(self, path: Path | None = None) -> None:
-        path = path or Path(__file__).parent.parent / "libvoxturn_cuda.so"
+        path = path or _built()
         try:
             self._library = ctypes.CDLL(str(path))
         except OSError as exc:

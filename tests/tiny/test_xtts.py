@@ -276,7 +276,7 @@ PLANS = st.builds(
 async def test_streamed_audio_is_the_full_decodes(vocoder: OnnxGraph, chunks: list[int], plan: Plan) -> None:
     latents, speaker = acoustics(sum(chunks))
     lane, sentence = Lane("vocode"), Sentence("x", 0)
-    vocode = Vocode(vocoder, lane, 24000, HOP, margin_needed(), XttsFrames(4, RATIO), plan)
+    vocode = Vocode(vocoder, lane, 24000, HOP, margin_needed(), XttsFrames(4, RATIO), (plan,))
     vocode._trim = lambda samples: (samples, True)  # type: ignore[method-assign]
 
     async def arriving() -> AsyncIterator[SpeechCodes]:
