@@ -27,7 +27,7 @@ import numpy as np
 from voxturn.runtime.errors import ExecutorUnavailable, ServerUnavailable
 
 _READY_S, _STOP_S, _ATTEMPTS = 120.0, 15.0, 3
-_FOLDERS = "voxturn-triton-"
+_FOLDERS, _REGIONS = "voxturn-triton-", "voxturn"
 _BACKEND_FILES = ("backends/python/libtriton_python.so", "backends/python/triton_python_backend_utils.py")
 WITH_PARENT = (
     "import ctypes,os,sys;ctypes.CDLL(None).prctl(1,15);"
@@ -122,7 +122,7 @@ class EmbeddedTriton:
 
     @property
     def _prefix(self) -> str:
-        return f"voxturn{os.getpid()}_{self.http}_"
+        return f"{_REGIONS}{os.getpid()}_{self.http}_"
 
     def _start(self, command: Sequence[str], env: Mapping[str, str]) -> None:
         with self.log.open("wb") as log:
@@ -168,11 +168,17 @@ def _command(pid: int) -> str:
 
 
 def _remove_stale() -> None:
-    """Remove the folders of processes that were killed before they could."""
+    """Remove the folders and the shared memory of processes that were killed before they could, their servers with them."""
     for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDERS}*"):
-        owner = folder.name.removeprefix(_FOLDERS).split("-")[0]
-        if not Path("/proc", owner).exists():
+        if _has_ended(folder.name.removeprefix(_FOLDERS).split("-")[0]):
             shutil.rmtree(folder, ignore_errors=True)
+    for region in Path("/dev/shm").glob(f"{_REGIONS}*_*"):  # noqa: S108
+        if _has_ended(region.name.removeprefix(_REGIONS).split("_")[0]):
+            region.unlink(missing_ok=True)
+
+
+def _has_ended(pid: str) -> bool:
+    return pid.isdigit() and not Path("/proc", pid).exists()
 
 
 def _wheel() -> tuple[Path, Path]:
