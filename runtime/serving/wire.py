@@ -11,6 +11,7 @@ import contextlib
 import math
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from contextlib import aclosing
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,10 @@ from voxturn.runtime.serving.shared import SharedInputs
 
 _PATIENCE_S, _CANARY_S = 0.7, 1.0
 _NEVER_REACHED = ("failed to connect", "Connection refused", "DNS resolution", "no address")
+
+
+class _UnknownRegion(ServerUnavailable):
+    """The server was started again behind the connection and knows none of its shared memory."""
 
 
 class TritonServer:
@@ -61,6 +66,17 @@ class TritonServer:
 
         Raises the error that the model raised, `ServerUnavailable`, `ServerDied` or `DeadlineExceeded`.
         """
+        try:
+            async with aclosing(self._stream(model, inputs)) as answers:
+                async for tensors in answers:
+                    yield tensors
+        except _UnknownRegion:  # nothing was answered: the server looks for its inputs first
+            self._shared.forget()
+            async with aclosing(self._stream(model, inputs)) as answers:
+                async for tensors in answers:
+                    yield tensors
+
+    async def _stream(self, model: str, inputs: Mapping[str, Any]) -> AsyncGenerator[Tensors, None]:
         until = self._until()
         async with self._sent(inputs) as tensors_in:
             answers = self._client.stream_infer(_one({"model_name": model, "inputs": tensors_in}))
@@ -94,10 +110,9 @@ class TritonServer:
         """The one answer of a model that does not stream. `sequence` (not 0) names an utterance sent piece by piece."""
         try:
             return await self._infer(model, inputs, sequence, end)
-        except (ServerDied, ServerUnavailable) as exc:
-            if "shared memory region" not in str(exc):
-                raise
-            return await self._infer(model, inputs, sequence, end)  # the server was started again; it knows no region
+        except _UnknownRegion:
+            self._shared.forget()
+            return await self._infer(model, inputs, sequence, end)
 
     async def _infer(self, model: str, inputs: Mapping[str, Any], sequence: int, end: bool) -> Tensors:
         until = self._until()
@@ -187,7 +202,6 @@ class TritonServer:
 
     def _lost(self, exc: Exception, model: str, begun: bool) -> VoxturnError:
         message = str(getattr(exc, "message", lambda: exc)())
-        self._shared.forget()  # whatever was lost, the server may have been started again, without our regions
         if (raised := _raised(message, model)) is not None:
             return raised
         never = not begun and any(sign in message for sign in _NEVER_REACHED)
@@ -207,6 +221,10 @@ def _raised(message: str, model: str) -> VoxturnError | None:
     kind = getattr(errors, name, None)
     if isinstance(kind, type) and issubclass(kind, VoxturnError):
         return kind(rest)
+    if "shared memory region" in text:
+        return _UnknownRegion(
+            "the server was started again and has not our shared memory; the request may be made again"
+        )
     if "tub process" in text:
         return ServerDied(f"model {model!r} died; the request may be made again")
     return ServerUnavailable(f"the server has no model {model!r}") if "unknown model" in text else None

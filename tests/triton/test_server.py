@@ -185,6 +185,10 @@ async def test_a_model_killed_at_random_moments_is_an_error_in_time_and_is_start
                 except failures:
                     assert time.monotonic() < killed + 30, "the model was not started again"
                     await asyncio.sleep(0.1)
+    page = urllib.request.urlopen(f"http://{server.metrics}/metrics", timeout=5).read().decode()  # noqa: ASYNC210
+    assert (
+        'voxturn_loads_total{model="xtts"} 21' in page
+    )  # it survives the model's process, and says how often it healed
 
 
 async def test_of_two_servers_one_is_killed_and_new_streams_go_on(profile: Path) -> None:
@@ -273,6 +277,12 @@ async def test_large_inputs_go_through_shared_memory_that_leaves_nothing(server:
         assert connection._shared._made  # it was used
         assert not list(Path("/dev/shm").glob("voxturn-client-*"))
         assert {text_of(answer["text"]) for answer in answers} == {text_of(answers[0]["text"])}
+        await connection._client.unregister_system_shared_memory()  # as if the server had been started again
+        again = await connection.infer("whisper", {"audio": decode_all(QUESTION, 16000), "language": ""})
+        assert text_of(again["text"]) == text_of(answers[0]["text"])
+        await connection._client.unregister_system_shared_memory()
+        spoken_from = {"text": "Good morning.", "language": "en", "reference": voiced(4.0)}
+        assert [tensors async for tensors in connection.stream("xtts", spoken_from)]
         together = await asyncio.gather(
             *(connection.infer("whisper", {"audio": np.full(20000 + n, 1e-3, np.float32)}) for n in range(6))
         )
