@@ -82,7 +82,7 @@ def make_checkpoint(args: argparse.Namespace) -> int:
         if args.model == "xtts-v2":
             coqui.make_checkpoint(staging, args.size, args.seed)
         elif args.model == "whisper-large-v3-turbo":
-            _maker("whisper_synthetic").make_checkpoint(staging, args.seed, args.tokenizer)
+            _maker("whisper_synthetic").make_checkpoint(staging, args.size, args.seed, args.tokenizer)
         else:
             _maker("qwen3").make_checkpoint(staging, args.model, args.size, args.seed, args.tokenizer)
         staging.rename(target)

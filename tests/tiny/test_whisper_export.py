@@ -490,3 +490,23 @@ def test_parity_asks_an_english_model_for_no_language(
     monkeypatch.setattr(Original, "greedy", lambda *args: prompts.append(args[2]) or greedy(*args))
     exported(checkpoints[variant], tmp_path / "artifact", engine, "fp32")
     assert prompts == [[START, *([ENGLISH + 1] if variant == "classic" else []), NO_TIMESTAMPS]] * 2
+
+
+def test_a_synthetic_turbo_is_exported(tmp_path: Path, capsys: Any) -> None:
+    marks = ["<|endoftext|>", "<|startoftranscript|>", "<|en|>", "<|ar|>", "<|translate|>", "<|transcribe|>"]
+    marks += ["<|startoflm|>", "<|startofprev|>", "<|nospeech|>", "<|notimestamps|>"]
+    tokenizer = Tokenizer(models.BPE({chr(ord("!") + i): i for i in range(90)}, []))
+    tokenizer.add_special_tokens(marks)
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    made = ["export", "make-checkpoint", "whisper-large-v3-turbo", "--size", "tiny", "-o", str(tmp_path / "turbo")]
+    assert cli.main(made) == UsageError.exit_code  # no tokenizer
+    (tmp_path / "none.json").write_text("{}")
+    assert cli.main([*made, "--tokenizer", str(tmp_path / "none.json")]) == UsageError.exit_code
+    assert not (tmp_path / "turbo").exists()
+    assert cli.main([*made, "--tokenizer", str(tmp_path / "tokenizer.json")]) == 0
+    assert "what it says is noise" in capsys.readouterr().out
+    manifest = exported(tmp_path / "turbo", tmp_path / "artifact", "tensorrt-onnx", "fp16")
+    assert {role: spec.file for role, spec in manifest.graphs.items()} == {
+        "encoder": "encoder.onnx",
+        "decoder": "decoder.onnx",
+    }
