@@ -504,7 +504,9 @@ def test_a_defect_of_ours_is_one_line_that_asks_for_a_report(
 
 def run(*arguments: str, seconds: float = 0.0, **named: Any) -> subprocess.Popen[bytes]:
     """`voxturn` on fakes in a process of its own."""
-    code = f"import sys; sys.path.append({str(ROOT)!r}); from tests.cli_fakes import main; main({seconds})"
+    # a background job's children ignore interrupts; this one is to be interrupted as in a terminal
+    heeds = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    code = f"{heeds}sys.path.append({str(ROOT)!r}); from tests.cli_fakes import main; main({seconds})"
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | named
     return subprocess.Popen([sys.executable, "-P", "-c", code, *arguments], **streams)
 
