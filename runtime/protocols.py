@@ -14,9 +14,12 @@ Tensor = np.ndarray[Any, Any]
 
 @runtime_checkable
 class GraphExecutor(Protocol):
-    """A stateless graph: named tensors in, named tensors out."""
+    """A stateless graph: named tensors in, named tensors out. `compiles_shapes`: each new shape is slow the first time."""
 
     name: str
+
+    @property
+    def compiles_shapes(self) -> bool: ...
 
     def run(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]: ...
 

@@ -16,6 +16,7 @@ class FakeGraph:
     """A graph that is a function; `seconds` each call takes."""
 
     name = "fake"
+    compiles_shapes = True
 
     def __init__(self, function: Callable[[Mapping[str, Tensor]], dict[str, Tensor]], seconds: float = 0.0) -> None:
         self._function, self._seconds = function, seconds

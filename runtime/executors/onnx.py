@@ -37,6 +37,7 @@ class OnnxGraph:
     """A stateless graph. Inputs are checked against the contract."""
 
     name = "onnx"
+    compiles_shapes = False
 
     def __init__(self, path: Path, contract: ModelContract, budget: EngineBudget) -> None:
         self._session = session_of(path, budget)

@@ -50,6 +50,7 @@ class OnnxCudaGraph:
     """A stateless graph. Inputs are checked against the contract."""
 
     name = "onnx-cuda"
+    compiles_shapes = False
 
     def __init__(self, path: Path, contract: ModelContract, stream: StageStream) -> None:
         self._session, self._contract, self._stream = cuda_session(path, stream), contract, stream

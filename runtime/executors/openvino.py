@@ -19,6 +19,7 @@ class OpenVinoGraph:
     """A stateless ONNX graph compiled by OpenVINO. Precision `bf16` is a hint that the CPU plugin follows."""
 
     name = "openvino"
+    compiles_shapes = True
 
     def __init__(self, path: Path, contract: ModelContract, budget: EngineBudget, precision: str) -> None:
         try:

@@ -135,6 +135,7 @@ class TensorRtGraph:
     """A stateless graph. Inputs are checked against the contract."""
 
     name = "tensorrt"
+    compiles_shapes = False
 
     def __init__(
         self, trt: Any, cuda: Cuda, stream: StageStream, serialized: bytes, contract: ModelContract, role: str

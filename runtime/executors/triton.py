@@ -96,6 +96,7 @@ class TritonGraph:
     """A stateless graph that a server runs: the vocoder."""
 
     name = "triton"
+    compiles_shapes = True  # its server's may
 
     def __init__(self, connection: Connection, model: str) -> None:
         self._connection, self._model = connection, model

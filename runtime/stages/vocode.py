@@ -93,7 +93,7 @@ class Vocode:
             await close_iterator(codes)
 
     async def warm(self, like: SpeechCodes, latent_s: float = 0.0) -> None:
-        """Run every shape of window once, on latents like these: some executors compile a kernel for each.
+        """Run the first window, on latents like these; where the executor compiles for each shape, every shape of window.
 
         `latent_s`, how long a latent takes to be made, chooses the plan: the soonest that playback does not starve with.
         """
@@ -101,6 +101,8 @@ class Vocode:
             speed = Speed(latent_s, *await self._window_speed(like))
             self.plan = sustained(self._plans, speed, self._margin, self._hop / self.rate, self._frames.latents_for)
         windows, ends = self.plan.shapes(self._margin)
+        if not self._executor.compiles_shapes:
+            windows, ends = windows[:1], []
         latents = np.repeat(like.latents[:1], windows[-1][1] + max(ends, default=0) + self._margin, axis=0)
         total = self._frames.count(len(latents))
         for begin, end in [*windows, *((total - frames, total) for frames in ends)]:
