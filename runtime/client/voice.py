@@ -79,8 +79,7 @@ class VoiceClient:
         if self._profile is None and not isinstance(source, np.ndarray):
             raise UsageError("frames need a client with a profile, whose voice detector finds the end of speech")
         events = self._driven(source) if self._profile is not None else self._served(np.asarray(source))
-        previous, self._turn = self._turn, ClientTurn(_after(self._turn, events))
-        del previous
+        self._turn = ClientTurn(_after(self._turn, events))
         return self._turn
 
     async def interrupt(self) -> None:

@@ -59,6 +59,12 @@ class XttsIds:
         """How many positions the longest prompt with the longest answer takes."""
         return LATENTS + self.max_text + 2 + self.max_codes + 1
 
+    def knows(self, input_id: int) -> bool:
+        """Whether the graph's tables have a row for an input id, a voice's latents included."""
+        position, token = divmod(input_id, self.stride)
+        known = self.text_tokens + self.audio_tokens + 1 + LATENTS
+        return token < known and position <= 1 + self.max_text + 2 + self.max_codes
+
     def voice(self) -> list[int]:
         """The ids of a voice's latents, which are rows of their own."""
         return [self.text_tokens + self.audio_tokens + 1 + i for i in range(LATENTS)]

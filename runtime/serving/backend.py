@@ -21,7 +21,8 @@ from voxturn.runtime.errors import TooManyStreams, VoxturnError
 from voxturn.runtime.profile import load_profile
 from voxturn.runtime.serving.contract import CANARY, CLIENT, END, INFO, MODELS, SEQUENCE
 from voxturn.runtime.serving.events import Tensors, text_of, text_tensor
-from voxturn.runtime.serving.handlers import HANDLERS, Handler, Inputs
+from voxturn.runtime.serving.handlers import HANDLERS, Handler
+from voxturn.runtime.serving.inputs import Inputs
 from voxturn.runtime.serving.metrics import Heard, Metrics
 
 PROFILE = "VOXTURN_PROFILE"

@@ -5,50 +5,36 @@ A handler is made in the model's process, once; it answers many requests at a ti
 
 from __future__ import annotations
 
-import json
 import tempfile
-import time
-from collections import OrderedDict
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Protocol
 
 import numpy as np
 from voxturn.runtime.assemble import Assembler
 from voxturn.runtime.assistant import Assistant
-from voxturn.runtime.audio.encode import WavFile
 from voxturn.runtime.decode.engine import DecodeEngine, Follow, Request
 from voxturn.runtime.decode.service import DecodeService, TokenService
-from voxturn.runtime.decode.xtts import LATENTS
 from voxturn.runtime.errors import (
-    AudioTooLong,
-    EmptyAudio,
-    ForgottenWindow,
-    InvalidSamples,
-    TextTooLong,
     UsageError,
     VoxturnError,
 )
-from voxturn.runtime.frames import RATE, frames_from
-from voxturn.runtime.messages import PcmChunk, Samples, Speaking, Transcript
+from voxturn.runtime.frames import frames_from
+from voxturn.runtime.messages import PcmChunk
 from voxturn.runtime.profile import Profile
-from voxturn.runtime.serving.contract import END, REQUEST, SEQUENCE, WINDOW
-from voxturn.runtime.serving.events import Tensors, of_chunk, of_event, text_of, text_tensor
-from voxturn.runtime.serving.requests import check_request, json_of, of_step, to_request
-from voxturn.runtime.stages.transcribe import Hearing, Transcribe
+from voxturn.runtime.serving.contract import REQUEST, WINDOW
+from voxturn.runtime.serving.events import Tensors, of_chunk, of_event, text_tensor
+from voxturn.runtime.serving.inputs import Inputs, audio_of, messages_of, reference_of, spoken_text, string
+from voxturn.runtime.serving.kept import Expiring
+from voxturn.runtime.serving.requests import check_request, of_step, to_request
+from voxturn.runtime.serving.whisper import WhisperHandler
 from voxturn.runtime.text.chat import Message
 from voxturn.runtime.turn import Conversation
 from voxturn.runtime.xtts import XTTS
 
-LONGEST_TEXT, LONGEST_AUDIO_S = 10_000, 300.0
-_EXPIRY_S, _CONVERSATIONS, _WINDOWS, _SEQUENCES = 600.0, 1000, 32, 64
-_MOST_FRAMES, _MOST_TOKENS, _MOST_LATENTS, _MOST_WINDOW = 3000, 448, 605, 4096
-_ROLES = ("system", "user", "assistant")
-
-Inputs = Mapping[str, np.ndarray[Any, Any]]
-KeptT = TypeVar("KeptT")
+_MOST_LATENTS, _MOST_WINDOW = 605, 4096
 
 
 class Handler(Protocol):
@@ -70,148 +56,6 @@ class Handler(Protocol):
     def close(self) -> None: ...
 
 
-class Expiring(Generic[KeptT]):
-    """What is kept by an id until nobody has asked for it for ten minutes; of too many the longest unused go."""
-
-    def __init__(
-        self, make: Callable[[], KeptT], clock: Callable[[], float] = time.monotonic, most: int = _CONVERSATIONS
-    ) -> None:
-        self._make, self._clock, self._most = make, clock, most
-        self._kept: OrderedDict[str, tuple[float, KeptT]] = OrderedDict()
-
-    def of(self, name: str) -> KeptT:
-        """What is kept under `name`, made if there is none; nothing is kept under the empty name."""
-        now = self._clock()
-        while self._kept and (len(self._kept) > self._most or next(iter(self._kept.values()))[0] < now - _EXPIRY_S):
-            self._kept.popitem(last=False)
-        if not name:
-            return self._make()
-        _, kept = self._kept.pop(name, (now, None))
-        kept = self._make() if kept is None else kept
-        self._kept[name] = (now, kept)
-        return kept
-
-    def forget(self, name: str) -> None:
-        """Keep nothing under `name`."""
-        self._kept.pop(name, None)
-
-
-class WhisperHandler:
-    """`audio` to `text`, `language` and `confidence`. An empty `language` is the profile's, "auto" asks the model.
-
-    Pieces of one sequence (`correlation`) are one utterance: each is answered with what was said so far, of which
-    `stable` is not taken back; the last one with the final transcript. `request` asks the engine itself (`calls`).
-    """
-
-    engine = None
-
-    def __init__(self, profile: Profile) -> None:
-        self._make = Assembler(profile)
-        self._stage = self._make.transcribe()
-        self._calls = WhisperCalls(self._stage)
-        self._sequences: Expiring[list[Samples]] = Expiring(list, most=_SEQUENCES)
-        self._hearings: Expiring[Hearing] = Expiring(self._stage.hear, most=_SEQUENCES)
-
-    async def warm(self) -> None:
-        await self._stage.transcribe(np.zeros(RATE, np.float32))
-
-    async def __call__(self, inputs: Inputs) -> AsyncGenerator[Tensors, None]:
-        if REQUEST in inputs:
-            yield await self._calls(inputs)
-        elif SEQUENCE in inputs:
-            yield await self._piece(inputs)
-        else:
-            yield _heard(await self._stage.transcribe(audio_of(inputs), prior=string(inputs, "language")))
-
-    def describe(self) -> dict[str, Any]:
-        executor = self._stage.whisper.executor
-        return asdict(self._make.info["transcribe"]) | {"multilingual": executor.multilingual, "mels": executor.mels}
-
-    def close(self) -> None:
-        self._make.close()
-
-    async def _piece(self, inputs: Inputs) -> Tensors:
-        """The next piece of an utterance, whose name is `sequence`; `end`: it is the last."""
-        name, piece = string(inputs, SEQUENCE), audio_of(inputs)
-        pieces, hearing = self._sequences.of(name), self._hearings.of(name)
-        if sum(each.size for each in pieces) + piece.size > LONGEST_AUDIO_S * RATE:
-            self._sequences.forget(name)
-            self._hearings.forget(name)
-            raise AudioTooLong(f"a sequence may have {LONGEST_AUDIO_S:.0f} s of audio; end it and begin another")
-        pieces.append(piece)
-        samples = np.concatenate(pieces)
-        if END in inputs:
-            self._sequences.forget(name)
-            self._hearings.forget(name)
-            return _heard(await hearing.final(samples))
-        found = await hearing.partial(Speaking((samples,), RATE, 0))
-        if found is None:
-            return {"text": text_tensor(""), "stable": text_tensor("")}
-        return {
-            "text": text_tensor(found.stable + found.unstable),
-            "stable": text_tensor(found.stable),
-            "language": text_tensor(found.language),
-        }
-
-
-class WhisperCalls:
-    """The calls of a `SpeechToTextExecutor` from a client, for whom an encoded window is a name.
-
-    A name is the hash of what was encoded; the latest windows are kept, and one that is not has to be sent again.
-    """
-
-    def __init__(self, stage: Transcribe) -> None:
-        self._executor, self._lane = stage.whisper.executor, stage.lane
-        self._vocabulary = stage.whisper.tokenizer.size
-        self._kept: OrderedDict[str, Any] = OrderedDict()
-
-    async def __call__(self, inputs: Inputs) -> Tensors:
-        about = json_of(inputs)
-        try:
-            return {
-                "answer": text_tensor(json.dumps(await self._lane.run(self._answer, about, inputs.get("features"))))
-            }
-        except (KeyError, TypeError, ValueError) as exc:
-            raise UsageError(f"request: not a call of Whisper's ({exc})") from exc
-
-    def _answer(self, about: dict[str, Any], features: np.ndarray[Any, Any] | None) -> Any:
-        executor, call, name = self._executor, about["call"], str(about["name"])
-        if features is not None and (features.shape[0] != executor.mels or not 1 < features.shape[1] <= _MOST_FRAMES):
-            raise ValueError(f"features must be [{executor.mels}, at most {_MOST_FRAMES}]")
-        if call == "encode" and features is not None:
-            self._keep(name, executor.encode(np.asarray(features, np.float32)))
-            return {}
-        if call == "extend":
-            own, other = self._of(name), self._of(str(about["other"]))
-            self._keep(str(about["result"]), executor.extend(own, other, int(about["positions"])))
-            return {}
-        if call not in ("generate", "detect_language", "align"):
-            raise ValueError(f"no call {call!r}")
-        encoded, prompt = self._of(name), [int(i) for i in about.get("prompt", ())]
-        numbers = [*prompt, *(int(i) for i in about.get("ids", ())), int(about.get("max_tokens", 1)) - 1]
-        if len(numbers) > 2 * _MOST_TOKENS or not all(0 <= i < self._vocabulary for i in numbers):
-            raise ValueError("ids that this model does not have")
-        if int(about.get("max_tokens", 1)) > _MOST_TOKENS:
-            raise ValueError(f"max_tokens must be at most {_MOST_TOKENS}")
-        if call == "generate":
-            return asdict(executor.generate(encoded, prompt, int(about["max_tokens"])))
-        if call == "detect_language":
-            return executor.detect_language(encoded)
-        return executor.align(encoded, prompt, [int(i) for i in about["ids"]], int(about["positions"]))
-
-    def _keep(self, name: str, encoded: Any) -> None:
-        self._kept[name] = encoded
-        self._kept.move_to_end(name)
-        while len(self._kept) > _WINDOWS:
-            self._kept.popitem(last=False)
-
-    def _of(self, name: str) -> Any:
-        if name not in self._kept:
-            raise ForgottenWindow(f"window {name[:12]} is not kept any more; encode it again")
-        self._kept.move_to_end(name)
-        return self._kept[name]
-
-
 class ReplyHandler:
     """`messages`, after those that the `conversation` had, to the answer, token by token; or `request` to its steps."""
 
@@ -231,7 +75,7 @@ class ReplyHandler:
                     yield tensors
             return
         kept = self._dialogues.of(string(inputs, "conversation"))
-        said = _messages(string(inputs, "messages"))
+        said = messages_of(string(inputs, "messages"))
         before = kept or ([] if said[0].role == "system" else self._system)
         dialogue = self._reply.fitted([*before, *said])
         answer, ids = "", list[int]()
@@ -297,9 +141,7 @@ class XttsHandler:
 
     def _check(self, request: Request) -> None:
         ids = self._model.ids
-        tokens, positions = ids.text_tokens + ids.audio_tokens + 1 + LATENTS, ids.positions + 3
-        fits = lambda i: i % ids.stride < tokens and i // ids.stride < positions  # noqa: E731
-        check_request(request, self.engine.executor.vocabulary, fits, ids.follow, self._model.width)
+        check_request(request, self.engine.executor.vocabulary, ids.knows, ids.follow, self._model.width)
 
     def describe(self) -> dict[str, Any]:
         about = {"capacity": self._model.service.capacity, "windows": asdict(self._model.windows)}
@@ -401,62 +243,8 @@ HANDLERS: dict[str, Callable[[Profile], Handler]] = {
 }
 
 
-def string(inputs: Inputs, name: str) -> str:
-    """A text input; empty if it was left out."""
-    return text_of(inputs[name]) if name in inputs else ""
-
-
-def reference_of(inputs: Inputs, folder: Path) -> tuple[Path, ...]:
-    """The recording to clone as a file in `folder`; none if it was left out."""
-    if "reference" not in inputs:
-        return ()
-    rate, samples = (
-        int(inputs["reference_rate"][0]) if "reference_rate" in inputs else RATE,
-        audio_of(inputs, "reference"),
-    )
-    if not 8000 <= rate <= 192_000:
-        raise UsageError(f"reference_rate {rate}: must be between 8000 and 192000")
-    with WavFile(folder / "reference.wav", rate) as sink:
-        sink.write(samples)
-    return (folder / "reference.wav",)
-
-
-def spoken_text(inputs: Inputs) -> str:
-    """The text to speak. Raises `TextTooLong`."""
-    text = string(inputs, "text")
-    if len(text) > LONGEST_TEXT:
-        raise TextTooLong(f"text of {len(text)} characters: a request may have {LONGEST_TEXT}; send it in pieces")
-    return text
-
-
-def audio_of(inputs: Inputs, name: str = "audio") -> Samples:
-    """Samples; of `audio`, at 16 kHz. Raises `EmptyAudio`, `AudioTooLong`, `InvalidSamples`."""
-    samples = np.asarray(inputs[name], np.float32)
-    if not samples.size:
-        raise EmptyAudio("audio of no samples")
-    if samples.size > LONGEST_AUDIO_S * RATE:
-        raise AudioTooLong(
-            f"{samples.size / RATE:.0f} s of audio: a request may have {LONGEST_AUDIO_S:.0f} s; send it in pieces"
-        )
-    if not np.isfinite(samples).all():
-        raise InvalidSamples("the audio has NaN or infinite samples")
-    return samples
-
-
 def _with_answer(dialogue: list[Message], answer: str, ids: list[int]) -> list[Message]:
     return [*dialogue, *([Message("assistant", answer, tuple(ids))] if answer else [])]
-
-
-def _messages(text: str) -> list[Message]:
-    try:
-        found = [Message(item["role"], item["text"]) for item in json.loads(text)]
-        if not found or any(m.role not in _ROLES or not isinstance(m.text, str) for m in found):
-            raise ValueError(f"roles are {', '.join(_ROLES)}")
-    except (ValueError, TypeError, KeyError) as exc:
-        raise UsageError(f'messages: must be a JSON list of {{"role": …, "text": …}} ({exc})') from exc
-    if sum(len(m.text) for m in found) > LONGEST_TEXT:
-        raise TextTooLong(f"messages of more than {LONGEST_TEXT} characters; send fewer")
-    return found
 
 
 async def _steps(
@@ -471,15 +259,6 @@ async def _steps(
     async with aclosing(service.stream(request)) as steps:
         async for step in steps:
             yield of_step(step)
-
-
-def _heard(found: Transcript) -> Tensors:
-    return {
-        "text": text_tensor(found.text),
-        "stable": text_tensor(found.text),
-        "language": text_tensor(found.language),
-        "confidence": np.array([found.confidence], np.float32),
-    }
 
 
 async def _pcm(chunks: AsyncGenerator[PcmChunk, None]) -> AsyncGenerator[Tensors, None]:

@@ -21,7 +21,8 @@ from voxturn.runtime.errors import CorruptModel, ExecutorUnavailable, InferenceF
 from voxturn.runtime.executors import tensorrt_build
 from voxturn.runtime.executors.cuda import Cuda
 from voxturn.runtime.executors.onnx import OnnxDecoder, OnnxGraph
-from voxturn.runtime.executors.tensorrt import Gpu, TensorRtDecoder, TensorRtGraph
+from voxturn.runtime.executors.tensorrt import Gpu, TensorRtGraph
+from voxturn.runtime.executors.tensorrt_decoder import TensorRtDecoder
 from voxturn.runtime.profile import Engine, SpeakEngine, load_profile
 from voxturn.runtime.store import Store, quiet
 from voxturn.runtime.streams import Streams
@@ -147,6 +148,17 @@ def test_a_capture_that_fails_is_ended_and_says_why(bench: Bench, monkeypatch: p
     monkeypatch.undo()
     bench.trt.says_no = ""
     decoder.run(0, np.array([[1]], np.int64), [0])
+    decoder.close()
+
+
+def test_what_fails_halfway_leaves_nothing_in_flight(bench: Bench) -> None:
+    decoder, stream = bench.decoder(), bench.streams.of("reply").handle
+    for ids in ([[1, 2]], [[1]]):
+        bench.trt.says_no = "execute_async_v3"
+        with pytest.raises(InferenceFailed, match="TensorRT: the run failed"):
+            decoder.run(0, np.array(ids, np.int64), [0])
+        assert not bench.fake.streams[stream]
+    bench.trt.says_no = ""
     decoder.close()
 
 
@@ -317,15 +329,15 @@ MUTATIONS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "no synchronisation": lambda patch: patch.setattr(Cuda, "synchronize", lambda self, stream: None),
     "no event": lambda patch: patch.setattr(Cuda, "wait", lambda self, stream, event: None),
     "freed at once": lambda patch: patch.setattr(
-        "voxturn.runtime.executors.tensorrt.Engine.allocate",
+        "voxturn.runtime.executors.tensorrt_engine.Engine.allocate",
         lambda self, size: (a := self.cuda.allocate(size), self.cuda.free(a))[0],
     ),
     "the default stream": lambda patch: patch.setattr(Cuda, "stream", lambda self, rank: 0),
     "unchecked": lambda patch: patch.setattr(
-        "voxturn.runtime.executors.tensorrt.Engine.checked", lambda self, ok, what: None
+        "voxturn.runtime.executors.tensorrt_engine.Engine.checked", lambda self, ok, what: None
     ),
     "a slot too far": lambda patch: patch.setattr(
-        "voxturn.runtime.executors.tensorrt._Cache.slot",
+        "voxturn.runtime.executors.tensorrt_decoder._Cache.slot",
         lambda self, n: self.address + (n + 1) * self.heads * self._pitch,
     ),
     "never freed": lambda patch: patch.setattr(Cuda, "free", lambda self, address: None),

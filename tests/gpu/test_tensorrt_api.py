@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 API = json.loads((ROOT / "tests/data/tensorrt_api.json").read_text())
-FILES = ("runtime/executors/tensorrt.py", "runtime/executors/tensorrt_build.py")
+FILES = ("tensorrt", "tensorrt_build", "tensorrt_decoder", "tensorrt_engine")
 CLASSES = {
     "builder": "Builder",
     "network": "INetworkDefinition",
@@ -57,7 +57,7 @@ def used(path: Path) -> set[tuple[str, str]]:
 @pytest.mark.parametrize("file", FILES)
 def test_every_name_exists(file: str, version: str) -> None:
     api = API[version]
-    names = {pair for pair in used(ROOT / file) if not pair[1].startswith("__")}
+    names = {pair for pair in used(ROOT / f"runtime/executors/{file}.py") if not pair[1].startswith("__")}
     assert names
     for owner, member in names - GUARDED:
         if not owner:
@@ -67,7 +67,7 @@ def test_every_name_exists(file: str, version: str) -> None:
 
 
 def test_the_check_sees_what_is_used() -> None:
-    names = set().union(*(used(ROOT / file) for file in FILES))
+    names = set().union(*(used(ROOT / f"runtime/executors/{file}.py") for file in FILES))
     assert {
         ("IExecutionContext", "execute_async_v3"),
         ("ICudaEngine", "get_aliased_input_tensor"),

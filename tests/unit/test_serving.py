@@ -38,9 +38,11 @@ from voxturn.runtime.protocols import Generated
 from voxturn.runtime.serving.backend import MOST_STREAMS, Backend
 from voxturn.runtime.serving.contract import CANARY, CLIENT, END, INFO, MODELS, SEQUENCE, config_pbtxt, ngc_pbtxt
 from voxturn.runtime.serving.events import Tensors, of_event, text_tensor, to_event
-from voxturn.runtime.serving.handlers import Expiring, Inputs, WhisperCalls
+from voxturn.runtime.serving.inputs import Inputs
+from voxturn.runtime.serving.kept import Expiring
 from voxturn.runtime.serving.metrics import Heard, Metrics
 from voxturn.runtime.serving.requests import check_request, of_request, of_step, to_request, to_step
+from voxturn.runtime.serving.whisper import WhisperCalls
 
 ROOT = Path(__file__).parents[2]
 

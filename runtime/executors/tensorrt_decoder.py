@@ -1,0 +1,209 @@
+"""Decoders on TensorRT, whose keys and values stay on the device; see `executors.tensorrt`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from voxturn.runtime.contract import ModelContract, TensorSpec
+from voxturn.runtime.errors import ExecutorUnavailable, InferenceFailed
+from voxturn.runtime.executors.cuda import Cuda
+from voxturn.runtime.executors.decoder_inputs import PortableInputs
+from voxturn.runtime.executors.tensorrt_build import PREFILL, PROFILES, STEP
+from voxturn.runtime.executors.tensorrt_engine import Engine
+from voxturn.runtime.protocols import Outputs, Tensor
+from voxturn.runtime.streams import StageStream
+
+
+class TensorRtDecoder:
+    """A graph of `export.decoder_portable`: keys and values for all slots on the device, updated in place.
+
+    A step of a range of slots is captured once as a CUDA graph, copies of inputs and outputs included, and replayed.
+    """
+
+    name = "tensorrt"
+
+    def __init__(
+        self, trt: Any, cuda: Cuda, stream: StageStream, serialized: bytes, contract: ModelContract, slots: int
+    ) -> None:
+        self._file = contract.file
+        self._specs = {spec.name: spec for spec in contract.inputs}
+        outputs = {spec.name: spec for spec in contract.outputs}
+        caches = [spec for spec in contract.inputs if spec.name.startswith("past_")]
+        self.slots, self.capacity = slots, int(caches[0].shape[2])
+        self.vocabulary, self._width = int(outputs["logits"].shape[-1]), int(outputs["hidden"].shape[-1])
+        least, _, most = PROFILES["decoder"][STEP].sizes["B"]
+        if not least <= slots <= most:
+            raise ExecutorUnavailable(f"{self._file}: engines are built for {least} to {most} slots, not {slots}")
+        self._engine = Engine(trt, cuda, stream, serialized)
+        try:
+            for spec in caches:
+                present = spec.name.replace("past_", "present_")
+                if self._engine.plan.get_aliased_input_tensor(present) != spec.name:
+                    raise ExecutorUnavailable(
+                        f"{self._file}: {present} is not updated in place; use TensorRT 10.16 or later"
+                    )
+            self._caches = {spec.name: self._cache(spec) for spec in caches}
+            self._logits = self._engine.buffer((slots, 1, self.vocabulary), "float32")
+            self._hidden = self._engine.buffer((slots, 1, self._width), "float32")
+            self._steps: dict[tuple[int, int], _Call] = {}
+            self._prefill = _Call(self, 1, PROFILES["decoder"][PREFILL].sizes["S"][2])
+        except BaseException:
+            self.close()
+            raise
+
+    def run(
+        self,
+        first: int,
+        ids: npt.NDArray[np.int64],
+        pasts: Sequence[int],
+        rows: npt.NDArray[np.float32] | None = None,
+    ) -> Outputs:
+        count, length = ids.shape
+        if not length or max(pasts) + length > self.capacity:
+            raise InferenceFailed(
+                f"{self._file}: {length} tokens after {max(pasts)} do not fit buffers of {self.capacity}"
+            )
+        most = PROFILES["decoder"][PREFILL].sizes
+        if (length > 1 and length > most["S"][2]) or (rows is not None and len(rows) > most["R"][2]):
+            raise InferenceFailed(f"{self._file}: {length} tokens at once are beyond the profile's {most['S'][2]}")
+        engine, stream = self._engine, self._engine.stream
+        with stream.range(f"{self._file} {count}x{length}"):
+            try:
+                if length == 1 and rows is None:
+                    self._step(first, ids, pasts)
+                elif count == 1:
+                    self._prefill.set(ids, pasts)
+                    self._prefill.enqueue(PREFILL, first, 1, length, rows)
+                else:
+                    raise InferenceFailed(f"{self._file}: prompts are computed one at a time, not {count}")
+            finally:  # nothing may be in flight when the pinned memory is written again
+                engine.cuda.synchronize(stream.handle)
+        return Outputs(self._logits.host.array[:count, 0], self._hidden.host.array[:count, 0])
+
+    def _step(self, first: int, ids: npt.NDArray[np.int64], pasts: Sequence[int]) -> None:
+        """One token for each of some slots, by the CUDA graph of their range."""
+        engine, count = self._engine, len(ids)
+        if (first, count) not in self._steps:
+            self._steps[first, count] = _Call(self, count, 1)
+        call = self._steps[first, count]
+        call.set(ids, pasts)
+        if call.graph == 0:
+            enqueue = partial(call.enqueue, STEP, first, count, 1, None)
+            enqueue()  # once as it is: it sets up what a capture must not
+            engine.cuda.synchronize(engine.stream.handle)
+            call.graph = engine.captured(enqueue)
+        engine.cuda.replay(call.graph, engine.stream.handle)
+
+    def copy(self, source: int, target: int, length: int) -> None:
+        for cache in self._caches.values():
+            cache.move(self._engine, cache.slot(target), cache.slot(source), length)
+        self._engine.cuda.synchronize(self._engine.stream.handle)
+
+    def save(self, slot: int, length: int) -> list[Tensor]:
+        saved = []
+        for cache in self._caches.values():
+            kept = np.empty((cache.heads, length, cache.size), cache.dtype)
+            cache.out(self._engine, kept, slot, length)
+            saved.append(kept)
+        self._engine.cuda.synchronize(self._engine.stream.handle)
+        return saved
+
+    def load(self, slot: int, saved: Sequence[Tensor]) -> None:
+        for cache, kept in zip(self._caches.values(), saved, strict=True):
+            cache.into(self._engine, np.ascontiguousarray(kept), slot)
+        self._engine.cuda.synchronize(self._engine.stream.handle)
+
+    def close(self) -> None:
+        self._engine.close()
+
+    def _cache(self, spec: TensorSpec) -> _Cache:
+        heads, size, dtype = int(spec.shape[1]), int(spec.shape[3]), np.dtype(spec.dtype)
+        total = self.slots * heads * self.capacity * size * dtype.itemsize
+        address = self._engine.allocate(total)
+        self._engine.cuda.clear(address, total, self._engine.stream.handle)
+        return _Cache(address, heads, self.capacity, size, dtype)
+
+
+@dataclass(frozen=True)
+class _Cache:
+    """Keys or values of a layer, `[slots, heads, capacity, size]`, at a device address."""
+
+    address: int
+    heads: int
+    capacity: int
+    size: int
+    dtype: np.dtype[Any]
+
+    @property
+    def _pitch(self) -> int:
+        return self.capacity * self.size * self.dtype.itemsize
+
+    def slot(self, number: int) -> int:
+        """Where a slot's begins."""
+        return self.address + number * self.heads * self._pitch
+
+    def move(self, engine: Engine, target: int, source: int, length: int) -> None:
+        width = length * self.size * self.dtype.itemsize
+        engine.cuda.copy_rows(target, self._pitch, source, self._pitch, width, self.heads, engine.stream.handle)
+
+    def out(self, engine: Engine, kept: Tensor, slot: int, length: int) -> None:
+        width = length * self.size * self.dtype.itemsize
+        engine.cuda.copy_rows(
+            kept.ctypes.data, width, self.slot(slot), self._pitch, width, self.heads, engine.stream.handle
+        )
+
+    def into(self, engine: Engine, kept: Tensor, slot: int) -> None:
+        width = kept.shape[1] * self.size * self.dtype.itemsize
+        engine.cuda.copy_rows(
+            self.slot(slot), self._pitch, kept.ctypes.data, width, width, self.heads, engine.stream.handle
+        )
+
+
+class _Call:
+    """The changing inputs of calls with up to `count` sequences of `length` new tokens, and their captured graph."""
+
+    def __init__(self, decoder: TensorRtDecoder, count: int, length: int) -> None:
+        self._d, self.graph = decoder, 0
+        self._mask_type = np.dtype(decoder._specs["mask"].dtype)
+        most = {"B": count, "S": length, "R": PROFILES["decoder"][STEP].sizes["R"][2]}
+        self._buffers = {
+            spec.name: decoder._engine.buffer(
+                tuple(most[size] if isinstance(size, str) else size for size in spec.shape), spec.dtype
+            )
+            for spec in decoder._specs.values()
+            if not spec.name.startswith("past_")
+        }
+
+    def set(self, ids: npt.NDArray[np.int64], pasts: Sequence[int]) -> None:
+        """New tokens after `pasts` positions, into pinned memory."""
+        made = PortableInputs(len(ids), ids.shape[1], self._d.capacity, self._mask_type)
+        made.set(ids, pasts)
+        for name, value in made.arrays.items():
+            if name in self._buffers:
+                self._buffers[name].host.array.reshape(-1)[: value.size] = value.reshape(-1)
+
+    def enqueue(self, profile: int, first: int, count: int, length: int, rows: npt.NDArray[np.float32] | None) -> None:
+        """Copies in, the run, copies out, all in the stream."""
+        d, engine = self._d, self._d._engine
+        cuda, stream, context = engine.cuda, engine.stream.handle, engine.context(profile, count)
+        sizes = {"B": count, "S": length, "R": 1 if rows is None else len(rows)}
+        for name, buffer in self._buffers.items():
+            shape = tuple(sizes[size] if isinstance(size, str) else size for size in d._specs[name].shape)
+            if name == "rows":
+                buffer.host.array[: len(rows) if rows is not None else 1] = 0 if rows is None else rows
+            cuda.copy(buffer.device, buffer.host.address, int(np.prod(shape)) * buffer.host.array.itemsize, stream)
+            engine.bind(context, name, buffer.device, shape)
+        for name, cache in d._caches.items():
+            shape = (count, cache.heads, cache.capacity, cache.size)
+            engine.bind(context, name, cache.slot(first), shape)
+            engine.bind(context, name.replace("past_", "present_"), cache.slot(first))
+        engine.bind(context, "logits", d._logits.device)
+        engine.bind(context, "hidden", d._hidden.device)
+        engine.execute(context)
+        for made, width in ((d._logits, d.vocabulary), (d._hidden, d._width)):
+            cuda.copy(made.host.address, made.device, count * width * 4, stream)

@@ -1,0 +1,117 @@
+"""A TensorRT engine on one stream: its contexts, its memory, its captured graphs. See `executors.tensorrt`.
+
+Memory is planned once: pinned host memory for what crosses, one scratch memory for all contexts of an engine, which never
+run at the same time. Every return value is checked: TensorRT says False or None where others raise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+from voxturn.runtime.errors import CorruptModel, InferenceFailed
+from voxturn.runtime.executors.cuda import Cuda, HostArray
+from voxturn.runtime.executors.tensorrt_build import Log
+from voxturn.runtime.streams import StageStream
+
+_LINES = 50  # of what TensorRT says while an engine lives
+
+
+@dataclass
+class Buffer:
+    """A tensor's place on the device, and the pinned host memory it is copied from or to."""
+
+    device: int
+    host: HostArray
+
+
+class Engine:
+    """An engine with its contexts on one stream, and all their memory. Close it when done."""
+
+    def __init__(self, trt: Any, cuda: Cuda, stream: StageStream, serialized: bytes) -> None:
+        self.cuda, self.stream, self._closing = cuda, stream, ExitStack()
+        self._trt, self._log = trt, Log(keep=_LINES)
+        runtime = trt.Runtime(self._log.for_library(trt))
+        plan = runtime.deserialize_cuda_engine(serialized)
+        if plan is None:
+            raise CorruptModel(f"the engine is not one for this GPU and TensorRT {trt.__version__} ({self._said()})")
+        self.plan, self._runtime = plan, runtime
+        self._contexts: dict[tuple[int, int], Any] = {}
+        try:
+            self._scratch_size = int(plan.device_memory_size_v2)
+            self._scratch = self.allocate(self._scratch_size)
+        except BaseException:
+            self.close()
+            raise
+
+    def context(self, profile: int, batch: int) -> Any:
+        """The context of a profile for a number of sequences, made when it is first asked for.
+
+        One for each: a CUDA graph that was captured from a context holds what that context set up for its shapes.
+        """
+        if (profile, batch) not in self._contexts:
+            context = self.plan.create_execution_context(self._trt.ExecutionContextAllocationStrategy.USER_MANAGED)
+            if context is None:
+                raise InferenceFailed(f"TensorRT gives no context ({self._said()})")
+            context.set_device_memory(self._scratch, self._scratch_size)
+            self.checked(
+                context.set_optimization_profile_async(profile, self.stream.handle), "set_optimization_profile"
+            )
+            self.cuda.synchronize(self.stream.handle)  # the switch must be over before its first use
+            self._contexts[profile, batch] = context
+        return self._contexts[profile, batch]
+
+    def allocate(self, size: int) -> int:
+        """Device memory that is freed with the engine."""
+        address = self.cuda.allocate(size)
+        self._closing.callback(self.cuda.free, address)
+        return address
+
+    def buffer(self, shape: tuple[int, ...], dtype: str) -> Buffer:
+        """A tensor's memory on both sides, freed with the engine."""
+        host = HostArray(self.cuda, shape, dtype)
+        self._closing.callback(host.close)
+        return Buffer(self.allocate(host.size), host)
+
+    def captured(self, enqueue: Callable[[], None]) -> int:
+        """What `enqueue` puts into the stream, as a CUDA graph that is freed with the engine."""
+        self.cuda.begin_capture(self.stream.handle)
+        try:
+            enqueue()
+        except BaseException:
+            self.cuda.abandon_capture(self.stream.handle)
+            raise
+        graph = self.cuda.end_capture(self.stream.handle)
+        self._closing.callback(self.cuda.free_graph, graph)
+        return graph
+
+    def checked(self, ok: bool, what: str) -> None:
+        """Raise `InferenceFailed` for a call of TensorRT's that says no."""
+        if not ok:
+            raise InferenceFailed(f"TensorRT: {what} failed ({self._said()})")
+
+    def bind(self, context: Any, name: str, address: int, shape: tuple[int, ...] | None = None) -> None:
+        """Where a tensor lies, and the shape of an input."""
+        if shape is not None:
+            self.checked(context.set_input_shape(name, shape), f"the shape {list(shape)} of {name}")
+        self.checked(context.set_tensor_address(name, address), f"the address of {name}")
+
+    def execute(self, context: Any) -> None:
+        """Run, in the stream."""
+        self.checked(context.execute_async_v3(self.stream.handle), "the run")
+
+    def close(self) -> None:
+        """Let the stream run empty, then free contexts, memory and engine, in this order; safe to call twice."""
+        if self.plan is None:
+            return
+        try:
+            self.cuda.synchronize(self.stream.handle)
+        finally:
+            self._contexts = {}
+            self._closing.close()
+            self.plan = self._runtime = None
+
+    def _said(self) -> str:
+        return " ".join(" ".join([*self._log.errors][-2:]).split())[:300] or "it does not say why"

@@ -1,0 +1,76 @@
+"""What requests to the served models carry, read and bounded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from voxturn.runtime.audio.encode import WavFile
+from voxturn.runtime.errors import AudioTooLong, EmptyAudio, InvalidSamples, TextTooLong, UsageError
+from voxturn.runtime.frames import RATE
+from voxturn.runtime.messages import Samples
+from voxturn.runtime.serving.events import text_of
+from voxturn.runtime.text.chat import Message
+
+LONGEST_TEXT, LONGEST_AUDIO_S = 10_000, 300.0
+_ROLES = ("system", "user", "assistant")
+
+Inputs = Mapping[str, np.ndarray[Any, Any]]
+
+
+def string(inputs: Inputs, name: str) -> str:
+    """A text input; empty if it was left out."""
+    return text_of(inputs[name]) if name in inputs else ""
+
+
+def reference_of(inputs: Inputs, folder: Path) -> tuple[Path, ...]:
+    """The recording to clone as a file in `folder`; none if it was left out."""
+    if "reference" not in inputs:
+        return ()
+    rate, samples = (
+        int(inputs["reference_rate"][0]) if "reference_rate" in inputs else RATE,
+        audio_of(inputs, "reference"),
+    )
+    if not 8000 <= rate <= 192_000:
+        raise UsageError(f"reference_rate {rate}: must be between 8000 and 192000")
+    with WavFile(folder / "reference.wav", rate) as sink:
+        sink.write(samples)
+    return (folder / "reference.wav",)
+
+
+def spoken_text(inputs: Inputs) -> str:
+    """The text to speak. Raises `TextTooLong`."""
+    text = string(inputs, "text")
+    if len(text) > LONGEST_TEXT:
+        raise TextTooLong(f"text of {len(text)} characters: a request may have {LONGEST_TEXT}; send it in pieces")
+    return text
+
+
+def audio_of(inputs: Inputs, name: str = "audio") -> Samples:
+    """Samples; of `audio`, at 16 kHz. Raises `EmptyAudio`, `AudioTooLong`, `InvalidSamples`."""
+    samples = np.asarray(inputs[name], np.float32)
+    if not samples.size:
+        raise EmptyAudio("audio of no samples")
+    if samples.size > LONGEST_AUDIO_S * RATE:
+        raise AudioTooLong(
+            f"{samples.size / RATE:.0f} s of audio: a request may have {LONGEST_AUDIO_S:.0f} s; send it in pieces"
+        )
+    if not np.isfinite(samples).all():
+        raise InvalidSamples("the audio has NaN or infinite samples")
+    return samples
+
+
+def messages_of(text: str) -> list[Message]:
+    """The messages of a JSON list. Raises `UsageError`, `TextTooLong`."""
+    try:
+        found = [Message(item["role"], item["text"]) for item in json.loads(text)]
+        if not found or any(m.role not in _ROLES or not isinstance(m.text, str) for m in found):
+            raise ValueError(f"roles are {', '.join(_ROLES)}")
+    except (ValueError, TypeError, KeyError) as exc:
+        raise UsageError(f'messages: must be a JSON list of {{"role": …, "text": …}} ({exc})') from exc
+    if sum(len(m.text) for m in found) > LONGEST_TEXT:
+        raise TextTooLong(f"messages of more than {LONGEST_TEXT} characters; send fewer")
+    return found
