@@ -22,6 +22,7 @@ import urllib.request
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from voxturn.bench.harness import Result
@@ -29,11 +30,11 @@ from voxturn.runtime import profile
 from voxturn.runtime.audio.window import Plan
 from voxturn.runtime.client import VoiceClient
 from voxturn.runtime.contract import MANIFEST, Manifest
-from voxturn.runtime.errors import VoxturnError
+from voxturn.runtime.errors import ExecutorUnavailable, InferenceFailed, VoxturnError
 from voxturn.runtime.handoff import cancel_and_wait
 from voxturn.runtime.messages import PcmChunk
 from voxturn.runtime.serving.backend import PROFILE
-from voxturn.runtime.serving.contract import INFO
+from voxturn.runtime.serving.contract import INFO, MODELS
 from voxturn.runtime.serving.events import text_of
 from voxturn.runtime.serving.launcher import EmbeddedTriton, repository
 from voxturn.runtime.serving.supervisor import Supervisor
@@ -49,6 +50,7 @@ TEXTS = (
     "A short walk along the river is the best way to begin a long day.",
 )
 _SLOTS, _ARRIVALS_S, _CODES, KILLS = 4, 2.0, 64, 20
+_MODELS = ("whisper", "qwen3", "xtts")
 Say = Callable[[int], AsyncGenerator[PcmChunk, None]]
 
 
@@ -164,24 +166,48 @@ async def until_error(client: VoiceClient, number: int) -> None:
         await listen(client.say(TEXTS[number % len(TEXTS)], language="en", seed=number))
 
 
+async def cancelled(result: Result, client: VoiceClient, control: TritonServer, rounds: int) -> None:
+    """From a client's closing a stream that speaks until its slot is free in the server."""
+    times = []
+    for number in range(rounds):
+        stream = client.say(TEXTS[number % len(TEXTS)], language="en", seed=number)
+        await anext(stream)
+        begin = time.perf_counter()
+        await stream.aclose()
+        while (await described(control, "xtts"))["slots_held"]:  # noqa: ASYNC110  it is asked
+            await asyncio.sleep(0.002)
+        times.append(1000 * (time.perf_counter() - begin))
+    result.samples("triton.cancel_frees_slot_ms", "ms", times)
+
+
+async def described(control: TritonServer, model: str) -> dict[str, Any]:
+    """What a model says of itself."""
+    asked = {INFO: np.array([True])}
+    if not MODELS[model].streams:
+        answer = await control.infer(model, asked)
+    else:
+        (answer,) = [tensors async for tensors in control.stream(model, asked)]
+    found: dict[str, Any] = json.loads(text_of(answer["answer"]))
+    return found
+
+
 def analysed(result: Result, address: str, streams: list[int], folder: Path) -> None:
     """perf_analyzer's own first responses: of decoupled models it prints none, but exports every response's time."""
     program = shutil.which("perf_analyzer", path=f"{sys.exec_prefix}/bin")
     if program is None:
-        result.notes["perf_analyzer"] = "not here"
-        return
-    data, export = folder / "inputs.json", folder / "profile.json"
+        raise ExecutorUnavailable("perf_analyzer is not here; pip install 'voxturn[triton-embedded]' brings it")
+    data = folder / "inputs.json"
     rows = [{"text": [text], "language": ["en"]} for text in TEXTS]
     data.write_text(json.dumps({"data": rows}), encoding="utf-8")
     environment = dict(os.environ) | {"LD_LIBRARY_PATH": str(_libraries(folder))}
     for count in streams:
+        export = folder / f"profile-{count}.json"  # it wants one that is not there
         command = [program, "-m", "xtts", "-u", address, "-i", "grpc", "--streaming", "--async"]
         command += ["--input-data", str(data), "--concurrency-range", str(count), "--profile-export-file", str(export)]
         command += ["--request-count", str(max(8, 2 * count)), "--shape", "text:1", "--shape", "language:1"]
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=600)
         if done.returncode or not export.exists():
-            result.notes["perf_analyzer"] = f"failed: {' '.join((done.stderr or done.stdout).split())[:300]}"
-            return
+            raise InferenceFailed(f"perf_analyzer: {' '.join((done.stderr or done.stdout).split())[:300]}")
         requests = json.loads(export.read_text(encoding="utf-8"))["experiments"][0]["requests"]
         firsts = [(r["response_timestamps"][0] - r["timestamp"]) / 1e6 for r in requests if r["response_timestamps"]]
         result.samples(f"triton.perf_analyzer.{count}.first_response_ms", "ms", firsts)
@@ -238,41 +264,55 @@ async def run(artifact: Path, streams: list[int], runs: int, folder: Path, path:
     artifact = short(artifact, folder / "artifact")
     result.notes["codes"] = f"every sentence has {_CODES} codes at most: random weights never stop by themselves"
     settings = profile_of(artifact, folder / "load.toml")
-    with (
-        EmbeddedTriton(repository(), {PROFILE: str(settings)}) as triton,
-        XTTS.load(artifact, slots=_SLOTS, vocoder="onnx") as voice,
-    ):
-        address = f"127.0.0.1:{triton.grpc}"
-        control = TritonServer(address)
-        supervisor = Supervisor(control, ["xtts"], lambda _: None, triton.process_of)
+    begin = time.perf_counter()
+    with EmbeddedTriton(repository(), {PROFILE: str(settings)}) as triton:
+        control = TritonServer(f"127.0.0.1:{triton.grpc}")
+        supervisor = Supervisor(control, _MODELS, lambda _: None, triton.process_of)
         await supervisor.load()
-        await voice.awarm()
-        described = await anext(control.stream("xtts", {INFO: np.array([True])}))
-        voice.windows = Plan(
-            **json.loads(text_of(described["answer"]))["windows"]
-        )  # both sides chose by their own speed
-        async with VoiceClient(address) as client:
-
-            def served(number: int) -> AsyncGenerator[PcmChunk, None]:
-                return client.say(TEXTS[number % len(TEXTS)], language="en", seed=number)
-
-            def embedded(number: int) -> AsyncGenerator[PcmChunk, None]:
-                return voice.astream(TEXTS[number % len(TEXTS)], language="en", seed=number)
-
-            await against_in_process(result, served, embedded, runs)
-            await under_load(result, served, streams, max(2, runs // 4))
-            server_times(result, f"127.0.0.1:{triton.metrics}")
-            await asyncio.to_thread(analysed, result, address, streams, folder)
-            watching = asyncio.create_task(supervisor.watch())
-            await killed(result, client, triton, KILLS)
-            result.value("triton.kill.healed", "count", supervisor.healed)
-            await cancel_and_wait(watching)
+        loading = sum([(await described(control, model))["load_s"] for model in _MODELS])
+        result.value("triton.start_s", "s", time.perf_counter() - begin - loading)
+        result.value("triton.models_load_s", "s", loading)
+        with XTTS.load(artifact, slots=_SLOTS, vocoder="onnx") as voice:
+            await measured(result, voice, triton, control, supervisor, streams, runs, folder)
+            result.artifact("speak", voice.info)
         await control.aclose()
-        result.artifact("speak", voice.info)
     if path:
         result.write(path)
         plot(result, path.with_suffix(".png"))
     return result
+
+
+async def measured(
+    result: Result,
+    voice: XTTS,
+    triton: EmbeddedTriton,
+    control: TritonServer,
+    supervisor: Supervisor,
+    streams: list[int],
+    runs: int,
+    folder: Path,
+) -> None:
+    """Everything on a server that answers."""
+    address = f"127.0.0.1:{triton.grpc}"
+    await voice.awarm()
+    voice.windows = Plan(**(await described(control, "xtts"))["windows"])  # both sides chose by their own speed
+    async with VoiceClient(address) as client:
+
+        def served(number: int) -> AsyncGenerator[PcmChunk, None]:
+            return client.say(TEXTS[number % len(TEXTS)], language="en", seed=number)
+
+        def embedded(number: int) -> AsyncGenerator[PcmChunk, None]:
+            return voice.astream(TEXTS[number % len(TEXTS)], language="en", seed=number)
+
+        await against_in_process(result, served, embedded, runs)
+        await under_load(result, served, streams, max(2, runs // 4))
+        await cancelled(result, client, control, runs)
+        server_times(result, f"127.0.0.1:{triton.metrics}")
+        await asyncio.to_thread(analysed, result, address, streams, folder)
+        watching = asyncio.create_task(supervisor.watch())
+        await killed(result, client, triton, KILLS)
+        result.value("triton.kill.healed", "count", supervisor.healed)
+        await cancel_and_wait(watching)
 
 
 def plot(result: Result, path: Path) -> None:

@@ -73,7 +73,8 @@ class Connection:
         return TritonServer(self.address)
 
     async def _first(self, model: str, inputs: Mapping[str, Any]) -> Tensors:
-        return await anext(self._server.stream(model, inputs))
+        (answer,) = [tensors async for tensors in self._server.stream(model, inputs)]
+        return answer
 
     def _call(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()

@@ -12,6 +12,7 @@ import contextlib
 import json
 import os
 import threading
+import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Sequence
 from typing import Any
@@ -19,13 +20,16 @@ from typing import Any
 import numpy as np
 from voxturn.runtime.errors import TooManyStreams, VoxturnError
 from voxturn.runtime.profile import load_profile
-from voxturn.runtime.serving.contract import CANARY, CLIENT, END, INFO, MODELS, SEQUENCE
+from voxturn.runtime.serving.contract import CANARY, CANCEL, CLIENT, END, INFO, MODELS, SEQUENCE
 from voxturn.runtime.serving.events import Tensors, text_of, text_tensor
 from voxturn.runtime.serving.handlers import HANDLERS, Handler
 from voxturn.runtime.serving.inputs import Inputs
 from voxturn.runtime.serving.metrics import Heard, Metrics
 
 PROFILE = "VOXTURN_PROFILE"
+ABOUT_THE_MODEL = {CANARY, CANCEL, INFO}
+"""Inputs of requests that are answered at once, without the engine."""
+
 MOST_STREAMS = 16
 """How many requests at once a model takes of one client that gives its name."""
 _POLL_S = 0.05
@@ -40,8 +44,11 @@ class Backend:
         self._thread = threading.Thread(target=self._loop.run_forever, name=f"voxturn-serve-{name}", daemon=True)
         self._thread.start()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._named: dict[str, asyncio.Task[None]] = {}
+        begin = time.monotonic()
         self._handler = handler or HANDLERS[name](load_profile(os.environ.get(PROFILE, "demo")))
         asyncio.run_coroutine_threadsafe(self._handler.warm(), self._loop).result()
+        self._load_s = time.monotonic() - begin
         self._metrics = Metrics(utilities, name)
         self._clients: Counter[str] = Counter()
 
@@ -54,7 +61,7 @@ class Backend:
                 inputs[SEQUENCE] = text_tensor(str(number))
                 if request.flags() & self._pb.TRITONSERVER_REQUEST_FLAG_SEQUENCE_END:
                     inputs[END] = np.array([True])
-            self._loop.call_soon_threadsafe(self._begin, sender, inputs)
+            self._loop.call_soon_threadsafe(self._begin, sender, inputs, request.request_id())
 
     def close(self) -> None:
         """End every request, then the engines."""
@@ -64,10 +71,15 @@ class Backend:
         self._loop.close()
         self._handler.close()
 
-    def _begin(self, sender: Any, inputs: Inputs) -> None:
+    def _begin(self, sender: Any, inputs: Inputs, name: str) -> None:
+        if CANCEL in inputs and (asked := self._named.get(text_of(inputs[CANCEL]))) is not None:
+            self._loop.call_soon(asked.cancel)  # once it has begun: a task that never did would send no end
         task = self._loop.create_task(self._answer(sender, inputs))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        if name:
+            self._named[name] = task
+            task.add_done_callback(lambda _: self._named.pop(name, None))
 
     async def _answer(self, sender: Any, inputs: Inputs) -> None:
         watch = asyncio.create_task(self._watch(sender, asyncio.current_task()))
@@ -96,7 +108,7 @@ class Backend:
             sender.send(self._response(last), flags=final)
         else:
             sender.send(flags=final)
-        if CANARY not in inputs and INFO not in inputs:
+        if not inputs.keys() & ABOUT_THE_MODEL:
             self._metrics.count("requests", "requests that ended", outcome=outcome)
             if self._handler.engine is not None:
                 self._metrics.engine(self._handler.engine)
@@ -105,8 +117,8 @@ class Backend:
         blank: Tensors = {}
         if not self._model.streams:  # its one answer has every output
             blank = {"answer": text_tensor("")} | {s.name: _blank(s.shape, s.dtype) for s in self._model.outputs}
-        if CANARY in inputs or INFO in inputs:
-            about = {"answer": text_tensor(json.dumps(self._handler.describe()))} if INFO in inputs else {}
+        if inputs.keys() & ABOUT_THE_MODEL:
+            about = {"answer": text_tensor(json.dumps(self._describe()))} if INFO in inputs else {}
             if blank or about:
                 yield blank | about
             return
@@ -126,6 +138,12 @@ class Backend:
             if not self._clients[client]:
                 del self._clients[client]
 
+    def _describe(self) -> dict[str, Any]:
+        """What the handler says of itself, how long it took to load, and how many of its slots are held now."""
+        engine = self._handler.engine
+        held = {} if engine is None else {"slots_held": len(engine.running)}
+        return self._handler.describe() | {"load_s": self._load_s} | held
+
     async def _watch(self, sender: Any, task: asyncio.Task[None] | None) -> None:
         """Cancel the task once its client has gone."""
         while not sender.is_cancelled():  # noqa: ASYNC110  the server tells nobody
@@ -137,6 +155,7 @@ class Backend:
         return self._pb.InferenceResponse([self._pb.Tensor(name, value) for name, value in tensors.items()])
 
     async def _cancel_all(self) -> None:
+        await asyncio.sleep(0)  # as above
         for task in list(self._tasks):
             task.cancel()
         if self._tasks:

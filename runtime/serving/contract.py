@@ -17,6 +17,9 @@ from voxturn.runtime.errors import UsageError
 CANARY = "canary"
 """An input that every model has: a request with it is answered at once, without the engine."""
 
+CANCEL = "cancel"
+"""An input that every model has: the id of a request that is to end now. Answered as a canary."""
+
 CLIENT = "client"
 """An input that every model has: a name that a client gives itself, whose streams at once are counted."""
 
@@ -131,7 +134,13 @@ MODELS = {
 
 def config_pbtxt(model: Served) -> str:
     """The model's `config.pbtxt`."""
-    inputs = (*model.inputs, _text(CLIENT), TensorSpec(CANARY, "bool", (1,)), TensorSpec(INFO, "bool", (1,)))
+    inputs = (
+        *model.inputs,
+        _text(CLIENT),
+        _text(CANCEL),
+        TensorSpec(CANARY, "bool", (1,)),
+        TensorSpec(INFO, "bool", (1,)),
+    )
     lines = [
         "# made by `python -m voxturn.runtime.serving.contract`; do not edit",
         f'name: "{model.name}"',

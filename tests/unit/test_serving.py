@@ -36,7 +36,17 @@ from voxturn.runtime.messages import (
 )
 from voxturn.runtime.protocols import Generated
 from voxturn.runtime.serving.backend import MOST_STREAMS, Backend
-from voxturn.runtime.serving.contract import CANARY, CLIENT, END, INFO, MODELS, SEQUENCE, config_pbtxt, ngc_pbtxt
+from voxturn.runtime.serving.contract import (
+    CANARY,
+    CANCEL,
+    CLIENT,
+    END,
+    INFO,
+    MODELS,
+    SEQUENCE,
+    config_pbtxt,
+    ngc_pbtxt,
+)
 from voxturn.runtime.serving.events import Tensors, of_event, text_tensor, to_event
 from voxturn.runtime.serving.inputs import Inputs
 from voxturn.runtime.serving.kept import Expiring
@@ -131,6 +141,10 @@ class Asked:
     sender: Sender = field(default_factory=Sender)
     sequence: int = 0
     flag: int = 0
+    name: str = ""
+
+    def request_id(self) -> str:
+        return self.name
 
     def correlation_id(self) -> int:
         return self.sequence
@@ -280,6 +294,21 @@ def test_whoever_has_gone_is_noticed_while_nothing_is_made(served: tuple[Backend
     assert served[1].ended == 1
 
 
+def test_a_request_is_ended_by_its_name(served: tuple[Backend, Scripted]) -> None:
+    backend, handler = served
+    asked = [Asked({"text": text_tensor("for ever")}, name=name) for name in ("one", "two")]
+    backend.execute(asked)
+    ended = ask(backend, **{CANCEL: text_tensor("one")})
+    assert ended.done.wait(10)
+    assert ended.sent == [(None, 1)]
+    assert asked[0].sender.done.wait(10)
+    assert asked[0].sender.sent[-1][0][1].startswith("StreamClosed")
+    assert not asked[1].sender.done.is_set()
+    again = ask(backend, **{CANCEL: text_tensor("one")})  # it is over already
+    assert again.done.wait(10)
+    assert handler.ended == 1
+
+
 def test_closing_ends_every_request(served: tuple[Backend, Scripted]) -> None:
     backend, handler = served
     senders = [ask(backend, text=text_tensor("for ever")) for _ in range(5)]
@@ -304,7 +333,9 @@ def test_the_one_answer_of_a_model_that_does_not_stream_carries_the_end() -> Non
         about = ask(backend, **{INFO: np.array([True])})
         assert about.done.wait(10)
         ((response, _),) = about.sent
-        assert json.loads(dict(response[0])["answer"][0]) == {"artifact_sha256": "abc"}
+        said = json.loads(dict(response[0])["answer"][0])
+        assert said["artifact_sha256"] == "abc"
+        assert said["load_s"] >= 0
         piece = Asked({"audio": np.zeros(1, np.float32), "text": text_tensor("hello")}, sequence=7, flag=2)
         backend.execute([piece])
         assert piece.sender.done.wait(10)
