@@ -49,7 +49,7 @@ TEXTS = (
     "She said that the meeting would take place on Thursday in the large room.",
     "A short walk along the river is the best way to begin a long day.",
 )
-_SLOTS, _ARRIVALS_S, _CODES, KILLS = 4, 2.0, 64, 20
+_SLOTS, _ARRIVALS_S, _CODES, KILLS, _AWAY_S = 4, 2.0, 64, 20, 60.0
 _MODELS = ("whisper", "qwen3", "xtts")
 Say = Callable[[int], AsyncGenerator[PcmChunk, None]]
 
@@ -148,16 +148,22 @@ async def killed(result: Result, client: VoiceClient, triton: EmbeddedTriton, ki
                 waits.append(1000 * (time.perf_counter() - begin))
             except TimeoutError:
                 hung += 1
-        while True:
-            try:
-                await listen(client.say("Hello there.", language="en"))
-                break
-            except VoxturnError:
+        async with asyncio.timeout(_AWAY_S):
+            while not await answered(client):  # noqa: ASYNC110  it is asked
                 await asyncio.sleep(0.05)
         away.append(1000 * (time.perf_counter() - begin))
     result.samples("triton.kill.error_ms", "ms", waits)
     result.samples("triton.kill.answers_again_ms", "ms", away)
     result.value("triton.kill.hung", "count", hung)
+
+
+async def answered(client: VoiceClient) -> bool:
+    """Whether a short text is spoken."""
+    try:
+        await listen(client.say("Hello there.", language="en"))
+    except VoxturnError:
+        return False
+    return True
 
 
 async def until_error(client: VoiceClient, number: int) -> None:
@@ -267,7 +273,7 @@ async def run(artifact: Path, streams: list[int], runs: int, folder: Path, path:
     begin = time.perf_counter()
     with EmbeddedTriton(repository(), {PROFILE: str(settings)}) as triton:
         control = TritonServer(f"127.0.0.1:{triton.grpc}")
-        supervisor = Supervisor(control, _MODELS, lambda _: None, triton.process_of)
+        supervisor = Supervisor(control, _MODELS, lambda _: None, triton)
         await supervisor.load()
         loading = sum([(await described(control, model))["load_s"] for model in _MODELS])
         result.value("triton.start_s", "s", time.perf_counter() - begin - loading)
@@ -312,6 +318,7 @@ async def measured(
         watching = asyncio.create_task(supervisor.watch())
         await killed(result, client, triton, KILLS)
         result.value("triton.kill.healed", "count", supervisor.healed)
+        result.value("triton.kill.server_died", "count", supervisor.restarted)
         await cancel_and_wait(watching)
 
 

@@ -12,7 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from voxturn.runtime.errors import ExecutorUnavailable, ServerDied, ServerUnavailable, UsageError
+from voxturn.runtime.errors import ExecutorUnavailable, ServerUnavailable, UsageError
 from voxturn.runtime.handoff import cancel_and_wait
 from voxturn.runtime.profile import load_profile
 from voxturn.runtime.serving.backend import PROFILE
@@ -85,7 +85,7 @@ async def _serve(profile: str, models: list[str]) -> int:
         loop.add_signal_handler(number, stop.set)
     with EmbeddedTriton(repository(), {PROFILE: profile}) as triton:
         server = TritonServer(f"127.0.0.1:{triton.grpc}")
-        supervisor = Supervisor(server, models, _report, triton.process_of)
+        supervisor = Supervisor(server, models, _report, triton)
         try:
             loading, stopping = asyncio.ensure_future(supervisor.load()), asyncio.ensure_future(stop.wait())
             await asyncio.wait([loading, stopping], return_when=asyncio.FIRST_COMPLETED)
@@ -100,8 +100,6 @@ async def _serve(profile: str, models: list[str]) -> int:
             watching = asyncio.create_task(supervisor.watch())
             try:
                 while not stop.is_set():
-                    if not triton.alive:
-                        raise ServerDied("the server ended by itself")
                     if watching.done():
                         watching.result()
                     with contextlib.suppress(TimeoutError):

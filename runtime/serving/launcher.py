@@ -60,10 +60,10 @@ class EmbeddedTriton:
         self._process: subprocess.Popen[bytes] | None = None
         try:
             backends = _backends(distribution, self._folder)
-            env = _environment(libraries) | dict(environment)
+            self._env = _environment(libraries) | dict(environment)
             for attempt in range(1, _ATTEMPTS + 1):
                 self.http, self.grpc, self.metrics = _free_ports(3)
-                command = [
+                self._command = [
                     str(distribution / "bin/tritonserver"),
                     *("--model-repository", str(models), "--backend-directory", str(backends)),
                     *("--cache-directory", str(distribution / "caches"), "--model-control-mode", "explicit"),
@@ -75,8 +75,8 @@ class EmbeddedTriton:
                     *("--backend-config", f"python,shm-region-prefix-name={self._prefix}"),
                     *options,
                 ]
-                self._start(command, env)
-                if self._wait_until_live():
+                self._start()
+                if self.wait_until_live():
                     return
                 if attempt == _ATTEMPTS or "already in use" not in self._log_end():
                     raise ServerUnavailable(f"the server did not start: {' '.join(self._log_end().split())[-400:]}")
@@ -100,18 +100,21 @@ class EmbeddedTriton:
         assert self._process is not None
         return next((pid for pid in _children(self._process.pid) if f"/{model}/1/model.py" in _command(pid)), None)
 
+    def start_again(self) -> None:
+        """Start a server that died at the same addresses, without its models; `wait_until_live` says when it is there.
+
+        To be called in the thread that made this: the server ends with the thread that started it.
+        """
+        self._end()
+        self._start()
+
     def close(self) -> None:
         """Stop the server and leave nothing behind: no process, no shared memory, no file."""
-        if self._process is not None:
-            if self._process.poll() is None:
-                self._process.send_signal(signal.SIGINT)
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    self._process.wait(_STOP_S)
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)  # models that did not end with it
-            self._process.wait()
-            for region in Path("/dev/shm").glob(self._prefix + "*"):  # noqa: S108  where the server keeps it
-                region.unlink(missing_ok=True)
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(signal.SIGINT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(_STOP_S)
+        self._end()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def __enter__(self) -> EmbeddedTriton:
@@ -124,18 +127,29 @@ class EmbeddedTriton:
     def _prefix(self) -> str:
         return f"{_REGIONS}{os.getpid()}_{self.http}_"
 
-    def _start(self, command: Sequence[str], env: Mapping[str, str]) -> None:
+    def _end(self) -> None:
+        """End what is left of the server's processes, and its shared memory."""
+        if self._process is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)  # models that did not end with it
+        self._process.wait()
+        for region in Path("/dev/shm").glob(self._prefix + "*"):  # noqa: S108  where the server keeps it
+            region.unlink(missing_ok=True)
+
+    def _start(self) -> None:
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-S", "-c", WITH_PARENT, str(os.getpid()), *command],
-                env=dict(env),
+                [sys.executable, "-S", "-c", WITH_PARENT, str(os.getpid()), *self._command],
+                env=self._env,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
 
-    def _wait_until_live(self) -> bool:
+    def wait_until_live(self) -> bool:
+        """Wait until the server answers; False if it has ended or does not in time. Blocks."""
         until = time.monotonic() + _READY_S
         while self.alive and time.monotonic() < until:
             try:

@@ -1,7 +1,8 @@
 """Keeps the models of a server answering: loads them, asks each by canary, and heals those whose process died.
 
-The server itself stays "ready" when a model's process is killed and never starts it again. Where the process can be seen,
-its end is known at once, and a model that only answers late, on a busy machine, is left alone for a while.
+The server itself stays "ready" when a model's process is killed and never starts it again; now and then it dies with it,
+where the model held a lock of theirs. Where processes can be seen, their end is known at once, a server is started again,
+and a model that only answers late, on a busy machine, is left alone for a while.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ import os
 import signal
 from collections.abc import Callable, Sequence
 
-from voxturn.runtime.errors import ServerUnavailable
+from voxturn.runtime.errors import ServerDied, ServerUnavailable
+from voxturn.runtime.serving.launcher import EmbeddedTriton
 from voxturn.runtime.serving.wire import TritonServer
 
 _EVERY_S, _CANARY_S, _LOADED_S, _HUNG_S, _RARELY_S = 0.2, 1.0, 120.0, 15.0, 10.0
@@ -21,7 +23,8 @@ _EVERY_S, _CANARY_S, _LOADED_S, _HUNG_S, _RARELY_S = 0.2, 1.0, 120.0, 15.0, 10.0
 class Supervisor:
     """Watches `models` on one server. `report` is told, in one line, whatever happens to them.
 
-    `process_of` gives the process of a model, None if it has ended; left out where processes cannot be seen.
+    `embedded` is the server where it is a child of this process. Raises `ServerDied` from `watch` if that does not start
+    again.
     """
 
     def __init__(
@@ -29,11 +32,11 @@ class Supervisor:
         server: TritonServer,
         models: Sequence[str],
         report: Callable[[str], None],
-        process_of: Callable[[str], int | None] | None = None,
+        embedded: EmbeddedTriton | None = None,
     ) -> None:
         self._server, self._models, self._report = server, list(models), report
-        self._process_of = process_of
-        self.healed = 0
+        self._embedded = embedded
+        self.healed = self.restarted = 0
 
     async def load(self) -> None:
         """Load every model and wait for its canary. Raises `ServerUnavailable` with the first that fails."""
@@ -45,9 +48,14 @@ class Supervisor:
 
     async def watch(self) -> None:
         """Heal whatever dies, until this is cancelled. A model that hangs does not keep others waiting."""
-        async with asyncio.TaskGroup() as group:
-            for model in self._models:
-                group.create_task(self._watch(model))
+        try:
+            async with asyncio.TaskGroup() as group:
+                for model in self._models:
+                    group.create_task(self._watch(model))
+                if self._embedded is not None:
+                    group.create_task(self._watch_server(self._embedded))
+        except BaseExceptionGroup as failed:
+            raise failed.exceptions[0] from None
 
     async def _watch(self, model: str) -> None:
         wait_s = _EVERY_S
@@ -56,14 +64,27 @@ class Supervisor:
             if await self._is_dead(model):
                 wait_s = _EVERY_S if await self._heal(model) else min(2 * wait_s, _RARELY_S)
 
+    async def _watch_server(self, embedded: EmbeddedTriton) -> None:
+        while True:
+            await asyncio.sleep(_EVERY_S)
+            if embedded.alive:
+                continue
+            self._report("the server died; starting it again")
+            embedded.start_again()
+            if not await asyncio.to_thread(embedded.wait_until_live):
+                raise ServerDied("the server died and does not start again")
+            self.restarted += 1  # its models have no process now, and are healed one by one
+
     async def _is_dead(self, model: str) -> bool:
-        if self._process_of is None:
+        if self._embedded is None:
             return not await self._server.answers(model, _CANARY_S)
-        return self._process_of(model) is None or not await self._server.answers(model, _HUNG_S)
+        if not self._embedded.alive:
+            return False  # the server's end is another task's
+        return self._embedded.process_of(model) is None or not await self._server.answers(model, _HUNG_S)
 
     async def _heal(self, model: str) -> bool:
         self._report(f"{model}: died; starting it again")
-        process = self._process_of(model) if self._process_of is not None else None
+        process = self._embedded.process_of(model) if self._embedded is not None else None
         if process is not None:  # it hangs, and an unloaded model would still wait for its requests
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
