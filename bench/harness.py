@@ -56,6 +56,7 @@ class Result:
             "sha256": info.artifact_sha256,
             "precision": info.precision,
             "executor": info.executor,
+            "compute": info.compute,
             "threads": info.threads,
             "weights": "synthetic" if info.synthetic else "real",
             "scripted": info.scripted,

@@ -23,7 +23,8 @@ from voxturn.bench.peer import Peer, llm_peer
 from voxturn.export import qwen3
 from voxturn.runtime.assemble import Assembler
 from voxturn.runtime.contract import Manifest
-from voxturn.runtime.decode.engine import DecodeEngine, Request
+from voxturn.runtime.decode.engine import DecodeEngine
+from voxturn.runtime.decode.generation import Request
 from voxturn.runtime.profile import ReplyEngine, load_profile
 from voxturn.runtime.store import quiet
 

@@ -256,11 +256,13 @@ def short(artifact: Path, target: Path) -> Path:
 
 
 def profile_of(artifact: Path, path: Path) -> Path:
-    """A profile that speaks with an XTTS artifact by ONNX Runtime, all of whose streams fit."""
+    """A profile that speaks with an XTTS artifact, all of whose streams fit."""
     demo = Path(profile.__file__).parent / "profiles/demo.toml"
     hearing = demo.read_text(encoding="utf-8").split("[speak]")[0]
-    speak = f'model = "{artifact.resolve()}"\nexecutor = "onnx"\nprecision = "{Manifest.read(artifact).precision}"\n'
-    write_atomic(path, f"{hearing}[speak]\n{speak}slots = {_SLOTS}\n\n[vocode]\n{speak}".encode())
+    model = f'model = "{artifact.resolve()}"\nprecision = "{Manifest.read(artifact).precision}"\n'
+    speak = f'[speak]\n{model}executor = "onnx"\nslots = {_SLOTS}\n'
+    vocode = f'[vocode]\n{model}executor = "openvino"\ncompute = "auto"\n'
+    write_atomic(path, f"{hearing}{speak}\n{vocode}".encode())
     return path
 
 
@@ -278,9 +280,10 @@ async def run(artifact: Path, streams: list[int], runs: int, folder: Path, path:
         loading = sum([(await described(control, model))["load_s"] for model in _MODELS])
         result.value("triton.start_s", "s", time.perf_counter() - begin - loading)
         result.value("triton.models_load_s", "s", loading)
-        with XTTS.load(artifact, slots=_SLOTS, vocoder="onnx") as voice:
+        with XTTS.load(artifact, slots=_SLOTS, vocoder="openvino") as voice:
             await measured(result, voice, triton, control, supervisor, streams, runs, folder)
             result.artifact("speak", voice.info)
+            result.artifact("vocode", voice.vocoder_info)
         await control.aclose()
     if path:
         result.write(path)

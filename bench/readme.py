@@ -12,6 +12,7 @@ from voxturn.runtime.store import write_atomic
 
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 _TTS = "tts-xtts-int4"
+_MARKS = "¹²³⁴"
 _ROWS = (
     ("turn-demo", "turn.response_ms", "end of speech is certain → audible answer", "{p50:.0f} ms ({p95:.0f})"),
     ("turn-demo", "turn.onset_ms", "last sound of the question → audible answer", "{p50:.0f} ms ({p95:.0f})"),
@@ -70,8 +71,8 @@ _ROWS = (
 def table(results: Path) -> str:
     """The table's Markdown."""
     files = {name: load_result(results / f"{name}.json") for name in dict.fromkeys(row[0] for row in _ROWS)}
-    environment = files["turn-demo"]["environment"]
-    band = environment["memory_bandwidth_gb_s"]
+    machines = list(dict.fromkeys(_machine(file["environment"]) for file in files.values()))
+    marks = dict(zip(machines, _MARKS if len(machines) > 1 else ("",), strict=False))
     facts: dict[str, Any] = {
         "runs": len(files["turn-demo"]["metrics"]["turn.response_ms"]["samples"]),
         "clips": files["stt-demo"]["metrics"]["stt.clips"]["value"],
@@ -79,16 +80,20 @@ def table(results: Path) -> str:
         "precision": files["decode-demo"]["artifacts"]["reply"]["precision"],
     }
     lines = [
-        f"Measured on {environment['cpu']}, {environment['cores']} cores, {environment['memory_gb']} GB, "
-        f"{band['2']} GB/s read bandwidth, no GPU; p50 (p95).",
+        f"Measured on {'; '.join(f'{marks[each]}{each}' for each in machines)}. No GPU; p50 (p95).",
         "",
         "| what | measured |",
         "|---|---|",
     ]
     for name, metric, text, form in _ROWS:
         values: Mapping[str, Any] = files[name]["metrics"][metric]
-        lines.append(f"| {text.format(**facts)} | {form.format(**values)} |")
+        mark = marks[_machine(files[name]["environment"])]
+        lines.append(f"| {text.format(**facts)} | {form.format(**values)}{mark and ' ' + mark} |")
     return "\n".join(lines)
+
+
+def _machine(environment: Mapping[str, Any]) -> str:
+    return f"{environment['cpu']}, {environment['cores']} cores, {environment['memory_gb']} GB"
 
 
 def main() -> int:

@@ -26,14 +26,14 @@ from voxturn.bench.words import errors
 from voxturn.runtime.assemble import Assembler
 from voxturn.runtime.audio.level import first_audible, last_audible
 from voxturn.runtime.audio.window import Plan
-from voxturn.runtime.decode.engine import Step
+from voxturn.runtime.decode.generation import Step
 from voxturn.runtime.decode.sampler import Sampling
 from voxturn.runtime.decode.stop_guard import StopGuard
 from voxturn.runtime.decode.xtts import SpeechOptions, speech
 from voxturn.runtime.frames import RATE
 from voxturn.runtime.handoff import Ahead
 from voxturn.runtime.messages import Samples, Sentence
-from voxturn.runtime.profile import Engine, SpeakEngine, load_profile
+from voxturn.runtime.profile import SpeakEngine, load_profile, xtts_vocoder
 from voxturn.runtime.stages.speak import XttsSpeak
 
 GREEDY = Sampling(temperature=0.0, repetition_penalty=10.0)
@@ -77,7 +77,7 @@ class Runtime:
 
     def __init__(self, artifact: Path) -> None:
         base = load_profile("cpu")
-        speak, vocode = SpeakEngine(str(artifact), "onnx", ""), Engine(str(artifact), "openvino", "fp32")
+        speak, vocode = SpeakEngine(str(artifact), "onnx", ""), xtts_vocoder(artifact, executor="openvino")
         profile = replace(base, speak=speak, vocode=vocode)
         self.make, self._whole = Assembler(profile), Assembler(profile, plans=(WHOLE,))
         self.stage: XttsSpeak = self.make.xtts_speak()

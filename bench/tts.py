@@ -23,12 +23,12 @@ from voxturn.bench.harness import Result, engine_of, peak_rss_mb, read_bandwidth
 from voxturn.bench.peer import Peer, coqui_peer
 from voxturn.runtime.assemble import Assembler, warm_voice
 from voxturn.runtime.contract import Manifest
-from voxturn.runtime.decode.engine import Request
+from voxturn.runtime.decode.generation import Request
 from voxturn.runtime.decode.sampler import Sampling
 from voxturn.runtime.decode.xtts import SpeechOptions, speech
 from voxturn.runtime.handoff import RECORDER, Ahead
 from voxturn.runtime.messages import PcmChunk, Sentence
-from voxturn.runtime.profile import Engine, SpeakEngine, load_profile
+from voxturn.runtime.profile import SpeakEngine, load_profile, xtts_vocoder
 from voxturn.runtime.stages.speak import XttsSpeak
 from voxturn.runtime.stages.vocode import Vocode
 from voxturn.runtime.trace import play
@@ -71,7 +71,7 @@ class Bench:
     def __init__(self, artifact: Path, vocoder: str, slots: int) -> None:
         base = load_profile("cpu")
         speak = SpeakEngine(str(artifact), "onnx", "", slots=slots)
-        self.make = Assembler(replace(base, speak=speak, vocode=Engine(str(artifact), vocoder, "fp32")))
+        self.make = Assembler(replace(base, speak=speak, vocode=xtts_vocoder(artifact, executor=vocoder)))
         self.stage: XttsSpeak = self.make.xtts_speak()
         self.vocode: Vocode = self.make.vocode(trim=False)
         self.random = np.random.default_rng(0)

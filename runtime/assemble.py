@@ -22,7 +22,7 @@ from voxturn.runtime.errors import ExecutorUnavailable, InvalidProfile, Unsuppor
 from voxturn.runtime.executors.ctranslate2 import Ct2Whisper
 from voxturn.runtime.executors.onnx import OnnxDecoder, OnnxGraph
 from voxturn.runtime.executors.onnx_cuda import OnnxCudaGraph
-from voxturn.runtime.executors.openvino import OpenVinoGraph
+from voxturn.runtime.executors.openvino import OpenVinoGraph, faster_compute
 from voxturn.runtime.executors.tensorrt import Gpu
 from voxturn.runtime.executors.triton import Connection, TritonGraph, TritonTokens, TritonWhisper
 from voxturn.runtime.executors.whisper_onnx import OnnxWhisper
@@ -80,7 +80,7 @@ class Loaded:
         if self.engine.executor == "onnx":
             return OnnxGraph(path, contract, self.budget)
         if self.engine.executor == "openvino":
-            return OpenVinoGraph(path, contract, self.budget, self.engine.precision)
+            return OpenVinoGraph(path, contract, self.budget, self.engine.compute)
         raise ExecutorUnavailable(f"this version of voxturn has no executor {self.engine.executor!r}")
 
     def decoder(self, role: str, stage: str, slots: int, capacity: int) -> DecoderExecutor:
@@ -302,8 +302,16 @@ class Assembler:
         engine = self.profile.engines()[stage]
         folder, manifest = self._artifact(stage, engine)
         budget = self._cores.budget(stage, engine.threads, spin=stage == ("speak" if self.speaks_xtts else "reply"))
+        if engine.executor == "openvino" and engine.compute == "auto":
+            engine = replace(engine, compute=faster_compute(budget.threads))
         self.info[stage] = StageInfo(
-            manifest.model, manifest.precision, engine.executor, manifest.digest, budget.threads, manifest.synthetic
+            manifest.model,
+            manifest.precision,
+            engine.executor,
+            manifest.digest,
+            budget.threads,
+            manifest.synthetic,
+            compute=engine.compute if engine.executor == "openvino" else "",
         )
         lane = Lane(stage, budget.nice, self._turns(stage))
         self._lanes.append(lane)
@@ -349,7 +357,6 @@ class Assembler:
         return item
 
 
-_SLACK = 1.2  # of the speed measured: cores are shared, and the hour may be slower later
 _FIRST_AUDIO, _URGENCY = 0, {"vocode": 1, "speak": 2, "reply": 3}
 _REPLY_GRACE_S = 0.005  # not between two steps of the voice,
 _REPLY_PATIENCE_S = 0.5  # but a share of the cores,
@@ -373,7 +380,7 @@ async def warm_voice(speak: XttsSpeak, vocode: Vocode) -> None:
         return
     await speak.warm()
     like = SpeechCodes(voice.latents, Sentence("", 0), speaker=voice.speaker)
-    await vocode.warm(like, await speak.latent_s() * _SLACK)
+    await vocode.warm(like, await speak.latent_s())
     speak.urgent = vocode.urgent_for(vocode.plan)
 
 

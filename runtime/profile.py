@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from importlib import resources
+from importlib.util import find_spec
 from pathlib import Path
 
-from voxturn.runtime.errors import InvalidProfile, UnknownProfile
+from voxturn.runtime.errors import InvalidProfile, UnknownProfile, UsageError
 from voxturn.runtime.stages.listen import Endpointing
 from voxturn.runtime.tomlfile import build, nearest, read_toml
 
 SHIPPED = ("demo", "cpu", "gpu")
+COMPUTES = ("auto", "fp32", "bf16")
 
 
 @dataclass(frozen=True)
 class Engine:
     """What runs a stage. `model` is one of the registry's, or an artifact's folder. `threads` 0: all cores.
 
-    `server` is the address of the Triton server of the executor `triton`, which has to run that artifact.
+    `server` is the address of the Triton server of the executor `triton`, which has to run that artifact. `compute` is what
+    the executor `openvino` computes in: fp32, bf16, or auto, the faster one on this processor.
     """
 
     model: str
@@ -25,6 +28,7 @@ class Engine:
     precision: str
     threads: int = 0
     server: str = "localhost:8001"
+    compute: str = "fp32"
 
 
 @dataclass(frozen=True)
@@ -103,6 +107,14 @@ class Profile:
         }
 
 
+def xtts_vocoder(artifact: str | Path, threads: int = 0, executor: str = "", compute: str = "auto") -> Engine:
+    """The vocoder of an XTTS artifact's folder; `executor` is OpenVINO if it is installed."""
+    if compute not in COMPUTES:
+        raise UsageError(f"compute: must be {', '.join(COMPUTES)}, not {compute!r}")
+    executor = executor or ("openvino" if find_spec("openvino") else "onnx")
+    return Engine(str(artifact), executor, "fp32", threads, compute=compute)
+
+
 def load_profile(name: str | Path) -> Profile:
     """A shipped profile by name, or one from a `.toml` file. Raises `UnknownProfile` or `InvalidProfile`."""
     if str(name).endswith(".toml"):
@@ -130,6 +142,10 @@ def _read(path: Path) -> Profile:
             )
         if engine.threads < 0:
             raise InvalidProfile(f"profile {path.stem}.{stage}.threads: must be 0 or more, not {engine.threads}")
+        if engine.compute not in COMPUTES:
+            raise InvalidProfile(
+                f"profile {path.stem}.{stage}.compute: must be {', '.join(COMPUTES)}, not {engine.compute!r}"
+            )
     for name, value, least, most in _limits(profile):
         if not least <= value <= most:
             raise InvalidProfile(f"profile {path.stem}.{name}: must be between {least:g} and {most:g}, not {value:g}")

@@ -29,7 +29,7 @@ MARKS = (
 
 @dataclass(frozen=True)
 class StageInfo:
-    """Which artifact a stage ran, and on what. `scripted`: what it chose was replaced by a script, for a measurement."""
+    """Which artifact a stage ran, on what and in which arithmetic. `scripted`: what it chose was replaced by a script, for a measurement."""
 
     model: str
     precision: str
@@ -38,6 +38,7 @@ class StageInfo:
     threads: int
     synthetic: bool = False
     scripted: bool = False
+    compute: str = ""
 
 
 @dataclass(frozen=True)

@@ -65,7 +65,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Speed:
-    """How fast a voice is made here: seconds a latent, and a window's `base_s + frame_s` for each frame it decodes."""
+    """How fast a voice is made here: seconds a latent, and a window's `base_s` (may be negative) and `frame_s` a frame."""
 
     latent_s: float
     base_s: float

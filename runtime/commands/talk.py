@@ -10,7 +10,6 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, M
 from contextlib import ExitStack, aclosing
 from dataclasses import replace
 from importlib import resources
-from importlib.util import find_spec
 from pathlib import Path
 from typing import IO
 
@@ -25,7 +24,7 @@ from voxturn.runtime.handoff import Ahead
 from voxturn.runtime.messages import PcmChunk, ReplyToken, Sentence, Transcript
 from voxturn.runtime.plot import waterfall
 from voxturn.runtime.prepare import bring
-from voxturn.runtime.profile import Engine, Profile, load_profile
+from voxturn.runtime.profile import Profile, load_profile, xtts_vocoder
 from voxturn.runtime.progress import Bar
 from voxturn.runtime.registry import Registry
 from voxturn.runtime.stages.speak import XttsSpeak
@@ -153,7 +152,7 @@ def _say_profile(args: argparse.Namespace, slots: int) -> Profile:
     if args.model:
         folder, manifest = artifact(args.model, Store())
         speak = replace(speak, model=str(folder), executor="onnx", precision=manifest.precision)
-        vocode = Engine(str(folder), "openvino" if find_spec("openvino") else "onnx", "fp32", vocode.threads)
+        vocode = xtts_vocoder(folder, vocode.threads)
     given = {name: value for name in (*_XTTS_OPTIONS, "seed", "speed") if (value := getattr(args, name)) is not None}
     speak = replace(speak, **given, slots=slots or speak.slots, guard=speak.guard and not args.no_guard)
     return replace(profile, language=language, speak=speak, vocode=vocode)

@@ -9,20 +9,21 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from voxturn.runtime.decode.ahead import ChoosingExecutor, Given, StepsAhead
 from voxturn.runtime.decode.cache import PrefixCache, Slot
+from voxturn.runtime.decode.generation import Generation, Hidden, Request, Step
 from voxturn.runtime.decode.sampler import Logits, Sampling, sample
 from voxturn.runtime.errors import InferenceFailed, PromptTooLong
 from voxturn.runtime.protocols import DecoderExecutor, Outputs, Tensor
 
 _PREFILL_PIECE = 256
 _MOST_KEPT = 16  # a voice of XTTS takes 8 MB
-Hidden = npt.NDArray[np.float32]
 
 
 @dataclass
@@ -33,75 +34,6 @@ class DecodeCounts:
     reused: int = 0
     generated: int = 0
     steps: int = field(default=0, compare=False)
-
-
-@dataclass(frozen=True)
-class Follow:
-    """The input id of the n-th chosen token: `first + stride * n + token`. By default the token itself."""
-
-    first: int = 0
-    stride: int = 0
-
-    def __call__(self, token: int, index: int) -> int:
-        """The id."""
-        return self.first + self.stride * index + token
-
-
-@dataclass(frozen=True)
-class Request:
-    """A prompt and how to go on from it.
-
-    `namespace` keeps prompts apart whose equal ids mean different things (another voice). `rows` are embeddings that
-    prompt ids beyond the graph's table take. `history` is what the repetition penalty sees before the first token (the
-    prompt where it is None). `follow` gives the input id of the n-th chosen token. `watch` is a token whose probability
-    (before any processing) every step reports. `forced` are tokens to give whatever is sampled: for measurements.
-    The first `urgent` tokens are wanted ahead of other work on the same cores.
-    """
-
-    prompt: Sequence[int]
-    sampling: Sampling = field(default_factory=Sampling)
-    stop_ids: Collection[int] = ()
-    max_tokens: int = 1
-    namespace: str = ""
-    rows: npt.NDArray[np.float32] | None = None
-    history: Sequence[int] | None = None
-    follow: Follow = Follow()
-    watch: int | None = None
-    forced: Sequence[int] = ()
-    urgent: int = 0
-
-
-@dataclass(frozen=True)
-class Step:
-    """A chosen token. `hidden` `[width]` is what the head saw when it was chosen; `stop`: it is a stop id, the last."""
-
-    token: int
-    hidden: Hidden
-    stop: bool = False
-    watched: float = 0.0
-
-
-class Generation:
-    """A request on its way. `out` collects its steps; it is over when `done`, with an `error` if it has one.
-
-    The engine gives at most `limit` steps until whoever reads them raises it.
-    """
-
-    def __init__(self, request: Request, limit: float = float("inf")) -> None:
-        self.request = request
-        self.limit = limit
-        self.out: deque[Step] = deque()
-        self.cancelled = self.done = False
-        self.error: Exception | None = None
-        self.slot: Slot | None = None
-        self.history = list(request.prompt if request.history is None else request.history)
-        self.given = 0
-        self.pending = 0  # the input id of the last chosen token
-
-    @property
-    def may_go_on(self) -> bool:
-        """Whether a step for it is wanted now."""
-        return not self.cancelled and not self.done and self.given < self.limit
 
 
 class DecodeEngine:
@@ -115,6 +47,11 @@ class DecodeEngine:
         self.executor = executor
         self.cache = PrefixCache(executor.slots)
         self.counts = DecodeCounts()
+        self._ahead = (
+            StepsAhead(executor, self.cache.slots, executor.capacity)
+            if isinstance(executor, ChoosingExecutor)
+            else None
+        )
         self._lock = threading.Lock()
         self._waiting: deque[Generation] = deque()
         self._running: list[Generation] = []
@@ -162,6 +99,8 @@ class DecodeEngine:
 
     def fail_all(self, error: Exception) -> list[Generation]:
         """End everything with an error: the driving thread cannot go on."""
+        if self._ahead is not None:
+            self._ahead.abandon()
         with self._lock:
             waiting, self._waiting = list(self._waiting), deque()
         ended = [*self._running, *waiting]
@@ -252,7 +191,38 @@ class DecodeEngine:
             self._end(sequence, exc)
 
     def _advance(self, going: Sequence[Generation]) -> None:
-        """One batched step. Idle slots between the first and the last are computed along, past what they keep."""
+        """One batched step, its tokens chosen by the executor if it can choose all of them."""
+        try:
+            if self._ahead is None:
+                self._step(going)
+            elif all(self._ahead.takes(s) for s in going):
+                self._give_all(self._ahead.steps(going))
+            elif self._ahead.flying:
+                self._give_all(self._ahead.land())
+            else:
+                self._ahead.abandon()
+                self._step(going)
+        except Exception as exc:  # noqa: BLE001  it is the readers'
+            if self._ahead is not None:
+                self._ahead.abandon()
+            for sequence in going:
+                self._end(sequence, exc)
+
+    def _give_all(self, given: Iterable[Given]) -> None:
+        """What a step has chosen, to whom it is for."""
+        self.counts.steps += 1
+        for each in given:
+            sequence, slot = each.sequence, each.sequence.slot
+            if slot is not None:
+                slot.ids.append(sequence.pending)
+            if (problem := each.chosen.problems.get(each.row)) is not None:
+                self._end(sequence, InferenceFailed(f"sampler: {problem}; the model's output is damaged"))
+                continue
+            logits = each.chosen.logits[each.row] if each.chosen.logits is not None else None
+            self._give(sequence, each.chosen.tokens[each.row], each.chosen.hidden[each.row], logits)
+
+    def _step(self, going: Sequence[Generation]) -> None:
+        """A step whose tokens are chosen here. Idle slots in between are computed along, past what they keep."""
         by_slot = {s.slot.index: s for s in going if s.slot is not None}
         first, last = min(by_slot), max(by_slot)
         pasts = []
@@ -260,15 +230,10 @@ class DecodeEngine:
             if slot.index not in by_slot:
                 del slot.ids[self.executor.capacity - 1 :]
             pasts.append(len(slot.ids))
-        try:
-            ids = np.zeros((last - first + 1, 1), np.int64)
-            for index, sequence in by_slot.items():
-                ids[index - first] = sequence.pending
-            outputs = self.executor.run(first, ids, pasts)
-        except Exception as exc:  # noqa: BLE001  it is the readers'
-            for sequence in going:
-                self._end(sequence, exc)
-            return
+        ids = np.zeros((last - first + 1, 1), np.int64)
+        for index, sequence in by_slot.items():
+            ids[index - first] = sequence.pending
+        outputs = self.executor.run(first, ids, pasts)
         self.counts.steps += 1
         for index, sequence in by_slot.items():
             self.cache.slots[index].ids.append(sequence.pending)
@@ -278,14 +243,19 @@ class DecodeEngine:
                 self._end(sequence, exc)
 
     def _choose(self, sequence: Generation, outputs: Outputs, row: int) -> None:
-        """Sample the next token, give it, and end the sequence where it is the last."""
+        """Sample the next token and give it."""
         request, logits = sequence.request, outputs.logits[row]
         token = sample(logits, sequence.history, request.sampling, sequence.given)
         if sequence.given < len(request.forced):
             token = request.forced[sequence.given]
+        self._give(sequence, token, outputs.hidden[row], logits)
+
+    def _give(self, sequence: Generation, token: int, hidden: Hidden, logits: Logits | None) -> None:
+        """Give the next token, and end the sequence where it is the last."""
+        request = sequence.request
         stop = token in request.stop_ids
-        watched = probability(logits, request.watch) if request.watch is not None else 0.0
-        sequence.out.append(Step(token, outputs.hidden[row].copy(), stop, watched))
+        watched = probability(logits, request.watch) if request.watch is not None and logits is not None else 0.0
+        sequence.out.append(Step(token, hidden.copy(), stop, watched))
         sequence.given += 1
         if stop:
             self._end(sequence)

@@ -11,7 +11,8 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from voxturn.runtime.decode.engine import DecodeEngine, Generation, Request, Step
+from voxturn.runtime.decode.engine import DecodeEngine
+from voxturn.runtime.decode.generation import Generation, Request, Step
 from voxturn.runtime.errors import InferenceFailed, StreamClosed
 from voxturn.runtime.handoff import RECORDER, Handoff, Lane, Recorder
 

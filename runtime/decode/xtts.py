@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from voxturn.runtime.decode.engine import Follow, Request
+from voxturn.runtime.decode.generation import Follow, Request
 from voxturn.runtime.decode.sampler import Sampling
 from voxturn.runtime.errors import CorruptModel, PromptTooLong
 

@@ -62,6 +62,10 @@ class Cuda:
         """Wait until a stream is empty."""
         self._call("cudaStreamSynchronize", stream)
 
+    def reached(self, event: int) -> None:
+        """Wait until what an event was put behind is done; what came into the stream later may still run."""
+        self._call("cudaEventSynchronize", event)
+
     def allocate(self, size: int) -> int:
         """Device memory."""
         return int(self._call("cudaMalloc", max(1, size)))

@@ -12,10 +12,11 @@ import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 
-from voxturn.runtime.decode.engine import Follow
+from voxturn.runtime.decode.generation import Follow
 from voxturn.runtime.decode.sampler import Sampling
 from voxturn.runtime.errors import ExecutorUnavailable, InferenceFailed
 
+MOST_CANDIDATES, MOST_VOCABULARY = 1024, 163840  # of the sampler: `kMostCandidates`, `kMostVocabulary`
 STATUSES = (
     "done",
     "logits hold NaN",
@@ -52,6 +53,15 @@ class CStep(ctypes.Structure):
     )
 
 
+class CPlace(ctypes.Structure):
+    """Where every sequence's next token goes: `Place` in kernels.cuh, where the shapes are."""
+
+    _fields_ = (
+        *((n, ctypes.c_void_p) for n in ("write_index", "positions", "mask")),
+        *((n, ctypes.c_int64) for n in ("capacity", "item")),
+    )
+
+
 def _built() -> Path:
     """Where the installation put the library: beside the other native part, which an editable one has elsewhere, too."""
     spec = importlib.util.find_spec("voxturn.runtime._native")
@@ -75,6 +85,11 @@ class CudaKernels:
         """Choose a token for each of `batch` sequences. `samplings` is the device address of as many `CSampling`."""
         arguments = ctypes.c_void_p(samplings), ctypes.c_uint(batch), ctypes.c_void_p(stream)
         self._check(self._library.voxturn_sample(ctypes.byref(step), *arguments), "sample")
+
+    def advance(self, place: CPlace, batch: int, stream: int) -> None:
+        """Make room for the tokens that `sample` chose: each of `batch` sequences goes one position on."""
+        arguments = ctypes.c_uint(batch), ctypes.c_void_p(stream)
+        self._check(self._library.voxturn_advance(ctypes.byref(place), *arguments), "advance")
 
     def pcm16(self, samples: int, before: int, out: int, size: int, fade: int, stream: int) -> None:
         """float32 samples to int16; the first `fade` are mixed with those of `before`, linearly."""

@@ -6,6 +6,7 @@ Source: TensorRT's Python API, `IExecutionContext` and `ICudaEngine`.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,10 +14,11 @@ from typing import Any
 
 import numpy as np
 from voxturn.runtime.contract import ModelContract, TensorSpec
-from voxturn.runtime.errors import InferenceFailed
+from voxturn.runtime.errors import ExecutorUnavailable, InferenceFailed
 from voxturn.runtime.executors.cuda import Cuda
+from voxturn.runtime.executors.cuda_kernels import CudaKernels
 from voxturn.runtime.executors.tensorrt_build import PROFILES, EngineCache, load_library, shapes
-from voxturn.runtime.executors.tensorrt_decoder import TensorRtDecoder
+from voxturn.runtime.executors.tensorrt_decoder import ChoosingTensorRtDecoder, TensorRtDecoder
 from voxturn.runtime.executors.tensorrt_engine import Engine
 from voxturn.runtime.fetch import Progress
 from voxturn.runtime.protocols import Tensor
@@ -109,11 +111,19 @@ class Gpu:
     an engine is asked for. Close it after what it made.
     """
 
-    def __init__(self, root: Path, progress: Progress, trt: Any = None, cuda: Cuda | None = None) -> None:
+    def __init__(
+        self,
+        root: Path,
+        progress: Progress,
+        trt: Any = None,
+        cuda: Cuda | None = None,
+        kernels: CudaKernels | None = None,
+    ) -> None:
         self._library, self._progress = trt, progress
         self._cuda = cuda or Cuda()
         self._engines = EngineCache(root, self._cuda.name)
         self.streams = Streams(self._cuda)
+        self._found, self._looked = kernels, kernels is not None
 
     @property
     def _trt(self) -> Any:
@@ -125,10 +135,22 @@ class Gpu:
         made = self._engines.engine(self._trt, path, contract, role, self._progress)
         return TensorRtGraph(self._trt, self._cuda, self.streams.of(stage), made, contract, role)
 
+    @property
+    def _kernels(self) -> CudaKernels | None:
+        """The sampler on the device, where the installation had nvcc; else tokens are chosen on the host."""
+        if not self._looked:
+            self._looked = True
+            with contextlib.suppress(ExecutorUnavailable):
+                self._found = CudaKernels()
+        return self._found
+
     def decoder(self, path: Path, contract: ModelContract, role: str, stage: str, slots: int) -> TensorRtDecoder:
         """The executor of a decoder, on the stage's stream."""
         made = self._engines.engine(self._trt, path, contract, role, self._progress)
-        return TensorRtDecoder(self._trt, self._cuda, self.streams.of(stage), made, contract, slots)
+        arguments = self._trt, self._cuda, self.streams.of(stage), made, contract, slots
+        if self._kernels is None:
+            return TensorRtDecoder(*arguments)
+        return ChoosingTensorRtDecoder(*arguments, self._kernels)
 
     def close(self) -> None:
         """Free the streams."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -12,8 +12,10 @@ import numpy.typing as npt
 from voxturn.runtime.contract import ModelContract, TensorSpec
 from voxturn.runtime.errors import ExecutorUnavailable, InferenceFailed
 from voxturn.runtime.executors.cuda import Cuda
+from voxturn.runtime.executors.cuda_kernels import CudaKernels
 from voxturn.runtime.executors.decoder_inputs import PortableInputs
 from voxturn.runtime.executors.tensorrt_build import PREFILL, PROFILES, STEP
+from voxturn.runtime.executors.tensorrt_chooser import Chooser
 from voxturn.runtime.executors.tensorrt_engine import Engine
 from voxturn.runtime.protocols import Outputs, Tensor
 from voxturn.runtime.streams import StageStream
@@ -28,7 +30,13 @@ class TensorRtDecoder:
     name = "tensorrt"
 
     def __init__(
-        self, trt: Any, cuda: Cuda, stream: StageStream, serialized: bytes, contract: ModelContract, slots: int
+        self,
+        trt: Any,
+        cuda: Cuda,
+        stream: StageStream,
+        serialized: bytes,
+        contract: ModelContract,
+        slots: int,
     ) -> None:
         self._file = contract.file
         self._specs = {spec.name: spec for spec in contract.inputs}
@@ -121,6 +129,26 @@ class TensorRtDecoder:
     def close(self) -> None:
         self._engine.close()
 
+    def execute(self, first: int, count: int, addresses: Mapping[str, int]) -> None:
+        """Put a step of a range of slots into the stream, its inputs being at these device addresses."""
+        engine = self._engine
+        context = engine.context(STEP, count)
+        for name, address in addresses.items():
+            engine.bind(context, name, address, self._shape(name, {"B": count, "S": 1, "R": 1}))
+        self.enqueue(context, first, count)
+
+    def enqueue(self, context: Any, first: int, count: int) -> None:
+        """Bind buffers and outputs, and run."""
+        for name, cache in self._caches.items():
+            self._engine.bind(context, name, cache.slot(first), (count, cache.heads, cache.capacity, cache.size))
+            self._engine.bind(context, name.replace("past_", "present_"), cache.slot(first))
+        self._engine.bind(context, "logits", self._logits.device)
+        self._engine.bind(context, "hidden", self._hidden.device)
+        self._engine.execute(context)
+
+    def _shape(self, name: str, sizes: Mapping[str, int]) -> tuple[int, ...]:
+        return tuple(sizes[size] if isinstance(size, str) else size for size in self._specs[name].shape)
+
     def _cache(self, spec: TensorSpec) -> _Cache:
         heads, size, dtype = int(spec.shape[1]), int(spec.shape[3]), np.dtype(spec.dtype)
         total = self.slots * heads * self.capacity * size * dtype.itemsize
@@ -164,6 +192,32 @@ class _Cache:
         )
 
 
+class ChoosingTensorRtDecoder(TensorRtDecoder):
+    """A decoder that also chooses tokens, on the device: `decode.ahead.ChoosingExecutor`."""
+
+    def __init__(
+        self,
+        trt: Any,
+        cuda: Cuda,
+        stream: StageStream,
+        serialized: bytes,
+        contract: ModelContract,
+        slots: int,
+        kernels: CudaKernels,
+    ) -> None:
+        super().__init__(trt, cuda, stream, serialized, contract, slots)
+        try:
+            sizes = {"B": slots, "S": 1, "R": 1}
+            changing = {n: (self._shape(n, sizes), s.dtype) for n, s in self._specs.items() if n not in self._caches}
+            outputs = self._logits, self._hidden
+            chooser = Chooser(self._engine, kernels, slots, self.capacity, changing, outputs, self.execute)
+        except BaseException:
+            self.close()
+            raise
+        self.can_choose, self.start, self.choose = chooser.can_choose, chooser.start, chooser.choose
+        self.chosen, self.abandon = chooser.chosen, chooser.abandon
+
+
 class _Call:
     """The changing inputs of calls with up to `count` sequences of `length` new tokens, and their captured graph."""
 
@@ -193,17 +247,11 @@ class _Call:
         cuda, stream, context = engine.cuda, engine.stream.handle, engine.context(profile, count)
         sizes = {"B": count, "S": length, "R": 1 if rows is None else len(rows)}
         for name, buffer in self._buffers.items():
-            shape = tuple(sizes[size] if isinstance(size, str) else size for size in d._specs[name].shape)
+            shape = d._shape(name, sizes)
             if name == "rows":
                 buffer.host.array[: len(rows) if rows is not None else 1] = 0 if rows is None else rows
             cuda.copy(buffer.device, buffer.host.address, int(np.prod(shape)) * buffer.host.array.itemsize, stream)
             engine.bind(context, name, buffer.device, shape)
-        for name, cache in d._caches.items():
-            shape = (count, cache.heads, cache.capacity, cache.size)
-            engine.bind(context, name, cache.slot(first), shape)
-            engine.bind(context, name.replace("past_", "present_"), cache.slot(first))
-        engine.bind(context, "logits", d._logits.device)
-        engine.bind(context, "hidden", d._hidden.device)
-        engine.execute(context)
+        d.enqueue(context, first, count)
         for made, width in ((d._logits, d.vocabulary), (d._hidden, d._width)):
             cuda.copy(made.host.address, made.device, count * width * 4, stream)

@@ -69,10 +69,21 @@ class Engine:
         self._closing.callback(self.cuda.free, address)
         return address
 
+    def host(self, shape: tuple[int, ...], dtype: str) -> HostArray:
+        """Pinned memory, freed with the engine."""
+        made = HostArray(self.cuda, shape, dtype)
+        self._closing.callback(made.close)
+        return made
+
+    def event(self) -> int:
+        """An event, freed with the engine."""
+        made = self.cuda.event()
+        self._closing.callback(self.cuda.free_event, made)
+        return made
+
     def buffer(self, shape: tuple[int, ...], dtype: str) -> Buffer:
         """A tensor's memory on both sides, freed with the engine."""
-        host = HostArray(self.cuda, shape, dtype)
-        self._closing.callback(host.close)
+        host = self.host(shape, dtype)
         return Buffer(self.allocate(host.size), host)
 
     def captured(self, enqueue: Callable[[], None]) -> int:

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from voxturn.runtime.decode.engine import Request, Step
+from voxturn.runtime.decode.generation import Request, Step
 from voxturn.runtime.errors import ForgottenWindow, InferenceFailed, PromptTooLong
 from voxturn.runtime.protocols import Generated, Tensor
 from voxturn.runtime.serving.contract import INFO, MODELS, WINDOW

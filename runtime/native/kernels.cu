@@ -9,6 +9,11 @@ int voxturn_sample(const voxturn::Step *step, const voxturn::Sampling *samplings
     return int(cudaGetLastError());
 }
 
+int voxturn_advance(const voxturn::Place *place, unsigned batch, cudaStream_t stream) {
+    voxturn::advance<<<(batch + 31) / 32, 32, 0, stream>>>(*place, batch);
+    return int(cudaGetLastError());
+}
+
 int voxturn_pcm16(const float *samples, const float *before, int16_t *out, int64_t size, int64_t fade,
                   cudaStream_t stream) {
     const int64_t blocks = (size + 255) / 256;

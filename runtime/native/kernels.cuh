@@ -31,6 +31,13 @@ struct Step {
     int64_t vocabulary, history_room, stop_count;
 };
 
+// Where every sequence's next token goes in its buffers, and which positions it sees: those whose mask is zero.
+struct Place {
+    int64_t *write_index, *positions;  // [B]; a graph without rotary positions has no `positions`
+    unsigned char *mask;               // [B, capacity] numbers of `item` bytes
+    int64_t capacity, item;
+};
+
 __device__ inline double uniform(uint64_t seed, uint64_t counter) {
     uint32_t x[4] = {uint32_t(counter), uint32_t(counter >> 32), 0, 0};
     uint32_t k0 = uint32_t(seed), k1 = uint32_t(seed >> 32);
@@ -163,6 +170,17 @@ __global__ void sample(Step step, const Sampling *samplings) {
         step.history_count[b] = count + 1;
     }
     step.status[b] = kDone;
+}
+
+// One position on, once the token for it is chosen. A thread a sequence; one whose buffers are full stays where it is.
+__global__ void advance(Place place, int64_t batch) {
+    const int64_t b = int64_t(blockIdx.x) * blockDim.x + threadIdx.x;
+    if (b >= batch) return;
+    const int64_t at = place.write_index[b] + 1;
+    if (at >= place.capacity) return;
+    place.write_index[b] = at;
+    if (place.positions != nullptr) place.positions[b] = at;
+    for (int64_t i = 0; i < place.item; ++i) place.mask[(b * place.capacity + at) * place.item + i] = 0;
 }
 
 // A chunk as 16-bit PCM; its first `fade` samples are mixed with `before`, what the chunk before had there.

@@ -11,6 +11,12 @@ int voxturn_sample(const voxturn::Step *step, const voxturn::Sampling *samplings
     return 0;
 }
 
+int voxturn_advance(const voxturn::Place *place, unsigned batch, uintptr_t threads) {
+    launch((batch + unsigned(threads) - 1) / unsigned(threads), unsigned(threads),
+           [&] { voxturn::advance(*place, batch); });
+    return 0;
+}
+
 int voxturn_pcm16(const float *samples, const float *before, int16_t *out, int64_t size, int64_t fade,
                   uintptr_t threads) {
     launch(3, unsigned(threads), [&] { voxturn::pcm16(samples, before, out, size, fade); });

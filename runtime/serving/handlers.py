@@ -15,7 +15,8 @@ from typing import Any, Protocol
 import numpy as np
 from voxturn.runtime.assemble import Assembler
 from voxturn.runtime.assistant import Assistant
-from voxturn.runtime.decode.engine import DecodeEngine, Follow, Request
+from voxturn.runtime.decode.engine import DecodeEngine
+from voxturn.runtime.decode.generation import Follow, Request
 from voxturn.runtime.decode.service import DecodeService, TokenService
 from voxturn.runtime.errors import (
     UsageError,
@@ -113,7 +114,11 @@ class XttsHandler:
         settings, engines = profile.speak, Assembler(profile)
         self._language = profile.language
         self._model = XTTS.load(
-            engines.folder("speak"), slots=settings.slots, threads=settings.threads, vocoder=profile.vocode.executor
+            engines.folder("speak"),
+            slots=settings.slots,
+            threads=settings.threads,
+            vocoder=profile.vocode.executor,
+            compute=profile.vocode.compute,
         )
         assert isinstance(self._model.service, DecodeService)  # an artifact's own
         self.engine = self._model.service.engine

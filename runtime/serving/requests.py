@@ -12,7 +12,7 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-from voxturn.runtime.decode.engine import Follow, Request, Step
+from voxturn.runtime.decode.generation import Follow, Request, Step
 from voxturn.runtime.decode.sampler import Sampling
 from voxturn.runtime.errors import UsageError
 from voxturn.runtime.serving.events import Tensors, text_of, text_tensor

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Sequence
 
-from voxturn.runtime.decode.engine import Request
+from voxturn.runtime.decode.generation import Request
 from voxturn.runtime.decode.sampler import Sampling
 from voxturn.runtime.decode.service import TokenService
 from voxturn.runtime.messages import ReplyToken

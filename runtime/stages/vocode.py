@@ -18,6 +18,7 @@ from voxturn.runtime.messages import PcmChunk, Samples, SpeechCodes
 from voxturn.runtime.protocols import GraphExecutor
 
 _LEAD_IN_MS = 5
+_SLACK = 1.2  # of the speed measured: cores are shared, and the hour may be slower later
 Float = npt.NDArray[np.float32]
 
 
@@ -98,7 +99,7 @@ class Vocode:
         `latent_s`, how long a latent takes to be made, chooses the plan: the soonest that playback does not starve with.
         """
         if latent_s:
-            speed = Speed(latent_s, *await self._window_speed(like))
+            speed = Speed(*(_SLACK * seconds for seconds in (latent_s, *await self._window_speed(like))))
             self.plan = sustained(self._plans, speed, self._margin, self._hop / self.rate, self._frames.latents_for)
         windows, ends = self.plan.shapes(self._margin)
         if not self._executor.compiles_shapes:
@@ -125,7 +126,9 @@ class Vocode:
                 took.append(time.perf_counter() - begin)
             seconds.append(min(took))  # the first has compiled kernels
         frame_s = max(0.0, (seconds[1] - seconds[0]) / (sizes[1] - sizes[0]))
-        return max(0.0, seconds[0] - frame_s * (sizes[0] + 2 * self._margin)), frame_s
+        return seconds[0] - frame_s * (
+            sizes[0] + 2 * self._margin
+        ), frame_s  # context costs less: the first is negative
 
     def next_window(self, progress: Progress) -> tuple[int, int] | None:
         """Which frames can be vocoded now."""

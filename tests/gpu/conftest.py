@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 from voxturn.export import decoder, qwen3
 from voxturn.runtime.contract import Manifest
+from voxturn.runtime.executors.cuda_kernels import CudaKernels
 from voxturn.runtime.store import quiet
 
+from tests.shim import compiled
 from tests.tiny.conftest import Tiny as Tiny
 from tests.tiny.conftest import tiny as tiny
 
@@ -20,6 +22,11 @@ class Portable:
 
     fp32: Path
     fp16: Path
+
+
+@pytest.fixture(scope="session")
+def kernels(tmp_path_factory: pytest.TempPathFactory) -> CudaKernels:
+    return compiled(tmp_path_factory.mktemp("kernels"))
 
 
 @pytest.fixture(scope="session")

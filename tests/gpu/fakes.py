@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import onnxruntime as ort
+from voxturn.runtime.executors.cuda_kernels import CPlace, CSampling, CStep, CudaKernels
 
 Work = Callable[[], None]
 
@@ -122,6 +123,12 @@ class FakeCuda:
                 self.streams[state["stream"]].popleft()()
 
         self.enqueue(stream, wait)
+        return (0,)
+
+    def cudaEventSynchronize(self, event: int) -> tuple[int]:
+        (state,) = self.events[event]
+        while not state["done"]:
+            self.streams[state["stream"]].popleft()()
         return (0,)
 
     def _allocate(self, size: int) -> tuple[int, int]:
@@ -230,7 +237,25 @@ class FakeCuda:
         return (0,)
 
 
-_NO = object()
+class FakeKernels:
+    """The kernels' own source on the CPU, as work of a stream."""
+
+    def __init__(self, fake: FakeCuda, kernels: CudaKernels) -> None:
+        self.fake, self._kernels = fake, kernels
+
+    def sample(self, step: CStep, samplings: int, batch: int, stream: int) -> None:
+        step = CStep.from_buffer_copy(step)
+        sizes = {"logits": 4 * step.vocabulary, "history": 8 * step.history_room, "stopped": 4, "status": 4}
+        for name in ("logits", "history", "history_count", "counter", "token", "input_id", "stopped", "status"):
+            self.fake.check(getattr(step, name), batch * sizes.get(name, 8))
+        self.fake.check(samplings, batch * ctypes.sizeof(CSampling))
+        self.fake.enqueue(stream, lambda: self._kernels.sample(step, samplings, batch, 8))
+
+    def advance(self, place: CPlace, batch: int, stream: int) -> None:
+        place = CPlace.from_buffer_copy(place)
+        self.fake.check(place.write_index, batch * 8)
+        self.fake.check(place.mask, batch * place.capacity * place.item)
+        self.fake.enqueue(stream, lambda: self._kernels.advance(place, batch, 8))
 
 
 class FakeTensorRt:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from voxturn.runtime.decode.engine import Follow
+from voxturn.runtime.decode.generation import Follow
 from voxturn.runtime.decode.sampler import Sampling, sample_numpy
 from voxturn.runtime.executors.cuda import Cuda
 from voxturn.runtime.executors.cuda_kernels import CSampling, CStep, CudaKernels

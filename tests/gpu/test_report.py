@@ -14,11 +14,12 @@ from voxturn.runtime.cli import main
 from voxturn.runtime.contract import Manifest
 from voxturn.runtime.executors import tensorrt_build
 from voxturn.runtime.executors.cuda import Cuda
+from voxturn.runtime.executors.cuda_kernels import CudaKernels
 from voxturn.runtime.executors.tensorrt import Gpu
 from voxturn.runtime.store import quiet
 
 from tests.gpu.conftest import Portable, Tiny
-from tests.gpu.fakes import FakeCuda, FakeTensorRt
+from tests.gpu.fakes import FakeCuda, FakeKernels, FakeTensorRt
 from tests.gpu.test_tensorrt import serialized
 
 
@@ -58,11 +59,14 @@ def test_with_everything_the_executors_work(monkeypatch: pytest.MonkeyPatch, cap
     assert capsys.readouterr().out.count(": works") == 3
 
 
-def test_engines_are_compared_with_the_cpu(tiny: Tiny, portable: Portable, tmp_path: Path, monkeypatch: Any) -> None:
+def test_engines_are_compared_with_the_cpu(
+    tiny: Tiny, portable: Portable, tmp_path: Path, monkeypatch: Any, kernels: CudaKernels
+) -> None:
     fake = FakeCuda()
     library = FakeTensorRt(fake, on_host=("latent_offset", "frame_offset", "frames", "before", "after"))
     monkeypatch.setattr(tensorrt_build, "build", lambda trt, path, *_: serialized(path))
-    device = Gpu(tmp_path, quiet, library, Cuda(fake))
+    on_device: Any = FakeKernels(fake, kernels)
+    device = Gpu(tmp_path, quiet, library, Cuda(fake), on_device)
     result = Result("gpu")
     gpu.compare(device, portable.fp32, result)
     assert result.metrics["gpu.qwen3-0.6b.decoder.tokens_same"]["value"] == 1.0

@@ -20,6 +20,7 @@ from voxturn.runtime.decode.sampler import Sampling
 from voxturn.runtime.errors import CorruptModel, ExecutorUnavailable, InferenceFailed, InvalidProfile
 from voxturn.runtime.executors import tensorrt_build
 from voxturn.runtime.executors.cuda import Cuda
+from voxturn.runtime.executors.cuda_kernels import CudaKernels
 from voxturn.runtime.executors.onnx import OnnxDecoder, OnnxGraph
 from voxturn.runtime.executors.tensorrt import Gpu, TensorRtGraph
 from voxturn.runtime.executors.tensorrt_decoder import TensorRtDecoder
@@ -29,7 +30,7 @@ from voxturn.runtime.streams import Streams
 from voxturn.runtime.xtts import XTTS
 
 from tests.gpu.conftest import Portable, Tiny
-from tests.gpu.fakes import FakeCuda, FakeTensorRt
+from tests.gpu.fakes import FakeCuda, FakeKernels, FakeTensorRt
 from tests.tiny.conftest import shortened
 
 BUDGET = EngineBudget(1, False, 0)
@@ -365,7 +366,7 @@ def test_a_mistake_makes_a_test_fail(mutation: str, portable: Portable, monkeypa
 
 
 def test_a_profile_for_tensorrt_speaks_on_the_fake_gpu(
-    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny: Tiny, kernels: CudaKernels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Graphs of a voice exported for TensorRT, through the profile, the engine cache, streams and the batched engine."""
     whole, folder = tmp_path / "whole", tmp_path / "voice"
@@ -378,8 +379,9 @@ def test_a_profile_for_tensorrt_speaks_on_the_fake_gpu(
     fake = FakeCuda()
     sizes = ("latent_offset", "frame_offset", "frames", "before", "after")
     library = FakeTensorRt(fake, on_host=sizes)
+    on_device: Any = FakeKernels(fake, kernels)
     monkeypatch.setattr(tensorrt_build, "build", lambda trt, path, *_: serialized(path))
-    monkeypatch.setattr(assemble, "Gpu", lambda root, progress: Gpu(root, progress, library, Cuda(fake)))
+    monkeypatch.setattr(assemble, "Gpu", lambda root, progress: Gpu(root, progress, library, Cuda(fake), on_device))
     demo = load_profile("demo")
     speak = SpeakEngine(str(folder), "tensorrt", "fp32", slots=2)
     chosen = replace(demo, speak=speak, vocode=Engine(str(folder), "tensorrt", "fp32"))
@@ -395,6 +397,7 @@ def test_a_profile_for_tensorrt_speaks_on_the_fake_gpu(
     for ours, theirs in zip(*said, strict=True):
         np.testing.assert_allclose(ours, theirs, atol=2e-4)
     assert fake.alive == 0
+    assert "cudaEventSynchronize" in {call[0] for call in fake.calls}, "its codes were not chosen on the device"
     assert list((tmp_path / "home/engines").glob("*.engine"))
     wrong = replace(demo, speak=replace(speak, model=str(tiny.fp32)), vocode=chosen.vocode)
     make = assemble.Assembler(wrong, Store(tmp_path / "home"))

@@ -23,7 +23,8 @@ from voxturn.runtime.audio.frames_map import XttsFrames
 from voxturn.runtime.audio.window import Plan
 from voxturn.runtime.contract import MANIFEST, Manifest, sha256_of
 from voxturn.runtime.cores import Cores
-from voxturn.runtime.decode.engine import DecodeEngine, Request, Step
+from voxturn.runtime.decode.engine import DecodeEngine
+from voxturn.runtime.decode.generation import Request, Step
 from voxturn.runtime.decode.sampler import Sampling, sample
 from voxturn.runtime.decode.xtts import SpeechOptions, XttsIds, speech
 from voxturn.runtime.errors import ExportFailed, InferenceFailed

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pytest
 from voxturn.runtime.cores import Gate
-from voxturn.runtime.decode.engine import DecodeEngine, Request
+from voxturn.runtime.decode.engine import DecodeEngine
+from voxturn.runtime.decode.generation import Request
 from voxturn.runtime.decode.service import DecodeService
 from voxturn.runtime.errors import InferenceFailed, PromptTooLong, StreamClosed
 from voxturn.runtime.executors.fake import FakeDecoder

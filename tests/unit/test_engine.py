@@ -9,7 +9,8 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from voxturn.runtime.decode.engine import DecodeCounts, DecodeEngine, Generation, Request
+from voxturn.runtime.decode.engine import DecodeCounts, DecodeEngine
+from voxturn.runtime.decode.generation import Generation, Request
 from voxturn.runtime.decode.sampler import Sampling
 from voxturn.runtime.errors import InferenceFailed, PromptTooLong
 from voxturn.runtime.executors.fake import FakeDecoder

@@ -14,12 +14,13 @@ from typing import Any
 import numpy as np
 import pytest
 from voxturn.runtime.audio.encode import to_int16
-from voxturn.runtime.decode.engine import Follow
+from voxturn.runtime.decode.generation import Follow
 from voxturn.runtime.decode.sampler import Sampling, sample_numpy
 from voxturn.runtime.errors import ExecutorUnavailable
-from voxturn.runtime.executors.cuda_kernels import STATUSES, CSampling, CStep, CudaKernels
+from voxturn.runtime.executors.cuda_kernels import STATUSES, CPlace, CSampling, CStep, CudaKernels
 
-NATIVE = Path(__file__).parents[2] / "runtime/native"
+from tests.shim import NATIVE, compiled
+
 ARCHITECTURES = ("80", "86", "89", "90", "100", "120")
 REGISTERS, SHARED_BYTES = 80, 48 << 10
 """What a kernel may use at most: two blocks of 256 threads then fit a multiprocessor of every architecture."""
@@ -68,20 +69,7 @@ class Batch:
 
 @pytest.fixture(scope="module")
 def shim(tmp_path_factory: pytest.TempPathFactory) -> CudaKernels:
-    path = tmp_path_factory.mktemp("shim") / "kernels.so"
-    flags = ["-std=c++20", "-O2", "-Wall", "-Wextra", "-Wno-clobbered", "-Wno-maybe-uninitialized", "-Werror"]
-    command = [
-        "c++",
-        *flags,
-        "-ffp-contract=off",
-        "-shared",
-        "-fPIC",
-        str(NATIVE / "kernels_shim.cpp"),
-        "-o",
-        str(path),
-    ]
-    subprocess.run(command, check=True)
-    return CudaKernels(path)
+    return compiled(tmp_path_factory.mktemp("shim"))
 
 
 def random_batches(total: int, size: int = 50) -> Iterator[Batch]:
@@ -146,6 +134,18 @@ def test_the_token_stays_on_the_device_for_the_next_step(shim: CudaKernels) -> N
     again = batch.run(shim)  # goes on from what it left
     assert again["counter"].tolist() == [5, 2]
     assert batch.history[0].tolist() == [1, 2, 4, 4, -7]
+
+
+@pytest.mark.parametrize(("kind", "rotary"), [(np.float16, True), (np.float32, False)])
+def test_every_sequence_goes_one_position_on_and_sees_it(shim: CudaKernels, kind: type, rotary: bool) -> None:
+    capacity, pasts = 9, [0, 7, 8, 3]
+    write, positions = np.array(pasts, np.int64), np.array(pasts, np.int64)
+    mask = np.where(np.arange(capacity) <= write[:, None], 0, -30000).astype(kind)
+    place = CPlace(write.ctypes.data, positions.ctypes.data if rotary else 0, mask.ctypes.data, capacity, mask.itemsize)
+    shim.advance(place, len(pasts), 3)
+    assert write.tolist() == [1, 8, 8, 4]  # a full one stays
+    assert positions.tolist() == ([1, 8, 8, 4] if rotary else pasts)
+    np.testing.assert_array_equal(mask, np.where(np.arange(capacity) <= write[:, None], 0, -30000).astype(kind))
 
 
 def test_a_stop_is_flagged_and_not_remembered(shim: CudaKernels) -> None:
@@ -222,6 +222,11 @@ int main() {
     std::vector<float> samples(500, 0.3f), before(50, -0.2f);
     std::vector<int16_t> out(500);
     launch(2, 64, [&] { voxturn::pcm16(samples.data(), before.data(), out.data(), 500, 50); });
+    std::vector<int64_t> write(kBatch, 3);
+    std::vector<unsigned char> mask(kBatch * 8 * 2, 0xFF);
+    voxturn::Place place{write.data(), nullptr, mask.data(), 8, 2};
+    for (int round = 0; round < 6; ++round)
+        launch(1, 64, [&] { voxturn::advance(place, kBatch); });
     for (int32_t each : status)
         if (each != 0) return 3;
     return 0;
@@ -270,7 +275,7 @@ def test_every_architecture_compiles_within_its_budget(tmp_path: Path) -> None:
         registers = [int(n) for n in re.findall(r"Used (\d+) registers", done.stderr)]
         shared = [int(n) for n in re.findall(r"(\d+) bytes smem", done.stderr)]
         spilled = [int(n) for n in re.findall(r"(\d+) bytes spill stores", done.stderr)]
-        assert len(registers) == 2
+        assert len(registers) == 3
         assert max(registers) <= REGISTERS
         assert max(shared) <= SHARED_BYTES
         assert not any(spilled)

@@ -37,6 +37,13 @@ def test_a_number_out_of_range_is_named(table: str, line: str, tmp_path: Path) -
     assert "\n" not in str(caught.value)
 
 
+def test_an_arithmetic_that_does_not_exist_is_named(tmp_path: Path) -> None:
+    text = (resources.files("voxturn.runtime") / "profiles" / "cpu.toml").read_text(encoding="utf-8")
+    (tmp_path / "mine.toml").write_text(text.replace('compute = "auto"', 'compute = "fp8"'), encoding="utf-8")
+    with pytest.raises(InvalidProfile, match=r"mine\.vocode\.compute: must be auto, fp32, bf16, not 'fp8'"):
+        load_profile(tmp_path / "mine.toml")
+
+
 def test_an_end_before_its_suspicion_is_refused(tmp_path: Path) -> None:
     text = (resources.files("voxturn.runtime") / "profiles" / "demo.toml").read_text(encoding="utf-8")
     (tmp_path / "mine.toml").write_text(text + "\n[endpointing]\nsuspect_ms = 300\nend_ms = 200\n", encoding="utf-8")

@@ -17,7 +17,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from voxturn.runtime import errors
-from voxturn.runtime.decode.engine import DecodeEngine, Follow, Request, Step
+from voxturn.runtime.decode.engine import DecodeEngine
+from voxturn.runtime.decode.generation import Follow, Request, Step
 from voxturn.runtime.decode.sampler import Sampling
 from voxturn.runtime.errors import EmptyText, UsageError
 from voxturn.runtime.executors.fake import FakeDecoder, FakeWhisper
