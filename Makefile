@@ -94,7 +94,7 @@ question: .venv/demo
 	touch $@
 
 # the embedded Triton server's own environment: its Python backend needs numpy before 2
-.triton/ready: pyproject.toml CMakeLists.txt runtime/native/sampler.cpp
+.triton/ready: Makefile pyproject.toml CMakeLists.txt runtime/native/sampler.cpp
 	test -x .triton/bin/python || $(PYTHON) -m venv .triton
 	.triton/bin/python -m pip install -q --disable-pip-version-check -C build-dir=build/triton -e ".[embedded,openvino,vits,xtts,triton,triton-embedded]"
 	touch $@

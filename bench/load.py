@@ -7,6 +7,7 @@ the model's process killed at random moments under load. Runs in the server's en
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib.util
 import itertools
 import json
@@ -158,9 +159,10 @@ async def killed(result: Result, client: VoiceClient, triton: EmbeddedTriton, ki
 
 
 async def answered(client: VoiceClient) -> bool:
-    """Whether a short text is spoken."""
+    """Whether a short text begins to be spoken."""
     try:
-        await listen(client.say("Hello there.", language="en"))
+        async with contextlib.aclosing(client.say("Hello there.", language="en")) as stream:
+            await anext(stream)
     except VoxturnError:
         return False
     return True
@@ -304,7 +306,9 @@ async def measured(
     """Everything on a server that answers."""
     address = f"127.0.0.1:{triton.grpc}"
     await voice.awarm()
-    voice.windows = Plan(**(await described(control, "xtts"))["windows"])  # both sides chose by their own speed
+    chosen = (await described(control, "xtts"))["windows"]
+    voice.windows = tuple(Plan(**plan) for plan in chosen)  # both sides chose by their own speed
+    result.notes["windows"] = chosen
     async with VoiceClient(address) as client:
 
         def served(number: int) -> AsyncGenerator[PcmChunk, None]:

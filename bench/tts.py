@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from voxturn.bench.harness import Result, engine_of, peak_rss_mb, read_bandwidth, timed_ms
 from voxturn.bench.peer import Peer, coqui_peer
-from voxturn.runtime.assemble import Assembler, warm_voice
+from voxturn.runtime.assemble import Assembler, warm_shapes, warm_voice
 from voxturn.runtime.contract import Manifest
 from voxturn.runtime.decode.generation import Request
 from voxturn.runtime.decode.sampler import Sampling
@@ -260,6 +260,7 @@ async def run(artifact: Path, checkpoint: Path | None, vocoder: str, runs: int, 
         result.value(f"tts.peak_rss_mb.slots{slots}", "MB", peak_memory(artifact, vocoder, slots))
     bench = Bench(artifact, vocoder, 1)
     await warm_voice(bench.stage, bench.vocode)
+    await warm_shapes(bench.stage, bench.vocode)
     steps(bench, result)
     peer = coqui_peer(checkpoint, bench.make.info["speak"].threads) if checkpoint is not None else None
     try:
@@ -274,9 +275,10 @@ async def run(artifact: Path, checkpoint: Path | None, vocoder: str, runs: int, 
     bench.make.close()
     several = Bench(artifact, vocoder, 4)
     await warm_voice(several.stage, several.vocode)
+    await warm_shapes(several.stage, several.vocode)
     await batched(several, result, runs)
     several.make.close()
-    result.notes["windows"] = asdict(bench.vocode.plan)
+    result.notes["windows"] = asdict(bench.vocode.windows[0])
     result.notes["forced"] = "token ids and code counts are given to both sides; the stop token is ignored"
     result.notes["cases"] = {str(words): {"text_tokens": t, "codes": c} for words, (t, c) in CASES.items()}
     if path:

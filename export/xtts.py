@@ -28,7 +28,13 @@ from voxturn.runtime.errors import CorruptModel, ExportFailed
 from voxturn.runtime.fetch import Progress
 from voxturn.runtime.voices import checked
 
-GRAPHS = {"gpt": "gpt.onnx", "conditioning": "conditioning.onnx", "speaker": "speaker.onnx", "vocoder": "vocoder.onnx"}
+GRAPHS = {
+    "gpt": "gpt.onnx",
+    "conditioning": "conditioning.onnx",
+    "speaker": "speaker.onnx",
+    "vocoder": "vocoder.onnx",
+    "vocoder_whole": "vocoder_whole.onnx",
+}
 _CLONE_RATE, _CLONE_FFT, _CLONE_HOP, _CLONE_WINDOW, _CLONE_BANDS, _CLONE_HIGH = 22050, 2048, 256, 1024, 80, 8000.0
 _MIN_SNR_DB = 60.0
 
@@ -51,6 +57,7 @@ def export(
     xtts_graphs.speaker(weights, target / GRAPHS["speaker"])
     vocoder_type = np.float16 if precision == "fp16" else np.float32
     xtts_graphs.vocoder(args, weights, target / GRAPHS["vocoder"], vocoder_type)
+    xtts_graphs.whole_vocoder(args, target / GRAPHS["vocoder"], target / GRAPHS["vocoder_whole"])
     progress(what, 3, 6)
     np.savez(target / "mel.npz", **_mel_constants(weights))  # type: ignore[arg-type]
     np.savez(target / "voices.npz", **voices)  # type: ignore[arg-type]

@@ -5,6 +5,7 @@
     vocoder       latents float32 [1, N, width], speaker float32 [1, 512, 1],
                   latent_offset, frame_offset, frames, before, after int64 []
                   → audio float32 [1, 1, 256 * (frames - before - after)]
+    vocoder_whole the same weights for whole sequences: latents [B, N, width], speaker [B, 512, 1] → audio [B, 1, samples]
 
 The vocoder interpolates inside, in global coordinates: `latents` begin at latent `latent_offset` of the utterance, and
 frames `frame_offset … frame_offset + frames - 1` of the whole decode are made of them. The first `before` and the last
@@ -21,7 +22,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from onnx import helper
+import onnx
+from onnx import helper, numpy_helper
 from voxturn.export.graph import GraphBuilder
 from voxturn.export.xtts_checkpoint import Shapes, Weights, XttsArgs, weight_norm_names
 
@@ -305,6 +307,34 @@ def vocoder(args: XttsArgs, weights: Weights, path: Path, dtype: type[np.floatin
     n.g.node("Tanh", [n.cast(x, np.float32)], ["audio"])
     n.g.output("audio", "float32", [1, 1, "samples"])
     n.g.save()
+
+
+def whole_vocoder(args: XttsArgs, window: Path, path: Path) -> None:
+    """The vocoder's graph for whole sequences, several at once, for servers that batch what comes: over the same weights.
+
+    `latents` `[B, N, width]` and `speaker` `[B, width, 1]` to `audio` `[B, 1, samples]`. `window` is what `vocoder` wrote;
+    `path` lies beside it and reads its data file.
+    """
+    model = onnx.load(str(window), load_external_data=False)
+    graph, none = model.graph, ("latent_offset", "frame_offset", "before", "after")
+    kept = [value for value in graph.input if value.name in ("latents", "speaker")]
+    for value in (*kept, *graph.output):
+        value.type.tensor_type.shape.dim[0].dim_param = "B"
+    steps = args.gpt_code_stride_len // args.output_hop_length * args.output_sample_rate
+    numbers = dict.fromkeys(none, 0) | {"one": 1, "steps": steps, "rate": args.input_sample_rate}
+    constants = [numpy_helper.from_array(np.array(value, np.int64), name) for name, value in numbers.items()]
+    counted = [
+        helper.make_node("Shape", ["latents"], ["sizes"]),
+        helper.make_node("Gather", ["sizes", "one"], ["count"]),
+        helper.make_node("Mul", ["count", "steps"], ["scaled"]),
+        helper.make_node("Div", ["scaled", "rate"], ["frames"]),
+    ]
+    nodes = [*counted, *graph.node]
+    for field, values in ((graph.input, kept), (graph.node, nodes)):
+        del field[:]
+        field.extend(values)
+    graph.initializer.extend(constants)
+    onnx.save(model, str(path))
 
 
 def context_needed() -> list[int]:

@@ -46,7 +46,7 @@ from voxturn.runtime.text.phonemes import EspeakPhonemizer
 from voxturn.runtime.text.tokenizer import JsonTokenizer
 from voxturn.runtime.text.xtts import XttsTokenizer
 from voxturn.runtime.trace import StageInfo
-from voxturn.runtime.voices import Cloner, VoiceStore
+from voxturn.runtime.voices import Cloner, Voice, VoiceStore
 from voxturn.runtime.whisper import Features
 
 
@@ -105,6 +105,7 @@ XTTS_PLANS = (
     replace(_SOONEST, first=16, growth=1.15),
     replace(_SOONEST, first=20, growth=1.1),
     replace(_SOONEST, first=28, growth=1.1),
+    replace(_SOONEST, first=40, growth=1.05),
 )
 """Windows of XTTS's vocoder in frames of 10.7 ms: docs/performance.md says how they were chosen."""
 TURN_PLANS = (replace(_SOONEST, first=16, growth=1.1), *XTTS_PLANS[3:])
@@ -242,21 +243,25 @@ class Assembler:
                 graph, lane, int(p["sample_rate"]), int(p["hop"]), int(p["margin"]), SameFrames(), (Plan(),), trim
             )
         rate, hop = int(p["output_sample_rate"]), int(p["output_hop_length"])
-        return Vocode(graph, lane, rate, hop, int(p["margin"]), xtts_frames(p), self._plans, trim, _PACE)
+        return Vocode(
+            graph, lane, rate, hop, int(p["margin"]), xtts_frames(p), self._plans, trim, _PACE, self.profile.speak.slots
+        )
 
-    def vocoder_graph(self) -> tuple[GraphExecutor, Lane, XttsFrames]:
-        """XTTS's vocoder by itself, its lane, and how latents become its frames."""
+    def vocoder_graph(self, role: str) -> tuple[GraphExecutor, Lane]:
+        """XTTS's vocoder by itself, for windows (`vocoder`) or whole sequences (`vocoder_whole`), and its lane."""
         loaded, lane = self._load("vocode")
         if loaded.manifest.kind != "xtts":
             raise InvalidProfile(f"profile {self.profile.name}.vocode.model: {loaded.engine.model} is not XTTS")
-        return self._vocoder(loaded, lane, "vocoder"), lane, xtts_frames(loaded.manifest.properties)
+        if role not in loaded.manifest.graphs:
+            raise InvalidProfile(f"{loaded.engine.model}: has no graph {role!r}; export it again with this version")
+        return self._keep(lane.make(loaded.graph, role)), lane
 
     def _vocoder(self, loaded: Loaded, lane: Lane, role: str) -> GraphExecutor:
         if loaded.engine.executor != "triton":
             return self._keep(lane.make(loaded.graph, role))
         if role != "vocoder":
             raise ExecutorUnavailable("the executor 'triton' has XTTS's vocoder alone; use executor = \"onnx\"")
-        return TritonGraph(self._server(loaded, "xtts_hifigan"), "xtts_hifigan")
+        return TritonGraph(self._server(loaded, "xtts_vocoder"), "xtts_vocoder")
 
     def _server(self, loaded: Loaded, model: str) -> Connection:
         """The connection to an engine's server, which must run the very artifact that is here."""
@@ -379,9 +384,18 @@ async def warm_voice(speak: XttsSpeak, vocode: Vocode) -> None:
     if (voice := speak.voice) is None:
         return
     await speak.warm()
-    like = SpeechCodes(voice.latents, Sentence("", 0), speaker=voice.speaker)
-    await vocode.warm(like, await speak.latent_s())
-    speak.urgent = vocode.urgent_for(vocode.plan)
+    await vocode.warm(_like(voice), await speak.latent_s())
+    speak.urgent = vocode.urgent_for(vocode.windows[0])
+
+
+async def warm_shapes(speak: XttsSpeak, vocode: Vocode) -> None:
+    """Compile what later windows of the first answers would wait for, where an executor compiles for each shape."""
+    if speak.voice is not None:
+        await vocode.warm_shapes(_like(speak.voice))
+
+
+def _like(voice: Voice) -> SpeechCodes:
+    return SpeechCodes(voice.latents, Sentence("", 0), speaker=voice.speaker)
 
 
 SILERO = ModelContract(

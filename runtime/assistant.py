@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 
 import numpy as np
-from voxturn.runtime.assemble import TURN_PLANS, Assembler, warm_voice
+from voxturn.runtime.assemble import TURN_PLANS, Assembler, warm_shapes, warm_voice
 from voxturn.runtime.clock import Clock, WallClock
 from voxturn.runtime.cores import Cores
 from voxturn.runtime.decode import sampler
@@ -69,9 +69,11 @@ class Assistant:
         await self.stages.transcribe.transcribe(np.zeros(16000, np.float32))
         if isinstance(self.stages.speak, XttsSpeak):
             await warm_voice(self.stages.speak, self.stages.vocode)
+            await warm_shapes(self.stages.speak, self.stages.vocode)
             return
         codes = [code async for code in self.stages.speak(_once(Sentence("Ready.", 0)))]
         await self.stages.vocode.warm(codes[0])
+        await self.stages.vocode.warm_shapes(codes[0])
 
     def conversation(self) -> Conversation:
         """A new dialogue."""

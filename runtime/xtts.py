@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 import numpy as np
-from voxturn.runtime.assemble import Assembler, warm_voice
+from voxturn.runtime.assemble import Assembler, warm_shapes, warm_voice
 from voxturn.runtime.audio.decode import check_file
 from voxturn.runtime.audio.encode import WavFile
 from voxturn.runtime.audio.window import Plan
@@ -103,13 +103,16 @@ class XTTS:
         return self._speak.service
 
     @property
-    def windows(self) -> Plan:
-        """The vocoder's windows; `warm` chooses them by this machine's speed. May be set."""
-        return self._vocode.plan
+    def windows(self) -> tuple[Plan, ...]:
+        """The vocoder's windows, by how many streams there are when one begins; the last for more of them.
+
+        `warm` chooses them by this machine's speed. May be set: audio is then cut the same everywhere.
+        """
+        return self._vocode.windows
 
     @windows.setter
-    def windows(self, plan: Plan) -> None:
-        self._vocode.plan, self._speak.urgent = plan, self._vocode.urgent_for(plan)
+    def windows(self, plans: tuple[Plan, ...]) -> None:
+        self._vocode.windows, self._speak.urgent = plans, self._vocode.urgent_for(plans[0])
 
     @property
     def ids(self) -> XttsIds:
@@ -127,7 +130,16 @@ class XTTS:
 
     async def awarm(self) -> None:
         """The asynchronous twin of `warm`."""
+        await self.awarm_first()
+        await self.awarm_rest()
+
+    async def awarm_first(self) -> None:
+        """The part of `warm` that the first audio of a stream would wait for."""
         await warm_voice(self._speak, self._vocode)
+
+    async def awarm_rest(self) -> None:
+        """The other part, which may run beside streams: kernels for later windows."""
+        await warm_shapes(self._speak, self._vocode)
 
     def tts(self, text: str, **options: Any) -> Samples:
         """A whole text as samples, float32 `[n]` at `rate` Hz. Options as `stream`'s."""

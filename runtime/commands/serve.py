@@ -5,17 +5,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import os
-import shutil
 import signal
-import subprocess
 import sys
-from pathlib import Path
 
-from voxturn.runtime.errors import ExecutorUnavailable, ServerUnavailable, UsageError
+from voxturn.runtime.errors import ServerDied, UsageError
 from voxturn.runtime.handoff import cancel_and_wait
 from voxturn.runtime.profile import load_profile
 from voxturn.runtime.serving.backend import PROFILE
+from voxturn.runtime.serving.container import ContainerTriton
 from voxturn.runtime.serving.contract import MODELS
 from voxturn.runtime.serving.launcher import EmbeddedTriton, repository
 from voxturn.runtime.serving.supervisor import Supervisor
@@ -53,59 +50,53 @@ def _triton(args: argparse.Namespace) -> int:
     if unknown or not models:
         raise UsageError(f"--models {args.models}: must be some of {', '.join(MODELS)}")
     load_profile(args.profile)  # a wrong one is known here, not in a model's log
-    if args.docker:
-        return _docker(args.profile)
-    return asyncio.run(_serve(args.profile, models))
-
-
-def _docker(profile: str) -> int:
-    """Run the official container until it ends."""
-    program = shutil.which("docker")
-    if program is None:
-        raise ExecutorUnavailable("--docker needs docker; install it, or serve with --embedded")
-    file = Path("deploy/docker-compose.yml")
-    if not file.exists():
-        raise UsageError(f"{file} is not here; run this in the folder of voxturn's source")
-    command = [program, "compose", "-f", str(file), "up", "--abort-on-container-exit"]
-    code = subprocess.run(command, env=dict(os.environ) | {PROFILE: profile}, check=False).returncode
-    if code:
-        raise ServerUnavailable(f"docker compose ended with exit code {code}")
-    return 0
+    return asyncio.run(_serve(args, models))
 
 
 def _report(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-async def _serve(profile: str, models: list[str]) -> int:
+async def _serve(args: argparse.Namespace, models: list[str]) -> int:
     """Serve until a signal comes, or the server ends by itself."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    with EmbeddedTriton(repository(), {PROFILE: profile}) as triton:
-        server = TritonServer(f"127.0.0.1:{triton.grpc}")
-        supervisor = Supervisor(server, models, _report, triton)
-        try:
-            loading, stopping = asyncio.ensure_future(supervisor.load()), asyncio.ensure_future(stop.wait())
-            await asyncio.wait([loading, stopping], return_when=asyncio.FIRST_COMPLETED)
-            stopping.cancel()
-            if not loading.done():
-                await cancel_and_wait(loading)
+    if args.docker:
+        with ContainerTriton(args.profile, models) as container:
+            if not await asyncio.to_thread(container.wait_until_live, stop.is_set):
                 return 0
-            loading.result()
-            print(f"grpc 127.0.0.1:{triton.grpc}", flush=True)
-            print(f"http 127.0.0.1:{triton.http}", flush=True)
-            print(f"metrics 127.0.0.1:{triton.metrics}", flush=True)
-            watching = asyncio.create_task(supervisor.watch())
-            try:
-                while not stop.is_set():
-                    if watching.done():
-                        watching.result()
-                    with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(stop.wait(), _LOOK_S)
-            finally:
-                await cancel_and_wait(watching)
+            return await _supervise(container, models, stop)
+    with EmbeddedTriton(repository(), {PROFILE: args.profile}) as embedded:
+        return await _supervise(embedded, models, stop)
+
+
+async def _supervise(triton: EmbeddedTriton | ContainerTriton, models: list[str], stop: asyncio.Event) -> int:
+    server = TritonServer(f"127.0.0.1:{triton.grpc}")
+    supervisor = Supervisor(server, models, _report, triton if isinstance(triton, EmbeddedTriton) else None)
+    try:
+        loading, stopping = asyncio.ensure_future(supervisor.load()), asyncio.ensure_future(stop.wait())
+        await asyncio.wait([loading, stopping], return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if not loading.done():
+            await cancel_and_wait(loading)
+            return 0
+        loading.result()
+        print(f"grpc 127.0.0.1:{triton.grpc}", flush=True)
+        print(f"http 127.0.0.1:{triton.http}", flush=True)
+        print(f"metrics 127.0.0.1:{triton.metrics}", flush=True)
+        watching = asyncio.create_task(supervisor.watch())
+        try:
+            while not stop.is_set():
+                if watching.done():
+                    watching.result()
+                if isinstance(triton, ContainerTriton) and not triton.alive:
+                    raise ServerDied("the container ended")
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(stop.wait(), _LOOK_S)
         finally:
-            await server.aclose()
+            await cancel_and_wait(watching)
+    finally:
+        await server.aclose()
     return 0

@@ -30,8 +30,9 @@ class OpenVinoGraph:
 
     def __init__(self, path: Path, contract: ModelContract, budget: EngineBudget, compute: str) -> None:
         properties = _properties(budget.threads, compute)
+        whole = path.resolve()  # it reads weights beside the file that it is given, and not through links
         try:
-            self._compiled: Any = _openvino().Core().compile_model(str(path), "CPU", properties)
+            self._compiled: Any = _openvino().Core().compile_model(str(whole), "CPU", properties)
         except RuntimeError as exc:
             raise CorruptModel(f"{path}: OpenVINO cannot load it ({_reason(exc)}); pull the model again") from exc
         self._request = self._compiled.create_infer_request()

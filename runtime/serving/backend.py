@@ -14,7 +14,7 @@ import os
 import threading
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from voxturn.runtime.errors import TooManyStreams, VoxturnError
 from voxturn.runtime.profile import load_profile
 from voxturn.runtime.serving.contract import CANARY, CANCEL, CLIENT, END, INFO, MODELS, SEQUENCE
 from voxturn.runtime.serving.events import Tensors, text_of, text_tensor
-from voxturn.runtime.serving.handlers import HANDLERS, Handler
+from voxturn.runtime.serving.handlers import HANDLERS, Handler, WarmsLater
 from voxturn.runtime.serving.inputs import Inputs
 from voxturn.runtime.serving.metrics import Heard, Metrics
 
@@ -48,6 +48,8 @@ class Backend:
         begin = time.monotonic()
         self._handler = handler or HANDLERS[name](load_profile(os.environ.get(PROFILE, "demo")))
         asyncio.run_coroutine_threadsafe(self._handler.warm(), self._loop).result()
+        if isinstance(self._handler, WarmsLater):
+            self._loop.call_soon_threadsafe(self._keep, self._handler.warm_later())
         self._load_s = time.monotonic() - begin
         self._metrics = Metrics(utilities, name)
         self._clients: Counter[str] = Counter()
@@ -74,12 +76,17 @@ class Backend:
     def _begin(self, sender: Any, inputs: Inputs, name: str) -> None:
         if CANCEL in inputs and (asked := self._named.get(text_of(inputs[CANCEL]))) is not None:
             self._loop.call_soon(asked.cancel)  # once it has begun: a task that never did would send no end
-        task = self._loop.create_task(self._answer(sender, inputs))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task = self._keep(self._answer(sender, inputs))
         if name:
             self._named[name] = task
             task.add_done_callback(lambda _: self._named.pop(name, None))
+
+    def _keep(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """A task that `close` ends."""
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
 
     async def _answer(self, sender: Any, inputs: Inputs) -> None:
         watch = asyncio.create_task(self._watch(sender, asyncio.current_task()))

@@ -6,7 +6,7 @@ Source of the format: Triton's `model_config.proto`; of its Python backend: trit
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +82,18 @@ _STEP = (TensorSpec("hidden", "float32", ("width",)),)
 _PCM = (_floats("pcm"), TensorSpec("rate", "int32", (1,)), TensorSpec("final", "bool", (1,)), _text("sentence"))
 
 WINDOW = ("latent_offset", "frame_offset", "frames", "before", "after")
-"""Inputs of the vocoder's graph that say which frames are wanted; without them all are. Scalars there, `[1]` here."""
+"""Inputs of the vocoder's graph that say which frames are wanted. Scalars there, `[1]` here."""
+
+MOST_SEQUENCES = 8
+"""How many sequences of latents `xtts_hifigan` vocodes at once."""
+
+
+def _latents(sequences: int | str) -> tuple[TensorSpec, TensorSpec]:
+    return (
+        TensorSpec("latents", "float32", (sequences, "latents", "width")),
+        TensorSpec("speaker", "float32", (sequences, "speaker", 1)),
+    )
+
 
 MODELS = {
     model.name: model
@@ -110,13 +121,16 @@ MODELS = {
             engine=True,
         ),
         Served(
-            "xtts_hifigan",
-            (
-                TensorSpec("latents", "float32", (1, "latents", "width")),
-                TensorSpec("speaker", "float32", (1, "speaker", 1)),
-                *(TensorSpec(name, "int64", (1,)) for name in WINDOW),
-            ),
+            "xtts_vocoder",
+            (*_latents(1), *(TensorSpec(name, "int64", (1,)) for name in WINDOW)),
             (TensorSpec("audio", "float32", (1, 1, "samples")),),
+            frozenset({"latents", "speaker", *WINDOW}),
+            streams=False,
+        ),
+        Served(
+            "xtts_hifigan",
+            _latents("sequences"),
+            (TensorSpec("audio", "float32", ("sequences", 1, "samples")),),
             frozenset({"latents", "speaker"}),
             streams=False,
         ),
@@ -171,21 +185,32 @@ def wire_type(value: np.ndarray[Any, Any]) -> str:
         raise UsageError(f"tensors of {value.dtype} cannot be sent") from None
 
 
+_GRAPHS = {"xtts_vocoder": "vocoder.onnx", "xtts_hifigan": "vocoder_whole.onnx"}
+"""The files of an artifact that the server runs by itself."""
+
+
 def ngc_pbtxt(model: Served) -> str:
     """The variant for NVIDIA's container on a machine with a GPU, chosen by `--model-config-name ngc`.
 
-    The vocoder's graph runs in the server's own ONNX Runtime backend there; models with token loops stay Python.
+    The vocoder's graphs run in the server's own ONNX Runtime backend there, whole sequences batched as they come; models
+    with token loops stay Python.
     """
-    if model.name != "xtts_hifigan":
+    if model.name not in _GRAPHS:
         return config_pbtxt(model).replace("KIND_CPU count: 1", "KIND_GPU count: 1 gpus: [ 0 ]")
+    batched = model.name == "xtts_hifigan"
+    inputs, outputs = (
+        [replace(spec, shape=spec.shape[1:]) for spec in specs] if batched else specs
+        for specs in (model.inputs, model.outputs)
+    )
     lines = [
         "# made by `python -m voxturn.runtime.serving.contract`; do not edit",
         f'name: "{model.name}"',
         'backend: "onnxruntime"',
-        'default_model_filename: "vocoder.onnx"',
-        "max_batch_size: 0",
-        *(_tensor("input", spec, scalar=spec.name in WINDOW) for spec in model.inputs),
-        *(_tensor("output", spec) for spec in model.outputs),
+        f'default_model_filename: "{_GRAPHS[model.name]}"',
+        f"max_batch_size: {MOST_SEQUENCES if batched else 0}",
+        *(["dynamic_batching { max_queue_delay_microseconds: 1000 }"] if batched else []),
+        *(_tensor("input", spec, scalar=spec.name in WINDOW) for spec in inputs),
+        *(_tensor("output", spec) for spec in outputs),
         "instance_group [{ kind: KIND_GPU count: 1 gpus: [ 0 ] }]",
     ]
     return "\n".join(lines) + "\n"

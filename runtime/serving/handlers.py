@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from voxturn.runtime.assemble import Assembler
@@ -25,9 +25,18 @@ from voxturn.runtime.errors import (
 from voxturn.runtime.frames import frames_from
 from voxturn.runtime.messages import PcmChunk
 from voxturn.runtime.profile import Profile
-from voxturn.runtime.serving.contract import REQUEST, WINDOW
+from voxturn.runtime.serving.batches import Batches
+from voxturn.runtime.serving.contract import MOST_SEQUENCES, REQUEST, WINDOW
 from voxturn.runtime.serving.events import Tensors, of_chunk, of_event, text_tensor
-from voxturn.runtime.serving.inputs import Inputs, audio_of, messages_of, reference_of, spoken_text, string
+from voxturn.runtime.serving.inputs import (
+    Inputs,
+    audio_of,
+    check_latents,
+    messages_of,
+    reference_of,
+    spoken_text,
+    string,
+)
 from voxturn.runtime.serving.kept import Expiring
 from voxturn.runtime.serving.requests import check_request, of_step, to_request
 from voxturn.runtime.serving.whisper import WhisperHandler
@@ -35,7 +44,7 @@ from voxturn.runtime.text.chat import Message
 from voxturn.runtime.turn import Conversation
 from voxturn.runtime.xtts import XTTS
 
-_MOST_LATENTS, _MOST_WINDOW = 605, 4096
+_MOST_WINDOW = 4096
 
 
 class Handler(Protocol):
@@ -43,7 +52,9 @@ class Handler(Protocol):
 
     def __call__(self, inputs: Inputs) -> AsyncGenerator[Tensors, None]: ...
 
-    async def warm(self) -> None: ...
+    async def warm(self) -> None:
+        """Compute what the first answer would wait for."""
+        ...
 
     @property
     def engine(self) -> DecodeEngine | None:
@@ -55,6 +66,13 @@ class Handler(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class WarmsLater(Protocol):
+    """A handler that goes on warming up while the first requests are answered."""
+
+    async def warm_later(self) -> None: ...
 
 
 class ReplyHandler:
@@ -124,7 +142,10 @@ class XttsHandler:
         self.engine = self._model.service.engine
 
     async def warm(self) -> None:
-        await self._model.awarm()
+        await self._model.awarm_first()
+
+    async def warm_later(self) -> None:
+        await self._model.awarm_rest()
 
     async def __call__(self, inputs: Inputs) -> AsyncGenerator[Tensors, None]:
         if REQUEST in inputs:
@@ -149,7 +170,7 @@ class XttsHandler:
         check_request(request, self.engine.executor.vocabulary, ids.knows, ids.follow, self._model.width)
 
     def describe(self) -> dict[str, Any]:
-        about = {"capacity": self._model.service.capacity, "windows": asdict(self._model.windows)}
+        about = {"capacity": self._model.service.capacity, "windows": [asdict(plan) for plan in self._model.windows]}
         return asdict(self._model.info) | about
 
     def close(self) -> None:
@@ -157,31 +178,47 @@ class XttsHandler:
 
 
 class VocoderHandler:
-    """XTTS's vocoder alone, for those who bring their own latents: the graph's inputs to its `audio`."""
+    """A window of XTTS's vocoder, as its graph takes it: what the executor `triton` asks for."""
 
     engine = None
 
     def __init__(self, profile: Profile) -> None:
         self._make = Assembler(profile)
-        self._graph, self._lane, self._frames = self._make.vocoder_graph()
+        self._graph, self._lane = self._make.vocoder_graph("vocoder")
 
     async def warm(self) -> None:
         """Nothing to do: which windows come is not known."""
 
     async def __call__(self, inputs: Inputs) -> AsyncGenerator[Tensors, None]:
-        given = {name: value for name, value in inputs.items() if name not in WINDOW}
-        count = int(given["latents"].shape[1])
-        if not 0 < count <= _MOST_LATENTS:
-            raise UsageError(f"latents: must be 1 to {_MOST_LATENTS}, not {count}")
-        if missing := [name for name in WINDOW if name not in inputs]:
-            if len(missing) < len(WINDOW):
-                raise UsageError(f"{', '.join(WINDOW)} come together; {', '.join(missing)} is missing")
-            window = self._frames.inputs(given["latents"][0], 0, self._frames.count(count), 0, 0)
-        else:
-            window = {name: inputs[name].reshape(()) for name in WINDOW}
-            if any(not 0 <= int(value) <= _MOST_WINDOW for value in window.values()):
-                raise UsageError(f"{', '.join(WINDOW)}: must be between 0 and {_MOST_WINDOW}")
-        yield await self._lane.run(self._graph.run, window | given)
+        check_latents(inputs, 1)
+        if any(not 0 <= int(inputs[name][0]) <= _MOST_WINDOW for name in WINDOW):
+            raise UsageError(f"{', '.join(WINDOW)}: must be between 0 and {_MOST_WINDOW}")
+        given = {name: value.reshape(()) if name in WINDOW else value for name, value in inputs.items()}
+        yield await self._lane.run(self._graph.run, given)
+
+    def describe(self) -> dict[str, Any]:
+        return asdict(self._make.info["vocode"])
+
+    def close(self) -> None:
+        self._make.close()
+
+
+class HifiganHandler:
+    """XTTS's vocoder for those who bring their own latents: whole sequences, those that come at once in one batch."""
+
+    engine = None
+
+    def __init__(self, profile: Profile) -> None:
+        self._make = Assembler(profile)
+        graph, lane = self._make.vocoder_graph("vocoder_whole")
+        self._batches = Batches(lambda inputs: lane.run(graph.run, inputs), MOST_SEQUENCES)
+
+    async def warm(self) -> None:
+        """Nothing to do: which lengths come is not known."""
+
+    async def __call__(self, inputs: Inputs) -> AsyncGenerator[Tensors, None]:
+        check_latents(inputs, MOST_SEQUENCES)
+        yield await self._batches.run(dict(inputs))
 
     def describe(self) -> dict[str, Any]:
         return asdict(self._make.info["vocode"])
@@ -242,7 +279,8 @@ HANDLERS: dict[str, Callable[[Profile], Handler]] = {
     "whisper": WhisperHandler,
     "qwen3": ReplyHandler,
     "xtts": XttsHandler,
-    "xtts_hifigan": VocoderHandler,
+    "xtts_vocoder": VocoderHandler,
+    "xtts_hifigan": HifiganHandler,
     "vits": VitsHandler,
     "voice_turn": TurnHandler,
 }

@@ -15,7 +15,7 @@ from voxturn.runtime.messages import Samples
 from voxturn.runtime.serving.events import text_of
 from voxturn.runtime.text.chat import Message
 
-LONGEST_TEXT, LONGEST_AUDIO_S = 10_000, 300.0
+LONGEST_TEXT, LONGEST_AUDIO_S, MOST_LATENTS = 10_000, 300.0, 605
 _ROLES = ("system", "user", "assistant")
 
 Inputs = Mapping[str, np.ndarray[Any, Any]]
@@ -61,6 +61,21 @@ def audio_of(inputs: Inputs, name: str = "audio") -> Samples:
     if not np.isfinite(samples).all():
         raise InvalidSamples("the audio has NaN or infinite samples")
     return samples
+
+
+def check_latents(inputs: Inputs, most: int) -> None:
+    """Raise `UsageError` or `InvalidSamples` for latents that are not one to `most` sequences with as many speakers."""
+    sequences, count = inputs["latents"].shape[:2]
+    if not 0 < count <= MOST_LATENTS:
+        raise UsageError(f"latents: must be 1 to {MOST_LATENTS}, not {count}")
+    if not 0 < sequences <= most:
+        raise UsageError(f"latents: must be of 1 to {most} sequences, not {sequences}")
+    if len(inputs["speaker"]) != sequences:
+        raise UsageError(
+            f"speaker: must be {sequences}, one for each sequence of latents, not {len(inputs['speaker'])}"
+        )
+    if not all(np.isfinite(inputs[name]).all() for name in ("latents", "speaker")):
+        raise InvalidSamples("latents or speaker have NaN or infinite values")
 
 
 def messages_of(text: str) -> list[Message]:

@@ -19,7 +19,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -150,18 +150,23 @@ class EmbeddedTriton:
 
     def wait_until_live(self) -> bool:
         """Wait until the server answers; False if it has ended or does not in time. Blocks."""
-        until = time.monotonic() + _READY_S
-        while self.alive and time.monotonic() < until:
-            try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{self.http}/v2/health/live", timeout=1) as answer:
-                    if answer.status == 200:
-                        return True
-            except (OSError, urllib.error.URLError):
-                time.sleep(0.02)
-        return False
+        return is_live(self.http, lambda: self.alive, _READY_S)
 
     def _log_end(self) -> str:
         return self.log.read_text(encoding="utf-8", errors="replace")[-4000:]
+
+
+def is_live(http: int, runs: Callable[[], bool], patience_s: float) -> bool:
+    """Wait until a server on this host answers at its HTTP port; False if it `runs` no more or takes too long."""
+    until = time.monotonic() + patience_s
+    while runs() and time.monotonic() < until:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{http}/v2/health/live", timeout=1) as answer:
+                if answer.status == 200:
+                    return True
+        except (OSError, urllib.error.URLError):
+            time.sleep(0.02)
+    return False
 
 
 def _children(pid: int) -> Iterator[int]:

@@ -17,7 +17,7 @@ from voxturn.runtime.errors import ServerDied, ServerUnavailable
 from voxturn.runtime.serving.launcher import EmbeddedTriton
 from voxturn.runtime.serving.wire import TritonServer
 
-_EVERY_S, _CANARY_S, _LOADED_S, _HUNG_S, _RARELY_S = 0.2, 1.0, 120.0, 15.0, 10.0
+_EVERY_S, _LOADED_S, _HUNG_S, _RARELY_S = 0.2, 120.0, 15.0, 10.0
 
 
 class Supervisor:
@@ -77,7 +77,7 @@ class Supervisor:
 
     async def _is_dead(self, model: str) -> bool:
         if self._embedded is None:
-            return not await self._server.answers(model, _CANARY_S)
+            return not await self._server.answers(model, _HUNG_S)  # of a dead one the server says so at once
         if not self._embedded.alive:
             return False  # the server's end is another task's
         return self._embedded.process_of(model) is None or not await self._server.answers(model, _HUNG_S)

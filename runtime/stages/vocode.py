@@ -10,14 +10,14 @@ import numpy as np
 import numpy.typing as npt
 from voxturn.runtime.audio.frames_map import FrameMap
 from voxturn.runtime.audio.level import first_audible
-from voxturn.runtime.audio.window import Plan, Speed, sustained, with_margin
+from voxturn.runtime.audio.window import Plan, Speed, by_load, with_margin
 from voxturn.runtime.cores import Pace
 from voxturn.runtime.decode.stop_guard import SilenceGuard
 from voxturn.runtime.handoff import Lane, close_iterator
 from voxturn.runtime.messages import PcmChunk, Samples, SpeechCodes
 from voxturn.runtime.protocols import GraphExecutor
 
-_LEAD_IN_MS = 5
+_LEAD_IN_MS, _MOST_STREAMS = 5, 4
 _SLACK = 1.2  # of the speed measured: cores are shared, and the hour may be slower later
 Float = npt.NDArray[np.float32]
 
@@ -34,6 +34,7 @@ class Progress:
     begin: int = 0
     final: bool = False
     over: bool = False
+    plan: Plan | None = None
 
 
 class Vocode:
@@ -41,7 +42,7 @@ class Vocode:
 
     With `trim`, silence before the first audible sample of the whole answer is dropped, but for a few milliseconds.
     `pace` is told how much of the answer there is. `plans` go from the one that starts soonest to the safest; the first
-    is taken until `warm` knows how fast the voice is made.
+    is taken until `warm` knows how fast the voice is made, for each of up to `streams` at once.
     """
 
     def __init__(
@@ -55,18 +56,25 @@ class Vocode:
         plans: Sequence[Plan],
         trim: bool = True,
         pace: Pace | None = None,
+        streams: int = 1,
     ) -> None:
         self._executor, self._lane = executor, lane
         self.rate, self._hop, self._margin = rate, hop, margin
         self._frames, self._plans, self._trims = frames, plans, trim
-        self.plan = plans[0]
+        self.windows: tuple[Plan, ...] = (plans[0],)
+        self._streams, self._answers = min(streams, _MOST_STREAMS), 0
         self._pace = pace or Pace()
 
     async def __call__(self, codes: AsyncIterator[SpeechCodes]) -> AsyncGenerator[PcmChunk, None]:
         start, audible, progress, answer = 0, not self._trims, Progress(), object()
         silence = SilenceGuard(self.rate)
+        begun = False
         try:
             async for code in codes:
+                if not begun:
+                    begun, self._answers = True, self._answers + 1
+                if not progress.latents:
+                    progress.plan = self.windows[min(self._answers, len(self.windows)) - 1]
                 self._pace.made(answer, 0.0)
                 progress.latents.append(code.latents)
                 progress.final = code.final
@@ -90,20 +98,29 @@ class Vocode:
                 if code.final:
                     progress, silence = Progress(), SilenceGuard(self.rate)
         finally:
+            self._answers -= begun
             self._pace.ended(answer)
             await close_iterator(codes)
 
     async def warm(self, like: SpeechCodes, latent_s: float = 0.0) -> None:
-        """Run the first window, on latents like these; where the executor compiles for each shape, every shape of window.
+        """Run the first window, on latents like these.
 
         `latent_s`, how long a latent takes to be made, chooses the plan: the soonest that playback does not starve with.
         """
         if latent_s:
             speed = Speed(*(_SLACK * seconds for seconds in (latent_s, *await self._window_speed(like))))
-            self.plan = sustained(self._plans, speed, self._margin, self._hop / self.rate, self._frames.latents_for)
-        windows, ends = self.plan.shapes(self._margin)
-        if not self._executor.compiles_shapes:
-            windows, ends = windows[:1], []
+            frame_s = self._hop / self.rate
+            self.windows = by_load(self._plans, speed, self._streams, self._margin, frame_s, self._frames.latents_for)
+        windows, _ = self.windows[0].shapes(self._margin)
+        await self._run_windows(like, windows[:1], [])
+
+    async def warm_shapes(self, like: SpeechCodes) -> None:
+        """Where the executor compiles for each shape: run every shape of window, on latents like these."""
+        if self._executor.compiles_shapes:
+            for plan in dict.fromkeys(self.windows):
+                await self._run_windows(like, *plan.shapes(self._margin))
+
+    async def _run_windows(self, like: SpeechCodes, windows: Sequence[tuple[int, int]], ends: Sequence[int]) -> None:
         latents = np.repeat(like.latents[:1], windows[-1][1] + max(ends, default=0) + self._margin, axis=0)
         total = self._frames.count(len(latents))
         for begin, end in [*windows, *((total - frames, total) for frames in ends)]:
@@ -135,12 +152,13 @@ class Vocode:
         count = sum(len(latents) for latents in progress.latents)
         total = self._frames.count(count) if progress.final else None
         certain = self._frames.certain(count)
-        return self.plan.next(progress.number, progress.begin, certain, self._margin, total)
+        plan = progress.plan or self.windows[0]
+        return plan.next(progress.number, progress.begin, certain, self._margin, total)
 
     def window(self, latents: Float, begin: int, end: int, speaker: Float | None = None) -> Samples:
         """The samples of frames `[begin, end)`."""
         total = self._frames.count(len(latents))
-        first = self.plan.decoded_from(begin, end, total)
+        first = self.windows[0].decoded_from(begin, end, total)
         low, high, before = with_margin(first, end, total, self._margin)
         inputs = self._frames.inputs(latents, low, high, before, high - end)
         if speaker is not None:

@@ -247,6 +247,20 @@ def test_the_vocoders_audio_is_the_originals(vocoder: OnnxGraph, original: Any, 
     assert snr(whole(vocoder, latents, speaker), wanted.numpy().reshape(-1)) >= 60
 
 
+def test_whole_sequences_are_vocoded_several_at_once_over_the_same_weights(vocoder: OnnxGraph, tiny: Tiny) -> None:
+    batched = graph(tiny.fp32, "vocoder_whole")
+    assert not (tiny.fp32 / "vocoder_whole.onnx.data").exists()
+    random = np.random.default_rng(0)
+    for count in (1, 7, 147):  # 147: where steps and frames meet again
+        latents, _ = acoustics(count)
+        several = np.stack([latents * scale for scale in (1.0, 0.5, -1.0)]).astype(np.float32)
+        voices = (random.standard_normal((3, 512, 1)) * 0.04).astype(np.float32)
+        audio = batched.run({"latents": several, "speaker": voices})["audio"]
+        for row in range(3):
+            alone = whole(vocoder, several[row], voices[row])
+            np.testing.assert_allclose(audio[row, 0], alone, atol=1e-5)
+
+
 def test_int8_has_the_vocoder_and_the_cloner_of_fp32(tiny: Tiny) -> None:
     one, other = Manifest.read(tiny.fp32), Manifest.read(tiny.int8)
     for name in ("vocoder.onnx.data", "conditioning.onnx.data", "speaker.onnx.data", "mel.npz", "voices.npz"):

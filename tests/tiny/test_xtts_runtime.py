@@ -197,6 +197,14 @@ def test_the_vocoder_of_openvino_says_the_same(tiny: Tiny, xtts: XTTS, home: Pat
         assert 10 * np.log10((wanted.astype(np.float64) ** 2).sum() / (noise**2).sum()) > least
 
 
+def test_an_artifact_whose_files_are_links_elsewhere(tiny: Tiny, home: Path, tmp_path: Path) -> None:
+    pytest.importorskip("openvino")
+    for file in tiny.short.iterdir():
+        (tmp_path / file.name).symlink_to(file.resolve())
+    with XTTS.load(tmp_path, vocoder="openvino", store=Store(home)) as voice:
+        assert voice.tts("Good morning.", **EN).size
+
+
 def test_auto_is_what_this_processor_computes_faster_and_stays_so(tiny: Tiny, home: Path) -> None:
     pytest.importorskip("openvino")
     seen = set()

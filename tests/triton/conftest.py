@@ -21,7 +21,7 @@ from tests.tiny.conftest import tiny as tiny
 
 ROOT = Path(__file__).parents[2]
 PYTHON = Path(os.environ.get("VOXTURN_TRITON_PYTHON", ROOT / ".triton/bin/python"))
-MODELS = ("whisper", "qwen3", "xtts", "xtts_hifigan")
+MODELS = ("whisper", "qwen3", "xtts", "xtts_vocoder", "xtts_hifigan")
 
 
 @dataclass

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import json
 import os
 import signal
 import subprocess
@@ -20,15 +21,20 @@ import pytest
 from voxturn.runtime import errors
 from voxturn.runtime.audio.decode import decode_all
 from voxturn.runtime.client import SyncVoiceClient, VoiceClient
+from voxturn.runtime.contract import Manifest
+from voxturn.runtime.cores import Cores
+from voxturn.runtime.executors.onnx import OnnxGraph
 from voxturn.runtime.messages import Partial, PcmChunk, Transcript
 from voxturn.runtime.serving import launcher
+from voxturn.runtime.serving.contract import MODELS as SERVED
+from voxturn.runtime.serving.contract import WINDOW
 from voxturn.runtime.serving.events import text_of
 from voxturn.runtime.serving.health import silent
 from voxturn.runtime.serving.wire import TritonServer
 from voxturn.runtime.xtts import XTTS
 
 from tests.tiny.conftest import Tiny
-from tests.triton.conftest import MODELS, ROOT, Running, serve
+from tests.triton.conftest import MODELS, PYTHON, ROOT, Running, serve
 from tests.voiced import voiced
 
 QUESTION = ROOT / "runtime/demo/question.wav"
@@ -72,6 +78,13 @@ async def test_the_served_voice_says_what_the_embedded_one_says(server: Running,
             np.testing.assert_allclose(np.concatenate([c.samples for c in chunks]), wanted, atol=2e-4)
 
 
+def latents(
+    sequences: int, count: int, width: int, names: tuple[str, ...] = ("latents", "speaker"), scale: float = 0.0
+) -> dict[str, Any]:
+    made = {"latents": np.full((sequences, count, width), scale), "speaker": np.zeros((sequences, 512, 1))}
+    return {name: made[name].astype(np.float32) for name in names}
+
+
 BAD: list[tuple[str, dict[str, Any], type[errors.VoxturnError]]] = [
     ("xtts", {}, errors.UsageError),
     ("xtts", {"text": ""}, errors.EmptyText),
@@ -88,15 +101,16 @@ BAD: list[tuple[str, dict[str, Any], type[errors.VoxturnError]]] = [
     ("whisper", {"audio": np.zeros((2, 160), np.float32)}, errors.VoxturnError),
     ("whisper", {"audio": np.zeros(16000, np.int32)}, errors.VoxturnError),
     ("xtts", {"request": '{"keep": false}'}, errors.UsageError),
+    ("xtts_hifigan", latents(1, 4, 7), errors.InferenceFailed),
+    ("xtts_hifigan", latents(1, 0, 64), errors.UsageError),
+    ("xtts_hifigan", latents(9, 4, 64), errors.UsageError),
+    ("xtts_hifigan", latents(2, 4, 64) | latents(1, 4, 64, ("speaker",)), errors.UsageError),
+    ("xtts_hifigan", latents(1, 4, 64, scale=np.nan), errors.InvalidSamples),
+    ("xtts_vocoder", latents(1, 4, 64), errors.UsageError),
     (
-        "xtts_hifigan",
-        {"latents": np.zeros((1, 4, 7), np.float32), "speaker": np.zeros((1, 512, 1), np.float32)},
-        errors.InferenceFailed,
-    ),
-    (
-        "xtts_hifigan",
-        {"latents": np.zeros((1, 0, 64), np.float32), "speaker": np.zeros((1, 512, 1), np.float32)},
-        errors.VoxturnError,
+        "xtts_vocoder",
+        latents(1, 4, 64) | {name: np.array([-1], np.int64) for name in WINDOW},
+        errors.UsageError,
     ),
     ("whisper", {"request": '{"call": "sing", "name": "x"}'}, errors.UsageError),
     ("whisper", {"request": '{"call": "generate", "name": "x"}'}, errors.ForgottenWindow),
@@ -114,7 +128,7 @@ async def test_bad_requests_end_in_typed_errors(
     connection = TritonServer(server.grpc)
     try:
         with pytest.raises(kind):
-            if model in ("whisper", "xtts_hifigan"):
+            if model in SERVED and not SERVED[model].streams:
                 await connection.infer(model, inputs)
             else:
                 async for _ in connection.stream(model, inputs):
@@ -122,6 +136,28 @@ async def test_bad_requests_end_in_typed_errors(
         assert all([await connection.answers(name, 5.0) for name in MODELS])
     finally:
         await connection.aclose()
+
+
+async def test_latents_of_one_s_own_are_vocoded_several_at_once(server: Running, tiny: Tiny) -> None:
+    contract = Manifest.read(tiny.short).graphs["vocoder_whole"]
+    graph = OnnxGraph(tiny.short / contract.file, contract, Cores().budget("vocode", 1))
+    random, width = np.random.default_rng(0), int(contract.inputs[0].shape[2])
+
+    def request(sequences: int, count: int) -> dict[str, Any]:
+        return {
+            "latents": random.standard_normal((sequences, count, width)).astype(np.float32),
+            "speaker": random.standard_normal((sequences, 512, 1)).astype(np.float32),
+        }
+
+    requests = [request(*shape) for shape in ((1, 5), (2, 5), (1, 7), (1, 5), (8, 5), (3, 7))]
+    connection = TritonServer(server.grpc)
+    try:
+        answers = await asyncio.gather(*(connection.infer("xtts_hifigan", each) for each in requests))
+    finally:
+        await connection.aclose()
+    for answer, each in zip(answers, requests, strict=True):
+        np.testing.assert_allclose(answer["audio"], graph.run(each)["audio"], atol=1e-5)
+    graph.close()
 
 
 async def test_cancelled_streams_free_their_slots(server: Running) -> None:
@@ -373,6 +409,68 @@ def test_nothing_is_left_of_a_test_that_is_killed(profile: Path) -> None:
     gone(family, serving)
 
 
+DOCKER = """#!{python} -P
+# stands for docker: `compose … up` is the embedded server at the ports that the container would publish
+import json, os, signal, sys
+with open({log!r}, "a") as log:
+    log.write(json.dumps([sys.argv[1:], os.environ["VOXTURN_SERVED"]]) + "\\n")
+if "down" in sys.argv:
+    sys.exit()
+signal.pthread_sigmask(signal.SIG_BLOCK, {{signal.SIGINT}})
+from voxturn.runtime.serving import launcher
+launcher._free_ports = lambda count: [int(os.environ[f"VOXTURN_{{name}}_PORT"]) for name in ("HTTP", "GRPC", "METRICS")]
+with launcher.EmbeddedTriton(launcher.repository(), {{}}):
+    signal.sigwait({{signal.SIGINT}})
+"""
+
+
+def test_a_container_is_asked_by_canary_healed_and_removed(profile: Path, tmp_path: Path) -> None:
+    log, program = tmp_path / "log", tmp_path / "docker"
+    program.write_text(DOCKER.format(python=PYTHON, log=str(log)))
+    program.chmod(0o755)
+    ports = dict(zip(("HTTP", "GRPC", "METRICS"), launcher._free_ports(3), strict=True))
+    environment = {f"VOXTURN_{name}_PORT": str(port) for name, port in ports.items()}
+    environment |= {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    command = [str(PYTHON), "-P", "-m", "voxturn.runtime.cli", "serve", "triton", "--docker", "--models", "xtts"]
+    with subprocess.Popen(
+        [*command, "--profile", str(profile)],
+        env=dict(os.environ) | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        try:
+            assert process.stdout.readline() == f"grpc 127.0.0.1:{ports['GRPC']}\n"
+            assert asyncio.run(silent(f"127.0.0.1:{ports['GRPC']}", ["xtts"])) == []
+            os.kill(stub_of(Running(process, "", "", ""), "xtts"), signal.SIGKILL)
+            said = [line for line in iter(process.stderr.readline, "xtts: answers again\n") if "xtts: died" in line]
+            assert said == ["xtts: died; starting it again\n"]
+            family = list(children(process.pid))
+        finally:
+            process.terminate()
+        assert process.wait(60) == 0
+    asked = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [words[3] for words, _ in asked] == ["up", "down"]
+    assert {served for _, served in asked} == {"xtts"}
+    gone(family, process.pid)
+
+
+def test_a_container_that_ends_is_an_error(profile: Path, tmp_path: Path) -> None:
+    program = tmp_path / "docker"
+    program.write_text("#!/bin/sh\nexit 3\n")
+    program.chmod(0o755)
+    command = [str(PYTHON), "-P", "-m", "voxturn.runtime.cli", "serve", "triton", "--docker", "--models", "xtts"]
+    environment = dict(os.environ) | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    done = subprocess.run(
+        [*command, "--profile", str(profile)], env=environment, capture_output=True, text=True, cwd=ROOT, check=False
+    )
+    assert done.returncode == errors.ServerUnavailable.exit_code
+    assert done.stderr == "voxturn: the container's server did not start (docker compose: 3)\n"
+
+
 def memory_mb(server: Running) -> float:
     """Of the server and its models."""
     pages = [int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in children(server.process.pid)]
@@ -386,7 +484,7 @@ async def test_a_thousand_malformed_requests_and_two_hundred_streams_leave_memor
     async def refused(number: int) -> None:
         model, inputs, kind = BAD[number]
         with pytest.raises(kind):
-            if model in ("whisper", "xtts_hifigan"):
+            if model in SERVED and not SERVED[model].streams:
                 await connection.infer(model, inputs)
             else:
                 async for _ in connection.stream(model, inputs):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
 import threading
 from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass, field
@@ -516,12 +517,17 @@ def test_what_nobody_asks_for_is_forgotten() -> None:
 
 def test_the_compose_file_runs_models_that_there_are_and_asks_them_by_canary() -> None:
     service = yaml.safe_load((ROOT / "deploy/docker-compose.yml").read_text(encoding="utf-8"))["services"]["triton"]
-    loaded = [word.partition("=")[2] for word in service["command"] if word.startswith("--load-model=")]
-    assert set(loaded) < set(MODELS)
-    check = service["healthcheck"]["test"]
-    assert check[:4] == ["CMD", "python3", "-m", "voxturn.runtime.serving.health"]
-    assert check[5:] == loaded
-    assert "8002:8002" in service["ports"]  # metrics
+    served = service["environment"]["VOXTURN_SERVED"].removeprefix("${VOXTURN_SERVED:-").removesuffix("}").split()
+    assert set(served) < set(MODELS)
+    shell, option, script = service["command"]
+    assert (shell, option) == ("sh", "-c")
+    script = script.replace("$$", "$").replace("exec tritonserver", "printf '%s\\n'")
+    done = subprocess.run(
+        ["sh", "-c", script], env={"VOXTURN_SERVED": " ".join(served)}, capture_output=True, text=True, check=True
+    )
+    assert [word for word in done.stdout.split() if "load" in word] == [f"--load-model={name}" for name in served]
+    assert service["healthcheck"]["test"].endswith("health localhost:8001 $$VOXTURN_SERVED")
+    assert service["ports"][2].endswith(":8002")  # metrics
 
 
 def test_without_docker_it_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -533,7 +539,7 @@ def test_without_docker_it_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     monkeypatch.chdir(tmp_path)
     assert main(["serve", "triton", "--docker"]) == UsageError.exit_code
     monkeypatch.chdir(ROOT)
-    assert main(["serve", "triton", "--docker"]) == errors.ServerUnavailable.exit_code
+    assert main(["serve", "triton", "--docker"]) == errors.ServerUnavailable.exit_code  # it ends at once
 
 
 def test_wrong_models_to_serve_are_a_usage_error() -> None:
