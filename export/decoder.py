@@ -3,7 +3,7 @@
 What the graph is made of is a choice (`--for`); a family is a row in `export.families`.
 
 onnx        `export.decoder_fused`: ONNX Runtime's contrib operators, quantised weights; the fast one on a CPU
-tensorrt    `export.decoder_portable`: standard operators alone, fp32 or fp16; TensorRT 11 and RTX
+tensorrt    `export.decoder_portable`: standard operators alone, fp32, fp16, or weights in 8 or 4 bits; TensorRT 11 and RTX
 openvino    the same without `TensorScatter`, which OpenVINO and TensorRT 10 do not know
 """
 

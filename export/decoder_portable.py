@@ -7,6 +7,10 @@ new positions are scattered into them. Beyond the common inputs (`export.decoder
     mask          T      [B, 1, S, P]  added to the scores: 0 where a new position may look, -30000 elsewhere
     positions     int64  [B, S]        only with rotary positions: `write_index + 0 … S - 1`
 
+With 8 or 4 bits the linear weights alone are stored so, as `DequantizeLinear` before each product, which TensorRT fuses with
+it: 8 bits with a scale for each output, 4 bits with one for each block of 128 (or 64) inputs (in 8 bits it does not fuse blocks).
+T is then float16.
+
 Buffers are T. The sums inside norms are float32 whatever T is; the heads' softmax is the operator's own. Operators of
 opset 24: `Attention`, `RotaryEmbedding`, `RMSNormalization` (23), `TensorScatter` (24), which TensorRT 11 turns into its
 update of a KV cache and which wants P to be a number; without `scatter`, `ScatterElements` takes its place, for
@@ -17,19 +21,23 @@ from __future__ import annotations
 
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 from onnx import helper
-from voxturn.export.decoder_graph import DecoderGraph
+from voxturn.export.decoder_graph import DecoderGraph, Float
+from voxturn.export.quantize import quantize
+from voxturn.runtime.errors import ExportFailed
 
 _MOST_POSITIONS = 2048
-_TYPES: dict[int, type[np.floating[Any]]] = {32: np.float32, 16: np.float16}
+_TYPES: dict[int, type[np.floating[Any]]] = {32: np.float32, 16: np.float16, 8: np.float16, 4: np.float16}
+_BLOCKS = 128, 64
 
 
 class PortableDecoder(DecoderGraph):
     """See the module."""
 
     opset = 24
-    bits = frozenset({32, 16})
+    bits = frozenset({32, 16, 8, 4})
     scatter = True
 
     def begin(self) -> None:
@@ -95,10 +103,40 @@ class PortableDecoder(DecoderGraph):
 
     def linear(self, x: str, names: list[str], name: str) -> str:
         g, stacked = self.graph, self.stacked_bias(names, name)
-        product = g.node("MatMul", [x, g.constant(f"{name}.weight", self.stacked(names).T.astype(self._dtype))])
+        bits = self.precision.head_bits if name == "head" and self.precision.head_bits else self.precision.bits
+        weight, parts = self.stacked(names), [0]
+        if bits == 8 and name.startswith("qkv"):  # TensorRT unpacks the weights of a product that is cut afterwards
+            c = self.config
+            parts = [0, c.heads * c.head_dim, (c.heads + c.kv_heads) * c.head_dim]
+        products = [
+            g.node("MatMul", [x, self._weight(rows, f"{name}.{number}" if number else name, bits)])
+            for number, rows in enumerate(np.split(weight, parts[1:]))
+        ]
+        product = g.node("Concat", products, axis=-1) if len(products) > 1 else products[0]
         if stacked is None:
             return product
         return g.node("Add", [product, g.constant(f"{name}.bias", stacked.astype(self._dtype))])
+
+    def _weight(self, weight: Float, name: str, bits: int) -> str:
+        """`weight` `[out, in]` as `[in, out]` of the graph's type."""
+        g = self.graph
+        if bits >= 16:
+            return g.constant(f"{name}.weight", weight.T.astype(self._dtype))
+        inputs = weight.shape[1]
+        block = inputs if bits == 8 else next((size for size in _BLOCKS if inputs % size == 0), 0)
+        if not block:
+            raise ExportFailed(f"{name}: {inputs} inputs are no multiple of {_BLOCKS[-1]}; export it in int8 or fp16")
+        blocks = quantize(weight, bits, block)
+        middle = 1 << (bits - 1)
+        codes = (blocks.codes.astype(np.int16) - middle).reshape(weight.shape).T
+        scales = blocks.scales.T.astype(self._dtype)
+        names = [
+            g.constant(f"{name}.codes", codes.astype(np.int8 if bits == 8 else ml_dtypes.int4)),
+            g.constant(f"{name}.scales", scales[0] if bits == 8 else scales),
+        ]
+        if bits == 8:
+            return g.node("DequantizeLinear", names, axis=1)
+        return g.node("DequantizeLinear", names, axis=0, block_size=block)
 
     def _extend(self, past: str, value: str, present: str) -> None:
         if self.scatter:
@@ -128,4 +166,5 @@ class PortableDecoder(DecoderGraph):
 class ScatterElementsDecoder(PortableDecoder):
     """The same for readers of ONNX that do not know `TensorScatter`."""
 
+    bits = frozenset({32, 16})
     scatter = False

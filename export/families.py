@@ -276,7 +276,7 @@ ENGINES = ("onnx", "openvino", "tensorrt")
 
 TEXT_TARGETS = {
     "onnx": ("int4", "int8", "fp32"),
-    "tensorrt-onnx": ("fp16", "fp32"),
+    "tensorrt-onnx": ("fp16", "int8", "int4", "fp32"),
     "ctranslate2": ("int8", "fp16", "fp32"),
 }
 """What `export.qwen3` can export to and in which precisions, the default first."""

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 import onnx
@@ -27,6 +28,14 @@ _TYPES = {
     "int64": TensorProto.INT64,
     "int32": TensorProto.INT32,
 }
+
+
+def _packed(value: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """An array as it lies in a data file: two numbers of 4 bits a byte, the first in the low half."""
+    if value.dtype != ml_dtypes.int4:
+        return value
+    numbers = np.append(value.reshape(-1).astype(np.int8), np.zeros(value.size % 2, np.int8)).view(np.uint8) & 15
+    return numbers[0::2] | (numbers[1::2] << 4)
 
 
 class GraphBuilder:
@@ -64,11 +73,11 @@ class GraphBuilder:
         with self._data.open("ab") as file:
             file.write(bytes(-file.tell() % _ALIGNMENT))
             offset = file.tell()
-            value.tofile(file)
+            (packed := _packed(value)).tofile(file)
         tensor = TensorProto(
             name=name, dims=value.shape, data_type=helper.np_dtype_to_tensor_dtype(value.dtype), data_location=1
         )
-        for key, entry in (("location", self._data.name), ("offset", offset), ("length", value.nbytes)):
+        for key, entry in (("location", self._data.name), ("offset", offset), ("length", packed.nbytes)):
             tensor.external_data.add(key=key, value=str(entry))
         return tensor
 

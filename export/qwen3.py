@@ -1,7 +1,7 @@
 """The exporter `qwen3`: a Qwen3, Qwen2.5 or Llama checkpoint to ONNX or to CTranslate2; and synthetic Qwen3 checkpoints.
 
     onnx           decoder.onnx for ONNX Runtime on the CPU: int4, int8, fp32
-    tensorrt-onnx  decoder.onnx in standard operators: fp16, fp32
+    tensorrt-onnx  decoder.onnx in standard operators: fp16, int8, int4, fp32
     ctranslate2    model.bin, config.json, vocabulary.json by CTranslate2's own converter: int8, fp16, fp32
 
 The graphs are `export.decoder`'s, of a Hugging Face folder or a GGUF file; CTranslate2 takes the folder alone.
@@ -42,7 +42,7 @@ def export(
 
 
 SIZES: dict[str, dict[str, int | bool]] = {
-    "tiny": {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4,
+    "tiny": {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4,
              "num_key_value_heads": 2, "head_dim": 32, "vocab_size": 4096, "tie_word_embeddings": True},
     "qwen3-0.6b": {"hidden_size": 1024, "intermediate_size": 3072, "num_hidden_layers": 28, "num_attention_heads": 16,
                    "num_key_value_heads": 8, "head_dim": 128, "vocab_size": 151936, "tie_word_embeddings": True},

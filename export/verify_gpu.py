@@ -28,6 +28,8 @@ from voxturn.runtime.store import write_atomic
 
 CAPABILITIES = ("SM80", "SM86", "SM89", "SM120")
 _LAYERS = "Layers:\n"
+_LARGER, _HEADS = 1.5, 1  # what an engine may be, against its graph's weights; products whose weights may be unpacked
+_SMALL = 16_000_000  # bytes of weights: TensorRT does not care how tiny ones lie
 
 
 def layers_of(log: Log) -> list[str]:
@@ -49,6 +51,15 @@ def check_decoder(name: str, contract: ModelContract, log: Log, profiles: int) -
         raise ExportFailed(f"{name}: {len(updated)} of {len(caches)} caches are updated in place")
 
 
+def check_weights(name: str, data: Path, size: int, log: Log) -> None:
+    """Weights stay as they are stored, in the engine and on the way into their products, but for a head, once a prompt."""
+    loose = [line for line in layers_of(log) if "LayerType: kgen" in line and re.search(r"Datatype: Int[48]\b", line)]
+    if len(loose) > _HEADS:
+        raise ExportFailed(f"{name}: {len(loose)} weights are unpacked before their product")
+    if size > _LARGER * data.stat().st_size:
+        raise ExportFailed(f"{name}: the engine has {size} bytes for weights of {data.stat().st_size}")
+
+
 def verify(trt: Any, artifact: Path, capabilities: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Build every graph of an artifact; per graph seconds, bytes and layers. Raises `ExportFailed` or `CorruptModel`."""
     manifest, out = Manifest.read(artifact), dict[str, dict[str, Any]]()
@@ -57,8 +68,10 @@ def verify(trt: Any, artifact: Path, capabilities: Sequence[str]) -> dict[str, d
             raise ExportFailed(f"{artifact}: there are no TensorRT profiles for its graph {role!r}")
         log, begin = Log(), time.perf_counter()
         engine = build(trt, artifact / contract.file, contract, PROFILES[role], log, capabilities)
-        if role in ("gpt", "decoder") and manifest.precision == "fp16":
+        if role in ("gpt", "decoder") and manifest.precision != "fp32":
             check_decoder(f"{artifact}/{contract.file}", contract, log, len(PROFILES[role]))
+            if (artifact / f"{contract.file}.data").stat().st_size > _SMALL:
+                check_weights(f"{artifact}/{contract.file}", artifact / f"{contract.file}.data", len(engine), log)
         layers = layers_of(log)
         by_profile = Counter(m[1] for line in layers if (m := re.search(r"_myl(\d+)_", line.split(",")[0])))
         out[contract.file] = {

@@ -55,7 +55,7 @@ def export(
     progress(what, 2, 6)
     xtts_graphs.conditioning(args, weights, target / GRAPHS["conditioning"])
     xtts_graphs.speaker(weights, target / GRAPHS["speaker"])
-    vocoder_type = np.float16 if precision == "fp16" else np.float32
+    vocoder_type = np.float16 if engine == "tensorrt" and precision != "fp32" else np.float32
     xtts_graphs.vocoder(args, weights, target / GRAPHS["vocoder"], vocoder_type)
     xtts_graphs.whole_vocoder(args, target / GRAPHS["vocoder"], target / GRAPHS["vocoder_whole"])
     progress(what, 3, 6)

@@ -312,7 +312,7 @@ def vocoder(args: XttsArgs, weights: Weights, path: Path, dtype: type[np.floatin
 def whole_vocoder(args: XttsArgs, window: Path, path: Path) -> None:
     """The vocoder's graph for whole sequences, several at once, for servers that batch what comes: over the same weights.
 
-    `latents` `[B, N, width]` and `speaker` `[B, width, 1]` to `audio` `[B, 1, samples]`. `window` is what `vocoder` wrote;
+    `latents` `[B, N, width]` and `speaker` `[B, 512, 1]` to `audio` `[B, 1, samples]`. `window` is what `vocoder` wrote;
     `path` lies beside it and reads its data file.
     """
     model = onnx.load(str(window), load_external_data=False)

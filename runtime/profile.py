@@ -112,6 +112,8 @@ def xtts_vocoder(artifact: str | Path, threads: int = 0, executor: str = "", com
     if compute not in COMPUTES:
         raise UsageError(f"compute: must be {', '.join(COMPUTES)}, not {compute!r}")
     executor = executor or ("openvino" if find_spec("openvino") else "onnx")
+    if compute == "bf16" and executor != "openvino":
+        raise UsageError(f"compute: the executor {executor} has no bf16, openvino has")
     return Engine(str(artifact), executor, "fp32", threads, compute=compute)
 
 
@@ -146,6 +148,8 @@ def _read(path: Path) -> Profile:
             raise InvalidProfile(
                 f"profile {path.stem}.{stage}.compute: must be {', '.join(COMPUTES)}, not {engine.compute!r}"
             )
+        if engine.compute == "bf16" and engine.executor != "openvino":
+            raise InvalidProfile(f"profile {path.stem}.{stage}.compute: {engine.executor} has no bf16, openvino has")
     for name, value, least, most in _limits(profile):
         if not least <= value <= most:
             raise InvalidProfile(f"profile {path.stem}.{name}: must be between {least:g} and {most:g}, not {value:g}")

@@ -104,7 +104,7 @@ class XTTS:
 
     @property
     def windows(self) -> tuple[Plan, ...]:
-        """The vocoder's windows, by how many streams there are when one begins; the last for more of them.
+        """The vocoder's windows, by how many streams there are when a sentence begins; the last for more of them.
 
         `warm` chooses them by this machine's speed. May be set: audio is then cut the same everywhere.
         """

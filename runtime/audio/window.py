@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 _BATCHED = 0.35
-"""What a further sequence in a step costs, at most: measured 0.12 to 0.33 of a step (docs/performance.md)."""
+"""What a further sequence in a step costs, of a step: 0.33 at most was measured (docs/performance.md)."""
 _LOOK_AHEAD = 24  # windows: by then they grow no more
 
 
@@ -117,7 +117,7 @@ def by_load(
     frame_s: float,
     latents_for: Callable[[int], int],
 ) -> tuple[Plan, ...]:
-    """The plan of a stream that begins, by how many there are then, itself included, up to `streams`.
+    """The plan of a sentence that begins, by how many streams there are then, its own included, up to `streams`.
 
     Where nothing keeps so many from starving, they start as soon as one alone.
     """

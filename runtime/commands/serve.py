@@ -49,7 +49,9 @@ def _triton(args: argparse.Namespace) -> int:
     unknown = [name for name in models if name not in MODELS]
     if unknown or not models:
         raise UsageError(f"--models {args.models}: must be some of {', '.join(MODELS)}")
-    load_profile(args.profile)  # a wrong one is known here, not in a model's log
+    profile = load_profile(args.profile)  # a wrong one is known here, not in a model's log
+    if args.docker and args.profile != profile.name:
+        raise UsageError(f"--docker --profile {args.profile}: a file is not in the container; name a shipped profile")
     return asyncio.run(_serve(args, models))
 
 
@@ -61,7 +63,7 @@ async def _serve(args: argparse.Namespace, models: list[str]) -> int:
     """Serve until a signal comes, or the server ends by itself."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, stop.set)
     if args.docker:
         with ContainerTriton(args.profile, models) as container:

@@ -206,7 +206,8 @@ class DecodeEngine:
             if self._ahead is not None:
                 self._ahead.abandon()
             for sequence in going:
-                self._end(sequence, exc)
+                if not sequence.done:
+                    self._end(sequence, exc)
 
     def _give_all(self, given: Iterable[Given]) -> None:
         """What a step has chosen, to whom it is for."""
@@ -219,7 +220,10 @@ class DecodeEngine:
                 self._end(sequence, InferenceFailed(f"sampler: {problem}; the model's output is damaged"))
                 continue
             logits = each.chosen.logits[each.row] if each.chosen.logits is not None else None
-            self._give(sequence, each.chosen.tokens[each.row], each.chosen.hidden[each.row], logits)
+            try:
+                self._give(sequence, each.chosen.tokens[each.row], each.chosen.hidden[each.row], logits)
+            except Exception as exc:  # noqa: BLE001  it is the reader's
+                self._end(sequence, exc)
 
     def _step(self, going: Sequence[Generation]) -> None:
         """A step whose tokens are chosen here. Idle slots in between are computed along, past what they keep."""

@@ -76,7 +76,9 @@ class CudaKernels:
         path = path or _built()
         try:
             self._library = ctypes.CDLL(str(path))
-        except OSError as exc:
+            for name in ("sample", "advance", "pcm16"):
+                getattr(self._library, f"voxturn_{name}")
+        except (OSError, AttributeError) as exc:
             raise ExecutorUnavailable(
                 f"the CUDA kernels are not here ({exc}); install voxturn from source where nvcc is on the path"
             ) from exc

@@ -6,7 +6,7 @@ Source: TensorRT's Python API, `IExecutionContext` and `ICudaEngine`.
 
 from __future__ import annotations
 
-import contextlib
+import sys
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,6 +26,8 @@ from voxturn.runtime.streams import StageStream, Streams
 
 _OUTPUT_SIZES = {"samples": 256 * 256, "T": 1500}
 """Of free sizes that only outputs have: the samples of a vocoder's largest window, an encoder's positions."""
+_WHOLE_SAMPLES = 256 * (605 * 4 * 24000 // 22050)
+"""The same of a vocoder's longest whole sequence."""
 
 
 class TensorRtGraph:
@@ -48,6 +50,8 @@ class TensorRtGraph:
             location = self._engine.plan.get_tensor_location
             self._sizes_in = {s.name for s in contract.inputs if location(s.name) == trt.TensorLocation.HOST}
             bound = {size: int(values[2]) for size, values in PROFILES[role][0].sizes.items()} | _OUTPUT_SIZES
+            if role == "vocoder_whole":
+                bound["samples"] = _WHOLE_SAMPLES
             self._outputs = {
                 spec.name: self._engine.buffer(
                     tuple(bound[size] if isinstance(size, str) else size for size in spec.shape),
@@ -89,16 +93,20 @@ class TensorRtGraph:
             cuda.copy(buffer.device, buffer.host.address, value.nbytes, stream)
         for name, buffer in self._outputs.items():
             engine.bind(context, name, buffer.device)
+        made = {name: self._output_shape(context, name) for name in self._outputs}
         engine.execute(context)
-        made = {}
         for name, buffer in self._outputs.items():
-            shape = tuple(int(size) for size in context.get_tensor_shape(name))
-            size = int(np.prod(shape)) * buffer.host.array.itemsize
-            if min(shape) < 0 or size > buffer.host.size:
-                raise InferenceFailed(f"{self._contract.file}: output {name} has shape {list(shape)}, too large")
+            size = int(np.prod(made[name])) * buffer.host.array.itemsize
             cuda.copy(buffer.host.address, buffer.device, size, stream)
-            made[name] = shape
         return made
+
+    def _output_shape(self, context: Any, name: str) -> tuple[int, ...]:
+        """What the inputs make of an output's shape, if there is room for it."""
+        shape = tuple(int(size) for size in context.get_tensor_shape(name))
+        host = self._outputs[name].host
+        if min(shape) < 0 or int(np.prod(shape)) * host.array.itemsize > host.size:
+            raise InferenceFailed(f"{self._contract.file}: output {name} has shape {list(shape)}, too large")
+        return shape
 
     def close(self) -> None:
         self._engine.close()
@@ -140,8 +148,10 @@ class Gpu:
         """The sampler on the device, where the installation had nvcc; else tokens are chosen on the host."""
         if not self._looked:
             self._looked = True
-            with contextlib.suppress(ExecutorUnavailable):
+            try:
                 self._found = CudaKernels()
+            except ExecutorUnavailable as exc:
+                sys.stderr.write(f"warning: tokens are chosen on the host: {exc}\n")
         return self._found
 
     def decoder(self, path: Path, contract: ModelContract, role: str, stage: str, slots: int) -> TensorRtDecoder:
@@ -150,7 +160,9 @@ class Gpu:
         arguments = self._trt, self._cuda, self.streams.of(stage), made, contract, slots
         if self._kernels is None:
             return TensorRtDecoder(*arguments)
-        return ChoosingTensorRtDecoder(*arguments, self._kernels)
+        decoder = ChoosingTensorRtDecoder(*arguments, self._kernels)
+        decoder.warm()
+        return decoder
 
     def close(self) -> None:
         """Free the streams."""

@@ -50,7 +50,7 @@ PROFILES: dict[str, tuple[Profile, ...]] = {
     "gpt": _DECODER,
     "encoder": (Profile({"B": (1, 1, 1), "frames": (100, 500, 3000)}),),
     "vocoder": (Profile({"N": (2, 12, 80)}, _WINDOW),),
-    "vocoder_whole": (Profile({"B": (1, 1, 4), "N": (2, 86, 605)}),),
+    "vocoder_whole": (Profile({"B": (1, 1, 8), "N": (1, 86, 605)}),),
     "conditioning": (Profile({"T": (64, 520, 2600)}),),
     "speaker": (Profile({"T": (64, 600, 3100)}),),
 }

@@ -86,10 +86,19 @@ class Chooser:
         self._graphs: dict[tuple[int, int, int, bool], int] = {}
         self._flying: deque[tuple[int, int, int, bool]] = deque()
         self._number = 0
-        for buffer in (*self._inputs.values(), *self._state.values(), self._settings):  # of a slot that never started
-            buffer.host.array[...] = 0
-            self._copy(buffer.device, buffer.host.address, buffer.host.size)
-        engine.cuda.synchronize(engine.stream.handle)
+        self._slots = slots
+        self._reset()
+        self._choose_and_advance(0, slots)  # CUDA loads a kernel at its first launch, which must not be in a capture
+        self._reset()
+
+    def warm(self) -> None:
+        """Capture the steps of every slot alone, before a sequence has to wait for it. No slot may hold anything yet."""
+        for slot in range(self._slots):
+            for logits in (False, True):
+                for _ in range(_RING):
+                    self.choose(slot, 1, logits)
+                    self.chosen()
+        self._reset()
 
     def can_choose(self, sampling: Sampling, history: int) -> bool:
         """Whether the kernel has these settings, and room for a history of so many ids."""
@@ -139,37 +148,45 @@ class Chooser:
         """Read nothing more of what is in flight."""
         self._flying.clear()
 
+    def _reset(self) -> None:
+        """The state of slots that never started."""
+        for buffer in (*self._inputs.values(), *self._state.values(), self._settings):
+            buffer.host.array[...] = 0
+            self._copy(buffer.device, buffer.host.address, buffer.host.size)
+        self._engine.cuda.synchronize(self._engine.stream.handle)
+
     def _run(self, first: int, count: int) -> None:
         self._execute(first, count, {name: _row(buffer, first) for name, buffer in self._inputs.items()})
 
     def _step(self, first: int, count: int, ring: int, logits: bool) -> None:
-        """The run, the choice, what the host will read, and one position on; all in the stream."""
+        """The run, the choice, one position on, and what the host will read; all in the stream."""
         self._run(first, count)
-        stream, read = self._engine.stream.handle, self._reads[ring]
-        vocabulary, item = self._logits.host.array.shape[-1], self._inputs["mask"].host.array.itemsize
-        places = {name: _row(buffer, first) for name, buffer in (self._state | self._made).items()}
+        self._choose_and_advance(first, count)
+        read = self._reads[ring]
+        for name, host in (("token", read.token), ("status", read.status)):
+            self._copy(host.address, _row(self._made[name], first), count * host.array.itemsize)
+        self._copy(read.hidden.address, self._hidden.device, count * self._hidden.host.array[0].nbytes)
+        if logits:
+            self._copy(read.logits.address, self._logits.device, count * self._logits.host.array[0].nbytes)
+
+    def _choose_and_advance(self, first: int, count: int) -> None:
+        stream, positions = self._engine.stream.handle, self._inputs.get("positions")
         step = CStep(
             logits=self._logits.device,
             stops=0,
             input_id=_row(self._inputs["input_ids"], first),
-            vocabulary=vocabulary,
+            vocabulary=self._logits.host.array.shape[-1],
             history_room=self._room,
             stop_count=0,
-            **places,
+            **{name: _row(buffer, first) for name, buffer in (self._state | self._made).items()},
         )
         self._kernels.sample(step, _row(self._settings, first), count, stream)
-        self._copy(read.token.address, places["token"], count * 8)
-        self._copy(read.status.address, places["status"], count * 4)
-        self._copy(read.hidden.address, self._hidden.device, count * self._hidden.host.array[0].nbytes)
-        if logits:
-            self._copy(read.logits.address, self._logits.device, count * self._logits.host.array[0].nbytes)
-        positions = self._inputs.get("positions")
         place = CPlace(
             write_index=_row(self._inputs["write_index"], first),
             positions=_row(positions, first) if positions is not None else 0,
             mask=_row(self._inputs["mask"], first),
             capacity=self._capacity,
-            item=item,
+            item=self._inputs["mask"].host.array.itemsize,
         )
         self._kernels.advance(place, count, stream)
 

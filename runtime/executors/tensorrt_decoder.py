@@ -215,7 +215,7 @@ class ChoosingTensorRtDecoder(TensorRtDecoder):
             self.close()
             raise
         self.can_choose, self.start, self.choose = chooser.can_choose, chooser.start, chooser.choose
-        self.chosen, self.abandon = chooser.chosen, chooser.abandon
+        self.chosen, self.abandon, self.warm = chooser.chosen, chooser.abandon, chooser.warm
 
 
 class _Call:

@@ -7,16 +7,20 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 
 import numpy as np
+from voxturn.runtime.errors import StreamClosed
 from voxturn.runtime.protocols import Tensor
 
 Tensors = dict[str, Tensor]
 
 
 class Batches:
-    """`call` runs a graph whose tensors all have a first dimension of `most` sequences at most. Of one event loop."""
+    """`call` runs a graph whose tensors have a first dimension of `most` sequences at most, and `size` numbers in all.
 
-    def __init__(self, call: Callable[[Tensors], Awaitable[Tensors]], most: int) -> None:
-        self._call, self._most = call, most
+    Of one event loop.
+    """
+
+    def __init__(self, call: Callable[[Tensors], Awaitable[Tensors]], most: int, size: int) -> None:
+        self._call, self._most, self._size = call, most, size
         self._waiting: deque[tuple[Tensors, asyncio.Future[Tensors]]] = deque()
         self._runner: asyncio.Task[None] | None = None
 
@@ -36,10 +40,13 @@ class Batches:
                 continue
             try:
                 shares = await self._together([inputs for inputs, _ in batch])
-            except Exception as exc:  # noqa: BLE001  it is the callers'
+            except BaseException as exc:  # whatever it is, nobody waits for ever
+                error = exc if isinstance(exc, Exception) else StreamClosed("the graph was closed")
                 for _, share in batch:
                     if not share.done():
-                        share.set_exception(exc)
+                        share.set_exception(error)
+                if error is not exc:
+                    raise
                 continue
             for (_, share), outputs in zip(batch, shares, strict=True):
                 if not share.done():
@@ -52,8 +59,9 @@ class Batches:
         for inputs, share in self._waiting:
             if share.done():
                 continue
-            count = sum(_rows(each) for each, _ in batch) + _rows(inputs)
-            if not batch or (_shapes(inputs) == _shapes(batch[0][0]) and count <= self._most):
+            together = [each for each, _ in batch] + [inputs]
+            fits = sum(map(_rows, together)) <= self._most and sum(map(_numbers, together)) <= self._size
+            if not batch or (_shapes(inputs) == _shapes(batch[0][0]) and fits):
                 batch.append((inputs, share))
             else:
                 left.append((inputs, share))
@@ -71,6 +79,10 @@ class Batches:
 
 def _rows(inputs: Tensors) -> int:
     return len(next(iter(inputs.values())))
+
+
+def _numbers(inputs: Tensors) -> int:
+    return sum(value.size for value in inputs.values())
 
 
 def _shapes(inputs: Tensors) -> dict[str, tuple[int, ...]]:

@@ -7,13 +7,14 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 
 from voxturn.runtime.errors import ExecutorUnavailable, ServerUnavailable, UsageError
 from voxturn.runtime.serving.backend import PROFILE
-from voxturn.runtime.serving.launcher import is_live
+from voxturn.runtime.serving.launcher import WITH_PARENT, is_live
 
 SERVED = "VOXTURN_SERVED"
 _FILE = Path("deploy/docker-compose.yml")
@@ -33,14 +34,18 @@ class ContainerTriton:
         if not _FILE.exists():
             raise UsageError(f"{_FILE} is not here; run this in the folder of voxturn's source")
         self.http, self.grpc, self.metrics = (
-            int(os.environ.get(f"VOXTURN_{name}_PORT", port))
-            for name, port in (("HTTP", 8000), ("GRPC", 8001), ("METRICS", 8002))
+            _port(f"VOXTURN_{name}_PORT", port) for name, port in (("HTTP", 8000), ("GRPC", 8001), ("METRICS", 8002))
         )
         self._compose = [program, "compose", "-f", str(_FILE)]
         self._env = dict(os.environ) | {PROFILE: profile, SERVED: " ".join(models)}
-        # a session of its own: a terminal's Ctrl-C reaches it once, through `close`
         up = [*self._compose, "up", "--abort-on-container-exit"]
-        self._process = subprocess.Popen(up, env=self._env, start_new_session=True)
+        self._process = subprocess.Popen(
+            [sys.executable, "-S", "-c", WITH_PARENT, str(os.getpid()), *up],
+            env=self._env,
+            stdin=subprocess.DEVNULL,
+            stdout=sys.stderr,  # ours has the addresses
+            start_new_session=True,  # a terminal's Ctrl-C reaches it once, through `close`
+        )
 
     @property
     def alive(self) -> bool:
@@ -64,10 +69,17 @@ class ContainerTriton:
         if self.alive:
             self._process.kill()
             self._process.wait()
-        subprocess.run([*self._compose, "down"], env=self._env, check=False)
+        subprocess.run([*self._compose, "down"], env=self._env, stdout=sys.stderr, check=False)
 
     def __enter__(self) -> ContainerTriton:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
+
+
+def _port(name: str, port: int) -> int:
+    given = os.environ.get(name, str(port))
+    if not given.isdecimal() or not 0 < int(given) < 1 << 16:
+        raise UsageError(f"{name}: must be a port, not {given!r}")
+    return int(given)

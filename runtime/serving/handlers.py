@@ -44,7 +44,7 @@ from voxturn.runtime.text.chat import Message
 from voxturn.runtime.turn import Conversation
 from voxturn.runtime.xtts import XTTS
 
-_MOST_WINDOW = 4096
+_MOST_WINDOW, _MOST_NUMBERS = 4096, 2 << 20  # of latents at once: two of the longest sequences
 
 
 class Handler(Protocol):
@@ -170,7 +170,11 @@ class XttsHandler:
         check_request(request, self.engine.executor.vocabulary, ids.knows, ids.follow, self._model.width)
 
     def describe(self) -> dict[str, Any]:
-        about = {"capacity": self._model.service.capacity, "windows": [asdict(plan) for plan in self._model.windows]}
+        about = {
+            "capacity": self._model.service.capacity,
+            "vocoder": asdict(self._model.vocoder_info),
+            "windows": [asdict(plan) for plan in self._model.windows],
+        }
         return asdict(self._model.info) | about
 
     def close(self) -> None:
@@ -211,7 +215,7 @@ class HifiganHandler:
     def __init__(self, profile: Profile) -> None:
         self._make = Assembler(profile)
         graph, lane = self._make.vocoder_graph("vocoder_whole")
-        self._batches = Batches(lambda inputs: lane.run(graph.run, inputs), MOST_SEQUENCES)
+        self._batches = Batches(lambda inputs: lane.run(graph.run, inputs), MOST_SEQUENCES, _MOST_NUMBERS)
 
     async def warm(self) -> None:
         """Nothing to do: which lengths come is not known."""

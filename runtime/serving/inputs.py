@@ -70,6 +70,10 @@ def check_latents(inputs: Inputs, most: int) -> None:
         raise UsageError(f"latents: must be 1 to {MOST_LATENTS}, not {count}")
     if not 0 < sequences <= most:
         raise UsageError(f"latents: must be of 1 to {most} sequences, not {sequences}")
+    if sequences * count > 2 * MOST_LATENTS:
+        raise UsageError(
+            f"latents: {sequences} sequences of {count} are too many at once; send fewer than {2 * MOST_LATENTS}"
+        )
     if len(inputs["speaker"]) != sequences:
         raise UsageError(
             f"speaker: must be {sequences}, one for each sequence of latents, not {len(inputs['speaker'])}"

@@ -29,6 +29,8 @@ from voxturn.runtime.serving.contract import CANARY, CANCEL, CLIENT, MODELS, wir
 from voxturn.runtime.serving.events import Tensors
 from voxturn.runtime.serving.shared import SharedInputs
 
+_PLAIN = "unexpected inference input", "inputs but got"
+"""What a server says to a canary for a graph without that input; the latter where the number of inputs is wrong, too."""
 _PATIENCE_S, _CANARY_S, _LEAVE_S = 0.7, 1.0, 1.0
 _NEVER_REACHED = ("failed to connect", "Connection refused", "DNS resolution", "no address")
 
@@ -157,7 +159,7 @@ class TritonServer:
             async with asyncio.timeout(timeout_s):
                 return await self._ask(model, {CANARY: np.array([True])})
         except Exception as exc:  # noqa: BLE001  whatever it is, it is no answer
-            return "unexpected inference input" in str(exc)  # but this: a plain graph has no canary, and lives
+            return any(said in str(exc) for said in _PLAIN)  # but this: a plain graph has no canary, and lives
 
     async def _ask(self, model: str, inputs: Mapping[str, Any]) -> bool:
         """Whether a model answers a request that it answers without its engine."""

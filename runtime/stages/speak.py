@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -129,13 +130,14 @@ class XttsSpeak:
             await self.service.keep(beginning(self.ids, self.voice.key, self.voice.latents))
 
     async def latent_s(self) -> float:
-        """How long a latent takes to be made here, in seconds: the median of a few forced ones."""
+        """How long a latent takes to be made here, in seconds: the median of a few, whatever they say."""
         assert self.voice is not None
+        options, tokens = SpeechOptions(self._sampling, guarded=self._guard), [self.ids.start_text] * 4
+        spoken = speech(self.ids, self.voice.key, self.voice.latents, tokens, options)
         times = []
-        codes = self.codes([self.ids.start_text] * 4, Sentence("", 0), forced=(0,) * _TIMED)
-        async for _ in codes:
+        async for _ in self.service.stream(replace(spoken, stop_ids=(), max_tokens=_TIMED)):
             times.append(time.perf_counter())
-        return float(np.median(np.diff(times[:_TIMED]))) * self._speed
+        return float(np.median(np.diff(times))) * self._speed
 
     def beginning_of(self, text: str) -> list[int]:
         """The tokens of a text that is still being written, but for the last two, which may yet become others."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from voxturn.runtime.handoff import Lane, close_iterator
 from voxturn.runtime.messages import PcmChunk, Samples, SpeechCodes
 from voxturn.runtime.protocols import GraphExecutor
 
-_LEAD_IN_MS, _MOST_STREAMS = 5, 4
+_LEAD_IN_MS, _MOST_STREAMS, _IDLE_S = 5, 4, 0.05
 _SLACK = 1.2  # of the speed measured: cores are shared, and the hour may be slower later
 Float = npt.NDArray[np.float32]
 
@@ -117,13 +118,20 @@ class Vocode:
     async def warm_shapes(self, like: SpeechCodes) -> None:
         """Where the executor compiles for each shape: run every shape of window, on latents like these."""
         if self._executor.compiles_shapes:
+            known: set[int] = set()
             for plan in dict.fromkeys(self.windows):
-                await self._run_windows(like, *plan.shapes(self._margin))
+                windows, ends = plan.shapes(self._margin)
+                await self._run_windows(like, windows, [frames for frames in ends if frames not in known], later=True)
+                known |= set(ends)
 
-    async def _run_windows(self, like: SpeechCodes, windows: Sequence[tuple[int, int]], ends: Sequence[int]) -> None:
+    async def _run_windows(
+        self, like: SpeechCodes, windows: Sequence[tuple[int, int]], ends: Sequence[int], later: bool = False
+    ) -> None:
         latents = np.repeat(like.latents[:1], windows[-1][1] + max(ends, default=0) + self._margin, axis=0)
         total = self._frames.count(len(latents))
         for begin, end in [*windows, *((total - frames, total) for frames in ends)]:
+            while later and self._answers:  # noqa: ASYNC110  answers go first
+                await asyncio.sleep(_IDLE_S)
             await self._lane.run(self.window, latents, begin, end, like.speaker)
 
     def urgent_for(self, plan: Plan) -> int:

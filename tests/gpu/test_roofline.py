@@ -25,7 +25,7 @@ def test_a_call_takes_what_its_bytes_or_its_operations_take_and_its_launches() -
 
 
 def test_a_step_reads_every_weight_and_the_cache_of_its_context(portable: Portable) -> None:
-    layers, width, inner, vocabulary, heads, kv_heads, head = 2, 64, 96, 4096, 4, 2, 32
+    layers, width, inner, vocabulary, heads, kv_heads, head = 2, 64, 128, 4096, 4, 2, 32
     layer = width * (heads + 2 * kv_heads) * head + heads * head * width + 3 * width * inner
     weights = layers * layer + vocabulary * width
     step = decoder_call(portable.fp16, "decoder", 1, 100, {})

@@ -275,6 +275,31 @@ def test_a_graph_whose_sizes_are_inputs(tiny: Tiny) -> None:
     assert fake.alive == 0
 
 
+def test_whole_sequences_have_room_for_what_they_become(tiny: Tiny) -> None:
+    contract = Manifest.read(tiny.fp32).graphs["vocoder_whole"]
+    fake = FakeCuda()
+    cuda = Cuda(fake)
+    streams = Streams(cuda)
+    plan = serialized(tiny.fp32 / contract.file)
+    graph = TensorRtGraph(FakeTensorRt(fake), cuda, streams.of("vocode"), plan, contract, "vocoder_whole")
+    reference = OnnxGraph(tiny.fp32 / contract.file, contract, BUDGET)
+    random, width = np.random.default_rng(0), int(contract.inputs[0].shape[2])
+    for sequences, count in ((1, 300), (3, 1), (8, 20)):
+        inputs = {
+            "latents": random.standard_normal((sequences, count, width), np.float32),
+            "speaker": random.standard_normal((sequences, 512, 1), np.float32),
+        }
+        np.testing.assert_allclose(graph.run(inputs)["audio"], reference.run(inputs)["audio"], atol=1e-5)
+    graph._outputs["audio"].host.size = 1000
+    launched = len([call for call in fake.calls if call[0] == "cudaMemcpyAsync"])
+    with pytest.raises(InferenceFailed, match=r"output audio has shape .*, too large"):
+        graph.run(inputs)
+    assert len([call for call in fake.calls if call[0] == "cudaMemcpyAsync"]) == launched + 2  # inputs, and nothing ran
+    graph.close()
+    streams.close()
+    assert fake.alive == 0
+
+
 def test_without_a_device_or_the_library_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cuda.bindings.runtime", None)
     with pytest.raises(ExecutorUnavailable, match="no CUDA device"):

@@ -10,6 +10,7 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 from voxturn.export import verify_gpu, xtts
+from voxturn.export.graph import GraphBuilder
 from voxturn.runtime.contract import Manifest, ModelContract, TensorSpec
 from voxturn.runtime.errors import CorruptModel, ExportFailed
 from voxturn.runtime.executors.tensorrt_build import PROFILES, EngineCache, Log, Profile, build, load_library, shapes
@@ -60,6 +61,40 @@ def test_every_graph_of_a_voice_and_a_reply_is_built(
     written = json.loads((tmp_path / "out.json").read_text())
     layers = built["reply/decoder.onnx"]["layers"]["1"]
     assert written["metrics"]["layers.fp16/decoder.onnx.1"]["value"] == layers
+
+
+@pytest.mark.parametrize("bits", ["int8", "int4"])
+def test_a_decoder_of_few_bits_is_built_with_fused_attention(trt: Any, portable: Portable, bits: str) -> None:
+    assert set(verify_gpu.verify(trt, portable.int8 if bits == "int8" else portable.int4, GPU)) == {"decoder.onnx"}
+
+
+def test_weights_that_are_unpacked_before_their_product_are_found(
+    trt: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Eight bits in blocks, which TensorRT does not fuse: why `decoder_portable` has a scale for each output."""
+    codes = np.random.default_rng(0).integers(-127, 128, (1024, 1024)).astype(np.int8)
+
+    def check(name: str, scales: np.ndarray, **how: int) -> None:
+        g = GraphBuilder(name, tmp_path / f"{name}.onnx", 24)
+        x = g.input("x", "float16", ["n", 1024])
+        for number in range(2):
+            stored = [g.constant(f"codes.{number}", codes), g.constant(f"scales.{number}", scales)]
+            weight = g.node("DequantizeLinear", stored, **how)
+            x = g.node("MatMul", [x, weight], ["y"] if number else None)
+        g.output("y", "float16", ["n", 1024])
+        g.save()
+        contract = ModelContract(f"{name}.onnx", (TensorSpec("x", "float16", ("n", 1024)),), ())
+        log = Log()
+        engine = build(trt, tmp_path / contract.file, contract, [Profile({"n": (1, 1, 8)})], log, GPU)
+        verify_gpu.check_weights(name, tmp_path / f"{name}.onnx.data", len(engine), log)
+
+    fused = np.full(1024, 0.01, np.float16)
+    check("fused", fused, axis=1)
+    with pytest.raises(ExportFailed, match="2 weights are unpacked before their product"):
+        check("loose", np.full((8, 1024), 0.01, np.float16), axis=0, block_size=128)
+    monkeypatch.setattr(verify_gpu, "_LARGER", 0.5)
+    with pytest.raises(ExportFailed, match=r"the engine has \d+ bytes for weights of \d+"):
+        check("large", fused, axis=1)
 
 
 def test_a_decoder_whose_attention_is_not_fused_is_refused(trt: Any, portable: Portable) -> None:

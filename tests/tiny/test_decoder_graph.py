@@ -15,6 +15,7 @@ from voxturn.export.coqui import keep_torchaudio_in_python
 from voxturn.export.decoder import build_decoder
 from voxturn.export.families import DecoderConfig
 from voxturn.export.parity import forced, greedy, log_softmax, open_decoder
+from voxturn.export.quantize import quantize
 from voxturn.export.reference import logits_of
 from voxturn.runtime.cores import Cores
 from voxturn.runtime.errors import ExportFailed
@@ -99,6 +100,26 @@ def test_half_precision_steps_equal_a_full_pass(model: Seeded, tmp_path: Path) -
     assert (np.exp(p) * (p - q)).sum(-1).mean() < 5e-3
 
 
+@pytest.mark.parametrize("precision", ["int8", "int4"])
+def test_weights_of_few_bits_are_rounded_for_tensorrt_and_nothing_else_is(precision: str, tmp_path: Path) -> None:
+    model = seeded("qwen3", {"head_dim": 32, "intermediate_size": 128})
+    rounded = dict(model.checkpoint.tensors)
+    for name, weight in rounded.items():
+        if weight.ndim == 2 and "embed" not in name:
+            bits = 4 if precision == "int4" and "lm_head" not in name else 8
+            block = weight.shape[1] if bits == 8 else (128 if weight.shape[1] % 128 == 0 else 64)
+            rounded[name] = quantize(weight, bits, block).dequantize()
+    same = MemoryCheckpoint("qwen3", model.checkpoint.config, rounded)
+    build_decoder(same, "fp16", tmp_path / "half.onnx", "tensorrt")
+    build_decoder(model.checkpoint, precision, tmp_path / "decoder.onnx", "tensorrt")
+    half, graph = (open_decoder(tmp_path / f"{name}.onnx", 128) for name in ("half", "decoder"))
+    wanted, got = (forced(each, _PROMPT, model.tokens) for each in (half, graph))
+    p, q = log_softmax(wanted), log_softmax(got)
+    assert (np.exp(p) * (p - q)).sum(-1).mean() < 5e-3  # half precision rounds the scales as well
+    smaller = [(tmp_path / f"{name}.onnx.data").stat().st_size for name in ("decoder", "half")]
+    assert smaller[0] < 0.8 * smaller[1]  # tables stay float16
+
+
 @pytest.mark.parametrize("engine", ["onnx", "openvino", "tensorrt"])
 def test_sequences_of_a_batch_do_not_see_each_other(engine: str, tmp_path: Path) -> None:
     model = seeded(*SHAPES["qwen3"])
@@ -139,9 +160,11 @@ def test_openvino_reads_its_graph(model: Seeded, tmp_path: Path) -> None:
 
 def test_what_a_graph_cannot_be_is_said(tmp_path: Path) -> None:
     model = seeded(*SHAPES["llama"])
-    for engine, precision in (("onnx", "fp16"), ("tensorrt", "int8")):
+    for engine, precision in (("onnx", "fp16"), ("openvino", "int8")):
         with pytest.raises(ExportFailed, match=f"a graph for {engine} cannot be {precision}; it can be"):
             build_decoder(model.checkpoint, precision, tmp_path / "decoder.onnx", engine)
+    with pytest.raises(ExportFailed, match=r"down\.0: 96 inputs are no multiple of 64; export it in int8 or fp16"):
+        build_decoder(model.checkpoint, "int4", tmp_path / "decoder.onnx", "tensorrt")
     odd = seeded("qwen3", {"head_dim": 24})
     with pytest.raises(ExportFailed, match=r"heads of a multiple of 16, the model's have 24; .*--for openvino"):
         build_decoder(odd.checkpoint, "fp32", tmp_path / "decoder.onnx")

@@ -86,7 +86,8 @@ def test_a_gguf_file_of_the_same_weights_is_the_same_model(checkpoint: Path, tmp
 @pytest.mark.parametrize(
     ("target", "precision", "most_kl"),
     [
-        ("onnx", "int8", 1e-4), ("onnx", "int4", 5e-3), ("tensorrt-onnx", "fp16", 1e-5), ("ctranslate2", "int8", 1e-3),
+        ("onnx", "int8", 1e-4), ("onnx", "int4", 5e-3), ("tensorrt-onnx", "fp16", 1e-5),
+        ("tensorrt-onnx", "int8", 1e-3), ("tensorrt-onnx", "int4", 2e-2), ("ctranslate2", "int8", 1e-3),
         ("ctranslate2", "fp16", 1e-5), ("ctranslate2", "fp32", 1e-6),
     ],
 )  # fmt: skip
@@ -203,9 +204,9 @@ _NO_FACTOR = {"rope_type": "llama3", "low_freq_factor": 1.0, "high_freq_factor":
          r"missing \['model\.layers\.0\.self_attn\.q_norm\.weight', 'model\.layers\.1\S+q_norm\.weight'\], left over nothing"),
         (_left_over, ExportFailed, r"missing nothing, left over \['lora'\]"),
         (_misshapen, ExportFailed,
-         r"tensors do not fit the configuration: model\.layers\.1\.mlp\.up_proj\.weight is \[95, 64\], not \[96, 64\]; "
+         r"tensors do not fit the configuration: model\.layers\.1\.mlp\.up_proj\.weight is \[127, 64\], not \[128, 64\]; "
          r"model\.norm\.weight is \[63\], not \[64\]"),
-        (_config(intermediate_size=100), ExportFailed, r"gate_proj\.weight is \[96, 64\], not \[100, 64\]"),
+        (_config(intermediate_size=100), ExportFailed, r"gate_proj\.weight is \[128, 64\], not \[100, 64\]"),
         (_written("config.json", "[]"), CorruptModel, r"config\.json is not a table"),
         (_config(rope_scaling=_NO_FACTOR), ExportFailed, "lacks 'factor'"),
         (_config(rope_scaling=[8.0]), ExportFailed, r"has rotary scaling \[8\.0\], not a table"),

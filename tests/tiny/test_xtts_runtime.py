@@ -31,6 +31,7 @@ from voxturn.runtime.errors import (
     UsageError,
     VoxturnError,
 )
+from voxturn.runtime.executors import openvino
 from voxturn.runtime.executors.fake import FakeDecoder
 from voxturn.runtime.handoff import Lane
 from voxturn.runtime.messages import Sentence
@@ -205,16 +206,33 @@ def test_an_artifact_whose_files_are_links_elsewhere(tiny: Tiny, home: Path, tmp
         assert voice.tts("Good morning.", **EN).size
 
 
-def test_auto_is_what_this_processor_computes_faster_and_stays_so(tiny: Tiny, home: Path) -> None:
+@pytest.mark.parametrize(
+    ("times", "taken"),
+    [({"fp32": 2.0, "bf16": 1.0}, "bf16"), ({"fp32": 1.1, "bf16": 1.0}, "fp32"), ({"fp32": 1, "bf16": 2}, "fp32")],
+)
+def test_auto_is_what_is_clearly_faster(
+    tiny: Tiny, home: Path, monkeypatch: pytest.MonkeyPatch, times: dict[str, float], taken: str
+) -> None:
     pytest.importorskip("openvino")
-    seen = set()
-    for _ in range(2):
-        with XTTS.load(tiny.short, vocoder="openvino", store=Store(home)) as voice:
-            seen.add(voice.vocoder_info.compute)
-    assert len(seen) == 1
-    assert seen <= {"fp32", "bf16"}
+    monkeypatch.setattr(openvino, "convolution_s", lambda threads: times)
+    openvino.faster_compute.cache_clear()
+    with XTTS.load(tiny.short, vocoder="openvino", store=Store(home)) as voice:
+        assert voice.vocoder_info.compute == taken
+        graph: Any = voice._vocode._executor
+        hint = graph._compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
+        assert hint == {"bf16": "bf16", "fp32": "f32"}[taken]
+    monkeypatch.undo()
+    openvino.faster_compute.cache_clear()
+    measured = openvino.convolution_s(1)
+    assert set(measured) == {"fp32", "bf16"}
+    assert min(measured.values()) > 0
+
+
+def test_an_arithmetic_that_an_executor_has_not_is_refused(tiny: Tiny, home: Path) -> None:
     with pytest.raises(UsageError, match="compute: must be auto, fp32, bf16, not 'fp8'"):
         XTTS.load(tiny.short, compute="fp8", store=Store(home))
+    with pytest.raises(UsageError, match="the executor onnx has no bf16, openvino has"):
+        XTTS.load(tiny.short, vocoder="onnx", compute="bf16", store=Store(home))
 
 
 # --- files

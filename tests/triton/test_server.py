@@ -419,21 +419,33 @@ if "down" in sys.argv:
 signal.pthread_sigmask(signal.SIG_BLOCK, {{signal.SIGINT}})
 from voxturn.runtime.serving import launcher
 launcher._free_ports = lambda count: [int(os.environ[f"VOXTURN_{{name}}_PORT"]) for name in ("HTTP", "GRPC", "METRICS")]
-with launcher.EmbeddedTriton(launcher.repository(), {{}}):
+with launcher.EmbeddedTriton(launcher.repository(), {{"VOXTURN_PROFILE": {profile!r}}}):
     signal.sigwait({{signal.SIGINT}})
 """
 
 
 def test_a_container_is_asked_by_canary_healed_and_removed(profile: Path, tmp_path: Path) -> None:
     log, program = tmp_path / "log", tmp_path / "docker"
-    program.write_text(DOCKER.format(python=PYTHON, log=str(log)))
+    program.write_text(DOCKER.format(python=PYTHON, log=str(log), profile=str(profile)))
     program.chmod(0o755)
     ports = dict(zip(("HTTP", "GRPC", "METRICS"), launcher._free_ports(3), strict=True))
     environment = {f"VOXTURN_{name}_PORT": str(port) for name, port in ports.items()}
     environment |= {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
-    command = [str(PYTHON), "-P", "-m", "voxturn.runtime.cli", "serve", "triton", "--docker", "--models", "xtts"]
+    command = [
+        str(PYTHON),
+        "-P",
+        "-m",
+        "voxturn.runtime.cli",
+        "serve",
+        "triton",
+        "--docker",
+        "--models",
+        "xtts",
+        "--profile",
+        "cpu",
+    ]
     with subprocess.Popen(
-        [*command, "--profile", str(profile)],
+        command,
         env=dict(os.environ) | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -458,15 +470,13 @@ def test_a_container_is_asked_by_canary_healed_and_removed(profile: Path, tmp_pa
     gone(family, process.pid)
 
 
-def test_a_container_that_ends_is_an_error(profile: Path, tmp_path: Path) -> None:
+def test_a_container_that_ends_is_an_error(tmp_path: Path) -> None:
     program = tmp_path / "docker"
     program.write_text("#!/bin/sh\nexit 3\n")
     program.chmod(0o755)
     command = [str(PYTHON), "-P", "-m", "voxturn.runtime.cli", "serve", "triton", "--docker", "--models", "xtts"]
     environment = dict(os.environ) | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
-    done = subprocess.run(
-        [*command, "--profile", str(profile)], env=environment, capture_output=True, text=True, cwd=ROOT, check=False
-    )
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.returncode == errors.ServerUnavailable.exit_code
     assert done.stderr == "voxturn: the container's server did not start (docker compose: 3)\n"
 

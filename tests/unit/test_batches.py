@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from voxturn.runtime.errors import InferenceFailed
+from voxturn.runtime.errors import InferenceFailed, StreamClosed
 from voxturn.runtime.serving.batches import Batches
 
 Tensors = dict[str, np.ndarray[Any, Any]]
@@ -44,7 +44,7 @@ def test_everyone_gets_their_own(shapes: list[tuple[int, int, int]]) -> None:
         np.testing.assert_array_equal(made["y"], np.full((rows, length), 2 * number, np.float32))
 
     async def all_of_them() -> None:
-        batches = Batches(graph.run, 4)
+        batches = Batches(graph.run, 4, 1 << 20)
         await asyncio.gather(*(one(batches, number, *shape) for number, shape in enumerate(shapes)))
 
     asyncio.run(all_of_them())
@@ -54,14 +54,14 @@ def test_everyone_gets_their_own(shapes: list[tuple[int, int, int]]) -> None:
 
 async def test_those_of_one_shape_that_come_at_once_are_one_call() -> None:
     graph = Graph()
-    batches = Batches(graph.run, 8)
+    batches = Batches(graph.run, 8, 1 << 20)
     await asyncio.gather(*(batches.run(call(n, 1, 5 + n % 2)) for n in range(8)))
     assert graph.calls == [(4, 5), (4, 6)]
 
 
 async def test_a_failure_is_that_of_its_batch_alone() -> None:
     graph = Graph()
-    batches = Batches(graph.run, 8)
+    batches = Batches(graph.run, 8, 1 << 20)
     found = await asyncio.gather(*(batches.run(call(1, 1, n)) for n in (13, 2, 13)), return_exceptions=True)
     assert [isinstance(each, InferenceFailed) for each in found] == [True, False, True]
     assert (await batches.run(call(3, 1, 2)))["y"][0, 0] == 6
@@ -69,7 +69,7 @@ async def test_a_failure_is_that_of_its_batch_alone() -> None:
 
 async def test_whoever_left_is_not_computed() -> None:
     graph = Graph()
-    batches = Batches(graph.run, 8)
+    batches = Batches(graph.run, 8, 1 << 20)
     tasks = [asyncio.create_task(batches.run(call(n, 1, 4))) for n in range(3)]
     await asyncio.sleep(0)
     tasks[1].cancel()
@@ -77,3 +77,18 @@ async def test_whoever_left_is_not_computed() -> None:
     assert graph.calls == [(2, 4)]
     with pytest.raises(asyncio.CancelledError):
         tasks[1].result()
+
+
+async def test_too_many_numbers_are_another_call() -> None:
+    graph = Graph()
+    batches = Batches(graph.run, 8, 25)
+    await asyncio.gather(*(batches.run(call(n, 1, 10)) for n in range(5)))
+    assert graph.calls == [(2, 10), (2, 10), (1, 10)]
+
+
+async def test_nobody_waits_for_a_graph_that_was_closed() -> None:
+    async def closed(_: Tensors) -> Tensors:
+        raise asyncio.CancelledError
+
+    with pytest.raises(StreamClosed):
+        await Batches(closed, 8, 1 << 20).run(call(1, 1, 4))

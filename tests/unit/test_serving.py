@@ -55,6 +55,7 @@ from voxturn.runtime.serving.kept import Expiring
 from voxturn.runtime.serving.metrics import Heard, Metrics
 from voxturn.runtime.serving.requests import check_request, of_request, of_step, to_request, to_step
 from voxturn.runtime.serving.whisper import WhisperCalls
+from voxturn.runtime.serving.wire import TritonServer
 
 ROOT = Path(__file__).parents[2]
 
@@ -540,6 +541,28 @@ def test_without_docker_it_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     assert main(["serve", "triton", "--docker"]) == UsageError.exit_code
     monkeypatch.chdir(ROOT)
     assert main(["serve", "triton", "--docker"]) == errors.ServerUnavailable.exit_code  # it ends at once
+    assert main(["serve", "triton", "--docker", "--profile", "runtime/profiles/demo.toml"]) == UsageError.exit_code
+    monkeypatch.setenv("VOXTURN_GRPC_PORT", "here")
+    assert main(["serve", "triton", "--docker"]) == UsageError.exit_code
+
+
+@pytest.mark.parametrize(
+    ("said", "lives"),
+    [
+        ("[StatusCode.INVALID_ARGUMENT] unexpected inference input 'canary' for model 'xtts_hifigan'", True),
+        ("[StatusCode.INVALID_ARGUMENT] expected 2 inputs but got 1 inputs for model 'xtts_hifigan'", True),
+        ("[StatusCode.UNAVAILABLE] Request for unknown model: 'xtts_hifigan' is not found", False),
+    ],
+)
+async def test_a_plain_graph_that_refuses_a_canary_lives(said: str, lives: bool) -> None:
+    class Refuses:
+        async def infer(self, *_: Any) -> None:
+            raise RuntimeError(said)
+
+    server = TritonServer("127.0.0.1:9")
+    await server._client.close()
+    server._client = Refuses()
+    assert await server.answers("xtts_hifigan", 1.0) == lives
 
 
 def test_wrong_models_to_serve_are_a_usage_error() -> None:
