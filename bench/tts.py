@@ -278,7 +278,7 @@ async def run(artifact: Path, checkpoint: Path | None, vocoder: str, runs: int, 
     await warm_shapes(several.stage, several.vocode)
     await batched(several, result, runs)
     several.make.close()
-    result.notes["windows"] = asdict(bench.vocode.windows[0])
+    result.notes["windows"] = asdict(bench.vocode.plan)
     result.notes["forced"] = "token ids and code counts are given to both sides; the stop token is ignored"
     result.notes["cases"] = {str(words): {"text_tokens": t, "codes": c} for words, (t, c) in CASES.items()}
     if path:

@@ -105,7 +105,6 @@ XTTS_PLANS = (
     replace(_SOONEST, first=16, growth=1.15),
     replace(_SOONEST, first=20, growth=1.1),
     replace(_SOONEST, first=28, growth=1.1),
-    replace(_SOONEST, first=40, growth=1.05),
 )
 """Windows of XTTS's vocoder in frames of 10.7 ms: docs/performance.md says how they were chosen."""
 TURN_PLANS = (replace(_SOONEST, first=16, growth=1.1), *XTTS_PLANS[3:])
@@ -243,9 +242,7 @@ class Assembler:
                 graph, lane, int(p["sample_rate"]), int(p["hop"]), int(p["margin"]), SameFrames(), (Plan(),), trim
             )
         rate, hop = int(p["output_sample_rate"]), int(p["output_hop_length"])
-        return Vocode(
-            graph, lane, rate, hop, int(p["margin"]), xtts_frames(p), self._plans, trim, _PACE, self.profile.speak.slots
-        )
+        return Vocode(graph, lane, rate, hop, int(p["margin"]), xtts_frames(p), self._plans, trim, _PACE)
 
     def vocoder_graph(self, role: str) -> tuple[GraphExecutor, Lane]:
         """XTTS's vocoder by itself, for windows (`vocoder`) or whole sequences (`vocoder_whole`), and its lane."""
@@ -385,7 +382,7 @@ async def warm_voice(speak: XttsSpeak, vocode: Vocode) -> None:
         return
     await speak.warm()
     await vocode.warm(_like(voice), await speak.latent_s())
-    speak.urgent = vocode.urgent_for(vocode.windows[0])
+    speak.urgent = vocode.urgent_for(vocode.plan)
 
 
 async def warm_shapes(speak: XttsSpeak, vocode: Vocode) -> None:

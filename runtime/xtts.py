@@ -103,16 +103,13 @@ class XTTS:
         return self._speak.service
 
     @property
-    def windows(self) -> tuple[Plan, ...]:
-        """The vocoder's windows, by how many streams there are when a sentence begins; the last for more of them.
-
-        `warm` chooses them by this machine's speed. May be set: audio is then cut the same everywhere.
-        """
-        return self._vocode.windows
+    def windows(self) -> Plan:
+        """The vocoder's windows; `warm` chooses them by this machine's speed. Set them for the same cuts everywhere."""
+        return self._vocode.plan
 
     @windows.setter
-    def windows(self, plans: tuple[Plan, ...]) -> None:
-        self._vocode.windows, self._speak.urgent = plans, self._vocode.urgent_for(plans[0])
+    def windows(self, plan: Plan) -> None:
+        self._vocode.plan, self._speak.urgent = plan, self._vocode.urgent_for(plan)
 
     @property
     def ids(self) -> XttsIds:

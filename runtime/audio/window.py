@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-_BATCHED = 0.35
-"""What a further sequence in a step costs, of a step: 0.33 at most was measured (docs/performance.md)."""
 _LOOK_AHEAD = 24  # windows: by then they grow no more
 
 
@@ -73,11 +71,6 @@ class Speed:
     base_s: float
     frame_s: float
 
-    def shared(self, streams: int) -> Speed:
-        """The speed of each of so many streams that are made at once: a batch's latents cost little more than one's."""
-        more = 1 + _BATCHED * (streams - 1)
-        return Speed(more * self.latent_s, streams * self.base_s, streams * self.frame_s)
-
     def window_s(self, frames: int) -> float:
         """Seconds that a window of so many frames takes, its context included."""
         return self.base_s + self.frame_s * frames
@@ -107,26 +100,6 @@ def sustained(
     """The first of `plans`, from the soonest to the safest, that does not starve at a speed; the last if all do."""
     steady = (plan for plan in plans if not starves(plan, speed, margin, frame_s, latents_for))
     return next(steady, plans[-1])
-
-
-def by_load(
-    plans: Sequence[Plan],
-    speed: Speed,
-    streams: int,
-    margin: int,
-    frame_s: float,
-    latents_for: Callable[[int], int],
-) -> tuple[Plan, ...]:
-    """The plan of a sentence that begins, by how many streams there are then, its own included, up to `streams`.
-
-    Where nothing keeps so many from starving, they start as soon as one alone.
-    """
-    found = [sustained(plans, speed, margin, frame_s, latents_for)]
-    for number in range(2, streams + 1):
-        shared = speed.shared(number)
-        plan = sustained(plans, shared, margin, frame_s, latents_for)
-        found.append(found[0] if starves(plan, shared, margin, frame_s, latents_for) else plan)
-    return tuple(found)
 
 
 def schedule(total: int, plan: Plan | None = None) -> Iterator[tuple[int, int]]:

@@ -173,7 +173,7 @@ class XttsHandler:
         about = {
             "capacity": self._model.service.capacity,
             "vocoder": asdict(self._model.vocoder_info),
-            "windows": [asdict(plan) for plan in self._model.windows],
+            "windows": asdict(self._model.windows),
         }
         return asdict(self._model.info) | about
 

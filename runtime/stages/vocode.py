@@ -11,14 +11,14 @@ import numpy as np
 import numpy.typing as npt
 from voxturn.runtime.audio.frames_map import FrameMap
 from voxturn.runtime.audio.level import first_audible
-from voxturn.runtime.audio.window import Plan, Speed, by_load, with_margin
+from voxturn.runtime.audio.window import Plan, Speed, sustained, with_margin
 from voxturn.runtime.cores import Pace
 from voxturn.runtime.decode.stop_guard import SilenceGuard
 from voxturn.runtime.handoff import Lane, close_iterator
 from voxturn.runtime.messages import PcmChunk, Samples, SpeechCodes
 from voxturn.runtime.protocols import GraphExecutor
 
-_LEAD_IN_MS, _MOST_STREAMS, _IDLE_S = 5, 4, 0.05
+_LEAD_IN_MS, _IDLE_S = 5, 0.05
 _SLACK = 1.2  # of the speed measured: cores are shared, and the hour may be slower later
 Float = npt.NDArray[np.float32]
 
@@ -35,7 +35,6 @@ class Progress:
     begin: int = 0
     final: bool = False
     over: bool = False
-    plan: Plan | None = None
 
 
 class Vocode:
@@ -43,7 +42,7 @@ class Vocode:
 
     With `trim`, silence before the first audible sample of the whole answer is dropped, but for a few milliseconds.
     `pace` is told how much of the answer there is. `plans` go from the one that starts soonest to the safest; the first
-    is taken until `warm` knows how fast the voice is made, for each of up to `streams` at once.
+    is taken until `warm` knows how fast the voice is made.
     """
 
     def __init__(
@@ -57,13 +56,11 @@ class Vocode:
         plans: Sequence[Plan],
         trim: bool = True,
         pace: Pace | None = None,
-        streams: int = 1,
     ) -> None:
         self._executor, self._lane = executor, lane
         self.rate, self._hop, self._margin = rate, hop, margin
         self._frames, self._plans, self._trims = frames, plans, trim
-        self.windows: tuple[Plan, ...] = (plans[0],)
-        self._streams, self._answers = min(streams, _MOST_STREAMS), 0
+        self.plan, self._answers = plans[0], 0
         self._pace = pace or Pace()
 
     async def __call__(self, codes: AsyncIterator[SpeechCodes]) -> AsyncGenerator[PcmChunk, None]:
@@ -74,8 +71,6 @@ class Vocode:
             async for code in codes:
                 if not begun:
                     begun, self._answers = True, self._answers + 1
-                if not progress.latents:
-                    progress.plan = self.windows[min(self._answers, len(self.windows)) - 1]
                 self._pace.made(answer, 0.0)
                 progress.latents.append(code.latents)
                 progress.final = code.final
@@ -110,19 +105,14 @@ class Vocode:
         """
         if latent_s:
             speed = Speed(*(_SLACK * seconds for seconds in (latent_s, *await self._window_speed(like))))
-            frame_s = self._hop / self.rate
-            self.windows = by_load(self._plans, speed, self._streams, self._margin, frame_s, self._frames.latents_for)
-        windows, _ = self.windows[0].shapes(self._margin)
+            self.plan = sustained(self._plans, speed, self._margin, self._hop / self.rate, self._frames.latents_for)
+        windows, _ = self.plan.shapes(self._margin)
         await self._run_windows(like, windows[:1], [])
 
     async def warm_shapes(self, like: SpeechCodes) -> None:
         """Where the executor compiles for each shape: run every shape of window, on latents like these."""
         if self._executor.compiles_shapes:
-            known: set[int] = set()
-            for plan in dict.fromkeys(self.windows):
-                windows, ends = plan.shapes(self._margin)
-                await self._run_windows(like, windows, [frames for frames in ends if frames not in known], later=True)
-                known |= set(ends)
+            await self._run_windows(like, *self.plan.shapes(self._margin), later=True)
 
     async def _run_windows(
         self, like: SpeechCodes, windows: Sequence[tuple[int, int]], ends: Sequence[int], later: bool = False
@@ -151,22 +141,20 @@ class Vocode:
                 took.append(time.perf_counter() - begin)
             seconds.append(min(took))  # the first has compiled kernels
         frame_s = max(0.0, (seconds[1] - seconds[0]) / (sizes[1] - sizes[0]))
-        return seconds[0] - frame_s * (
-            sizes[0] + 2 * self._margin
-        ), frame_s  # context costs less: the first is negative
+        base_s = seconds[0] - frame_s * (sizes[0] + 2 * self._margin)  # negative: context costs less than frames
+        return base_s, frame_s
 
     def next_window(self, progress: Progress) -> tuple[int, int] | None:
         """Which frames can be vocoded now."""
         count = sum(len(latents) for latents in progress.latents)
         total = self._frames.count(count) if progress.final else None
         certain = self._frames.certain(count)
-        plan = progress.plan or self.windows[0]
-        return plan.next(progress.number, progress.begin, certain, self._margin, total)
+        return self.plan.next(progress.number, progress.begin, certain, self._margin, total)
 
     def window(self, latents: Float, begin: int, end: int, speaker: Float | None = None) -> Samples:
         """The samples of frames `[begin, end)`."""
         total = self._frames.count(len(latents))
-        first = self.windows[0].decoded_from(begin, end, total)
+        first = self.plan.decoded_from(begin, end, total)
         low, high, before = with_margin(first, end, total, self._margin)
         inputs = self._frames.inputs(latents, low, high, before, high - end)
         if speaker is not None:

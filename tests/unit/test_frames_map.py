@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncIterator
 from functools import partial
 
 import numpy as np
@@ -10,12 +10,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from voxturn.runtime.assemble import XTTS_PLANS
 from voxturn.runtime.audio.frames_map import SameFrames, XttsFrames
-from voxturn.runtime.audio.window import Plan, Speed, by_load, schedule, starves, sustained, with_margin
+from voxturn.runtime.audio.window import Plan, Speed, schedule, starves, sustained, with_margin
 from voxturn.runtime.executors.fake import FakeGraph
 from voxturn.runtime.handoff import Lane
-from voxturn.runtime.messages import PcmChunk, Sentence, SpeechCodes
+from voxturn.runtime.messages import Sentence, SpeechCodes
 from voxturn.runtime.protocols import Tensor
 from voxturn.runtime.stages.vocode import Progress, Vocode
 
@@ -306,41 +305,3 @@ def test_the_soonest_plan_that_holds_is_taken() -> None:
     firsts = [taken(slower / 10).first for slower in range(5, 30)]
     assert firsts == sorted(firsts)
     assert taken(10.0) is PLANS[-1]  # nothing holds: the safest
-
-
-def test_a_stream_that_joins_begins_with_windows_that_hold_for_all_of_them() -> None:
-    frames = XttsFrames(4, 24000 / 22050)
-    speed = Speed(0.0138, -0.043, 0.00216)  # as measured on a Zen 4, a fifth slower
-    chosen = by_load(XTTS_PLANS, speed, 4, 14, FRAME_S, frames.latents_for)
-    assert len(chosen) == 4
-    assert chosen[0] is XTTS_PLANS[0]
-    assert chosen[1].first > chosen[0].first
-    assert not starves(chosen[1], speed.shared(2), 14, FRAME_S, frames.latents_for)
-    assert starves(XTTS_PLANS[0], speed.shared(2), 14, FRAME_S, frames.latents_for)
-    assert all(starves(plan, speed.shared(4), 14, FRAME_S, frames.latents_for) for plan in XTTS_PLANS)
-    assert chosen[3] is chosen[0]  # nothing holds for four
-
-
-async def test_how_many_streams_there_are_chooses_the_windows() -> None:
-    shapes, lane, frames = Shapes(), Lane("vocode"), XttsFrames(4, 24000 / 22050)
-    vocode = Vocode(FakeGraph(shapes), lane, 24000, HOP, 14, frames, (Plan(9),), trim=False, streams=2)
-    vocode.windows = Plan(9), Plan(40)
-    latents, sentence = latents_of(60), Sentence("x", 0)
-
-    async def codes() -> AsyncIterator[SpeechCodes]:
-        for code in range(60):
-            yield SpeechCodes(latents[code : code + 1], sentence, code == 59)
-
-    async def first(stream: AsyncGenerator[PcmChunk, None]) -> int:
-        return (await anext(stream)).samples.size // HOP
-
-    streams = [vocode(codes()) for _ in range(3)]
-    try:
-        assert [await first(stream) for stream in streams] == [9, 40, 40]
-        for stream in streams:
-            await stream.aclose()
-        alone = vocode(codes())
-        assert await first(alone) == 9
-        await alone.aclose()
-    finally:
-        lane.close()
