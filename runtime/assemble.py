@@ -385,10 +385,13 @@ async def warm_voice(speak: XttsSpeak, vocode: Vocode) -> None:
     speak.urgent = vocode.urgent_for(vocode.plan)
 
 
-async def warm_shapes(speak: XttsSpeak, vocode: Vocode) -> None:
-    """Compile what later windows of the first answers would wait for, where an executor compiles for each shape."""
+async def warm_shapes(speak: XttsSpeak, vocode: Vocode, idle: bool = False) -> None:
+    """Compile what later windows of the first answers would wait for, where an executor compiles for each shape.
+
+    With `idle`, only while nobody is answered.
+    """
     if speak.voice is not None:
-        await vocode.warm_shapes(_like(speak.voice))
+        await vocode.warm_shapes(_like(speak.voice), idle)
 
 
 def _like(voice: Voice) -> SpeechCodes:

@@ -128,15 +128,15 @@ class XTTS:
     async def awarm(self) -> None:
         """The asynchronous twin of `warm`."""
         await self.awarm_first()
-        await self.awarm_rest()
+        await warm_shapes(self._speak, self._vocode)
 
     async def awarm_first(self) -> None:
         """The part of `warm` that the first audio of a stream would wait for."""
         await warm_voice(self._speak, self._vocode)
 
     async def awarm_rest(self) -> None:
-        """The other part, which may run beside streams: kernels for later windows."""
-        await warm_shapes(self._speak, self._vocode)
+        """The other part, while there are no streams: kernels for later windows."""
+        await warm_shapes(self._speak, self._vocode, idle=True)
 
     def tts(self, text: str, **options: Any) -> Samples:
         """A whole text as samples, float32 `[n]` at `rate` Hz. Options as `stream`'s."""

@@ -109,18 +109,21 @@ class Vocode:
         windows, _ = self.plan.shapes(self._margin)
         await self._run_windows(like, windows[:1], [])
 
-    async def warm_shapes(self, like: SpeechCodes) -> None:
-        """Where the executor compiles for each shape: run every shape of window, on latents like these."""
+    async def warm_shapes(self, like: SpeechCodes, idle: bool = False) -> None:
+        """Where the executor compiles for each shape: run every shape of window, on latents like these.
+
+        With `idle`, only while nobody is answered.
+        """
         if self._executor.compiles_shapes:
-            await self._run_windows(like, *self.plan.shapes(self._margin), later=True)
+            await self._run_windows(like, *self.plan.shapes(self._margin), idle)
 
     async def _run_windows(
-        self, like: SpeechCodes, windows: Sequence[tuple[int, int]], ends: Sequence[int], later: bool = False
+        self, like: SpeechCodes, windows: Sequence[tuple[int, int]], ends: Sequence[int], idle: bool = False
     ) -> None:
         latents = np.repeat(like.latents[:1], windows[-1][1] + max(ends, default=0) + self._margin, axis=0)
         total = self._frames.count(len(latents))
         for begin, end in [*windows, *((total - frames, total) for frames in ends)]:
-            while later and self._answers:  # noqa: ASYNC110  answers go first
+            while idle and self._answers:  # noqa: ASYNC110  answers go first
                 await asyncio.sleep(_IDLE_S)
             await self._lane.run(self.window, latents, begin, end, like.speaker)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from functools import partial
 
@@ -305,3 +306,27 @@ def test_the_soonest_plan_that_holds_is_taken() -> None:
     firsts = [taken(slower / 10).first for slower in range(5, 30)]
     assert firsts == sorted(firsts)
     assert taken(10.0) is PLANS[-1]  # nothing holds: the safest
+
+
+async def test_shapes_are_compiled_while_nobody_is_answered() -> None:
+    shapes, lane, frames = Shapes(), Lane("vocode"), XttsFrames(4, 24000 / 22050)
+    vocode = Vocode(FakeGraph(shapes), lane, 24000, HOP, 14, frames, (Plan(9),), trim=False)
+    latents, sentence = latents_of(60), Sentence("x", 0)
+
+    async def codes() -> AsyncIterator[SpeechCodes]:
+        for code in range(60):
+            yield SpeechCodes(latents[code : code + 1], sentence, code == 59)
+
+    try:
+        stream = vocode(codes())
+        await anext(stream)
+        seen = len(shapes.seen)
+        later = asyncio.create_task(vocode.warm_shapes(SpeechCodes(latents[:1], sentence), idle=True))
+        await asyncio.sleep(0.2)
+        assert (later.done(), len(shapes.seen)) == (False, seen)
+        await stream.aclose()
+        async with asyncio.timeout(10):
+            await later
+        assert len(shapes.seen) > seen
+    finally:
+        lane.close()
