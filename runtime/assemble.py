@@ -148,7 +148,7 @@ class Assembler:
     def _whisper(self, loaded: Loaded) -> OnnxWhisper | Ct2Whisper | TritonWhisper:
         if loaded.engine.executor == "triton":
             return TritonWhisper(self._server(loaded, "whisper"))
-        graphs = bool(loaded.manifest.graphs)
+        graphs, device = bool(loaded.manifest.graphs), "cuda" if loaded.engine.executor.endswith("-cuda") else "cpu"
         if graphs != (loaded.engine.executor == "onnx"):
             raise InvalidProfile(
                 f"profile {self.profile.name}.transcribe.executor: {loaded.engine.model} is an artifact for "
@@ -156,7 +156,7 @@ class Assembler:
             )
         if graphs:
             return OnnxWhisper(loaded.folder, loaded.manifest, loaded.budget)
-        return Ct2Whisper(loaded.folder, loaded.engine.precision, loaded.budget)
+        return Ct2Whisper(loaded.folder, loaded.engine.precision, loaded.budget, device=device)
 
     def engine(self) -> tuple[DecodeEngine, Loaded, Lane]:
         """The reply's token engine, its artifact and its lane."""

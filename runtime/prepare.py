@@ -16,6 +16,7 @@ from voxturn.runtime.store import Store, find_exporter, is_artifact, quiet
 _LIBRARIES = {
     "onnx": ("onnxruntime",),
     "ctranslate2": ("ctranslate2",),
+    "ctranslate2-cuda": ("ctranslate2",),
     "openvino": ("openvino",),
     "triton": ("tritonclient",),
     "tensorrt": ("tensorrt", "tensorrt_rtx"),
@@ -25,6 +26,7 @@ _LIBRARIES = {
 _EXTRAS = {
     "onnx": "embedded",
     "ctranslate2": "embedded",
+    "ctranslate2-cuda": "embedded",
     "openvino": "openvino",
     "triton": "triton",
     "tensorrt": "gpu",

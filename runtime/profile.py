@@ -185,7 +185,7 @@ def _limits(p: Profile) -> list[tuple[str, float, float, float]]:
 
 EXECUTORS: dict[str, tuple[str, ...]] = {
     "listen": ("onnx",),
-    "transcribe": ("ctranslate2", "onnx", "triton"),
+    "transcribe": ("ctranslate2", "ctranslate2-cuda", "onnx", "triton"),
     "reply": ("onnx", "tensorrt", "triton"),
     "speak": ("onnx", "tensorrt", "triton"),
     "vocode": ("onnx", "onnx-cuda", "openvino", "tensorrt", "triton"),

@@ -18,11 +18,16 @@ _COMPUTE_TYPES = {"int8": "int8", "fp32": "float32", "fp16": "float16"}
 
 
 class Ct2Whisper:
-    """A Whisper folder in CTranslate2's format."""
+    """A Whisper folder in CTranslate2's format, on the CPU or with `device="cuda"` on a GPU.
+
+    On a GPU its wheel wants CUDA 12: `gpu_report.CLASHES` says what not to have in the same process.
+    """
 
     name = "ctranslate2"
 
-    def __init__(self, folder: Path, precision: str, budget: EngineBudget, beam: int = _BEAM) -> None:
+    def __init__(
+        self, folder: Path, precision: str, budget: EngineBudget, beam: int = _BEAM, device: str = "cpu"
+    ) -> None:
         try:
             import ctranslate2
         except ImportError as exc:
@@ -30,15 +35,19 @@ class Ct2Whisper:
                 "executor 'ctranslate2' needs ctranslate2; pip install 'voxturn[embedded]'"
             ) from exc
         kind = _COMPUTE_TYPES.get(precision, precision)
-        if kind not in ctranslate2.get_supported_compute_types("cpu"):
+        if device == "cuda" and not ctranslate2.get_cuda_device_count():
+            raise ExecutorUnavailable(
+                "executor 'ctranslate2-cuda' finds no GPU, or no driver for it; see `voxturn doctor --gpu`"
+            )
+        if kind not in ctranslate2.get_supported_compute_types(device):
             raise ExecutorUnavailable(
                 f"executor 'ctranslate2' does not compute in {precision} on this machine; it does in {', '.join(_COMPUTE_TYPES)}"
             )
-        self._storage, self._beam = ctranslate2.StorageView, beam
+        self._storage, self._beam, self._cpu = ctranslate2.StorageView, beam, ctranslate2.Device.cpu
         try:
             self._model: Any = ctranslate2.models.Whisper(
                 str(folder),
-                device="cpu",
+                device=device,
                 compute_type=kind,
                 inter_threads=1,
                 intra_threads=budget.threads,
@@ -63,7 +72,7 @@ class Ct2Whisper:
             raise InferenceFailed(f"whisper encoder: {exc}") from exc
 
     def extend(self, encoded: Any, other: Any, positions: int) -> Any:
-        own, rest = np.asarray(encoded), np.asarray(other)
+        own, rest = (np.asarray(each.to_device(self._cpu)) for each in (encoded, other))
         whole = np.concatenate([own, rest[:, own.shape[1] : positions]], axis=1)
         return self._storage.from_array(np.ascontiguousarray(whole))
 
