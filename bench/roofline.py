@@ -163,6 +163,9 @@ def _size(kind: int) -> int:
 
 def calls_of(whisper: Path, reply: Path, voice: Path, launches: Mapping[str, int]) -> dict[str, Call]:
     """Every call of a turn, from three artifacts in standard operators."""
+    for folder, role in ((whisper, "encoder"), (reply, "decoder"), (voice, "vocoder")):
+        if role not in Manifest.read(folder).graphs:
+            raise UsageError(f"{folder}: has no graph {role!r}; the folders are Whisper's, the reply's and the voice's")
     w = Manifest.read(whisper)
     mels = next(int(spec.shape[-2]) for spec in w.graphs["encoder"].inputs)
     features = {w.graphs["encoder"].inputs[0].name: np.zeros((1, mels, 500), w.graphs["encoder"].inputs[0].dtype)}

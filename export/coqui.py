@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import Any
 
 from voxturn.export.xtts_checkpoint import XttsCheckpoint
-from voxturn.runtime.errors import ExportFailed, UsageError
+from voxturn.runtime.errors import ExecutorUnavailable, UsageError
 
 TINY: dict[str, Any] = {
     "gpt_layers": 2, "gpt_n_model_channels": 64, "gpt_n_heads": 4, "decoder_input_dim": 64,
@@ -54,7 +54,7 @@ def xtts_module() -> Any:
             keep_torchaudio_in_python()
             from TTS.tts.models import xtts
     except ImportError as exc:
-        raise ExportFailed(f"coqui-tts cannot be imported ({exc}); pip install 'voxturn[coqui]'") from exc
+        raise ExecutorUnavailable(f"coqui-tts cannot be imported ({exc}); pip install 'voxturn[coqui]'") from exc
     return xtts
 
 

@@ -14,7 +14,7 @@ def test_a_synthetic_checkpoint_says_what_to_install_and_leaves_nothing(
 ) -> None:
     for name in ("torch", "torchaudio"):
         monkeypatch.setitem(sys.modules, name, None)
-    assert cli.main(["export", "make-checkpoint", "xtts-v2", "-o", str(tmp_path / "made")]) == 5
+    assert cli.main(["export", "make-checkpoint", "xtts-v2", "-o", str(tmp_path / "made")]) == 6
     error = capsys.readouterr().err
     assert error.startswith("voxturn: coqui-tts cannot be imported")
     assert "pip install 'voxturn[coqui]'" in error
