@@ -49,7 +49,9 @@ def export(
         raise CorruptModel(f"{checkpoint}: not a Piper voice ({exc}); pull the model again") from exc
     cut_voice(model, target)
     progress(what, 1, 3)
-    decoder = ort.InferenceSession(str(target / "decoder.onnx"), providers=["CPUExecutionProvider"])
+    options = ort.SessionOptions()
+    options.log_severity_level = 3  # shapes that the cut left open are merged leniently, which it would warn of
+    decoder = ort.InferenceSession(str(target / "decoder.onnx"), options, providers=["CPUExecutionProvider"])
     channels = int(contract_of(target / "decoder.onnx").inputs[0].shape[1])
     hop, margin = measure_margin(decoder, channels)
     progress(what, 2, 3)
