@@ -74,7 +74,7 @@ def reached(opened: WhisperCheckpoint, folder: Path, manifest: Manifest) -> dict
             _Ct2(folder, manifest.precision, marks),
             {k: v for k, v in most.items() if k.startswith("encoder")},
         )
-    original, random = Original(opened), np.random.default_rng(0)
+    original, random = Original(opened, manifest.precision == "fp32"), np.random.default_rng(0)
     found: dict[str, list[float]] = {}
     try:
         for positions in (opened.sizes.audio_positions, opened.sizes.audio_positions // 5):
@@ -110,7 +110,7 @@ def _compared(
         "greedy_same": next((i for i in range(shorter) if ours[i] != theirs[i]), shorter),
     }
     if isinstance(whisper, _Ct2):
-        return out | _encoder_errors([(np.array(encoded), states.numpy())])
+        return out | _encoder_errors([(np.array(encoded), states.float().numpy())])
     wanted = original.logits(states, [*prompt, *given])[len(prompt) - 1 :]
     logits = [whisper.logits(encoded, prompt, 0, [len(prompt) - 1])[0].copy()]
     logits += [whisper.logits(encoded, [token], len(prompt) + i)[0].copy() for i, token in enumerate(given)]

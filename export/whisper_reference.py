@@ -46,12 +46,17 @@ def load_model(opened: WhisperCheckpoint) -> Any:
 
 
 class Original:
-    """The model, its encoder as short as the features that it is given."""
+    """The model, its encoder as short as the features that it is given.
 
-    def __init__(self, opened: WhisperCheckpoint) -> None:
+    With `exact` it computes in float64: the rounding of float32 differs by processor, and counts as the artifact's else.
+    """
+
+    def __init__(self, opened: WhisperCheckpoint, exact: bool = False) -> None:
         import torch
 
         self._torch, self.model, self._marks = torch, load_model(opened), opened.marks
+        if exact:
+            self.model.double()
         self._encoder = self.model.model.encoder
         self._positions = self._encoder.embed_positions.weight.detach().clone()
 
@@ -62,7 +67,7 @@ class Original:
         self._encoder.config.max_source_positions = positions
         self._encoder.embed_positions = torch.nn.Embedding.from_pretrained(self._positions[:positions])
         with torch.no_grad():
-            return self._encoder(torch.from_numpy(mel[None])).last_hidden_state
+            return self._encoder(torch.from_numpy(mel[None]).to(self.model.dtype)).last_hidden_state
 
     def cross(self, states: Any) -> dict[str, Float]:
         """The keys and values of every layer's cross-attention `[1, heads, T, head_dim]`, under the graph's names."""
@@ -72,14 +77,14 @@ class Original:
                 attention = layer.encoder_attn
                 for kind, linear in (("key", attention.k_proj), ("value", attention.v_proj)):
                     heads = linear(states).view(1, -1, attention.num_heads, attention.head_dim)
-                    out[f"cross_{kind}.{i}"] = heads.transpose(1, 2).numpy()
+                    out[f"cross_{kind}.{i}"] = heads.transpose(1, 2).float().numpy()
         return out
 
     def logits(self, states: Any, ids: list[int]) -> Float:
         """The logits `[len(ids), vocabulary]` that follow each of `ids`."""
         with self._torch.no_grad():
             out = self.model(encoder_outputs=(states,), decoder_input_ids=self._torch.tensor([ids]), use_cache=False)
-        return np.asarray(out.logits[0].numpy())
+        return np.asarray(out.logits[0].float().numpy())
 
     def greedy(self, states: Any, prompt: list[int], steps: int) -> list[int]:
         """`steps` greedy tokens; some ids are never said, nor is the end."""
