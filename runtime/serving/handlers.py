@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from contextlib import aclosing, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -153,7 +153,8 @@ class XttsHandler:
                 async for tensors in steps:
                     yield tensors
             return
-        with tempfile.TemporaryDirectory() as folder:
+        # a process that is killed leaves its folder behind: none is made without need
+        with tempfile.TemporaryDirectory() if "reference" in inputs else nullcontext("") as folder:
             chunks = self._model.astream(
                 spoken_text(inputs),
                 language=string(inputs, "language") or self._language,
