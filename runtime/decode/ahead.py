@@ -1,4 +1,4 @@
-"""Steps whose tokens the executor chooses: the next one is begun before what the last one chose is known here.
+"""Steps whose tokens are chosen by the executor: the next one is begun before what the last one chose is known here.
 
 On a GPU the token of a step is the input of the next one without leaving the device. The host gets it one step later and
 finds out only then that a sequence is over; what the step in flight chose for it is dropped.
@@ -33,9 +33,8 @@ class Chosen:
     logits: npt.NDArray[np.float32] | None
 
 
-@runtime_checkable
-class ChoosingExecutor(Protocol):
-    """A decoder executor that can choose tokens itself, as `decode.sampler` says. Two steps may be in flight."""
+class TokenChooser(Protocol):
+    """Steps of a decoder whose tokens are chosen where they are computed, as `decode.sampler` says. Two may be in flight."""
 
     def can_choose(self, sampling: Sampling, history: int) -> bool:
         """Whether it has these settings, and room for a history of so many ids."""
@@ -60,6 +59,14 @@ class ChoosingExecutor(Protocol):
         ...
 
 
+@runtime_checkable
+class Choosing(Protocol):
+    """A decoder executor that may have a chooser."""
+
+    @property
+    def chooser(self) -> TokenChooser | None: ...
+
+
 @dataclass(frozen=True)
 class Given:
     """A token for a sequence, and the row of `chosen` that it comes from."""
@@ -72,8 +79,8 @@ class Given:
 class StepsAhead:
     """Keeps one step in flight ahead of what is read."""
 
-    def __init__(self, executor: ChoosingExecutor, slots: Sequence[Slot], capacity: int) -> None:
-        self._executor, self._slots, self._capacity = executor, slots, capacity
+    def __init__(self, chooser: TokenChooser, slots: Sequence[Slot], capacity: int) -> None:
+        self._chooser, self._slots, self._capacity = chooser, slots, capacity
         self._held: dict[int, Generation | int] = {}  # by slot: who is on the device, or how much an idle slot keeps
         self._flying: deque[dict[int, Generation]] = deque()
 
@@ -81,7 +88,7 @@ class StepsAhead:
         """Whether the executor can choose a sequence's tokens."""
         request = sequence.request
         longest = len(sequence.history) + min(request.max_tokens, self._capacity)
-        return not request.forced and self._executor.can_choose(request.sampling, longest)
+        return not request.forced and self._chooser.can_choose(request.sampling, longest)
 
     @property
     def flying(self) -> bool:
@@ -100,14 +107,14 @@ class StepsAhead:
     def land(self) -> Iterator[Given]:
         """Read the oldest step in flight."""
         flight = self._flying.popleft()
-        chosen, first = self._executor.chosen(), min(flight)
+        chosen, first = self._chooser.chosen(), min(flight)
         for index, sequence in flight.items():
             if not sequence.done and not sequence.cancelled:
                 yield Given(sequence, index - first, chosen)
 
     def abandon(self) -> None:
         """Forget what is in flight, and who is on the device: their next steps are someone else's."""
-        self._executor.abandon()
+        self._chooser.abandon()
         self._flying.clear()
         self._held.clear()
 
@@ -118,16 +125,16 @@ class StepsAhead:
             if sequence is None:  # computed along, past what it keeps
                 del ids[self._capacity - 1 :]
                 if self._held.get(index) != len(ids):
-                    self._executor.start(index, len(ids), 0, (), 0, _IDLE, Follow())
+                    self._chooser.start(index, len(ids), 0, (), 0, _IDLE, Follow())
                     self._held[index] = len(ids)
             elif self._held.get(index) is not sequence:
                 s = sequence
-                self._executor.start(
+                self._chooser.start(
                     index, len(ids), s.pending, s.history, s.given, s.request.sampling, s.request.follow
                 )
                 self._held[index] = sequence
         watched = any(s.request.watch is not None for s in wanted.values())
-        self._executor.choose(first, last - first + 1, watched)
+        self._chooser.choose(first, last - first + 1, watched)
         self._flying.append(wanted)
 
     def _wants_more(self, sequence: Generation) -> bool:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from voxturn.runtime.decode.ahead import ChoosingExecutor, Given, StepsAhead
+from voxturn.runtime.decode.ahead import Choosing, Given, StepsAhead
 from voxturn.runtime.decode.cache import PrefixCache, Slot
 from voxturn.runtime.decode.generation import Generation, Hidden, Request, Step
 from voxturn.runtime.decode.sampler import Logits, Sampling, sample
@@ -47,11 +47,8 @@ class DecodeEngine:
         self.executor = executor
         self.cache = PrefixCache(executor.slots)
         self.counts = DecodeCounts()
-        self._ahead = (
-            StepsAhead(executor, self.cache.slots, executor.capacity)
-            if isinstance(executor, ChoosingExecutor)
-            else None
-        )
+        chooser = executor.chooser if isinstance(executor, Choosing) else None
+        self._ahead = StepsAhead(chooser, self.cache.slots, executor.capacity) if chooser is not None else None
         self._lock = threading.Lock()
         self._waiting: deque[Generation] = deque()
         self._running: list[Generation] = []

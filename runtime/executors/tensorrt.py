@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +19,11 @@ from voxturn.runtime.errors import ExecutorUnavailable, InferenceFailed
 from voxturn.runtime.executors.cuda import Cuda
 from voxturn.runtime.executors.cuda_kernels import CudaKernels
 from voxturn.runtime.executors.tensorrt_build import PROFILES, EngineCache, load_library, shapes
-from voxturn.runtime.executors.tensorrt_decoder import ChoosingTensorRtDecoder, TensorRtDecoder
+from voxturn.runtime.executors.tensorrt_decoder import TensorRtDecoder
 from voxturn.runtime.executors.tensorrt_engine import Engine
 from voxturn.runtime.fetch import Progress
 from voxturn.runtime.protocols import Tensor
 from voxturn.runtime.streams import StageStream, Streams
-
-_OUTPUT_SIZES = {"samples": 256 * 256, "T": 1500}
-"""Of free sizes that only outputs have: the samples of a vocoder's largest window, an encoder's positions."""
-_WHOLE_SAMPLES = 256 * (605 * 4 * 24000 // 22050)
-"""The same of a vocoder's longest whole sequence."""
 
 
 class TensorRtGraph:
@@ -49,9 +45,8 @@ class TensorRtGraph:
             }
             location = self._engine.plan.get_tensor_location
             self._sizes_in = {s.name for s in contract.inputs if location(s.name) == trt.TensorLocation.HOST}
-            bound = {size: int(values[2]) for size, values in PROFILES[role][0].sizes.items()} | _OUTPUT_SIZES
-            if role == "vocoder_whole":
-                bound["samples"] = _WHOLE_SAMPLES
+            profile = PROFILES[role][0]
+            bound = {size: int(values[2]) for size, values in profile.sizes.items()} | dict(profile.outputs)
             self._outputs = {
                 spec.name: self._engine.buffer(
                     tuple(bound[size] if isinstance(size, str) else size for size in spec.shape),
@@ -131,7 +126,7 @@ class Gpu:
         self._cuda = cuda or Cuda()
         self._engines = EngineCache(root, self._cuda.name)
         self.streams = Streams(self._cuda)
-        self._found, self._looked = kernels, kernels is not None
+        self._given_kernels = kernels
 
     @property
     def _trt(self) -> Any:
@@ -143,25 +138,22 @@ class Gpu:
         made = self._engines.engine(self._trt, path, contract, role, self._progress)
         return TensorRtGraph(self._trt, self._cuda, self.streams.of(stage), made, contract, role)
 
-    @property
+    @cached_property
     def _kernels(self) -> CudaKernels | None:
         """The sampler on the device, where the installation had nvcc; else tokens are chosen on the host."""
-        if not self._looked:
-            self._looked = True
-            try:
-                self._found = CudaKernels()
-            except ExecutorUnavailable as exc:
-                sys.stderr.write(f"warning: tokens are chosen on the host: {exc}\n")
-        return self._found
+        try:
+            return self._given_kernels or CudaKernels()
+        except ExecutorUnavailable as exc:
+            sys.stderr.write(f"warning: tokens are chosen on the host: {exc}\n")
+            return None
 
     def decoder(self, path: Path, contract: ModelContract, role: str, stage: str, slots: int) -> TensorRtDecoder:
         """The executor of a decoder, on the stage's stream."""
         made = self._engines.engine(self._trt, path, contract, role, self._progress)
-        arguments = self._trt, self._cuda, self.streams.of(stage), made, contract, slots
-        if self._kernels is None:
-            return TensorRtDecoder(*arguments)
-        decoder = ChoosingTensorRtDecoder(*arguments, self._kernels)
-        decoder.warm()
+        stream = self.streams.of(stage)
+        decoder = TensorRtDecoder(self._trt, self._cuda, stream, made, contract, slots, self._kernels)
+        if decoder.chooser is not None:
+            decoder.chooser.warm()
         return decoder
 
     def close(self) -> None:

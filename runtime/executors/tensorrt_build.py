@@ -31,10 +31,14 @@ _SLOTS, _PIECE = 8, 256
 
 @dataclass(frozen=True)
 class Profile:
-    """Least, usual and most: `sizes` of dimensions by their names in the contract, `values` of inputs that are sizes."""
+    """Least, usual and most: `sizes` of dimensions by their names in the contract, `values` of inputs that are sizes.
+
+    `outputs`: the most of dimensions that only outputs have.
+    """
 
     sizes: Mapping[str, Range] = field(default_factory=dict)
     values: Mapping[str, Range] = field(default_factory=dict)
+    outputs: Mapping[str, int] = field(default_factory=dict)
 
 
 _DECODER = (
@@ -48,9 +52,11 @@ _WINDOW = {
 PROFILES: dict[str, tuple[Profile, ...]] = {
     "decoder": _DECODER,
     "gpt": _DECODER,
-    "encoder": (Profile({"B": (1, 1, 1), "frames": (100, 500, 3000)}),),
-    "vocoder": (Profile({"N": (2, 12, 80)}, _WINDOW),),
-    "vocoder_whole": (Profile({"B": (1, 1, 8), "N": (1, 86, 605)}),),
+    "encoder": (Profile({"B": (1, 1, 1), "frames": (100, 500, 3000)}, outputs={"T": 1500}),),
+    "vocoder": (Profile({"N": (2, 12, 80)}, _WINDOW, {"samples": 256 * _WINDOW["frames"][2]}),),
+    "vocoder_whole": (
+        Profile({"B": (1, 1, 8), "N": (1, 86, 605)}, outputs={"samples": 256 * (605 * 4 * 24000 // 22050)}),
+    ),
     "conditioning": (Profile({"T": (64, 520, 2600)}),),
     "speaker": (Profile({"T": (64, 600, 3100)}),),
 }

@@ -24,7 +24,8 @@ from voxturn.runtime.streams import StageStream
 class TensorRtDecoder:
     """A graph of `export.decoder_portable`: keys and values for all slots on the device, updated in place.
 
-    A step of a range of slots is captured once as a CUDA graph, copies of inputs and outputs included, and replayed.
+    A step of a range of slots is captured once as a CUDA graph, copies of inputs and outputs included, and replayed. With
+    `kernels` tokens can be chosen on the device (`chooser`).
     """
 
     name = "tensorrt"
@@ -37,6 +38,7 @@ class TensorRtDecoder:
         serialized: bytes,
         contract: ModelContract,
         slots: int,
+        kernels: CudaKernels | None = None,
     ) -> None:
         self._file = contract.file
         self._specs = {spec.name: spec for spec in contract.inputs}
@@ -60,6 +62,7 @@ class TensorRtDecoder:
             self._hidden = self._engine.buffer((slots, 1, self._width), "float32")
             self._steps: dict[tuple[int, int], _Call] = {}
             self._prefill = _Call(self, 1, PROFILES["decoder"][PREFILL].sizes["S"][2])
+            self.chooser = self._chooser(kernels) if kernels is not None else None
         except BaseException:
             self.close()
             raise
@@ -146,6 +149,12 @@ class TensorRtDecoder:
         self._engine.bind(context, "hidden", self._hidden.device)
         self._engine.execute(context)
 
+    def _chooser(self, kernels: CudaKernels) -> Chooser:
+        sizes = {"B": self.slots, "S": 1, "R": 1}
+        inputs = {n: (self._shape(n, sizes), s.dtype) for n, s in self._specs.items() if n not in self._caches}
+        outputs = self._logits, self._hidden
+        return Chooser(self._engine, kernels, self.slots, self.capacity, inputs, outputs, self.execute)
+
     def _shape(self, name: str, sizes: Mapping[str, int]) -> tuple[int, ...]:
         return tuple(sizes[size] if isinstance(size, str) else size for size in self._specs[name].shape)
 
@@ -190,32 +199,6 @@ class _Cache:
         engine.cuda.copy_rows(
             self.slot(slot), self._pitch, kept.ctypes.data, width, width, self.heads, engine.stream.handle
         )
-
-
-class ChoosingTensorRtDecoder(TensorRtDecoder):
-    """A decoder that also chooses tokens, on the device: `decode.ahead.ChoosingExecutor`."""
-
-    def __init__(
-        self,
-        trt: Any,
-        cuda: Cuda,
-        stream: StageStream,
-        serialized: bytes,
-        contract: ModelContract,
-        slots: int,
-        kernels: CudaKernels,
-    ) -> None:
-        super().__init__(trt, cuda, stream, serialized, contract, slots)
-        try:
-            sizes = {"B": slots, "S": 1, "R": 1}
-            changing = {n: (self._shape(n, sizes), s.dtype) for n, s in self._specs.items() if n not in self._caches}
-            outputs = self._logits, self._hidden
-            chooser = Chooser(self._engine, kernels, slots, self.capacity, changing, outputs, self.execute)
-        except BaseException:
-            self.close()
-            raise
-        self.can_choose, self.start, self.choose = chooser.can_choose, chooser.start, chooser.choose
-        self.chosen, self.abandon, self.warm = chooser.chosen, chooser.abandon, chooser.warm
 
 
 class _Call:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from voxturn.runtime.contract import Manifest
-from voxturn.runtime.decode.ahead import ChoosingExecutor, StepsAhead
+from voxturn.runtime.decode.ahead import Choosing, StepsAhead
 from voxturn.runtime.decode.engine import DecodeEngine
 from voxturn.runtime.decode.generation import Follow, Generation, Request
 from voxturn.runtime.decode.sampler import Sampling
@@ -18,7 +18,7 @@ from voxturn.runtime.errors import InferenceFailed
 from voxturn.runtime.executors.cuda import Cuda
 from voxturn.runtime.executors.cuda_kernels import CudaKernels
 from voxturn.runtime.executors.tensorrt_chooser import Chooser
-from voxturn.runtime.executors.tensorrt_decoder import ChoosingTensorRtDecoder, TensorRtDecoder
+from voxturn.runtime.executors.tensorrt_decoder import TensorRtDecoder
 from voxturn.runtime.streams import Streams
 
 from tests.gpu.conftest import Portable
@@ -38,7 +38,7 @@ class Bench:
         plan = b"onnx:" + str(artifact / self.contract.file).encode()
         arguments: Any = (self.trt, self.cuda, self.streams.of("reply"), plan, self.contract, SLOTS)
         fake_kernels: Any = FakeKernels(self.fake, kernels)
-        self.ahead = ChoosingTensorRtDecoder(*arguments, fake_kernels)
+        self.ahead = TensorRtDecoder(*arguments, fake_kernels)
         self.host = TensorRtDecoder(*arguments)
 
     def close(self) -> None:
@@ -135,8 +135,8 @@ def test_whoever_joins_and_leaves_the_tokens_are_the_host_s(bench: Bench, seed: 
 
 
 def test_a_step_is_in_flight_while_the_host_reads_the_one_before(bench: Bench) -> None:
-    assert isinstance(bench.ahead, ChoosingExecutor)
-    assert not isinstance(bench.host, ChoosingExecutor)
+    assert isinstance(bench.ahead, Choosing)
+    assert bench.host.chooser is None
     engine = DecodeEngine(bench.ahead)
     sequence = engine.add(request(1, 30))
     engine.step()
@@ -195,12 +195,14 @@ def test_a_step_that_fails_ends_those_who_wait_for_it_and_the_next_ones_go_on(be
 
 
 def test_a_third_step_in_flight_is_refused(bench: Bench) -> None:
-    bench.ahead.start(0, 1, 5, [5], 0, Sampling(), Follow())
-    bench.ahead.choose(0, 1, False)
-    bench.ahead.choose(0, 1, False)
+    chooser = bench.ahead.chooser
+    assert chooser is not None
+    chooser.start(0, 1, 5, [5], 0, Sampling(), Follow())
+    chooser.choose(0, 1, False)
+    chooser.choose(0, 1, False)
     with pytest.raises(InferenceFailed, match="2 steps are in flight already"):
-        bench.ahead.choose(0, 1, False)
-    bench.ahead.abandon()
+        chooser.choose(0, 1, False)
+    chooser.abandon()
 
 
 MUTATIONS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {

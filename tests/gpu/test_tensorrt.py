@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -163,22 +164,30 @@ def test_what_fails_halfway_leaves_nothing_in_flight(bench: Bench) -> None:
     decoder.close()
 
 
-def test_a_graph_is_run_by_several_threads_one_after_the_other(tiny: Tiny) -> None:
-    contract = Manifest.read(tiny.fp32).graphs["speaker"]
+@contextmanager
+def graph_on_the_fake_gpu(
+    tiny: Tiny, role: str, stage: str, on_host: tuple[str, ...] = ()
+) -> Iterator[tuple[TensorRtGraph, OnnxGraph, FakeCuda]]:
+    """A graph of the tiny voice, the same on ONNX Runtime, and the fake; at the end nothing is left of them."""
+    contract = Manifest.read(tiny.fp32).graphs[role]
     fake = FakeCuda()
     cuda = Cuda(fake)
     streams = Streams(cuda)
     plan = serialized(tiny.fp32 / contract.file)
-    graph = TensorRtGraph(FakeTensorRt(fake), cuda, streams.of("clone"), plan, contract, "speaker")
-    reference = OnnxGraph(tiny.fp32 / contract.file, contract, BUDGET)
-    inputs = [{"mel": np.random.default_rng(n).standard_normal((1, 64, 80 + n), np.float32)} for n in range(8)]
-    with ThreadPoolExecutor(4) as pool:
-        made = list(pool.map(graph.run, inputs))
-    for got, given in zip(made, inputs, strict=True):
-        np.testing.assert_allclose(got["embedding"], reference.run(given)["embedding"], atol=1e-5)
+    graph = TensorRtGraph(FakeTensorRt(fake, on_host=on_host), cuda, streams.of(stage), plan, contract, role)
+    yield graph, OnnxGraph(tiny.fp32 / contract.file, contract, BUDGET), fake
     graph.close()
     streams.close()
     assert fake.alive == 0
+
+
+def test_a_graph_is_run_by_several_threads_one_after_the_other(tiny: Tiny) -> None:
+    inputs = [{"mel": np.random.default_rng(n).standard_normal((1, 64, 80 + n), np.float32)} for n in range(8)]
+    with graph_on_the_fake_gpu(tiny, "speaker", "clone") as (graph, reference, _):
+        with ThreadPoolExecutor(4) as pool:
+            made = list(pool.map(graph.run, inputs))
+        for got, given in zip(made, inputs, strict=True):
+            np.testing.assert_allclose(got["embedding"], reference.run(given)["embedding"], atol=1e-5)
 
 
 def test_closing_waits_for_the_stream_before_it_frees(bench: Bench) -> None:
@@ -248,56 +257,42 @@ def test_what_does_not_fit_is_refused(bench: Bench, length: int) -> None:
 
 
 def test_a_graph_whose_sizes_are_inputs(tiny: Tiny) -> None:
-    manifest = Manifest.read(tiny.fp32)
-    contract = manifest.graphs["vocoder"]
-    fake = FakeCuda()
     sizes = ("latent_offset", "frame_offset", "frames", "before", "after")
-    cuda = Cuda(fake)
-    streams = Streams(cuda)
-    plan = serialized(tiny.fp32 / contract.file)
-    graph = TensorRtGraph(FakeTensorRt(fake, on_host=sizes), cuda, streams.of("vocode"), plan, contract, "vocoder")
-    reference = OnnxGraph(tiny.fp32 / contract.file, contract, BUDGET)
     random = np.random.default_rng(0)
-    for count, frames in ((6, 20), (12, 40), (3, 9)):
-        inputs = (
-            {
-                "latents": random.standard_normal((1, count, int(contract.inputs[0].shape[2])), np.float32),
-                "speaker": random.standard_normal((1, 512, 1), np.float32),
-            }
-            | {name: np.array(0, np.int64) for name in sizes}
-            | {"frames": np.array(frames, np.int64)}
-        )
-        np.testing.assert_allclose(graph.run(inputs)["audio"], reference.run(inputs)["audio"], atol=1e-5)
-    with pytest.raises(InferenceFailed, match="beyond the profile"):
-        graph.run(inputs | {"latents": np.zeros((1, 81, inputs["latents"].shape[2]), np.float32)})
-    graph.close()
-    streams.close()
-    assert fake.alive == 0
+    with graph_on_the_fake_gpu(tiny, "vocoder", "vocode", sizes) as (graph, reference, _):
+        width = int(graph._contract.inputs[0].shape[2])
+        for count, frames in ((6, 20), (12, 40), (3, 9)):
+            inputs = (
+                {
+                    "latents": random.standard_normal((1, count, width), np.float32),
+                    "speaker": random.standard_normal((1, 512, 1), np.float32),
+                }
+                | {name: np.array(0, np.int64) for name in sizes}
+                | {"frames": np.array(frames, np.int64)}
+            )
+            np.testing.assert_allclose(graph.run(inputs)["audio"], reference.run(inputs)["audio"], atol=1e-5)
+        with pytest.raises(InferenceFailed, match="beyond the profile"):
+            graph.run(inputs | {"latents": np.zeros((1, 81, width), np.float32)})
 
 
 def test_whole_sequences_have_room_for_what_they_become(tiny: Tiny) -> None:
-    contract = Manifest.read(tiny.fp32).graphs["vocoder_whole"]
-    fake = FakeCuda()
-    cuda = Cuda(fake)
-    streams = Streams(cuda)
-    plan = serialized(tiny.fp32 / contract.file)
-    graph = TensorRtGraph(FakeTensorRt(fake), cuda, streams.of("vocode"), plan, contract, "vocoder_whole")
-    reference = OnnxGraph(tiny.fp32 / contract.file, contract, BUDGET)
-    random, width = np.random.default_rng(0), int(contract.inputs[0].shape[2])
-    for sequences, count in ((1, 300), (3, 1), (8, 20)):
-        inputs = {
-            "latents": random.standard_normal((sequences, count, width), np.float32),
-            "speaker": random.standard_normal((sequences, 512, 1), np.float32),
-        }
-        np.testing.assert_allclose(graph.run(inputs)["audio"], reference.run(inputs)["audio"], atol=1e-5)
-    graph._outputs["audio"].host.size = 1000
-    launched = len([call for call in fake.calls if call[0] == "cudaMemcpyAsync"])
-    with pytest.raises(InferenceFailed, match=r"output audio has shape .*, too large"):
-        graph.run(inputs)
-    assert len([call for call in fake.calls if call[0] == "cudaMemcpyAsync"]) == launched + 2  # inputs, and nothing ran
-    graph.close()
-    streams.close()
-    assert fake.alive == 0
+    random = np.random.default_rng(0)
+    with graph_on_the_fake_gpu(tiny, "vocoder_whole", "vocode") as (graph, reference, fake):
+        width = int(graph._contract.inputs[0].shape[2])
+        for sequences, count in ((1, 300), (3, 1), (8, 20)):
+            inputs = {
+                "latents": random.standard_normal((sequences, count, width), np.float32),
+                "speaker": random.standard_normal((sequences, 512, 1), np.float32),
+            }
+            np.testing.assert_allclose(graph.run(inputs)["audio"], reference.run(inputs)["audio"], atol=1e-5)
+
+        def copies() -> int:
+            return [call[0] for call in fake.calls].count("cudaMemcpyAsync")
+
+        graph._outputs["audio"].host.size, before = 1000, copies()
+        with pytest.raises(InferenceFailed, match=r"output audio has shape .*, too large"):
+            graph.run(inputs)
+        assert copies() == before + 2  # inputs, and nothing ran
 
 
 def test_without_a_device_or_the_library_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
