@@ -42,10 +42,11 @@ class Batches:
                 shares = await self._together([inputs for inputs, _ in batch])
             except BaseException as exc:  # whatever it is, nobody waits for ever
                 error = exc if isinstance(exc, Exception) else StreamClosed("the graph was closed")
-                for _, share in batch:
+                for _, share in batch if error is exc else [*batch, *self._waiting]:
                     if not share.done():
                         share.set_exception(error)
                 if error is not exc:
+                    self._waiting.clear()
                     raise
                 continue
             for (_, share), outputs in zip(batch, shares, strict=True):

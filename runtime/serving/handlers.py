@@ -29,6 +29,7 @@ from voxturn.runtime.serving.batches import Batches
 from voxturn.runtime.serving.contract import MOST_SEQUENCES, REQUEST, WINDOW
 from voxturn.runtime.serving.events import Tensors, of_chunk, of_event, text_tensor
 from voxturn.runtime.serving.inputs import (
+    MOST_LATENTS,
     Inputs,
     audio_of,
     check_latents,
@@ -44,7 +45,7 @@ from voxturn.runtime.text.chat import Message
 from voxturn.runtime.turn import Conversation
 from voxturn.runtime.xtts import XTTS
 
-_MOST_WINDOW, _MOST_NUMBERS = 4096, 2 << 20  # of latents at once: two of the longest sequences
+_MOST_WINDOW, _MOST_NUMBERS = 4096, 2 * MOST_LATENTS * 1024  # in a batch: two of XTTS's longest sequences
 
 
 class Handler(Protocol):
@@ -185,21 +186,23 @@ class XttsHandler:
 class VocoderHandler:
     """A window of XTTS's vocoder, as its graph takes it: what the executor `triton` asks for."""
 
-    engine = None
+    engine, role = None, "vocoder"
 
     def __init__(self, profile: Profile) -> None:
         self._make = Assembler(profile)
-        self._graph, self._lane = self._make.vocoder_graph("vocoder")
+        self._graph, self._lane = self._make.vocoder_graph(self.role)
 
     async def warm(self) -> None:
-        """Nothing to do: which windows come is not known."""
+        """Nothing to do: what shapes come is not known."""
 
     async def __call__(self, inputs: Inputs) -> AsyncGenerator[Tensors, None]:
         check_latents(inputs, 1)
         if any(not 0 <= int(inputs[name][0]) <= _MOST_WINDOW for name in WINDOW):
             raise UsageError(f"{', '.join(WINDOW)}: must be between 0 and {_MOST_WINDOW}")
-        given = {name: value.reshape(()) if name in WINDOW else value for name, value in inputs.items()}
-        yield await self._lane.run(self._graph.run, given)
+        yield await self._run({n: value.reshape(()) if n in WINDOW else value for n, value in inputs.items()})
+
+    async def _run(self, inputs: Tensors) -> Tensors:
+        return await self._lane.run(self._graph.run, inputs)
 
     def describe(self) -> dict[str, Any]:
         return asdict(self._make.info["vocode"])
@@ -208,28 +211,18 @@ class VocoderHandler:
         self._make.close()
 
 
-class HifiganHandler:
+class HifiganHandler(VocoderHandler):
     """XTTS's vocoder for those who bring their own latents: whole sequences, those that come at once in one batch."""
 
-    engine = None
+    role = "vocoder_whole"
 
     def __init__(self, profile: Profile) -> None:
-        self._make = Assembler(profile)
-        graph, lane = self._make.vocoder_graph("vocoder_whole")
-        self._batches = Batches(lambda inputs: lane.run(graph.run, inputs), MOST_SEQUENCES, _MOST_NUMBERS)
-
-    async def warm(self) -> None:
-        """Nothing to do: which lengths come is not known."""
+        super().__init__(profile)
+        self._batches = Batches(self._run, MOST_SEQUENCES, _MOST_NUMBERS)
 
     async def __call__(self, inputs: Inputs) -> AsyncGenerator[Tensors, None]:
         check_latents(inputs, MOST_SEQUENCES)
         yield await self._batches.run(dict(inputs))
-
-    def describe(self) -> dict[str, Any]:
-        return asdict(self._make.info["vocode"])
-
-    def close(self) -> None:
-        self._make.close()
 
 
 class VitsHandler:

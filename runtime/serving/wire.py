@@ -267,11 +267,9 @@ def _raised(message: str, model: str) -> VoxturnError | None:
         )
     if "tub process" in text:
         return ServerDied(f"model {model!r} died; the request may be made again")
-    return (
-        ServerUnavailable(f"the server has no model {model!r}; serve it with --models …,{model}")
-        if "unknown model" in text
-        else None
-    )
+    if "unknown model" in text:
+        return ServerUnavailable(f"the server has no model {model!r}; serve it with --models …,{model}")
+    return None
 
 
 def _arrays(result: Any) -> Tensors:
