@@ -125,6 +125,12 @@ class Pace:
             self._dry.pop(answer, None)
 
     @property
+    def idle(self) -> bool:
+        """Whether no answer is under way."""
+        with self._lock:
+            return not self._dry
+
+    @property
     def lead_s(self) -> float:
         """How long until an answer would have to stop for want of samples; infinite if none is under way."""
         with self._lock:

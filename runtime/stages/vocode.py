@@ -60,17 +60,14 @@ class Vocode:
         self._executor, self._lane = executor, lane
         self.rate, self._hop, self._margin = rate, hop, margin
         self._frames, self._plans, self._trims = frames, plans, trim
-        self.plan, self._answers = plans[0], 0
+        self.plan = plans[0]
         self._pace = pace or Pace()
 
     async def __call__(self, codes: AsyncIterator[SpeechCodes]) -> AsyncGenerator[PcmChunk, None]:
         start, audible, progress, answer = 0, not self._trims, Progress(), object()
         silence = SilenceGuard(self.rate)
-        begun = False
         try:
             async for code in codes:
-                if not begun:
-                    begun, self._answers = True, self._answers + 1
                 self._pace.made(answer, 0.0)
                 progress.latents.append(code.latents)
                 progress.final = code.final
@@ -94,7 +91,6 @@ class Vocode:
                 if code.final:
                     progress, silence = Progress(), SilenceGuard(self.rate)
         finally:
-            self._answers -= begun
             self._pace.ended(answer)
             await close_iterator(codes)
 
@@ -123,7 +119,7 @@ class Vocode:
         latents = np.repeat(like.latents[:1], windows[-1][1] + max(ends, default=0) + self._margin, axis=0)
         total = self._frames.count(len(latents))
         for begin, end in [*windows, *((total - frames, total) for frames in ends)]:
-            while idle and self._answers:  # noqa: ASYNC110  answers go first
+            while idle and not self._pace.idle:  # noqa: ASYNC110  answers go first
                 await asyncio.sleep(_IDLE_S)
             await self._lane.run(self.window, latents, begin, end, like.speaker)
 
