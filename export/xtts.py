@@ -22,6 +22,7 @@ from voxturn.export import decoder, families, xtts_graphs, xtts_parity
 from voxturn.export.artifact import write_manifest
 from voxturn.export.vocoder_margin import measure
 from voxturn.export.xtts_checkpoint import GptWeights, Shapes, Weights, XttsArgs, XttsCheckpoint, flat, gpt_shapes
+from voxturn.runtime.audio.frames_map import WHOLE_POSITIONS
 from voxturn.runtime.audio.mel import hann_window, mel_filters
 from voxturn.runtime.contract import Manifest
 from voxturn.runtime.errors import CorruptModel, ExportFailed
@@ -75,6 +76,7 @@ def export(
         "id_stride": families.STRIDE,
         "context": config.context,
         "margin": margin,
+        WHOLE_POSITIONS: True,
         "languages": list(opened.config.get("languages") or []),
         "clone": {"rate": _CLONE_RATE, "fft": _CLONE_FFT, "hop": _CLONE_HOP} | _reference(opened.config),
         "speaker_encoder": {"rate": 16000, "fft": 512, "hop": 160},

@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from voxturn.runtime.audio.frames_map import SameFrames, XttsFrames
+from voxturn.runtime.audio.frames_map import WHOLE_POSITIONS, SameFrames, XttsFrames
 from voxturn.runtime.audio.window import Plan
 from voxturn.runtime.contract import Manifest, ModelContract, TensorSpec
 from voxturn.runtime.cores import Cores, EngineBudget, Gate, Pace
@@ -305,7 +305,8 @@ class Assembler:
         folder, manifest = self._artifact(stage, engine)
         budget = self._cores.budget(stage, engine.threads, spin=stage == ("speak" if self.speaks_xtts else "reply"))
         if engine.executor == "openvino" and engine.compute == "auto":
-            engine = replace(engine, compute=faster_compute(budget.threads))
+            exact = manifest.properties.get(WHOLE_POSITIONS, False)
+            engine = replace(engine, compute=faster_compute(budget.threads) if exact else "fp32")
         self.info[stage] = StageInfo(
             manifest.model,
             manifest.precision,

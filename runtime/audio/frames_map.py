@@ -14,6 +14,8 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+WHOLE_POSITIONS = "whole_positions"
+"""Property of artifacts whose graph counts positions in whole numbers: in bf16 others lose them in a second of speech."""
 Float = npt.NDArray[np.float32]
 
 
@@ -84,7 +86,7 @@ class XttsFrames:
 
     def inputs(self, latents: Float, low: int, high: int, before: int, after: int) -> dict[str, npt.NDArray[Any]]:
         first, last = self.span(low, high)
-        # one more on each side: the graph counts in float32 and may round to the neighbour
+        # one more on each side: a graph without whole positions counts in float32 and may round to the neighbour
         first, last = max(0, min(first, len(latents)) - 1), min(last + 1, len(latents))
         return {
             "latents": np.ascontiguousarray(latents[None, first:last]),

@@ -22,7 +22,7 @@ from voxturn.runtime.assemble import XTTS_PLANS
 from voxturn.runtime.audio.frames_map import XttsFrames
 from voxturn.runtime.audio.window import Plan
 from voxturn.runtime.contract import MANIFEST, Manifest, sha256_of
-from voxturn.runtime.cores import Cores
+from voxturn.runtime.cores import Cores, EngineBudget
 from voxturn.runtime.decode.engine import DecodeEngine
 from voxturn.runtime.decode.generation import Request, Step
 from voxturn.runtime.decode.sampler import Sampling, sample
@@ -30,8 +30,10 @@ from voxturn.runtime.decode.xtts import SpeechOptions, XttsIds, speech
 from voxturn.runtime.errors import ExportFailed, InferenceFailed
 from voxturn.runtime.executors.fake import FakeDecoder, FakeGraph
 from voxturn.runtime.executors.onnx import OnnxDecoder, OnnxGraph
+from voxturn.runtime.executors.openvino import OpenVinoGraph
 from voxturn.runtime.handoff import Lane
 from voxturn.runtime.messages import Sentence, SpeechCodes
+from voxturn.runtime.protocols import GraphExecutor
 from voxturn.runtime.stages.vocode import Vocode
 from voxturn.runtime.store import quiet
 from voxturn.runtime.voices import Cloner
@@ -245,6 +247,26 @@ def test_the_vocoders_audio_is_the_originals(vocoder: OnnxGraph, original: Any, 
             torch.from_numpy(latents[None]), g=torch.from_numpy(speaker.reshape(1, 512, 1))
         )
     assert snr(whole(vocoder, latents, speaker), wanted.numpy().reshape(-1)) >= 60
+
+
+@pytest.mark.parametrize("compute", ["onnx", "fp32", "bf16"])
+def test_audio_does_not_depend_on_how_late_it_is(tiny: Tiny, compute: str) -> None:
+    """147 latents are 640 frames exactly: what comes so much later is the same, in half of the digits, too."""
+    contract, budget = Manifest.read(tiny.fp32).graphs["vocoder"], EngineBudget(1, False, 0)
+    executor: GraphExecutor = graph(tiny.fp32, "vocoder")
+    if compute != "onnx":
+        pytest.importorskip("openvino")
+        executor = OpenVinoGraph(tiny.fp32 / contract.file, contract, budget, compute)
+    latents, speaker = acoustics(24)
+    audio = []
+    for later in (0, 1, 4):
+        inputs = XttsFrames(4, RATIO).inputs(latents, 20, 60, 2, 2) | {"speaker": speaker.reshape(1, 512, 1)}
+        inputs["latent_offset"] = np.array(inputs["latent_offset"] + 147 * later)
+        inputs["frame_offset"] = np.array(inputs["frame_offset"] + 640 * later)
+        audio.append(executor.run(inputs)["audio"])
+    executor.close()
+    np.testing.assert_array_equal(audio[1], audio[0])
+    np.testing.assert_array_equal(audio[2], audio[0])
 
 
 def test_whole_sequences_are_vocoded_several_at_once_over_the_same_weights(vocoder: OnnxGraph, tiny: Tiny) -> None:
