@@ -1,8 +1,9 @@
 """`make gpu`: everything that needs a GPU, in one go, with one result file and one page; what cannot run here is named.
 
-Engines are built and each is compared with ONNX Runtime on the CPU: decoders token for token over a greedy continuation,
-other graphs by their signal to noise; too far apart is a failure. Then the tests marked for GPUs, by themselves and under
-NVIDIA's compute-sanitizer, the latency of a turn on the profile `gpu`, and a voice under load behind Triton.
+Each executor that is here runs every graph, which is compared with ONNX Runtime on the CPU: decoders token for token over
+a greedy continuation, other graphs by their signal to noise; too far apart is a failure. Then it is timed. Then the tests
+marked for GPUs, by themselves and under NVIDIA's compute-sanitizer, the latency of a turn on the profile `gpu`, and a
+voice under load behind Triton.
 """
 
 from __future__ import annotations
@@ -16,25 +17,29 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from voxturn.bench.gpu_speed import measure
 from voxturn.bench.harness import Result
+from voxturn.runtime.assemble import GPU_EXECUTORS
 from voxturn.runtime.contract import Manifest
 from voxturn.runtime.cores import EngineBudget
 from voxturn.runtime.decode.engine import DecodeEngine
 from voxturn.runtime.decode.sampler import Sampling
 from voxturn.runtime.errors import ExportFailed
 from voxturn.runtime.executors.cuda import Cuda
+from voxturn.runtime.executors.gpu import Gpu
 from voxturn.runtime.executors.onnx import OnnxDecoder, OnnxGraph
-from voxturn.runtime.executors.tensorrt import Gpu
 from voxturn.runtime.gpu_report import gpu_report
 from voxturn.runtime.progress import Bar
 from voxturn.runtime.protocols import DecoderExecutor
 from voxturn.runtime.store import Store, write_atomic
 
 _CPU = EngineBudget(0, False, 0)
+_FOR_KERNELS = ("driver", "device", "cuda-python")
 _TOKENS, _LEAST_SAME, _LEAST_SNR_DB = 64, 0.9, 20.0
 """In half precision a token now and then is another one."""
 
@@ -48,32 +53,40 @@ class Outcome:
     said: str
 
 
-def compare(gpu: Gpu, artifact: Path, result: Result) -> None:
-    """Every graph of an artifact on the GPU against ONNX Runtime on the CPU."""
-    manifest = Manifest.read(artifact)
+def compare(gpu: Gpu, artifact: Path, executor: str, result: Result) -> None:
+    """Every graph of an artifact on the GPU against ONNX Runtime on the CPU. Raises `ExportFailed` for all that differ."""
+    manifest, missed = Manifest.read(artifact), []
     for role, contract in manifest.graphs.items():
-        path, name = artifact / contract.file, f"{manifest.model}.{role}"
+        path, name = artifact / contract.file, f"gpu.{executor}.{manifest.model}.{role}"
         if role in ("gpt", "decoder"):
-            with contextlib.closing(gpu.decoder(path, contract, role, "reply", 2)) as ours:
-                one = np.array(_greedy(ours))
+            with contextlib.closing(gpu.decoder(path, contract, role, "reply", 2, executor)) as ours:
+                one, alone = np.array(_greedy(ours)), _step(ours)
             with contextlib.closing(OnnxDecoder(path, contract, _CPU, 2, 2048)) as theirs:
-                other = np.array(_greedy(theirs))
+                other, wanted = np.array(_greedy(theirs)), _step(theirs)
             same = float(np.mean(one == other)) if one.size == other.size else 0.0
-            result.value(f"gpu.{name}.tokens_same", "ratio", same)
+            result.value(f"{name}.tokens_same", "ratio", same)
+            result.value(f"{name}.snr_db", "dB", _snr(alone, wanted))
             if not same >= _LEAST_SAME:
-                raise ExportFailed(
-                    f"{path}: {same:.0%} of its tokens are those of ONNX Runtime, {_LEAST_SAME:.0%} needed"
-                )
+                missed.append(f"{path.name}: {same:.0%} of its tokens are the CPU's, {_LEAST_SAME:.0%} needed")
             continue
         inputs = _inputs(manifest, role)
-        with contextlib.closing(gpu.graph(path, contract, role, "vocode")) as graph:
+        with contextlib.closing(gpu.graph(path, contract, role, "vocode", executor)) as graph:
             made = graph.run(inputs)
         with contextlib.closing(OnnxGraph(path, contract, _CPU)) as reference:
-            wanted = reference.run(inputs)
-        worst = min(_snr(made[spec.name], wanted[spec.name]) for spec in contract.outputs)
-        result.value(f"gpu.{name}.snr_db", "dB", worst)
+            wanted_of = reference.run(inputs)
+        worst = min(_snr(made[spec.name], wanted_of[spec.name]) for spec in contract.outputs)
+        result.value(f"{name}.snr_db", "dB", worst)
         if not worst >= _LEAST_SNR_DB:
-            raise ExportFailed(f"{path}: {worst:.1f} dB against ONNX Runtime, {_LEAST_SNR_DB:g} needed")
+            missed.append(f"{path.name}: {worst:.1f} dB against the CPU, {_LEAST_SNR_DB:g} needed")
+    if missed:
+        raise ExportFailed(f"{artifact}: {'; '.join(missed)}")
+
+
+def _step(executor: DecoderExecutor) -> np.ndarray[Any, Any]:
+    """Logits of a prompt and a step behind it."""
+    prompt = np.random.default_rng(1).integers(1, min(executor.vocabulary, 1000), (1, 40))
+    first = executor.run(0, prompt, [0]).logits.copy()
+    return np.concatenate([first, executor.run(0, prompt[:, :1], [40]).logits])
 
 
 def _greedy(executor: DecoderExecutor) -> list[int]:
@@ -105,7 +118,6 @@ def run(artifacts: Sequence[Path], folder: Path) -> list[Outcome]:
     report = gpu_report()
     result = Result("gpu")
     out: list[Outcome] = []
-    lacking = report.executors["tensorrt"]
 
     def step(name: str, lacks: str, work: Callable[[], str]) -> None:
         if lacks:
@@ -116,14 +128,14 @@ def run(artifacts: Sequence[Path], folder: Path) -> list[Outcome]:
         except Exception as exc:  # noqa: BLE001  one step's failure is not the others'
             out.append(Outcome(name, "failed", f"{type(exc).__name__}: {exc}"))
 
-    def engines() -> str:
-        gpu = Gpu(Store().root / "engines", Bar(), cuda=Cuda())
-        try:
-            for artifact in artifacts:
-                compare(gpu, artifact, result)
-        finally:
-            gpu.close()
-        return f"{len(artifacts)} artifacts"
+    def each(work: Callable[[Gpu, Path, str, Result], None], executor: str) -> Callable[[], str]:
+        def call() -> str:
+            with contextlib.closing(Gpu(Store().root / "engines", Bar(), cuda=Cuda())) as gpu:
+                for artifact in artifacts:
+                    work(gpu, artifact, executor, result)
+            return f"{len(artifacts)} artifacts"
+
+        return call
 
     def command(*words: str) -> Callable[[], str]:
         def call() -> str:
@@ -132,26 +144,25 @@ def run(artifacts: Sequence[Path], folder: Path) -> list[Outcome]:
 
         return call
 
-    voxturn = str(Path(sys.executable).with_name("voxturn"))
-    none = "artifacts: name some, exported with --for tensorrt" if not artifacts else ""
-    step("engines and their parity with ONNX Runtime", lacking or none, engines)
+    none = "" if artifacts else "artifacts: name some, exported with --for tensorrt"
+    for executor in GPU_EXECUTORS:
+        lacks = report.executors[executor] or none
+        step(f"parity of {executor} with ONNX Runtime on the CPU", lacks, each(compare, executor))
+        step(f"speed of {executor}", lacks, each(measure, executor))
+    device = ", ".join(item.name for item in report.items if item.name in _FOR_KERNELS and not item.version)
     kernels = (sys.executable, "-m", "pytest", "-q", "-m", "gpu", "tests/gpu/test_real.py")
-    step("tests on the GPU", lacking, command(*kernels))
-    turn = (voxturn, "bench", "turn", "--profile", "gpu", "--json", str(folder / "turn-gpu.json"))
-    step("latency of a turn", lacking, command(*turn))
-    sanitizer = "" if shutil.which("compute-sanitizer") else "compute-sanitizer"
+    step("tests on the GPU", device, command(*kernels))
     checked = ("compute-sanitizer", "--error-exitcode", "1", *kernels)
-    step("compute-sanitizer over the kernels", lacking or sanitizer, command(*checked))
-    load = (
-        voxturn,
-        "bench",
-        "load",
-        "--artifact",
-        str(artifacts[0] if artifacts else ""),
-        "--json",
-        str(folder / "load-gpu.json"),
-    )
-    step("load behind Triton", lacking or none, command(*load))
+    sanitizer = "" if shutil.which("compute-sanitizer") else "compute-sanitizer"
+    step("compute-sanitizer over the kernels", device or sanitizer, command(*checked))
+    voxturn = str(Path(sys.executable).with_name("voxturn"))
+    turn = (voxturn, "bench", "turn", "--profile", "gpu", "--json", str(folder / "turn-gpu.json"))
+    everything = ", ".join(filter(None, (report.executors[name] for name in ("tensorrt", "ctranslate2"))))
+    step("latency of a turn", everything, command(*turn))
+    artifact = str(artifacts[0] if artifacts else "")
+    load = (voxturn, "bench", "load", "--artifact", artifact, "--json", str(folder / "load-gpu.json"))
+    server = "" if find_spec("pytriton") else "nvidia-pytriton"
+    step("load behind Triton", report.executors["tensorrt"] or none or server, command(*load))
     result.notes["steps"] = [vars(outcome) for outcome in out]
     result.notes["machine"] = {item.name: item.version for item in report.items}
     result.write(folder / "gpu.json")

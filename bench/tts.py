@@ -28,7 +28,7 @@ from voxturn.runtime.decode.sampler import Sampling
 from voxturn.runtime.decode.xtts import SpeechOptions, speech
 from voxturn.runtime.handoff import RECORDER, Ahead
 from voxturn.runtime.messages import PcmChunk, Sentence
-from voxturn.runtime.profile import SpeakEngine, load_profile, xtts_vocoder
+from voxturn.runtime.profile import Engine, SpeakEngine, load_profile, xtts_vocoder
 from voxturn.runtime.stages.speak import XttsSpeak
 from voxturn.runtime.stages.vocode import Vocode
 from voxturn.runtime.trace import play
@@ -68,10 +68,12 @@ class Spoken:
 class Bench:
     """The runtime on one artifact, speaking ids."""
 
-    def __init__(self, artifact: Path, vocoder: str, slots: int) -> None:
+    def __init__(self, artifact: Path, vocoder: str, slots: int, gpu: str = "") -> None:
+        """`vocoder` is what runs it on the CPU; `gpu`, if given, the executor of both parts on a GPU."""
         base = load_profile("cpu")
-        speak = SpeakEngine(str(artifact), "onnx", "", slots=slots)
-        self.make = Assembler(replace(base, speak=speak, vocode=xtts_vocoder(artifact, executor=vocoder)))
+        speak = SpeakEngine(str(artifact), gpu or "onnx", "", slots=slots)
+        vocode = Engine(str(artifact), gpu, "") if gpu else xtts_vocoder(artifact, executor=vocoder)
+        self.make = Assembler(replace(base, speak=speak, vocode=vocode))
         self.stage: XttsSpeak = self.make.xtts_speak()
         self.vocode: Vocode = self.make.vocode(trim=False)
         self.random = np.random.default_rng(0)

@@ -31,6 +31,7 @@ Float = npt.NDArray[np.float32]
 _GREEDY_STEPS, _GIVEN_STEPS, _TEXT_TOKENS = 200, 500, 24
 MOST = {"conditioning.error": 1e-4, "speaker.error": 1e-4}
 LEAST = {"vocoder.snr_db": 60.0}
+LEAST_HALF = {"vocoder.snr_db": 40.0}
 MOST_FP32, LEAST_FP32 = {"gpt.logits_error": 1e-4}, {"wave.snr_db": 60.0}
 
 
@@ -89,7 +90,8 @@ def reached(opened: XttsCheckpoint, folder: Path, properties: dict[str, Any], pr
 def missed(found: dict[str, float], precision: str) -> list[str]:
     """Every tolerance that was missed, and every value that is no number."""
     fp32 = precision == "fp32"
-    most, least = MOST | (MOST_FP32 if fp32 else {}), LEAST | (LEAST_FP32 if fp32 else {})
+    exceptions = {"fp32": LEAST_FP32, "fp16": LEAST_HALF}
+    most, least = MOST | (MOST_FP32 if fp32 else {}), LEAST | exceptions.get(precision, {})
     if fp32:
         least = least | {"gpt.greedy_same": found["gpt.greedy_steps"]}
     out = [f"{k} {found[k]:.3g} (at most {v:g})" for k, v in most.items() if not found[k] <= v]

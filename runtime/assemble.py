@@ -20,10 +20,9 @@ from voxturn.runtime.decode.service import DecodeService, TokenService
 from voxturn.runtime.decode.xtts import XttsIds
 from voxturn.runtime.errors import ExecutorUnavailable, InvalidProfile, UnsupportedLanguage
 from voxturn.runtime.executors.ctranslate2 import Ct2Whisper
+from voxturn.runtime.executors.gpu import Gpu
 from voxturn.runtime.executors.onnx import OnnxDecoder, OnnxGraph
-from voxturn.runtime.executors.onnx_cuda import OnnxCudaGraph
 from voxturn.runtime.executors.openvino import OpenVinoGraph, faster_compute
-from voxturn.runtime.executors.tensorrt import Gpu
 from voxturn.runtime.executors.triton import Connection, TritonGraph, TritonTokens, TritonWhisper
 from voxturn.runtime.executors.whisper_onnx import OnnxWhisper
 from voxturn.runtime.handoff import Lane
@@ -59,6 +58,9 @@ class Closable(Protocol):
 ClosableT = TypeVar("ClosableT", bound=Closable)
 
 
+GPU_EXECUTORS = ("tensorrt", "onnx-cuda")
+
+
 @dataclass(frozen=True)
 class Loaded:
     """An artifact and the budget of the engine that runs it."""
@@ -73,10 +75,8 @@ class Loaded:
         """The executor of one of the artifact's stateless graphs."""
         contract = self.manifest.graphs[role]
         path = self.folder / contract.file
-        if self.engine.executor == "tensorrt":
-            return self.gpu().graph(path, contract, role, stage)
-        if self.engine.executor == "onnx-cuda":
-            return OnnxCudaGraph(path, contract, self.gpu().streams.of(stage))
+        if self.engine.executor in GPU_EXECUTORS:
+            return self.gpu().graph(path, contract, role, stage, self.engine.executor)
         if self.engine.executor == "onnx":
             return OnnxGraph(path, contract, self.budget)
         if self.engine.executor == "openvino":
@@ -87,12 +87,10 @@ class Loaded:
         """The executor of a decoder. A graph in standard operators has a capacity of its own."""
         contract = self.manifest.graphs[role]
         path = self.folder / contract.file
-        if self.engine.executor == "tensorrt":
+        if self.engine.executor in GPU_EXECUTORS:
             if self.manifest.properties.get("engine") != "tensorrt":
-                raise InvalidProfile(
-                    f"{self.engine.model}: was not exported for TensorRT; export it with --for tensorrt"
-                )
-            return self.gpu().decoder(path, contract, role, stage, slots)
+                raise InvalidProfile(f"{self.engine.model}: was not exported for a GPU; export it with --for tensorrt")
+            return self.gpu().decoder(path, contract, role, stage, slots, self.engine.executor)
         if self.engine.executor != "onnx":
             raise ExecutorUnavailable(f"this version of voxturn has no executor {self.engine.executor!r} for {role}")
         return OnnxDecoder(path, contract, self.budget, slots, capacity)

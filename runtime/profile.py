@@ -186,8 +186,8 @@ def _limits(p: Profile) -> list[tuple[str, float, float, float]]:
 EXECUTORS: dict[str, tuple[str, ...]] = {
     "listen": ("onnx",),
     "transcribe": ("ctranslate2", "ctranslate2-cuda", "onnx", "triton"),
-    "reply": ("onnx", "tensorrt", "triton"),
-    "speak": ("onnx", "tensorrt", "triton"),
+    "reply": ("onnx", "onnx-cuda", "tensorrt", "triton"),
+    "speak": ("onnx", "onnx-cuda", "tensorrt", "triton"),
     "vocode": ("onnx", "onnx-cuda", "openvino", "tensorrt", "triton"),
 }
 """Which executors a profile may name for a stage; `assemble` knows which of them this version has."""

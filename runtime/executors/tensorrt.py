@@ -1,29 +1,23 @@
-"""TensorRT 10.16, 11 or RTX on one GPU: stateless graphs, and what builds and places engines.
+"""Stateless graphs on TensorRT 10.16, 11 or RTX.
 
-An engine is `tensorrt_engine`'s, a decoder `tensorrt_decoder`'s. Graphs are those of `export … --for tensorrt`.
+An engine is `tensorrt_engine`'s, a decoder `device_decoder`'s. Graphs are those of `export … --for tensorrt`.
 Source: TensorRT's Python API, `IExecutionContext` and `ICudaEngine`.
 """
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections.abc import Mapping
-from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from voxturn.runtime.contract import ModelContract, TensorSpec
-from voxturn.runtime.errors import ExecutorUnavailable, InferenceFailed
+from voxturn.runtime.errors import InferenceFailed
 from voxturn.runtime.executors.cuda import Cuda
-from voxturn.runtime.executors.cuda_kernels import CudaKernels
-from voxturn.runtime.executors.tensorrt_build import PROFILES, EngineCache, load_library, shapes
-from voxturn.runtime.executors.tensorrt_decoder import TensorRtDecoder
+from voxturn.runtime.executors.tensorrt_build import PROFILES, shapes
 from voxturn.runtime.executors.tensorrt_engine import Engine
-from voxturn.runtime.fetch import Progress
 from voxturn.runtime.protocols import Tensor
-from voxturn.runtime.streams import StageStream, Streams
+from voxturn.runtime.streams import StageStream
 
 
 class TensorRtGraph:
@@ -82,12 +76,12 @@ class TensorRtGraph:
             value = inputs[name]
             buffer.host.array.reshape(-1)[: value.size] = np.asarray(value).reshape(-1)
             if name in self._sizes_in:  # its values decide shapes: TensorRT reads them on the host, at once
-                engine.bind(context, name, buffer.host.address, tuple(value.shape))
+                engine.bind_input(context, name, buffer.host.address, tuple(value.shape))
                 continue
-            engine.bind(context, name, buffer.device, tuple(value.shape))
+            engine.bind_input(context, name, buffer.device, tuple(value.shape))
             cuda.copy(buffer.device, buffer.host.address, value.nbytes, stream)
         for name, buffer in self._outputs.items():
-            engine.bind(context, name, buffer.device)
+            engine.bind_output(context, name, buffer.device)
         made = {name: self._output_shape(context, name) for name in self._outputs}
         engine.execute(context)
         for name, buffer in self._outputs.items():
@@ -105,60 +99,6 @@ class TensorRtGraph:
 
     def close(self) -> None:
         self._engine.close()
-
-
-class Gpu:
-    """One GPU: its streams and its engines, which are built when they are first asked for.
-
-    `root` is where engines are kept. Raises `ExecutorUnavailable` without a driver or a device, and without TensorRT once
-    an engine is asked for. Close it after what it made.
-    """
-
-    def __init__(
-        self,
-        root: Path,
-        progress: Progress,
-        trt: Any = None,
-        cuda: Cuda | None = None,
-        kernels: CudaKernels | None = None,
-    ) -> None:
-        self._library, self._progress = trt, progress
-        self._cuda = cuda or Cuda()
-        self._engines = EngineCache(root, self._cuda.name)
-        self.streams = Streams(self._cuda)
-        self._given_kernels = kernels
-
-    @property
-    def _trt(self) -> Any:
-        self._library = self._library or load_library()
-        return self._library
-
-    def graph(self, path: Path, contract: ModelContract, role: str, stage: str) -> TensorRtGraph:
-        """The executor of a stateless graph, on the stage's stream."""
-        made = self._engines.engine(self._trt, path, contract, role, self._progress)
-        return TensorRtGraph(self._trt, self._cuda, self.streams.of(stage), made, contract, role)
-
-    @cached_property
-    def _kernels(self) -> CudaKernels | None:
-        """The sampler on the device, where the installation had nvcc; else tokens are chosen on the host."""
-        try:
-            return self._given_kernels or CudaKernels()
-        except ExecutorUnavailable as exc:
-            sys.stderr.write(f"warning: tokens are chosen on the host: {exc}\n")
-            return None
-
-    def decoder(self, path: Path, contract: ModelContract, role: str, stage: str, slots: int) -> TensorRtDecoder:
-        """The executor of a decoder, on the stage's stream."""
-        made = self._engines.engine(self._trt, path, contract, role, self._progress)
-        stream = self.streams.of(stage)
-        decoder = TensorRtDecoder(self._trt, self._cuda, stream, made, contract, slots, self._kernels)
-        if decoder.chooser is not None:
-            decoder.chooser.warm()
-        return decoder
-
-    def close(self) -> None:
-        """Free the streams."""
-        self.streams.close()
 
 
 def _sizes(spec: TensorSpec) -> tuple[int, ...]:

@@ -6,32 +6,24 @@ run at the same time. Every return value is checked: TensorRT says False or None
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import ExitStack
-from dataclasses import dataclass
 from typing import Any
 
 from voxturn.runtime.errors import CorruptModel, InferenceFailed
-from voxturn.runtime.executors.cuda import Cuda, HostArray
+from voxturn.runtime.executors.cuda import Cuda
+from voxturn.runtime.executors.device_decoder import DecoderEngine
 from voxturn.runtime.executors.tensorrt_build import Log
 from voxturn.runtime.streams import StageStream
 
 _LINES = 50  # of what TensorRT says while an engine lives
 
 
-@dataclass
-class Buffer:
-    """A tensor's place on the device, and the pinned host memory it is copied from or to."""
-
-    device: int
-    host: HostArray
-
-
-class Engine:
+class Engine(DecoderEngine):
     """An engine with its contexts on one stream, and all their memory. Close it when done."""
 
+    name = "tensorrt"
+
     def __init__(self, trt: Any, cuda: Cuda, stream: StageStream, serialized: bytes) -> None:
-        self.cuda, self.stream, self._closing = cuda, stream, ExitStack()
+        super().__init__(cuda, stream)
         self._trt, self._log = trt, Log(keep=_LINES)
         runtime = trt.Runtime(self._log.for_library(trt))
         plan = runtime.deserialize_cuda_engine(serialized)
@@ -63,50 +55,23 @@ class Engine:
             self._contexts[profile, batch] = context
         return self._contexts[profile, batch]
 
-    def allocate(self, size: int) -> int:
-        """Device memory that is freed with the engine."""
-        address = self.cuda.allocate(size)
-        self._closing.callback(self.cuda.free, address)
-        return address
-
-    def host(self, shape: tuple[int, ...], dtype: str) -> HostArray:
-        """Pinned memory, freed with the engine."""
-        made = HostArray(self.cuda, shape, dtype)
-        self._closing.callback(made.close)
-        return made
-
-    def event(self) -> int:
-        """An event, freed with the engine."""
-        made = self.cuda.event()
-        self._closing.callback(self.cuda.free_event, made)
-        return made
-
-    def buffer(self, shape: tuple[int, ...], dtype: str) -> Buffer:
-        """A tensor's memory on both sides, freed with the engine."""
-        host = self.host(shape, dtype)
-        return Buffer(self.allocate(host.size), host)
-
-    def captured(self, enqueue: Callable[[], None]) -> int:
-        """What `enqueue` puts into the stream, as a CUDA graph that is freed with the engine."""
-        self.cuda.begin_capture(self.stream.handle)
-        try:
-            enqueue()
-        except BaseException:
-            self.cuda.abandon_capture(self.stream.handle)
-            raise
-        graph = self.cuda.end_capture(self.stream.handle)
-        self._closing.callback(self.cuda.free_graph, graph)
-        return graph
-
     def checked(self, ok: bool, what: str) -> None:
         """Raise `InferenceFailed` for a call of TensorRT's that says no."""
         if not ok:
             raise InferenceFailed(f"TensorRT: {what} failed ({self._said()})")
 
-    def bind(self, context: Any, name: str, address: int, shape: tuple[int, ...] | None = None) -> None:
-        """Where a tensor lies, and the shape of an input."""
-        if shape is not None:
-            self.checked(context.set_input_shape(name, shape), f"the shape {list(shape)} of {name}")
+    def in_place(self, past: str, present: str) -> bool:
+        """Whether the output `present` is the input `past`, updated."""
+        return bool(self.plan.get_aliased_input_tensor(present) == past)
+
+    def bind_input(self, context: Any, name: str, address: int, shape: tuple[int, ...]) -> None:
+        """Where an input lies, and its shape."""
+        self.checked(context.set_input_shape(name, shape), f"the shape {list(shape)} of {name}")
+        self.checked(context.set_tensor_address(name, address), f"the address of {name}")
+
+    def bind_output(self, context: Any, name: str, address: int, shape: tuple[int, ...] | None = None) -> None:
+        """Where an output goes; its shape is the engine's to know."""
+        del shape
         self.checked(context.set_tensor_address(name, address), f"the address of {name}")
 
     def execute(self, context: Any) -> None:
@@ -121,7 +86,7 @@ class Engine:
             self.cuda.synchronize(self.stream.handle)
         finally:
             self._contexts = {}
-            self._closing.close()
+            super().close()
             self.plan = self._runtime = None
 
     def _said(self) -> str:

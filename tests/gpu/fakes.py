@@ -1,4 +1,4 @@
-"""A fake CUDA and a fake TensorRT over ONNX Runtime, for tests of what drives them.
+"""A fake CUDA, and a fake TensorRT and a fake CUDA provider over ONNX Runtime on the CPU, for tests of what drives them.
 
 Streams are lazy: work waits in its stream until someone synchronises, then runs in order; work of another stream runs
 before only where an event says so. So a read without a synchronisation sees old bytes, and a missing event wrong ones.
@@ -382,3 +382,79 @@ class Context:
             feeds[name] = np.frombuffer(bytes(block), kind).reshape(shapes[name])
         names = [o.name for o in self.engine.session.get_outputs()]
         return dict(zip(names, self.engine.session.run(names, feeds), strict=True))
+
+
+class FakeCudaProvider:
+    """What the module `onnxruntime` gives to the executor: the CUDA provider, run by the CPU's in the stream it was given.
+
+    `fails` makes runs fail.
+    """
+
+    SessionOptions, RunOptions = ort.SessionOptions, ort.RunOptions
+
+    def __init__(self, cuda: FakeCuda) -> None:
+        self.cuda, self.fails = cuda, False
+        self.sessions: list[FakeCudaSession] = []
+
+    def get_available_providers(self) -> list[str]:
+        return ["CUDAExecutionProvider", "CPUExecutionProvider"]
+
+    def InferenceSession(self, path: str, options: Any, providers: list[Any]) -> FakeCudaSession:
+        made = FakeCudaSession(self, path, options, providers)
+        self.sessions.append(made)
+        return made
+
+
+class FakeCudaSession:
+    def __init__(self, module: FakeCudaProvider, path: str, options: Any, providers: list[Any]) -> None:
+        ((name, self.about),) = providers
+        assert name == "CUDAExecutionProvider"
+        self.module, self.cuda, self.stream = module, module.cuda, int(self.about["user_compute_stream"])
+        self._session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        self.inputs = [i.name for i in self._session.get_inputs()]
+        self.outputs = [o.name for o in self._session.get_outputs()]
+
+    def get_providers(self) -> list[str]:
+        return self.module.get_available_providers()
+
+    def get_provider_graph_assignment_info(self) -> list[Any]:
+        info = self._session.get_provider_graph_assignment_info()
+        return [SimpleNamespace(ep_name="CUDAExecutionProvider", get_nodes=part.get_nodes) for part in info]
+
+    def io_binding(self) -> FakeBinding:
+        return FakeBinding(self)
+
+    def run_with_iobinding(self, binding: FakeBinding, options: Any) -> None:
+        assert options.get_run_config_entry("disable_synchronize_execution_providers") == "1"
+        assert (self.about.get("enable_cuda_graph"), options.get_run_config_entry("gpu_graph_id")) == ("1", "-1")
+        if self.module.fails:
+            raise RuntimeError("CUDA failure 700\nmore")
+        bound = dict(binding.bound)
+        assert set(bound) == {*self.inputs, *self.outputs}
+
+        def work() -> None:
+            made = self._session.run(self.outputs, {name: self._read(*bound[name]) for name in self.inputs})
+            for name, value in zip(self.outputs, made, strict=True):
+                kind, shape, address = bound[name]
+                assert (value.dtype, value.shape) == (kind, shape), name
+                ctypes.memmove(address, np.ascontiguousarray(value).ctypes.data, value.nbytes)
+
+        self.cuda.enqueue(self.stream, work)
+
+    def _read(self, kind: Any, shape: tuple[int, ...], address: int) -> np.ndarray[Any, Any]:
+        size = int(np.prod(shape)) * kind.itemsize
+        self.cuda.check(address, size)
+        return np.frombuffer(bytes((ctypes.c_byte * size).from_address(address)), kind).reshape(shape)
+
+
+class FakeBinding:
+    def __init__(self, session: FakeCudaSession) -> None:
+        self.session = session
+        self.bound: dict[str, tuple[Any, tuple[int, ...], int]] = {}
+
+    def bind_input(self, name: str, device: str, number: int, kind: Any, shape: Any, address: int) -> None:
+        assert (device, number) == ("cuda", 0)
+        self.session.cuda.check(address, int(np.prod(shape)) * np.dtype(kind).itemsize)
+        self.bound[name] = np.dtype(kind), tuple(shape), address
+
+    bind_output = bind_input

@@ -17,8 +17,9 @@ from voxturn.runtime.decode.sampler import Sampling
 from voxturn.runtime.errors import InferenceFailed
 from voxturn.runtime.executors.cuda import Cuda
 from voxturn.runtime.executors.cuda_kernels import CudaKernels
-from voxturn.runtime.executors.tensorrt_chooser import Chooser
-from voxturn.runtime.executors.tensorrt_decoder import TensorRtDecoder
+from voxturn.runtime.executors.device_chooser import Chooser
+from voxturn.runtime.executors.device_decoder import DeviceDecoder
+from voxturn.runtime.executors.tensorrt_engine import Engine
 from voxturn.runtime.streams import Streams
 
 from tests.gpu.conftest import Portable
@@ -36,10 +37,10 @@ class Bench:
         self.trt, self.cuda = FakeTensorRt(self.fake), Cuda(self.fake)
         self.streams = Streams(self.cuda)
         plan = b"onnx:" + str(artifact / self.contract.file).encode()
-        arguments: Any = (self.trt, self.cuda, self.streams.of("reply"), plan, self.contract, SLOTS)
+        engines = [Engine(self.trt, self.cuda, self.streams.of("reply"), plan) for _ in range(2)]
         fake_kernels: Any = FakeKernels(self.fake, kernels)
-        self.ahead = TensorRtDecoder(*arguments, fake_kernels)
-        self.host = TensorRtDecoder(*arguments)
+        self.ahead = DeviceDecoder(engines[0], self.contract, SLOTS, fake_kernels)
+        self.host = DeviceDecoder(engines[1], self.contract, SLOTS)
 
     def close(self) -> None:
         self.ahead.close()
@@ -216,7 +217,7 @@ MUTATIONS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
         StepsAhead, "_begin", _with(StepsAhead._begin, lambda self: setattr(self, "_held", _Kept(self._held)))
     ),
     "the state of the slot before": lambda patch: patch.setattr(
-        "voxturn.runtime.executors.tensorrt_chooser._row", lambda buffer, slot: buffer.device
+        "voxturn.runtime.executors.device_chooser._row", lambda buffer, slot: buffer.device
     ),
 }
 

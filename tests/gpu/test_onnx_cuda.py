@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 from voxturn.runtime.contract import ModelContract, TensorSpec
+from voxturn.runtime.decode.engine import DecodeEngine
+from voxturn.runtime.decode.sampler import Sampling
 from voxturn.runtime.errors import CorruptModel, ExecutorUnavailable, InferenceFailed
 from voxturn.runtime.executors.cuda import Cuda
-from voxturn.runtime.executors.onnx_cuda import PROVIDER, OnnxCudaGraph, cuda_session
+from voxturn.runtime.executors.cuda_kernels import CudaKernels
+from voxturn.runtime.executors.device_decoder import DeviceDecoder
+from voxturn.runtime.executors.onnx import OnnxDecoder
+from voxturn.runtime.executors.onnx_cuda import PROVIDER, OnnxCudaEngine, OnnxCudaGraph, cuda_session
 from voxturn.runtime.streams import Streams
 
-from tests.gpu.fakes import FakeCuda
+from tests.gpu import test_tensorrt
+from tests.gpu.conftest import Portable
+from tests.gpu.fakes import FakeCuda, FakeCudaProvider, FakeKernels
+from tests.gpu.test_tensorrt import SLOTS
+from tests.gpu.test_tensorrt import Bench as TensorRtBench
 
 CONTRACT = ModelContract("g.onnx", (TensorSpec("x", "float32", ("n",)),), (TensorSpec("y", "float32", ("n",)),))
 
@@ -24,6 +35,7 @@ class Session:
     """Of a fake ONNX Runtime: doubles `x`. `lands_on` is the provider that it really got."""
 
     lands_on, fails = PROVIDER, ""
+    on_the_cpu: tuple[str, ...] = ("Shape", "Mul")
 
     def __init__(self, path: str, options: Any, providers: list[Any]) -> None:
         if Session.fails == "load":
@@ -33,6 +45,12 @@ class Session:
 
     def get_providers(self) -> list[str]:
         return [Session.lands_on, "CPUExecutionProvider"]
+
+    def get_provider_graph_assignment_info(self) -> list[Any]:
+        def part(provider: str, *names: str) -> Any:
+            return SimpleNamespace(ep_name=provider, get_nodes=lambda: [SimpleNamespace(op_type=n) for n in names])
+
+        return [part(PROVIDER, "Conv"), part("CPUExecutionProvider", *Session.on_the_cpu)]
 
     def io_binding(self) -> Any:
         bound: dict[str, Any] = {}
@@ -70,8 +88,10 @@ def test_it_runs_in_the_stage_s_stream_and_nowhere_else(fake: None) -> None:
     streams = Streams(Cuda(FakeCuda()))
     stream = streams.of("vocode")
     graph = OnnxCudaGraph(Path("g.onnx"), CONTRACT, stream)
-    assert Session.last.options.entries == {"session.disable_cpu_ep_fallback": "1"}
-    assert Session.last.providers == [(PROVIDER, {"device_id": "0", "user_compute_stream": str(stream.handle)})]
+    assert Session.last.options.entries == {"session.record_ep_graph_assignment_info": "1"}
+    assert Session.last.providers == [
+        (PROVIDER, {"device_id": "0", "user_compute_stream": str(stream.handle), "use_tf32": "0"})
+    ]
     made = graph.run({"x": np.ones(3, np.float32)})
     assert made["y"].tolist() == [2, 2, 2]
     assert Session.last.bound["y on"] == "cuda"
@@ -87,6 +107,13 @@ def test_a_silent_fallback_is_an_error(fake: None, monkeypatch: pytest.MonkeyPat
         cuda_session(Path("g.onnx"), Streams().of("vocode"))
 
 
+def test_arithmetic_of_sizes_may_run_on_the_cpu_and_nothing_else(fake: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert cuda_session(Path("g.onnx"), Streams().of("vocode"))
+    monkeypatch.setattr(Session, "on_the_cpu", ("Shape", "MatMul", "Attention"))
+    with pytest.raises(ExecutorUnavailable, match="compute Attention, MatMul on the CPU instead of CUDA"):
+        cuda_session(Path("g.onnx"), Streams().of("vocode"))
+
+
 @pytest.mark.parametrize(("fails", "error"), [("load", CorruptModel), ("run", InferenceFailed)])
 def test_what_it_says_is_passed_on_in_one_line(
     fake: None, monkeypatch: pytest.MonkeyPatch, fails: str, error: type[Exception]
@@ -95,6 +122,60 @@ def test_what_it_says_is_passed_on_in_one_line(
     with pytest.raises(error, match=r"no kernel for Fancy|out of memory") as caught:
         OnnxCudaGraph(Path("g.onnx"), CONTRACT, Streams().of("vocode")).run({"x": np.ones(3, np.float32)})
     assert "more" not in str(caught.value)
+
+
+@pytest.fixture
+def bench(portable: Portable, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+    made = Bench(portable.fp32)
+    monkeypatch.setitem(sys.modules, "onnxruntime", made.provider)
+    yield made
+    made.close()
+
+
+class Bench(TensorRtBench):
+    """A decoder over the fake CUDA provider."""
+
+    def __init__(self, artifact: Path) -> None:
+        super().__init__(artifact)
+        self.provider: Any = FakeCudaProvider(self.fake)
+
+    def decoder(self, slots: int = SLOTS, plan: bytes | None = None, kernels: Any = None) -> DeviceDecoder:
+        engine = OnnxCudaEngine(self.path, self.contract, self.cuda, self.streams.of("reply"))
+        return DeviceDecoder(engine, self.contract, slots, kernels)
+
+    def reference(self) -> OnnxDecoder:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setitem(sys.modules, "onnxruntime", onnxruntime)
+            return super().reference()
+
+
+def test_a_decoder_gives_the_numbers_of_the_cpu(bench: Bench) -> None:
+    test_tensorrt.test_it_gives_the_numbers_of_onnx_runtime(bench)
+    bench.fake.calls.clear()
+    test_tensorrt.test_the_engine_s_loop_gives_the_same_tokens(bench)
+    names = [call[0] for call in bench.fake.calls]
+    assert names.count("cudaStreamBeginCapture") == 1
+    assert names.count("cudaGraphLaunch") == 23
+
+
+def test_tokens_are_chosen_in_the_captured_step(bench: Bench, kernels: CudaKernels) -> None:
+    tokens = []
+    for on_device in (FakeKernels(bench.fake, kernels), None):
+        decoder = bench.decoder(kernels=on_device)
+        tokens.append(list(DecodeEngine(decoder).generate([300, 301], Sampling(0.8, 20, 0.9, seed=4), (), 24)))
+        decoder.close()
+    assert tokens[0] == tokens[1]
+    assert "cudaEventSynchronize" in {call[0] for call in bench.fake.calls}
+
+
+def test_a_run_that_fails_is_an_error_and_leaves_nothing_in_flight(bench: Bench) -> None:
+    decoder = bench.decoder()
+    bench.provider.fails = True
+    for ids in ([[1, 2]], [[1]]):
+        with pytest.raises(InferenceFailed, match=r"CUDA failure 700$"):
+            decoder.run(0, np.array(ids, np.int64), [0])
+        assert not bench.fake.streams[bench.streams.of("reply").handle]
+    decoder.close()
 
 
 def test_a_library_without_cuda_is_refused(fake: None, monkeypatch: pytest.MonkeyPatch) -> None:

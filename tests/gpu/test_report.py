@@ -15,7 +15,7 @@ from voxturn.runtime.contract import Manifest
 from voxturn.runtime.executors import tensorrt_build
 from voxturn.runtime.executors.cuda import Cuda
 from voxturn.runtime.executors.cuda_kernels import CudaKernels
-from voxturn.runtime.executors.tensorrt import Gpu
+from voxturn.runtime.executors.gpu import Gpu
 from voxturn.runtime.store import quiet
 
 from tests.gpu.conftest import Portable, Tiny
@@ -31,7 +31,7 @@ def nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_without_a_gpu_every_step_says_what_it_lacks(nothing: None, tmp_path: Path) -> None:
     outcomes = gpu.run([], tmp_path)
-    assert len(outcomes) == 5
+    assert len(outcomes) == 8
     assert {outcome.state for outcome in outcomes} == {"skipped"}
     assert all("driver" in outcome.said for outcome in outcomes)
     written = json.loads((tmp_path / "gpu.json").read_text())
@@ -68,13 +68,13 @@ def test_engines_are_compared_with_the_cpu(
     on_device: Any = FakeKernels(fake, kernels)
     device = Gpu(tmp_path, quiet, library, Cuda(fake), on_device)
     result = Result("gpu")
-    gpu.compare(device, portable.fp32, result)
-    assert result.metrics["gpu.qwen3-0.6b.decoder.tokens_same"]["value"] == 1.0
+    gpu.compare(device, portable.fp32, "tensorrt", result)
+    assert result.metrics["gpu.tensorrt.qwen3-0.6b.decoder.tokens_same"]["value"] == 1.0
     vocoder = Manifest.read(tiny.fp32).graphs["vocoder"]
     monkeypatch.setattr(
         gpu.Manifest, "read", lambda folder: Manifest("xtts-v2", "xtts", "fp32", {}, {}, {"vocoder": vocoder})
     )
-    gpu.compare(device, tiny.fp32, result)
-    assert result.metrics["gpu.xtts-v2.vocoder.snr_db"]["value"] > 100
+    gpu.compare(device, tiny.fp32, "tensorrt", result)
+    assert result.metrics["gpu.tensorrt.xtts-v2.vocoder.snr_db"]["value"] > 100
     device.close()
     assert fake.alive == 0

@@ -22,9 +22,11 @@ from voxturn.runtime.errors import CorruptModel, ExecutorUnavailable, InferenceF
 from voxturn.runtime.executors import tensorrt_build
 from voxturn.runtime.executors.cuda import Cuda
 from voxturn.runtime.executors.cuda_kernels import CudaKernels
+from voxturn.runtime.executors.device_decoder import DeviceDecoder
+from voxturn.runtime.executors.gpu import Gpu
 from voxturn.runtime.executors.onnx import OnnxDecoder, OnnxGraph
-from voxturn.runtime.executors.tensorrt import Gpu, TensorRtGraph
-from voxturn.runtime.executors.tensorrt_decoder import TensorRtDecoder
+from voxturn.runtime.executors.tensorrt import TensorRtGraph
+from voxturn.runtime.executors.tensorrt_engine import Engine as TensorRtEngine
 from voxturn.runtime.profile import Engine, SpeakEngine, load_profile
 from voxturn.runtime.store import Store, quiet
 from voxturn.runtime.streams import Streams
@@ -53,10 +55,9 @@ class Bench:
         self.cuda = Cuda(self.fake)
         self.streams = Streams(self.cuda)
 
-    def decoder(self, slots: int = SLOTS, plan: bytes | None = None) -> TensorRtDecoder:
-        return TensorRtDecoder(
-            self.trt, self.cuda, self.streams.of("reply"), plan or serialized(self.path), self.contract, slots
-        )
+    def decoder(self, slots: int = SLOTS, plan: bytes | None = None) -> DeviceDecoder:
+        engine = TensorRtEngine(self.trt, self.cuda, self.streams.of("reply"), plan or serialized(self.path))
+        return DeviceDecoder(engine, self.contract, slots)
 
     def reference(self) -> OnnxDecoder:
         return OnnxDecoder(self.path, self.contract, BUDGET, SLOTS, 2048)
@@ -350,7 +351,7 @@ MUTATIONS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "no synchronisation": lambda patch: patch.setattr(Cuda, "synchronize", lambda self, stream: None),
     "no event": lambda patch: patch.setattr(Cuda, "wait", lambda self, stream, event: None),
     "freed at once": lambda patch: patch.setattr(
-        "voxturn.runtime.executors.tensorrt_engine.Engine.allocate",
+        "voxturn.runtime.executors.device_memory.DeviceMemory.allocate",
         lambda self, size: (a := self.cuda.allocate(size), self.cuda.free(a))[0],
     ),
     "the default stream": lambda patch: patch.setattr(Cuda, "stream", lambda self, rank: 0),
@@ -358,7 +359,7 @@ MUTATIONS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
         "voxturn.runtime.executors.tensorrt_engine.Engine.checked", lambda self, ok, what: None
     ),
     "a slot too far": lambda patch: patch.setattr(
-        "voxturn.runtime.executors.tensorrt_decoder._Cache.slot",
+        "voxturn.runtime.executors.device_decoder._Cache.slot",
         lambda self, n: self.address + (n + 1) * self.heads * self._pitch,
     ),
     "never freed": lambda patch: patch.setattr(Cuda, "free", lambda self, address: None),

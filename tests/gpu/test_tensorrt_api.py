@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 API = json.loads((ROOT / "tests/data/tensorrt_api.json").read_text())
-FILES = ("tensorrt", "tensorrt_build", "tensorrt_decoder", "tensorrt_engine")
+FILES = ("tensorrt", "tensorrt_build", "tensorrt_engine")
 CLASSES = {
     "builder": "Builder",
     "network": "INetworkDefinition",

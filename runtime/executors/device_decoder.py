@@ -1,4 +1,4 @@
-"""Decoders on TensorRT, whose keys and values stay on the device; see `executors.tensorrt`."""
+"""Decoders on a GPU, whose keys and values stay there, over whichever engine runs their graph."""
 
 from __future__ import annotations
 
@@ -11,49 +11,63 @@ import numpy as np
 import numpy.typing as npt
 from voxturn.runtime.contract import ModelContract, TensorSpec
 from voxturn.runtime.errors import ExecutorUnavailable, InferenceFailed
-from voxturn.runtime.executors.cuda import Cuda
 from voxturn.runtime.executors.cuda_kernels import CudaKernels
 from voxturn.runtime.executors.decoder_inputs import PortableInputs
+from voxturn.runtime.executors.device_chooser import Chooser
+from voxturn.runtime.executors.device_memory import DeviceMemory
 from voxturn.runtime.executors.tensorrt_build import PREFILL, PROFILES, STEP
-from voxturn.runtime.executors.tensorrt_chooser import Chooser
-from voxturn.runtime.executors.tensorrt_engine import Engine
 from voxturn.runtime.protocols import Outputs, Tensor
-from voxturn.runtime.streams import StageStream
 
 
-class TensorRtDecoder:
+class DecoderEngine(DeviceMemory):
+    """What runs a decoder's graph: `tensorrt_engine.Engine`, `onnx_cuda.OnnxCudaEngine`."""
+
+    name: str
+
+    def in_place(self, past: str, present: str) -> bool:
+        """Whether the output `present` is the input `past`, updated."""
+        raise NotImplementedError
+
+    def context(self, profile: int, batch: int) -> Any:
+        """What calls of a profile (PREFILL, STEP) with `batch` sequences are bound to; one for each, and always the same."""
+        raise NotImplementedError
+
+    def bind_input(self, context: Any, name: str, address: int, shape: tuple[int, ...]) -> None:
+        """Where an input lies, and its shape."""
+        raise NotImplementedError
+
+    def bind_output(self, context: Any, name: str, address: int, shape: tuple[int, ...]) -> None:
+        """Where an output goes, and its shape."""
+        raise NotImplementedError
+
+    def execute(self, context: Any) -> None:
+        """Put a run of what is bound into the stream."""
+        raise NotImplementedError
+
+
+class DeviceDecoder:
     """A graph of `export.decoder_portable`: keys and values for all slots on the device, updated in place.
 
     A step of a range of slots is captured once as a CUDA graph, copies of inputs and outputs included, and replayed. With
     `kernels` tokens can be chosen on the device (`chooser`).
     """
 
-    name = "tensorrt"
-
     def __init__(
-        self,
-        trt: Any,
-        cuda: Cuda,
-        stream: StageStream,
-        serialized: bytes,
-        contract: ModelContract,
-        slots: int,
-        kernels: CudaKernels | None = None,
+        self, engine: DecoderEngine, contract: ModelContract, slots: int, kernels: CudaKernels | None = None
     ) -> None:
-        self._file = contract.file
+        self.name, self._file, self._engine = engine.name, contract.file, engine
         self._specs = {spec.name: spec for spec in contract.inputs}
         outputs = {spec.name: spec for spec in contract.outputs}
         caches = [spec for spec in contract.inputs if spec.name.startswith("past_")]
         self.slots, self.capacity = slots, int(caches[0].shape[2])
         self.vocabulary, self._width = int(outputs["logits"].shape[-1]), int(outputs["hidden"].shape[-1])
-        least, _, most = PROFILES["decoder"][STEP].sizes["B"]
-        if not least <= slots <= most:
-            raise ExecutorUnavailable(f"{self._file}: engines are built for {least} to {most} slots, not {slots}")
-        self._engine = Engine(trt, cuda, stream, serialized)
         try:
+            least, _, most = PROFILES["decoder"][STEP].sizes["B"]
+            if not least <= slots <= most:
+                raise ExecutorUnavailable(f"{self._file}: engines are built for {least} to {most} slots, not {slots}")
             for spec in caches:
                 present = spec.name.replace("past_", "present_")
-                if self._engine.plan.get_aliased_input_tensor(present) != spec.name:
+                if not engine.in_place(spec.name, present):
                     raise ExecutorUnavailable(
                         f"{self._file}: {present} is not updated in place; use TensorRT 10.16 or later"
                     )
@@ -137,16 +151,17 @@ class TensorRtDecoder:
         engine = self._engine
         context = engine.context(STEP, count)
         for name, address in addresses.items():
-            engine.bind(context, name, address, self._shape(name, {"B": count, "S": 1, "R": 1}))
+            engine.bind_input(context, name, address, self._shape(name, {"B": count, "S": 1, "R": 1}))
         self.enqueue(context, first, count)
 
     def enqueue(self, context: Any, first: int, count: int) -> None:
         """Bind buffers and outputs, and run."""
         for name, cache in self._caches.items():
-            self._engine.bind(context, name, cache.slot(first), (count, cache.heads, cache.capacity, cache.size))
-            self._engine.bind(context, name.replace("past_", "present_"), cache.slot(first))
-        self._engine.bind(context, "logits", self._logits.device)
-        self._engine.bind(context, "hidden", self._hidden.device)
+            shape = count, cache.heads, cache.capacity, cache.size
+            self._engine.bind_input(context, name, cache.slot(first), shape)
+            self._engine.bind_output(context, name.replace("past_", "present_"), cache.slot(first), shape)
+        self._engine.bind_output(context, "logits", self._logits.device, (count, 1, self.vocabulary))
+        self._engine.bind_output(context, "hidden", self._hidden.device, (count, 1, self._width))
         self._engine.execute(context)
 
     def _chooser(self, kernels: CudaKernels) -> Chooser:
@@ -184,17 +199,17 @@ class _Cache:
         """Where a slot's begins."""
         return self.address + number * self.heads * self._pitch
 
-    def move(self, engine: Engine, target: int, source: int, length: int) -> None:
+    def move(self, engine: DeviceMemory, target: int, source: int, length: int) -> None:
         width = length * self.size * self.dtype.itemsize
         engine.cuda.copy_rows(target, self._pitch, source, self._pitch, width, self.heads, engine.stream.handle)
 
-    def out(self, engine: Engine, kept: Tensor, slot: int, length: int) -> None:
+    def out(self, engine: DeviceMemory, kept: Tensor, slot: int, length: int) -> None:
         width = length * self.size * self.dtype.itemsize
         engine.cuda.copy_rows(
             kept.ctypes.data, width, self.slot(slot), self._pitch, width, self.heads, engine.stream.handle
         )
 
-    def into(self, engine: Engine, kept: Tensor, slot: int) -> None:
+    def into(self, engine: DeviceMemory, kept: Tensor, slot: int) -> None:
         width = kept.shape[1] * self.size * self.dtype.itemsize
         engine.cuda.copy_rows(
             self.slot(slot), self._pitch, kept.ctypes.data, width, width, self.heads, engine.stream.handle
@@ -204,7 +219,7 @@ class _Cache:
 class _Call:
     """The changing inputs of calls with up to `count` sequences of `length` new tokens, and their captured graph."""
 
-    def __init__(self, decoder: TensorRtDecoder, count: int, length: int) -> None:
+    def __init__(self, decoder: DeviceDecoder, count: int, length: int) -> None:
         self._d, self.graph = decoder, 0
         self._mask_type = np.dtype(decoder._specs["mask"].dtype)
         most = {"B": count, "S": length, "R": PROFILES["decoder"][STEP].sizes["R"][2]}
@@ -234,7 +249,7 @@ class _Call:
             if name == "rows":
                 buffer.host.array[: len(rows) if rows is not None else 1] = 0 if rows is None else rows
             cuda.copy(buffer.device, buffer.host.address, int(np.prod(shape)) * buffer.host.array.itemsize, stream)
-            engine.bind(context, name, buffer.device, shape)
+            engine.bind_input(context, name, buffer.device, shape)
         d.enqueue(context, first, count)
         for made, width in ((d._logits, d.vocabulary), (d._hidden, d._width)):
             cuda.copy(made.host.address, made.device, count * width * 4, stream)

@@ -1,4 +1,4 @@
-"""Decode steps of a TensorRT decoder whose tokens are chosen on the device; see `executors.tensorrt_decoder`.
+"""Decode steps of a decoder on a GPU whose tokens are chosen there; see `executors.device_decoder`.
 
 A step, its sampling and what the next step needs are one captured CUDA graph, so the token never leaves the device on its
 way into the next step: the host reads what a step chose while the next one runs. Two steps may be in flight, and what the
@@ -30,7 +30,7 @@ from voxturn.runtime.executors.cuda_kernels import (
     CudaKernels,
 )
 from voxturn.runtime.executors.decoder_inputs import PortableInputs
-from voxturn.runtime.executors.tensorrt_engine import Buffer, Engine
+from voxturn.runtime.executors.device_memory import Buffer, DeviceMemory
 
 _RING = 2
 _SAMPLING = ctypes.sizeof(CSampling)
@@ -56,7 +56,7 @@ class Chooser:
 
     def __init__(
         self,
-        engine: Engine,
+        engine: DeviceMemory,
         kernels: CudaKernels,
         slots: int,
         capacity: int,

@@ -1,0 +1,134 @@
+"""How fast an artifact is on a GPU: prefill, steps, windows of the vocoder, first audio. By the host's clock, around calls
+that wait for the device; texts, codes and random weights as in `bench.tts`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from voxturn.bench import tts
+from voxturn.bench.harness import Result, engine_of, timed_ms
+from voxturn.runtime.assemble import warm_shapes, warm_voice
+from voxturn.runtime.contract import Manifest
+from voxturn.runtime.decode.engine import DecodeEngine
+from voxturn.runtime.decode.generation import Request
+from voxturn.runtime.decode.sampler import Sampling
+from voxturn.runtime.executors.gpu import Gpu
+from voxturn.runtime.protocols import DecoderExecutor
+from voxturn.runtime.xtts import XTTS
+
+SLOTS = 8
+_RUNS, _TOKENS, _PAST = 20, 100, 200
+_WINDOWS, _CONTEXT = (9, 33, 120, 240), 13
+
+
+def measure(gpu: Gpu, artifact: Path, executor: str, result: Result) -> None:
+    """Everything that an artifact has."""
+    manifest = Manifest.read(artifact)
+    if manifest.kind == "xtts":
+        asyncio.run(voice(artifact, executor, result))
+        return
+    for role, contract in manifest.graphs.items():
+        decoder = gpu.decoder(artifact / contract.file, contract, role, "reply", SLOTS, executor)
+        try:
+            steps(decoder, f"gpu.{executor}.{manifest.model}", result)
+        finally:
+            decoder.close()
+
+
+async def voice(artifact: Path, executor: str, result: Result) -> None:
+    """An XTTS: its GPT, its vocoder, and both together as a user meets them."""
+    name = f"gpu.{executor}.{Manifest.read(artifact).model}"
+    bench = tts.Bench(artifact, "", SLOTS, executor)
+    try:
+        await warm_voice(bench.stage, bench.vocode)
+        await warm_shapes(bench.stage, bench.vocode)
+        steps(engine_of(bench.stage).executor, name, result)
+        windows(bench, name, result)
+        speech = Result("tts")
+        await tts.single(bench, None, speech, _RUNS)
+        await tts.streamed_text(bench, speech, _RUNS)
+        await first_audio(bench, speech)
+        for streams in (1, 4, SLOTS):
+            await at_once(bench, streams, speech)
+        result.metrics.update({f"{name}.{key}": metric for key, metric in speech.metrics.items()})
+        for stage, info in bench.make.info.items():
+            result.artifact(f"{executor}.{stage}", info)
+    finally:
+        bench.make.close()
+
+
+def steps(executor: DecoderExecutor, name: str, result: Result) -> None:
+    """Prompts of one sequence; steps whose logits the host reads; tokens that are chosen where they are computed."""
+    random = np.random.default_rng(0)
+    for length in (32, 64, 160, 256):
+        ids = random.integers(1, 1000, (1, length))
+        result.samples(f"{name}.prefill_{length}_ms", "ms", _timed(lambda ids=ids: executor.run(0, ids, [0])))
+    for count in (1, 2, 4, executor.slots):
+        ids = random.integers(1, 1000, (count, 1))
+        step: Callable[[], object] = lambda ids=ids: executor.run(0, ids, [_PAST] * len(ids))  # noqa: E731
+        result.samples(f"{name}.step_{count}_ms", "ms", _timed(step))
+        result.value(f"{name}.chosen_{count}_ms", "ms", 1000 * _chosen_s(executor, count))
+
+
+def _chosen_s(executor: DecoderExecutor, count: int) -> float:
+    """Seconds of a step in which `count` sequences get a token each, prefill not counted, as the engine runs it."""
+    engine = DecodeEngine(executor)
+    prompt = [int(i) for i in np.random.default_rng(1).integers(1, 1000, 40)]
+    sampled = [Request([*prompt, n + 1], Sampling(0.75, 50, 0.85, 0.0, 10.0, n), (), _TOKENS) for n in range(count)]
+    going = [engine.add(request) for request in sampled]
+    while any(g.given < 2 for g in going):
+        engine.step()
+    already, begin = sum(g.given for g in going), time.perf_counter()
+    while engine.busy:
+        engine.step()
+    return (time.perf_counter() - begin) / (sum(g.given for g in going) - already) * count
+
+
+def windows(bench: tts.Bench, name: str, result: Result) -> None:
+    """The vocoder, `frames` of 10.7 ms in their context."""
+    speaker = bench.stage.voice
+    assert speaker is not None
+    latents = np.random.default_rng(2).standard_normal((140, speaker.latents.shape[1]), np.float32)
+    for frames in _WINDOWS:
+        call: Callable[[], object] = lambda end=_CONTEXT + frames: bench.vocode.window(  # noqa: E731
+            latents, _CONTEXT, end, speaker.speaker
+        )
+        result.samples(f"{name}.window_{frames}_ms", "ms", _timed(call))
+
+
+async def first_audio(bench: tts.Bench, result: Result) -> None:
+    """From a whole text to its first audio, every token sampled: what a program sees."""
+    spoken = XTTS(bench.make, bench.stage)
+    await spoken.awarm()
+    firsts = []
+    for number in range(_RUNS + 1):
+        begin = time.perf_counter()
+        stream = spoken.astream(tts.TEXTS[number % len(tts.TEXTS)], language="en", seed=number, guard=False)
+        await anext(stream)
+        firsts.append(1000 * (time.perf_counter() - begin))
+        await stream.aclose()
+    result.samples("tts.text.first_audio_ms", "ms", firsts[1:])
+
+
+async def at_once(bench: tts.Bench, streams: int, result: Result) -> None:
+    """Streams of 12 words that begin together: the last one's first audio, and seconds for a second of audio."""
+    text, codes = tts.CASES[12]
+    firsts, rtfs = [], []
+    for _ in range(4):
+        begin = time.perf_counter()
+        spoken = await asyncio.gather(*(bench.speak(bench.tokens(text), codes) for _ in range(streams)))
+        rtfs.append((time.perf_counter() - begin) / sum(s.audio_s for s in spoken))
+        firsts.append(max(s.first_ms for s in spoken))
+    result.samples(f"tts.streams{streams}.first_audio_ms", "ms", firsts[1:])
+    result.samples(f"tts.streams{streams}.rtf", "ratio", rtfs[1:])
+
+
+def _timed(call: Callable[[], object]) -> list[float]:
+    for _ in range(3):
+        call()
+    return [timed_ms(call) for _ in range(_RUNS)]
