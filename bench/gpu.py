@@ -39,7 +39,7 @@ from voxturn.runtime.protocols import DecoderExecutor
 from voxturn.runtime.store import Store, write_atomic
 
 _CPU = EngineBudget(0, False, 0)
-_FOR_KERNELS = ("driver", "device", "cuda-python")
+_FOR_KERNELS = ("driver", "device", "cuda-bindings")
 _TOKENS, _LEAST_SAME, _LEAST_SNR_DB = 64, 0.9, 20.0
 """In half precision a token now and then is another one."""
 

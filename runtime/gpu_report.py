@@ -57,7 +57,7 @@ def gpu_report() -> GpuReport:
         "nvcc": Item(
             "nvcc", nvcc_version(), "the CUDA toolkit compiles our kernels at installation; only that needs it"
         ),
-        "cuda-python": _library("cuda-python", "pip install 'voxturn[gpu]'"),
+        "cuda-bindings": _library("cuda-bindings", "pip install 'voxturn[gpu]'"),
         "tensorrt": _library("tensorrt", "pip install 'voxturn[gpu]'"),
         "tensorrt-rtx": _library("tensorrt-rtx", "pip install tensorrt-rtx, for GeForce and RTX cards"),
         "onnxruntime-gpu": _library("onnxruntime-gpu", "pip install onnxruntime-gpu in place of onnxruntime"),
@@ -70,8 +70,8 @@ def gpu_report() -> GpuReport:
     runs = missing("driver", "device")
     tensorrt = "" if here["tensorrt"].version or here["tensorrt-rtx"].version else "tensorrt or tensorrt-rtx"
     executors = {
-        "tensorrt": ", ".join(filter(None, (runs, missing("cuda-python"), tensorrt))),
-        "onnx-cuda": ", ".join(filter(None, (runs, missing("cuda-python", "onnxruntime-gpu")))),
+        "tensorrt": ", ".join(filter(None, (runs, missing("cuda-bindings"), tensorrt))),
+        "onnx-cuda": ", ".join(filter(None, (runs, missing("cuda-bindings", "onnxruntime-gpu")))),
         "ctranslate2": ", ".join(filter(None, (runs, missing("ctranslate2")))),
     }
     return GpuReport(tuple(here.values()), executors)

@@ -1,6 +1,6 @@
-"""CUDA's runtime through cuda-python, every call checked: streams, events, memory, copies, graphs.
+"""CUDA's runtime through cuda-bindings, every call checked: streams, events, memory, copies, graphs.
 
-Addresses and handles are integers. Source: CUDA Runtime API; cuda-python's `cuda.bindings.runtime`.
+Addresses and handles are integers. Source: CUDA Runtime API; NVIDIA's `cuda.bindings.runtime`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Cuda:
             try:
                 runtime = importlib.import_module("cuda.bindings.runtime")
             except ImportError as exc:
-                raise ExecutorUnavailable("a GPU needs cuda-python; pip install 'voxturn[gpu]'") from exc
+                raise ExecutorUnavailable("a GPU needs cuda-bindings; pip install 'voxturn[gpu]'") from exc
         self._rt = runtime
         self._nvtx = importlib.import_module("nvtx") if find_spec("nvtx") else None
         error, count = runtime.cudaGetDeviceCount()

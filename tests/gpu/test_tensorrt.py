@@ -300,7 +300,7 @@ def test_without_a_device_or_the_library_it_says_so(monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(sys.modules, "cuda.bindings.runtime", None)
     with pytest.raises(ExecutorUnavailable, match="no CUDA device"):
         Cuda(FakeCuda(devices=0))
-    with pytest.raises(ExecutorUnavailable, match="needs cuda-python"):
+    with pytest.raises(ExecutorUnavailable, match="needs cuda-bindings"):
         Cuda()
 
 

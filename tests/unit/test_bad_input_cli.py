@@ -372,7 +372,7 @@ def test_openvino_that_is_not_installed(
 def test_an_executor_that_this_version_lacks(tmp_path: Path, output: Path, fails: Fails, home: Path) -> None:
     speak = '[speak]\nmodel = "vits-en-us-joe"\nexecutor = '
     own = profile(tmp_path, (f'{speak}"onnx"', f'{speak}"tensorrt"'))
-    fails(["say", "Hello.", "-o", str(output), "--profile", own], ExecutorUnavailable, "needs cuda-python")
+    fails(["say", "Hello.", "-o", str(output), "--profile", own], ExecutorUnavailable, "needs cuda-bindings")
     assert untouched(output)
 
 
