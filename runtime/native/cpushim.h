@@ -27,6 +27,8 @@ inline int32_t atomicCAS(int32_t *at, int32_t expected, int32_t value) {
     return expected;
 }
 
+inline int32_t atomicAdd(int32_t *at, int32_t value) { return std::atomic_ref<int32_t>(*at).fetch_add(value); }
+
 inline uint32_t atomicOr(uint32_t *at, uint32_t bits) { return std::atomic_ref<uint32_t>(*at).fetch_or(bits); }
 
 #ifdef VOXTURN_SHIM_THREADS
@@ -102,3 +104,15 @@ inline void launch(unsigned blocks, unsigned threads, const std::function<void()
 }
 
 #endif
+
+// How many threads of the block say yes; each of them hears it.
+inline int __syncthreads_count(int yes) {
+    static std::atomic<int> count = 0;
+    count += yes != 0;
+    __syncthreads();
+    const int all = count;
+    __syncthreads();
+    if (threadIdx.x == 0) count = 0;
+    __syncthreads();
+    return all;
+}

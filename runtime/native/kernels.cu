@@ -5,7 +5,7 @@
 extern "C" {
 
 int voxturn_sample(const voxturn::Step *step, const voxturn::Sampling *samplings, unsigned batch, cudaStream_t stream) {
-    voxturn::sample<<<batch, 256, 0, stream>>>(*step, samplings);
+    voxturn::sample<<<batch, voxturn::kMostThreads, 0, stream>>>(*step, samplings);
     return int(cudaGetLastError());
 }
 

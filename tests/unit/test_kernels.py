@@ -23,7 +23,7 @@ from tests.shim import NATIVE, compiled
 
 ARCHITECTURES = ("80", "86", "89", "90", "100", "120")
 REGISTERS, SHARED_BYTES = 80, 48 << 10
-"""What a kernel may use at most: two blocks of 256 threads then fit a multiprocessor of every architecture."""
+"""What a kernel may use at most: a block of 512 threads then fits a multiprocessor of every architecture."""
 
 DONE, NAN, NOT_FINITE, BAD_HISTORY, UNSUPPORTED = range(5)
 
@@ -115,7 +115,34 @@ def test_ten_thousand_random_cases_give_the_tokens_of_the_numpy_twin(shim: CudaK
     assert cases == 10_000
 
 
-@pytest.mark.parametrize("threads", [1, 32, 96, 256])
+@pytest.mark.parametrize(
+    "kind", ["random", "sorted", "ties", "one thread's", "great ones equal", "zeros of both signs"]
+)
+@pytest.mark.parametrize("threads", [8, 64])
+def test_large_vocabularies_are_pruned_without_losing_a_candidate(shim: CudaKernels, kind: str, threads: int) -> None:
+    random, count, size = np.random.default_rng(5), 6, 6000
+    logits = random.standard_normal((count, size)) * 3
+    if kind == "sorted":
+        logits.sort(axis=1)
+    elif kind == "ties":
+        logits = np.round(logits)
+    elif kind == "one thread's":
+        logits[:, ::threads] += 50
+    elif kind == "great ones equal":
+        logits[:, 100:3000] = 20
+    elif kind == "zeros of both signs":
+        logits = np.where(logits > 0, 0.0, -0.0)
+    histories = [random.integers(0, size, 500).tolist() for _ in range(count)]
+    sampled = [Sampling(0.9, k, 0.99, 0.0, 1.0 if n % 2 else 3.7, n) for n, k in enumerate((1, 5, 50, 50, 300, 1024))]
+    batch = Batch(logits.astype(np.float32), histories, sampled, list(range(count)))
+    found = batch.run(shim, threads)
+    assert found["status"].tolist() == [DONE] * count
+    logits32 = batch.arrays["logits"]
+    wanted = [sample_numpy(logits32[n], np.array(histories[n]), sampled[n], n) for n in range(count)]
+    assert found["token"].tolist() == wanted
+
+
+@pytest.mark.parametrize("threads", [1, 32, 96, 512])
 def test_the_number_of_threads_does_not_matter(shim: CudaKernels, threads: int) -> None:
     one, other = next(random_batches(50)), next(random_batches(50))
     assert one.run(shim, 32)["token"].tolist() == other.run(shim, threads)["token"].tolist()
@@ -219,6 +246,12 @@ int main() {
     std::vector<voxturn::Sampling> samplings(kBatch, voxturn::Sampling{0.75, 0.85, 0.0, 10.0, 12, 0, 0, 7});
     for (int round = 0; round < 3; ++round)
         launch(kBatch, 64, [&] { voxturn::sample(step, samplings.data()); });
+    std::vector<float> equal(3000, 1.f);  // too many for what is left after pruning
+    std::vector<int64_t> none(2), no(1, 0);
+    std::vector<uint64_t> first(1, 0);
+    voxturn::Step ties{equal.data(), none.data(), no.data(), first.data(), stops.data(), token.data(),
+                       input.data(), stopped.data(), status.data(), 3000, 2, 1};
+    launch(1, 64, [&] { voxturn::sample(ties, samplings.data()); });
     std::vector<float> samples(500, 0.3f), before(50, -0.2f);
     std::vector<int16_t> out(500);
     launch(2, 64, [&] { voxturn::pcm16(samples.data(), before.data(), out.data(), 500, 50); });
@@ -250,11 +283,11 @@ def test_sanitizers_find_nothing(kind: str, tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("number", range(5))
+@pytest.mark.parametrize("number", range(9))
 def test_a_barrier_less_is_found(number: int, tmp_path: Path) -> None:
     source = (NATIVE / "kernels.cuh").read_text()
     barriers = [match.span() for match in re.finditer(r"__syncthreads\(\);", source)]
-    assert len(barriers) == 5
+    assert len(barriers) == 9
     begin, end = barriers[number]
     done = sanitized(tmp_path, "thread", source[:begin] + source[end:])
     assert done.returncode != 0
