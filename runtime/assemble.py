@@ -105,6 +105,8 @@ XTTS_PLANS = (
     replace(_SOONEST, first=28, growth=1.1),
 )
 """Windows of XTTS's vocoder in frames of 10.7 ms: docs/performance.md says how they were chosen."""
+GPU_PLANS = (Plan(first=9, largest=72, growth=2.0, steady=2, rounds=24),)
+"""On ONNX Runtime's CUDA provider: few shapes, for each takes half a second once; a window takes 1 to 3 ms."""
 TURN_PLANS = (replace(_SOONEST, first=16, growth=1.1), *XTTS_PLANS[3:])
 """In a turn the reply is written on the same cores: a longer first window, so that the voice has more in hand."""
 
@@ -120,7 +122,7 @@ class Assembler:
         cores: Cores | None = None,
         plans: Sequence[Plan] = XTTS_PLANS,
     ) -> None:
-        self.profile, self._plans = profile, plans
+        self.profile, self._plans = profile, GPU_PLANS if profile.vocode.executor == "onnx-cuda" else plans
         self._store, self._registry, self._cores = store or Store(), registry or Registry.read(), cores or Cores()
         self._connections: dict[str, Connection] = {}
         self._gpu: Gpu | None = None

@@ -85,17 +85,22 @@ class XttsFrames:
         return self._latent(self._step(low)), self._latent(self._step(high - 1) + 1) + 2
 
     def inputs(self, latents: Float, low: int, high: int, before: int, after: int) -> dict[str, npt.NDArray[Any]]:
-        first, last = self.span(low, high)
         # one more on each side: a graph without whole positions counts in float32 and may round to the neighbour
-        first, last = max(0, min(first, len(latents)) - 1), min(last + 1, len(latents))
-        return {
-            "latents": np.ascontiguousarray(latents[None, first:last]),
+        first = max(0, min(self.span(low, high)[0], len(latents)) - 1)
+        count = self._most(high - low)
+        held = latents[None, first : first + count]
+        return {  # so many frames, so many latents: at the end the last one counts for more, as the graph has it anyway
+            "latents": np.pad(held, ((0, 0), (0, count - held.shape[1]), (0, 0)), mode="edge"),
             "latent_offset": np.array(first, np.int64),
             "frame_offset": np.array(low, np.int64),
             "frames": np.array(high - low, np.int64),
             "before": np.array(before, np.int64),
             "after": np.array(after, np.int64),
         }
+
+    def _most(self, frames: int) -> int:
+        """How many latents `inputs` gives for so many frames, wherever they are."""
+        return math.ceil(((frames - 1) / self.ratio + 1) / self.repeat) + 4
 
     def _step(self, frame: int) -> int:
         return int(max(0.0, (frame + 0.5) / self.ratio - 0.5))

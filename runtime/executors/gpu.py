@@ -51,7 +51,7 @@ class Gpu:
         """A stateless graph on the stage's stream, run by `tensorrt` or `onnx-cuda`."""
         stream = self.streams.of(stage)
         if executor == "onnx-cuda":
-            return OnnxCudaGraph(path, contract, stream)
+            return OnnxCudaGraph(path, contract, self._cuda, stream)
         made = self._engines.engine(self._trt, path, contract, role, self._progress)
         return TensorRtGraph(self._trt, self._cuda, stream, made, contract, role)
 

@@ -4,27 +4,38 @@ It works in the stage's own stream and keeps inputs and outputs on the device wh
 CPU without a word where a library is missing or an operator has no kernel; here both are errors. What may run there is
 arithmetic of sizes, which it puts there by itself (`session.disable_cpu_ep_fallback` would refuse that, too).
 
-A decoder's step is captured from outside, as TensorRT's: `enable_cuda_graph` keeps what a capture must not hold out of
-the stream, and `gpu_graph_id = -1` leaves the capture itself to the caller.
+Runs are captured from outside, as TensorRT's: `enable_cuda_graph` keeps what a capture must not hold out of the stream,
+and `gpu_graph_id = -1` leaves the capture itself to the caller.
+
+cuDNN makes its plans anew whenever a convolution's shape changes, 0.3 s for our vocoder on an H200. So a graph whose
+inputs decide shapes gets a session for every combination of them, in which they are constants, and a captured run.
 Source: ONNX Runtime, CUDA execution provider (`user_compute_stream`, `enable_cuda_graph`), I/O binding.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from voxturn.runtime.contract import ModelContract
-from voxturn.runtime.errors import CorruptModel, ExecutorUnavailable, InferenceFailed
+from voxturn.runtime.errors import CorruptModel, ExecutorUnavailable, InferenceFailed, VoxturnError
 from voxturn.runtime.executors.cuda import Cuda
 from voxturn.runtime.executors.device_decoder import DecoderEngine
+from voxturn.runtime.executors.device_memory import Buffer, DeviceMemory
 from voxturn.runtime.executors.onnx import first_line
 from voxturn.runtime.protocols import Tensor
 from voxturn.runtime.streams import StageStream
 
 PROVIDER = "CUDAExecutionProvider"
+DECIDING = ("frames", "before", "after")
+"""Inputs of our graphs whose values decide shapes inside (`export.xtts_graphs`)."""
+_CONVOLUTIONS = {"cudnn_conv_algo_search": "HEURISTIC"}
+"""cuDNN's choice; to try all it has took 2 s for a shape and found slower ones (docs/performance.md)."""
+_NHWC = {"prefer_nhwc": "1"}
+_ERRORS = 3
 _SIZES = frozenset(
     {
         "Add",
@@ -46,20 +57,21 @@ _SIZES = frozenset(
 """Operators that ONNX Runtime may compute on the CPU: of these it puts those there whose values become shapes."""
 
 
-def cuda_session(path: Path, stream: StageStream, captured: bool = False) -> Any:
-    """A session that runs on the GPU, in the stage's stream, or not at all. `captured`: its runs will be.
+def cuda_session(model: Path | bytes, path: Path, stream: StageStream, about: Mapping[str, str] | None = None) -> Any:
+    """A session that runs on the GPU, in the stage's stream, or not at all. `about` are more options of the provider.
 
-    Raises `ExecutorUnavailable` where it would run elsewhere, `CorruptModel`.
+    `model` is what is loaded, the file `path` or what was made of it. Raises `ExecutorUnavailable` where it would run
+    elsewhere, `CorruptModel`.
     """
     ort = _library()
     options = ort.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = _ERRORS
     options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
-    about = {"device_id": "0", "user_compute_stream": str(stream.handle), "use_tf32": "0"}
-    if captured:
-        about["enable_cuda_graph"] = "1"
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path.parent))
+    provider = {"device_id": "0", "user_compute_stream": str(stream.handle), "use_tf32": "0", **_CONVOLUTIONS}
     try:
-        session = ort.InferenceSession(str(path), options, providers=[(PROVIDER, about)])
+        given = model if isinstance(model, bytes) else str(model)
+        session = ort.InferenceSession(given, options, providers=[(PROVIDER, provider | dict(about or {}))])
     except Exception as exc:  # ONNX Runtime's classes derive from Exception alone and are not public
         raise CorruptModel(f"{path}: ONNX Runtime's CUDA provider cannot run it ({first_line(exc)})") from exc
     if session.get_providers()[0] != PROVIDER:
@@ -88,31 +100,139 @@ def _library() -> Any:
 
 
 class OnnxCudaGraph:
-    """A stateless graph. Inputs are checked against the contract."""
+    """A stateless graph. Inputs are checked against the contract. Close it when done."""
 
     name = "onnx-cuda"
-    compiles_shapes = False
 
-    def __init__(self, path: Path, contract: ModelContract, stream: StageStream) -> None:
-        self._session, self._contract, self._stream = cuda_session(path, stream), contract, stream
+    def __init__(self, path: Path, contract: ModelContract, cuda: Cuda, stream: StageStream) -> None:
+        self._path, self._contract, self._cuda, self._stream = path, contract, cuda, stream
+        self._deciding = [spec.name for spec in contract.inputs if spec.name in DECIDING]
+        self.compiles_shapes = bool(self._deciding)
+        self._session = None if self._deciding else cuda_session(path, path, stream)
+        self._fixed: dict[tuple[object, ...], _FixedGraph] = {}
+        self._lock = threading.Lock()  # memory of a fixed graph holds one call; callers may be in several threads
 
     def run(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        binding = self._session.io_binding()
         for spec in self._contract.inputs:
             spec.check(inputs[spec.name], self._contract.file)
+        with self._stream.range(self._contract.file):
+            try:
+                return self._run(inputs) if self._session is not None else self._run_fixed(inputs)
+            except VoxturnError:
+                raise
+            except Exception as exc:
+                raise InferenceFailed(f"{self._contract.file}: {first_line(exc)}") from exc
+
+    def _run(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        assert self._session is not None
+        binding = self._session.io_binding()
+        for spec in self._contract.inputs:
             binding.bind_cpu_input(spec.name, inputs[spec.name])
         for spec in self._contract.outputs:
             binding.bind_output(spec.name, "cuda")
-        try:
-            with self._stream.range(self._contract.file):
-                self._session.run_with_iobinding(binding)
-                values = binding.copy_outputs_to_cpu()
-        except Exception as exc:
-            raise InferenceFailed(f"{self._contract.file}: {first_line(exc)}") from exc
+        self._session.run_with_iobinding(binding)
+        values = binding.copy_outputs_to_cpu()
         return {spec.name: value for spec, value in zip(self._contract.outputs, values, strict=True)}
 
+    def _run_fixed(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        values = {name: int(inputs[name]) for name in self._deciding}
+        given = {spec.name: inputs[spec.name] for spec in self._contract.inputs if spec.name not in values}
+        key = (*values.values(), *(value.shape for value in given.values()))
+        with self._lock:
+            if key not in self._fixed:
+                self._fixed[key] = _FixedGraph(self._path, self._contract, self._cuda, self._stream, values, given)
+            return self._fixed[key].run(given)
+
     def close(self) -> None:
+        while self._fixed:
+            self._fixed.popitem()[1].close()
         self._session = None
+
+
+class _FixedGraph(DeviceMemory):
+    """A graph for inputs of these shapes, some of them constants: `values`. Its run is captured once and replayed."""
+
+    def __init__(
+        self,
+        path: Path,
+        contract: ModelContract,
+        cuda: Cuda,
+        stream: StageStream,
+        values: Mapping[str, int],
+        inputs: Mapping[str, Tensor],
+    ) -> None:
+        super().__init__(cuda, stream)
+        try:
+            session = cuda_session(_with_constants(path, values), path, stream, {"enable_cuda_graph": "1", **_NHWC})
+            binding, options = session.io_binding(), captured_options()
+            self._inputs = {name: self.buffer(value.shape, value.dtype.name) for name, value in inputs.items()}
+            for name, buffer in self._inputs.items():
+                buffer.host.array[...] = inputs[name]  # among them are indices: no run may see what was there before
+                cuda.copy(buffer.device, buffer.host.address, buffer.host.size, stream.handle)
+                binding.bind_input(name, "cuda", 0, inputs[name].dtype, inputs[name].shape, buffer.device)
+            for spec in contract.outputs:
+                binding.bind_output(spec.name, "cuda")
+            session.run_with_iobinding(binding, options)  # tells what the outputs' shapes are
+            cuda.synchronize(stream.handle)
+            shapes = [tuple(value.shape()) for value in binding.get_outputs()]
+            self._outputs: dict[str, Buffer] = {}
+            for spec, shape in zip(contract.outputs, shapes, strict=True):
+                made = self._outputs[spec.name] = self.buffer(shape, spec.dtype)
+                binding.bind_output(spec.name, "cuda", 0, np.dtype(spec.dtype), shape, made.device)
+            session.run_with_iobinding(binding, options)  # sets up what a capture must not
+            cuda.synchronize(stream.handle)
+            self._graph = self.captured(lambda: self._enqueue(session, binding, options))
+            self._bound: Any = (session, binding)  # what was captured uses their memory
+        except BaseException:
+            self.close()
+            raise
+
+    def _enqueue(self, session: Any, binding: Any, options: Any) -> None:
+        for buffer in self._inputs.values():
+            self.cuda.copy(buffer.device, buffer.host.address, buffer.host.size, self.stream.handle)
+        session.run_with_iobinding(binding, options)
+        for buffer in self._outputs.values():
+            self.cuda.copy(buffer.host.address, buffer.device, buffer.host.size, self.stream.handle)
+
+    def run(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Outputs by name."""
+        for name, value in inputs.items():
+            self._inputs[name].host.array[...] = value
+        try:
+            self.cuda.replay(self._graph, self.stream.handle)
+        finally:  # nothing may be in flight when the pinned memory is written again
+            self.cuda.synchronize(self.stream.handle)
+        return {name: buffer.host.array.copy() for name, buffer in self._outputs.items()}
+
+    def close(self) -> None:
+        """Free the captured run first, then what it used."""
+        try:
+            super().close()
+        finally:
+            self._bound = None
+
+
+def _with_constants(path: Path, values: Mapping[str, int]) -> bytes:
+    """A graph whose inputs of these names are constants; its weights stay in their file."""
+    try:
+        import onnx
+    except ImportError as exc:
+        raise ExecutorUnavailable(f"{path}: executor 'onnx-cuda' needs onnx; pip install 'voxturn[gpu]'") from exc
+    graph = (model := onnx.load(str(path), load_external_data=False)).graph
+    free = [value for value in graph.input if value.name not in values]
+    del graph.input[:]
+    graph.input.extend(free)
+    graph.initializer.extend(onnx.numpy_helper.from_array(np.array(v, np.int64), name) for name, v in values.items())
+    made: bytes = model.SerializeToString()
+    return made
+
+
+def captured_options() -> Any:
+    """Options of a run that is, or will be, captured by the caller."""
+    options = _library().RunOptions()
+    options.add_run_config_entry("gpu_graph_id", "-1")
+    options.add_run_config_entry("disable_synchronize_execution_providers", "1")
+    return options
 
 
 class OnnxCudaEngine(DecoderEngine):
@@ -122,11 +242,9 @@ class OnnxCudaEngine(DecoderEngine):
 
     def __init__(self, path: Path, contract: ModelContract, cuda: Cuda, stream: StageStream) -> None:
         super().__init__(cuda, stream)
-        self._file, self._session = contract.file, cuda_session(path, stream, captured=True)
+        self._file, self._session = contract.file, cuda_session(path, path, stream, {"enable_cuda_graph": "1"})
         self._types = {spec.name: np.dtype(spec.dtype) for spec in (*contract.inputs, *contract.outputs)}
-        self._options = _library().RunOptions()
-        self._options.add_run_config_entry("gpu_graph_id", "-1")
-        self._options.add_run_config_entry("disable_synchronize_execution_providers", "1")
+        self._options = captured_options()
         self._contexts: dict[tuple[int, int], Any] = {}
 
     def in_place(self, past: str, present: str) -> bool:

@@ -11,23 +11,26 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import pytest
-from voxturn.runtime.contract import ModelContract, TensorSpec
+from voxturn.runtime.audio.frames_map import XttsFrames
+from voxturn.runtime.contract import Manifest, ModelContract, TensorSpec
+from voxturn.runtime.cores import EngineBudget
 from voxturn.runtime.decode.engine import DecodeEngine
 from voxturn.runtime.decode.sampler import Sampling
 from voxturn.runtime.errors import CorruptModel, ExecutorUnavailable, InferenceFailed
 from voxturn.runtime.executors.cuda import Cuda
 from voxturn.runtime.executors.cuda_kernels import CudaKernels
 from voxturn.runtime.executors.device_decoder import DeviceDecoder
-from voxturn.runtime.executors.onnx import OnnxDecoder
+from voxturn.runtime.executors.onnx import OnnxDecoder, OnnxGraph
 from voxturn.runtime.executors.onnx_cuda import PROVIDER, OnnxCudaEngine, OnnxCudaGraph, cuda_session
 from voxturn.runtime.streams import Streams
 
 from tests.gpu import test_tensorrt
-from tests.gpu.conftest import Portable
+from tests.gpu.conftest import Portable, Tiny
 from tests.gpu.fakes import FakeCuda, FakeCudaProvider, FakeKernels
 from tests.gpu.test_tensorrt import SLOTS
 from tests.gpu.test_tensorrt import Bench as TensorRtBench
 
+PATH = Path("g.onnx")
 CONTRACT = ModelContract("g.onnx", (TensorSpec("x", "float32", ("n",)),), (TensorSpec("y", "float32", ("n",)),))
 
 
@@ -87,11 +90,10 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_it_runs_in_the_stage_s_stream_and_nowhere_else(fake: None) -> None:
     streams = Streams(Cuda(FakeCuda()))
     stream = streams.of("vocode")
-    graph = OnnxCudaGraph(Path("g.onnx"), CONTRACT, stream)
-    assert Session.last.options.entries == {"session.record_ep_graph_assignment_info": "1"}
-    assert Session.last.providers == [
-        (PROVIDER, {"device_id": "0", "user_compute_stream": str(stream.handle), "use_tf32": "0"})
-    ]
+    graph = OnnxCudaGraph(Path("g.onnx"), CONTRACT, Cuda(FakeCuda()), stream)
+    assert Session.last.options.entries["session.record_ep_graph_assignment_info"] == "1"
+    ((name, about),) = Session.last.providers
+    assert (name, about["user_compute_stream"], about["use_tf32"]) == (PROVIDER, str(stream.handle), "0")
     made = graph.run({"x": np.ones(3, np.float32)})
     assert made["y"].tolist() == [2, 2, 2]
     assert Session.last.bound["y on"] == "cuda"
@@ -104,14 +106,14 @@ def test_it_runs_in_the_stage_s_stream_and_nowhere_else(fake: None) -> None:
 def test_a_silent_fallback_is_an_error(fake: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Session, "lands_on", "CPUExecutionProvider")
     with pytest.raises(ExecutorUnavailable, match="went to CPUExecutionProvider instead of CUDA"):
-        cuda_session(Path("g.onnx"), Streams().of("vocode"))
+        cuda_session(PATH, PATH, Streams().of("vocode"))
 
 
 def test_arithmetic_of_sizes_may_run_on_the_cpu_and_nothing_else(fake: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert cuda_session(Path("g.onnx"), Streams().of("vocode"))
+    assert cuda_session(PATH, PATH, Streams().of("vocode"))
     monkeypatch.setattr(Session, "on_the_cpu", ("Shape", "MatMul", "Attention"))
     with pytest.raises(ExecutorUnavailable, match="compute Attention, MatMul on the CPU instead of CUDA"):
-        cuda_session(Path("g.onnx"), Streams().of("vocode"))
+        cuda_session(PATH, PATH, Streams().of("vocode"))
 
 
 @pytest.mark.parametrize(("fails", "error"), [("load", CorruptModel), ("run", InferenceFailed)])
@@ -120,7 +122,9 @@ def test_what_it_says_is_passed_on_in_one_line(
 ) -> None:
     monkeypatch.setattr(Session, "fails", fails)
     with pytest.raises(error, match=r"no kernel for Fancy|out of memory") as caught:
-        OnnxCudaGraph(Path("g.onnx"), CONTRACT, Streams().of("vocode")).run({"x": np.ones(3, np.float32)})
+        OnnxCudaGraph(Path("g.onnx"), CONTRACT, Cuda(FakeCuda()), Streams().of("vocode")).run(
+            {"x": np.ones(3, np.float32)}
+        )
     assert "more" not in str(caught.value)
 
 
@@ -168,6 +172,35 @@ def test_tokens_are_chosen_in_the_captured_step(bench: Bench, kernels: CudaKerne
     assert "cudaEventSynchronize" in {call[0] for call in bench.fake.calls}
 
 
+def test_a_window_is_captured_for_its_sizes_and_replayed(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    contract = Manifest.read(tiny.fp32).graphs["vocoder"]
+    path, fake = tiny.fp32 / contract.file, FakeCuda()
+    cuda, provider = Cuda(fake), FakeCudaProvider(fake)
+    streams, frames = Streams(cuda), XttsFrames(4, 24000 / 22050)
+    latents = np.random.default_rng(0).standard_normal((60, int(contract.inputs[0].shape[2])), np.float32)
+    speaker = {"speaker": np.random.default_rng(1).standard_normal((1, 512, 1), np.float32)}
+    windows = [(0, 22, 0, 13), (9, 44, 13, 13), (20, 55, 13, 13), (60, 95, 13, 13), (0, 22, 0, 13)]
+    given = [frames.inputs(latents, *window) | speaker for window in windows]
+    reference = OnnxGraph(path, contract, EngineBudget(1, False, 0))
+    wanted = [reference.run(inputs)["audio"] for inputs in given]
+    monkeypatch.setitem(sys.modules, "onnxruntime", provider)
+    graph = OnnxCudaGraph(path, contract, cuda, streams.of("vocode"))
+    assert graph.compiles_shapes
+    for inputs, audio in zip(given, wanted, strict=True):
+        np.testing.assert_allclose(graph.run(inputs)["audio"], audio, atol=1e-5)
+    names = [call[0] for call in fake.calls]
+    assert (
+        names.count("cudaStreamBeginCapture") == len(provider.sessions) == 2
+    )  # one for each of the sizes, not the places
+    assert names.count("cudaGraphLaunch") == len(windows)
+    provider.fails = True
+    with pytest.raises(InferenceFailed, match=r"vocoder.onnx: CUDA failure 700$"):
+        graph.run(frames.inputs(latents, 0, 30, 0, 13) | speaker)
+    graph.close()
+    streams.close()
+    assert fake.alive == 0
+
+
 def test_a_run_that_fails_is_an_error_and_leaves_nothing_in_flight(bench: Bench) -> None:
     decoder = bench.decoder()
     bench.provider.fails = True
@@ -181,4 +214,4 @@ def test_a_run_that_fails_is_an_error_and_leaves_nothing_in_flight(bench: Bench)
 def test_a_library_without_cuda_is_refused(fake: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys.modules["onnxruntime"], "get_available_providers", lambda: ["CPUExecutionProvider"])
     with pytest.raises(ExecutorUnavailable, match="knows no CUDA"):
-        cuda_session(Path("g.onnx"), Streams().of("vocode"))
+        cuda_session(PATH, PATH, Streams().of("vocode"))

@@ -89,16 +89,20 @@ def test_the_span_holds_every_latent_that_a_window_is_made_of(
     high = data.draw(st.integers(low + 1, total))
     inputs = frames.inputs(latents, low, high, more, more)
     offset, given_ = int(inputs["latent_offset"]), inputs["latents"][0]
-    np.testing.assert_array_equal(given_, latents[offset : offset + len(given_)])
+    elsewhere = frames.inputs(latents_of(count + 50), 7, 7 + high - low, 0, 0)["latents"]
+    assert given_.shape == elsewhere.shape[1:], "so many frames, so many latents"
+    held = latents[offset : offset + len(given_)]
+    np.testing.assert_array_equal(given_[: len(held)], held)
+    np.testing.assert_array_equal(given_[len(held) :], latents[-1:].repeat(len(given_) - len(held), axis=0))
     assert (inputs["frame_offset"], inputs["frames"]) == (low, high - low)
     assert (inputs["before"], inputs["after"]) == (more, more)
     changed = latents + 1.0
-    changed[offset : offset + len(given_)] -= 1.0
+    changed[offset : offset + len(held)] -= 1.0
     was, now = (interpolated(values, repeat, ratio)[low:high] for values in (latents, changed))
     np.testing.assert_allclose(now, was, rtol=0, atol=1e-5)
     first, last = frames.span(low, high)
     assert offset <= first
-    assert min(last, count) <= offset + len(given_)
+    assert min(last, count) <= offset + len(held)
 
 
 @given(total=st.integers(0, 2000), plan=PLANS)
