@@ -163,7 +163,7 @@ class _FixedGraph(DeviceMemory):
     ) -> None:
         super().__init__(cuda, stream)
         try:
-            session = cuda_session(_with_constants(path, values), path, stream, {"enable_cuda_graph": "1", **_NHWC})
+            session = cuda_session(_fixed(path, values, inputs), path, stream, {"enable_cuda_graph": "1", **_NHWC})
             binding, options = session.io_binding(), captured_options()
             self._inputs = {name: self.buffer(value.shape, value.dtype.name) for name, value in inputs.items()}
             for name, buffer in self._inputs.items():
@@ -212,14 +212,20 @@ class _FixedGraph(DeviceMemory):
             self._bound = None
 
 
-def _with_constants(path: Path, values: Mapping[str, int]) -> bytes:
-    """A graph whose inputs of these names are constants; its weights stay in their file."""
+def _fixed(path: Path, values: Mapping[str, int], inputs: Mapping[str, Tensor]) -> bytes:
+    """A graph whose inputs of some names are constants and whose others have these shapes; its weights stay in their file.
+
+    Nothing is left in it then that ONNX Runtime computes on the CPU, which a captured run may not.
+    """
     try:
         import onnx
     except ImportError as exc:
         raise ExecutorUnavailable(f"{path}: executor 'onnx-cuda' needs onnx; pip install 'voxturn[gpu]'") from exc
     graph = (model := onnx.load(str(path), load_external_data=False)).graph
     free = [value for value in graph.input if value.name not in values]
+    for value in free:
+        for dimension, size in zip(value.type.tensor_type.shape.dim, inputs[value.name].shape, strict=True):
+            dimension.dim_value = size
     del graph.input[:]
     graph.input.extend(free)
     graph.initializer.extend(onnx.numpy_helper.from_array(np.array(v, np.int64), name) for name, v in values.items())

@@ -413,6 +413,14 @@ class FakeCudaSession:
         self._session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         self.inputs = [i.name for i in self._session.get_inputs()]
         self.outputs = [o.name for o in self._session.get_outputs()]
+        if (
+            self.about.get("enable_cuda_graph") and "Shape" in self._operators()
+        ):  # what the CUDA provider leaves to the CPU
+            raise RuntimeError("This session cannot use the graph capture feature as requested by the user")
+
+    def _operators(self) -> set[str]:
+        info = self._session.get_provider_graph_assignment_info()
+        return {node.op_type for part in info for node in part.get_nodes()}
 
     def get_providers(self) -> list[str]:
         return self.module.get_available_providers()
