@@ -7,7 +7,8 @@ arithmetic of sizes, which it puts there by itself (`session.disable_cpu_ep_fall
 Runs are captured from outside, as TensorRT's: `enable_cuda_graph` keeps what a capture must not hold out of the stream,
 and `gpu_graph_id = -1` leaves the capture itself to the caller.
 
-cuDNN makes its plans anew whenever a convolution's shape changes, 0.3 s for our vocoder on an H200. So a graph whose
+cuDNN makes its plans anew whenever a convolution's shape changes: 0.3 s for our vocoder on an H200, 0.1 s without them,
+where then nothing is fast. So a graph whose
 inputs decide shapes gets a session for every combination of them, in which they are constants, and a captured run.
 Source: ONNX Runtime, CUDA execution provider (`user_compute_stream`, `enable_cuda_graph`), I/O binding.
 """
@@ -32,9 +33,9 @@ from voxturn.runtime.streams import StageStream
 PROVIDER = "CUDAExecutionProvider"
 DECIDING = ("frames", "before", "after")
 """Inputs of our graphs whose values decide shapes inside (`export.xtts_graphs`)."""
-_CONVOLUTIONS = {"cudnn_conv_algo_search": "HEURISTIC"}
-"""cuDNN's choice; to try all it has took 2 s for a shape and found slower ones (docs/performance.md)."""
-_NHWC = {"prefer_nhwc": "1"}
+_CHANGING = {"cudnn_conv_algo_search": "DEFAULT"}
+_FIXED = {"enable_cuda_graph": "1", "cudnn_conv_algo_search": "HEURISTIC", "prefer_nhwc": "1"}
+"""Convolutions whose shapes change from run to run, and those of a captured run; measured in docs/performance.md."""
 _ERRORS = 3
 _SIZES = frozenset(
     {
@@ -68,7 +69,7 @@ def cuda_session(model: Path | bytes, path: Path, stream: StageStream, about: Ma
     options.log_severity_level = _ERRORS
     options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path.parent))
-    provider = {"device_id": "0", "user_compute_stream": str(stream.handle), "use_tf32": "0", **_CONVOLUTIONS}
+    provider = {"device_id": "0", "user_compute_stream": str(stream.handle), "use_tf32": "0"}
     try:
         given = model if isinstance(model, bytes) else str(model)
         session = ort.InferenceSession(given, options, providers=[(PROVIDER, provider | dict(about or {}))])
@@ -108,7 +109,7 @@ class OnnxCudaGraph:
         self._path, self._contract, self._cuda, self._stream = path, contract, cuda, stream
         self._deciding = [spec.name for spec in contract.inputs if spec.name in DECIDING]
         self.compiles_shapes = bool(self._deciding)
-        self._session = None if self._deciding else cuda_session(path, path, stream)
+        self._session = None if self._deciding else cuda_session(path, path, stream, _CHANGING)
         self._fixed: dict[tuple[object, ...], _FixedGraph] = {}
         self._lock = threading.Lock()  # memory of a fixed graph holds one call; callers may be in several threads
 
@@ -163,7 +164,7 @@ class _FixedGraph(DeviceMemory):
     ) -> None:
         super().__init__(cuda, stream)
         try:
-            session = cuda_session(_fixed(path, values, inputs), path, stream, {"enable_cuda_graph": "1", **_NHWC})
+            session = cuda_session(_fixed(path, values, inputs), path, stream, _FIXED)
             binding, options = session.io_binding(), captured_options()
             self._inputs = {name: self.buffer(value.shape, value.dtype.name) for name, value in inputs.items()}
             for name, buffer in self._inputs.items():
