@@ -7,6 +7,7 @@ container), inputs go over the wire as always.
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import mmap
 import os
@@ -21,6 +22,8 @@ LEAST_BYTES = 64 << 10
 
 _REGION_BYTES, _REGIONS = 4 << 20, 4
 _NUMBERS = itertools.count()
+_IN_USE, _LET_GO_S = "currently in use", 2.0
+"""A server counts a region as in use until it has let go of the request, which is just after its answer (Triton 2.51)."""
 _LOCAL = ("localhost", "127.0.0.1", "[::1]")
 
 
@@ -84,9 +87,20 @@ class SharedInputs:
 
     async def aclose(self) -> None:
         """Let the server unmap what it mapped."""
-        for name in self._made:
+        try:
+            async with asyncio.timeout(_LET_GO_S):
+                for name in self._made:
+                    await self._unmapped(name)
+        except Exception:  # noqa: BLE001, S110  the server is gone, and its mappings with it
+            pass
+        self.forget()
+
+    async def _unmapped(self, name: str) -> None:
+        while True:
             try:
                 await self._client.unregister_system_shared_memory(name)
-            except Exception:  # noqa: BLE001  it is gone, and its mapping with it
-                break
-        self.forget()
+                return
+            except Exception as exc:
+                if _IN_USE not in str(exc):
+                    raise
+            await asyncio.sleep(0.01)

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tritonclient.utils import InferenceServerException
 from voxturn.runtime import errors
 from voxturn.runtime.audio.decode import decode_all
 from voxturn.runtime.client import SyncVoiceClient, VoiceClient
@@ -325,6 +326,21 @@ def test_the_synchronous_client_talks_to_a_server(server: Running) -> None:
         assert chunks[-1].final
 
 
+async def forget_regions(connection: TritonServer) -> None:
+    """The server forgets the shared memory of all its clients."""
+    for _ in range(500):
+        with contextlib.suppress(InferenceServerException):  # it lets go of a request just after its answer
+            await connection._client.unregister_system_shared_memory()
+        if not await regions_known(connection):
+            return
+        await asyncio.sleep(0.01)
+    pytest.fail("the server keeps regions in use")
+
+
+async def regions_known(connection: TritonServer) -> set[str]:
+    return set((await connection._client.get_system_shared_memory_status()).regions)
+
+
 async def test_large_inputs_go_through_shared_memory_that_leaves_nothing(server: Running) -> None:
     connection = TritonServer(server.grpc)
     try:
@@ -334,18 +350,22 @@ async def test_large_inputs_go_through_shared_memory_that_leaves_nothing(server:
         assert connection._shared._made  # it was used
         assert not list(Path("/dev/shm").glob("voxturn-client-*"))
         assert {text_of(answer["text"]) for answer in answers} == {text_of(answers[0]["text"])}
-        await connection._client.unregister_system_shared_memory()  # as if the server had been started again
+        await forget_regions(connection)  # as if the server had been started again
         again = await connection.infer("whisper", {"audio": decode_all(QUESTION, 16000), "language": ""})
         assert text_of(again["text"]) == text_of(answers[0]["text"])
-        await connection._client.unregister_system_shared_memory()
+        await forget_regions(connection)
         spoken_from = {"text": "Good morning.", "language": "en", "reference": voiced(4.0)}
         assert [tensors async for tensors in connection.stream("xtts", spoken_from)]
         together = await asyncio.gather(
             *(connection.infer("whisper", {"audio": np.full(20000 + n, 1e-3, np.float32)}) for n in range(6))
         )
         assert len(together) == 6
+        assert await regions_known(connection) == set(connection._shared._made) != set()
     finally:
         await connection.aclose()
+    after = TritonServer(server.grpc)
+    assert not await regions_known(after)  # nothing stays mapped of a client that has left
+    await after.aclose()
 
 
 async def test_metrics_say_what_the_models_did(server: Running) -> None:
