@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -19,30 +20,30 @@ from voxturn.runtime.executors.tensorrt_build import PREFILL, PROFILES, STEP
 from voxturn.runtime.protocols import Outputs, Tensor
 
 
-class DecoderEngine(DeviceMemory):
+class DecoderEngine(DeviceMemory, ABC):
     """What runs a decoder's graph: `tensorrt_engine.Engine`, `onnx_cuda.OnnxCudaEngine`."""
 
     name: str
 
+    @abstractmethod
     def in_place(self, past: str, present: str) -> bool:
         """Whether the output `present` is the input `past`, updated."""
-        raise NotImplementedError
 
+    @abstractmethod
     def context(self, profile: int, batch: int) -> Any:
         """What calls of a profile (PREFILL, STEP) with `batch` sequences are bound to; one for each, and always the same."""
-        raise NotImplementedError
 
+    @abstractmethod
     def bind_input(self, context: Any, name: str, address: int, shape: tuple[int, ...]) -> None:
         """Where an input lies, and its shape."""
-        raise NotImplementedError
 
+    @abstractmethod
     def bind_output(self, context: Any, name: str, address: int, shape: tuple[int, ...]) -> None:
         """Where an output goes, and its shape."""
-        raise NotImplementedError
 
+    @abstractmethod
     def execute(self, context: Any) -> None:
         """Put a run of what is bound into the stream."""
-        raise NotImplementedError
 
 
 class DeviceDecoder:

@@ -8,8 +8,8 @@ Runs are captured from outside, as TensorRT's: `enable_cuda_graph` keeps what a 
 and `gpu_graph_id = -1` leaves the capture itself to the caller.
 
 cuDNN makes its plans anew whenever a convolution's shape changes: 0.3 s for our vocoder on an H200, 0.1 s without them,
-where then nothing is fast. So a graph whose
-inputs decide shapes gets a session for every combination of them, in which they are constants, and a captured run.
+where then nothing is fast. So a graph whose inputs decide shapes gets a session for every combination of them, in which they
+are constants, and a captured run; a plan of windows has few.
 Source: ONNX Runtime, CUDA execution provider (`user_compute_stream`, `enable_cuda_graph`), I/O binding.
 """
 
