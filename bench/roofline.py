@@ -76,12 +76,13 @@ def decoder_call(folder: Path, role: str, tokens: int, context: int, launches: M
 
     contract = Manifest.read(folder).graphs[role]
     model = onnx.load(str(folder / contract.file), load_external_data=False)
+    packed = {node.output[0]: node.input for node in model.graph.node if node.op_type == "DequantizeLinear"}
     read = {name for node in model.graph.node if node.op_type in _PRODUCTS for name in node.input}
     constants = {t.name: (int(np.prod(t.dims)), _size(t.data_type)) for t in model.graph.initializer}
-    matrices = {name: value for name, value in constants.items() if name in read}
-    head = {name for name in matrices if name.startswith("head")}
-    weights = sum(count * size for count, size in matrices.values())
-    products = sum(count * (1 if name in head else tokens) for name, (count, _) in matrices.items())
+    matrices = {packed.get(name, [name])[0] for name in read} & constants.keys()
+    scales = {packed[name][1] for name in read & packed.keys()}
+    weights = sum(constants[name][0] * constants[name][1] for name in matrices | scales)
+    products = sum(constants[name][0] * (1 if name.startswith("head") else tokens) for name in matrices)
     caches = [spec for spec in contract.inputs if spec.name.startswith(("past_", "cross_"))]
     heads_ratio = _query_heads(model, contract)
     moved = attention = 0.0
@@ -99,7 +100,7 @@ def _query_heads(model: Any, contract: ModelContract) -> float:
     """Query heads a key head."""
     kv = next(int(spec.shape[1]) for spec in contract.inputs if spec.name.startswith("past_"))
     width = next(int(spec.shape[3]) for spec in contract.inputs if spec.name.startswith("past_"))
-    out = [t for t in model.graph.initializer if t.name.startswith("attention_out.0.weight")]
+    out = [t for t in model.graph.initializer if t.name in ("attention_out.0.weight", "attention_out.0.codes")]
     return int(out[0].dims[0]) / width / kv if out else 1.0  # a Whisper's heads have keys of their own
 
 
@@ -155,10 +156,11 @@ def _operations(node: Any, shapes: Mapping[str, tuple[int, ...]]) -> float:
     return 2.0 * out * shapes[node.input[0]][-1]
 
 
-def _size(kind: int) -> int:
-    from onnx import helper
+def _size(kind: int) -> float:
+    """Bytes of an element; two of 4 bits share one."""
+    from onnx import TensorProto, helper
 
-    return int(helper.tensor_dtype_to_np_dtype(kind).itemsize)
+    return 0.5 if kind in (TensorProto.INT4, TensorProto.UINT4) else int(helper.tensor_dtype_to_np_dtype(kind).itemsize)
 
 
 def calls_of(whisper: Path, reply: Path, voice: Path, launches: Mapping[str, int]) -> dict[str, Call]:

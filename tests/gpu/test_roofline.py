@@ -41,6 +41,17 @@ def test_a_step_reads_every_weight_and_the_cache_of_its_context(portable: Portab
     assert decoder_call(portable.fp16, "decoder", 1, 100, {f"fp16/{file}.1": 77}).launches == 77
 
 
+@pytest.mark.parametrize(("bits", "bytes_each"), [("int8", 1.0), ("int4", 0.5 + 2 / 64)])
+def test_packed_weights_are_read_packed_and_multiplied_as_often(
+    portable: Portable, bits: str, bytes_each: float
+) -> None:
+    plain = decoder_call(portable.fp16, "decoder", 16, 100, {})
+    packed = decoder_call(portable.int8 if bits == "int8" else portable.int4, "decoder", 16, 100, {})
+    assert packed.operations == pytest.approx(plain.operations, rel=1e-3)
+    layers, head = 2 * (64 * 256 + 128 * 64 + 3 * 64 * 128), 4096 * 64  # which has 8 bits in both
+    assert plain.bytes - packed.bytes == pytest.approx(layers * (2 - bytes_each) + head * (2 - 1), rel=0.05)
+
+
 def test_a_graph_s_operations_are_those_of_its_products(tmp_path: Path) -> None:
     nodes = [
         helper.make_node("Conv", ["x", "w"], ["y"], pads=[1, 1]),
