@@ -88,16 +88,20 @@ class Manifest:
         except FileNotFoundError as exc:
             raise ModelNotInstalled(f"{folder}: no artifact here; run `voxturn models pull`") from exc
         except (OSError, ValueError) as exc:
-            raise CorruptModel(f"{path}: not a manifest ({exc}); pull the model with --again") from exc
+            raise CorruptModel(f"{path}: not a manifest ({exc}); export it again, or pull it with --again") from exc
         if not isinstance(raw, dict) or raw.get("format") != FORMAT:
-            raise CorruptModel(f"{path}: written by another version of voxturn; pull the model with --again")
+            raise CorruptModel(
+                f"{path}: written by another version of voxturn; export it again, or pull it with --again"
+            )
         try:
             raw["graphs"] = {role: _contract(graph) for role, graph in raw["graphs"].items()}
             if not all(isinstance(raw[key], dict) for key in ("source", "files", "properties", "reached", "versions")):
                 raise TypeError("a table is something else")
             return cls(**raw)
         except (TypeError, KeyError, AttributeError) as exc:
-            raise CorruptModel(f"{path}: a field is missing or unknown ({exc}); pull the model with --again") from exc
+            raise CorruptModel(
+                f"{path}: a field is missing or unknown ({exc}); export it again, or pull it with --again"
+            ) from exc
 
 
 def _contract(raw: Mapping[str, Any]) -> ModelContract:

@@ -101,10 +101,12 @@ class Registry:
         return cls(models, aliases)
 
     def resolve(self, name: str) -> tuple[Model, Alias | None]:
-        """The model behind an id or an alias. Raises `UnknownModel` with the nearest known id."""
+        """The model behind an id or an alias. Raises `UnknownModel`: with the nearest known id, or of a folder."""
         alias = self.aliases.get(name)
         key = alias.model if alias else name
         if key not in self.models:
+            if len(Path(name).parts) > 1:
+                raise UnknownModel(f"{name}: no artifact there, which is a folder with a manifest.json")
             hint = nearest(name, [*self.models, *self.aliases])
             raise UnknownModel(f"no model {name!r}{hint}; `voxturn models list` shows all")
         return self.models[key], alias

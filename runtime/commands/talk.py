@@ -15,6 +15,7 @@ from typing import IO
 
 from voxturn.runtime.assemble import Assembler
 from voxturn.runtime.assistant import Assistant
+from voxturn.runtime.audio.decode import check_file
 from voxturn.runtime.audio.encode import AudioSink, PipeSink, WavFile, output_error
 from voxturn.runtime.captions import webvtt
 from voxturn.runtime.commands.voices import artifact
@@ -79,11 +80,12 @@ def turn(args: argparse.Namespace) -> int:
 
 async def _turn(args: argparse.Namespace) -> tuple[dict[str, object], str]:
     """The trace and the captions of a turn."""
+    source = _source(args.input)  # what is not there is said before models are loaded
     async with Assistant.load(args.profile) as assistant:
         _warn_synthetic(assistant)
         await assistant.warm()
         conversation = assistant.conversation()
-        frames = frames_from(_source(args.input), args.live, args.raw)
+        frames = frames_from(source, args.live, args.raw)
         with _sink(args.output, assistant.stages.vocode.rate, raw=False) as sink:
             async with conversation.turn(frames, whole_input=not args.live) as turn:
                 async for event in turn:
@@ -315,7 +317,10 @@ def _text(read: Callable[[], str]) -> str:
 
 
 def _source(name: str) -> str | IO[bytes]:
-    return sys.stdin.buffer if name == "-" else name
+    if name == "-":
+        return sys.stdin.buffer
+    check_file(Path(name))
+    return name
 
 
 def _sink(name: str, rate: int, raw: bool) -> _Sink:

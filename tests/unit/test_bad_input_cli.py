@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import pytest
 from voxturn.runtime import cli
+from voxturn.runtime.assistant import Assistant
 from voxturn.runtime.audio.encode import PipeSink, WavFile
 from voxturn.runtime.commands import models, talk, transcribe
 from voxturn.runtime.contract import MANIFEST, Manifest, ModelContract, sha256_of
@@ -168,7 +169,11 @@ def test_audio_on_standard_input_that_cannot_be_used(
 
 
 @pytest.mark.usefixtures("fakes")
-def test_audio_that_is_not_there(tmp_path: Path, output: Path, fails: Fails) -> None:
+def test_audio_that_is_not_there(tmp_path: Path, output: Path, fails: Fails, monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(_: object) -> Assistant:
+        raise AssertionError("models are loaded for a question that is not there")
+
+    monkeypatch.setattr(Assistant, "load", load)
     for raw in ([], ["--raw", "8000"]):
         fails(["turn", str(tmp_path / "no.wav"), "-o", str(output), *raw], AudioNotFound, "no.wav: no such audio file")
         fails(["transcribe", str(tmp_path), *raw], AudioNotFound, "is a folder; give an audio file")

@@ -104,6 +104,8 @@ def test_rules_of_the_registry(tmp_path: Path) -> None:
         registry(tmp_path, extra='[aliases]\nold = { model = "nothing" }')
     with pytest.raises(UnknownModel, match="did you mean 'tiny'"):
         registry(tmp_path).resolve("tinny")
+    with pytest.raises(UnknownModel, match=r"build/voice: no artifact there, which is a folder with a manifest\.json"):
+        registry(tmp_path).resolve("build/voice")
 
 
 def test_the_shipped_registry_says_what_it_must() -> None:
