@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,7 +24,7 @@ _WORTH_IT = 1.25
 
 
 class OpenVinoGraph:
-    """A stateless ONNX graph compiled by OpenVINO. `compute`: fp32, or bf16, a hint that the CPU plugin follows."""
+    """A stateless ONNX graph compiled by OpenVINO. `compute`: fp32 or bf16; `ExecutorUnavailable` where this processor has none."""
 
     name = "openvino"
     compiles_shapes = True
@@ -35,6 +36,8 @@ class OpenVinoGraph:
             self._compiled: Any = _openvino().Core().compile_model(str(whole), "CPU", properties)
         except RuntimeError as exc:
             raise CorruptModel(f"{path}: OpenVINO cannot load it ({_reason(exc)}); pull the model again") from exc
+        if compute == "bf16" and not _in_bf16(self._compiled):
+            raise ExecutorUnavailable(f"{path}: OpenVINO has no bf16 on this processor; set compute to fp32 or auto")
         self._request = self._compiled.create_infer_request()
         self._contract = contract
 
@@ -55,12 +58,13 @@ class OpenVinoGraph:
 def faster_compute(threads: int) -> str:
     """`bf16` where this processor convolves clearly faster in it than in float32, else `fp32`. Measured once, in 0.2 s."""
     took = convolution_s(threads)
-    return "bf16" if took["bf16"] * _WORTH_IT < took["fp32"] else "fp32"
+    return "bf16" if took.get("bf16", math.inf) * _WORTH_IT < took["fp32"] else "fp32"
 
 
 def convolution_s(threads: int) -> dict[str, float]:
-    """Seconds that four convolutions of the vocoder's kind take in `fp32` and `bf16`, the least of six runs each.
+    """Seconds that four convolutions of the vocoder's kind take in `fp32` and, if OpenVINO has it here, in `bf16`.
 
+    The least of six runs each.
     What OpenVINO lists as a processor's capabilities does not tell: without AMX some Intel ones are slower in bf16.
     """
     openvino = _openvino()
@@ -71,16 +75,24 @@ def convolution_s(threads: int) -> dict[str, float]:
         node = ops.convolution(node, ops.constant(kernel), [1], [3], [3], [1])
     model = openvino.Model([node], [x])
     took: dict[str, list[float]] = {}
-    requests = {
-        compute: openvino.Core().compile_model(model, "CPU", _properties(threads, compute)).create_infer_request()
+    compiled = {
+        compute: openvino.Core().compile_model(model, "CPU", _properties(threads, compute))
         for compute in ("fp32", "bf16")
     }
+    if not _in_bf16(compiled["bf16"]):
+        del compiled["bf16"]
+    requests = {compute: made.create_infer_request() for compute, made in compiled.items()}
     for _ in range(6):
         for compute, request in requests.items():
             begin = time.perf_counter()
             request.infer([np.ones((1, channels, frames), np.float32)])
             took.setdefault(compute, []).append(time.perf_counter() - begin)
     return {compute: min(seconds) for compute, seconds in took.items()}
+
+
+def _in_bf16(compiled: Any) -> bool:
+    """Whether the plugin took the hint: on a processor without any bf16 it computes in float32 and says nothing."""
+    return bool(compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name() == "bf16")
 
 
 def _openvino() -> Any:

@@ -30,7 +30,7 @@ from voxturn.runtime.decode.xtts import SpeechOptions, XttsIds, speech
 from voxturn.runtime.errors import ExportFailed, InferenceFailed
 from voxturn.runtime.executors.fake import FakeDecoder, FakeGraph
 from voxturn.runtime.executors.onnx import OnnxDecoder, OnnxGraph
-from voxturn.runtime.executors.openvino import OpenVinoGraph
+from voxturn.runtime.executors.openvino import OpenVinoGraph, convolution_s
 from voxturn.runtime.handoff import Lane
 from voxturn.runtime.messages import Sentence, SpeechCodes
 from voxturn.runtime.protocols import GraphExecutor
@@ -256,6 +256,8 @@ def test_audio_does_not_depend_on_how_late_it_is(tiny: Tiny, compute: str) -> No
     executor: GraphExecutor = graph(tiny.fp32, "vocoder")
     if compute != "onnx":
         pytest.importorskip("openvino")
+        if compute not in convolution_s(1):
+            pytest.skip("OpenVINO has no bf16 on this processor, and says so: see test_xtts_runtime")
         executor = OpenVinoGraph(tiny.fp32 / contract.file, contract, budget, compute)
     latents, speaker = acoustics(24)
     audio = []
