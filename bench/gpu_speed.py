@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -67,10 +68,10 @@ def steps(executor: DecoderExecutor, name: str, result: Result) -> None:
     random = np.random.default_rng(0)
     for length in (32, 64, 160, 256):
         ids = random.integers(1, 1000, (1, length))
-        result.samples(f"{name}.prefill_{length}_ms", "ms", _timed(lambda ids=ids: executor.run(0, ids, [0])))
+        result.samples(f"{name}.prefill_{length}_ms", "ms", _timed(partial(executor.run, 0, ids, [0])))
     for count in (1, 2, 4, executor.slots):
         ids = random.integers(1, 1000, (count, 1))
-        step: Callable[[], object] = lambda ids=ids: executor.run(0, ids, [_PAST] * len(ids))  # noqa: E731
+        step = partial(executor.run, 0, ids, [_PAST] * count)
         result.samples(f"{name}.step_{count}_ms", "ms", _timed(step))
         result.value(f"{name}.chosen_{count}_ms", "ms", 1000 * _chosen_s(executor, count))
 
@@ -95,9 +96,7 @@ def windows(bench: tts.Bench, name: str, result: Result) -> None:
     assert speaker is not None
     latents = np.random.default_rng(2).standard_normal((140, speaker.latents.shape[1]), np.float32)
     for frames in _WINDOWS:
-        call: Callable[[], object] = lambda end=_CONTEXT + frames: bench.vocode.window(  # noqa: E731
-            latents, _CONTEXT, end, speaker.speaker
-        )
+        call = partial(bench.vocode.window, latents, _CONTEXT, _CONTEXT + frames, speaker.speaker)
         result.samples(f"{name}.window_{frames}_ms", "ms", _timed(call))
 
 
