@@ -24,6 +24,8 @@ from typing import Any
 import numpy as np
 from voxturn.bench.gpu_speed import measure
 from voxturn.bench.harness import Result
+from voxturn.export.artifact import contract_of
+from voxturn.export.bfloat16 import computable
 from voxturn.runtime.assemble import GPU_EXECUTORS
 from voxturn.runtime.contract import Manifest, ModelContract
 from voxturn.runtime.cores import EngineBudget
@@ -75,7 +77,9 @@ def _decoder_differs(
     """What is wrong with a decoder; empty if nothing is."""
     with contextlib.closing(gpu.decoder(path, contract, role, "reply", 2, executor)) as ours:
         one, logits = np.array(_greedy(ours)), _step(ours)
-    with contextlib.closing(OnnxDecoder(path, contract, _CPU, 2, 2048)) as theirs:
+    with computable(path) as readable:
+        reference = OnnxDecoder(readable, contract_of(readable), _CPU, 2, 2048)
+    with contextlib.closing(reference) as theirs:
         other, wanted = np.array(_greedy(theirs)), _step(theirs)
     same = float(np.mean(one == other)) if one.size == other.size else 0.0
     result.value(f"{name}.tokens_same", "ratio", same)

@@ -14,6 +14,7 @@ _TOOLS = ("voxturn", "onnx", "numpy", "gguf", "safetensors")
 _TYPES = {
     onnx.TensorProto.FLOAT: "float32",
     onnx.TensorProto.FLOAT16: "float16",
+    onnx.TensorProto.BFLOAT16: "bfloat16",
     onnx.TensorProto.INT64: "int64",
     onnx.TensorProto.INT32: "int32",
 }

@@ -145,8 +145,9 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
             "--for",
             dest="engine",
             choices=list(ENGINES),
-            default="onnx",
-            help="what its token loop will run on: onnx has ONNX Runtime's own operators, the others standard ones",
+            default="",
+            help="what its token loop will run on: onnx has ONNX Runtime's own operators, the others standard ones "
+            "(default: tensorrt for fp16, else onnx)",
         )
         parser.set_defaults(run=export, model=name)
     about = "a Whisper of any size, from a transformers or a CTranslate2 folder"

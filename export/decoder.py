@@ -3,7 +3,7 @@
 What the graph is made of is a choice (`--for`); a family is a row in `export.families`.
 
 onnx        `export.decoder_fused`: ONNX Runtime's contrib operators, quantised weights; the fast one on a CPU
-tensorrt    `export.decoder_portable`: standard operators alone, fp32, fp16, or weights in 8 or 4 bits; TensorRT 11 and RTX
+tensorrt    `export.decoder_portable`: standard operators alone, fp32, fp16, bf16, or weights in 8 or 4 bits; TensorRT 11 and RTX
 openvino    the same without `TensorScatter`, which OpenVINO and TensorRT 10 do not know
 """
 
@@ -20,7 +20,7 @@ from voxturn.export.checkpoint import Checkpoint, FileCheckpoint, GgufCheckpoint
 from voxturn.export.decoder_fused import FusedDecoder
 from voxturn.export.decoder_graph import DecoderGraph
 from voxturn.export.decoder_portable import PortableDecoder, ScatterElementsDecoder
-from voxturn.export.families import ENGINES, FAMILIES, PRECISIONS, DecoderConfig, Family, positive
+from voxturn.export.families import ENGINES, FAMILIES, PRECISIONS, DecoderConfig, Family, engine_for, positive
 from voxturn.export.tokenizer import read_tokenizer
 from voxturn.runtime.contract import Manifest
 from voxturn.runtime.errors import CorruptModel, ExportFailed
@@ -35,9 +35,9 @@ def build_decoder(checkpoint: Checkpoint, precision: str, path: Path, engine: st
     """Write the graph for `checkpoint` to `path` (and `path.data`). Raises `ExportFailed` with all missing names."""
     family, config = fitted(checkpoint)
     builder, chosen = _GRAPHS[engine], PRECISIONS[precision]
-    if chosen.bits not in builder.bits:
-        others = [name for name, other in PRECISIONS.items() if other.bits in builder.bits]
-        raise ExportFailed(f"a graph for {engine} cannot be {precision}; it can be {', '.join(others)}")
+    can = [name for name, some in PRECISIONS.items() if some.bits in builder.bits and some.half in builder.halves]
+    if precision not in can:
+        raise ExportFailed(f"a graph for {engine} cannot be {precision}; it can be {', '.join(can)}")
     builder(checkpoint, family, config, chosen, path).build()
     return config
 
@@ -99,9 +99,10 @@ def _tokenizer(path: Path, checkpoint: FileCheckpoint, config: DecoderConfig) ->
 
 
 def export(
-    checkpoint: Path, source: Manifest, target: Path, precision: str, progress: Progress, engine: str = "onnx"
+    checkpoint: Path, source: Manifest, target: Path, precision: str, progress: Progress, engine: str = ""
 ) -> None:
     """Write `decoder.onnx`, the tokenizer and the manifest into the empty folder `target`."""
+    engine = engine or engine_for(precision)
     opened = Opened.open(checkpoint)
     what = f"export {source.model} {precision}"
     progress(what, 0, 2)

@@ -23,7 +23,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -40,6 +39,8 @@ class DecoderGraph(ABC):
     opset: int
     bits: frozenset[int]
     """The widths of weights that it can have."""
+    halves: frozenset[str] = frozenset({"float16"})
+    """The types of 16 bits that it can compute in."""
     capacity: int | str = "P"
     """How many positions the buffers hold; a name where they may hold any number."""
 
@@ -139,7 +140,7 @@ class DecoderGraph(ABC):
             self.graph.input(f"past_{kind}.{layer}", dtype, shape)
             self.graph.output(f"present_{kind}.{layer}", dtype, shape)
 
-    def rotary_tables(self, dtype: type[np.floating[Any]]) -> None:
+    def rotary_tables(self, dtype: npt.DTypeLike) -> None:
         """The constants `cos` and `sin`, `[context, head_dim / 2]`."""
         angles = np.arange(self.config.context, dtype=np.float64)[:, None] * inverse_frequencies(self.config)[None]
         self.graph.constant("cos", np.cos(angles).astype(dtype))

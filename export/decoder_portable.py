@@ -29,7 +29,6 @@ from voxturn.export.quantize import quantize
 from voxturn.runtime.errors import ExportFailed
 
 _MOST_POSITIONS = 2048
-_TYPES: dict[int, type[np.floating[Any]]] = {32: np.float32, 16: np.float16, 8: np.float16, 4: np.float16}
 _BLOCKS = 128, 64
 
 
@@ -38,6 +37,7 @@ class PortableDecoder(DecoderGraph):
 
     opset = 24
     bits = frozenset({32, 16, 8, 4})
+    halves = frozenset({"float16", "bfloat16"})
     scatter = True
 
     def begin(self) -> None:
@@ -61,7 +61,7 @@ class PortableDecoder(DecoderGraph):
 
     def given_rows(self) -> str:
         rows = self.graph.input("rows", "float32", ["R", self.config.width])
-        return self.graph.node("Cast", [rows], to=helper.np_dtype_to_tensor_dtype(np.dtype(self._dtype)))
+        return self.graph.node("Cast", [rows], to=helper.np_dtype_to_tensor_dtype(self._dtype))
 
     def norm(self, x: str, name: str) -> str:
         op = "RMSNormalization" if self.family.norm == "rms" else "LayerNormalization"
@@ -155,16 +155,17 @@ class PortableDecoder(DecoderGraph):
         return g.node("Unsqueeze", [places, self.ints([1, 3])])
 
     @property
-    def _dtype(self) -> type[np.floating[Any]]:
-        return _TYPES[self.precision.bits]
+    def _dtype(self) -> np.dtype[Any]:
+        return np.dtype(self._type)
 
     @property
     def _type(self) -> str:
-        return np.dtype(self._dtype).name
+        return "float32" if self.precision.bits == 32 else self.precision.half
 
 
 class ScatterElementsDecoder(PortableDecoder):
     """The same for readers of ONNX that do not know `TensorScatter`."""
 
     bits = frozenset({32, 16})
+    halves = frozenset({"float16"})
     scatter = False

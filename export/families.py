@@ -254,18 +254,23 @@ FAMILIES = {
 
 @dataclass(frozen=True)
 class Precision:
-    """How linear weights are stored. `bits` 32, 16, 8 or 4; `native` takes a checkpoint's own 4-bit blocks as they are."""
+    """How linear weights are stored. `bits` 32, 16, 8 or 4; `native` takes a checkpoint's own 4-bit blocks as they are.
+
+    `half` is the type of 16 bits where there is one.
+    """
 
     bits: int
     block: int = 0
     symmetric: bool = True
     native: bool = False
     head_bits: int = 0
+    half: str = "float16"
 
 
 PRECISIONS = {
     "fp32": Precision(32),
     "fp16": Precision(16),
+    "bf16": Precision(16, half="bfloat16"),
     "int8": Precision(8, block=64),
     "int4": Precision(4, block=32, symmetric=False, head_bits=8),
     "q4_1": Precision(4, block=32, native=True, head_bits=8),
@@ -274,9 +279,15 @@ PRECISIONS = {
 ENGINES = ("onnx", "openvino", "tensorrt")
 """What a graph can be made for: see `export.decoder`."""
 
+
+def engine_for(precision: str) -> str:
+    """What a graph of a precision is made for where nobody says: 16 bits are for a GPU, all others for the CPU."""
+    return "tensorrt" if PRECISIONS[precision].bits == 16 else "onnx"
+
+
 TEXT_TARGETS = {
     "onnx": ("int4", "int8", "fp32"),
-    "tensorrt-onnx": ("fp16", "int8", "int4", "fp32"),
+    "tensorrt-onnx": ("fp16", "bf16", "int8", "int4", "fp32"),
     "ctranslate2": ("int8", "fp16", "fp32"),
 }
 """What `export.qwen3` can export to and in which precisions, the default first."""

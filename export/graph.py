@@ -25,6 +25,7 @@ _INLINE_BYTES, _ALIGNMENT = 1024, 4096
 _TYPES = {
     "float32": TensorProto.FLOAT,
     "float16": TensorProto.FLOAT16,
+    "bfloat16": TensorProto.BFLOAT16,
     "int64": TensorProto.INT64,
     "int32": TensorProto.INT32,
 }

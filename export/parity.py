@@ -16,6 +16,7 @@ import numpy.typing as npt
 from tokenizers import Tokenizer
 from voxturn.export import reference
 from voxturn.export.artifact import contract_of
+from voxturn.export.bfloat16 import computable
 from voxturn.export.checkpoint import Checkpoint
 from voxturn.export.families import DecoderConfig
 from voxturn.runtime.cores import Cores
@@ -34,6 +35,7 @@ _STEPS = 40
 MOST = {
     "fp32": {"kl.mean": 1e-4},
     "fp16": {"kl.mean": 1e-2},
+    "bf16": {"kl.mean": 0.1},
     "int8": {"kl.mean": 0.1},
     "int4": {"kl.mean": 1.0},
     "q4_1": {"kl.mean": 1.0},
@@ -50,8 +52,9 @@ def log_softmax(logits: npt.NDArray[np.float32]) -> Float:
 
 
 def open_decoder(path: Path, capacity: int = 512) -> OnnxDecoder:
-    """A graph of `export.decoder` with one slot."""
-    return OnnxDecoder(path, contract_of(path), Cores().budget("reply", 0, spin=True), 1, capacity)
+    """A graph of `export.decoder` with one slot; one in bfloat16 is computed as `export.bfloat16` says."""
+    with computable(path) as readable:
+        return OnnxDecoder(readable, contract_of(readable), Cores().budget("reply", 0, spin=True), 1, capacity)
 
 
 def after(graph: OnnxDecoder, ids: Sequence[int], past: int) -> npt.NDArray[np.float32]:

@@ -1,7 +1,7 @@
 """The exporter `qwen3`: a Qwen3, Qwen2.5 or Llama checkpoint to ONNX or to CTranslate2; and synthetic Qwen3 checkpoints.
 
     onnx           decoder.onnx for ONNX Runtime on the CPU: int4, int8, fp32
-    tensorrt-onnx  decoder.onnx in standard operators: fp16, int8, int4, fp32
+    tensorrt-onnx  decoder.onnx in standard operators: fp16, bf16, int8, int4, fp32
     ctranslate2    model.bin, config.json, vocabulary.json by CTranslate2's own converter: int8, fp16, fp32
 
 The graphs are `export.decoder`'s, of a Hugging Face folder or a GGUF file; CTranslate2 takes the folder alone.
@@ -24,7 +24,7 @@ from voxturn.runtime.fetch import Progress
 
 
 def export(
-    checkpoint: Path, source: Manifest, target: Path, precision: str, progress: Progress, engine: str = "onnx"
+    checkpoint: Path, source: Manifest, target: Path, precision: str, progress: Progress, engine: str = ""
 ) -> None:
     """Write the artifact into the empty folder `target`. Raises `CorruptModel` or `ExportFailed`."""
     if engine != "ctranslate2":

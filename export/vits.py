@@ -33,10 +33,10 @@ Float = npt.NDArray[np.float32]
 
 
 def export(
-    checkpoint: Path, source: Manifest, target: Path, precision: str, progress: Progress, engine: str = "onnx"
+    checkpoint: Path, source: Manifest, target: Path, precision: str, progress: Progress, engine: str = ""
 ) -> None:
     """The exporter `vits`: a Piper voice to `acoustic.onnx`, `decoder.onnx` and manifest."""
-    if engine != "onnx":
+    if engine not in ("", "onnx"):
         raise ExportFailed(f"a Piper voice has no graph for {engine}; leave --for out")
     what = f"export {source.model} {precision}"
     progress(what, 0, 3)

@@ -41,9 +41,10 @@ _MIN_SNR_DB = 60.0
 
 
 def export(
-    checkpoint: Path, source: Manifest, target: Path, precision: str, progress: Progress, engine: str = "onnx"
+    checkpoint: Path, source: Manifest, target: Path, precision: str, progress: Progress, engine: str = ""
 ) -> None:
     """Write the artifact into the empty folder `target`. Raises `CorruptModel` or `ExportFailed`."""
+    engine = engine or families.engine_for(precision)
     what = f"export {source.model} {precision}"
     progress(what, 0, 6)
     opened = XttsCheckpoint.open(checkpoint)

@@ -106,6 +106,8 @@ class Manifest:
 
 def _contract(raw: Mapping[str, Any]) -> ModelContract:
     def specs(key: str) -> tuple[TensorSpec, ...]:
+        if any(t["dtype"] == "bfloat16" for t in raw[key]):
+            import ml_dtypes  # noqa: F401  gives numpy the type; graphs that have it are for GPUs, whose extra brings it
         return tuple(TensorSpec(t["name"], t["dtype"], tuple(t["shape"])) for t in raw[key])
 
     return ModelContract(raw["file"], specs("inputs"), specs("outputs"))

@@ -54,4 +54,4 @@ class PortableInputs:
         self._write[:] = pasts
         self._positions[:] = self._write[:, None] + np.arange(ids.shape[1])
         seen = np.arange(self._mask.shape[3]) <= self._positions[:, None, :, None]
-        np.copyto(self._mask, np.where(seen, 0.0, MASKED), casting="same_kind")
+        self._mask[:] = np.where(seen, 0.0, MASKED).astype(self._mask.dtype)

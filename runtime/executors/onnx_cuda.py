@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from voxturn.runtime.contract import ModelContract
+from voxturn.runtime.contract import ModelContract, TensorSpec
 from voxturn.runtime.errors import CorruptModel, ExecutorUnavailable, InferenceFailed, VoxturnError
 from voxturn.runtime.executors.cuda import Cuda
 from voxturn.runtime.executors.device_decoder import DecoderEngine
@@ -36,7 +36,7 @@ DECIDING = ("frames", "before", "after")
 _CHANGING = {"cudnn_conv_algo_search": "DEFAULT"}
 _FIXED = {"enable_cuda_graph": "1", "cudnn_conv_algo_search": "HEURISTIC", "prefer_nhwc": "1"}
 """Convolutions whose shapes change from run to run, and those of a captured run; measured in docs/performance.md."""
-_ERRORS = 3
+_ERRORS, _BFLOAT16 = 3, 16
 _SIZES = frozenset(
     {
         "Add",
@@ -242,6 +242,11 @@ def captured_options() -> Any:
     return options
 
 
+def _element_type(spec: TensorSpec) -> Any:
+    """What I/O binding calls a tensor's type: numpy's, or ONNX's number where numpy has none."""
+    return _BFLOAT16 if spec.dtype == "bfloat16" else np.dtype(spec.dtype)
+
+
 class OnnxCudaEngine(DecoderEngine):
     """A decoder's graph (`export.decoder_portable`) in a session of its own. Close it when done."""
 
@@ -250,7 +255,7 @@ class OnnxCudaEngine(DecoderEngine):
     def __init__(self, path: Path, contract: ModelContract, cuda: Cuda, stream: StageStream) -> None:
         super().__init__(cuda, stream)
         self._file, self._session = contract.file, cuda_session(path, path, stream, {"enable_cuda_graph": "1"})
-        self._types = {spec.name: np.dtype(spec.dtype) for spec in (*contract.inputs, *contract.outputs)}
+        self._types = {spec.name: _element_type(spec) for spec in (*contract.inputs, *contract.outputs)}
         self._options = captured_options()
         self._contexts: dict[tuple[int, int], Any] = {}
 

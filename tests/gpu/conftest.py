@@ -22,6 +22,7 @@ class Portable:
 
     fp32: Path
     fp16: Path
+    bf16: Path
     int8: Path
     int4: Path
 
@@ -35,8 +36,8 @@ def kernels(tmp_path_factory: pytest.TempPathFactory) -> CudaKernels:
 def portable(tmp_path_factory: pytest.TempPathFactory) -> Portable:
     root = tmp_path_factory.mktemp("portable")
     qwen3.make_checkpoint(root / "checkpoint", "qwen3-0.6b", "tiny", 3)
-    made = Portable(*(root / name for name in ("fp32", "fp16", "int8", "int4")))
-    for folder in (made.fp32, made.fp16, made.int8, made.int4):
+    made = Portable(*(root / name for name in ("fp32", "fp16", "bf16", "int8", "int4")))
+    for folder in (made.fp32, made.fp16, made.bf16, made.int8, made.int4):
         folder.mkdir()
         source = Manifest("qwen3-0.6b", "checkpoint", "source", {}, {})
         decoder.export(root / "checkpoint", source, folder, folder.name, quiet, "tensorrt")

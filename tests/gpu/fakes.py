@@ -17,6 +17,8 @@ from typing import Any
 
 import numpy as np
 import onnxruntime as ort
+from voxturn.export.artifact import contract_of
+from voxturn.export.bfloat16 import computable
 from voxturn.runtime.executors.cuda_kernels import CPlace, CSampling, CStep, CudaKernels
 
 Work = Callable[[], None]
@@ -294,8 +296,11 @@ class FakeEngine:
     def __init__(self, trt: FakeTensorRt, path: Path) -> None:
         options = ort.SessionOptions()
         options.log_severity_level = 3
-        self.trt, self.session = trt, ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        self.inputs = {i.name: i for i in self.session.get_inputs()}
+        with computable(path) as readable:
+            session = ort.InferenceSession(str(readable), options, providers=["CPUExecutionProvider"])
+        self.trt, self.session, contract = trt, session, contract_of(path)
+        self.inputs = {spec.name: np.dtype(spec.dtype) for spec in contract.inputs}
+        self.outputs = {spec.name: np.dtype(spec.dtype) for spec in contract.outputs}
 
     def get_aliased_input_tensor(self, name: str) -> str:
         return name.replace("present_", "past_") if self.trt.aliased and name.startswith("present_") else ""
@@ -371,8 +376,7 @@ class Context:
     ) -> dict[str, np.ndarray[Any, Any]]:
         addresses, shapes = addresses or self.addresses, shapes or self.shapes
         feeds = {}
-        for name, spec in self.engine.inputs.items():
-            kind = np.dtype({"tensor(float)": "f4", "tensor(float16)": "f2", "tensor(int64)": "i8"}[spec.type])
+        for name, kind in self.engine.inputs.items():
             size = int(np.prod(shapes[name])) * kind.itemsize
             if dry and name not in self.trt.on_host:
                 feeds[name] = np.zeros(shapes[name], kind)
@@ -380,8 +384,9 @@ class Context:
             self.trt.cuda.check(addresses[name], size)
             block = (ctypes.c_byte * size).from_address(addresses[name])
             feeds[name] = np.frombuffer(bytes(block), kind).reshape(shapes[name])
-        names = [o.name for o in self.engine.session.get_outputs()]
-        return dict(zip(names, self.engine.session.run(names, feeds), strict=True))
+        feeds = {name: f.astype(np.float32) if f.dtype == "bfloat16" else f for name, f in feeds.items()}
+        values = self.engine.session.run(list(self.engine.outputs), feeds)
+        return {n: v.astype(kind) for (n, kind), v in zip(self.engine.outputs.items(), values, strict=True)}
 
 
 class FakeCudaProvider:

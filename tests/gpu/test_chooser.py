@@ -56,6 +56,13 @@ def bench(portable: Portable, kernels: CudaKernels) -> Iterator[Bench]:
     made.close()
 
 
+def test_tokens_are_chosen_in_bfloat16_as_the_host_chooses_them(portable: Portable, kernels: CudaKernels) -> None:
+    bench = Bench(portable.bf16, kernels)
+    script = random_script(3)
+    assert script.run(bench.ahead) == script.run(bench.host)
+    bench.close()
+
+
 @dataclass
 class Script:
     """When requests come, are cancelled, are held back and go on, by the engine's passes."""

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 from voxturn.runtime.audio.frames_map import XttsFrames
@@ -17,6 +18,7 @@ from voxturn.runtime.cores import EngineBudget
 from voxturn.runtime.decode.engine import DecodeEngine
 from voxturn.runtime.decode.sampler import Sampling
 from voxturn.runtime.errors import CorruptModel, ExecutorUnavailable, InferenceFailed
+from voxturn.runtime.executors import onnx_cuda
 from voxturn.runtime.executors.cuda import Cuda
 from voxturn.runtime.executors.cuda_kernels import CudaKernels
 from voxturn.runtime.executors.device_decoder import DeviceDecoder
@@ -126,6 +128,11 @@ def test_what_it_says_is_passed_on_in_one_line(
             {"x": np.ones(3, np.float32)}
         )
     assert "more" not in str(caught.value)
+
+
+def test_a_type_that_numpy_has_not_is_bound_by_its_number() -> None:
+    assert onnx_cuda._element_type(TensorSpec("mask", "bfloat16", (1,))) == onnx.TensorProto.BFLOAT16
+    assert onnx_cuda._element_type(TensorSpec("mask", "float16", (1,))) == np.float16
 
 
 @pytest.fixture

@@ -63,9 +63,11 @@ def test_every_graph_of_a_voice_and_a_reply_is_built(
     assert written["metrics"]["layers.fp16/decoder.onnx.1"]["value"] == layers
 
 
-@pytest.mark.parametrize("bits", ["int8", "int4"])
-def test_a_decoder_of_few_bits_is_built_with_fused_attention(trt: Any, portable: Portable, bits: str) -> None:
-    assert set(verify_gpu.verify(trt, portable.int8 if bits == "int8" else portable.int4, GPU)) == {"decoder.onnx"}
+@pytest.mark.parametrize("precision", ["bf16", "int8", "int4"])
+def test_a_decoder_of_another_precision_is_built_with_fused_attention(
+    trt: Any, portable: Portable, precision: str
+) -> None:
+    assert set(verify_gpu.verify(trt, getattr(portable, precision), GPU)) == {"decoder.onnx"}
 
 
 def test_weights_that_are_unpacked_before_their_product_are_found(

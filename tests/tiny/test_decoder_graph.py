@@ -44,11 +44,12 @@ _PROMPT, _STEPS = list(range(5, 25)), 64
 
 @dataclass(frozen=True)
 class Seeded:
-    """A checkpoint, transformers' greedy answer to the prompt, and the logits of its steps."""
+    """A checkpoint, transformers' greedy answer to the prompt, and the logits of its steps, also those in bfloat16."""
 
     checkpoint: MemoryCheckpoint
     tokens: list[int]
     logits: np.ndarray
+    in_bfloat16: np.ndarray
 
 
 def seeded(kind: str, options: dict[str, Any]) -> Seeded:
@@ -68,8 +69,10 @@ def seeded(kind: str, options: dict[str, Any]) -> Seeded:
             eos_token_id=None,
         )  # fmt: skip
         logits = model(out[:, :-1]).logits[0, len(_PROMPT) - 1 :].numpy()
-    tensors = {name: value.numpy() for name, value in model.state_dict().items()}
-    return Seeded(MemoryCheckpoint(kind, config.to_dict(), tensors), out[0, len(_PROMPT) :].tolist(), logits)
+        tensors = {name: value.numpy() for name, value in model.state_dict().items()}
+        coarse = model.to(torch.bfloat16)(out[:, :-1]).logits[0, len(_PROMPT) - 1 :].float().numpy()
+    tokens = out[0, len(_PROMPT) :].tolist()
+    return Seeded(MemoryCheckpoint(kind, config.to_dict(), tensors), tokens, logits, coarse)
 
 
 @pytest.fixture(scope="module", params=list(SHAPES))
@@ -98,6 +101,16 @@ def test_half_precision_steps_equal_a_full_pass(model: Seeded, tmp_path: Path) -
     assert np.abs(stepped - whole).max() <= 5e-3 * np.abs(whole).max()
     p, q = log_softmax(model.logits), log_softmax(forced(graph, _PROMPT, model.tokens))
     assert (np.exp(p) * (p - q)).sum(-1).mean() < 5e-3
+
+
+def test_in_bfloat16_it_is_as_far_from_float32_as_torch_is(model: Seeded, tmp_path: Path) -> None:
+    """Rounding after every operator is what a processor with bfloat16 does; a graph that was not rounded would be closer."""
+    build_decoder(model.checkpoint, "bf16", tmp_path / "decoder.onnx", "tensorrt")
+    assert {spec.dtype for spec in contract_of(tmp_path / "decoder.onnx").inputs} == {"bfloat16", "int64"}
+    ours = forced(open_decoder(tmp_path / "decoder.onnx", 128), _PROMPT, model.tokens)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["decoder.onnx", "decoder.onnx.data"]  # no twin is left
+    near, far = (float(np.abs(logits - model.logits).mean()) for logits in (ours, model.in_bfloat16))
+    assert 0.4 * far < near < 2 * far
 
 
 @pytest.mark.parametrize("precision", ["int8", "int4"])
@@ -160,7 +173,7 @@ def test_openvino_reads_its_graph(model: Seeded, tmp_path: Path) -> None:
 
 def test_what_a_graph_cannot_be_is_said(tmp_path: Path) -> None:
     model = seeded(*SHAPES["llama"])
-    for engine, precision in (("onnx", "fp16"), ("openvino", "int8")):
+    for engine, precision in (("onnx", "fp16"), ("openvino", "int8"), ("openvino", "bf16")):
         with pytest.raises(ExportFailed, match=f"a graph for {engine} cannot be {precision}; it can be"):
             build_decoder(model.checkpoint, precision, tmp_path / "decoder.onnx", engine)
     with pytest.raises(ExportFailed, match=r"down\.0: 96 inputs are no multiple of 64; export it in int8 or fp16"):

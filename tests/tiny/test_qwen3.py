@@ -22,6 +22,7 @@ from voxturn.export.whisper_reference import import_transformers
 from voxturn.runtime.cli import main
 from voxturn.runtime.contract import Manifest
 from voxturn.runtime.errors import CorruptModel, ExportFailed, UsageError, VoxturnError
+from voxturn.runtime.store import find_exporter, quiet
 from voxturn.runtime.text.chat import CHAT_FORMATS, Chat, Message
 from voxturn.runtime.text.tokenizer import JsonTokenizer
 
@@ -87,6 +88,7 @@ def test_a_gguf_file_of_the_same_weights_is_the_same_model(checkpoint: Path, tmp
     ("target", "precision", "most_kl"),
     [
         ("onnx", "int8", 1e-4), ("onnx", "int4", 5e-3), ("tensorrt-onnx", "fp16", 1e-5),
+        ("tensorrt-onnx", "bf16", 1e-4),
         ("tensorrt-onnx", "int8", 1e-3), ("tensorrt-onnx", "int4", 2e-2), ("ctranslate2", "int8", 1e-3),
         ("ctranslate2", "fp16", 1e-5), ("ctranslate2", "fp32", 1e-6),
     ],
@@ -109,6 +111,17 @@ def test_every_target_is_exported_and_says_what_it_reached(
     generator = ctranslate2.Generator(str(out), device="cpu")
     names = json.loads((out / "vocabulary.json").read_text(encoding="utf-8"))
     assert len(list(generator.generate_tokens([names[i] for i in _PROMPT], max_length=5))) >= 1
+
+
+@pytest.mark.parametrize(("precision", "engine"), [("int8", "onnx"), ("fp16", "tensorrt"), ("bf16", "tensorrt")])
+def test_a_model_that_is_pulled_is_made_for_what_has_its_precision(
+    checkpoint: Path, tmp_path: Path, precision: str, engine: str
+) -> None:
+    """As `models pull --precision` asks for it, which names no engine."""
+    find_exporter("qwen3")(
+        checkpoint, Manifest("qwen3-1.7b", "checkpoint", "source", {}, {}), tmp_path, precision, quiet
+    )
+    assert Manifest.read(tmp_path).properties["engine"] == engine
 
 
 def test_the_tokenizer_has_the_marks_that_a_dialogue_needs(checkpoint: Path) -> None:

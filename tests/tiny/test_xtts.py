@@ -367,9 +367,7 @@ def test_a_window_with_the_margin_is_the_full_decodes_and_with_less_it_is_not(vo
 
 def test_an_artifact_of_standard_operators_in_half_precision(tiny: Tiny, tmp_path: Path) -> None:
     """The export compares it with coqui-tts itself: what it reached is in its manifest."""
-    xtts.export(
-        tiny.checkpoint, Manifest("xtts-v2", "checkpoint", "source", {}, {}), tmp_path, "fp16", quiet, "tensorrt"
-    )
+    xtts.export(tiny.checkpoint, Manifest("xtts-v2", "checkpoint", "source", {}, {}), tmp_path, "fp16", quiet)
     manifest = Manifest.read(tmp_path)
     model = onnx.load(str(tmp_path / "gpt.onnx"), load_external_data=False)
     assert {node.domain for node in model.graph.node} == {""}
