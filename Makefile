@@ -52,12 +52,15 @@ bench-load: .triton/ready build/xtts/checkpoint
 	.triton/bin/voxturn bench load --artifact build/xtts/int4 --json bench/results/load-xtts.json
 	$(MAKE) readme
 
-# every graph of the profile gpu at full size, in float16, built by TensorRT-RTX for GPUs that are not here: about 10 GB
+# every graph of the profile gpu at full size, in float16, and the reply's in bfloat16, built by TensorRT-RTX for GPUs that
+# are not here: about 15 GB
 verify-gpu: .venv/dev build/xtts/checkpoint build/qwen3-1.7b/checkpoint
 	mkdir -p build/gpu
 	$(BIN)/voxturn export xtts-v2 --checkpoint build/xtts/checkpoint --for tensorrt --precision fp16 -o build/gpu/xtts-v2
 	$(BIN)/voxturn export qwen3 --checkpoint build/qwen3-1.7b/checkpoint --to tensorrt-onnx --precision fp16 -o build/gpu/qwen3-1.7b
+	$(BIN)/voxturn export qwen3 --checkpoint build/qwen3-1.7b/checkpoint --to tensorrt-onnx --precision bf16 -o build/gpu/qwen3-1.7b-bf16
 	$(BIN)/python -P -m voxturn.export.verify_gpu build/gpu/xtts-v2 build/gpu/qwen3-1.7b --json bench/results/verify-gpu.json
+	$(BIN)/python -P -m voxturn.export.verify_gpu build/gpu/qwen3-1.7b-bf16 --json bench/results/verify-gpu-bf16.json
 
 # everything that needs a GPU; ARTIFACTS are folders that `export … --for tensorrt` wrote
 gpu: .venv/dev

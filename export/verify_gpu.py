@@ -1,7 +1,7 @@
 """`python -m voxturn.export.verify_gpu ARTIFACT …`: build every graph of artifacts with TensorRT-RTX, with no GPU at hand.
 
 A build proves that TensorRT's parser takes the graph, that the production profiles fit it, and which layers it became:
-for a decoder in float16 fused attention and the in-place update of its caches are asserted. The engines cannot be run
+for a decoder in half precision fused attention and the in-place update of its caches are asserted. The engines cannot be run
 here; nothing is said of their speed. Graphs that must be refused are built as well, so that the check is not vacuous.
 """
 
@@ -28,6 +28,8 @@ from voxturn.runtime.store import write_atomic
 
 CAPABILITIES = ("SM80", "SM86", "SM89", "SM120")
 _LAYERS = "Layers:\n"
+_FLOATS = {"float32": "Float", "float16": "Half", "bfloat16": "BFloat16"}
+"""What TensorRT calls our types."""
 _LARGER, _HEADS = 1.5, 1  # what an engine may be, against its graph's weights; products whose weights may be unpacked
 _SMALL = 16_000_000  # bytes of weights: TensorRT does not care how tiny ones lie
 
@@ -39,14 +41,15 @@ def layers_of(log: Log) -> list[str]:
 
 
 def check_decoder(name: str, contract: ModelContract, log: Log, profiles: int) -> None:
-    """A decoder's attention is fused, in float16, in every layer and profile; every cache is updated in place."""
+    """A decoder's attention is fused, in its caches' type, in every layer and profile; every cache is updated in place."""
     caches = [spec for spec in contract.inputs if spec.name.startswith("past_")]
     fused = [line for line in layers_of(log) if "_mha" in line.split(",")[0]]
     updated = {line for line in log.lines if line.startswith("KVCACHE_UPDATE ")}
-    if len(fused) < len(caches) // 2 * profiles or any("Datatype: Float," in line for line in fused):
-        raise ExportFailed(
-            f"{name}: attention is fused in {len(fused)} layers of {len(caches) // 2 * profiles}, or not fp16"
-        )
+    if len(fused) < len(caches) // 2 * profiles:
+        raise ExportFailed(f"{name}: attention is fused in {len(fused)} layers of {len(caches) // 2 * profiles}")
+    types = {kind for line in fused for kind in re.findall(r"Datatype: (\w+)", line)} & set(_FLOATS.values())
+    if types != {wanted := _FLOATS[caches[0].dtype]}:
+        raise ExportFailed(f"{name}: attention is computed in {', '.join(sorted(types))}, not in {wanted}")
     if len(updated) != len(caches):
         raise ExportFailed(f"{name}: {len(updated)} of {len(caches)} caches are updated in place")
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -108,6 +110,12 @@ def test_a_decoder_whose_attention_is_not_fused_is_refused(trt: Any, portable: P
     log.lines = [line.replace("_mha", "_gone") for line in kept]
     with pytest.raises(ExportFailed, match="attention is fused in 0 layers of 4"):
         verify_gpu.check_decoder("x", contract, log, 2)
+    log.lines = [re.sub(r"(Name: \S*_mha.*?Datatype: )Half", r"\1Float", line) for line in kept]
+    with pytest.raises(ExportFailed, match="attention is computed in Float, Half, not in Half"):
+        verify_gpu.check_decoder("x", contract, log, 2)
+    other = Manifest.read(portable.bf16).graphs["decoder"]
+    with pytest.raises(ExportFailed, match="attention is computed in Half, not in BFloat16"):
+        verify_gpu.check_decoder("x", other, SimpleNamespace(lines=kept), 2)
     log.lines = [line for line in kept if not line.startswith("KVCACHE_UPDATE")]
     with pytest.raises(ExportFailed, match="0 of 4 caches are updated in place"):
         verify_gpu.check_decoder("x", contract, log, 2)
