@@ -293,7 +293,7 @@ def test_whole_sequences_have_room_for_what_they_become(tiny: Tiny) -> None:
     random = np.random.default_rng(0)
     with graph_on_the_fake_gpu(tiny, "vocoder_whole", "vocode") as (graph, reference, fake):
         width = int(graph._contract.inputs[0].shape[2])
-        for sequences, count in ((1, 100), (3, 1), (8, 20)):
+        for sequences, count in ((1, 300), (3, 1), (8, 20)):
             inputs = {
                 "latents": random.standard_normal((sequences, count, width), np.float32),
                 "speaker": random.standard_normal((sequences, 512, 1), np.float32),

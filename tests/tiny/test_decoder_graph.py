@@ -104,13 +104,17 @@ def test_half_precision_steps_equal_a_full_pass(model: Seeded, tmp_path: Path) -
 
 
 def test_in_bfloat16_it_is_as_far_from_float32_as_torch_is(model: Seeded, tmp_path: Path) -> None:
-    """Rounding after every operator is what a processor with bfloat16 does; a graph that was not rounded would be closer."""
+    """Rounding after every operator is what a processor with bfloat16 does. With the weights alone rounded the errors are
+    0.53 to 0.67 of torch's, with every value 0.74 to 0.97."""
     build_decoder(model.checkpoint, "bf16", tmp_path / "decoder.onnx", "tensorrt")
     assert {spec.dtype for spec in contract_of(tmp_path / "decoder.onnx").inputs} == {"bfloat16", "int64"}
-    ours = forced(open_decoder(tmp_path / "decoder.onnx", 128), _PROMPT, model.tokens)
+    graph = open_decoder(tmp_path / "decoder.onnx", 128)
+    ours = forced(graph, _PROMPT, model.tokens)
+    for kept in graph.save(0, len(_PROMPT) + len(model.tokens) - 1):
+        np.testing.assert_array_equal(kept, kept.astype("bfloat16").astype(np.float32))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["decoder.onnx", "decoder.onnx.data"]  # no twin is left
     near, far = (float(np.abs(logits - model.logits).mean()) for logits in (ours, model.in_bfloat16))
-    assert 0.4 * far < near < 2 * far
+    assert 0.7 * far < near < 1.3 * far
 
 
 @pytest.mark.parametrize("precision", ["int8", "int4"])
