@@ -13,6 +13,7 @@ from voxturn.runtime.store import quiet
 
 from tests.shim import compiled
 from tests.tiny.conftest import Tiny as Tiny
+from tests.tiny.conftest import narrow as narrow
 from tests.tiny.conftest import tiny as tiny
 
 

@@ -17,6 +17,7 @@ from voxturn.runtime.serving.launcher import WITH_PARENT
 
 from tests.e2e.conftest import demo_models as demo_models
 from tests.tiny.conftest import Tiny
+from tests.tiny.conftest import narrow as narrow
 from tests.tiny.conftest import tiny as tiny
 
 ROOT = Path(__file__).parents[2]
