@@ -45,17 +45,12 @@ class Plan:
             return None
         return begin, total if total - end < max(self.first, margin) else end
 
-    def shapes(self, margin: int) -> tuple[list[tuple[int, int]], list[int]]:
-        """The windows of a long sequence until they grow no more; and how many frames last windows decode."""
-        windows = [(0, self.size(0))]
-        while len(windows) <= self.steady or self.size(len(windows) - 1) < self.size(len(windows)):
-            windows.append((windows[-1][1], windows[-1][1] + self.size(len(windows))))
-        ends = (
-            range(self.rounds, self.largest + max(self.first, margin) + self.rounds, self.rounds)
-            if self.rounds > 1
-            else ()
-        )
-        return windows, list(ends)
+    def grown(self) -> tuple[int, int]:
+        """The first window from which on they grow no more."""
+        number = begin = 0
+        while number <= self.steady or self.size(number) < self.size(number + 1):
+            begin, number = begin + self.size(number), number + 1
+        return begin, begin + self.size(number)
 
     def decoded_from(self, begin: int, end: int, total: int) -> int:
         """The first frame that the window `[begin, end)` decodes, its context apart."""
@@ -102,10 +97,10 @@ def sustained(
     return next(steady, plans[-1])
 
 
-def schedule(total: int, plan: Plan | None = None) -> Iterator[tuple[int, int]]:
+def schedule(total: int, plan: Plan | None = None, margin: int = 0) -> Iterator[tuple[int, int]]:
     """Windows `[begin, end)` over `total` frames."""
     plan, number, begin = plan or Plan(), 0, 0
-    while (window := plan.next(number, begin, total, 0, total)) is not None:
+    while (window := plan.next(number, begin, total, margin, total)) is not None:
         yield window
         number, begin = number + 1, window[1]
 

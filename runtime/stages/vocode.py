@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from voxturn.runtime.audio.frames_map import FrameMap
 from voxturn.runtime.audio.level import first_audible
-from voxturn.runtime.audio.window import Plan, Speed, sustained, with_margin
+from voxturn.runtime.audio.window import Plan, Speed, schedule, sustained, with_margin
 from voxturn.runtime.cores import Pace
 from voxturn.runtime.decode.stop_guard import SilenceGuard
 from voxturn.runtime.handoff import Lane, close_iterator
@@ -102,26 +102,40 @@ class Vocode:
         if latent_s:
             speed = Speed(*(_SLACK * seconds for seconds in (latent_s, *await self._window_speed(like))))
             self.plan = sustained(self._plans, speed, self._margin, self._hop / self.rate, self._frames.latents_for)
-        windows, _ = self.plan.shapes(self._margin)
-        await self._run_windows(like, windows[:1], [])
+        latents = _repeated(like, self.urgent_for(self.plan))
+        await self._lane.run(self.window, latents, 0, self.plan.first, like.speaker)
 
     async def warm_shapes(self, like: SpeechCodes, idle: bool = False) -> None:
-        """Where the executor compiles for each shape: run every shape of window, on latents like these.
+        """Where the executor compiles for each shape: run a window of every shape, on latents like these.
 
         With `idle`, only while nobody is answered.
         """
-        if self._executor.compiles_shapes:
-            await self._run_windows(like, *self.plan.shapes(self._margin), idle)
-
-    async def _run_windows(
-        self, like: SpeechCodes, windows: Sequence[tuple[int, int]], ends: Sequence[int], idle: bool = False
-    ) -> None:
-        latents = np.repeat(like.latents[:1], windows[-1][1] + max(ends, default=0) + self._margin, axis=0)
-        total = self._frames.count(len(latents))
-        for begin, end in [*windows, *((total - frames, total) for frames in ends)]:
+        if not self._executor.compiles_shapes:
+            return
+        for count, begin, end in self._shapes():
             while idle and not self._pace.idle:  # noqa: ASYNC110  answers go first
                 await asyncio.sleep(_IDLE_S)
-            await self._lane.run(self.window, latents, begin, end, like.speaker)
+            await self._lane.run(self.window, _repeated(like, count), begin, end, like.speaker)
+
+    def _shapes(self) -> list[tuple[int, int, int]]:
+        """A window `(latents, begin, end)` of every shape, those of long sentences first.
+
+        Last windows of a plan that does not round them have any size; they are left out.
+        """
+        found: dict[tuple[int, int, int], tuple[int, int, int]] = {}
+        longest = self._frames.latents_for(self.plan.grown()[1] + 2 * self.plan.largest + self._margin)
+        for count in range(longest, 0, -1):
+            total = self._frames.count(count)
+            for begin, end in schedule(total, self.plan, self._margin):
+                if end < total or self.plan.rounds > 1:
+                    _, low, high, before = self._decoded(begin, end, total)
+                    found.setdefault((high - low, before, high - end), (count, begin, end))
+        return list(found.values())
+
+    def _decoded(self, begin: int, end: int, total: int) -> tuple[int, int, int, int]:
+        """The first frame that a window decodes, and its context: `[low, high)` in all, `before` of them ahead."""
+        first = self.plan.decoded_from(begin, end, total)
+        return first, *with_margin(first, end, total, self._margin)
 
     def urgent_for(self, plan: Plan) -> int:
         """How many latents the first window of a plan needs."""
@@ -130,7 +144,7 @@ class Vocode:
     async def _window_speed(self, like: SpeechCodes) -> tuple[float, float]:
         """Seconds that a window takes by itself and for each frame that it decodes, from a small and a large one."""
         sizes = self._plans[0].first, self._plans[0].largest
-        latents = np.repeat(like.latents[:1], sizes[1] + 2 * self._margin, axis=0)
+        latents = _repeated(like, sizes[1] + 2 * self._margin)
         seconds = []
         for size in sizes:
             took = []
@@ -152,9 +166,7 @@ class Vocode:
 
     def window(self, latents: Float, begin: int, end: int, speaker: Float | None = None) -> Samples:
         """The samples of frames `[begin, end)`."""
-        total = self._frames.count(len(latents))
-        first = self.plan.decoded_from(begin, end, total)
-        low, high, before = with_margin(first, end, total, self._margin)
+        first, low, high, before = self._decoded(begin, end, self._frames.count(len(latents)))
         inputs = self._frames.inputs(latents, low, high, before, high - end)
         if speaker is not None:
             inputs["speaker"] = speaker.reshape(1, -1, 1)
@@ -168,3 +180,7 @@ class Vocode:
         if at is None:
             return samples[:0], False
         return samples[max(0, at - self.rate * _LEAD_IN_MS // 1000) :], True
+
+
+def _repeated(like: SpeechCodes, count: int) -> Float:
+    return np.repeat(like.latents[:1], count, axis=0)

@@ -11,6 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from voxturn.runtime.assemble import GPU_PLANS, TURN_PLANS, XTTS_PLANS
 from voxturn.runtime.audio.frames_map import SameFrames, XttsFrames
 from voxturn.runtime.audio.window import Plan, Speed, schedule, starves, sustained, with_margin
 from voxturn.runtime.executors.fake import FakeGraph
@@ -195,17 +196,19 @@ class Shapes:
         return {"audio": np.zeros((1, 1, (count - before - after) * HOP), np.float32)}
 
 
-@settings(max_examples=30, deadline=None)
-@given(count=st.integers(30, 300), rounds=st.sampled_from([8, 16]), first=st.integers(6, 12))
-async def test_once_warm_no_sentence_has_a_new_shape(count: int, rounds: int, first: int) -> None:
+SHIPPED = (*XTTS_PLANS, *TURN_PLANS, *GPU_PLANS)
+
+
+@settings(max_examples=60, deadline=None)
+@given(count=st.integers(1, 20) | st.integers(1, 300), plan=st.sampled_from(SHIPPED), at_once=st.integers(1, 30))
+async def test_once_warm_no_sentence_has_a_new_shape(count: int, plan: Plan, at_once: int) -> None:
     shapes, lane, frames = Shapes(), Lane("vocode"), XttsFrames(4, 24000 / 22050)
-    plan = Plan(first, 96, 1.25, steady=2, rounds=rounds)
     vocode = Vocode(FakeGraph(shapes), lane, 24000, HOP, 14, frames, (plan,))
     latents, sentence = latents_of(count), Sentence("x", 0)
 
     async def codes() -> AsyncIterator[SpeechCodes]:
-        for code in range(count):
-            yield SpeechCodes(latents[code : code + 1], sentence, code == count - 1)
+        for code in range(0, count, at_once):
+            yield SpeechCodes(latents[code : code + at_once], sentence, code + at_once >= count)
 
     try:
         await vocode.warm(SpeechCodes(latents[:1], sentence))
@@ -216,6 +219,7 @@ async def test_once_warm_no_sentence_has_a_new_shape(count: int, rounds: int, fi
     finally:
         lane.close()
     assert shapes.seen == warm
+    assert len(warm) < 45  # each is compiled: half a second on a GPU, a tenth on a CPU
 
 
 @pytest.mark.parametrize("ahead", [0, 40])
