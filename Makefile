@@ -52,8 +52,8 @@ bench-load: .triton/ready build/xtts/checkpoint
 	.triton/bin/voxturn bench load --artifact build/xtts/int4 --json bench/results/load-xtts.json
 	$(MAKE) readme
 
-# every graph of the profile gpu at full size, in float16, and the reply's in bfloat16, built by TensorRT-RTX for GPUs that
-# are not here: about 15 GB
+# every graph of the profile gpu at full size, in float16, and in the other precisions that TensorRT takes, built by
+# TensorRT-RTX for GPUs that are not here: about 22 GB
 verify-gpu: .venv/dev build/xtts/checkpoint build/qwen3-1.7b/checkpoint
 	mkdir -p build/gpu
 	$(BIN)/voxturn export xtts-v2 --checkpoint build/xtts/checkpoint --for tensorrt --precision fp16 -o build/gpu/xtts-v2
@@ -61,6 +61,13 @@ verify-gpu: .venv/dev build/xtts/checkpoint build/qwen3-1.7b/checkpoint
 	$(BIN)/voxturn export qwen3 --checkpoint build/qwen3-1.7b/checkpoint --to tensorrt-onnx --precision bf16 -o build/gpu/qwen3-1.7b-bf16
 	$(BIN)/python -P -m voxturn.export.verify_gpu build/gpu/xtts-v2 build/gpu/qwen3-1.7b --json bench/results/verify-gpu.json
 	$(BIN)/python -P -m voxturn.export.verify_gpu build/gpu/qwen3-1.7b-bf16 --json bench/results/verify-gpu-bf16.json
+	for precision in int8 int4; do \
+	  $(BIN)/voxturn export xtts-v2 --checkpoint build/xtts/checkpoint --for tensorrt --precision $$precision \
+	    -o build/gpu/xtts-v2-$$precision && \
+	  $(BIN)/voxturn export qwen3 --checkpoint build/qwen3-1.7b/checkpoint --to tensorrt-onnx --precision $$precision \
+	    -o build/gpu/qwen3-1.7b-$$precision || exit 1; done
+	$(BIN)/python -P -m voxturn.export.verify_gpu $(foreach precision,int8 int4,build/gpu/xtts-v2-$(precision) \
+	  build/gpu/qwen3-1.7b-$(precision)) --json bench/results/verify-gpu-weights.json
 
 # everything that needs a GPU; ARTIFACTS are folders that `export … --for tensorrt` wrote
 gpu: .venv/dev
@@ -87,7 +94,7 @@ question: .venv/demo
 	$(BIN)/voxturn say "What is the capital of France?" -o runtime/demo/question.wav
 
 # an editable install finds new files by itself; it is made again when what it builds changes
-.venv/demo: pyproject.toml CMakeLists.txt runtime/native/sampler.cpp
+.venv/demo: pyproject.toml CMakeLists.txt $(wildcard runtime/native/*)
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install -q --disable-pip-version-check -e ".[export,vits]"
 	touch $@
@@ -97,7 +104,7 @@ question: .venv/demo
 	touch $@
 
 # the embedded Triton server's own environment: its Python backend needs numpy before 2
-.triton/ready: Makefile pyproject.toml CMakeLists.txt runtime/native/sampler.cpp
+.triton/ready: Makefile pyproject.toml CMakeLists.txt $(wildcard runtime/native/*)
 	test -x .triton/bin/python || $(PYTHON) -m venv .triton
 	.triton/bin/python -m pip install -q --disable-pip-version-check -C build-dir=build/triton -e ".[embedded,openvino,vits,xtts,triton,triton-embedded]"
 	touch $@

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from voxturn.runtime.errors import CorruptModel, InferenceFailed, ModelNotInstalled
+from voxturn.runtime.errors import CorruptModel, ExecutorUnavailable, InferenceFailed, ModelNotInstalled
 
 MANIFEST = "manifest.json"
 FORMAT = 1
@@ -107,7 +107,12 @@ class Manifest:
 def _contract(raw: Mapping[str, Any]) -> ModelContract:
     def specs(key: str) -> tuple[TensorSpec, ...]:
         if any(t["dtype"] == "bfloat16" for t in raw[key]):
-            import ml_dtypes  # noqa: F401  gives numpy the type; graphs that have it are for GPUs, whose extra brings it
+            try:
+                import ml_dtypes  # noqa: F401  gives numpy the type
+            except ImportError as exc:
+                raise ExecutorUnavailable(
+                    f"{raw['file']}: bfloat16 needs ml_dtypes; pip install 'voxturn[gpu]'"
+                ) from exc
         return tuple(TensorSpec(t["name"], t["dtype"], tuple(t["shape"])) for t in raw[key])
 
     return ModelContract(raw["file"], specs("inputs"), specs("outputs"))

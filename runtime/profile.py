@@ -13,6 +13,7 @@ from voxturn.runtime.tomlfile import build, nearest, read_toml
 
 SHIPPED = ("demo", "cpu", "gpu")
 COMPUTES = ("auto", "fp32", "bf16")
+GPU_EXECUTORS = ("tensorrt", "onnx-cuda")
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
-PRIORITIES = {"vocode": 0, "speak": 0, "listen": 1, "transcribe": 1, "reply": 2, "clone": 2}
-"""Ranks of stages: the lower, the sooner a GPU takes their kernels."""
+PRIORITIES = {"vocode": 0, "speak": 0, "reply": 1, "clone": 1}
+"""Ranks of stages: the lower, the sooner a GPU takes their kernels. Within one, a first window goes before others in its lane."""
 
 
 class StreamDevice(Protocol):

@@ -17,6 +17,9 @@ from voxturn.runtime.decode.sampler import Sampling
 from voxturn.runtime.errors import ExecutorUnavailable, InferenceFailed
 
 MOST_CANDIDATES, MOST_VOCABULARY = 1024, 163840  # of the sampler: `kMostCandidates`, `kMostVocabulary`
+ROOM, MOST_PRUNED = 1280, 400
+"""A vocabulary that fits `kRoom` is ordered at once. Of a larger one pruning leaves more than that beyond some 450 candidates of
+512 threads' greatest, and each candidate is then a pass over all of it: the host is faster."""
 STATUSES = (
     "done",
     "logits hold NaN",

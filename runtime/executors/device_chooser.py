@@ -22,7 +22,9 @@ from voxturn.runtime.errors import InferenceFailed
 from voxturn.runtime.executors.cuda import HostArray
 from voxturn.runtime.executors.cuda_kernels import (
     MOST_CANDIDATES,
+    MOST_PRUNED,
     MOST_VOCABULARY,
+    ROOM,
     STATUSES,
     CPlace,
     CSampling,
@@ -101,9 +103,11 @@ class Chooser:
         self._reset()
 
     def can_choose(self, sampling: Sampling, history: int) -> bool:
-        """Whether the kernel has these settings, and room for a history of so many ids."""
-        fits = sampling.temperature == 0 or 0 < sampling.top_k <= MOST_CANDIDATES
-        return fits and history < self._room and self._logits.host.array.shape[-1] <= MOST_VOCABULARY
+        """Whether the kernel has these settings and is fast with them, and room for a history of so many ids."""
+        vocabulary = int(self._logits.host.array.shape[-1])
+        most = MOST_CANDIDATES if vocabulary <= ROOM else MOST_PRUNED
+        fits = sampling.temperature == 0 or 0 < sampling.top_k <= most
+        return fits and history < self._room and vocabulary <= MOST_VOCABULARY
 
     def start(
         self, slot: int, past: int, pending: int, history: Sequence[int], given: int, sampling: Sampling, follow: Follow
@@ -126,12 +130,13 @@ class Chooser:
             raise InferenceFailed(f"{_RING} steps are in flight already; read one first")
         engine, ring = self._engine, self._number % _RING
         key = first, count, ring, logits
-        if key not in self._graphs:
-            self._run(first, count)  # once as it is: it sets up what a capture must not; the step itself does it again
-            engine.cuda.synchronize(engine.stream.handle)
-            self._graphs[key] = engine.captured(lambda: self._step(*key))
-        engine.cuda.replay(self._graphs[key], engine.stream.handle)
-        engine.cuda.record(self._reads[ring].event, engine.stream.handle)
+        with engine.stream.range(f"step of {count}"):
+            if key not in self._graphs:
+                self._run(first, count)  # once as it is: it sets up what a capture must not; the step does it again
+                engine.cuda.synchronize(engine.stream.handle)
+                self._graphs[key] = engine.captured(lambda: self._step(*key))
+            engine.cuda.replay(self._graphs[key], engine.stream.handle)
+            engine.cuda.record(self._reads[ring].event, engine.stream.handle)
         self._number += 1
         self._flying.append(key)
 

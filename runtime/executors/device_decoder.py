@@ -59,10 +59,10 @@ class DeviceDecoder:
         self.name, self._file, self._engine = engine.name, contract.file, engine
         self._specs = {spec.name: spec for spec in contract.inputs}
         outputs = {spec.name: spec for spec in contract.outputs}
-        caches = [spec for spec in contract.inputs if spec.name.startswith("past_")]
-        self.slots, self.capacity = slots, int(caches[0].shape[2])
-        self.vocabulary, self._width = int(outputs["logits"].shape[-1]), int(outputs["hidden"].shape[-1])
         try:
+            caches = [spec for spec in contract.inputs if spec.name.startswith("past_")]
+            self.slots, self.capacity = slots, int(caches[0].shape[2])
+            self.vocabulary, self._width = int(outputs["logits"].shape[-1]), int(outputs["hidden"].shape[-1])
             least, _, most = PROFILES["decoder"][STEP].sizes["B"]
             if not least <= slots <= most:
                 raise ExecutorUnavailable(f"{self._file}: engines are built for {least} to {most} slots, not {slots}")

@@ -3,22 +3,43 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from voxturn.runtime.contract import ModelContract
 from voxturn.runtime.errors import ExecutorUnavailable
 from voxturn.runtime.executors.cuda import Cuda
 from voxturn.runtime.executors.cuda_kernels import CudaKernels
 from voxturn.runtime.executors.device_decoder import DecoderEngine, DeviceDecoder
-from voxturn.runtime.executors.onnx_cuda import OnnxCudaEngine, OnnxCudaGraph
+from voxturn.runtime.executors.onnx_cuda import OnnxCudaEngine, OnnxCudaGraph, cuda_library
 from voxturn.runtime.executors.tensorrt import TensorRtGraph
 from voxturn.runtime.executors.tensorrt_build import EngineCache, load_library
-from voxturn.runtime.executors.tensorrt_engine import Engine
+from voxturn.runtime.executors.tensorrt_engine import CorruptEngine, Engine
 from voxturn.runtime.fetch import Progress
 from voxturn.runtime.protocols import GraphExecutor
 from voxturn.runtime.streams import Streams
+
+T = TypeVar("T")
+
+
+def has_cuda_kernels() -> bool:
+    """Whether the installation built our kernels."""
+    try:
+        CudaKernels()
+    except ExecutorUnavailable:
+        return False
+    return True
+
+
+def has_cuda_provider() -> bool:
+    """Whether the onnxruntime that is imported here knows CUDA."""
+    try:
+        cuda_library()
+    except ExecutorUnavailable:
+        return False
+    return True
 
 
 class Gpu:
@@ -52,8 +73,16 @@ class Gpu:
         stream = self.streams.of(stage)
         if executor == "onnx-cuda":
             return OnnxCudaGraph(path, contract, self._cuda, stream)
-        made = self._engines.engine(self._trt, path, contract, role, self._progress)
-        return TensorRtGraph(self._trt, self._cuda, stream, made, contract, role)
+        return self._of_engine(
+            path, contract, role, lambda made: TensorRtGraph(self._trt, self._cuda, stream, made, contract, role)
+        )
+
+    def _of_engine(self, path: Path, contract: ModelContract, role: str, make: Callable[[bytes], T]) -> T:
+        """What is made of a graph's engine; one that was kept and is not whole is built again, once."""
+        try:
+            return make(self._engines.engine(self._trt, path, contract, role, self._progress))
+        except CorruptEngine:
+            return make(self._engines.engine(self._trt, path, contract, role, self._progress, again=True))
 
     @cached_property
     def _kernels(self) -> CudaKernels | None:
@@ -68,16 +97,19 @@ class Gpu:
         self, path: Path, contract: ModelContract, role: str, stage: str, slots: int, executor: str
     ) -> DeviceDecoder:
         """A decoder on the stage's stream, run by `tensorrt` or `onnx-cuda`."""
-        stream = self.streams.of(stage)
+        stream, kernels = self.streams.of(stage), self._kernels
         engine: DecoderEngine
         if executor == "onnx-cuda":
             engine = OnnxCudaEngine(path, contract, self._cuda, stream)
         else:
-            made = self._engines.engine(self._trt, path, contract, role, self._progress)
-            engine = Engine(self._trt, self._cuda, stream, made)
-        decoder = DeviceDecoder(engine, contract, slots, self._kernels)
-        if decoder.chooser is not None:
-            decoder.chooser.warm()
+            engine = self._of_engine(path, contract, role, lambda made: Engine(self._trt, self._cuda, stream, made))
+        decoder = DeviceDecoder(engine, contract, slots, kernels)
+        try:
+            if decoder.chooser is not None:
+                decoder.chooser.warm()
+        except BaseException:
+            decoder.close()
+            raise
         return decoder
 
     def close(self) -> None:

@@ -16,6 +16,7 @@ Source: ONNX Runtime, CUDA execution provider (`user_compute_stream`, `enable_cu
 from __future__ import annotations
 
 import threading
+from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,8 @@ _CHANGING = {"cudnn_conv_algo_search": "DEFAULT"}
 _FIXED = {"enable_cuda_graph": "1", "cudnn_conv_algo_search": "HEURISTIC", "prefer_nhwc": "1"}
 """Convolutions whose shapes change from run to run, and those of a captured run; measured in docs/performance.md."""
 _ERRORS, _BFLOAT16 = 3, 16
+_MOST_FIXED = 96
+"""Captured shapes of a graph that are kept, of some 50 MB each: about as many as all shipped plans together have."""
 _SIZES = frozenset(
     {
         "Add",
@@ -64,7 +67,7 @@ def cuda_session(model: Path | bytes, path: Path, stream: StageStream, about: Ma
     `model` is what is loaded, the file `path` or what was made of it. Raises `ExecutorUnavailable` where it would run
     elsewhere, `CorruptModel`.
     """
-    ort = _library()
+    ort = cuda_library()
     options = ort.SessionOptions()
     options.log_severity_level = _ERRORS
     options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
@@ -90,7 +93,8 @@ def cuda_session(model: Path | bytes, path: Path, stream: StageStream, about: Ma
     return session
 
 
-def _library() -> Any:
+def cuda_library() -> Any:
+    """ONNX Runtime with its CUDA provider. Raises `ExecutorUnavailable`."""
     try:
         import onnxruntime as ort
     except ImportError as exc:
@@ -110,7 +114,8 @@ class OnnxCudaGraph:
         self._deciding = [spec.name for spec in contract.inputs if spec.name in DECIDING]
         self.compiles_shapes = bool(self._deciding)
         self._session = None if self._deciding else cuda_session(path, path, stream, _CHANGING)
-        self._fixed: dict[tuple[object, ...], _FixedGraph] = {}
+        self._fixed: OrderedDict[tuple[object, ...], _FixedGraph] = OrderedDict()
+        self._closed = False
         self._lock = threading.Lock()  # memory of a fixed graph holds one call; callers may be in several threads
 
     def run(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -118,20 +123,21 @@ class OnnxCudaGraph:
             spec.check(inputs[spec.name], self._contract.file)
         with self._stream.range(self._contract.file):
             try:
-                return self._run(inputs) if self._session is not None else self._run_fixed(inputs)
+                return self._run_fixed(inputs) if self._deciding else self._run(inputs)
             except VoxturnError:
                 raise
             except Exception as exc:
                 raise InferenceFailed(f"{self._contract.file}: {first_line(exc)}") from exc
 
     def _run(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        assert self._session is not None
-        binding = self._session.io_binding()
+        if (session := self._session) is None:
+            raise InferenceFailed(f"{self._contract.file}: is closed")
+        binding = session.io_binding()
         for spec in self._contract.inputs:
             binding.bind_cpu_input(spec.name, inputs[spec.name])
         for spec in self._contract.outputs:
             binding.bind_output(spec.name, "cuda")
-        self._session.run_with_iobinding(binding)
+        session.run_with_iobinding(binding)
         values = binding.copy_outputs_to_cpu()
         return {spec.name: value for spec, value in zip(self._contract.outputs, values, strict=True)}
 
@@ -140,14 +146,21 @@ class OnnxCudaGraph:
         given = {spec.name: inputs[spec.name] for spec in self._contract.inputs if spec.name not in values}
         key = (*values.values(), *(value.shape for value in given.values()))
         with self._lock:
+            if self._closed:
+                raise InferenceFailed(f"{self._contract.file}: is closed")
             if key not in self._fixed:
+                while len(self._fixed) >= _MOST_FIXED:
+                    self._fixed.popitem(last=False)[1].close()
                 self._fixed[key] = _FixedGraph(self._path, self._contract, self._cuda, self._stream, values, given)
+            self._fixed.move_to_end(key)
             return self._fixed[key].run(given)
 
     def close(self) -> None:
-        while self._fixed:
-            self._fixed.popitem()[1].close()
-        self._session = None
+        with self._lock:
+            self._closed = True
+            while self._fixed:
+                self._fixed.popitem()[1].close()
+            self._session = None
 
 
 class _FixedGraph(DeviceMemory):
@@ -236,7 +249,7 @@ def _fixed(path: Path, values: Mapping[str, int], inputs: Mapping[str, Tensor]) 
 
 def captured_options() -> Any:
     """Options of a run that is, or will be, captured by the caller."""
-    options = _library().RunOptions()
+    options = cuda_library().RunOptions()
     options.add_run_config_entry("gpu_graph_id", "-1")
     options.add_run_config_entry("disable_synchronize_execution_providers", "1")
     return options

@@ -27,6 +27,7 @@ PREFILL, STEP = 0, 1
 
 Range = tuple[int, int, int]
 _SLOTS, _PIECE = 8, 256
+_BUILD = 1  # of what `build` asks for: to be raised when engines of before would not do
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ _DECODER = (
     Profile({"B": (1, 1, _SLOTS), "S": (1, 1, 1), "R": (1, 33, 33), "T": (1, 400, 1500)}),
 )
 _WINDOW = {
-    "latent_offset": (0, 40, 640), "frame_offset": (0, 160, 2700), "frames": (9, 40, 256), "before": (0, 13, 64),
+    "latent_offset": (0, 40, 640), "frame_offset": (0, 160, 2700), "frames": (1, 40, 256), "before": (0, 13, 64),
     "after": (0, 13, 64),
 }  # fmt: skip
 PROFILES: dict[str, tuple[Profile, ...]] = {
@@ -155,15 +156,15 @@ def build(
         ranges = shapes(contract, profile)
         for i in range(network.num_inputs):
             tensor = network.get_input(i)
-            if tensor.name in ranges:
-                try:
+            try:
+                if tensor.name in ranges:
                     optimization.set_shape(tensor.name, *ranges[tensor.name])
-                except ValueError as exc:
-                    raise refused(f"the profile of {tensor.name}: {exc}") from exc
-            elif tensor.is_shape_tensor:
-                if tensor.name not in profile.values:
-                    raise refused(f"input {tensor.name}, whose values decide shapes and no profile names")
-                optimization.set_shape_input(tensor.name, *([value] for value in profile.values[tensor.name]))
+                elif tensor.is_shape_tensor:
+                    if tensor.name not in profile.values:
+                        raise refused(f"input {tensor.name}, whose values decide shapes and no profile names")
+                    optimization.set_shape_input(tensor.name, *([value] for value in profile.values[tensor.name]))
+            except (ValueError, RuntimeError) as exc:
+                raise refused(f"the profile of {tensor.name}: {exc}") from exc
         if config.add_optimization_profile(optimization) < 0:
             raise refused("a profile")
     engine = builder.build_serialized_network(network, config)
@@ -179,14 +180,18 @@ class EngineCache:
     folder: Path
     gpu: str
 
-    def engine(self, trt: Any, path: Path, contract: ModelContract, role: str, progress: Progress) -> bytes:
-        """The engine of a graph, built if none is kept for it. Raises as `build`, and `CorruptModel` for a role without
-        profiles."""
+    def engine(
+        self, trt: Any, path: Path, contract: ModelContract, role: str, progress: Progress, again: bool = False
+    ) -> bytes:
+        """The engine of a graph, built if none is kept for it, or `again`.
+
+        Raises as `build`, and `CorruptModel` for a role without profiles.
+        """
         if role not in PROFILES:
             raise CorruptModel(f"{path}: there are no TensorRT profiles for a graph that is a {role!r}")
         kept = self.folder / f"{self.key(trt, path, PROFILES[role])}.engine"
         with file_lock(kept.with_suffix(".lock")):
-            if kept.exists():
+            if kept.exists() and not again:
                 return kept.read_bytes()
             what = f"build {path.name} for {self.gpu}"
             progress(what, 0, 1)
@@ -204,5 +209,6 @@ class EngineCache:
             "library": f"{trt.__name__} {trt.__version__}",
             "gpu": self.gpu,
             "profiles": [asdict(profile) for profile in profiles],
+            "build": _BUILD,
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -17,6 +17,10 @@ from voxturn.runtime.streams import StageStream
 _LINES = 50  # of what TensorRT says while an engine lives
 
 
+class CorruptEngine(CorruptModel):
+    """TensorRT does not take an engine: it is another version's, or not whole."""
+
+
 class Engine(DecoderEngine):
     """An engine with its contexts on one stream, and all their memory. Close it when done."""
 
@@ -28,7 +32,7 @@ class Engine(DecoderEngine):
         runtime = trt.Runtime(self._log.for_library(trt))
         plan = runtime.deserialize_cuda_engine(serialized)
         if plan is None:
-            raise CorruptModel(f"the engine is not one for this GPU and TensorRT {trt.__version__} ({self._said()})")
+            raise CorruptEngine(f"the engine is not one for this GPU and TensorRT {trt.__version__} ({self._said()})")
         self.plan, self._runtime = plan, runtime
         self._contexts: dict[tuple[int, int], Any] = {}
         try:

@@ -20,6 +20,7 @@ import onnxruntime as ort
 from voxturn.export.artifact import contract_of
 from voxturn.export.bfloat16 import computable
 from voxturn.runtime.executors.cuda_kernels import CPlace, CSampling, CStep, CudaKernels
+from voxturn.runtime.executors.tensorrt_build import PROFILES, shapes
 
 Work = Callable[[], None]
 
@@ -299,6 +300,8 @@ class FakeEngine:
         with computable(path) as readable:
             session = ort.InferenceSession(str(readable), options, providers=["CPUExecutionProvider"])
         self.trt, self.session, contract = trt, session, contract_of(path)
+        self.profiles = PROFILES[path.stem]
+        self.shapes = [shapes(contract, profile) for profile in self.profiles]
         self.inputs = {spec.name: np.dtype(spec.dtype) for spec in contract.inputs}
         self.outputs = {spec.name: np.dtype(spec.dtype) for spec in contract.outputs}
 
@@ -337,8 +340,10 @@ class Context:
 
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
         assert name in self.engine.inputs
+        least, _, most = self.engine.shapes[self.profile].get(name, (shape, shape, shape))
         self.shapes[name] = shape
-        return self._ok("set_input_shape")
+        fits = all(a <= size <= b for a, size, b in zip(least, shape, most, strict=True))
+        return fits and self._ok("set_input_shape")
 
     def set_tensor_address(self, name: str, address: int) -> bool:
         self.addresses[name] = address
@@ -353,6 +358,9 @@ class Context:
         cuda.check(*self.scratch)
         assert self.profile >= 0, "a context whose profile is not set yet"
         frozen = dict(self.addresses), dict(self.shapes)
+        values = self.engine.profiles[self.profile].values
+        if any(not values[n][0] <= self._on_host(n) <= values[n][2] for n in values):
+            return False
         if not self._ok("execute_async_v3"):
             return False
 
@@ -367,6 +375,9 @@ class Context:
 
         cuda.enqueue(stream, work)
         return True
+
+    def _on_host(self, name: str) -> int:
+        return ctypes.c_int64.from_address(self.addresses[name]).value
 
     def _run(
         self,

@@ -18,7 +18,7 @@ from voxturn.runtime.cores import EngineBudget
 from voxturn.runtime.decode.engine import DecodeEngine
 from voxturn.runtime.decode.sampler import Sampling
 from voxturn.runtime.errors import CorruptModel, ExecutorUnavailable, InferenceFailed
-from voxturn.runtime.executors import onnx_cuda
+from voxturn.runtime.executors import device_chooser, onnx_cuda
 from voxturn.runtime.executors.cuda import Cuda
 from voxturn.runtime.executors.cuda_kernels import CudaKernels
 from voxturn.runtime.executors.device_decoder import DeviceDecoder
@@ -130,9 +130,21 @@ def test_what_it_says_is_passed_on_in_one_line(
     assert "more" not in str(caught.value)
 
 
-def test_a_type_that_numpy_has_not_is_bound_by_its_number() -> None:
-    assert onnx_cuda._element_type(TensorSpec("mask", "bfloat16", (1,))) == onnx.TensorProto.BFLOAT16
-    assert onnx_cuda._element_type(TensorSpec("mask", "float16", (1,))) == np.float16
+def test_a_type_that_numpy_has_not_is_bound_by_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    specs = (TensorSpec("mask", "bfloat16", (1,)), TensorSpec("past", "float16", (1,)))
+    monkeypatch.setattr(onnx_cuda, "cuda_session", lambda *_: None)
+    monkeypatch.setattr(onnx_cuda, "captured_options", lambda: None)
+    cuda = Cuda(FakeCuda())
+    engine = OnnxCudaEngine(PATH, ModelContract("g.onnx", specs, specs), cuda, Streams(cuda).of("reply"))
+    bound: list[Any] = []
+    context = SimpleNamespace(
+        bind_input=lambda *about: bound.append(about[3]), bind_output=lambda *about: bound.append(about[3])
+    )
+    for bind in (engine.bind_input, engine.bind_output):
+        for spec in specs:
+            bind(context, spec.name, 8, (1,))
+    assert bound == [onnx.TensorProto.BFLOAT16, np.float16] * 2
+    engine.close()
 
 
 @pytest.fixture
@@ -179,6 +191,20 @@ def test_tokens_are_chosen_in_the_captured_step(bench: Bench, kernels: CudaKerne
     assert "cudaEventSynchronize" in {call[0] for call in bench.fake.calls}
 
 
+def test_of_a_large_vocabulary_the_device_chooses_among_few(
+    bench: Bench, kernels: CudaKernels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_device: Any = FakeKernels(bench.fake, kernels)
+    decoder = bench.decoder(kernels=on_device)
+    chooser, many, few = decoder.chooser, Sampling(0.8, 500), Sampling(0.8, 400)
+    assert chooser is not None
+    monkeypatch.setattr(device_chooser, "ROOM", decoder.vocabulary)
+    assert chooser.can_choose(many, 10)
+    monkeypatch.setattr(device_chooser, "ROOM", decoder.vocabulary - 1)
+    assert (chooser.can_choose(many, 10), chooser.can_choose(few, 10)) == (False, True)
+    decoder.close()
+
+
 def test_a_window_is_captured_for_its_sizes_and_replayed(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
     contract = Manifest.read(tiny.fp32).graphs["vocoder"]
     path, fake = tiny.fp32 / contract.file, FakeCuda()
@@ -200,10 +226,18 @@ def test_a_window_is_captured_for_its_sizes_and_replayed(tiny: Tiny, monkeypatch
         names.count("cudaStreamBeginCapture") == len(provider.sessions) == 2
     )  # one for each of the sizes, not the places
     assert names.count("cudaGraphLaunch") == len(windows)
+    monkeypatch.setattr(onnx_cuda, "_MOST_FIXED", 2)
+    alive = fake.alive
+    graph.run(frames.inputs(latents, 0, 31, 0, 13) | speaker)  # in the place of the one that was used longest ago
+    assert (len(graph._fixed), fake.alive) == (2, alive)
+    np.testing.assert_allclose(graph.run(given[0])["audio"], wanted[0], atol=1e-5)
+    assert len(provider.sessions) == 3
     provider.fails = True
     with pytest.raises(InferenceFailed, match=r"vocoder.onnx: CUDA failure 700$"):
         graph.run(frames.inputs(latents, 0, 30, 0, 13) | speaker)
     graph.close()
+    with pytest.raises(InferenceFailed, match="is closed"):
+        graph.run(given[0])
     streams.close()
     assert fake.alive == 0
 

@@ -10,7 +10,7 @@ import pytest
 from voxturn.runtime.decode.generation import Follow
 from voxturn.runtime.decode.sampler import Sampling, sample_numpy
 from voxturn.runtime.executors.cuda import Cuda
-from voxturn.runtime.executors.cuda_kernels import CSampling, CStep, CudaKernels
+from voxturn.runtime.executors.cuda_kernels import CPlace, CSampling, CStep, CudaKernels
 from voxturn.runtime.gpu_report import devices
 from voxturn.runtime.streams import Streams
 
@@ -70,6 +70,17 @@ def test_the_sampler_s_tokens_are_the_numpy_twin_s(device: Device) -> None:
         assert not device.get(places["status"], arrays["status"]).any()
         wanted = [sample_numpy(logits[i], history[i, :63], settings[i], i) for i in range(batch)]
         assert device.get(places["token"], arrays["token"]).tolist() == wanted
+
+
+def test_every_sequence_goes_one_position_on_where_there_is_room(device: Device) -> None:
+    mask, at = np.full((4, 32), -1, np.float16), np.array([0, 5, 30, 31])
+    places = {"write_index": device.put(at), "positions": device.put(at), "mask": device.put(mask)}
+    CudaKernels().advance(CPlace(**places, capacity=32, item=2), 4, device.stream)
+    wanted = mask.copy()
+    wanted[[0, 1, 2], [1, 6, 31]] = 0
+    for name in ("write_index", "positions"):
+        assert device.get(places[name], at).tolist() == [1, 6, 31, 31]
+    np.testing.assert_array_equal(device.get(places["mask"], mask), wanted)
 
 
 def test_pcm_is_rounded_as_on_the_cpu(device: Device) -> None:
