@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from voxturn.runtime.errors import UsageError
+from voxturn.runtime.profile import GPU_EXECUTORS
 
 
 def _turn(args: argparse.Namespace) -> int:
@@ -74,7 +75,7 @@ def _load(args: argparse.Namespace) -> int:
         streams = []
     if not streams or min(streams) < 1:
         raise UsageError(f"--streams {args.streams}: must be numbers of streams, as 1,2,4")
-    load.main(args.artifact, streams, args.runs, args.json).print()
+    load.main(args.artifact, streams, args.runs, args.json, args.executor).print()
     return 0
 
 
@@ -153,11 +154,19 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     for name in ("whisper", "reply", "voice"):
         about = "an artifact in standard operators (--for tensorrt)"
         parser.add_argument(f"--{name}", type=Path, required=True, metavar="DIR", help=about)
-    parser.add_argument("--built", type=Path, metavar="FILE", help="what `make verify-gpu` wrote, for kernel launches")
+    parser.add_argument(
+        "--built",
+        type=Path,
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="what `make verify-gpu` wrote, for kernel launches; repeat",
+    )
     parser.set_defaults(run=_roofline)
     parser = kind("load", "XTTS behind Triton: against the same in process, and many streams at once", "--artifact DIR")
     parser.add_argument("--target", choices=["triton"], default="triton")
     parser.add_argument("--artifact", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--executor", choices=["onnx", *GPU_EXECUTORS], default="onnx", help="what runs XTTS's GPT")
     parser.add_argument("--streams", default="1,2,4,8", metavar="N,N", help="how many at once (default: 1,2,4,8)")
     parser.add_argument("--runs", type=int, default=12)
     parser.set_defaults(run=_load)

@@ -26,21 +26,22 @@ from voxturn.bench.gpu_speed import measure
 from voxturn.bench.harness import Result
 from voxturn.export.artifact import contract_of
 from voxturn.export.bfloat16 import computable
-from voxturn.runtime.assemble import GPU_EXECUTORS
 from voxturn.runtime.contract import Manifest, ModelContract
 from voxturn.runtime.cores import EngineBudget
 from voxturn.runtime.decode.engine import DecodeEngine
 from voxturn.runtime.decode.sampler import Sampling
-from voxturn.runtime.errors import ExportFailed, VoxturnError
+from voxturn.runtime.errors import ExportFailed, InferenceFailed, VoxturnError
 from voxturn.runtime.executors.cuda import Cuda
 from voxturn.runtime.executors.gpu import Gpu
 from voxturn.runtime.executors.onnx import OnnxDecoder, OnnxGraph
 from voxturn.runtime.gpu_report import gpu_report
+from voxturn.runtime.profile import GPU_EXECUTORS
 from voxturn.runtime.progress import Bar
 from voxturn.runtime.protocols import DecoderExecutor
 from voxturn.runtime.store import Store, write_atomic
 
 _CPU = EngineBudget(0, False, 0)
+_SANITIZERS = ("memcheck", "racecheck", "initcheck", "synccheck")
 _FOR_KERNELS = ("driver", "device", "cuda-bindings")
 _TOKENS, _LEAST_SAME, _LEAST_SNR_DB = 64, 0.9, 20.0
 """In half precision a token now and then is another one."""
@@ -160,8 +161,10 @@ def run(artifacts: Sequence[Path], folder: Path) -> list[Outcome]:
 
     def command(*words: str) -> Callable[[], str]:
         def call() -> str:
-            subprocess.run(words, check=True)
-            return " ".join(Path(word).name if word.startswith("/") else word for word in words)
+            said = " ".join(Path(word).name if word.startswith("/") else word for word in words)
+            if code := subprocess.run(words, check=False).returncode:
+                raise InferenceFailed(f"{said}: exit code {code}")
+            return said
 
         return call
 
@@ -173,15 +176,26 @@ def run(artifacts: Sequence[Path], folder: Path) -> list[Outcome]:
     device = ", ".join(item.name for item in report.items if item.name in _FOR_KERNELS and not item.version)
     kernels = (sys.executable, "-m", "pytest", "-q", "-m", "gpu", "tests/gpu/test_real.py")
     step("tests on the GPU", device, command(*kernels))
-    checked = ("compute-sanitizer", "--error-exitcode", "1", *kernels)
     sanitizer = "" if shutil.which("compute-sanitizer") else "compute-sanitizer"
-    step("compute-sanitizer over the kernels", device or sanitizer, command(*checked))
+    for tool in _SANITIZERS:
+        checked = ("compute-sanitizer", "--tool", tool, "--error-exitcode", "1", *kernels)
+        step(f"compute-sanitizer over the kernels: {tool}", device or sanitizer, command(*checked))
     voxturn = str(Path(sys.executable).with_name("voxturn"))
     turn = (voxturn, "bench", "turn", "--profile", "gpu", "--json", str(folder / "turn-gpu.json"))
     everything = ", ".join(filter(None, (report.executors[name] for name in ("tensorrt", "ctranslate2"))))
     step("latency of a turn", everything, command(*turn))
     artifact = str(artifacts[0] if artifacts else "")
-    load = (voxturn, "bench", "load", "--artifact", artifact, "--json", str(folder / "load-gpu.json"))
+    load = (
+        voxturn,
+        "bench",
+        "load",
+        "--executor",
+        "tensorrt",
+        "--artifact",
+        artifact,
+        "--json",
+        str(folder / "load-gpu.json"),
+    )
     server = "" if find_spec("pytriton") else "nvidia-pytriton"
     step("load behind Triton", report.executors["tensorrt"] or none or server, command(*load))
     result.notes["steps"] = [vars(outcome) for outcome in out]

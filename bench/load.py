@@ -34,6 +34,7 @@ from voxturn.runtime.contract import MANIFEST, Manifest
 from voxturn.runtime.errors import ExecutorUnavailable, InferenceFailed, VoxturnError
 from voxturn.runtime.handoff import cancel_and_wait
 from voxturn.runtime.messages import PcmChunk
+from voxturn.runtime.profile import GPU_EXECUTORS
 from voxturn.runtime.serving.backend import PROFILE
 from voxturn.runtime.serving.contract import INFO, MODELS
 from voxturn.runtime.serving.events import text_of
@@ -257,23 +258,30 @@ def short(artifact: Path, target: Path) -> Path:
     return target
 
 
-def profile_of(artifact: Path, path: Path) -> Path:
-    """A profile that speaks with an XTTS artifact, all of whose streams fit."""
+def profile_of(artifact: Path, path: Path, executor: str) -> Path:
+    """A profile that speaks with an XTTS artifact, all of whose streams fit. `executor` is the GPT's."""
     demo = Path(profile.__file__).parent / "profiles/demo.toml"
     hearing = demo.read_text(encoding="utf-8").split("[speak]")[0]
     model = f'model = "{artifact.resolve()}"\nprecision = "{Manifest.read(artifact).precision}"\n'
-    speak = f'[speak]\n{model}executor = "onnx"\nslots = {_SLOTS}\n'
-    vocode = f'[vocode]\n{model}executor = "openvino"\ncompute = "auto"\n'
+    speak = f'[speak]\n{model}executor = "{executor}"\nslots = {_SLOTS}\n'
+    vocode = f'[vocode]\n{model}executor = "{_vocoder(executor)}"\ncompute = "auto"\n'
     write_atomic(path, f"{hearing}{speak}\n{vocode}".encode())
     return path
 
 
-async def run(artifact: Path, streams: list[int], runs: int, folder: Path, path: Path | None) -> Result:
+def _vocoder(executor: str) -> str:
+    """What runs the vocoder beside a GPT: the same GPU, or OpenVINO."""
+    return executor if executor in GPU_EXECUTORS else "openvino"
+
+
+async def run(
+    artifact: Path, streams: list[int], runs: int, folder: Path, path: Path | None, executor: str = "onnx"
+) -> Result:
     """Everything."""
     result = Result("load")
     artifact = short(artifact, folder / "artifact")
     result.notes["codes"] = f"every sentence has {_CODES} codes at most: random weights never stop by themselves"
-    settings = profile_of(artifact, folder / "load.toml")
+    settings = profile_of(artifact, folder / "load.toml", executor)
     begin = time.perf_counter()
     with EmbeddedTriton(repository(), {PROFILE: str(settings)}) as triton:
         control = TritonServer(f"127.0.0.1:{triton.grpc}")
@@ -282,7 +290,7 @@ async def run(artifact: Path, streams: list[int], runs: int, folder: Path, path:
         loading = sum([(await described(control, model))["load_s"] for model in _MODELS])
         result.value("triton.start_s", "s", time.perf_counter() - begin - loading)
         result.value("triton.models_load_s", "s", loading)
-        with XTTS.load(artifact, slots=_SLOTS, vocoder="openvino") as voice:
+        with XTTS.load(artifact, slots=_SLOTS, executor=executor, vocoder=_vocoder(executor)) as voice:
             await measured(result, voice, triton, control, supervisor, streams, runs, folder)
             result.artifact("speak", voice.info)
             result.artifact("vocode", voice.vocoder_info)
@@ -349,7 +357,7 @@ def plot(result: Result, path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
-def main(artifact: Path, streams: list[int], runs: int, path: Path | None) -> Result:
-    """Run the benchmark."""
+def main(artifact: Path, streams: list[int], runs: int, path: Path | None, executor: str = "onnx") -> Result:
+    """Run the benchmark; `executor` runs the GPT."""
     with tempfile.TemporaryDirectory() as folder:
-        return asyncio.run(run(artifact, streams, runs, Path(folder), path))
+        return asyncio.run(run(artifact, streams, runs, Path(folder), path, executor))

@@ -20,14 +20,16 @@ from voxturn.runtime.decode.service import DecodeService, TokenService
 from voxturn.runtime.decode.xtts import XttsIds
 from voxturn.runtime.errors import ExecutorUnavailable, InvalidProfile, UnsupportedLanguage
 from voxturn.runtime.executors.ctranslate2 import Ct2Whisper
-from voxturn.runtime.executors.gpu import Gpu
+from voxturn.runtime.executors.gpu import Gpu as Gpu
+from voxturn.runtime.executors.gpu import has_cuda_kernels as has_cuda_kernels
+from voxturn.runtime.executors.gpu import has_cuda_provider as has_cuda_provider
 from voxturn.runtime.executors.onnx import OnnxDecoder, OnnxGraph
 from voxturn.runtime.executors.openvino import OpenVinoGraph, faster_compute
 from voxturn.runtime.executors.triton import Connection, TritonGraph, TritonTokens, TritonWhisper
 from voxturn.runtime.executors.whisper_onnx import OnnxWhisper
 from voxturn.runtime.handoff import Lane
 from voxturn.runtime.messages import Samples, Sentence, SpeechCodes
-from voxturn.runtime.profile import Engine, Profile
+from voxturn.runtime.profile import GPU_EXECUTORS, Engine, Profile
 from voxturn.runtime.progress import Bar
 from voxturn.runtime.protocols import DecoderExecutor, GraphExecutor
 from voxturn.runtime.registry import Registry
@@ -56,9 +58,6 @@ class Closable(Protocol):
 
 
 ClosableT = TypeVar("ClosableT", bound=Closable)
-
-
-GPU_EXECUTORS = ("tensorrt", "onnx-cuda")
 
 
 @dataclass(frozen=True)
@@ -316,7 +315,7 @@ class Assembler:
             manifest.synthetic,
             compute=engine.compute if engine.executor == "openvino" else "",
         )
-        lane = Lane(stage, budget.nice, self._turns(stage))
+        lane = Lane(stage, budget.nice, self._turns(stage, engine.executor))
         self._lanes.append(lane)
         return Loaded(folder, manifest, engine, budget, self._gpu_of), lane
 
@@ -342,9 +341,12 @@ class Assembler:
             )
         return self._store.artifact(model, engine.precision)
 
-    def _turns(self, stage: str) -> Callable[[bool], AbstractContextManager[object]]:
-        """With XTTS, vocoder, GPT and reply take turns at the cores; a VITS's short calls are left to the scheduler."""
-        if stage not in _URGENCY or not self.speaks_xtts:
+    def _turns(self, stage: str, executor: str) -> Callable[[bool], AbstractContextManager[object]]:
+        """With XTTS, vocoder, GPT and reply take turns at the cores; a VITS's short calls are left to the scheduler.
+
+        What a GPU computes needs no core: there, streams overlap.
+        """
+        if stage not in _URGENCY or executor in GPU_EXECUTORS or not self.speaks_xtts:
             return nullcontext
         if stage == "reply":
             return lambda _: _GATE.turn(_URGENCY[stage], _REPLY_GRACE_S, _reply_patience_s)

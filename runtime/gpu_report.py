@@ -12,6 +12,8 @@ import subprocess
 from dataclasses import dataclass
 from importlib import metadata
 
+from voxturn.runtime.assemble import has_cuda_kernels, has_cuda_provider
+
 CLASHES = (
     "CTranslate2's wheel uses CUDA 12; onnxruntime-gpu's CUDA 13, with a TensorRT provider that links TensorRT 10: "
     "serve them as models of their own (`voxturn serve triton`), each in its process"
@@ -60,7 +62,15 @@ def gpu_report() -> GpuReport:
         "cuda-bindings": _library("cuda-bindings", "pip install 'voxturn[gpu]'"),
         "tensorrt": _library("tensorrt", "pip install 'voxturn[gpu]'"),
         "tensorrt-rtx": _library("tensorrt-rtx", "pip install tensorrt-rtx, for GeForce and RTX cards"),
-        "onnxruntime-gpu": _library("onnxruntime-gpu", "pip install onnxruntime-gpu in place of onnxruntime"),
+        "kernels": Item(
+            "kernels", kernels_version(), "install voxturn again where nvcc is; else tokens are chosen on the host"
+        ),
+        "onnxruntime-gpu": Item(
+            "onnxruntime-gpu",
+            onnxruntime_version(),
+            "pip uninstall onnxruntime, then pip install onnxruntime-gpu again",
+        ),
+        "onnx": _library("onnx", "pip install 'voxturn[gpu]'"),
         "ctranslate2": _library("ctranslate2", "pip install 'voxturn[embedded]'"),
     }
 
@@ -71,7 +81,7 @@ def gpu_report() -> GpuReport:
     tensorrt = "" if here["tensorrt"].version or here["tensorrt-rtx"].version else "tensorrt or tensorrt-rtx"
     executors = {
         "tensorrt": ", ".join(filter(None, (runs, missing("cuda-bindings"), tensorrt))),
-        "onnx-cuda": ", ".join(filter(None, (runs, missing("cuda-bindings", "onnxruntime-gpu")))),
+        "onnx-cuda": ", ".join(filter(None, (runs, missing("cuda-bindings", "onnxruntime-gpu", "onnx")))),
         "ctranslate2": ", ".join(filter(None, (runs, missing("ctranslate2")))),
     }
     return GpuReport(tuple(here.values()), executors)
@@ -107,9 +117,22 @@ def nvcc_version() -> str:
     program = shutil.which("nvcc")
     if program is None:
         return ""
-    said = subprocess.run([program, "--version"], capture_output=True, text=True, check=False, timeout=20).stdout
+    try:
+        said = subprocess.run([program, "--version"], capture_output=True, text=True, check=False, timeout=20).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
     found = re.search(r"release ([\d.]+)", said)
     return found[1] if found else ""
+
+
+def kernels_version() -> str:
+    """`built` where our kernels' library is; empty without it."""
+    return "built" if has_cuda_kernels() else ""
+
+
+def onnxruntime_version() -> str:
+    """The version of onnxruntime-gpu; empty where another onnxruntime, which knows no CUDA, lies over it in one folder."""
+    return _library("onnxruntime-gpu", "").version if has_cuda_provider() else ""
 
 
 def _library(name: str, fix: str) -> Item:

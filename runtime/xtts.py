@@ -60,13 +60,14 @@ class XTTS:
         *,
         slots: int = 1,
         threads: int = 0,
+        executor: str = "onnx",
         vocoder: str = "",
         compute: str = "auto",
         store: Store | None = None,
     ) -> XTTS:
         """Load an artifact's folder. `slots`: streams at once.
 
-        `vocoder`: the executor (openvino if it is installed); `compute`: what OpenVINO computes it in: `fp32`, `bf16`, or
+        `executor` runs the GPT, `vocoder` the vocoder (openvino if it is installed); `compute`: what OpenVINO computes it in: `fp32`, `bf16`, or
         `auto`, the faster one on this processor. Samples in bf16 differ from fp32's by a tenth (20 dB), speech does not
         (PESQ 4.5).
         """
@@ -75,7 +76,7 @@ class XTTS:
             raise UsageError(f"{artifact}: is a {manifest.kind} artifact, not XTTS")
         if slots < 1:
             raise UsageError(f"slots: {slots} streams at once are none; give 1 or more")
-        speak = SpeakEngine(str(artifact), "onnx", manifest.precision, threads, slots=slots)
+        speak = SpeakEngine(str(artifact), executor, manifest.precision, threads, slots=slots)
         vocode = xtts_vocoder(artifact, threads, vocoder, compute)
         make = Assembler(replace(load_profile("cpu"), name=str(artifact), speak=speak, vocode=vocode), store)
         try:

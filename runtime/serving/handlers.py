@@ -136,6 +136,7 @@ class XttsHandler:
             engines.folder("speak"),
             slots=settings.slots,
             threads=settings.threads,
+            executor=settings.executor,
             vocoder=profile.vocode.executor,
             compute=profile.vocode.compute,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -126,11 +126,21 @@ class Vocode:
         longest = self._frames.latents_for(self.plan.grown()[1] + 2 * self.plan.largest + self._margin)
         for count in range(longest, 0, -1):
             total = self._frames.count(count)
-            for begin, end in schedule(total, self.plan, self._margin):
+            for begin, end in (*schedule(total, self.plan, self._margin), *self._late(count)):
                 if end < total or self.plan.rounds > 1:
                     _, low, high, before = self._decoded(begin, end, total)
                     found.setdefault((high - low, before, high - end), (count, begin, end))
         return list(found.values())
+
+    def _late(self, count: int) -> Iterator[tuple[int, int]]:
+        """The windows of a sentence of so many latents, whose end is known when all of them are there already."""
+        known = Progress([np.empty((count, 0), np.float32)])
+        while (window := self.next_window(known)) is not None or not known.final:
+            if window is None:
+                known.final = True
+                continue
+            yield window
+            known.number, known.begin = known.number + 1, window[1]
 
     def _decoded(self, begin: int, end: int, total: int) -> tuple[int, int, int, int]:
         """The first frame that a window decodes, and its context: `[low, high)` in all, `before` of them ahead."""

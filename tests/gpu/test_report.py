@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import onnxruntime
 import pytest
 from voxturn.bench import gpu
 from voxturn.bench.harness import Result
@@ -16,6 +17,7 @@ from voxturn.runtime.executors import tensorrt_build
 from voxturn.runtime.executors.cuda import Cuda
 from voxturn.runtime.executors.cuda_kernels import CudaKernels
 from voxturn.runtime.executors.gpu import Gpu
+from voxturn.runtime.executors.onnx_cuda import PROVIDER
 from voxturn.runtime.store import quiet
 
 from tests.gpu.conftest import Portable, Tiny
@@ -31,7 +33,7 @@ def nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_without_a_gpu_every_step_says_what_it_lacks(nothing: None, tmp_path: Path) -> None:
     outcomes = gpu.run([], tmp_path)
-    assert len(outcomes) == 8
+    assert len(outcomes) == 11
     assert {outcome.state for outcome in outcomes} == {"skipped"}
     assert all("driver" in outcome.said for outcome in outcomes)
     written = json.loads((tmp_path / "gpu.json").read_text())
@@ -55,8 +57,15 @@ def test_with_everything_the_executors_work(monkeypatch: pytest.MonkeyPatch, cap
     monkeypatch.setattr(gpu_report, "driver_version", lambda: "CUDA 13.0")
     monkeypatch.setattr(gpu_report, "devices", lambda: ["L4, 23034 MiB, 8.9"])
     monkeypatch.setattr(gpu_report.metadata, "version", lambda name: "1.0")
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [PROVIDER])
     assert main(["doctor", "--gpu"]) == 0
     assert capsys.readouterr().out.count(": works") == 3
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
+    monkeypatch.setattr(gpu_report, "kernels_version", str)
+    assert main(["doctor", "--gpu"]) == 0
+    said = capsys.readouterr().out
+    assert "executor onnx-cuda: no: needs onnxruntime-gpu" in said  # installed, but the other one lies over it
+    assert "tokens are chosen on the host" in said
 
 
 def test_engines_are_compared_with_the_cpu(

@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from voxturn.runtime.executors.onnx import OnnxDecoder, OnnxGraph
 from voxturn.runtime.executors.tensorrt import TensorRtGraph
 from voxturn.runtime.executors.tensorrt_engine import Engine as TensorRtEngine
 from voxturn.runtime.profile import Engine, SpeakEngine, load_profile
+from voxturn.runtime.serving.handlers import XttsHandler
 from voxturn.runtime.store import Store, quiet
 from voxturn.runtime.streams import Streams
 from voxturn.runtime.xtts import XTTS
@@ -245,6 +247,42 @@ def test_whatever_cuda_refuses_is_an_error_and_nothing_leaks(bench: Bench, call:
     bench.fake.fails = ""
 
 
+@pytest.mark.parametrize("call", ["cudaGraphLaunch", "cudaGraphInstantiate", "cudaEventRecord", "cudaMalloc"])
+def test_a_decoder_whose_steps_cannot_be_captured_leaves_nothing(
+    bench: Bench, kernels: CudaKernels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    monkeypatch.setattr(tensorrt_build, "build", lambda trt, path, *_: serialized(path))
+    on_device: Any = FakeKernels(bench.fake, kernels)
+    gpu = Gpu(tmp_path, quiet, bench.trt, bench.cuda, on_device)
+    bench.fake.fails = call
+    with pytest.raises(InferenceFailed, match=f"CUDA: {call} failed with error 700"):
+        gpu.decoder(bench.path, bench.contract, "decoder", "reply", SLOTS, "tensorrt")
+    bench.fake.fails = ""
+    gpu.close()
+    assert bench.fake.alive == 0
+
+
+def test_a_kept_engine_that_is_not_whole_is_built_again_once(
+    bench: Bench, kernels: CudaKernels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built: list[Path] = []
+    on_device: Any = FakeKernels(bench.fake, kernels)
+    monkeypatch.setattr(tensorrt_build, "build", lambda trt, path, *_: built.append(path) or serialized(path))
+    gpu = Gpu(tmp_path, quiet, bench.trt, bench.cuda, on_device)
+    for _ in range(2):
+        gpu.decoder(bench.path, bench.contract, "decoder", "reply", SLOTS, "tensorrt").close()
+    (kept,) = tmp_path.glob("*.engine")
+    kept.write_bytes(b"half of")
+    gpu.decoder(bench.path, bench.contract, "decoder", "reply", SLOTS, "tensorrt").close()
+    assert (len(built), kept.read_bytes()) == (2, serialized(bench.path))
+    monkeypatch.setattr(tensorrt_build, "build", lambda *_: b"for another GPU")
+    kept.write_bytes(b"half of")
+    with pytest.raises(CorruptModel, match="not one for this GPU"):
+        gpu.decoder(bench.path, bench.contract, "decoder", "reply", SLOTS, "tensorrt")
+    gpu.close()
+    assert bench.fake.alive == 0
+
+
 def test_an_engine_of_another_version_is_refused(bench: Bench) -> None:
     with pytest.raises(CorruptModel, match=r"not one for this GPU and TensorRT 11\.4\.0 .*plan is not one"):
         bench.decoder(plan=b"from elsewhere")
@@ -275,7 +313,7 @@ def test_a_graph_whose_sizes_are_inputs(tiny: Tiny) -> None:
     random = np.random.default_rng(0)
     with graph_on_the_fake_gpu(tiny, "vocoder", "vocode", sizes) as (graph, reference, _):
         width = int(graph._contract.inputs[0].shape[2])
-        for count, frames in ((6, 20), (12, 40), (3, 9)):
+        for count, frames in ((6, 20), (12, 40), (3, 9), (5, 4)):  # a sentence of one code has four frames
             inputs = (
                 {
                     "latents": random.standard_normal((1, count, width), np.float32),
@@ -287,6 +325,10 @@ def test_a_graph_whose_sizes_are_inputs(tiny: Tiny) -> None:
             np.testing.assert_allclose(graph.run(inputs)["audio"], reference.run(inputs)["audio"], atol=1e-5)
         with pytest.raises(InferenceFailed, match="beyond the profile"):
             graph.run(inputs | {"latents": np.zeros((1, 81, width), np.float32)})
+        with pytest.raises(InferenceFailed, match="the run failed"):
+            graph.run(inputs | {"frame_offset": np.array(2701, np.int64)})
+        with pytest.raises(InferenceFailed, match=r"the shape \[1, 1, 64\] of latents failed"):
+            graph.run(inputs | {"latents": np.zeros((1, 1, width), np.float32)})
 
 
 def test_whole_sequences_have_room_for_what_they_become(tiny: Tiny) -> None:
@@ -341,11 +383,11 @@ def test_a_stage_waits_for_the_marks_it_needs_and_the_caller_for_nothing() -> No
 def test_speech_goes_ahead_of_text() -> None:
     fake = FakeCuda()
     streams = Streams(Cuda(fake))
-    for stage in ("reply", "speak", "transcribe"):
+    for stage in ("reply", "speak", "clone"):
         streams.of(stage)
     assert streams.of("speak") is streams.of("speak")
     priorities = [call[2] for call in fake.calls if call[0] == "cudaStreamCreateWithPriority"]
-    assert priorities == [-3, -5, -4]
+    assert priorities == [-4, -5, -4]
     streams.close()
 
 
@@ -420,16 +462,19 @@ def test_a_profile_for_tensorrt_speaks_on_the_fake_gpu(
     speak = SpeakEngine(str(folder), "tensorrt", "fp32", slots=2)
     chosen = replace(demo, speak=speak, vocode=Engine(str(folder), "tensorrt", "fp32"))
     said = []
-    for profile in (
-        chosen,
-        replace(demo, speak=replace(speak, executor="onnx"), vocode=replace(chosen.vocode, executor="onnx")),
-    ):
-        make = assemble.Assembler(profile, Store(tmp_path / "home"))
-        voice = XTTS(make, make.xtts_speak())
-        said.append([voice.tts("Good morning.", language="en", seed=n, guard=False) for n in range(2)])
-        voice.close()
+    for executor in ("tensorrt", "onnx"):
+        with XTTS.load(folder, slots=2, executor=executor, vocoder=executor, store=Store(tmp_path / "home")) as voice:
+            assert (voice.info.executor, voice.vocoder_info.executor) == (executor, executor)
+            # whoever has the cores keeps no GPU waiting
+            with ThreadPoolExecutor(1) as pool, assemble._GATE.turn(0) if executor == "tensorrt" else nullcontext():
+                says = partial(voice.tts, "Good morning.", language="en", guard=False)
+                said.append([pool.submit(says, seed=n).result(60) for n in range(2)])
     for ours, theirs in zip(*said, strict=True):
         np.testing.assert_allclose(ours, theirs, atol=2e-4)
+    monkeypatch.setenv("VOXTURN_HOME", str(tmp_path / "home"))
+    served = XttsHandler(chosen)
+    assert served.describe()["executor"] == "tensorrt"
+    served.close()
     assert fake.alive == 0
     assert "cudaEventSynchronize" in {call[0] for call in fake.calls}, "its codes were not chosen on the device"
     assert list((tmp_path / "home/engines").glob("*.engine"))

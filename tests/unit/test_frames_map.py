@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from voxturn.runtime.assemble import GPU_PLANS, TURN_PLANS, XTTS_PLANS
 from voxturn.runtime.audio.frames_map import SameFrames, XttsFrames
@@ -200,15 +200,23 @@ SHIPPED = (*XTTS_PLANS, *TURN_PLANS, *GPU_PLANS)
 
 
 @settings(max_examples=60, deadline=None)
-@given(count=st.integers(1, 20) | st.integers(1, 300), plan=st.sampled_from(SHIPPED), at_once=st.integers(1, 30))
-async def test_once_warm_no_sentence_has_a_new_shape(count: int, plan: Plan, at_once: int) -> None:
+@given(
+    count=st.integers(1, 20) | st.integers(1, 300),
+    plan=st.sampled_from(SHIPPED),
+    at_once=st.integers(1, 30),
+    late=st.booleans(),
+)
+@example(9, Plan(first=20, largest=96, growth=1.1, steady=2, rounds=16), 1, True)
+async def test_once_warm_no_sentence_has_a_new_shape(count: int, plan: Plan, at_once: int, late: bool) -> None:
     shapes, lane, frames = Shapes(), Lane("vocode"), XttsFrames(4, 24000 / 22050)
     vocode = Vocode(FakeGraph(shapes), lane, 24000, HOP, 14, frames, (plan,))
     latents, sentence = latents_of(count), Sentence("x", 0)
 
     async def codes() -> AsyncIterator[SpeechCodes]:
         for code in range(0, count, at_once):
-            yield SpeechCodes(latents[code : code + at_once], sentence, code + at_once >= count)
+            yield SpeechCodes(latents[code : code + at_once], sentence, not late and code + at_once >= count)
+        if late:  # that it was the last is known when a stop comes
+            yield SpeechCodes(latents[:0], sentence, True)
 
     try:
         await vocode.warm(SpeechCodes(latents[:1], sentence))
