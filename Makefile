@@ -1,8 +1,9 @@
 # make demo: a spoken turn on a fresh clone. make test: the test suite. make check: style and types. make bench: figures.
 PYTHON ?= python3.11
 BIN := .venv/bin
+WHISPER := build/gpu/whisper-large-v3-turbo
 
-.PHONY: demo test check bench bench-tts bench-llm bench-load verify-gpu gpu readme question clean
+.PHONY: demo test check bench bench-tts bench-llm bench-load verify-gpu roofline gpu readme question clean
 
 demo: .venv/demo
 	$(BIN)/voxturn demo -o demo-output
@@ -69,9 +70,24 @@ verify-gpu: .venv/dev build/xtts/checkpoint build/qwen3-1.7b/checkpoint
 	$(BIN)/python -P -m voxturn.export.verify_gpu $(foreach precision,int8 int4,build/gpu/xtts-v2-$(precision) \
 	  build/gpu/qwen3-1.7b-$(precision)) --json bench/results/verify-gpu-weights.json
 
+# the turn on paper, from the graphs of `make verify-gpu` and a Whisper's. WHISPER_TOKENIZER is the tokenizer.json of any Whisper.
+roofline: .venv/dev build/whisper/checkpoint
+	$(BIN)/voxturn export whisper --checkpoint build/whisper/checkpoint --to tensorrt-onnx --precision fp16 -o $(WHISPER)
+	$(BIN)/python -P -m voxturn.export.verify_gpu $(WHISPER) --json bench/results/verify-gpu-whisper.json
+	$(BIN)/voxturn bench roofline --whisper $(WHISPER) --reply build/gpu/qwen3-1.7b --voice build/gpu/xtts-v2 \
+	  --built bench/results/verify-gpu.json --built bench/results/verify-gpu-whisper.json --json bench/results/roofline.json
+	for precision in int8 int4; do $(BIN)/voxturn bench roofline --whisper $(WHISPER) \
+	  --reply build/gpu/qwen3-1.7b-$$precision --voice build/gpu/xtts-v2-$$precision \
+	  --built bench/results/verify-gpu-weights.json --built bench/results/verify-gpu-whisper.json \
+	  --json bench/results/roofline-$$precision.json || exit 1; done
+
 # everything that needs a GPU; ARTIFACTS are folders that `export … --for tensorrt` wrote
 gpu: .venv/dev
 	$(BIN)/python -P -m voxturn.bench.gpu $(ARTIFACTS)
+
+build/whisper/checkpoint: | .venv/dev
+	mkdir -p build/whisper
+	$(BIN)/voxturn export make-checkpoint whisper-large-v3-turbo --size full --seed 1 --tokenizer "$(WHISPER_TOKENIZER)" -o $@
 
 build/qwen3-1.7b/checkpoint: | .venv/dev
 	mkdir -p build/qwen3-1.7b

@@ -14,7 +14,7 @@ none was built, the products of the graph). A turn's bound is the sum along its 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,9 +50,10 @@ _HEARD_POSITIONS = 250  # of five seconds of speech, in Whisper's cross-attentio
 _PRODUCTS = ("MatMul", "Gemm", "Conv", "ConvTranspose", "MatMulNBits", "Attention")
 PATH = (
     ("whisper.encoder", 1), ("whisper.decoder", 14), ("reply.prefill", 1), ("reply.step", 10),
-    ("gpt.prefill", 1), ("gpt.step", 7), ("vocoder.window", 1),
+    ("gpt.prefill", 1), ("gpt.step", 5), ("vocoder.window", 1),
 )  # fmt: skip
-"""Calls from a certain end of speech to first audio: a transcript of 14 tokens, a first clause of 10, seven codes."""
+"""Calls from a certain end of speech to first audio: a transcript of 14 tokens, a first clause of 10, six codes,
+of which the first is the prefill's."""
 
 
 @dataclass(frozen=True)
@@ -172,13 +173,13 @@ def calls_of(whisper: Path, reply: Path, voice: Path, launches: Mapping[str, int
     mels = next(int(spec.shape[-2]) for spec in w.graphs["encoder"].inputs)
     features = {w.graphs["encoder"].inputs[0].name: np.zeros((1, mels, 500), w.graphs["encoder"].inputs[0].dtype)}
     p = Manifest.read(voice).properties
-    frames, width = 9 + 2 * int(p["margin"]), int(p["gpt_n_model_channels"])
+    frames, width = 9 + int(p["margin"]), int(p["gpt_n_model_channels"])
     kind = Manifest.read(voice).graphs["vocoder"].inputs[0].dtype
     window = {
-        "latents": np.zeros((1, 12, width), kind),
+        "latents": np.zeros((1, 6, width), kind),
         "speaker": np.zeros((1, int(p["d_vector_dim"]), 1), kind),
         "latent_offset": np.array(0), "frame_offset": np.array(0), "frames": np.array(frames),
-        "before": np.array(int(p["margin"])), "after": np.array(int(p["margin"])),
+        "before": np.array(0), "after": np.array(int(p["margin"])),
     }  # fmt: skip
     return {
         "whisper.encoder": graph_call(whisper, w.graphs["encoder"].file, features, launches),
@@ -191,14 +192,14 @@ def calls_of(whisper: Path, reply: Path, voice: Path, launches: Mapping[str, int
     }
 
 
-def main(names: list[str], whisper: Path, reply: Path, voice: Path, built: Path | None, path: Path | None) -> Result:
-    """The table, for devices by their names. `built`: a result of `make verify-gpu`, for the launches."""
+def main(names: list[str], whisper: Path, reply: Path, voice: Path, built: Sequence[Path], path: Path | None) -> Result:
+    """The table, for devices by their names. `built`: results of `make verify-gpu`, for the launches."""
     if unknown := [name for name in names if name not in DEVICES]:
         raise UsageError(f"--gpu {','.join(unknown)}: must be some of {', '.join(DEVICES)}")
     launches: dict[str, int] = {}
-    if built is not None:
-        found = json.loads(built.read_text(encoding="utf-8"))["metrics"]
-        launches = {k.removeprefix("layers."): int(v["value"]) for k, v in found.items() if k.startswith("layers.")}
+    for each in built:
+        found = json.loads(each.read_text(encoding="utf-8"))["metrics"]
+        launches |= {k.removeprefix("kernels."): int(v["value"]) for k, v in found.items() if k.startswith("kernels.")}
     result = Result("roofline")
     calls = calls_of(whisper, reply, voice, launches)
     for name, call in calls.items():
@@ -213,6 +214,11 @@ def main(names: list[str], whisper: Path, reply: Path, voice: Path, built: Path 
     result.notes["what"] = "lower bounds computed from graphs and datasheets; nothing was run on a GPU"
     result.notes["path"] = [list(step) for step in PATH]
     result.notes["graphs"] = {name: call.graph for name, call in calls.items()}
+    counted = {key.rpartition(".")[0] for key in launches}
+    result.notes["launches"] = {
+        name: "kernels of the engine" if call.graph in counted else "products of the graph"
+        for name, call in calls.items()
+    }
     result.notes["devices"] = {name: DEVICES[name].source for name in names}
     result.notes["launch_us"] = LAUNCH_US
     if path:

@@ -30,6 +30,8 @@ CAPABILITIES = ("SM80", "SM86", "SM89", "SM120")
 _LAYERS = "Layers:\n"
 _FLOATS = {"float32": "Float", "float16": "Half", "bfloat16": "BFloat16"}
 """What TensorRT calls our types."""
+_NO_KERNELS = ("wait", "signal", "shape_call", "ShapeHostToDevice")
+"""Layers that launch nothing: events between the streams that TensorRT gives an engine, and arithmetic of shapes on the host."""
 _LARGER, _HEADS = 1.5, 1  # what an engine may be, against its graph's weights; products whose weights may be unpacked
 _SMALL = 16_000_000  # bytes of weights: TensorRT does not care how tiny ones lie
 
@@ -40,13 +42,27 @@ def layers_of(log: Log) -> list[str]:
     return [line for text in found for line in text.splitlines() if line.startswith("Name: ")]
 
 
+def _kind(line: str) -> str:
+    """A layer's type."""
+    return found[1] if (found := re.search(r"LayerType: (\w+)", line)) else ""
+
+
+def _by_profile(lines: Sequence[str]) -> Counter[str]:
+    """How many layers each profile has; their names have its number."""
+    return Counter(m[1] for line in lines if (m := re.search(r"_myl(\d+)_", line.split(",")[0])))
+
+
 def check_decoder(name: str, contract: ModelContract, log: Log, profiles: int) -> None:
     """A decoder's attention is fused, in its caches' type, in every layer and profile; every cache is updated in place."""
     caches = [spec for spec in contract.inputs if spec.name.startswith("past_")]
     fused = [line for line in layers_of(log) if "_mha" in line.split(",")[0]]
     updated = {line for line in log.lines if line.startswith("KVCACHE_UPDATE ")}
-    if len(fused) < len(caches) // 2 * profiles:
-        raise ExportFailed(f"{name}: attention is fused in {len(fused)} layers of {len(caches) // 2 * profiles}")
+    by_profile, layers = _by_profile(fused), len(caches) // 2
+    for profile in map(str, range(profiles)):
+        if by_profile[profile] < layers:
+            raise ExportFailed(
+                f"{name}: attention is fused in {by_profile[profile]} layers of {layers}, profile {profile}"
+            )
     types = {kind for line in fused for kind in re.findall(r"Datatype: (\w+)", line)} & set(_FLOATS.values())
     if types != {wanted := _FLOATS[caches[0].dtype]}:
         raise ExportFailed(f"{name}: attention is computed in {', '.join(sorted(types))}, not in {wanted}")
@@ -64,7 +80,10 @@ def check_weights(name: str, data: Path, size: int, log: Log) -> None:
 
 
 def verify(trt: Any, artifact: Path, capabilities: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Build every graph of an artifact; per graph seconds, bytes and layers. Raises `ExportFailed` or `CorruptModel`."""
+    """Build every graph of an artifact; per graph seconds, bytes, kernels of each profile and kinds of layers.
+
+    Raises `ExportFailed` or `CorruptModel`.
+    """
     manifest, out = Manifest.read(artifact), dict[str, dict[str, Any]]()
     for role, contract in manifest.graphs.items():
         if role not in PROFILES:
@@ -76,14 +95,13 @@ def verify(trt: Any, artifact: Path, capabilities: Sequence[str]) -> dict[str, d
             if (artifact / f"{contract.file}.data").stat().st_size > _SMALL:
                 check_weights(f"{artifact}/{contract.file}", artifact / f"{contract.file}.data", len(engine), log)
         layers = layers_of(log)
-        by_profile = Counter(m[1] for line in layers if (m := re.search(r"_myl(\d+)_", line.split(",")[0])))
+        kernels = [line for line in layers if _kind(line) not in _NO_KERNELS]
+        by_profile = _by_profile(kernels)
         out[contract.file] = {
             "seconds": round(time.perf_counter() - begin, 1),
             "bytes": len(engine),
-            "layers": {f"{number}": by_profile[number] for number in sorted(by_profile)},
-            "kinds": dict(
-                Counter(m[1] for line in layers if (m := re.search(r"LayerType: (\w+)", line))).most_common()
-            ),
+            "kernels": {f"{number}": by_profile[number] for number in sorted(by_profile)},
+            "kinds": dict(Counter(map(_kind, layers)).most_common()),
         }
     return out
 
@@ -154,8 +172,8 @@ def write(path: Path, built: Mapping[str, Mapping[str, Any]], trt: Any, capabili
     for name, about in built.items():
         for key, unit in (("seconds", "s"), ("bytes", "bytes")):
             metrics[f"{key}.{name}"] = {"unit": unit, "value": about[key]}
-        for profile, count in about["layers"].items():
-            metrics[f"layers.{name}.{profile}"] = {"unit": "count", "value": count}
+        for profile, count in about["kernels"].items():
+            metrics[f"kernels.{name}.{profile}"] = {"unit": "count", "value": count}
     result = {
         "benchmark": "verify-gpu",
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -181,9 +199,9 @@ def main() -> None:
     for artifact in args.artifacts:
         for file, about in verify(trt, artifact, capabilities).items():
             built[f"{artifact.name}/{file}"] = about
-            layers = " + ".join(str(count) for count in about["layers"].values())
+            kernels = " + ".join(str(count) for count in about["kernels"].values())
             print(
-                f"{artifact.name}/{file}: {layers} layers, {about['bytes'] / 1e6:.0f} MB, {about['seconds']} s",
+                f"{artifact.name}/{file}: {kernels} kernels, {about['bytes'] / 1e6:.0f} MB, {about['seconds']} s",
                 flush=True,
             )
     if args.json:

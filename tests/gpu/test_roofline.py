@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from voxturn.bench import roofline
 from voxturn.bench.roofline import DEVICES, Call, Device, decoder_call, graph_call
+from voxturn.export import verify_gpu
 from voxturn.runtime.contract import Manifest
 from voxturn.runtime.errors import UsageError
 
@@ -78,13 +80,19 @@ def test_a_graph_s_operations_are_those_of_its_products(tmp_path: Path) -> None:
 def test_devices_have_sources_and_others_are_refused(tmp_path: Path) -> None:
     assert all(device.source for device in DEVICES.values())
     with pytest.raises(UsageError, match="must be some of l4, 4090"):
-        roofline.main(["toaster"], tmp_path, tmp_path, tmp_path, None, None)
+        roofline.main(["toaster"], tmp_path, tmp_path, tmp_path, [], None)
 
 
 def test_the_path_of_first_audio_names_calls_that_there_are(monkeypatch: Any, tmp_path: Path) -> None:
-    calls = {name: Call("g", 1e9, 0, 0) for name, _ in roofline.PATH}
-    monkeypatch.setattr(roofline, "calls_of", lambda *_: calls)
-    result = roofline.main(["l4"], tmp_path, tmp_path, tmp_path, None, tmp_path / "out.json")
+    calls, seen = {name: Call("g", 1e9, 0, 0) for name, _ in roofline.PATH}, list[Any]()
+    monkeypatch.setattr(roofline, "calls_of", lambda *given: (seen.append(given[-1]), calls)[1])
+    built, about = (
+        tmp_path / "built.json",
+        {"fp16/decoder.onnx": {"seconds": 1, "bytes": 2, "kernels": {"1": 77}, "kinds": {}}},
+    )
+    verify_gpu.write(built, about, SimpleNamespace(__name__="trt", __version__="1"), ["SM80"])
+    result = roofline.main(["l4"], tmp_path, tmp_path, tmp_path, [built], tmp_path / "out.json")
+    assert seen == [{"fp16/decoder.onnx.1": 77}]
     total = sum(count for _, count in roofline.PATH) * 1000 / 300
     assert result.metrics["roofline.l4.first_audio_ms"]["value"] == pytest.approx(total, rel=1e-3)
     assert "nothing was run on a GPU" in (tmp_path / "out.json").read_text()

@@ -54,15 +54,19 @@ def test_every_graph_of_a_voice_and_a_reply_is_built(
         "voice/gpt.onnx", "voice/conditioning.onnx", "voice/speaker.onnx", "voice/vocoder.onnx", "voice/vocoder_whole.onnx",
         "reply/decoder.onnx",
     }  # fmt: skip
-    assert all(about["bytes"] > 1000 and sum(about["layers"].values()) > 10 for about in built.values())
-    assert set(built["reply/decoder.onnx"]["layers"]) == {"0", "1"}  # prefill and step
+    assert all(about["bytes"] > 1000 and sum(about["kernels"].values()) > 10 for about in built.values())
+    for about in built.values():  # signals between TensorRT's own streams are no launches
+        nothing = sum(about["kinds"].get(kind, 0) for kind in ("wait", "signal", "shape_call", "ShapeHostToDevice"))
+        assert sum(about["kernels"].values()) == sum(about["kinds"].values()) - nothing
+    assert built["voice/conditioning.onnx"]["kinds"]["wait"]
+    assert set(built["reply/decoder.onnx"]["kernels"]) == {"0", "1"}  # prefill and step
     command = ["verify_gpu", str(portable.fp16), "--for", ",".join(GPU), "--json", str(tmp_path / "out.json")]
     monkeypatch.setattr("sys.argv", command)
     verify_gpu.main()
     assert "fp16/decoder.onnx: " in capsys.readouterr().out
     written = json.loads((tmp_path / "out.json").read_text())
-    layers = built["reply/decoder.onnx"]["layers"]["1"]
-    assert written["metrics"]["layers.fp16/decoder.onnx.1"]["value"] == layers
+    kernels = built["reply/decoder.onnx"]["kernels"]["1"]
+    assert written["metrics"]["kernels.fp16/decoder.onnx.1"]["value"] == kernels
 
 
 @pytest.mark.parametrize("precision", ["bf16", "int8", "int4"])
@@ -108,7 +112,10 @@ def test_a_decoder_whose_attention_is_not_fused_is_refused(trt: Any, portable: P
     verify_gpu.check_decoder("x", contract, log, 2)
     kept = list(log.lines)
     log.lines = [line.replace("_mha", "_gone") for line in kept]
-    with pytest.raises(ExportFailed, match="attention is fused in 0 layers of 4"):
+    with pytest.raises(ExportFailed, match="attention is fused in 0 layers of 2, profile 0"):
+        verify_gpu.check_decoder("x", contract, log, 2)
+    log.lines = [re.sub(r"_mha(?=\S*_myl1_)", "_gone", line) for line in kept]
+    with pytest.raises(ExportFailed, match="attention is fused in 0 layers of 2, profile 1"):
         verify_gpu.check_decoder("x", contract, log, 2)
     log.lines = [re.sub(r"(Name: \S*_mha.*?Datatype: )Half", r"\1Float", line) for line in kept]
     with pytest.raises(ExportFailed, match="attention is computed in Float, Half, not in Half"):
