@@ -9,6 +9,20 @@ from voxturn.runtime.errors import UsageError
 from voxturn.runtime.profile import GPU_EXECUTORS
 
 
+def _folder(text: str) -> Path:
+    """A folder that is there; said before anything is measured."""
+    if not Path(text).is_dir():
+        raise argparse.ArgumentTypeError(f"{text}: is no folder")
+    return Path(text)
+
+
+def _result(text: str) -> Path:
+    """A file that can be written; said before anything is measured."""
+    if not Path(text).absolute().parent.is_dir():
+        raise argparse.ArgumentTypeError(f"{text}: its folder does not exist")
+    return Path(text)
+
+
 def _turn(args: argparse.Namespace) -> int:
     from voxturn.bench import turn
 
@@ -100,13 +114,15 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         parser.add_argument("--profile", default="demo", metavar="P")
-        parser.add_argument("--json", type=Path, metavar="FILE", help="write the result file")
+        parser.add_argument("--json", type=_result, metavar="FILE", help="write the result file")
         return parser
 
     parser = kind("turn", "whole turns at the pace of real time")
     parser.add_argument("--runs", type=int, default=20)
-    parser.add_argument("--reply", type=Path, metavar="DIR", help="an artifact to answer, instead of the profile's")
-    parser.add_argument("--voice", type=Path, metavar="DIR", help="an XTTS artifact to speak, instead of the profile's")
+    parser.add_argument("--reply", type=_folder, metavar="DIR", help="an artifact to answer, instead of the profile's")
+    parser.add_argument(
+        "--voice", type=_folder, metavar="DIR", help="an XTTS artifact to speak, instead of the profile's"
+    )
     parser.set_defaults(run=_turn)
     parser = kind("decode", "the token engine: a step, prefill, the share of the memory bandwidth")
     parser.add_argument("--precision", default="", help="another precision than the profile's")
@@ -117,16 +133,16 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.set_defaults(run=_stt)
     parser = kind("parity", "the reply's graph against transformers, or XTTS's graphs against coqui-tts")
     parser.add_argument("--model", choices=["xtts-v2"], default="", help="instead of the profile's reply")
-    parser.add_argument("--checkpoint", type=Path, metavar="DIR", help="of the model")
+    parser.add_argument("--checkpoint", type=_folder, metavar="DIR", help="of the model")
     parser.set_defaults(run=_parity)
     parser = kind(
         "speaking",
         "an XTTS checkpoint that speaks: codes and word errors against coqui-tts",
         "--checkpoint DIR --artifact DIR/fp32 --sentences sentences.json",
     )
-    parser.add_argument("--checkpoint", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--checkpoint", type=_folder, required=True, metavar="DIR")
     parser.add_argument(
-        "--artifact", type=Path, action="append", required=True, metavar="DIR", help="fp32 first; repeat"
+        "--artifact", type=_folder, action="append", required=True, metavar="DIR", help="fp32 first; repeat"
     )
     parser.add_argument(
         "--sentences", type=Path, required=True, metavar="FILE", help='JSON: {"trained": […], "held_out": […]}'
@@ -139,9 +155,9 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "--artifact DIR --checkpoint CHECKPOINT --peer coqui-tts",
     )
     parser.add_argument("--model", choices=["xtts-v2"], default="xtts-v2")
-    parser.add_argument("--artifact", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--artifact", type=_folder, required=True, metavar="DIR")
     parser.add_argument("--peer", choices=["coqui-tts"], default="")
-    parser.add_argument("--checkpoint", type=Path, metavar="DIR", help="for the peer: what the artifact was made of")
+    parser.add_argument("--checkpoint", type=_folder, metavar="DIR", help="for the peer: what the artifact was made of")
     parser.add_argument("--vocoder", choices=["openvino", "onnx"], default="openvino")
     parser.add_argument("--runs", type=int, default=10)
     parser.set_defaults(run=_tts)
@@ -152,8 +168,8 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     )
     parser.add_argument("--gpu", default="l4,4090,h100", metavar="NAME,NAME", help="of l4, 4090, a100, h100")
     for name in ("whisper", "reply", "voice"):
-        about = "an artifact in standard operators (--for tensorrt)"
-        parser.add_argument(f"--{name}", type=Path, required=True, metavar="DIR", help=about)
+        about = "an artifact in standard operators (XTTS: --for tensorrt; others: --to tensorrt-onnx)"
+        parser.add_argument(f"--{name}", type=_folder, required=True, metavar="DIR", help=about)
     parser.add_argument(
         "--built",
         type=Path,
@@ -165,7 +181,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.set_defaults(run=_roofline)
     parser = kind("load", "XTTS behind Triton: against the same in process, and many streams at once", "--artifact DIR")
     parser.add_argument("--target", choices=["triton"], default="triton")
-    parser.add_argument("--artifact", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--artifact", type=_folder, required=True, metavar="DIR")
     parser.add_argument("--executor", choices=["onnx", *GPU_EXECUTORS], default="onnx", help="what runs XTTS's GPT")
     parser.add_argument("--streams", default="1,2,4,8", metavar="N,N", help="how many at once (default: 1,2,4,8)")
     parser.add_argument("--runs", type=int, default=12)
@@ -176,9 +192,11 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "--artifact DIR/int8 --artifact DIR/int4 --checkpoint CHECKPOINT",
     )
     parser.add_argument(
-        "--artifact", type=Path, action="append", required=True, metavar="DIR", help="int8, int4; repeat"
+        "--artifact", type=_folder, action="append", required=True, metavar="DIR", help="int8, int4; repeat"
     )
-    parser.add_argument("--checkpoint", type=Path, metavar="DIR", help="for the peers: what the artifacts were made of")
+    parser.add_argument(
+        "--checkpoint", type=_folder, metavar="DIR", help="for the peers: what the artifacts were made of"
+    )
     parser.add_argument("--llama-python", default="", metavar="FILE", help="a Python that has llama-cpp-python")
     parser.add_argument("--runs", type=int, default=10)
     parser.set_defaults(run=_llm)

@@ -35,7 +35,7 @@ from voxturn.runtime.executors.cuda import Cuda
 from voxturn.runtime.executors.gpu import Gpu
 from voxturn.runtime.executors.onnx import OnnxDecoder, OnnxGraph
 from voxturn.runtime.gpu_report import gpu_report
-from voxturn.runtime.profile import GPU_EXECUTORS
+from voxturn.runtime.profile import GPU_EXECUTORS, NOT_FOR_A_GPU
 from voxturn.runtime.progress import Bar
 from voxturn.runtime.protocols import DecoderExecutor
 from voxturn.runtime.store import Store, write_atomic
@@ -182,7 +182,8 @@ def run(artifacts: Sequence[Path], folder: Path) -> list[Outcome]:
         step(f"compute-sanitizer over the kernels: {tool}", device or sanitizer, command(*checked))
     voxturn = str(Path(sys.executable).with_name("voxturn"))
     turn = (voxturn, "bench", "turn", "--profile", "gpu", "--json", str(folder / "turn-gpu.json"))
-    everything = ", ".join(filter(None, (report.executors[name] for name in ("tensorrt", "ctranslate2"))))
+    lacking = (report.executors[name] for name in ("tensorrt", "ctranslate2"))
+    everything = ", ".join(dict.fromkeys(each for needs in lacking for each in needs.split(", ") if each))
     step("latency of a turn", everything, command(*turn))
     artifact = str(artifacts[0] if artifacts else "")
     load = (
@@ -228,6 +229,12 @@ def main() -> None:
     parser.add_argument("artifacts", nargs="*", type=Path, metavar="ARTIFACT")
     parser.add_argument("--output", type=Path, default=Path("build/gpu"), metavar="DIR")
     args = parser.parse_args()
+    for artifact in args.artifacts:
+        try:
+            if Manifest.read(artifact).properties.get("engine") != "tensorrt":
+                parser.error(f"{artifact}: {NOT_FOR_A_GPU}")
+        except VoxturnError as exc:
+            parser.error(str(exc))
     args.output.mkdir(parents=True, exist_ok=True)
     outcomes = run(args.artifacts, args.output)
     for outcome in outcomes:

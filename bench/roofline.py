@@ -198,7 +198,10 @@ def main(names: list[str], whisper: Path, reply: Path, voice: Path, built: Seque
         raise UsageError(f"--gpu {','.join(unknown)}: must be some of {', '.join(DEVICES)}")
     launches: dict[str, int] = {}
     for each in built:
-        found = json.loads(each.read_text(encoding="utf-8"))["metrics"]
+        try:
+            found = json.loads(each.read_text(encoding="utf-8"))["metrics"]
+        except (OSError, ValueError, KeyError, TypeError) as exc:
+            raise UsageError(f"--built {each}: is no result of `make verify-gpu`") from exc
         launches |= {k.removeprefix("kernels."): int(v["value"]) for k, v in found.items() if k.startswith("kernels.")}
     result = Result("roofline")
     calls = calls_of(whisper, reply, voice, launches)

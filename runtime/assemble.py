@@ -29,7 +29,7 @@ from voxturn.runtime.executors.triton import Connection, TritonGraph, TritonToke
 from voxturn.runtime.executors.whisper_onnx import OnnxWhisper
 from voxturn.runtime.handoff import Lane
 from voxturn.runtime.messages import Samples, Sentence, SpeechCodes
-from voxturn.runtime.profile import GPU_EXECUTORS, Engine, Profile
+from voxturn.runtime.profile import GPU_EXECUTORS, NOT_FOR_A_GPU, Engine, Profile
 from voxturn.runtime.progress import Bar
 from voxturn.runtime.protocols import DecoderExecutor, GraphExecutor
 from voxturn.runtime.registry import Registry
@@ -88,7 +88,7 @@ class Loaded:
         path = self.folder / contract.file
         if self.engine.executor in GPU_EXECUTORS:
             if self.manifest.properties.get("engine") != "tensorrt":
-                raise InvalidProfile(f"{self.engine.model}: was not exported for a GPU; export it with --for tensorrt")
+                raise InvalidProfile(f"{self.engine.model}: {NOT_FOR_A_GPU}")
             return self.gpu().decoder(path, contract, role, stage, slots, self.engine.executor)
         if self.engine.executor != "onnx":
             raise ExecutorUnavailable(f"this version of voxturn has no executor {self.engine.executor!r} for {role}")

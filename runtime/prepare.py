@@ -7,9 +7,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from voxturn.runtime.cores import Cores
-from voxturn.runtime.errors import ExportFailed, VoxturnError
+from voxturn.runtime.errors import ExportFailed, InvalidProfile, VoxturnError
 from voxturn.runtime.fetch import Progress
-from voxturn.runtime.profile import Profile
+from voxturn.runtime.gpu_report import gpu_report
+from voxturn.runtime.profile import GPU_EXECUTORS, NOT_FOR_A_GPU, Engine, Profile
 from voxturn.runtime.registry import Registry
 from voxturn.runtime.store import Store, find_exporter, is_artifact, quiet
 
@@ -32,6 +33,8 @@ _EXTRAS = {
     "tensorrt": "gpu",
     "onnx-cuda": "gpu",
 }
+_ON_A_GPU = {"tensorrt": "tensorrt", "onnx-cuda": "onnx-cuda", "ctranslate2-cuda": "ctranslate2"}
+"""Executors that need a GPU, by what `gpu_report` calls them."""
 
 
 @dataclass(frozen=True)
@@ -43,36 +46,49 @@ class Problem:
     fix: str
 
 
-def problems(profile: Profile, store: Store, registry: Registry, cores: Cores) -> list[Problem]:
-    """Everything that keeps a profile from running here; empty if it runs."""
+def problems(profile: Profile, store: Store, registry: Registry, cores: Cores, name: str = "") -> list[Problem]:
+    """Everything that keeps a profile from running here; empty if it runs. `name`: what the user calls it, a file maybe."""
     found: list[Problem] = []
+    lacks = gpu_report().executors if any(e.executor in _ON_A_GPU for e in profile.engines().values()) else {}
     for stage, engine in profile.engines().items():
-        if not any(find_spec(library) for library in _LIBRARIES[engine.executor]):
+        if missing := lacks.get(_ON_A_GPU.get(engine.executor, "")):
+            found.append(Problem(stage, f"executor {engine.executor!r} needs {missing}", "voxturn doctor --gpu"))
+        elif not any(find_spec(library) for library in _LIBRARIES[engine.executor]):
             extra = _EXTRAS[engine.executor]
             found.append(
                 Problem(stage, f"executor {engine.executor!r} is not installed", f"pip install 'voxturn[{extra}]'")
             )
         try:
             cores.budget(stage, engine.threads)
-            if is_artifact(engine.model):
-                store.at(Path(engine.model))
-                continue
-            model, _ = registry.resolve(engine.model)
-            if model.exporter != "none" and not store.installed(model, engine.precision):
-                find_exporter(model.exporter)
-            store.artifact(model, engine.precision)
+            kind = _kind(stage, engine, store, registry)
         except ExportFailed as exc:
             found.append(Problem(stage, str(exc), "a later version of voxturn, or pip install 'voxturn[export]'"))
         except VoxturnError as exc:
-            found.append(Problem(stage, str(exc), f"voxturn models pull --profile {profile.name}"))
+            pull = f"voxturn models pull --profile {name or profile.name}"
+            found.append(Problem(stage, str(exc), "voxturn export --help" if is_artifact(engine.model) else pull))
         else:
-            if model.exporter == "xtts" and find_spec("num2words") is None:
+            if kind == "xtts" and find_spec("num2words") is None:
                 found.append(
                     Problem(stage, "what writes numbers as words is not installed", "pip install 'voxturn[xtts]'")
                 )
-            if model.exporter == "vits" and find_spec("piper") is None:
+            if kind == "vits" and find_spec("piper") is None:
                 found.append(Problem(stage, "espeak-ng's phonemes are not installed", "pip install 'voxturn[vits]'"))
     return found
+
+
+def _kind(stage: str, engine: Engine, store: Store, registry: Registry) -> str:
+    """What kind of model a stage has, if it is here and for its executor. Raises as the store and the registry do."""
+    if not is_artifact(engine.model):
+        model, _ = registry.resolve(engine.model)
+        if model.exporter != "none" and not store.installed(model, engine.precision):
+            find_exporter(model.exporter)
+        store.artifact(model, engine.precision)
+        return model.exporter
+    manifest = store.at(Path(engine.model))[1]
+    decodes = stage in ("reply", "speak") and engine.executor in GPU_EXECUTORS
+    if decodes and manifest.properties.get("engine") != "tensorrt":
+        raise InvalidProfile(f"{engine.model}: {NOT_FOR_A_GPU}")
+    return manifest.kind
 
 
 def bring(profile: Profile, store: Store, registry: Registry, progress: Progress = quiet) -> None:

@@ -14,6 +14,7 @@ from voxturn.runtime.tomlfile import build, nearest, read_toml
 SHIPPED = ("demo", "cpu", "gpu")
 COMPUTES = ("auto", "fp32", "bf16")
 GPU_EXECUTORS = ("tensorrt", "onnx-cuda")
+NOT_FOR_A_GPU = "was not exported for a GPU; export XTTS with --for tensorrt, a text model with --to tensorrt-onnx"
 
 
 @dataclass(frozen=True)

@@ -105,7 +105,7 @@ def doctor(args: argparse.Namespace) -> int:
         return 0 if not all(report.executors.values()) else 1
     store, registry, cores = Store(), Registry.read(), Cores()
     libraries = {name: _version(name) for name in _LIBRARIES}
-    reports = {name: problems(load_profile(name), store, registry, cores) for name in (*SHIPPED, *args.extra)}
+    reports = {name: problems(load_profile(name), store, registry, cores, name) for name in (*SHIPPED, *args.extra)}
     if args.json:
         data = {
             "python": platform.python_version(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import onnxruntime
 import pytest
 from voxturn.bench import gpu
 from voxturn.bench.harness import Result
-from voxturn.runtime import gpu_report
+from voxturn.runtime import gpu_report, prepare, profile
 from voxturn.runtime.cli import main
 from voxturn.runtime.contract import Manifest
 from voxturn.runtime.executors import tensorrt_build
@@ -66,6 +67,62 @@ def test_with_everything_the_executors_work(monkeypatch: pytest.MonkeyPatch, cap
     said = capsys.readouterr().out
     assert "executor onnx-cuda: no: needs onnxruntime-gpu" in said  # installed, but the other one lies over it
     assert "tokens are chosen on the host" in said
+
+
+def test_the_doctor_says_what_a_profile_lacks_of_a_gpu(
+    nothing: None, portable: Portable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    mine = (Path(profile.__file__).parent / "profiles/gpu.toml").read_text()
+    mine = mine.replace(
+        'model = "qwen3-1.7b"\nexecutor = "tensorrt"', f'model = "{portable.fp16}"\nexecutor = "onnx-cuda"'
+    )
+    (tmp_path / "mine.toml").write_text(mine)
+    assert main(["doctor", "--profile", str(tmp_path / "mine.toml")]) == 1
+    said = capsys.readouterr().out.partition("profile " + str(tmp_path))[2]
+    assert "reply: executor 'onnx-cuda' needs driver, device" in said
+    assert f"models pull --profile {tmp_path / 'mine.toml'}" in said
+    assert "reply: " + str(portable.fp16) not in said
+    manifest = Manifest.read(portable.fp16)
+    other = replace(manifest, properties=dict(manifest.properties) | {"engine": "onnx"})
+    monkeypatch.setattr(prepare.Store, "at", lambda self, path: (path, other))
+    main(["doctor", "--profile", str(tmp_path / "mine.toml")])
+    assert f"reply: {portable.fp16}: was not exported for a GPU" in capsys.readouterr().out
+
+
+def test_make_gpu_takes_only_what_was_exported_for_one(tmp_path: Path, capsys: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr("sys.argv", ["gpu", str(tmp_path / "none"), "--output", str(tmp_path / "out")])
+    with pytest.raises(SystemExit) as caught:
+        gpu.main()
+    assert caught.value.code == 2
+    assert "none" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["decode", "--json", "{0}/no/x.json"], "its folder does not exist"),
+        (["load", "--artifact", "{0}/no"], "is no folder"),
+        (
+            [
+                "roofline",
+                *(w for n in ("whisper", "reply", "voice") for w in (f"--{n}", "{0}")),
+                "--built",
+                "{0}/no.json",
+            ],
+            "is no result of `make verify-gpu`",
+        ),
+    ],
+)
+def test_what_a_bench_cannot_read_or_write_is_said_before_it_begins(
+    tmp_path: Path, capsys: Any, words: list[str], said: str
+) -> None:
+    try:
+        code = main(["bench", *(word.format(tmp_path) for word in words)])
+    except SystemExit as exc:
+        code = exc.code
+    assert code == 2
+    assert said in capsys.readouterr().err
 
 
 def test_engines_are_compared_with_the_cpu(
