@@ -240,8 +240,11 @@ class Assembler:
             return Vocode(
                 graph, lane, int(p["sample_rate"]), int(p["hop"]), int(p["margin"]), SameFrames(), (Plan(),), trim
             )
-        rate, hop = int(p["output_sample_rate"]), int(p["output_hop_length"])
-        return Vocode(graph, lane, rate, hop, int(p["margin"]), xtts_frames(p), self._plans, trim, _PACE)
+        rate, hop, plans = int(p["output_sample_rate"]), int(p["output_hop_length"]), self._plans
+        if loaded.engine.executor == "triton":  # windows suit whatever computes them
+            served = self._server(loaded, "xtts_vocoder").describe("xtts_vocoder")
+            plans = GPU_PLANS if served["executor"] == "onnx-cuda" else plans
+        return Vocode(graph, lane, rate, hop, int(p["margin"]), xtts_frames(p), plans, trim, _PACE)
 
     def vocoder_graph(self, role: str) -> tuple[GraphExecutor, Lane]:
         """XTTS's vocoder by itself, for windows (`vocoder`) or whole sequences (`vocoder_whole`), and its lane."""

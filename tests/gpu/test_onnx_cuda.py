@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from voxturn.runtime import assemble
 from voxturn.runtime.audio.frames_map import XttsFrames
 from voxturn.runtime.contract import Manifest, ModelContract, TensorSpec
 from voxturn.runtime.cores import EngineBudget
@@ -24,6 +26,7 @@ from voxturn.runtime.executors.cuda_kernels import CudaKernels
 from voxturn.runtime.executors.device_decoder import DeviceDecoder
 from voxturn.runtime.executors.onnx import OnnxDecoder, OnnxGraph
 from voxturn.runtime.executors.onnx_cuda import PROVIDER, OnnxCudaEngine, OnnxCudaGraph, cuda_session
+from voxturn.runtime.profile import Engine, SpeakEngine, load_profile
 from voxturn.runtime.streams import Streams
 
 from tests.gpu import test_tensorrt
@@ -240,6 +243,21 @@ def test_a_window_is_captured_for_its_sizes_and_replayed(tiny: Tiny, monkeypatch
         graph.run(given[0])
     streams.close()
     assert fake.alive == 0
+
+
+@pytest.mark.parametrize("executor", ["onnx-cuda", "openvino"])
+def test_whoever_asks_a_server_for_windows_takes_those_that_suit_it(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch, executor: str
+) -> None:
+    about = {"artifact_sha256": Manifest.read(tiny.short).digest, "executor": executor}
+    server = SimpleNamespace(describe=lambda model: about, close=lambda: None)
+    monkeypatch.setattr(assemble, "Connection", lambda address: server)
+    folder = str(tiny.short)
+    speak, vocode = SpeakEngine(folder, "onnx", "int8"), Engine(folder, "triton", "int8")
+    make = assemble.Assembler(replace(load_profile("demo"), speak=speak, vocode=vocode))
+    taken = make.vocode().plan
+    make.close()
+    assert taken is (assemble.GPU_PLANS if executor == "onnx-cuda" else assemble.XTTS_PLANS)[0]
 
 
 def test_a_run_that_fails_is_an_error_and_leaves_nothing_in_flight(bench: Bench) -> None:
