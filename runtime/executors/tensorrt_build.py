@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from voxturn.runtime.contract import ModelContract, sha256_of
+from voxturn.runtime.contract import Manifest, ModelContract, sha256_of
 from voxturn.runtime.errors import CorruptModel, ExecutorUnavailable
 from voxturn.runtime.fetch import Progress, file_lock
 from voxturn.runtime.store import write_atomic
@@ -201,11 +201,14 @@ class EngineCache:
             return made
 
     def key(self, trt: Any, path: Path, profiles: Sequence[Profile]) -> str:
-        """What an engine depends on, as a hash: the graph with its weights, the library, the GPU, the profiles."""
-        weights = path.with_name(path.name + ".data")
+        """What an engine depends on, as a hash: the graph with its weights, the library, the GPU, the profiles.
+
+        Of files that the artifact's manifest has, its hashes are taken: weights are gigabytes, read at every start otherwise.
+        """
+        weights, known = path.with_name(path.name + ".data"), Manifest.read(path.parent).files
         parts = {
-            "graph": sha256_of(path),
-            "weights": sha256_of(weights) if weights.exists() else "",
+            "graph": known.get(path.name) or sha256_of(path),
+            "weights": known.get(weights.name) or (sha256_of(weights) if weights.exists() else ""),
             "library": f"{trt.__name__} {trt.__version__}",
             "gpu": self.gpu,
             "profiles": [asdict(profile) for profile in profiles],

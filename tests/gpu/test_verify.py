@@ -140,6 +140,7 @@ def test_an_engine_is_built_once_and_again_when_what_it_is_made_of_changes(
         return b"engine %d" % len(built)
 
     monkeypatch.setattr("voxturn.runtime.executors.tensorrt_build.build", fake)
+    monkeypatch.setattr("voxturn.runtime.executors.tensorrt_build.sha256_of", lambda path: pytest.fail("read whole"))
     contract = Manifest.read(portable.fp16).graphs["decoder"]
     library = SimpleNamespace(__name__="tensorrt", __version__="11.4")
     cache = EngineCache(tmp_path / "engines", "L4 sm89")
