@@ -185,20 +185,11 @@ def run(artifacts: Sequence[Path], folder: Path) -> list[Outcome]:
     lacking = (report.executors[name] for name in ("tensorrt", "ctranslate2"))
     everything = ", ".join(dict.fromkeys(each for needs in lacking for each in needs.split(", ") if each))
     step("latency of a turn", everything, command(*turn))
-    artifact = str(artifacts[0] if artifacts else "")
-    load = (
-        voxturn,
-        "bench",
-        "load",
-        "--executor",
-        "tensorrt",
-        "--artifact",
-        artifact,
-        "--json",
-        str(folder / "load-gpu.json"),
-    )
+    voice = next((str(a) for a in artifacts if Manifest.read(a).kind == "xtts"), "")
+    load = (voxturn, "bench", "load", "--executor", "tensorrt", "--artifact", voice)
     server = "" if find_spec("pytriton") else "nvidia-pytriton"
-    step("load behind Triton", report.executors["tensorrt"] or none or server, command(*load))
+    lacks = report.executors["tensorrt"] or ("" if voice else "artifacts: an XTTS among them") or server
+    step("load behind Triton", lacks, command(*load, "--json", str(folder / "load-gpu.json")))
     result.notes["steps"] = [vars(outcome) for outcome in out]
     result.notes["machine"] = {item.name: item.version for item in report.items}
     result.write(folder / "gpu.json")

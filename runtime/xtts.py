@@ -67,9 +67,9 @@ class XTTS:
     ) -> XTTS:
         """Load an artifact's folder. `slots`: streams at once.
 
-        `executor` runs the GPT, `vocoder` the vocoder (openvino if it is installed); `compute`: what OpenVINO computes it in: `fp32`, `bf16`, or
-        `auto`, the faster one on this processor. Samples in bf16 differ from fp32's by a tenth (20 dB), speech does not
-        (PESQ 4.5).
+        `executor` runs the GPT, `vocoder` the vocoder (openvino if it is installed); `compute`: what OpenVINO computes it
+        in: `fp32`, `bf16`, or `auto`, the faster one on this processor. Samples in bf16 differ from fp32's by a tenth (20
+        dB), speech does not (PESQ 4.5).
         """
         manifest = Manifest.read(Path(artifact))
         if manifest.kind != "xtts":

@@ -97,10 +97,10 @@ def sustained(
     return next(steady, plans[-1])
 
 
-def schedule(total: int, plan: Plan | None = None, margin: int = 0) -> Iterator[tuple[int, int]]:
+def schedule(total: int, plan: Plan | None = None) -> Iterator[tuple[int, int]]:
     """Windows `[begin, end)` over `total` frames."""
     plan, number, begin = plan or Plan(), 0, 0
-    while (window := plan.next(number, begin, total, margin, total)) is not None:
+    while (window := plan.next(number, begin, total, 0, total)) is not None:
         yield window
         number, begin = number + 1, window[1]
 

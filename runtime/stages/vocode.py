@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from voxturn.runtime.audio.frames_map import FrameMap
 from voxturn.runtime.audio.level import first_audible
-from voxturn.runtime.audio.window import Plan, Speed, schedule, sustained, with_margin
+from voxturn.runtime.audio.window import Plan, Speed, sustained, with_margin
 from voxturn.runtime.cores import Pace
 from voxturn.runtime.decode.stop_guard import SilenceGuard
 from voxturn.runtime.handoff import Lane, close_iterator
@@ -126,21 +126,22 @@ class Vocode:
         longest = self._frames.latents_for(self.plan.grown()[1] + 2 * self.plan.largest + self._margin)
         for count in range(longest, 0, -1):
             total = self._frames.count(count)
-            for begin, end in (*schedule(total, self.plan, self._margin), *self._late(count)):
+            for begin, end in (*self._windows(count, True), *self._windows(count, False)):
                 if end < total or self.plan.rounds > 1:
                     _, low, high, before = self._decoded(begin, end, total)
                     found.setdefault((high - low, before, high - end), (count, begin, end))
         return list(found.values())
 
-    def _late(self, count: int) -> Iterator[tuple[int, int]]:
-        """The windows of a sentence of so many latents, whose end is known when all of them are there already."""
-        known = Progress([np.empty((count, 0), np.float32)])
-        while (window := self.next_window(known)) is not None or not known.final:
-            if window is None:
-                known.final = True
-                continue
-            yield window
-            known.number, known.begin = known.number + 1, window[1]
+    def _windows(self, count: int, final: bool) -> Iterator[tuple[int, int]]:
+        """The windows of a sentence of so many latents; without `final` it turns out behind them that they were all."""
+        sentence = Progress([np.empty((count, 0), np.float32)], final=final)
+        while True:
+            while (window := self.next_window(sentence)) is not None:
+                yield window
+                sentence.number, sentence.begin = sentence.number + 1, window[1]
+            if sentence.final:
+                return
+            sentence.final = True
 
     def _decoded(self, begin: int, end: int, total: int) -> tuple[int, int, int, int]:
         """The first frame that a window decodes, and its context: `[low, high)` in all, `before` of them ahead."""
