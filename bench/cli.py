@@ -26,7 +26,7 @@ def _result(text: str) -> Path:
 def _turn(args: argparse.Namespace) -> int:
     from voxturn.bench import turn
 
-    turn.main(args.profile, args.runs, args.json, args.reply, args.voice).print()
+    turn.main(args.profile, args.runs, args.json, args.reply, args.voice, args.questions).print()
     return 0
 
 
@@ -122,6 +122,9 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.add_argument("--reply", type=_folder, metavar="DIR", help="an artifact to answer, instead of the profile's")
     parser.add_argument(
         "--voice", type=_folder, metavar="DIR", help="an XTTS artifact to speak, instead of the profile's"
+    )
+    parser.add_argument(
+        "--questions", type=_folder, metavar="DIR", help="WAV files that ask, instead of the demo's voice"
     )
     parser.set_defaults(run=_turn)
     parser = kind("decode", "the token engine: a step, prefill, the share of the memory bandwidth")

@@ -14,9 +14,10 @@ import soxr
 from voxturn.bench import scripted
 from voxturn.bench.harness import Result, peak_rss_mb
 from voxturn.runtime.assistant import Assistant
+from voxturn.runtime.audio.decode import decode
 from voxturn.runtime.audio.level import last_audible
 from voxturn.runtime.contract import Manifest
-from voxturn.runtime.errors import InferenceFailed
+from voxturn.runtime.errors import AudioNotFound, InferenceFailed
 from voxturn.runtime.frames import RATE, frames_from
 from voxturn.runtime.messages import Samples, Sentence
 from voxturn.runtime.profile import Profile, load_profile
@@ -45,14 +46,28 @@ async def speak(assistant: Assistant, text: str) -> Samples:
     return np.concatenate([np.zeros(int(0.3 * RATE), np.float32), voice[: (last or voice.size) + 1]])
 
 
-async def run(profile: Profile, runs: int, path: Path | None) -> Result:
+async def spoken() -> dict[str, Samples]:
+    """`QUESTIONS` in the demo's voice."""
+    async with Assistant.load("demo") as asking:
+        return {text: await speak(asking, text) for text in QUESTIONS}
+
+
+def recorded(folder: Path) -> dict[str, Samples]:
+    """A folder's WAV files at 16 kHz, by their names. Raises `AudioNotFound` where there are none."""
+    files = sorted(folder.glob("*.wav"))
+    if not files:
+        raise AudioNotFound(f"{folder}: holds no .wav files")
+    return {file.stem: np.concatenate(list(decode(file, RATE, RATE))) for file in files}
+
+
+async def run(profile: Profile, runs: int, path: Path | None, asked: dict[str, Samples] | None = None) -> Result:
     """One warm-up turn, then `runs` turns, the questions in rotation, each a dialogue of its own.
 
-    The demo's voice asks; synthetic models answer by a script.
+    The demo's voice asks, or recordings do, 16 kHz by their names; synthetic models answer by a script.
     """
     result = Result("turn")
-    async with Assistant.load("demo") as asking:
-        questions = [await speak(asking, text) for text in QUESTIONS]
+    asked = asked or await spoken()
+    questions = list(asked.values())
     async with Assistant.load(profile) as assistant:
         scripted.follow(assistant)
         await assistant.warm()
@@ -79,7 +94,7 @@ async def run(profile: Profile, runs: int, path: Path | None) -> Result:
     result.value("turn.underruns", "count", sum(t["underruns"] for t in traces))
     result.value("turn.answered", "count", len(answered))
     result.value("turn.peak_rss_mb", "MB", peak_rss_mb())
-    result.notes["questions"] = list(QUESTIONS)
+    result.notes["questions"] = list(asked)
     result.notes["turns"] = [
         {k: t[k] for k in ("transcript", "reply", "times_ms", "speculations", "underruns", "audio_ms", "prompt_tokens")}
         for t in traces
@@ -89,7 +104,14 @@ async def run(profile: Profile, runs: int, path: Path | None) -> Result:
     return result
 
 
-def main(name: str, runs: int, path: Path | None, reply: Path | None = None, voice: Path | None = None) -> Result:
+def main(
+    name: str,
+    runs: int,
+    path: Path | None,
+    reply: Path | None = None,
+    voice: Path | None = None,
+    recordings: Path | None = None,
+) -> Result:
     """Run the benchmark on a profile, whose reply and voice may be artifacts of one's own."""
     profile = load_profile(name)
     if reply is not None:
@@ -102,4 +124,4 @@ def main(name: str, runs: int, path: Path | None, reply: Path | None = None, voi
             speak=replace(profile.speak, model=str(voice), precision=precision),
             vocode=replace(profile.vocode, model=str(voice), precision=precision),
         )
-    return asyncio.run(run(profile, runs, path))
+    return asyncio.run(run(profile, runs, path, recorded(recordings) if recordings else None))

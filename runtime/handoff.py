@@ -108,6 +108,10 @@ async def cancel_and_wait(task: asyncio.Task[None]) -> None:
     A caller who is cancelled meanwhile waits all the same, then passes it on: nobody else would know of the task.
     """
     task.cancel()
+    await _ended(task)
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
     cancelled: asyncio.CancelledError | None = None
     while not task.done():
         try:
@@ -125,6 +129,7 @@ class Ahead(Generic[T]):
 
     def __init__(self, source: AsyncIterator[T], capacity: int, context: Context | None = None) -> None:
         self._handoff: Handoff[T] = Handoff(capacity)
+        self._closing = False
         self._task = asyncio.create_task(self._pump(source), context=context)
 
     def __aiter__(self) -> AsyncIterator[T]:
@@ -137,7 +142,9 @@ class Ahead(Generic[T]):
         """Stop the source and wait until it is closed."""
         self._handoff.abandon()
         await asyncio.sleep(0)  # a task that never began would not close what it reads
-        await cancel_and_wait(self._task)
+        if not self._closing:  # what a source does when it is closed must not be cancelled halfway
+            self._task.cancel()
+        await _ended(self._task)
 
     async def _pump(self, source: AsyncIterator[T]) -> None:
         try:
@@ -150,6 +157,7 @@ class Ahead(Generic[T]):
             self._handoff.fail(StreamClosed("the stream was cancelled"))
             raise
         finally:
+            self._closing = True
             await close_iterator(source)
 
 

@@ -11,7 +11,7 @@ from voxturn.runtime.errors import InvalidProfile, UnknownProfile, UsageError
 from voxturn.runtime.stages.listen import Endpointing
 from voxturn.runtime.tomlfile import build, nearest, read_toml
 
-SHIPPED = ("demo", "cpu", "gpu")
+SHIPPED = ("demo", "cpu", "gpu", "gpu-onnx")
 COMPUTES = ("auto", "fp32", "bf16")
 GPU_EXECUTORS = ("tensorrt", "onnx-cuda")
 NOT_FOR_A_GPU = "was not exported for a GPU; export XTTS with --for tensorrt, a text model with --to tensorrt-onnx"

@@ -156,11 +156,13 @@ class Turn:
             self.trace.outcome = "error"
             raise
         finally:
-            if self._answer is not None:
-                await self._answer.aclose()
-            self._remember()
-            now = self._conversation.setup.prompt_counts()
-            self.trace.prompt_tokens_computed, self.trace.prompt_tokens_reused = now[0] - computed, now[1] - reused
+            try:
+                if self._answer is not None:
+                    await self._answer.aclose()
+            finally:
+                self._remember()
+                now = self._conversation.setup.prompt_counts()
+                self.trace.prompt_tokens_computed, self.trace.prompt_tokens_reused = now[0] - computed, now[1] - reused
 
     async def _listened(self) -> AsyncGenerator[Event, None]:
         """Events until the end of speech; then `_answer` is the answer, if anything was said."""

@@ -9,7 +9,7 @@ and `gpu_graph_id = -1` leaves the capture itself to the caller.
 
 cuDNN makes its plans anew whenever a convolution's shape changes: 0.3 s for our vocoder on an H200, 0.1 s without them,
 where then nothing is fast. So a graph whose inputs decide shapes gets a session for every combination of them, in which they
-are constants, and a captured run; a plan of windows has few.
+are constants, and a captured run; a plan of windows has few. A decoder runs over operators of its own (`onnx_fuse`).
 Source: ONNX Runtime, CUDA execution provider (`user_compute_stream`, `enable_cuda_graph`), I/O binding.
 """
 
@@ -28,6 +28,7 @@ from voxturn.runtime.executors.cuda import Cuda
 from voxturn.runtime.executors.device_decoder import DecoderEngine
 from voxturn.runtime.executors.device_memory import Buffer, DeviceMemory
 from voxturn.runtime.executors.onnx import first_line
+from voxturn.runtime.executors.onnx_fuse import fuse
 from voxturn.runtime.protocols import Tensor
 from voxturn.runtime.streams import StageStream
 
@@ -37,7 +38,10 @@ DECIDING = ("frames", "before", "after")
 _CHANGING = {"cudnn_conv_algo_search": "DEFAULT"}
 _FIXED = {"enable_cuda_graph": "1", "cudnn_conv_algo_search": "HEURISTIC", "prefer_nhwc": "1"}
 """Convolutions whose shapes change from run to run, and those of a captured run; measured in docs/performance.md."""
-_ERRORS, _BFLOAT16 = 3, 16
+_DECODER = {"enable_cuda_graph": "1", "enable_skip_layer_norm_strict_mode": "1", "sdpa_kernel": "1"}
+"""The sums of a fused norm are float32, as the graph has them; attention is flash attention: left to itself the provider takes
+cuDNN's, which makes a plan for every length of a prompt, 50 to 80 ms on an H200."""
+_ERRORS, _FATAL, _BFLOAT16 = 3, 4, 16
 _MOST_FIXED = 96
 """Captured shapes of a graph that are kept, of some 50 MB each: about as many as all shipped plans together have."""
 _SIZES = frozenset(
@@ -71,7 +75,8 @@ def cuda_session(model: Path | bytes, path: Path, stream: StageStream, about: Ma
     options = ort.SessionOptions()
     options.log_severity_level = _ERRORS
     options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
-    options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path.parent))
+    folder = str(path.resolve().parent)  # a file may be a link, and no weights are read from outside this folder
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", folder)
     provider = {"device_id": "0", "user_compute_stream": str(stream.handle), "use_tf32": "0"}
     try:
         given = model if isinstance(model, bytes) else str(model)
@@ -94,13 +99,16 @@ def cuda_session(model: Path | bytes, path: Path, stream: StageStream, about: Ma
 
 
 def cuda_library() -> Any:
-    """ONNX Runtime with its CUDA provider. Raises `ExecutorUnavailable`."""
+    """ONNX Runtime with its CUDA provider, which then says nothing of its own: cuDNN's search for a convolution's algorithm
+    reports every one that does not fit as an error, thousands of lines. What fails raises. Raises `ExecutorUnavailable`.
+    """
     try:
         import onnxruntime as ort
     except ImportError as exc:
         raise ExecutorUnavailable("executor 'onnx-cuda' needs onnxruntime-gpu; pip install 'voxturn[gpu]'") from exc
     if PROVIDER not in ort.get_available_providers():
         raise ExecutorUnavailable("this onnxruntime knows no CUDA; pip install onnxruntime-gpu in its place")
+    ort.set_default_logger_severity(_FATAL)
     return ort
 
 
@@ -231,11 +239,8 @@ def _fixed(path: Path, values: Mapping[str, int], inputs: Mapping[str, Tensor]) 
 
     Nothing is left in it then that ONNX Runtime computes on the CPU, which a captured run may not.
     """
-    try:
-        import onnx
-    except ImportError as exc:
-        raise ExecutorUnavailable(f"{path}: executor 'onnx-cuda' needs onnx; pip install 'voxturn[gpu]'") from exc
-    graph = (model := onnx.load(str(path), load_external_data=False)).graph
+    onnx, model = _read(path)
+    graph = model.graph
     free = [value for value in graph.input if value.name not in values]
     for value in free:
         for dimension, size in zip(value.type.tensor_type.shape.dim, inputs[value.name].shape, strict=True):
@@ -244,6 +249,25 @@ def _fixed(path: Path, values: Mapping[str, int], inputs: Mapping[str, Tensor]) 
     graph.input.extend(free)
     graph.initializer.extend(onnx.numpy_helper.from_array(np.array(v, np.int64), name) for name, v in values.items())
     made: bytes = model.SerializeToString()
+    return made
+
+
+def _read(path: Path) -> tuple[Any, Any]:
+    """The library `onnx`, and a graph without the weights of its data file. Raises `ExecutorUnavailable`, `CorruptModel`."""
+    try:
+        import onnx
+    except ImportError as exc:
+        raise ExecutorUnavailable(f"{path}: executor 'onnx-cuda' needs onnx; pip install 'voxturn[gpu]'") from exc
+    try:
+        return onnx, onnx.load(str(path), load_external_data=False)
+    except Exception as exc:  # protobuf's errors have no common base
+        raise CorruptModel(f"{path}: is not an ONNX graph ({first_line(exc)}); export it again") from exc
+
+
+def _fused(path: Path) -> bytes:
+    """A decoder's graph over the operators that the provider has for it; its weights stay in their file."""
+    _, model = _read(path)
+    made: bytes = fuse(model).SerializeToString()
     return made
 
 
@@ -267,7 +291,7 @@ class OnnxCudaEngine(DecoderEngine):
 
     def __init__(self, path: Path, contract: ModelContract, cuda: Cuda, stream: StageStream) -> None:
         super().__init__(cuda, stream)
-        self._file, self._session = contract.file, cuda_session(path, path, stream, {"enable_cuda_graph": "1"})
+        self._file, self._session = contract.file, cuda_session(_fused(path), path, stream, _DECODER)
         self._types = {spec.name: _element_type(spec) for spec in (*contract.inputs, *contract.outputs)}
         self._options = captured_options()
         self._contexts: dict[tuple[int, int], Any] = {}

@@ -415,6 +415,9 @@ class FakeCudaProvider:
     def get_available_providers(self) -> list[str]:
         return ["CUDAExecutionProvider", "CPUExecutionProvider"]
 
+    def set_default_logger_severity(self, severity: int) -> None:
+        self.severity = severity
+
     def InferenceSession(self, path: str | bytes, options: Any, providers: list[Any]) -> FakeCudaSession:
         made = FakeCudaSession(self, path, options, providers)
         self.sessions.append(made)

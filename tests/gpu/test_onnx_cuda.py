@@ -85,7 +85,10 @@ class Options:
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> None:
     library = SimpleNamespace(
-        SessionOptions=Options, InferenceSession=Session, get_available_providers=lambda: [PROVIDER]
+        SessionOptions=Options,
+        InferenceSession=Session,
+        get_available_providers=lambda: [PROVIDER],
+        set_default_logger_severity=lambda severity: None,
     )
     monkeypatch.setitem(sys.modules, "onnxruntime", library)
     monkeypatch.setattr(Session, "lands_on", PROVIDER)
@@ -136,6 +139,7 @@ def test_what_it_says_is_passed_on_in_one_line(
 def test_a_type_that_numpy_has_not_is_bound_by_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
     specs = (TensorSpec("mask", "bfloat16", (1,)), TensorSpec("past", "float16", (1,)))
     monkeypatch.setattr(onnx_cuda, "cuda_session", lambda *_: None)
+    monkeypatch.setattr(onnx_cuda, "_fused", lambda _: b"")
     monkeypatch.setattr(onnx_cuda, "captured_options", lambda: None)
     cuda = Cuda(FakeCuda())
     engine = OnnxCudaEngine(PATH, ModelContract("g.onnx", specs, specs), cuda, Streams(cuda).of("reply"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import onnxruntime
@@ -14,6 +15,7 @@ from voxturn.bench.harness import Result
 from voxturn.runtime import gpu_report, prepare, profile
 from voxturn.runtime.cli import main
 from voxturn.runtime.contract import Manifest
+from voxturn.runtime.errors import ExportFailed
 from voxturn.runtime.executors import tensorrt_build
 from voxturn.runtime.executors.cuda import Cuda
 from voxturn.runtime.executors.cuda_kernels import CudaKernels
@@ -136,6 +138,15 @@ def test_engines_are_compared_with_the_cpu(
     result = Result("gpu")
     gpu.compare(device, portable.fp32, "tensorrt", result)
     assert result.metrics["gpu.tensorrt.qwen3-0.6b.decoder.tokens_same"]["value"] == 1.0
+    assert result.metrics["gpu.tensorrt.qwen3-0.6b.decoder.chosen_same"]["value"] == 1.0
+    with monkeypatch.context() as patch:
+        patch.setattr(gpu.DecodeEngine, "generate", lambda *_: iter(range(1, 65)))
+        with pytest.raises(ExportFailed, match=r"decoder.onnx: of the tokens that were chosen on the device"):
+            gpu.compare(device, portable.fp32, "tensorrt", Result("gpu"))
+    with monkeypatch.context() as patch:
+        patch.setattr(gpu, "_LEAST_SAME", 1.1)
+        with pytest.raises(ExportFailed, match=r"100% of its first choices are the CPU's, 110% needed"):
+            gpu.compare(device, portable.fp32, "tensorrt", Result("gpu"))
     vocoder = Manifest.read(tiny.fp32).graphs["vocoder"]
     monkeypatch.setattr(
         gpu.Manifest, "read", lambda folder: Manifest("xtts-v2", "xtts", "fp32", {}, {}, {"vocoder": vocoder})
@@ -144,3 +155,38 @@ def test_engines_are_compared_with_the_cpu(
     assert result.metrics["gpu.tensorrt.xtts-v2.vocoder.snr_db"]["value"] > 100
     device.close()
     assert fake.alive == 0
+
+
+def test_without_tensorrt_a_turn_and_load_run_on_onnx_runtime(
+    tiny: Tiny, portable: Portable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And an artifact that differs does not keep the others from being compared."""
+    executors = {"tensorrt": "tensorrt or tensorrt-rtx", "onnx-cuda": "", "ctranslate2": ""}
+    compared: list[Path] = []
+    ran: list[str] = []
+
+    def compare(device: Any, artifact: Path, executor: str, result: Result) -> None:
+        compared.append(artifact)
+        if artifact == portable.fp16:
+            raise ExportFailed("decoder.onnx: differs")
+
+    def command(words: Any, check: bool) -> Any:
+        ran.append(" ".join(map(str, words)))
+        return SimpleNamespace(returncode=0)
+
+    monkeypatch.setattr(gpu, "gpu_report", lambda: SimpleNamespace(items=(), executors=executors))
+    monkeypatch.setattr(gpu, "Gpu", lambda *_, **__: SimpleNamespace(close=lambda: None))
+    monkeypatch.setattr(gpu, "Cuda", lambda: None)
+    monkeypatch.setattr(gpu, "compare", compare)
+    monkeypatch.setattr(gpu, "measure", lambda *_: None)
+    monkeypatch.setattr(gpu, "find_spec", lambda name: name)
+    monkeypatch.setattr(gpu.shutil, "which", lambda name: None)
+    monkeypatch.setattr(gpu.subprocess, "run", command)
+    outcomes = {outcome.step: outcome for outcome in gpu.run([portable.fp16, tiny.fp32], tmp_path)}
+    assert compared == [portable.fp16, tiny.fp32]
+    parity = outcomes["parity of onnx-cuda with ONNX Runtime on the CPU"]
+    assert (parity.state, parity.said) == ("failed", "InferenceFailed: decoder.onnx: differs")
+    assert outcomes["speed of tensorrt"].state == "skipped"
+    turn, load = (next(words for words in ran if f"bench {what}" in words) for what in ("turn", "load"))
+    assert f"--profile gpu-onnx --reply {portable.fp16} --voice {tiny.fp32}" in turn
+    assert f"--executor onnx-cuda --artifact {tiny.fp32}" in load

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from voxturn.runtime.profile import SHIPPED
 
 ROOT = Path(__file__).parents[2]
 VENDORS = {"onnxruntime", "ctranslate2", "openvino", "tensorrt"}
@@ -92,7 +93,7 @@ def test_the_whole_runtime_imports_with_numpy_alone() -> None:
     assert done.stdout.split("\n")[:2] == ["[]", "Assistant"]
 
 
-@pytest.mark.parametrize("profile", ["demo", "cpu", "gpu"])
+@pytest.mark.parametrize("profile", SHIPPED)
 def test_every_model_of_a_shipped_profile_is_in_the_registry(profile: str) -> None:
     from voxturn.runtime.profile import load_profile
     from voxturn.runtime.registry import Registry

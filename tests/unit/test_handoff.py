@@ -79,6 +79,29 @@ async def test_closing_closes_the_whole_chain() -> None:
     assert len(asyncio.all_tasks()) == 1
 
 
+@pytest.mark.parametrize("pauses", range(4))
+async def test_closing_never_interrupts_the_source_s_own_clean_up(pauses: int) -> None:
+    """The source has an item more than there is room for, so leaving alone ends it, before it is cancelled."""
+    cleaned: list[str] = []
+
+    async def source() -> AsyncIterator[int]:
+        try:
+            for number in range(10):
+                yield number
+        finally:
+            for _ in range(3):
+                await asyncio.sleep(0)
+            cleaned.append("whole")
+
+    ahead = Ahead(source(), 1)
+    assert await anext(ahead) == 0
+    for _ in range(pauses):
+        await asyncio.sleep(0)
+    await asyncio.gather(ahead.aclose(), ahead.aclose())
+    assert cleaned == ["whole"]
+    assert len(asyncio.all_tasks()) == 1
+
+
 async def test_a_reader_that_waits_ends_when_another_task_closes() -> None:
     async def never() -> AsyncIterator[int]:
         await asyncio.sleep(60)

@@ -1,0 +1,217 @@
+"""A decoder's graph of standard operators (`export.decoder_portable`) over the contrib operators that ONNX Runtime has on a GPU.
+
+There a step is a chain of small kernels, each waiting for the one before; on an H200 it took twenty times as long as its
+weights take to read. So what is several operators of the standard becomes one, where its neighbours are as our exporter
+writes them; what is not stays as it is:
+
+    Split, Transpose, RotaryEmbedding, TensorScatter, Attention     GroupQueryAttention, in the same buffers
+    Add of a bias, Add of the residual, a norm                      SkipLayerNormalization, SkipSimplifiedLayerNormalization
+    Add of a bias, Gelu in its tanh form                            FastGelu
+    x · Sigmoid(x)                                                  QuickGelu
+
+Inputs and outputs are those of the graph, but where positions lie comes from `write_index` alone then: `mask` and `positions`
+are not read. Source: ONNX Runtime's `ContribOperators.md`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from onnx import ModelProto, NodeProto
+
+_DOMAIN = "com.microsoft"
+_NORMS = {"LayerNormalization": "SkipLayerNormalization", "RMSNormalization": "SkipSimplifiedLayerNormalization"}
+
+
+def fuse(model: ModelProto) -> ModelProto:
+    """`model`, changed in place. Weights need not be loaded."""
+    return _Fusion(model).done()
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Query, key or value, as it comes out of the Split of a layer's product: `flat` is it without heads."""
+
+    split: NodeProto
+    heads: int
+    flat: str
+    norm: NodeProto | None
+    rotary: NodeProto | None
+
+
+class _Fusion:
+    def __init__(self, model: ModelProto) -> None:
+        import onnx
+
+        self._onnx, self._model, self._graph = onnx, model, model.graph
+        self._constants = {tensor.name: tensor for tensor in self._graph.initializer}
+        self._makers = {name: node for node in self._graph.node for name in node.output}
+        self._readers = {name: node for node in self._graph.node for name in node.input}
+        self._uses = Counter(name for node in self._graph.node for name in node.input)
+        self._first: list[NodeProto] = []
+        self._instead: dict[str, list[NodeProto]] = {}
+        """What takes the place of the node whose first output has this name."""
+
+    def done(self) -> ModelProto:
+        for node in self._graph.node:
+            if node.op_type == "Attention":
+                self._attention(node)
+            elif node.op_type in _NORMS:
+                self._norm(node)
+            elif node.op_type == "Gelu":
+                self._gelu(node)
+            elif node.op_type == "Mul":
+                self._silu(node)
+        nodes = [*self._first]
+        for node in self._graph.node:
+            nodes += self._instead.get(node.output[0], [node])
+        self._keep(nodes)
+        if not any(opset.domain == _DOMAIN for opset in self._model.opset_import):
+            self._model.opset_import.append(self._onnx.helper.make_opsetid(_DOMAIN, 1))
+        return self._model
+
+    def _attention(self, node: NodeProto) -> None:
+        """It takes the place of the Reshape behind the operator, where heads lie side by side again."""
+        query, key, value = node.input[:3]
+        new_key, new_value = self._maker(key, "TensorScatter"), self._maker(value, "TensorScatter")
+        behind = self._reader(node.output[0], "Transpose")
+        last = self._reader(behind.output[0], "Reshape") if behind else None
+        if new_key is None or new_value is None or last is None:
+            return
+        q, k, v = (self._part(name) for name in (query, new_key.input[1], new_value.input[1]))
+        if q is None or k is None or v is None or not q.split is k.split is v.split:
+            return
+        single = self._buffer(new_key.input[0]).elem_type == self._onnx.TensorProto.FLOAT
+        if single:  # on CUDA the operator is one of 16 bits
+            return
+        flat = [self._flat(part) for part in (q, k)]
+        packed = [q.split.input[0], "", ""]
+        self._instead[last.output[0]] = [
+            *(made for made in flat if made),
+            self._contrib(
+                "GroupQueryAttention",
+                [
+                    *([flat[0].output[0], flat[1].output[0], v.flat] if flat[0] and flat[1] else packed),
+                    new_key.input[0],
+                    new_value.input[0],
+                    *self._lengths(new_key.input[0]),
+                    *(q.rotary.input[1:3] if q.rotary else ()),
+                ],
+                [last.output[0], key, value],
+                num_heads=q.heads,
+                kv_num_heads=k.heads,
+                do_rotary=int(q.rotary is not None),
+            ),
+        ]
+
+    def _part(self, name: str) -> _Part | None:
+        if rotary := self._maker(name, "RotaryEmbedding"):
+            name = rotary.input[0]
+        if (turned := self._maker(name, "Transpose")) is None:
+            return None
+        norm = self._maker(turned.input[0], *_NORMS)
+        reshape = self._maker(norm.input[0] if norm else turned.input[0], "Reshape")
+        split = self._maker(reshape.input[0], "Split") if reshape else None
+        if reshape is None or split is None:
+            return None
+        heads = int(self._onnx.numpy_helper.to_array(self._constants[reshape.input[1]])[2])
+        return _Part(split, heads, reshape.input[0], norm, rotary)
+
+    def _flat(self, part: _Part) -> NodeProto | None:
+        """A normed query or key without heads."""
+        if part.norm is None:
+            return None
+        sizes = self._constant("fused.flat", np.array([0, 0, -1], np.int64))
+        return self._node("Reshape", [part.norm.output[0], sizes], [f"{part.norm.output[0]}.flat"])
+
+    def _lengths(self, past: str) -> tuple[str, str]:
+        """Positions of each sequence after this call, minus one; and how many the buffers hold."""
+        last, total = "fused.seqlens_k", "fused.total"
+        if not self._first:
+            self._constant(total, np.array(self._buffer(past).shape.dim[2].dim_value, np.int32))
+            zero, one = (self._constant(f"fused.{n}", np.array(n, np.int64)) for n in (0, 1))
+            axis = self._constant("fused.axis", np.array([1], np.int64))
+            self._first = [  # of the shape of `input_ids`, and computed where they are
+                self._node("Mul", ["input_ids", zero], ["fused.zeros"]),
+                self._node("Add", ["fused.zeros", one], ["fused.ones"]),
+                self._node("ReduceSum", ["fused.ones", axis], ["fused.new"], keepdims=0),
+                self._node("Add", ["write_index", "fused.new"], ["fused.after"]),
+                self._node("Sub", ["fused.after", one], ["fused.last"]),
+                self._node("Cast", ["fused.last"], [last], to=self._onnx.TensorProto.INT32),
+            ]
+        return last, total
+
+    def _buffer(self, past: str) -> Any:
+        """Type and shape of an input."""
+        return next(value.type.tensor_type for value in self._graph.input if value.name == past)
+
+    def _norm(self, node: NodeProto) -> None:
+        total = self._maker(node.input[0], "Add")
+        if total is None or total.input[1] in self._constants:
+            return
+        x, bias = self._unbiased(total.input[1])
+        self._instead[node.output[0]] = [
+            self._contrib(
+                _NORMS[node.op_type],
+                [x, total.input[0], *node.input[1:], *bias],
+                [node.output[0], "", "", total.output[0]],
+                epsilon=next(attribute.f for attribute in node.attribute if attribute.name == "epsilon"),
+            )
+        ]
+
+    def _gelu(self, node: NodeProto) -> None:
+        if any(attribute.s == b"tanh" for attribute in node.attribute):
+            x, bias = self._unbiased(node.input[0])
+            self._instead[node.output[0]] = [self._contrib("FastGelu", [x, *bias], list(node.output))]
+
+    def _silu(self, node: NodeProto) -> None:
+        gate = self._maker(node.input[1], "Sigmoid")
+        if gate is not None and gate.input[0] == node.input[0]:
+            self._instead[node.output[0]] = [self._contrib("QuickGelu", [node.input[0]], list(node.output), alpha=1.0)]
+
+    def _unbiased(self, name: str) -> tuple[str, list[str]]:
+        """What a bias is added to, and the bias; without one, what it is."""
+        add = self._maker(name, "Add")
+        if add is None or self._uses[name] != 1 or add.input[1] not in self._constants:
+            return name, []
+        return add.input[0], [add.input[1]]
+
+    def _maker(self, name: str, *ops: str) -> NodeProto | None:
+        node = self._makers.get(name)
+        return node if node is not None and node.op_type in ops else None
+
+    def _reader(self, name: str, op: str) -> NodeProto | None:
+        """The only node that reads a value, if it is an `op`."""
+        node = self._readers.get(name)
+        return node if node is not None and self._uses[name] == 1 and node.op_type == op else None
+
+    def _contrib(self, op: str, inputs: list[str], outputs: list[str], **attributes: Any) -> NodeProto:
+        return self._node(op, inputs, outputs, domain=_DOMAIN, **attributes)
+
+    def _node(self, op: str, inputs: list[str], outputs: list[str], **attributes: Any) -> NodeProto:
+        return self._onnx.helper.make_node(op, inputs, outputs, **attributes)
+
+    def _constant(self, name: str, value: np.ndarray[Any, Any]) -> str:
+        if name not in self._constants:
+            self._constants[name] = self._onnx.numpy_helper.from_array(value, name)
+            self._graph.initializer.append(self._constants[name])
+        return name
+
+    def _keep(self, nodes: Iterable[NodeProto]) -> None:
+        """These nodes, in this order, and the constants that they read; not what nothing reads any more."""
+        wanted, kept = {value.name for value in self._graph.output}, []
+        for node in reversed(list(nodes)):
+            if wanted.intersection(node.output):  # the last one that makes a value stands for those that it replaced
+                wanted.difference_update(node.output)
+                wanted.update(node.input)
+                kept.append(node)
+        constants = [tensor for tensor in self._graph.initializer if tensor.name in wanted]
+        del self._graph.node[:], self._graph.initializer[:]
+        self._graph.node.extend(reversed(kept))
+        self._graph.initializer.extend(constants)
