@@ -67,6 +67,7 @@ verify-gpu: .venv/dev build/xtts/checkpoint build/qwen3-1.7b/checkpoint
 	    -o build/gpu/xtts-v2-$$precision && \
 	  $(BIN)/voxturn export qwen3 --checkpoint build/qwen3-1.7b/checkpoint --to tensorrt-onnx --precision $$precision \
 	    -o build/gpu/qwen3-1.7b-$$precision || exit 1; done
+	$(BIN)/voxturn bench parity --model qwen3 --checkpoint build/qwen3-1.7b/checkpoint --json bench/results/parity-qwen3.json
 	$(BIN)/python -P -m voxturn.export.verify_gpu $(foreach precision,int8 int4,build/gpu/xtts-v2-$(precision) \
 	  build/gpu/qwen3-1.7b-$(precision)) --json bench/results/verify-gpu-weights.json
 

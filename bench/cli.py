@@ -45,12 +45,12 @@ def _stt(args: argparse.Namespace) -> int:
 
 
 def _parity(args: argparse.Namespace) -> int:
-    from voxturn.bench import parity, parity_xtts
+    from voxturn.bench import parity, parity_export
 
     if args.model and args.checkpoint is None:
         raise UsageError(f"--model {args.model} needs --checkpoint DIR, which is exported and compared")
     if args.model:
-        parity_xtts.main(args.checkpoint, args.json).print()
+        parity_export.main(args.model, args.checkpoint, args.json).print()
     else:
         parity.main(args.profile, args.json).print()
     return 0
@@ -134,8 +134,8 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.add_argument("--clips", type=int, default=70, metavar="N", help="of each duration (default: 70)")
     parser.add_argument("--turns", type=int, default=12, metavar="N", help="live, of each duration (default: 12)")
     parser.set_defaults(run=_stt)
-    parser = kind("parity", "the reply's graph against transformers, or XTTS's graphs against coqui-tts")
-    parser.add_argument("--model", choices=["xtts-v2"], default="", help="instead of the profile's reply")
+    parser = kind("parity", "the reply's graph against transformers, or a checkpoint in every precision")
+    parser.add_argument("--model", choices=["xtts-v2", "qwen3"], default="", help="instead of the profile's reply")
     parser.add_argument("--checkpoint", type=_folder, metavar="DIR", help="of the model")
     parser.set_defaults(run=_parity)
     parser = kind(

@@ -20,6 +20,7 @@ from voxturn.runtime.decode.service import DecodeService, TokenService
 from voxturn.runtime.decode.xtts import XttsIds
 from voxturn.runtime.errors import ExecutorUnavailable, InvalidProfile, UnsupportedLanguage
 from voxturn.runtime.executors.ctranslate2 import Ct2Whisper
+from voxturn.runtime.executors.ctranslate2_tokens import Ct2Tokens
 from voxturn.runtime.executors.gpu import Gpu as Gpu
 from voxturn.runtime.executors.gpu import has_cuda_kernels as has_cuda_kernels
 from voxturn.runtime.executors.gpu import has_cuda_provider as has_cuda_provider
@@ -29,7 +30,7 @@ from voxturn.runtime.executors.triton import Connection, TritonGraph, TritonToke
 from voxturn.runtime.executors.whisper_onnx import OnnxWhisper
 from voxturn.runtime.handoff import Lane
 from voxturn.runtime.messages import Samples, Sentence, SpeechCodes
-from voxturn.runtime.profile import GPU_EXECUTORS, NOT_FOR_A_GPU, Engine, Profile
+from voxturn.runtime.profile import GPU_EXECUTORS, NOT_FOR_A_GPU, NOT_FOR_CTRANSLATE2, Engine, Profile
 from voxturn.runtime.progress import Bar
 from voxturn.runtime.protocols import DecoderExecutor, GraphExecutor
 from voxturn.runtime.registry import Registry
@@ -147,7 +148,7 @@ class Assembler:
     def _whisper(self, loaded: Loaded) -> OnnxWhisper | Ct2Whisper | TritonWhisper:
         if loaded.engine.executor == "triton":
             return TritonWhisper(self._server(loaded, "whisper"))
-        graphs, device = bool(loaded.manifest.graphs), "cuda" if loaded.engine.executor.endswith("-cuda") else "cpu"
+        graphs, device = bool(loaded.manifest.graphs), _device(loaded.engine.executor)
         if graphs != (loaded.engine.executor == "onnx"):
             raise InvalidProfile(
                 f"profile {self.profile.name}.transcribe.executor: {loaded.engine.model} is an artifact for "
@@ -164,7 +165,7 @@ class Assembler:
         if "decoder" not in loaded.manifest.graphs:
             raise InvalidProfile(
                 f"profile {self.profile.name}.reply.model: {loaded.engine.model} has no graph of a decoder; "
-                "export it with --to onnx"
+                "export it with --to onnx, or name the executor ctranslate2"
             )
         decoder = self._keep(lane.make(loaded.decoder, "decoder", "reply", settings.slots, settings.context))
         return DecodeEngine(decoder), loaded, lane
@@ -176,6 +177,9 @@ class Assembler:
         if s.executor == "triton":
             loaded, _ = self._load("reply")
             service = TritonTokens(self._server(loaded, "qwen3"), "qwen3")
+        elif s.executor.startswith("ctranslate2"):
+            loaded, lane = self._load("reply")
+            service = self._keep(self._ct2_tokens(loaded, lane))
         else:
             engine, loaded, lane = self.engine()
             service = DecodeService(engine, lane)
@@ -183,6 +187,14 @@ class Assembler:
         chat = Chat(tokenizer, CHAT_FORMATS[str(loaded.manifest.properties["chat"])])
         sampling = Sampling(s.temperature, s.top_k, s.top_p, s.min_p, s.repetition_penalty, s.seed)
         return Reply(service, tokenizer, chat, sampling, s.max_tokens, s.stops), engine
+
+    def _ct2_tokens(self, loaded: Loaded, lane: Lane) -> Ct2Tokens:
+        if loaded.manifest.properties.get("engine") != "ctranslate2":
+            raise InvalidProfile(f"{loaded.engine.model}: {NOT_FOR_CTRANSLATE2}")
+        capacity = min(self.profile.reply.context, int(loaded.manifest.properties["context"]))
+        return Ct2Tokens(
+            loaded.folder, loaded.engine.precision, capacity, loaded.budget, lane, _device(loaded.engine.executor)
+        )
 
     def split(self) -> Split:
         return Split(self.content_filter(), self.profile.speak.max_chars, self.profile.language)
@@ -349,7 +361,8 @@ class Assembler:
 
         What a GPU computes needs no core: there, streams overlap.
         """
-        if stage not in _URGENCY or executor in GPU_EXECUTORS or not self.speaks_xtts:
+        on_a_gpu = executor in GPU_EXECUTORS or _device(executor) == "cuda"
+        if stage not in _URGENCY or on_a_gpu or not self.speaks_xtts:
             return nullcontext
         if stage == "reply":
             return lambda _: _GATE.turn(_URGENCY[stage], _REPLY_GRACE_S, _reply_patience_s)
@@ -363,6 +376,11 @@ class Assembler:
     def _keep(self, item: ClosableT) -> ClosableT:
         self._closing.append(item)
         return item
+
+
+def _device(executor: str) -> str:
+    """Where CTranslate2 computes."""
+    return "cuda" if executor.endswith("-cuda") else "cpu"
 
 
 _FIRST_AUDIO, _URGENCY = 0, {"vocode": 1, "speak": 2, "reply": 3}

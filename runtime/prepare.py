@@ -10,7 +10,7 @@ from voxturn.runtime.cores import Cores
 from voxturn.runtime.errors import ExportFailed, InvalidProfile, VoxturnError
 from voxturn.runtime.fetch import Progress
 from voxturn.runtime.gpu_report import gpu_report
-from voxturn.runtime.profile import GPU_EXECUTORS, NOT_FOR_A_GPU, Engine, Profile
+from voxturn.runtime.profile import GPU_EXECUTORS, NOT_FOR_A_GPU, NOT_FOR_CTRANSLATE2, Engine, Profile
 from voxturn.runtime.registry import Registry
 from voxturn.runtime.store import Store, find_exporter, is_artifact, quiet
 
@@ -88,6 +88,9 @@ def _kind(stage: str, engine: Engine, store: Store, registry: Registry) -> str:
     decodes = stage in ("reply", "speak") and engine.executor in GPU_EXECUTORS
     if decodes and manifest.properties.get("engine") != "tensorrt":
         raise InvalidProfile(f"{engine.model}: {NOT_FOR_A_GPU}")
+    by_ctranslate2 = stage == "reply" and engine.executor.startswith("ctranslate2")
+    if by_ctranslate2 and manifest.properties.get("engine") != "ctranslate2":
+        raise InvalidProfile(f"{engine.model}: {NOT_FOR_CTRANSLATE2}")
     return manifest.kind
 
 

@@ -15,6 +15,7 @@ SHIPPED = ("demo", "cpu", "gpu", "gpu-onnx")
 COMPUTES = ("auto", "fp32", "bf16")
 GPU_EXECUTORS = ("tensorrt", "onnx-cuda")
 NOT_FOR_A_GPU = "was not exported for a GPU; export XTTS with --for tensorrt, a text model with --to tensorrt-onnx"
+NOT_FOR_CTRANSLATE2 = "was not exported for CTranslate2; export it with --to ctranslate2"
 
 
 @dataclass(frozen=True)
@@ -188,7 +189,7 @@ def _limits(p: Profile) -> list[tuple[str, float, float, float]]:
 EXECUTORS: dict[str, tuple[str, ...]] = {
     "listen": ("onnx",),
     "transcribe": ("ctranslate2", "ctranslate2-cuda", "onnx", "triton"),
-    "reply": ("onnx", "onnx-cuda", "tensorrt", "triton"),
+    "reply": ("onnx", "onnx-cuda", "tensorrt", "ctranslate2", "ctranslate2-cuda", "triton"),
     "speak": ("onnx", "onnx-cuda", "tensorrt", "triton"),
     "vocode": ("onnx", "onnx-cuda", "openvino", "tensorrt", "triton"),
 }

@@ -25,7 +25,7 @@ from voxturn.runtime.handoff import Ahead
 from voxturn.runtime.messages import PcmChunk, ReplyToken, Sentence, Transcript
 from voxturn.runtime.plot import waterfall
 from voxturn.runtime.prepare import bring
-from voxturn.runtime.profile import Profile, load_profile, xtts_vocoder
+from voxturn.runtime.profile import GPU_EXECUTORS, Profile, load_profile, xtts_vocoder
 from voxturn.runtime.progress import Bar
 from voxturn.runtime.registry import Registry
 from voxturn.runtime.stages.speak import XttsSpeak
@@ -153,8 +153,9 @@ def _say_profile(args: argparse.Namespace, slots: int) -> Profile:
     language, speak, vocode = args.language or profile.language, profile.speak, profile.vocode
     if args.model:
         folder, manifest = artifact(args.model, Store())
-        speak = replace(speak, model=str(folder), executor="onnx", precision=manifest.precision)
-        vocode = xtts_vocoder(folder, vocode.threads)
+        run, make = (engine.executor if engine.executor in GPU_EXECUTORS else "" for engine in (speak, vocode))
+        speak = replace(speak, model=str(folder), executor=run or "onnx", precision=manifest.precision)
+        vocode = xtts_vocoder(folder, vocode.threads, make)
     given = {name: value for name in (*_XTTS_OPTIONS, "seed", "speed") if (value := getattr(args, name)) is not None}
     speak = replace(speak, **given, slots=slots or speak.slots, guard=speak.guard and not args.no_guard)
     return replace(profile, language=language, speak=speak, vocode=vocode)
@@ -413,7 +414,10 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.add_argument("--batch", default="", metavar="FILE", help="speak every line of FILE into 001.wav, 002.wav, …")
     parser.add_argument("--slots", type=int, default=4, metavar="N", help="with --batch: lines at once (default: 4)")
     parser.add_argument(
-        "--model", default="", metavar="ARTIFACT", help="an XTTS artifact's folder, in place of the profile's voice"
+        "--model",
+        default="",
+        metavar="ARTIFACT",
+        help="an XTTS artifact's folder, in place of the profile's voice; on a GPU with --profile gpu or gpu-onnx",
     )
     parser.add_argument("--voice", metavar="NAME", help="a voice of `voxturn voices list` (default: the first)")
     parser.add_argument("--language", default="", metavar="CODE", help="as en or ar (default: the profile's)")

@@ -1,4 +1,4 @@
-"""CTranslate2: Whisper. Its encoder takes any number of frames, so a short utterance costs little."""
+"""CTranslate2: Whisper. Its encoder takes any number of frames, so a short utterance costs little. A reply: `ctranslate2_tokens`."""
 
 from __future__ import annotations
 
@@ -17,6 +17,28 @@ _LONGEST_BEAM = 108  # tokens, of 12 s: on longer speech a beam leaves out sente
 _COMPUTE_TYPES = {"int8": "int8", "fp32": "float32", "fp16": "float16"}
 
 
+def load(kind: str, folder: Path, precision: str, budget: EngineBudget, device: str) -> Any:
+    """A `Whisper` or a `Generator` of the library's. Raises `ExecutorUnavailable` or `CorruptModel`."""
+    try:
+        import ctranslate2
+    except ImportError as exc:
+        raise ExecutorUnavailable("executor 'ctranslate2' needs ctranslate2; pip install 'voxturn[embedded]'") from exc
+    compute = _COMPUTE_TYPES.get(precision, precision)
+    if device == "cuda" and not ctranslate2.get_cuda_device_count():
+        raise ExecutorUnavailable(
+            "executor 'ctranslate2-cuda' finds no GPU, or no driver for it; see `voxturn doctor --gpu`"
+        )
+    if compute not in ctranslate2.get_supported_compute_types(device):
+        raise ExecutorUnavailable(
+            f"executor 'ctranslate2' does not compute in {precision} on this machine; it does in {', '.join(_COMPUTE_TYPES)}"
+        )
+    model = ctranslate2.Generator if kind == "Generator" else ctranslate2.models.Whisper
+    try:
+        return model(str(folder), device=device, compute_type=compute, inter_threads=1, intra_threads=budget.threads)
+    except (RuntimeError, ValueError) as exc:
+        raise CorruptModel(f"{folder}: CTranslate2 cannot load it ({exc}); pull the model again") from exc
+
+
 class Ct2Whisper:
     """A Whisper folder in CTranslate2's format, on the CPU or with `device="cuda"` on a GPU.
 
@@ -28,32 +50,10 @@ class Ct2Whisper:
     def __init__(
         self, folder: Path, precision: str, budget: EngineBudget, beam: int = _BEAM, device: str = "cpu"
     ) -> None:
-        try:
-            import ctranslate2
-        except ImportError as exc:
-            raise ExecutorUnavailable(
-                "executor 'ctranslate2' needs ctranslate2; pip install 'voxturn[embedded]'"
-            ) from exc
-        kind = _COMPUTE_TYPES.get(precision, precision)
-        if device == "cuda" and not ctranslate2.get_cuda_device_count():
-            raise ExecutorUnavailable(
-                "executor 'ctranslate2-cuda' finds no GPU, or no driver for it; see `voxturn doctor --gpu`"
-            )
-        if kind not in ctranslate2.get_supported_compute_types(device):
-            raise ExecutorUnavailable(
-                f"executor 'ctranslate2' does not compute in {precision} on this machine; it does in {', '.join(_COMPUTE_TYPES)}"
-            )
+        self._model: Any = load("Whisper", folder, precision, budget, device)
+        import ctranslate2
+
         self._storage, self._beam, self._cpu = ctranslate2.StorageView, beam, ctranslate2.Device.cpu
-        try:
-            self._model: Any = ctranslate2.models.Whisper(
-                str(folder),
-                device=device,
-                compute_type=kind,
-                inter_threads=1,
-                intra_threads=budget.threads,
-            )
-        except (RuntimeError, ValueError) as exc:
-            raise CorruptModel(f"{folder}: CTranslate2 cannot load it ({exc}); pull the model again") from exc
 
     @property
     def multilingual(self) -> bool:

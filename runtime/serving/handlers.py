@@ -115,8 +115,7 @@ class ReplyHandler:
         kept[:] = _with_answer(dialogue, answer, ids)
 
     def _check(self, request: Request) -> None:
-        assert self.engine is not None
-        tokens = self.engine.executor.vocabulary
+        tokens = self.engine.executor.vocabulary if self.engine else self._reply.tokenizer.size
         check_request(request, tokens, lambda i: i < tokens, Follow())
 
     def describe(self) -> dict[str, Any]:

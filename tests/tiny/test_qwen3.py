@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.numpy import load_file, save_file
 from tokenizers import Tokenizer
-from voxturn.bench import gguf_file
+from voxturn.bench import gguf_file, parity_export
 from voxturn.export import parity, qwen3
 from voxturn.export.checkpoint import GgufCheckpoint, open_checkpoint
 from voxturn.export.decoder import build_decoder, chat_form
@@ -368,3 +368,15 @@ def test_a_synthetic_checkpoint_takes_a_tokenizer(checkpoint: Path, tmp_path: Pa
 def test_a_synthetic_checkpoint_of_another_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="synthetic checkpoints are"):
         qwen3.make_checkpoint(tmp_path / "x", "qwen9", "full", 0)
+
+
+def test_its_parity_in_every_precision_is_one_result(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(parity_export.KINDS, "qwen3", (("onnx", "int8"), ("tensorrt", "fp16")))
+    file = tmp_path / "parity.json"
+    assert run("bench", "parity", "--model", "qwen3", "--checkpoint", str(checkpoint), "--json", str(file)) == 0
+    metrics = json.loads(file.read_text())["metrics"]
+    assert metrics["qwen3.tensorrt.fp16.top1_agreement"] == {"unit": "ratio", "value": 1.0}
+    assert 0 < metrics["qwen3.tensorrt.fp16.kl.p99"]["value"] < metrics["qwen3.onnx.int8.kl.p99"]["value"] < 1e-4
+    assert metrics["qwen3.onnx.int8.decoder_mb"]["unit"] == "MB"

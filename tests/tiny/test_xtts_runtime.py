@@ -24,6 +24,7 @@ from voxturn.runtime.errors import (
     CorruptModel,
     EmptyText,
     ExecutorUnavailable,
+    InvalidProfile,
     InvalidSamples,
     ModelNotInstalled,
     OutputNotWritable,
@@ -412,6 +413,7 @@ def test_a_voice_is_added_and_lines_are_spoken_in_slots(
         (["--language", "xx"], UnsupportedLanguage, "does not speak 'xx'"),
         (["--temperature", "-1"], UsageError, "sampling out of range"),
         (["--seed", "-1"], UsageError, "sampling out of range"),
+        (["--profile", "gpu-onnx"], InvalidProfile, "was not exported for a GPU"),
     ],
 )
 def test_options_of_say_that_are_out_of_range(

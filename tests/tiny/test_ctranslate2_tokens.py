@@ -1,0 +1,200 @@
+"""A reply by CTranslate2: the same tokens as the graph's, from a folder that `export qwen3 --to ctranslate2` wrote."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import ctranslate2
+import pytest
+from voxturn.export import qwen3
+from voxturn.export.parity import greedy, open_decoder
+from voxturn.runtime import prepare
+from voxturn.runtime.assemble import Assembler
+from voxturn.runtime.contract import Manifest
+from voxturn.runtime.cores import Cores
+from voxturn.runtime.decode.generation import Request, Step
+from voxturn.runtime.decode.sampler import Sampling
+from voxturn.runtime.errors import (
+    CorruptModel,
+    ExecutorUnavailable,
+    InferenceFailed,
+    InvalidProfile,
+    PromptTooLong,
+    UsageError,
+    VoxturnError,
+)
+from voxturn.runtime.executors.ctranslate2_tokens import Ct2Tokens
+from voxturn.runtime.handoff import Lane
+from voxturn.runtime.messages import ReplyToken
+from voxturn.runtime.profile import ReplyEngine, load_profile
+from voxturn.runtime.registry import Registry
+from voxturn.runtime.serving.handlers import ReplyHandler
+from voxturn.runtime.serving.requests import of_request, to_step
+from voxturn.runtime.store import Store, quiet
+from voxturn.runtime.text.chat import Message
+
+PROMPT = list(range(300, 324))
+BUDGET = Cores().budget("reply", 1)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The tiny Qwen3, for CTranslate2 and for ONNX Runtime."""
+    root = tmp_path_factory.mktemp("ct2")
+    qwen3.make_checkpoint(root / "checkpoint", "qwen3-0.6b", "tiny", 5)
+    made = {engine: root / engine for engine in ("ctranslate2", "onnx")}
+    for engine, folder in made.items():
+        folder.mkdir()
+        source = Manifest("qwen3-0.6b", "checkpoint", "source", {}, {})
+        qwen3.export(root / "checkpoint", source, folder, "fp32", quiet, engine)
+    return made
+
+
+@pytest.fixture
+def lane() -> Iterator[Lane]:
+    made = Lane("reply")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def tokens(folders: dict[str, Path], lane: Lane) -> Iterator[Ct2Tokens]:
+    made = Ct2Tokens(folders["ctranslate2"], "fp32", 256, BUDGET, lane)
+    yield made
+    made.close()
+
+
+async def taken(tokens: Ct2Tokens, request: Request) -> list[Step]:
+    return [step async for step in tokens.stream(request)]
+
+
+async def test_it_gives_the_graph_s_tokens_with_and_without_a_kept_beginning(
+    tokens: Ct2Tokens, folders: dict[str, Path]
+) -> None:
+    graph = open_decoder(folders["onnx"] / "decoder.onnx")
+    wanted = greedy(graph, PROMPT, 24)[0]
+    graph.close()
+    request = Request(PROMPT, max_tokens=24)
+    assert [step.token for step in await taken(tokens, request)] == wanted
+    for beginning in (PROMPT[:12], PROMPT, [9, 8, 7]):  # a part, all of it, another one
+        await tokens.keep(Request(beginning))
+        await tokens.compute(request)
+        assert [step.token for step in await taken(tokens, request)] == wanted
+
+
+async def test_a_stop_id_is_the_last_step(tokens: Ct2Tokens) -> None:
+    first, second = (step.token for step in await taken(tokens, Request(PROMPT, max_tokens=2)))
+    steps = await taken(tokens, Request(PROMPT, stop_ids={first, second}, max_tokens=9))
+    assert [(step.token, step.stop) for step in steps] == [(first, True)]
+
+
+async def test_it_samples_as_it_is_told(tokens: Ct2Tokens) -> None:
+    async def tokens_of(sampling: Sampling) -> list[int]:
+        return [step.token for step in await taken(tokens, Request(PROMPT, sampling, max_tokens=24))]
+
+    greedily = await tokens_of(Sampling())
+    assert await tokens_of(Sampling(2.0, top_k=1)) == greedily
+    assert await tokens_of(Sampling(2.0)) != greedily
+    assert await tokens_of(Sampling(repetition_penalty=10.0)) != greedily
+
+
+async def test_an_answer_that_is_left_ends_and_the_next_one_comes(tokens: Ct2Tokens, lane: Lane) -> None:
+    before = threading.active_count()
+    left = tokens.stream(Request(PROMPT, max_tokens=200))
+    first = await anext(left)
+    await left.aclose()
+    assert (await taken(tokens, Request(PROMPT, max_tokens=1)))[0].token == first.token
+    assert threading.active_count() <= before + 1
+
+
+@pytest.mark.parametrize(
+    ("request_", "error", "says"),
+    [
+        (Request(PROMPT, Sampling(0.5, min_p=0.1), max_tokens=2), UsageError, "CTranslate2 has no min_p"),
+        (Request(PROMPT, forced=[1], max_tokens=2), UsageError, "its tokens are its own"),
+        (Request(PROMPT, watch=1, max_tokens=2), UsageError, "its tokens are its own"),
+        (Request(PROMPT, max_tokens=250), PromptTooLong, "24 tokens and its answer 250, together at most 256"),
+    ],
+)
+async def test_what_it_cannot_do_is_said(
+    tokens: Ct2Tokens, request_: Request, error: type[VoxturnError], says: str
+) -> None:
+    with pytest.raises(error, match=says):
+        await taken(tokens, request_)
+
+
+async def test_a_failure_while_it_writes_is_the_reader_s(tokens: Ct2Tokens, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: Any, **__: Any) -> Iterator[Any]:
+        yield SimpleNamespace(token_id=7)
+        raise RuntimeError("out of memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tokens, "_model", SimpleNamespace(generate_tokens=fails, unload_model=tokens._model.unload_model))
+        steps = tokens.stream(Request(PROMPT, max_tokens=3))
+        assert (await anext(steps)).token == 7
+        with pytest.raises(InferenceFailed, match=r"CTranslate2's decoder: out of memory$"):
+            await anext(steps)
+
+
+def test_what_cannot_be_loaded_is_said(folders: dict[str, Path], lane: Lane, tmp_path: Path) -> None:
+    with pytest.raises(CorruptModel, match=r"vocabulary\.json: cannot be read"):
+        Ct2Tokens(folders["onnx"], "fp32", 256, BUDGET, lane)
+    (tmp_path / "vocabulary.json").write_text("[]")
+    with pytest.raises(CorruptModel, match="CTranslate2 cannot load it"):
+        Ct2Tokens(tmp_path, "fp32", 256, BUDGET, lane)
+
+
+def test_on_a_gpu_it_is_loaded_there(folders: dict[str, Path], lane: Lane, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: dict[str, Any] = {}
+    with pytest.raises(ExecutorUnavailable, match="'ctranslate2-cuda' finds no GPU"):
+        Ct2Tokens(folders["ctranslate2"], "fp16", 256, BUDGET, lane, "cuda")
+    monkeypatch.setattr(ctranslate2, "get_cuda_device_count", lambda: 1)
+    monkeypatch.setattr(ctranslate2, "get_supported_compute_types", lambda device: {"cuda": {"float16"}}[device])
+    monkeypatch.setattr(ctranslate2, "Generator", lambda folder, **options: made.update(options))
+    Ct2Tokens(folders["ctranslate2"], "fp16", 256, BUDGET, lane, "cuda")
+    assert (made["device"], made["compute_type"]) == ("cuda", "float16")
+
+
+def profile(folder: Path, executor: str = "ctranslate2") -> Any:
+    reply = ReplyEngine(str(folder), executor, "fp32", max_tokens=8, context=512)
+    return replace(load_profile("demo"), reply=reply)
+
+
+async def test_a_profile_s_reply_by_it(folders: dict[str, Path]) -> None:
+    make = Assembler(profile(folders["ctranslate2"]))
+    reply, engine = make.reply()
+    assert (engine, reply.service.capacity) == (None, 512)
+    system = [Message("system", "Be brief.")]
+    await reply.warm(system)
+    answer = [token async for token in reply([*system, Message("user", "Hello")])]
+    assert answer
+    assert all(isinstance(token, ReplyToken) for token in answer)
+    assert make.info["reply"].executor == "ctranslate2"
+    make.close()
+
+
+async def test_a_server_s_model_by_it(folders: dict[str, Path]) -> None:
+    handler = ReplyHandler(profile(folders["ctranslate2"]))
+    await handler.warm()
+    request = Request(PROMPT, max_tokens=3)
+    steps = [to_step(tensors) async for tensors in handler(of_request(request))]
+    assert len(steps) == 3
+    assert handler.describe()["executor"] == "ctranslate2"
+    with pytest.raises(UsageError):
+        [tensors async for tensors in handler(of_request(Request([10**6], max_tokens=1)))]
+    handler.close()
+
+
+def test_an_artifact_for_another_engine_is_refused(folders: dict[str, Path], tmp_path: Path) -> None:
+    wrong = profile(folders["onnx"])
+    with pytest.raises(InvalidProfile, match="was not exported for CTranslate2; export it with --to ctranslate2"):
+        Assembler(wrong).reply()
+    with pytest.raises(InvalidProfile, match="or name the executor ctranslate2"):
+        Assembler(profile(folders["ctranslate2"], "onnx")).reply()
+    found = prepare.problems(wrong, Store(tmp_path), Registry.read(), Cores())
+    assert "was not exported for CTranslate2" in next(p.what for p in found if p.stage == "reply")
