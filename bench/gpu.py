@@ -89,12 +89,12 @@ def _decoder_differs(
         chosen = list(DecodeEngine(ours).generate(_prompt(ours), Sampling(), (), _TOKENS))
         own = float(np.mean(_logits(ours, chosen).argmax(-1) == chosen))
     same = float(np.mean(made.argmax(-1) == first))
-    result.value(f"{name}.tokens_same", "ratio", same)
+    result.value(f"{name}.first_choices_same", "ratio", same)
     result.value(f"{name}.chosen_same", "ratio", own)
     result.value(f"{name}.snr_db", "dB", _snr(made, wanted))
     if same < _LEAST_SAME:
         return f"{same:.0%} of its first choices are the CPU's, {_LEAST_SAME:.0%} needed"
-    return "" if own == 1 else f"of the tokens that were chosen on the device {own:.0%} are its logits' first choices"
+    return "" if own == 1 else f"of the tokens that it chose {own:.0%} are its logits' first choices"
 
 
 def _graph_differs(
@@ -172,8 +172,8 @@ def run(artifacts: Sequence[Path], folder: Path) -> list[Outcome]:
                 for artifact in artifacts:
                     try:
                         work(gpu, artifact, executor, result)
-                    except VoxturnError as exc:  # the others run all the same
-                        failed.append(str(exc))
+                    except Exception as exc:  # noqa: BLE001  the others run all the same
+                        failed.append(f"{artifact.name}: {exc}")
             if failed:
                 raise InferenceFailed("; ".join(failed))
             return f"{len(artifacts)} artifacts"
@@ -203,7 +203,7 @@ def run(artifacts: Sequence[Path], folder: Path) -> list[Outcome]:
         step(f"compute-sanitizer over the kernels: {tool}", device or sanitizer, command(*checked))
     voxturn = str(Path(sys.executable).with_name("voxturn"))
     best = next((name for name in GPU_EXECUTORS if not report.executors[name]), GPU_EXECUTORS[0])
-    kinds = {Manifest.read(artifact).kind: str(artifact) for artifact in artifacts}
+    kinds = {Manifest.read(artifact).kind: str(artifact) for artifact in reversed(artifacts)}  # the first of each
     given = [word for kind, option in _STAGES.items() if kind in kinds for word in (option, kinds[kind])]
     turn = (voxturn, "bench", "turn", "--profile", _PROFILES[best], *given, "--json", str(folder / "turn-gpu.json"))
     lacking = (report.executors[name] for name in (best, "ctranslate2"))

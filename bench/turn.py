@@ -14,7 +14,7 @@ import soxr
 from voxturn.bench import scripted
 from voxturn.bench.harness import Result, peak_rss_mb
 from voxturn.runtime.assistant import Assistant
-from voxturn.runtime.audio.decode import decode
+from voxturn.runtime.audio.decode import decode_all
 from voxturn.runtime.audio.level import last_audible
 from voxturn.runtime.contract import Manifest
 from voxturn.runtime.errors import AudioNotFound, InferenceFailed
@@ -53,17 +53,17 @@ async def spoken() -> dict[str, Samples]:
 
 
 def recorded(folder: Path) -> dict[str, Samples]:
-    """A folder's WAV files at 16 kHz, by their names. Raises `AudioNotFound` where there are none."""
+    """A folder's WAV files as they are, samples at 16 kHz by the file's name. Raises `AudioNotFound` where there are none."""
     files = sorted(folder.glob("*.wav"))
     if not files:
         raise AudioNotFound(f"{folder}: holds no .wav files")
-    return {file.stem: np.concatenate(list(decode(file, RATE, RATE))) for file in files}
+    return {file.stem: decode_all(file, RATE) for file in files}
 
 
 async def run(profile: Profile, runs: int, path: Path | None, asked: dict[str, Samples] | None = None) -> Result:
     """One warm-up turn, then `runs` turns, the questions in rotation, each a dialogue of its own.
 
-    The demo's voice asks, or recordings do, 16 kHz by their names; synthetic models answer by a script.
+    The demo's voice asks, or `asked` does, samples at 16 kHz by what they are called; synthetic models answer by a script.
     """
     result = Result("turn")
     asked = asked or await spoken()

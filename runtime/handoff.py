@@ -139,10 +139,11 @@ class Ahead(Generic[T]):
         return await self._handoff.__anext__()
 
     async def aclose(self) -> None:
-        """Stop the source and wait until it is closed."""
+        """Stop the source and wait until it is closed, also if the caller is cancelled meanwhile; any number of times."""
         self._handoff.abandon()
         await asyncio.sleep(0)  # a task that never began would not close what it reads
-        if not self._closing:  # what a source does when it is closed must not be cancelled halfway
+        if not self._closing:  # once: what a source does when it is closed must not be cancelled halfway
+            self._closing = True
             self._task.cancel()
         await _ended(self._task)
 

@@ -132,10 +132,12 @@ class Turn:
 
     async def aclose(self) -> None:
         """Interrupt, from any task: no event comes after this, every stage stops, the dialogue keeps what was heard."""
-        if self._events is not None:
-            await self._events.aclose()
-        await close_iterator(self._frames)
-        self._trim()
+        try:
+            if self._events is not None:
+                await self._events.aclose()
+        finally:  # also if whoever closes is cancelled
+            self._trim()
+            await close_iterator(self._frames)
 
     async def _run(self) -> AsyncGenerator[Event, None]:
         computed, reused = self._conversation.setup.prompt_counts()
@@ -194,8 +196,10 @@ class Turn:
                         parts.append(await partials.hearing.final(heard.samples))
                         partials = self._hear(parts[-1].language)
         finally:
-            await partials.aclose()
-            await stream.aclose()
+            try:
+                await partials.aclose()
+            finally:
+                await stream.aclose()
         self.trace.mark("endpoint", self._clock.now())
         if parts and self._answer is None:
             await self._begin(parts)

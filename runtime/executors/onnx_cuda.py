@@ -38,9 +38,11 @@ DECIDING = ("frames", "before", "after")
 _CHANGING = {"cudnn_conv_algo_search": "DEFAULT"}
 _FIXED = {"enable_cuda_graph": "1", "cudnn_conv_algo_search": "HEURISTIC", "prefer_nhwc": "1"}
 """Convolutions whose shapes change from run to run, and those of a captured run; measured in docs/performance.md."""
-_DECODER = {"enable_cuda_graph": "1", "enable_skip_layer_norm_strict_mode": "1", "sdpa_kernel": "1"}
-"""The sums of a fused norm are float32, as the graph has them; attention is flash attention: left to itself the provider takes
-cuDNN's, which makes a plan for every length of a prompt, 50 to 80 ms on an H200."""
+_DECODER = {"enable_cuda_graph": "1", "enable_skip_layer_norm_strict_mode": "1"}
+"""The sums of a fused norm are float32, as the graph has them."""
+_ATTENTION = {"sdpa_kernel": "3"}
+"""Flash attention, or memory-efficient attention where a GPU has no other: left to itself the provider takes cuDNN's, which makes
+a plan for every length of a prompt, 50 to 80 ms on an H200. For fused attention, which is of 16 bits."""
 _ERRORS, _FATAL, _BFLOAT16 = 3, 4, 16
 _MOST_FIXED = 96
 """Captured shapes of a graph that are kept, of some 50 MB each: about as many as all shipped plans together have."""
@@ -72,6 +74,8 @@ def cuda_session(model: Path | bytes, path: Path, stream: StageStream, about: Ma
     elsewhere, `CorruptModel`.
     """
     ort = cuda_library()
+    # cuDNN's search reports every algorithm that does not fit as an error, thousands of lines; what fails raises
+    ort.set_default_logger_severity(_FATAL)
     options = ort.SessionOptions()
     options.log_severity_level = _ERRORS
     options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
@@ -99,16 +103,13 @@ def cuda_session(model: Path | bytes, path: Path, stream: StageStream, about: Ma
 
 
 def cuda_library() -> Any:
-    """ONNX Runtime with its CUDA provider, which then says nothing of its own: cuDNN's search for a convolution's algorithm
-    reports every one that does not fit as an error, thousands of lines. What fails raises. Raises `ExecutorUnavailable`.
-    """
+    """ONNX Runtime with its CUDA provider. Raises `ExecutorUnavailable`."""
     try:
         import onnxruntime as ort
     except ImportError as exc:
         raise ExecutorUnavailable("executor 'onnx-cuda' needs onnxruntime-gpu; pip install 'voxturn[gpu]'") from exc
     if PROVIDER not in ort.get_available_providers():
         raise ExecutorUnavailable("this onnxruntime knows no CUDA; pip install onnxruntime-gpu in its place")
-    ort.set_default_logger_severity(_FATAL)
     return ort
 
 
@@ -291,13 +292,15 @@ class OnnxCudaEngine(DecoderEngine):
 
     def __init__(self, path: Path, contract: ModelContract, cuda: Cuda, stream: StageStream) -> None:
         super().__init__(cuda, stream)
-        self._file, self._session = contract.file, cuda_session(_fused(path), path, stream, _DECODER)
+        half = all(spec.dtype != "float32" for spec in contract.inputs if spec.name.startswith("past_"))
+        options = _DECODER | (_ATTENTION if half else {})
+        self._file, self._session = contract.file, cuda_session(_fused(path), path, stream, options)
         self._types = {spec.name: _element_type(spec) for spec in (*contract.inputs, *contract.outputs)}
         self._options = captured_options()
         self._contexts: dict[tuple[int, int], Any] = {}
 
     def in_place(self, past: str, present: str) -> bool:
-        """Always: `TensorScatter` leaves what is there where both are bound to one address."""
+        """Always: where both are bound to one address, the fused attention and `TensorScatter` leave what is there."""
         return True
 
     def context(self, profile: int, batch: int) -> Any:

@@ -1,8 +1,7 @@
 """A decoder's graph of standard operators (`export.decoder_portable`) over the contrib operators that ONNX Runtime has on a GPU.
 
 There a step is a chain of small kernels, each waiting for the one before; on an H200 it took twenty times as long as its
-weights take to read. So what is several operators of the standard becomes one, where its neighbours are as our exporter
-writes them; what is not stays as it is:
+weights take to read. So what is several operators of the standard becomes one, where it is as our exporter writes it:
 
     Split, Transpose, RotaryEmbedding, TensorScatter, Attention     GroupQueryAttention, in the same buffers
     Add of a bias, Add of the residual, a norm                      SkipLayerNormalization, SkipSimplifiedLayerNormalization
@@ -15,7 +14,7 @@ are not read. Source: ONNX Runtime's `ContribOperators.md`.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -42,7 +41,8 @@ class _Part:
     heads: int
     flat: str
     norm: NodeProto | None
-    rotary: NodeProto | None
+    tables: tuple[str, ...]
+    """Cosines and sines of its rotary positions; none without them."""
 
 
 class _Fusion:
@@ -52,8 +52,13 @@ class _Fusion:
         self._onnx, self._model, self._graph = onnx, model, model.graph
         self._constants = {tensor.name: tensor for tensor in self._graph.initializer}
         self._makers = {name: node for node in self._graph.node for name in node.output}
-        self._readers = {name: node for node in self._graph.node for name in node.input}
-        self._uses = Counter(name for node in self._graph.node for name in node.input)
+        self._readers: defaultdict[str, list[NodeProto | None]] = defaultdict(list)
+        """By value, in the graph's order; None is whoever takes the graph's outputs."""
+        for node in self._graph.node:
+            for name in node.input:
+                self._readers[name].append(node)
+        for value in self._graph.output:
+            self._readers[value.name].append(None)
         self._first: list[NodeProto] = []
         self._instead: dict[str, list[NodeProto]] = {}
         """What takes the place of the node whose first output has this name."""
@@ -78,17 +83,18 @@ class _Fusion:
 
     def _attention(self, node: NodeProto) -> None:
         """It takes the place of the Reshape behind the operator, where heads lie side by side again."""
+        if node.attribute or len(node.input) != 4 or node.input[3] != "mask":
+            return
         query, key, value = node.input[:3]
         new_key, new_value = self._maker(key, "TensorScatter"), self._maker(value, "TensorScatter")
         behind = self._reader(node.output[0], "Transpose")
         last = self._reader(behind.output[0], "Reshape") if behind else None
         if new_key is None or new_value is None or last is None:
             return
-        q, k, v = (self._part(name) for name in (query, new_key.input[1], new_value.input[1]))
-        if q is None or k is None or v is None or not q.split is k.split is v.split:
+        if {new_key.input[2], new_value.input[2]} != {"write_index"} or self._is_single(new_key.input[0]):
             return
-        single = self._buffer(new_key.input[0]).elem_type == self._onnx.TensorProto.FLOAT
-        if single:  # on CUDA the operator is one of 16 bits
+        q, k, v = (self._part(name) for name in (query, new_key.input[1], new_value.input[1]))
+        if q is None or k is None or v is None or not self._belong_together(q, k, v):
             return
         flat = [self._flat(part) for part in (q, k)]
         packed = [q.split.input[0], "", ""]
@@ -101,27 +107,33 @@ class _Fusion:
                     new_key.input[0],
                     new_value.input[0],
                     *self._lengths(new_key.input[0]),
-                    *(q.rotary.input[1:3] if q.rotary else ()),
+                    *q.tables,
                 ],
                 [last.output[0], key, value],
                 num_heads=q.heads,
                 kv_num_heads=k.heads,
-                do_rotary=int(q.rotary is not None),
+                do_rotary=int(bool(q.tables)),
             ),
         ]
 
     def _part(self, name: str) -> _Part | None:
         if rotary := self._maker(name, "RotaryEmbedding"):
             name = rotary.input[0]
-        if (turned := self._maker(name, "Transpose")) is None:
+        if (turned := self._maker(name, "Transpose")) is None or (rotary is not None and rotary.attribute):
             return None
         norm = self._maker(turned.input[0], *_NORMS)
         reshape = self._maker(norm.input[0] if norm else turned.input[0], "Reshape")
         split = self._maker(reshape.input[0], "Split") if reshape else None
-        if reshape is None or split is None:
+        if reshape is None or split is None or reshape.input[1] not in self._constants:
             return None
         heads = int(self._onnx.numpy_helper.to_array(self._constants[reshape.input[1]])[2])
-        return _Part(split, heads, reshape.input[0], norm, rotary)
+        return _Part(split, heads, reshape.input[0], norm, tuple(rotary.input[1:3]) if rotary else ())
+
+    def _belong_together(self, q: _Part, k: _Part, v: _Part) -> bool:
+        """Whether they are one product's, in this order, as our families have them: q and k alike, v as it comes."""
+        in_order = [part.flat for part in (q, k, v)] == list(q.split.output)
+        alike = q.tables == k.tables and (q.norm is None) == (k.norm is None)
+        return in_order and alike and v.norm is None and not v.tables
 
     def _flat(self, part: _Part) -> NodeProto | None:
         """A normed query or key without heads."""
@@ -151,17 +163,25 @@ class _Fusion:
         """Type and shape of an input."""
         return next(value.type.tensor_type for value in self._graph.input if value.name == past)
 
+    def _is_single(self, past: str) -> bool:
+        """Whether the buffers are float32: on CUDA the operator is one of 16 bits."""
+        return bool(self._buffer(past).elem_type == self._onnx.TensorProto.FLOAT)
+
     def _norm(self, node: NodeProto) -> None:
         total = self._maker(node.input[0], "Add")
-        if total is None or total.input[1] in self._constants:
+        given = {attribute.name: attribute for attribute in node.attribute}
+        weights = list(node.input[1:]) if node.op_type == "RMSNormalization" else [*node.input[1:], ""][:2]
+        if total is None or total.input[1] in self._constants or not self._is_first(node, total.output[0]):
+            return
+        if len(node.output) > 1 or "epsilon" not in given or "axis" not in given or given["axis"].i != -1:
             return
         x, bias = self._unbiased(total.input[1])
         self._instead[node.output[0]] = [
             self._contrib(
                 _NORMS[node.op_type],
-                [x, total.input[0], *node.input[1:], *bias],
+                [x, total.input[0], *weights, *bias],
                 [node.output[0], "", "", total.output[0]],
-                epsilon=next(attribute.f for attribute in node.attribute if attribute.name == "epsilon"),
+                epsilon=given["epsilon"].f,
             )
         ]
 
@@ -178,9 +198,14 @@ class _Fusion:
     def _unbiased(self, name: str) -> tuple[str, list[str]]:
         """What a bias is added to, and the bias; without one, what it is."""
         add = self._maker(name, "Add")
-        if add is None or self._uses[name] != 1 or add.input[1] not in self._constants:
+        bias = self._constants.get(add.input[1]) if add is not None else None
+        if add is None or bias is None or len(bias.dims) != 1 or len(self._readers[name]) != 1:
             return name, []
         return add.input[0], [add.input[1]]
+
+    def _is_first(self, node: NodeProto, name: str) -> bool:
+        """Whether nobody reads a value before this node does."""
+        return self._readers[name][0] is node
 
     def _maker(self, name: str, *ops: str) -> NodeProto | None:
         node = self._makers.get(name)
@@ -188,8 +213,9 @@ class _Fusion:
 
     def _reader(self, name: str, op: str) -> NodeProto | None:
         """The only node that reads a value, if it is an `op`."""
-        node = self._readers.get(name)
-        return node if node is not None and self._uses[name] == 1 and node.op_type == op else None
+        readers = self._readers[name]
+        node = readers[0] if len(readers) == 1 else None
+        return node if node is not None and node.op_type == op else None
 
     def _contrib(self, op: str, inputs: list[str], outputs: list[str], **attributes: Any) -> NodeProto:
         return self._node(op, inputs, outputs, domain=_DOMAIN, **attributes)

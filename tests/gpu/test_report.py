@@ -137,11 +137,11 @@ def test_engines_are_compared_with_the_cpu(
     device = Gpu(tmp_path, quiet, library, Cuda(fake), on_device)
     result = Result("gpu")
     gpu.compare(device, portable.fp32, "tensorrt", result)
-    assert result.metrics["gpu.tensorrt.qwen3-0.6b.decoder.tokens_same"]["value"] == 1.0
+    assert result.metrics["gpu.tensorrt.qwen3-0.6b.decoder.first_choices_same"]["value"] == 1.0
     assert result.metrics["gpu.tensorrt.qwen3-0.6b.decoder.chosen_same"]["value"] == 1.0
     with monkeypatch.context() as patch:
         patch.setattr(gpu.DecodeEngine, "generate", lambda *_: iter(range(1, 65)))
-        with pytest.raises(ExportFailed, match=r"decoder.onnx: of the tokens that were chosen on the device"):
+        with pytest.raises(ExportFailed, match=r"decoder.onnx: of the tokens that it chose"):
             gpu.compare(device, portable.fp32, "tensorrt", Result("gpu"))
     with monkeypatch.context() as patch:
         patch.setattr(gpu, "_LEAST_SAME", 1.1)
@@ -185,7 +185,7 @@ def test_without_tensorrt_a_turn_and_load_run_on_onnx_runtime(
     outcomes = {outcome.step: outcome for outcome in gpu.run([portable.fp16, tiny.fp32], tmp_path)}
     assert compared == [portable.fp16, tiny.fp32]
     parity = outcomes["parity of onnx-cuda with ONNX Runtime on the CPU"]
-    assert (parity.state, parity.said) == ("failed", "InferenceFailed: decoder.onnx: differs")
+    assert (parity.state, parity.said) == ("failed", "InferenceFailed: fp16: decoder.onnx: differs")
     assert outcomes["speed of tensorrt"].state == "skipped"
     turn, load = (next(words for words in ran if f"bench {what}" in words) for what in ("turn", "load"))
     assert f"--profile gpu-onnx --reply {portable.fp16} --voice {tiny.fp32}" in turn

@@ -79,15 +79,18 @@ async def test_closing_closes_the_whole_chain() -> None:
     assert len(asyncio.all_tasks()) == 1
 
 
-@pytest.mark.parametrize("pauses", range(4))
-async def test_closing_never_interrupts_the_source_s_own_clean_up(pauses: int) -> None:
-    """The source has an item more than there is room for, so leaving alone ends it, before it is cancelled."""
+@pytest.mark.parametrize("waits", [False, True])
+@pytest.mark.parametrize("pauses", range(5))
+async def test_closing_never_interrupts_the_source_s_own_clean_up(pauses: int, waits: bool) -> None:
+    """Neither where it has an item more than there is room for, so that leaving alone ends it, nor by a second closer."""
     cleaned: list[str] = []
 
     async def source() -> AsyncIterator[int]:
         try:
             for number in range(10):
                 yield number
+                if waits:
+                    await asyncio.sleep(60)
         finally:
             for _ in range(3):
                 await asyncio.sleep(0)
@@ -97,7 +100,10 @@ async def test_closing_never_interrupts_the_source_s_own_clean_up(pauses: int) -
     assert await anext(ahead) == 0
     for _ in range(pauses):
         await asyncio.sleep(0)
-    await asyncio.gather(ahead.aclose(), ahead.aclose())
+    first = asyncio.create_task(ahead.aclose())
+    for _ in range(pauses):
+        await asyncio.sleep(0)
+    await asyncio.gather(first, ahead.aclose())
     assert cleaned == ["whole"]
     assert len(asyncio.all_tasks()) == 1
 
