@@ -13,6 +13,8 @@ from pathlib import Path
 
 import numpy as np
 from voxturn.runtime.assistant import Assistant
+from voxturn.runtime.errors import UsageError
+from voxturn.runtime.executors.ctranslate2_tokens import Ct2Tokens
 from voxturn.runtime.stages.reply import Reply
 from voxturn.runtime.stages.speak import XttsSpeak
 from voxturn.runtime.text.chat import Message
@@ -52,6 +54,8 @@ def follow(assistant: Assistant) -> None:
     def answer(messages: Sequence[Message]) -> list[int]:
         return [*reply.tokenizer.encode(answer_to(messages[-1].text, answers)), min(reply.chat.stop_ids)]
 
+    if info["reply"].synthetic and isinstance(reply.service, Ct2Tokens):
+        raise UsageError(f"{info['reply'].model}: CTranslate2 cannot follow a script; take the executor onnx-cuda")
     if isinstance(reply, Reply) and info["reply"].synthetic:
         reply.script = answer
         info["reply"] = replace(info["reply"], scripted=True)

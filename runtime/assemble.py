@@ -20,7 +20,7 @@ from voxturn.runtime.decode.service import DecodeService, TokenService
 from voxturn.runtime.decode.xtts import XttsIds
 from voxturn.runtime.errors import ExecutorUnavailable, InvalidProfile, UnsupportedLanguage
 from voxturn.runtime.executors.ctranslate2 import Ct2Whisper
-from voxturn.runtime.executors.ctranslate2_tokens import Ct2Tokens
+from voxturn.runtime.executors.ctranslate2_tokens import Ct2Tokens, not_sampled
 from voxturn.runtime.executors.gpu import Gpu as Gpu
 from voxturn.runtime.executors.gpu import has_cuda_kernels as has_cuda_kernels
 from voxturn.runtime.executors.gpu import has_cuda_provider as has_cuda_provider
@@ -30,7 +30,14 @@ from voxturn.runtime.executors.triton import Connection, TritonGraph, TritonToke
 from voxturn.runtime.executors.whisper_onnx import OnnxWhisper
 from voxturn.runtime.handoff import Lane
 from voxturn.runtime.messages import Samples, Sentence, SpeechCodes
-from voxturn.runtime.profile import GPU_EXECUTORS, NOT_FOR_A_GPU, NOT_FOR_CTRANSLATE2, Engine, Profile
+from voxturn.runtime.profile import (
+    GPU_EXECUTORS,
+    NOT_FOR_A_GPU,
+    NOT_FOR_CTRANSLATE2,
+    Engine,
+    Profile,
+    is_for_ctranslate2,
+)
 from voxturn.runtime.progress import Bar
 from voxturn.runtime.protocols import DecoderExecutor, GraphExecutor
 from voxturn.runtime.registry import Registry
@@ -165,7 +172,7 @@ class Assembler:
         if "decoder" not in loaded.manifest.graphs:
             raise InvalidProfile(
                 f"profile {self.profile.name}.reply.model: {loaded.engine.model} has no graph of a decoder; "
-                "export it with --to onnx, or name the executor ctranslate2"
+                "export it with --to onnx, or name the executor ctranslate2-cuda"
             )
         decoder = self._keep(lane.make(loaded.decoder, "decoder", "reply", settings.slots, settings.context))
         return DecodeEngine(decoder), loaded, lane
@@ -177,7 +184,7 @@ class Assembler:
         if s.executor == "triton":
             loaded, _ = self._load("reply")
             service = TritonTokens(self._server(loaded, "qwen3"), "qwen3")
-        elif s.executor.startswith("ctranslate2"):
+        elif s.executor == "ctranslate2-cuda":
             loaded, lane = self._load("reply")
             service = self._keep(self._ct2_tokens(loaded, lane))
         else:
@@ -189,12 +196,13 @@ class Assembler:
         return Reply(service, tokenizer, chat, sampling, s.max_tokens, s.stops), engine
 
     def _ct2_tokens(self, loaded: Loaded, lane: Lane) -> Ct2Tokens:
-        if loaded.manifest.properties.get("engine") != "ctranslate2":
-            raise InvalidProfile(f"{loaded.engine.model}: {NOT_FOR_CTRANSLATE2}")
-        capacity = min(self.profile.reply.context, int(loaded.manifest.properties["context"]))
-        return Ct2Tokens(
-            loaded.folder, loaded.engine.precision, capacity, loaded.budget, lane, _device(loaded.engine.executor)
-        )
+        s, manifest = self.profile.reply, loaded.manifest
+        if not is_for_ctranslate2(manifest):
+            raise InvalidProfile(f"{s.model}: {NOT_FOR_CTRANSLATE2}")
+        if wrong := not_sampled(s.min_p, s.top_p, s.top_k):
+            raise InvalidProfile(f"profile {self.profile.name}.reply: {wrong}")
+        capacity = min(s.context, int(manifest.properties["context"]))
+        return Ct2Tokens(loaded.folder, manifest.precision, capacity, loaded.budget, lane, _device(s.executor))
 
     def split(self) -> Split:
         return Split(self.content_filter(), self.profile.speak.max_chars, self.profile.language)
@@ -379,7 +387,7 @@ class Assembler:
 
 
 def _device(executor: str) -> str:
-    """Where CTranslate2 computes."""
+    """Where CTranslate2 computes; of other executors, whether their name says a GPU."""
     return "cuda" if executor.endswith("-cuda") else "cpu"
 
 

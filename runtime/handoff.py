@@ -141,11 +141,13 @@ class Ahead(Generic[T]):
     async def aclose(self) -> None:
         """Stop the source and wait until it is closed, also if the caller is cancelled meanwhile; any number of times."""
         self._handoff.abandon()
-        await asyncio.sleep(0)  # a task that never began would not close what it reads
-        if not self._closing:  # once: what a source does when it is closed must not be cancelled halfway
-            self._closing = True
-            self._task.cancel()
-        await _ended(self._task)
+        try:
+            await asyncio.sleep(0)  # a task that never began would not close what it reads
+        finally:
+            if not self._closing:  # once: what a source does when it is closed must not be cancelled halfway
+                self._closing = True
+                self._task.cancel()
+            await _ended(self._task)
 
     async def _pump(self, source: AsyncIterator[T]) -> None:
         try:
@@ -262,6 +264,8 @@ class Lane:
             iterator = make()
             try:
                 while room.acquire() and not stop.is_set():
+                    if self._closing:
+                        raise StreamClosed(f"the engine of {self.name!r} was closed")
                     with self.turn():
                         item = self._recorded(recorder, lambda: next(iterator, _END))
                     if item is _END or stop.is_set():
@@ -273,7 +277,9 @@ class Lane:
                     close()
 
         def ended(future: Future[None]) -> None:
-            error = None if future.cancelled() else future.exception()
+            error = (
+                StreamClosed(f"the engine of {self.name!r} was closed") if future.cancelled() else future.exception()
+            )
             with contextlib.suppress(RuntimeError):  # the loop itself is closed: nobody is left to tell
                 if error is None:
                     loop.call_soon_threadsafe(handoff.close)

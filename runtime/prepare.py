@@ -10,7 +10,14 @@ from voxturn.runtime.cores import Cores
 from voxturn.runtime.errors import ExportFailed, InvalidProfile, VoxturnError
 from voxturn.runtime.fetch import Progress
 from voxturn.runtime.gpu_report import gpu_report
-from voxturn.runtime.profile import GPU_EXECUTORS, NOT_FOR_A_GPU, NOT_FOR_CTRANSLATE2, Engine, Profile
+from voxturn.runtime.profile import (
+    GPU_EXECUTORS,
+    NOT_FOR_A_GPU,
+    NOT_FOR_CTRANSLATE2,
+    Engine,
+    Profile,
+    is_for_ctranslate2,
+)
 from voxturn.runtime.registry import Registry
 from voxturn.runtime.store import Store, find_exporter, is_artifact, quiet
 
@@ -78,7 +85,10 @@ def problems(profile: Profile, store: Store, registry: Registry, cores: Cores, n
 
 def _kind(stage: str, engine: Engine, store: Store, registry: Registry) -> str:
     """What kind of model a stage has, if it is here and for its executor. Raises as the store and the registry do."""
+    by_ctranslate2 = stage == "reply" and engine.executor == "ctranslate2-cuda"
     if not is_artifact(engine.model):
+        if by_ctranslate2:
+            raise InvalidProfile(f"{engine.model}: {NOT_FOR_CTRANSLATE2}")
         model, _ = registry.resolve(engine.model)
         if model.exporter != "none" and not store.installed(model, engine.precision):
             find_exporter(model.exporter)
@@ -88,9 +98,10 @@ def _kind(stage: str, engine: Engine, store: Store, registry: Registry) -> str:
     decodes = stage in ("reply", "speak") and engine.executor in GPU_EXECUTORS
     if decodes and manifest.properties.get("engine") != "tensorrt":
         raise InvalidProfile(f"{engine.model}: {NOT_FOR_A_GPU}")
-    by_ctranslate2 = stage == "reply" and engine.executor.startswith("ctranslate2")
-    if by_ctranslate2 and manifest.properties.get("engine") != "ctranslate2":
+    if by_ctranslate2 and not is_for_ctranslate2(manifest):
         raise InvalidProfile(f"{engine.model}: {NOT_FOR_CTRANSLATE2}")
+    if stage == "reply" and engine.executor == "onnx" and "decoder" not in manifest.graphs:
+        raise InvalidProfile(f"{engine.model}: has no graph of a decoder; export it with --to onnx")
     return manifest.kind
 
 

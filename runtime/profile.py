@@ -7,6 +7,7 @@ from importlib import resources
 from importlib.util import find_spec
 from pathlib import Path
 
+from voxturn.runtime.contract import Manifest
 from voxturn.runtime.errors import InvalidProfile, UnknownProfile, UsageError
 from voxturn.runtime.stages.listen import Endpointing
 from voxturn.runtime.tomlfile import build, nearest, read_toml
@@ -15,7 +16,7 @@ SHIPPED = ("demo", "cpu", "gpu", "gpu-onnx")
 COMPUTES = ("auto", "fp32", "bf16")
 GPU_EXECUTORS = ("tensorrt", "onnx-cuda")
 NOT_FOR_A_GPU = "was not exported for a GPU; export XTTS with --for tensorrt, a text model with --to tensorrt-onnx"
-NOT_FOR_CTRANSLATE2 = "was not exported for CTranslate2; export it with --to ctranslate2"
+NOT_FOR_CTRANSLATE2 = "is no text model for CTranslate2; name the folder of one that was exported with --to ctranslate2"
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,11 @@ class Profile:
         }
 
 
+def is_for_ctranslate2(manifest: Manifest) -> bool:
+    """Whether an artifact is a text model in CTranslate2's format."""
+    return manifest.properties.get("engine") == "ctranslate2" and "chat" in manifest.properties
+
+
 def xtts_vocoder(artifact: str | Path, threads: int = 0, executor: str = "", compute: str = "auto") -> Engine:
     """The vocoder of an XTTS artifact's folder; `executor` is OpenVINO if it is installed."""
     if compute not in COMPUTES:
@@ -189,7 +195,7 @@ def _limits(p: Profile) -> list[tuple[str, float, float, float]]:
 EXECUTORS: dict[str, tuple[str, ...]] = {
     "listen": ("onnx",),
     "transcribe": ("ctranslate2", "ctranslate2-cuda", "onnx", "triton"),
-    "reply": ("onnx", "onnx-cuda", "tensorrt", "ctranslate2", "ctranslate2-cuda", "triton"),
+    "reply": ("onnx", "onnx-cuda", "tensorrt", "ctranslate2-cuda", "triton"),
     "speak": ("onnx", "onnx-cuda", "tensorrt", "triton"),
     "vocode": ("onnx", "onnx-cuda", "openvino", "tensorrt", "triton"),
 }

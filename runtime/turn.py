@@ -109,6 +109,7 @@ class Turn:
         self._given: list[PcmChunk] = []
         self._written: list[ReplyToken] = []
         self._events: Ahead[Event] | None = None
+        self._closing = asyncio.Lock()
 
     def __aiter__(self) -> AsyncIterator[Event]:
         if self._events is None:
@@ -132,12 +133,13 @@ class Turn:
 
     async def aclose(self) -> None:
         """Interrupt, from any task: no event comes after this, every stage stops, the dialogue keeps what was heard."""
-        try:
-            if self._events is not None:
-                await self._events.aclose()
-        finally:  # also if whoever closes is cancelled
-            self._trim()
-            await close_iterator(self._frames)
+        async with self._closing:  # one at a time
+            try:
+                if self._events is not None:
+                    await self._events.aclose()
+            finally:  # also if whoever closes is cancelled
+                self._trim()
+                await close_iterator(self._frames)
 
     async def _run(self) -> AsyncGenerator[Event, None]:
         computed, reused = self._conversation.setup.prompt_counts()

@@ -153,9 +153,9 @@ def _say_profile(args: argparse.Namespace, slots: int) -> Profile:
     language, speak, vocode = args.language or profile.language, profile.speak, profile.vocode
     if args.model:
         folder, manifest = artifact(args.model, Store())
-        run, make = (engine.executor if engine.executor in GPU_EXECUTORS else "" for engine in (speak, vocode))
-        speak = replace(speak, model=str(folder), executor=run or "onnx", precision=manifest.precision)
-        vocode = xtts_vocoder(folder, vocode.threads, make)
+        speaks, vocodes = (engine.executor if engine.executor in GPU_EXECUTORS else "" for engine in (speak, vocode))
+        speak = replace(speak, model=str(folder), executor=speaks or "onnx", precision=manifest.precision)
+        vocode = xtts_vocoder(folder, vocode.threads, vocodes)
     given = {name: value for name in (*_XTTS_OPTIONS, "seed", "speed") if (value := getattr(args, name)) is not None}
     speak = replace(speak, **given, slots=slots or speak.slots, guard=speak.guard and not args.no_guard)
     return replace(profile, language=language, speak=speak, vocode=vocode)

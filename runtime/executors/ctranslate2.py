@@ -18,7 +18,7 @@ _COMPUTE_TYPES = {"int8": "int8", "fp32": "float32", "fp16": "float16"}
 
 
 def load(kind: str, folder: Path, precision: str, budget: EngineBudget, device: str) -> Any:
-    """A `Whisper` or a `Generator` of the library's. Raises `ExecutorUnavailable` or `CorruptModel`."""
+    """A "Whisper" or a "Generator" of the library's. Raises `ExecutorUnavailable` or `CorruptModel`."""
     try:
         import ctranslate2
     except ImportError as exc:
@@ -30,13 +30,14 @@ def load(kind: str, folder: Path, precision: str, budget: EngineBudget, device: 
         )
     if compute not in ctranslate2.get_supported_compute_types(device):
         raise ExecutorUnavailable(
-            f"executor 'ctranslate2' does not compute in {precision} on this machine; it does in {', '.join(_COMPUTE_TYPES)}"
+            f"CTranslate2 does not compute in {precision} on this machine's {device}; it does in "
+            f"{', '.join(sorted(ctranslate2.get_supported_compute_types(device)))}"
         )
     model = ctranslate2.Generator if kind == "Generator" else ctranslate2.models.Whisper
     try:
         return model(str(folder), device=device, compute_type=compute, inter_threads=1, intra_threads=budget.threads)
     except (RuntimeError, ValueError) as exc:
-        raise CorruptModel(f"{folder}: CTranslate2 cannot load it ({exc}); pull the model again") from exc
+        raise CorruptModel(f"{folder}: CTranslate2 cannot load it ({exc}); pull or export the model again") from exc
 
 
 class Ct2Whisper:

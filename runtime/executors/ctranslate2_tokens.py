@@ -1,4 +1,4 @@
-"""CTranslate2: a reply's tokens, as `decode.service.TokenService`. Source: CTranslate2, `Generator.generate_tokens`."""
+"""CTranslate2 on a GPU: a reply's tokens, as `decode.service.TokenService`. Source: CTranslate2, `Generator.generate_tokens`."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ _NO_HIDDEN = np.empty(0, np.float32)
 
 
 class Ct2Tokens:
-    """A decoder's folder in CTranslate2's format, one answer at a time, each from its prompt: what dialogues begin with alike
-    is all that it keeps. It samples by itself: without `min_p`, `forced` and `watch`, and no seed makes an answer come again.
-    Close it when done.
+    """A decoder's folder in CTranslate2's format: one answer at a time, each computed from its prompt's first token.
+
+    It samples by itself: no seed makes an answer come again, the repetition penalty counts the answer alone, and without
+    `stop_ids` an answer ends where the model ends it. Close it when done.
     """
 
     def __init__(
-        self, folder: Path, precision: str, capacity: int, budget: EngineBudget, lane: Lane, device: str = "cpu"
+        self, folder: Path, precision: str, capacity: int, budget: EngineBudget, lane: Lane, device: str = "cuda"
     ) -> None:
         self.capacity, self._lane, self._name = capacity, lane, folder.name
         try:
@@ -33,20 +34,15 @@ class Ct2Tokens:
         except (OSError, ValueError) as exc:
             raise CorruptModel(f"{folder / 'vocabulary.json'}: cannot be read ({exc}); export the model again") from exc
         self._model: Any = lane.make(load, "Generator", folder, precision, budget, device)
-        self._kept: list[str] = []
 
     async def stream(self, request: Request) -> AsyncGenerator[Step, None]:
         """The steps of a request, as they come. Their `hidden` is empty."""
-        if len(request.prompt) + request.max_tokens > self.capacity:
-            raise PromptTooLong(
-                f"the prompt has {len(request.prompt)} tokens and its answer {request.max_tokens}, together at most "
-                f"{self.capacity}; shorten it"
-            )
-        if request.sampling.min_p or request.forced or request.watch is not None:
-            raise UsageError(
-                "CTranslate2 has no min_p, and its tokens are its own; take the executor onnx or onnx-cuda"
-            )
-        steps = self._lane.stream(lambda: self._steps(request))
+        self._check(request)
+        if not request.max_tokens:
+            return
+        steps = self._lane.stream(
+            lambda: self._steps(request), request.max_tokens
+        )  # nobody who waits keeps others waiting
         try:
             async for step in steps:
                 yield step
@@ -54,28 +50,36 @@ class Ct2Tokens:
             await steps.aclose()
 
     async def compute(self, request: Request) -> None:
-        """Nothing: of a dialogue nothing is kept."""
+        """Nothing: what a prompt begins with is not kept."""
 
     async def keep(self, request: Request) -> None:
-        """Compute a beginning that many prompts share and keep it, instead of the one before."""
-        self._kept = [self._texts[i] for i in request.prompt]
-        first = self.stream(Request([*request.prompt, request.prompt[-1]], max_tokens=1))
-        async for _ in first:
-            pass
+        """Nothing: the library keeps beginnings, but never lets go of one."""
 
     def close(self) -> None:
         """Free the model. Whatever runs in the lane must have ended."""
         self._model.unload_model()
 
+    def _check(self, request: Request) -> None:
+        if len(request.prompt) + request.max_tokens > self.capacity:
+            raise PromptTooLong(
+                f"the prompt has {len(request.prompt)} tokens and its answer {request.max_tokens}, together at most "
+                f"{self.capacity}; shorten it"
+            )
+        if not all(0 <= token < len(self._texts) for token in request.prompt):
+            raise UsageError(f"{self._name}: the prompt has ids that this model does not have")
+        if request.forced or request.watch is not None or request.history is not None:
+            raise UsageError(
+                "CTranslate2 chooses its tokens by itself: none can be forced or watched, nor their history told"
+            )
+        if wrong := not_sampled(request.sampling.min_p, request.sampling.top_p, request.sampling.top_k):
+            raise UsageError(wrong)
+
     def _steps(self, request: Request) -> Iterator[Step]:
         s, sampled = request.sampling, request.sampling.temperature > 0
-        prompt = [self._texts[i] for i in request.prompt]
-        begins = bool(self._kept) and len(prompt) > len(self._kept) and prompt[: len(self._kept)] == self._kept
         made = self._model.generate_tokens(
-            prompt[len(self._kept) :] if begins else prompt,
-            static_prompt=self._kept if begins else None,
+            [self._texts[i] for i in request.prompt],
             max_length=request.max_tokens,
-            sampling_topk=s.top_k if sampled else 1,
+            sampling_topk=min(s.top_k, len(self._texts)) if sampled else 1,
             sampling_topp=s.top_p if sampled else 1.0,
             sampling_temperature=s.temperature if sampled else 1.0,
             repetition_penalty=s.repetition_penalty,
@@ -87,3 +91,10 @@ class Ct2Tokens:
                     yield Step(step.token_id, _NO_HIDDEN, step.token_id in request.stop_ids)
         except (RuntimeError, ValueError) as exc:
             raise InferenceFailed(f"{self._name}: CTranslate2's decoder: {exc}") from exc
+
+
+def not_sampled(min_p: float, top_p: float, top_k: int) -> str:
+    """What of these CTranslate2 cannot do on a GPU; empty if it can."""
+    if min_p:
+        return "CTranslate2 has no min_p"
+    return "CTranslate2 takes a top_p among the top_k alone: set top_k as well" if top_p < 1 and not top_k else ""

@@ -25,12 +25,20 @@ if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
 
 _DOMAIN = "com.microsoft"
+_SWAPPED = [0, 2, 1, 3]
 _NORMS = {"LayerNormalization": "SkipLayerNormalization", "RMSNormalization": "SkipSimplifiedLayerNormalization"}
 
 
 def fuse(model: ModelProto) -> ModelProto:
     """`model`, changed in place. Weights need not be loaded."""
     return _Fusion(model).done()
+
+
+def _is(node: NodeProto | None, **attributes: object) -> bool:
+    """Whether a node has these attributes and no others."""
+    from onnx import helper
+
+    return node is not None and {a.name: helper.get_attribute_value(a) for a in node.attribute} == attributes
 
 
 @dataclass(frozen=True)
@@ -91,7 +99,8 @@ class _Fusion:
         last = self._reader(behind.output[0], "Reshape") if behind else None
         if new_key is None or new_value is None or last is None:
             return
-        if {new_key.input[2], new_value.input[2]} != {"write_index"} or self._is_single(new_key.input[0]):
+        written = all(scatter.input[2] == "write_index" and _is(scatter, axis=2) for scatter in (new_key, new_value))
+        if not written or not _is(behind, perm=_SWAPPED) or self._is_single(new_key.input[0]):
             return
         q, k, v = (self._part(name) for name in (query, new_key.input[1], new_value.input[1]))
         if q is None or k is None or v is None or not self._belong_together(q, k, v):
@@ -119,7 +128,10 @@ class _Fusion:
     def _part(self, name: str) -> _Part | None:
         if rotary := self._maker(name, "RotaryEmbedding"):
             name = rotary.input[0]
-        if (turned := self._maker(name, "Transpose")) is None or (rotary is not None and rotary.attribute):
+        turned = self._maker(name, "Transpose")
+        if turned is None or not _is(turned, perm=_SWAPPED):
+            return None
+        if rotary is not None and (rotary.attribute or rotary.input[3] != "positions"):
             return None
         norm = self._maker(turned.input[0], *_NORMS)
         reshape = self._maker(norm.input[0] if norm else turned.input[0], "Reshape")
@@ -133,7 +145,7 @@ class _Fusion:
         """Whether they are one product's, in this order, as our families have them: q and k alike, v as it comes."""
         in_order = [part.flat for part in (q, k, v)] == list(q.split.output)
         alike = q.tables == k.tables and (q.norm is None) == (k.norm is None)
-        return in_order and alike and v.norm is None and not v.tables
+        return in_order and alike and v.norm is None and not v.tables and k.heads == v.heads
 
     def _flat(self, part: _Part) -> NodeProto | None:
         """A normed query or key without heads."""
@@ -161,7 +173,7 @@ class _Fusion:
 
     def _buffer(self, past: str) -> Any:
         """Type and shape of an input."""
-        return next(value.type.tensor_type for value in self._graph.input if value.name == past)
+        return next(value.type.tensor_type for value in self._graph.input if value.name == past)  # a scatter's is one
 
     def _is_single(self, past: str) -> bool:
         """Whether the buffers are float32: on CUDA the operator is one of 16 bits."""
@@ -171,7 +183,7 @@ class _Fusion:
         total = self._maker(node.input[0], "Add")
         given = {attribute.name: attribute for attribute in node.attribute}
         weights = list(node.input[1:]) if node.op_type == "RMSNormalization" else [*node.input[1:], ""][:2]
-        if total is None or total.input[1] in self._constants or not self._is_first(node, total.output[0]):
+        if total is None or self._constants.keys() & set(total.input) or not self._is_first(node, total.output[0]):
             return
         if len(node.output) > 1 or "epsilon" not in given or "axis" not in given or given["axis"].i != -1:
             return

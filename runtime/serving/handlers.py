@@ -15,6 +15,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from voxturn.runtime.assemble import Assembler
 from voxturn.runtime.assistant import Assistant
+from voxturn.runtime.contract import Manifest
 from voxturn.runtime.decode.engine import DecodeEngine
 from voxturn.runtime.decode.generation import Follow, Request
 from voxturn.runtime.decode.service import DecodeService, TokenService
@@ -82,6 +83,7 @@ class ReplyHandler:
     def __init__(self, profile: Profile) -> None:
         self._make = Assembler(profile)
         self._reply, self.engine = self._make.reply()
+        self._tokens = int(Manifest.read(self._make.folder("reply")).properties["vocabulary"])
         self._dialogues: Expiring[list[Message]] = Expiring(list)
         self._system = [Message("system", profile.system_prompt)] if profile.system_prompt else []
 
@@ -115,8 +117,7 @@ class ReplyHandler:
         kept[:] = _with_answer(dialogue, answer, ids)
 
     def _check(self, request: Request) -> None:
-        tokens = self.engine.executor.vocabulary if self.engine else self._reply.tokenizer.size
-        check_request(request, tokens, lambda i: i < tokens, Follow())
+        check_request(request, self._tokens, lambda i: i < self._tokens, Follow())
 
     def describe(self) -> dict[str, Any]:
         return asdict(self._make.info["reply"]) | {"capacity": self._reply.service.capacity}

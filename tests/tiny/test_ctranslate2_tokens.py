@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,9 +12,10 @@ from typing import Any
 
 import ctranslate2
 import pytest
+from voxturn.bench import scripted
 from voxturn.export import qwen3
 from voxturn.export.parity import greedy, open_decoder
-from voxturn.runtime import prepare
+from voxturn.runtime import assemble, prepare
 from voxturn.runtime.assemble import Assembler
 from voxturn.runtime.contract import Manifest
 from voxturn.runtime.cores import Cores
@@ -25,6 +27,7 @@ from voxturn.runtime.errors import (
     InferenceFailed,
     InvalidProfile,
     PromptTooLong,
+    StreamClosed,
     UsageError,
     VoxturnError,
 )
@@ -64,7 +67,7 @@ def lane() -> Iterator[Lane]:
 
 @pytest.fixture
 def tokens(folders: dict[str, Path], lane: Lane) -> Iterator[Ct2Tokens]:
-    made = Ct2Tokens(folders["ctranslate2"], "fp32", 256, BUDGET, lane)
+    made = Ct2Tokens(folders["ctranslate2"], "fp32", 256, BUDGET, lane, "cpu")
     yield made
     made.close()
 
@@ -73,18 +76,41 @@ async def taken(tokens: Ct2Tokens, request: Request) -> list[Step]:
     return [step async for step in tokens.stream(request)]
 
 
-async def test_it_gives_the_graph_s_tokens_with_and_without_a_kept_beginning(
-    tokens: Ct2Tokens, folders: dict[str, Path]
-) -> None:
+async def test_it_gives_the_graph_s_tokens(tokens: Ct2Tokens, folders: dict[str, Path]) -> None:
     graph = open_decoder(folders["onnx"] / "decoder.onnx")
     wanted = greedy(graph, PROMPT, 24)[0]
     graph.close()
     request = Request(PROMPT, max_tokens=24)
+    await tokens.keep(request)
+    await tokens.compute(request)
     assert [step.token for step in await taken(tokens, request)] == wanted
-    for beginning in (PROMPT[:12], PROMPT, [9, 8, 7]):  # a part, all of it, another one
-        await tokens.keep(Request(beginning))
-        await tokens.compute(request)
-        assert [step.token for step in await taken(tokens, request)] == wanted
+    assert await taken(tokens, replace(request, max_tokens=0)) == []
+
+
+async def test_two_dialogues_come_one_after_the_other(tokens: Ct2Tokens) -> None:
+    """Also where the first one's reader does not read."""
+    first = tokens.stream(Request(PROMPT, max_tokens=30))
+    begun = [(await anext(first)).token]
+    alone = [step.token for step in await asyncio.wait_for(taken(tokens, Request(PROMPT, max_tokens=30)), 30)]
+    assert begun + [step.token async for step in first] == alone
+
+
+async def test_a_lane_that_is_closed_ends_its_answers(folders: dict[str, Path]) -> None:
+    lane = Lane("reply")
+    tokens = Ct2Tokens(folders["ctranslate2"], "fp32", 256, BUDGET, lane, "cpu")
+    first, second = (tokens.stream(Request(PROMPT, max_tokens=200)) for _ in range(2))
+    await anext(first)
+    waiting = asyncio.create_task(anext(second))
+    await asyncio.sleep(0.01)
+    await asyncio.to_thread(lane.close)
+    for reader in (waiting, taken_from(first)):
+        with pytest.raises(StreamClosed, match="was closed"):
+            await asyncio.wait_for(reader, 10)
+    tokens.close()
+
+
+async def taken_from(stream: AsyncGenerator[Step, None]) -> list[Step]:
+    return [step async for step in stream]
 
 
 async def test_a_stop_id_is_the_last_step(tokens: Ct2Tokens) -> None:
@@ -99,25 +125,30 @@ async def test_it_samples_as_it_is_told(tokens: Ct2Tokens) -> None:
 
     greedily = await tokens_of(Sampling())
     assert await tokens_of(Sampling(2.0, top_k=1)) == greedily
+    assert len(await tokens_of(Sampling(2.0, top_k=10**6, top_p=0.5))) == 24
     assert await tokens_of(Sampling(2.0)) != greedily
     assert await tokens_of(Sampling(repetition_penalty=10.0)) != greedily
 
 
 async def test_an_answer_that_is_left_ends_and_the_next_one_comes(tokens: Ct2Tokens, lane: Lane) -> None:
+    await taken(tokens, Request(PROMPT, max_tokens=1))
     before = threading.active_count()
     left = tokens.stream(Request(PROMPT, max_tokens=200))
     first = await anext(left)
     await left.aclose()
     assert (await taken(tokens, Request(PROMPT, max_tokens=1)))[0].token == first.token
-    assert threading.active_count() <= before + 1
+    assert threading.active_count() == before
 
 
 @pytest.mark.parametrize(
     ("request_", "error", "says"),
     [
         (Request(PROMPT, Sampling(0.5, min_p=0.1), max_tokens=2), UsageError, "CTranslate2 has no min_p"),
-        (Request(PROMPT, forced=[1], max_tokens=2), UsageError, "its tokens are its own"),
-        (Request(PROMPT, watch=1, max_tokens=2), UsageError, "its tokens are its own"),
+        (Request(PROMPT, Sampling(0.5, top_p=0.9), max_tokens=2), UsageError, "set top_k as well"),
+        (Request(PROMPT, forced=[1], max_tokens=2), UsageError, "chooses its tokens by itself"),
+        (Request(PROMPT, watch=1, max_tokens=2), UsageError, "chooses its tokens by itself"),
+        (Request(PROMPT, history=[1], max_tokens=2), UsageError, "chooses its tokens by itself"),
+        (Request([10**6], max_tokens=2), UsageError, "ids that this model does not have"),
         (Request(PROMPT, max_tokens=250), PromptTooLong, "24 tokens and its answer 250, together at most 256"),
     ],
 )
@@ -146,26 +177,36 @@ def test_what_cannot_be_loaded_is_said(folders: dict[str, Path], lane: Lane, tmp
         Ct2Tokens(folders["onnx"], "fp32", 256, BUDGET, lane)
     (tmp_path / "vocabulary.json").write_text("[]")
     with pytest.raises(CorruptModel, match="CTranslate2 cannot load it"):
-        Ct2Tokens(tmp_path, "fp32", 256, BUDGET, lane)
+        Ct2Tokens(tmp_path, "fp32", 256, BUDGET, lane, "cpu")
+    with pytest.raises(
+        ExecutorUnavailable, match=r"does not compute in int4 on this machine's cpu; it does in .*float32"
+    ):
+        Ct2Tokens(folders["ctranslate2"], "int4", 256, BUDGET, lane, "cpu")
 
 
 def test_on_a_gpu_it_is_loaded_there(folders: dict[str, Path], lane: Lane, monkeypatch: pytest.MonkeyPatch) -> None:
     made: dict[str, Any] = {}
+    monkeypatch.setattr(ctranslate2, "get_cuda_device_count", lambda: 0)
     with pytest.raises(ExecutorUnavailable, match="'ctranslate2-cuda' finds no GPU"):
-        Ct2Tokens(folders["ctranslate2"], "fp16", 256, BUDGET, lane, "cuda")
+        Ct2Tokens(folders["ctranslate2"], "fp16", 256, BUDGET, lane)
     monkeypatch.setattr(ctranslate2, "get_cuda_device_count", lambda: 1)
     monkeypatch.setattr(ctranslate2, "get_supported_compute_types", lambda device: {"cuda": {"float16"}}[device])
     monkeypatch.setattr(ctranslate2, "Generator", lambda folder, **options: made.update(options))
-    Ct2Tokens(folders["ctranslate2"], "fp16", 256, BUDGET, lane, "cuda")
+    Ct2Tokens(folders["ctranslate2"], "fp16", 256, BUDGET, lane)
     assert (made["device"], made["compute_type"]) == ("cuda", "float16")
 
 
-def profile(folder: Path, executor: str = "ctranslate2") -> Any:
-    reply = ReplyEngine(str(folder), executor, "fp32", max_tokens=8, context=512)
+@pytest.fixture
+def on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(assemble, "_device", lambda executor: "cpu")
+
+
+def profile(folder: Path | str, executor: str = "ctranslate2-cuda", **about: Any) -> Any:
+    reply = ReplyEngine(str(folder), executor, "fp32", max_tokens=8, context=512, **about)
     return replace(load_profile("demo"), reply=reply)
 
 
-async def test_a_profile_s_reply_by_it(folders: dict[str, Path]) -> None:
+async def test_a_profile_s_reply_by_it(folders: dict[str, Path], on_the_cpu: None) -> None:
     make = Assembler(profile(folders["ctranslate2"]))
     reply, engine = make.reply()
     assert (engine, reply.service.capacity) == (None, 512)
@@ -174,27 +215,48 @@ async def test_a_profile_s_reply_by_it(folders: dict[str, Path]) -> None:
     answer = [token async for token in reply([*system, Message("user", "Hello")])]
     assert answer
     assert all(isinstance(token, ReplyToken) for token in answer)
-    assert make.info["reply"].executor == "ctranslate2"
+    assert make.info["reply"].executor == "ctranslate2-cuda"
     make.close()
 
 
-async def test_a_server_s_model_by_it(folders: dict[str, Path]) -> None:
+async def test_a_server_s_model_by_it(folders: dict[str, Path], on_the_cpu: None) -> None:
     handler = ReplyHandler(profile(folders["ctranslate2"]))
     await handler.warm()
     request = Request(PROMPT, max_tokens=3)
     steps = [to_step(tensors) async for tensors in handler(of_request(request))]
     assert len(steps) == 3
-    assert handler.describe()["executor"] == "ctranslate2"
+    assert handler.describe()["executor"] == "ctranslate2-cuda"
     with pytest.raises(UsageError):
         [tensors async for tensors in handler(of_request(Request([10**6], max_tokens=1)))]
     handler.close()
 
 
-def test_an_artifact_for_another_engine_is_refused(folders: dict[str, Path], tmp_path: Path) -> None:
-    wrong = profile(folders["onnx"])
-    with pytest.raises(InvalidProfile, match="was not exported for CTranslate2; export it with --to ctranslate2"):
-        Assembler(wrong).reply()
-    with pytest.raises(InvalidProfile, match="or name the executor ctranslate2"):
-        Assembler(profile(folders["ctranslate2"], "onnx")).reply()
-    found = prepare.problems(wrong, Store(tmp_path), Registry.read(), Cores())
-    assert "was not exported for CTranslate2" in next(p.what for p in found if p.stage == "reply")
+def test_what_it_cannot_run_is_refused_before_it_runs(
+    folders: dict[str, Path], tmp_path: Path, on_the_cpu: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def problem(wrong: Any) -> str:
+        found = prepare.problems(wrong, Store(tmp_path), Registry.read(), Cores())
+        return " ".join(p.what for p in found if p.stage == "reply")
+
+    for wrong in (profile(folders["onnx"]), profile("qwen3-0.6b")):
+        assert "is no text model for CTranslate2; name the folder" in problem(wrong)
+    with pytest.raises(InvalidProfile, match="exported with --to ctranslate2"):
+        Assembler(profile(folders["onnx"])).reply()
+    other = profile(folders["ctranslate2"], "onnx")
+    assert "has no graph of a decoder" in problem(other)
+    with pytest.raises(InvalidProfile, match="or name the executor ctranslate2-cuda"):
+        Assembler(other).reply()
+    for about in ({"min_p": 0.1}, {"temperature": 1.0, "top_p": 0.9}):
+        with pytest.raises(InvalidProfile, match=r"reply: CTranslate2 (has no min_p|takes a top_p)"):
+            Assembler(profile(folders["ctranslate2"], **about)).reply()
+
+
+async def test_it_follows_no_script(folders: dict[str, Path], on_the_cpu: None) -> None:
+    make = Assembler(profile(folders["ctranslate2"]))
+    reply, _ = make.reply()
+    info = {"reply": replace(make.info["reply"], synthetic=True)}
+    stages = SimpleNamespace(reply=reply, speak=None)
+    assistant: Any = SimpleNamespace(stages=stages, setup=SimpleNamespace(info=info))
+    with pytest.raises(UsageError, match="cannot follow a script"):
+        scripted.follow(assistant)
+    make.close()

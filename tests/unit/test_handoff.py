@@ -108,6 +108,30 @@ async def test_closing_never_interrupts_the_source_s_own_clean_up(pauses: int, w
     assert len(asyncio.all_tasks()) == 1
 
 
+@pytest.mark.parametrize("pauses", range(4))
+async def test_a_closer_that_is_cancelled_has_closed(pauses: int) -> None:
+    closed: list[str] = []
+
+    async def source() -> AsyncIterator[int]:
+        try:
+            yield 0
+            await asyncio.sleep(60)
+        finally:
+            for _ in range(3):
+                await asyncio.sleep(0)
+            closed.append("whole")
+
+    ahead = Ahead(source(), 1)
+    assert await anext(ahead) == 0
+    closer = asyncio.create_task(ahead.aclose())
+    await asyncio.sleep(0)
+    for _ in range(pauses):
+        await asyncio.sleep(0)
+    closer.cancel()
+    await asyncio.wait([closer])
+    assert closed == ["whole"]
+
+
 async def test_a_reader_that_waits_ends_when_another_task_closes() -> None:
     async def never() -> AsyncIterator[int]:
         await asyncio.sleep(60)
