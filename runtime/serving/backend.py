@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from voxturn.runtime.errors import TooManyStreams, VoxturnError
 from voxturn.runtime.profile import load_profile
-from voxturn.runtime.serving.contract import CANARY, CANCEL, CLIENT, END, INFO, MODELS, SEQUENCE
+from voxturn.runtime.serving.contract import CANARY, CANCEL, CLIENT, END, INFO, MODELS, SEQUENCE, UP_S
 from voxturn.runtime.serving.events import Tensors, text_of, text_tensor
 from voxturn.runtime.serving.handlers import HANDLERS, Handler, WarmsLater
 from voxturn.runtime.serving.inputs import Inputs
@@ -45,7 +45,7 @@ class Backend:
         self._thread.start()
         self._tasks: set[asyncio.Task[None]] = set()
         self._named: dict[str, asyncio.Task[None]] = {}
-        begin = time.monotonic()
+        self._begin_s = begin = time.monotonic()  # before any request can come
         self._handler = handler or HANDLERS[name](load_profile(os.environ.get(PROFILE, "demo")))
         asyncio.run_coroutine_threadsafe(self._handler.warm(), self._loop).result()
         if isinstance(self._handler, WarmsLater):
@@ -146,10 +146,10 @@ class Backend:
                 del self._clients[client]
 
     def _describe(self) -> dict[str, Any]:
-        """What the handler says of itself, how long it took to load, and how many of its slots are held now."""
+        """What the handler says of itself, how long it took to load and is there, and how many of its slots are held now."""
         engine = self._handler.engine
         held = {} if engine is None else {"slots_held": len(engine.running)}
-        return self._handler.describe() | {"load_s": self._load_s} | held
+        return self._handler.describe() | {"load_s": self._load_s, UP_S: time.monotonic() - self._begin_s} | held
 
     async def _watch(self, sender: Any, task: asyncio.Task[None] | None) -> None:
         """Cancel the task once its client has gone."""

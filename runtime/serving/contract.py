@@ -26,6 +26,9 @@ CLIENT = "client"
 INFO = "info"
 """An input that every model has: a request with it is answered with what runs here, as JSON, in the output `answer`."""
 
+UP_S = "up_s"
+"""Of that JSON: for how many seconds the model's process has been there."""
+
 _TYPES = {
     "float32": "FP32",
     "float16": "FP16",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import math
 import time
 import uuid
@@ -25,8 +26,8 @@ from voxturn.runtime.errors import (
     ServerUnavailable,
     VoxturnError,
 )
-from voxturn.runtime.serving.contract import CANARY, CANCEL, CLIENT, MODELS, wire_type
-from voxturn.runtime.serving.events import Tensors
+from voxturn.runtime.serving.contract import CANARY, CANCEL, CLIENT, INFO, MODELS, UP_S, wire_type
+from voxturn.runtime.serving.events import Tensors, text_of
 from voxturn.runtime.serving.shared import SharedInputs
 
 _PLAIN = "unexpected inference input", "inputs but got"
@@ -82,14 +83,14 @@ class TritonServer:
     async def _stream(self, model: str, inputs: Mapping[str, Any]) -> AsyncGenerator[Tensors, None]:
         until, name = self._until(), uuid.uuid4().hex
         async with self._sent(inputs) as tensors_in:
-            request = {"model_name": model, "inputs": tensors_in, "request_id": name}
+            sent, request = time.monotonic(), {"model_name": model, "inputs": tensors_in, "request_id": name}
             answers = self._client.stream_infer(_one(request))
             begun, reachable = False, True
             try:
                 while True:
                     following = asyncio.ensure_future(anext(answers, None))
                     try:
-                        await self._wait(following, model, until)
+                        await self._wait(following, model, until, sent)
                         answer = await following
                     finally:
                         following.cancel()
@@ -141,9 +142,10 @@ class TritonServer:
         until, name = self._until(), uuid.uuid4().hex
         async with self._sent(inputs) as tensors:
             options = {"sequence_id": sequence, "sequence_end": end} if sequence else {}
+            sent = time.monotonic()
             call = asyncio.ensure_future(self._client.infer(model, tensors, request_id=name, **options))
             try:
-                await self._wait(call, model, until)
+                await self._wait(call, model, until, sent)
                 return _arrays(await asyncio.shield(call))
             except VoxturnError:
                 raise
@@ -157,19 +159,33 @@ class TritonServer:
         """Whether a model answers a canary in time."""
         try:
             async with asyncio.timeout(timeout_s):
-                return await self._ask(model, {CANARY: np.array([True])})
+                return await self._ask(model, {CANARY: np.array([True])}) is not None
         except Exception as exc:  # noqa: BLE001  whatever it is, it is no answer
-            return any(said in str(exc) for said in _PLAIN)  # but this: a plain graph has no canary, and lives
+            return _is_plain(exc)
 
-    async def _ask(self, model: str, inputs: Mapping[str, Any]) -> bool:
-        """Whether a model answers a request that it answers without its engine."""
-        if not MODELS[model].streams:
-            await self._client.infer(model, self._tensors(inputs))
-            return True
-        call = self._client.stream_infer(_one({"model_name": model, "inputs": self._tensors(inputs)}))
+    async def _has(self, model: str, sent: float) -> bool:
+        """Whether a model still has what was sent to it at `sent`: it answers, and was not started since."""
+        asked = time.monotonic()
         try:
-            found = await anext(call, None)
-            return found is None or found[1] is None  # its stream ends without an answer
+            async with asyncio.timeout(self._canary_s):
+                said = await self._ask(model, {INFO: np.array([True])})
+        except Exception as exc:  # noqa: BLE001  as above
+            return _is_plain(exc)
+        return said is not None and (not said or json.loads(said).get(UP_S, math.inf) >= asked - sent)
+
+    async def _ask(self, model: str, inputs: Mapping[str, Any]) -> str | None:
+        """What a model says to a request that it answers without its engine; None where that ends in an error."""
+        request, said = self._tensors(inputs), ""
+        if not MODELS[model].streams:
+            return text_of(_arrays(await self._client.infer(model, request))["answer"])
+        call = self._client.stream_infer(_one({"model_name": model, "inputs": request}))
+        try:
+            async for result, error in call:
+                if error is not None:
+                    return None
+                if "answer" in (tensors := _arrays(result)):
+                    said = text_of(tensors["answer"])
+            return said
         finally:
             call.cancel()
 
@@ -195,13 +211,13 @@ class TritonServer:
     def _until(self) -> float:
         return time.monotonic() + self._deadline_s if self._deadline_s else math.inf
 
-    async def _wait(self, call: asyncio.Future[Any], model: str, until: float) -> None:
-        """Wait for an answer as long as the model lives and its caller allows."""
+    async def _wait(self, call: asyncio.Future[Any], model: str, until: float, sent: float) -> None:
+        """Wait for an answer to what was sent at `sent`, as long as the model has it and its caller allows."""
         while not call.done():
             await asyncio.wait([call], timeout=max(0.0, min(self._patience_s, until - time.monotonic())))
             if not call.done() and time.monotonic() >= until:
                 raise DeadlineExceeded(f"{self.address}: model {model!r} took longer than {self._deadline_s:g} s")
-            if not call.done() and not await self.answers(model, self._canary_s) and not call.done():
+            if not call.done() and not await self._has(model, sent) and not call.done():
                 raise ServerDied(f"{self.address}: model {model!r} stopped answering; the request may be made again")
 
     @contextlib.asynccontextmanager
@@ -234,6 +250,11 @@ class TritonServer:
         never = not begun and any(sign in message for sign in _NEVER_REACHED)
         kind = ServerUnavailable if never else ServerDied
         return kind(f"{self.address}: model {model!r}: {' '.join(message.split())[:200]}")
+
+
+def _is_plain(error: Exception) -> bool:
+    """Whether it is a plain graph's, which has no canary, and lives."""
+    return any(said in str(error) for said in _PLAIN)
 
 
 class _Call:

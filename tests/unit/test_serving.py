@@ -6,6 +6,7 @@ import asyncio
 import json
 import subprocess
 import threading
+import time
 from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -563,6 +564,27 @@ async def test_a_plain_graph_that_refuses_a_canary_lives(said: str, lives: bool)
     await server._client.close()
     server._client = Refuses()
     assert await server.answers("xtts_hifigan", 1.0) == lives
+
+
+@pytest.mark.parametrize(
+    ("said", "has"),
+    [
+        ('{"up_s": 60.0}', True),
+        ('{"up_s": 3.0}', False),  # healed within the client's patience: it answers, and knows nothing of the request
+        ("", True),
+        (None, False),
+    ],
+)
+async def test_a_model_that_was_started_again_has_not_what_was_sent_before(
+    said: str | None, has: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def ask(*_: Any) -> str | None:
+        return said
+
+    server = TritonServer("127.0.0.1:9")
+    monkeypatch.setattr(server, "_ask", ask)
+    assert await server._has("xtts", time.monotonic() - 5) == has
+    await server.aclose()
 
 
 def test_wrong_models_to_serve_are_a_usage_error() -> None:
