@@ -474,7 +474,7 @@ def test_a_voice_that_is_damaged(file: str, output: Path, fails: Fails, home: Pa
 
 
 def test_a_speech_model_that_is_damaged(fails: Fails, home: Path) -> None:
-    fails(["transcribe", QUESTION], CorruptModel, "CTranslate2 cannot load it .*; pull the model again")
+    fails(["transcribe", QUESTION], CorruptModel, "CTranslate2 cannot load it .*; pull or export the model again")
 
 
 # --- what ends a run from outside
