@@ -72,7 +72,7 @@ def compare(gpu: Gpu, artifact: Path, executor: str, result: Result) -> None:
         if differs:
             missed.append(f"{contract.file}: {differs}")
     if missed:
-        raise ExportFailed(f"{artifact}: {'; '.join(missed)}")
+        raise ExportFailed("; ".join(missed))
 
 
 def _decoder_differs(
