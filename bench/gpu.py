@@ -1,9 +1,9 @@
 """`make gpu`: everything that needs a GPU, in one go, with one result file and one page; what cannot run here is named.
 
 Each executor that is here runs every graph, which is compared with ONNX Runtime on the CPU: decoders by their first
-choices along the CPU's greedy continuation, other graphs by their signal to noise; too far apart is a failure. Then it is timed. Then the tests
-marked for GPUs, by themselves and under NVIDIA's compute-sanitizer, the latency of a turn, and a voice under
-load behind Triton, by TensorRT or, where that is missing, ONNX Runtime.
+choices along the CPU's greedy continuation, other graphs by their signal to noise; too far apart is a failure. Then it
+is timed. Then the tests marked for GPUs, by themselves and under NVIDIA's compute-sanitizer, the latency of a turn, and
+a voice under load behind Triton, by TensorRT or, where that is missing, ONNX Runtime.
 """
 
 from __future__ import annotations

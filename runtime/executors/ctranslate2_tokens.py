@@ -40,9 +40,8 @@ class Ct2Tokens:
         self._check(request)
         if not request.max_tokens:
             return
-        steps = self._lane.stream(
-            lambda: self._steps(request), request.max_tokens
-        )  # nobody who waits keeps others waiting
+        # with room for the whole answer, a reader that does not read keeps no other dialogue waiting
+        steps = self._lane.stream(lambda: self._steps(request), request.max_tokens)
         try:
             async for step in steps:
                 yield step

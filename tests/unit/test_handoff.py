@@ -79,24 +79,25 @@ async def test_closing_closes_the_whole_chain() -> None:
     assert len(asyncio.all_tasks()) == 1
 
 
+async def careful(cleaned: list[str], waits: bool) -> AsyncIterator[int]:
+    """Numbers, with a clean-up that takes a while; it `waits` before the second one."""
+    try:
+        for number in range(10):
+            yield number
+            if waits:
+                await asyncio.sleep(60)
+    finally:
+        for _ in range(3):
+            await asyncio.sleep(0)
+        cleaned.append("whole")
+
+
 @pytest.mark.parametrize("waits", [False, True])
 @pytest.mark.parametrize("pauses", range(5))
 async def test_closing_never_interrupts_the_source_s_own_clean_up(pauses: int, waits: bool) -> None:
     """Neither where it has an item more than there is room for, so that leaving alone ends it, nor by a second closer."""
     cleaned: list[str] = []
-
-    async def source() -> AsyncIterator[int]:
-        try:
-            for number in range(10):
-                yield number
-                if waits:
-                    await asyncio.sleep(60)
-        finally:
-            for _ in range(3):
-                await asyncio.sleep(0)
-            cleaned.append("whole")
-
-    ahead = Ahead(source(), 1)
+    ahead = Ahead(careful(cleaned, waits), 1)
     assert await anext(ahead) == 0
     for _ in range(pauses):
         await asyncio.sleep(0)
@@ -110,18 +111,8 @@ async def test_closing_never_interrupts_the_source_s_own_clean_up(pauses: int, w
 
 @pytest.mark.parametrize("pauses", range(4))
 async def test_a_closer_that_is_cancelled_has_closed(pauses: int) -> None:
-    closed: list[str] = []
-
-    async def source() -> AsyncIterator[int]:
-        try:
-            yield 0
-            await asyncio.sleep(60)
-        finally:
-            for _ in range(3):
-                await asyncio.sleep(0)
-            closed.append("whole")
-
-    ahead = Ahead(source(), 1)
+    cleaned: list[str] = []
+    ahead = Ahead(careful(cleaned, waits=True), 1)
     assert await anext(ahead) == 0
     closer = asyncio.create_task(ahead.aclose())
     await asyncio.sleep(0)
@@ -129,7 +120,7 @@ async def test_a_closer_that_is_cancelled_has_closed(pauses: int) -> None:
         await asyncio.sleep(0)
     closer.cancel()
     await asyncio.wait([closer])
-    assert closed == ["whole"]
+    assert cleaned == ["whole"]
 
 
 async def test_a_reader_that_waits_ends_when_another_task_closes() -> None:
