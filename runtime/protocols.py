@@ -46,6 +46,11 @@ class DecoderExecutor(Protocol):
     capacity: int
     vocabulary: int
 
+    @property
+    def lengths(self) -> Sequence[int]:
+        """Numbers of new tokens that it computes faster than others, in order; empty where none is special."""
+        ...
+
     def run(
         self,
         first: int,

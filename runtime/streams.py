@@ -1,8 +1,8 @@
 """One CUDA stream a stage, so that Whisper of one turn, the reply of another and the voice of a third overlap on one GPU.
 
-A stage that speaks goes ahead of one that writes. What stays on the device from one stage to the next is handed over by a
-mark, for which the next one's kernels wait and the host does not; today's stages hand over on the host and need none.
-Without a device everything here does nothing, and the code that uses it is the same.
+A stage that speaks goes ahead of one that writes. A step hands over what it made by a mark behind it in its stream: whoever
+takes it waits for the mark, while the step after it is running already. What is handed over passes through the host (decision
+0014 says why). Without a device everything here does nothing, and the code that uses it is the same.
 Source: CUDA C++ programming guide, streams and events; priorities are lower numbers first.
 """
 
@@ -25,7 +25,7 @@ class StreamDevice(Protocol):
 
     def record(self, event: int, stream: int) -> None: ...
 
-    def wait(self, stream: int, event: int) -> None: ...
+    def reached(self, event: int) -> None: ...
 
     def range(self, name: str) -> AbstractContextManager[None]: ...
 
@@ -35,16 +35,27 @@ class StreamDevice(Protocol):
 
 
 class Mark:
-    """A point in a stage's stream that another one waits for, once."""
+    """A point in a stage's stream, which is waited for before what was made up to it is taken. It may be put again."""
 
-    def __init__(self, event: int, device: StreamDevice | None = None) -> None:
-        self.event, self._device = event, device
+    def __init__(self, stream: int, device: StreamDevice | None) -> None:
+        self._stream, self._device = stream, device
+        self._event = device.event() if device is not None else 0
+
+    def put(self) -> None:
+        """Behind everything that is in the stream by now."""
+        if self._device is not None:
+            self._device.record(self._event, self._stream)
+
+    def reached(self) -> None:
+        """Wait until the stream has come so far; what was put in later may still run."""
+        if self._device is not None:
+            self._device.reached(self._event)
 
     def free(self) -> None:
-        """Free its event, which CUDA keeps for whoever waits already; safe to call twice."""
-        if self._device is not None and self.event:
-            self._device.free_event(self.event)
-            self.event = 0
+        """Free its event; safe to call twice."""
+        if self._device is not None and self._event:
+            self._device.free_event(self._event)
+            self._event = 0
 
 
 class StageStream:
@@ -53,22 +64,10 @@ class StageStream:
     def __init__(self, stage: str, device: StreamDevice | None) -> None:
         self.stage, self._device = stage, device
         self.handle = device.stream(PRIORITIES[stage]) if device is not None else 0
-        self._marks: list[Mark] = []
 
     def mark(self) -> Mark:
-        """Everything that is in the stream by now."""
-        if self._device is None:
-            return Mark(0)
-        made = Mark(self._device.event(), self._device)
-        self._marks = [mark for mark in self._marks if mark.event] + [made]
-        self._device.record(made.event, self.handle)
-        return made
-
-    def after(self, mark: Mark) -> None:
-        """What comes into the stream from now on waits for `mark`, which is then over; the caller does not wait."""
-        if self._device is not None and mark.event:
-            self._device.wait(self.handle, mark.event)
-            mark.free()
+        """A mark for this stream. Whoever asks for it frees it, before the stream is closed."""
+        return Mark(self.handle, self._device)
 
     @contextmanager
     def range(self, name: str) -> Iterator[None]:
@@ -80,12 +79,8 @@ class StageStream:
             yield
 
     def close(self) -> None:
-        """Free the stream and its marks; safe to call twice."""
-        if self._device is None:
-            return
-        while self._marks:
-            self._marks.pop().free()
-        if self.handle:
+        """Free the stream; safe to call twice."""
+        if self._device is not None and self.handle:
             self._device.free_stream(self.handle)
             self.handle = 0
 

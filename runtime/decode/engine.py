@@ -11,10 +11,8 @@ import threading
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from voxturn.runtime.decode.ahead import Choosing, Given, StepsAhead
 from voxturn.runtime.decode.cache import PrefixCache, Slot
 from voxturn.runtime.decode.generation import Generation, Hidden, Request, Step
@@ -304,12 +302,27 @@ class DecodeEngine:
         """Compute what the slot lacks of the prompt (at least its last token); the outputs of the last token."""
         outputs: Outputs | None = None
         while outputs is None or len(slot.ids) < len(request.prompt):
-            piece = request.prompt[len(slot.ids) : len(slot.ids) + _PREFILL_PIECE]
-            ids: npt.NDArray[Any] = np.array([piece], np.int64)
-            outputs = self.executor.run(slot.index, ids, [len(slot.ids)], request.rows)
+            begin, end = next_piece(len(slot.ids), len(request.prompt), self.executor.lengths)
+            piece = request.prompt[begin:end]
+            del slot.ids[begin:]
+            outputs = self.executor.run(slot.index, np.array([piece], np.int64), [begin], request.rows)
             slot.ids.extend(piece)
             self.counts.computed += len(piece)
         return outputs
+
+
+def next_piece(done: int, total: int, lengths: Sequence[int]) -> tuple[int, int]:
+    """Which positions of a prompt of `total`, of which `done` are there, to compute now.
+
+    Where some `lengths` are faster, a piece has one of them: the last positions that are there are computed once more, or,
+    where there are too few of them, the rest is left to the next piece.
+    """
+    end = min(total, done + _PREFILL_PIECE)
+    if longer := [length for length in lengths if end - done <= length <= end]:
+        return end - longer[0], end
+    if shorter := [length for length in lengths if length < end - done]:
+        return done, done + shorter[-1]
+    return done, end
 
 
 def probability(logits: Logits, token: int) -> float:

@@ -54,10 +54,6 @@ class Cuda:
         """Put an event at the end of a stream."""
         self._call("cudaEventRecord", event, stream)
 
-    def wait(self, stream: int, event: int) -> None:
-        """What comes into a stream from now on waits for an event."""
-        self._call("cudaStreamWaitEvent", stream, event, 0)
-
     def synchronize(self, stream: int) -> None:
         """Wait until a stream is empty."""
         self._call("cudaStreamSynchronize", stream)

@@ -33,6 +33,7 @@ from voxturn.runtime.executors.cuda_kernels import (
 )
 from voxturn.runtime.executors.decoder_inputs import PortableInputs
 from voxturn.runtime.executors.device_memory import Buffer, DeviceMemory
+from voxturn.runtime.streams import Mark
 
 _RING = 2
 _SAMPLING = ctypes.sizeof(CSampling)
@@ -40,13 +41,13 @@ _SAMPLING = ctypes.sizeof(CSampling)
 
 @dataclass(frozen=True)
 class _Read:
-    """What the host reads of a step, in pinned memory, and the event behind it."""
+    """What the host reads of a step, in pinned memory, and the mark behind it."""
 
     token: HostArray
     status: HostArray
     hidden: HostArray
     logits: HostArray
-    event: int
+    mark: Mark
 
 
 class Chooser:
@@ -81,7 +82,7 @@ class Chooser:
                 engine.host((slots,), "int32"),
                 engine.host(self._hidden.host.array.shape, "float32"),
                 engine.host(self._logits.host.array.shape, "float32"),
-                engine.event(),
+                engine.mark(),
             )
             for _ in range(_RING)
         ]
@@ -136,7 +137,7 @@ class Chooser:
                 engine.cuda.synchronize(engine.stream.handle)
                 self._graphs[key] = engine.captured(lambda: self._step(*key))
             engine.cuda.replay(self._graphs[key], engine.stream.handle)
-            engine.cuda.record(self._reads[ring].event, engine.stream.handle)
+            self._reads[ring].mark.put()
         self._number += 1
         self._flying.append(key)
 
@@ -144,7 +145,7 @@ class Chooser:
         """What the oldest step in flight chose, once it is done; valid until the step after the next one."""
         _, count, ring, with_logits = self._flying.popleft()
         read = self._reads[ring]
-        self._engine.cuda.reached(read.event)
+        read.mark.reached()
         problems = {row: STATUSES[status] for row, status in enumerate(read.status.array[:count]) if status}
         logits: npt.NDArray[np.float32] | None = read.logits.array[:count, 0] if with_logits else None
         return Chosen(read.token.array[:count].tolist(), problems, read.hidden.array[:count, 0], logits)

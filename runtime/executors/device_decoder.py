@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -30,8 +29,9 @@ class DecoderEngine(DeviceMemory, ABC):
         """Whether the output `present` is the input `past`, updated."""
 
     @abstractmethod
-    def context(self, profile: int, batch: int) -> Any:
-        """What calls of a profile (PREFILL, STEP) with `batch` sequences are bound to; one for each, and always the same."""
+    def context(self, profile: int, batch: int, length: int = 0) -> Any:
+        """What calls of a profile (PREFILL, STEP) are bound to, with `batch` sequences of `length` new tokens, 0 for any
+        number of them; one for each, and always the same."""
 
     @abstractmethod
     def bind_input(self, context: Any, name: str, address: int, shape: tuple[int, ...]) -> None:
@@ -46,12 +46,19 @@ class DecoderEngine(DeviceMemory, ABC):
         """Put a run of what is bound into the stream."""
 
 
+_MOST_ROWS = PROFILES["decoder"][PREFILL].sizes["R"][2]
+LENGTHS = 16, 32, 64, 96, 128, 192, 256
+"""Of pieces of a prompt whose runs are captured."""
+
+
 class DeviceDecoder:
     """A graph of `export.decoder_portable`: keys and values for all slots on the device, updated in place.
 
-    A step of a range of slots is captured once as a CUDA graph, copies of inputs and outputs included, and replayed. With
-    `kernels` tokens can be chosen on the device (`chooser`).
+    A step of a range of slots, or a prompt's piece of one of the `lengths` in a slot, is captured once as a CUDA graph, copies
+    of inputs and outputs included, and replayed. With `kernels` tokens can be chosen on the device (`chooser`).
     """
+
+    lengths = LENGTHS
 
     def __init__(
         self, engine: DecoderEngine, contract: ModelContract, slots: int, kernels: CudaKernels | None = None
@@ -75,8 +82,9 @@ class DeviceDecoder:
             self._caches = {spec.name: self._cache(spec) for spec in caches}
             self._logits = self._engine.buffer((slots, 1, self.vocabulary), "float32")
             self._hidden = self._engine.buffer((slots, 1, self._width), "float32")
-            self._steps: dict[tuple[int, int], _Call] = {}
-            self._prefill = _Call(self, 1, PROFILES["decoder"][PREFILL].sizes["S"][2])
+            self._captured: dict[tuple[int, int], _Call] = {}
+            self._longest = PROFILES["decoder"][PREFILL].sizes["S"][2]
+            self._any_length = _Call(self, 1, self._longest)
             self.chooser = self._chooser(kernels) if kernels is not None else None
         except BaseException:
             self.close()
@@ -94,36 +102,36 @@ class DeviceDecoder:
             raise InferenceFailed(
                 f"{self._file}: {length} tokens after {max(pasts)} do not fit buffers of {self.capacity}"
             )
-        most = PROFILES["decoder"][PREFILL].sizes
-        if (length > 1 and length > most["S"][2]) or (rows is not None and len(rows) > most["R"][2]):
-            raise InferenceFailed(f"{self._file}: {length} tokens at once are beyond the profile's {most['S'][2]}")
-        engine, stream = self._engine, self._engine.stream
+        if length > self._longest or (rows is not None and len(rows) > _MOST_ROWS):
+            raise InferenceFailed(f"{self._file}: {length} tokens at once are beyond the profile's {self._longest}")
+        if count > 1 and length > 1:
+            raise InferenceFailed(f"{self._file}: prompts are computed one at a time, not {count}")
+        stream = self._engine.stream
         with stream.range(f"{self._file} {count}x{length}"):
             try:
-                if length == 1 and rows is None:
-                    self._step(first, ids, pasts)
-                elif count == 1:
-                    self._prefill.set(ids, pasts)
-                    self._prefill.enqueue(PREFILL, first, 1, length, rows)
+                if length in self.lengths or (length == 1 and rows is None):
+                    call = self._call(count, length)
+                    call.set(ids, pasts, rows)
+                    call.replay(first)
                 else:
-                    raise InferenceFailed(f"{self._file}: prompts are computed one at a time, not {count}")
+                    self._any_length.set(ids, pasts, rows)
+                    self._any_length.enqueue(first, length)
             finally:  # nothing may be in flight when the pinned memory is written again
-                engine.cuda.synchronize(stream.handle)
+                self._engine.cuda.synchronize(stream.handle)
         return Outputs(self._logits.host.array[:count, 0], self._hidden.host.array[:count, 0])
 
-    def _step(self, first: int, ids: npt.NDArray[np.int64], pasts: Sequence[int]) -> None:
-        """One token for each of some slots, by the CUDA graph of their range."""
-        engine, count = self._engine, len(ids)
-        if (first, count) not in self._steps:
-            self._steps[first, count] = _Call(self, count, 1)
-        call = self._steps[first, count]
-        call.set(ids, pasts)
-        if call.graph == 0:
-            enqueue = partial(call.enqueue, STEP, first, count, 1, None)
-            enqueue()  # once as it is: it sets up what a capture must not
-            engine.cuda.synchronize(engine.stream.handle)
-            call.graph = engine.captured(enqueue)
-        engine.cuda.replay(call.graph, engine.stream.handle)
+    def warm(self) -> None:
+        """Capture what every slot alone needs, before a sequence has to wait for it. No slot may hold anything yet."""
+        for length in self.lengths:
+            for slot in range(self.slots):
+                self.run(slot, np.zeros((1, length), np.int64), [0])
+        if self.chooser is not None:
+            self.chooser.warm()
+
+    def _call(self, count: int, length: int) -> _Call:
+        if (count, length) not in self._captured:
+            self._captured[count, length] = _Call(self, count, length)
+        return self._captured[count, length]
 
     def copy(self, source: int, target: int, length: int) -> None:
         for cache in self._caches.values():
@@ -218,39 +226,51 @@ class _Cache:
 
 
 class _Call:
-    """The changing inputs of calls with up to `count` sequences of `length` new tokens, and their captured graph."""
+    """The changing inputs of calls with `count` sequences of up to `length` new tokens, and captured graphs of those of
+    exactly so many, by the first slot."""
 
     def __init__(self, decoder: DeviceDecoder, count: int, length: int) -> None:
-        self._d, self.graph = decoder, 0
+        self._d, self._count, self._length = decoder, count, length
+        self._graphs: dict[int, int] = {}
         self._mask_type = np.dtype(decoder._specs["mask"].dtype)
-        most = {"B": count, "S": length, "R": PROFILES["decoder"][STEP].sizes["R"][2]}
+        self._sizes = {"B": count, "R": _MOST_ROWS if length > 1 else 1}
+        most = self._sizes | {"S": length}
         self._buffers = {
-            spec.name: decoder._engine.buffer(
-                tuple(most[size] if isinstance(size, str) else size for size in spec.shape), spec.dtype
-            )
+            spec.name: decoder._engine.buffer(decoder._shape(spec.name, most), spec.dtype)
             for spec in decoder._specs.values()
             if not spec.name.startswith("past_")
         }
 
-    def set(self, ids: npt.NDArray[np.int64], pasts: Sequence[int]) -> None:
-        """New tokens after `pasts` positions, into pinned memory."""
+    def set(self, ids: npt.NDArray[np.int64], pasts: Sequence[int], rows: npt.NDArray[np.float32] | None) -> None:
+        """New tokens after `pasts` positions, into pinned memory; rows that are not given are zeros."""
         made = PortableInputs(len(ids), ids.shape[1], self._d.capacity, self._mask_type)
         made.set(ids, pasts)
         for name, value in made.arrays.items():
             if name in self._buffers:
                 self._buffers[name].host.array.reshape(-1)[: value.size] = value.reshape(-1)
+        if "rows" in self._buffers:
+            given = 0 if rows is None else len(rows)
+            self._buffers["rows"].host.array[:given] = rows
+            self._buffers["rows"].host.array[given:] = 0
 
-    def enqueue(self, profile: int, first: int, count: int, length: int, rows: npt.NDArray[np.float32] | None) -> None:
-        """Copies in, the run, copies out, all in the stream."""
+    def replay(self, first: int) -> None:
+        """Put the captured run of the slots from `first` into the stream."""
+        engine = self._d._engine
+        if first not in self._graphs:
+            self.enqueue(first, self._length, self._length)  # once as it is: it sets up what a capture must not
+            engine.cuda.synchronize(engine.stream.handle)
+            self._graphs[first] = engine.captured(lambda: self.enqueue(first, self._length, self._length))
+        engine.cuda.replay(self._graphs[first], engine.stream.handle)
+
+    def enqueue(self, first: int, length: int, captured: int = 0) -> None:
+        """Copies in, the run, copies out, all in the stream. `captured`: the length that the context is for alone."""
         d, engine = self._d, self._d._engine
-        cuda, stream, context = engine.cuda, engine.stream.handle, engine.context(profile, count)
-        sizes = {"B": count, "S": length, "R": 1 if rows is None else len(rows)}
+        cuda, stream = engine.cuda, engine.stream.handle
+        context = engine.context(STEP, self._count) if self._length == 1 else engine.context(PREFILL, 1, captured)
         for name, buffer in self._buffers.items():
-            shape = d._shape(name, sizes)
-            if name == "rows":
-                buffer.host.array[: len(rows) if rows is not None else 1] = 0 if rows is None else rows
+            shape = d._shape(name, self._sizes | {"S": length})
             cuda.copy(buffer.device, buffer.host.address, int(np.prod(shape)) * buffer.host.array.itemsize, stream)
             engine.bind_input(context, name, buffer.device, shape)
-        d.enqueue(context, first, count)
+        d.enqueue(context, first, self._count)
         for made, width in ((d._logits, d.vocabulary), (d._hidden, d._width)):
-            cuda.copy(made.host.address, made.device, count * width * 4, stream)
+            cuda.copy(made.host.address, made.device, self._count * width * 4, stream)

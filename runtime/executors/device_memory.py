@@ -1,4 +1,4 @@
-"""What an engine owns on a GPU: memory on both sides, events, captured graphs, all of one stream and freed together."""
+"""What an engine owns on a GPU: memory on both sides, marks, captured graphs, all of one stream and freed together."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from voxturn.runtime.executors.cuda import Cuda, HostArray
-from voxturn.runtime.streams import StageStream
+from voxturn.runtime.streams import Mark, StageStream
 
 
 @dataclass
@@ -19,7 +19,7 @@ class Buffer:
 
 
 class DeviceMemory:
-    """Memory, events and graphs on one stream. Close it when done."""
+    """Memory, marks and graphs on one stream. Close it when done."""
 
     def __init__(self, cuda: Cuda, stream: StageStream) -> None:
         self.cuda, self.stream, self._closing = cuda, stream, ExitStack()
@@ -36,10 +36,10 @@ class DeviceMemory:
         self._closing.callback(made.close)
         return made
 
-    def event(self) -> int:
-        """An event."""
-        made = self.cuda.event()
-        self._closing.callback(self.cuda.free_event, made)
+    def mark(self) -> Mark:
+        """A mark for the stream."""
+        made = self.stream.mark()
+        self._closing.callback(made.free)
         return made
 
     def buffer(self, shape: tuple[int, ...], dtype: str) -> Buffer:

@@ -47,11 +47,14 @@ class FakeDecoder:
         slots: int = 2,
         capacity: int = 256,
         seconds: float = 0.0,
+        lengths: Sequence[int] = (),
     ) -> None:
         self._following, self._seconds = following, seconds
         self.vocabulary, self.slots, self.capacity = vocabulary, slots, capacity
         self._buffers = np.full((slots, capacity), -1, np.int64)
+        self.lengths = lengths
         self.positions = 0
+        self.pieces: list[int] = []
         self.batches: list[int] = []
         self.closed = False
 
@@ -69,6 +72,7 @@ class FakeDecoder:
             )
         time.sleep(self._seconds)
         self.positions += ids.size
+        self.pieces.append(length)
         self.batches.append(count)
         logits, hidden = np.zeros((count, self.vocabulary), np.float32), np.zeros((count, 1), np.float32)
         for row, past in enumerate(pasts):

@@ -105,8 +105,7 @@ class Gpu:
             engine = self._of_engine(path, contract, role, lambda made: Engine(self._trt, self._cuda, stream, made))
         decoder = DeviceDecoder(engine, contract, slots, kernels)
         try:
-            if decoder.chooser is not None:
-                decoder.chooser.warm()
+            decoder.warm()
         except BaseException:
             decoder.close()
             raise

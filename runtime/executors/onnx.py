@@ -65,6 +65,7 @@ class OnnxDecoder:
     """
 
     name = "onnx"
+    lengths = ()
 
     def __init__(self, path: Path, contract: ModelContract, budget: EngineBudget, slots: int, capacity: int) -> None:
         self._session = session_of(path, budget)

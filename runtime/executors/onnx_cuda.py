@@ -297,16 +297,17 @@ class OnnxCudaEngine(DecoderEngine):
         self._file, self._session = contract.file, cuda_session(_fused(path), path, stream, options)
         self._types = {spec.name: _element_type(spec) for spec in (*contract.inputs, *contract.outputs)}
         self._options = captured_options()
-        self._contexts: dict[tuple[int, int], Any] = {}
+        self._contexts: dict[tuple[int, int, int], Any] = {}
 
     def in_place(self, past: str, present: str) -> bool:
         """Always: where both are bound to one address, the fused attention and `TensorScatter` leave what is there."""
         return True
 
-    def context(self, profile: int, batch: int) -> Any:
-        if (profile, batch) not in self._contexts:
-            self._contexts[profile, batch] = self._session.io_binding()
-        return self._contexts[profile, batch]
+    def context(self, profile: int, batch: int, length: int = 0) -> Any:
+        key = profile, batch, length
+        if key not in self._contexts:
+            self._contexts[key] = self._session.io_binding()
+        return self._contexts[key]
 
     def bind_input(self, context: Any, name: str, address: int, shape: tuple[int, ...]) -> None:
         context.bind_input(name, "cuda", 0, self._types[name], shape, address)

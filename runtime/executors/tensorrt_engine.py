@@ -34,7 +34,7 @@ class Engine(DecoderEngine):
         if plan is None:
             raise CorruptEngine(f"the engine is not one for this GPU and TensorRT {trt.__version__} ({self._said()})")
         self.plan, self._runtime = plan, runtime
-        self._contexts: dict[tuple[int, int], Any] = {}
+        self._contexts: dict[tuple[int, int, int], Any] = {}
         try:
             self._scratch_size = int(plan.device_memory_size_v2)
             self._scratch = self.allocate(self._scratch_size)
@@ -42,12 +42,13 @@ class Engine(DecoderEngine):
             self.close()
             raise
 
-    def context(self, profile: int, batch: int) -> Any:
-        """The context of a profile for a number of sequences, made when it is first asked for.
+    def context(self, profile: int, batch: int, length: int = 0) -> Any:
+        """The context of a profile for these shapes, made when it is first asked for.
 
         One for each: a CUDA graph that was captured from a context holds what that context set up for its shapes.
         """
-        if (profile, batch) not in self._contexts:
+        key = profile, batch, length
+        if key not in self._contexts:
             context = self.plan.create_execution_context(self._trt.ExecutionContextAllocationStrategy.USER_MANAGED)
             if context is None:
                 raise InferenceFailed(f"TensorRT gives no context ({self._said()})")
@@ -56,8 +57,8 @@ class Engine(DecoderEngine):
                 context.set_optimization_profile_async(profile, self.stream.handle), "set_optimization_profile"
             )
             self.cuda.synchronize(self.stream.handle)  # the switch must be over before its first use
-            self._contexts[profile, batch] = context
-        return self._contexts[profile, batch]
+            self._contexts[key] = context
+        return self._contexts[key]
 
     def checked(self, ok: bool, what: str) -> None:
         """Raise `InferenceFailed` for a call of TensorRT's that says no."""

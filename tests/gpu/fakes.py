@@ -1,7 +1,7 @@
 """A fake CUDA, and a fake TensorRT and a fake CUDA provider over ONNX Runtime on the CPU, for tests of what drives them.
 
-Streams are lazy: work waits in its stream until someone synchronises, then runs in order; work of another stream runs
-before only where an event says so. So a read without a synchronisation sees old bytes, and a missing event wrong ones.
+Streams are lazy: work waits in its stream until someone synchronises with it or with an event in it, then runs in order. So a
+read without a synchronisation, or without an event where one is needed, sees old bytes.
 Memory is real; every access is checked against what is allocated. Every call is noted in `calls`.
 """
 
@@ -118,18 +118,8 @@ class FakeCuda:
         self.enqueue(stream, lambda: state.update(done=True))
         return (0,)
 
-    def cudaStreamWaitEvent(self, stream: int, event: int, _: int) -> tuple[int]:
-        (state,) = self.events[event] or [{"done": True, "stream": 0}]  # it stays for whoever waits
-
-        def wait() -> None:
-            while not state["done"]:
-                self.streams[state["stream"]].popleft()()
-
-        self.enqueue(stream, wait)
-        return (0,)
-
     def cudaEventSynchronize(self, event: int) -> tuple[int]:
-        (state,) = self.events[event]
+        (state,) = self.events[event] or [{"done": True, "stream": 0}]  # one that was never recorded is no wait
         while not state["done"]:
             self.streams[state["stream"]].popleft()()
         return (0,)

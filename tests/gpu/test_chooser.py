@@ -97,7 +97,7 @@ def request(number: int, tokens: int = 12, **changes: Any) -> Request:
     """One that is like no other."""
     random = np.random.default_rng(number)
     sampling = Sampling(0.9, 20, 0.9, 0.0, 1.3, number) if number % 3 else Sampling(repetition_penalty=1.2)
-    prompt = random.integers(0, 300, 3 + number % 5).tolist()
+    prompt = random.integers(0, 300, 3 + 7 * (number % 5)).tolist()
     return Request(prompt, sampling, max_tokens=tokens, **changes)
 
 
@@ -216,6 +216,7 @@ def test_a_third_step_in_flight_is_refused(bench: Bench) -> None:
 MUTATIONS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "no position on": lambda patch: patch.setattr(FakeKernels, "advance", lambda *_: None),
     "read too soon": lambda patch: patch.setattr(Cuda, "reached", lambda *_: None),
+    "no mark behind a step": lambda patch: patch.setattr(Cuda, "record", lambda *_: None),
     "one set of pinned memory": lambda patch: patch.setattr(
         Chooser, "choose", _with(Chooser.choose, lambda self: setattr(self, "_number", 0))
     ),

@@ -22,7 +22,7 @@ from voxturn.runtime.cores import EngineBudget
 from voxturn.runtime.decode.engine import DecodeEngine
 from voxturn.runtime.decode.sampler import Sampling
 from voxturn.runtime.errors import CorruptModel, ExecutorUnavailable, InferenceFailed, InvalidProfile
-from voxturn.runtime.executors import tensorrt_build
+from voxturn.runtime.executors import device_decoder, tensorrt_build
 from voxturn.runtime.executors.cuda import Cuda
 from voxturn.runtime.executors.cuda_kernels import CudaKernels
 from voxturn.runtime.executors.device_decoder import DeviceDecoder
@@ -150,6 +150,38 @@ def test_prefill_and_step_have_contexts_of_their_own_over_one_scratch_memory(ben
     assert (prefill.profile, step.profile, two.profile) == (0, 1, 1)
     assert prefill.scratch == step.scratch == two.scratch
     decoder.close()
+
+
+def test_a_prompt_s_piece_of_a_known_length_is_captured_once_for_its_slot(bench: Bench) -> None:
+    decoder, reference = bench.decoder(), bench.reference()
+    random = np.random.default_rng(0)
+    for slot, past, length in ((0, 0, 32), (1, 0, 16), (0, 10, 32), (1, 16, 16), (1, 5, 32), (0, 42, 20), (0, 3, 16)):
+        ids = random.integers(1, 300, (1, length))
+        made, wanted = (executor.run(slot, ids, [past]).logits.copy() for executor in (decoder, reference))
+        np.testing.assert_allclose(made, wanted, atol=1e-5)
+    names = [call[0] for call in bench.fake.calls]
+    assert names.count("cudaStreamBeginCapture") == 4  # two lengths in two slots
+    assert names.count("cudaGraphLaunch") == 6  # all but the piece of 20
+    assert {context.profile for context in bench.trt.contexts} == {0}
+    assert len(bench.trt.contexts) == 3  # of 32, of 16, of any length
+    decoder.close()
+
+
+def test_what_a_sequence_would_wait_for_is_captured_when_a_decoder_is_loaded(
+    bench: Bench, kernels: CudaKernels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tensorrt_build, "build", lambda trt, path, *_: serialized(path))
+    on_device: Any = FakeKernels(bench.fake, kernels)
+    gpu = Gpu(tmp_path, quiet, bench.trt, bench.cuda, on_device)
+    decoder = gpu.decoder(bench.path, bench.contract, "decoder", "reply", 2, "tensorrt")
+    bench.fake.calls.clear()
+    engine = DecodeEngine(decoder)
+    for length in (16, 40, 300):
+        wanted = [int(i) for i in np.random.default_rng(length).integers(1, 300, length)]
+        assert len(list(engine.generate(wanted, Sampling(), (), 4))) == 4
+    assert "cudaStreamBeginCapture" not in {call[0] for call in bench.fake.calls}
+    decoder.close()
+    gpu.close()
 
 
 def test_a_capture_that_fails_is_ended_and_says_why(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -362,20 +394,24 @@ def test_without_a_device_or_the_library_it_says_so(monkeypatch: pytest.MonkeyPa
 # --- streams
 
 
-def test_a_stage_waits_for_the_marks_it_needs_and_the_caller_for_nothing() -> None:
+def test_whoever_takes_what_a_step_made_waits_for_its_mark_and_for_nothing_else() -> None:
     fake = FakeCuda()
     streams = Streams(Cuda(fake))
     speak, vocode = streams.of("speak"), streams.of("vocode")
     order: list[str] = []
-    fake.enqueue(speak.handle, lambda: order.append("codes"))
-    made = speak.mark()
-    assert len(fake.events) == 1
-    vocode.after(made)
-    assert not fake.events  # CUDA keeps it for whoever waits
-    fake.enqueue(vocode.handle, lambda: order.append("audio"))
-    assert order == []
-    fake.cudaStreamSynchronize(vocode.handle)
-    assert order == ["codes", "audio"]
+    mark = speak.mark()
+    for step in ("first", "second"):  # a mark is put again and again
+        fake.enqueue(speak.handle, partial(order.append, step))
+        mark.put()
+        fake.enqueue(speak.handle, partial(order.append, f"after the {step}"))
+        fake.enqueue(vocode.handle, partial(order.append, "another stage's"))
+        mark.reached()
+        assert order[-1:] == [step]
+    assert order == ["first", "after the first", "second"]
+    for stage in (speak, vocode):
+        fake.cudaStreamSynchronize(stage.handle)
+    mark.free()
+    mark.free()
     streams.close()
     assert fake.alive == 0
 
@@ -394,17 +430,22 @@ def test_speech_goes_ahead_of_text() -> None:
 def test_without_a_device_streams_do_nothing() -> None:
     streams = Streams()
     stage = streams.of("speak")
+    mark = stage.mark()
     with stage.range("step"):
-        stage.after(streams.of("reply").mark())
+        mark.put()
+    mark.reached()
+    mark.free()
     assert stage.handle == 0
     streams.close()
 
 
 # --- mutation: what a mistake in the executor would do
 
+_context, _replay = TensorRtEngine.context, device_decoder._Call.replay
+
 MUTATIONS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "no synchronisation": lambda patch: patch.setattr(Cuda, "synchronize", lambda self, stream: None),
-    "no event": lambda patch: patch.setattr(Cuda, "wait", lambda self, stream, event: None),
+    "no event": lambda patch: patch.setattr(Cuda, "record", lambda self, event, stream: None),
     "freed at once": lambda patch: patch.setattr(
         "voxturn.runtime.executors.device_memory.DeviceMemory.allocate",
         lambda self, size: (a := self.cuda.allocate(size), self.cuda.free(a))[0],
@@ -417,6 +458,12 @@ MUTATIONS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
         "voxturn.runtime.executors.device_decoder._Cache.slot",
         lambda self, n: self.address + (n + 1) * self.heads * self._pitch,
     ),
+    "one context for all lengths": lambda patch: patch.setattr(
+        TensorRtEngine, "context", lambda self, profile, batch, length=0: _context(self, profile, batch)
+    ),
+    "the graph of the first slot": lambda patch: patch.setattr(
+        device_decoder._Call, "replay", lambda self, first: _replay(self, 0)
+    ),
     "never freed": lambda patch: patch.setattr(Cuda, "free", lambda self, address: None),
 }
 
@@ -427,7 +474,10 @@ def test_a_mistake_makes_a_test_fail(mutation: str, portable: Portable, monkeypa
         bench = Bench(portable.fp32)
         test_it_gives_the_numbers_of_onnx_runtime(bench)
         bench.close()
-        test_a_stage_waits_for_the_marks_it_needs_and_the_caller_for_nothing()
+        bench = Bench(portable.fp32)
+        test_a_prompt_s_piece_of_a_known_length_is_captured_once_for_its_slot(bench)
+        bench.close()
+        test_whoever_takes_what_a_step_made_waits_for_its_mark_and_for_nothing_else()
         bench = Bench(portable.fp32)
         test_whatever_tensorrt_refuses_is_an_error_and_nothing_leaks(bench, "execute_async_v3")
         bench.close()

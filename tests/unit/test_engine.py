@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from voxturn.runtime.decode.engine import DecodeCounts, DecodeEngine
+from voxturn.runtime.decode.engine import DecodeCounts, DecodeEngine, next_piece
 from voxturn.runtime.decode.generation import Generation, Request
 from voxturn.runtime.decode.sampler import Sampling
 from voxturn.runtime.errors import InferenceFailed, PromptTooLong
@@ -125,6 +125,31 @@ def test_two_dialogues_in_turn_copy_their_beginning_once() -> None:
         b += [34, *answer(e, [*b, 34], 3)]
     assert e.counts.computed == 22 + 12  # each time what was said last, which was never computed, and what is new
     assert a == [*system, 30, *expected([*system, 30], 3), *a[24:]]
+
+
+def test_a_prompt_is_computed_in_pieces_of_the_lengths_that_are_fast() -> None:
+    fake = FakeDecoder(mixed, VOCABULARY, 1, 600, lengths=(4, 8, 64))
+    e, prompt = DecodeEngine(fake), list(range(40)) * 13
+    spent = []
+    for total in (3, 7, 10, 75, 520):
+        fake.pieces.clear()
+        answer(e, prompt[:total], 1)
+        spent.append(list(fake.pieces))
+    assert spent == [[3], [4], [4], [64, 4], [64] * 7]
+
+
+@given(total=st.integers(1, 700), done=st.integers(0, 699), lengths=st.sets(st.integers(1, 256)).map(sorted))
+def test_pieces_cover_the_prompt_and_have_fast_lengths_where_there_is_room(
+    total: int, done: int, lengths: list[int]
+) -> None:
+    done = done % total
+    begin, end = next_piece(done, total, lengths)
+    assert 0 <= begin <= done < end <= total
+    assert end - begin <= 256
+    if lengths and lengths[0] <= end:
+        assert end - begin in lengths
+    if not lengths:
+        assert (begin, end) == (done, min(total, done + 256))
 
 
 def test_an_interrupted_dialogue_reuses_what_is_left_of_it() -> None:
@@ -349,6 +374,7 @@ def test_the_prompt_counts_as_history_for_the_penalty() -> None:
 
 @given(
     slots=st.integers(1, 3),
+    lengths=st.sets(st.integers(1, 24)).map(sorted),
     prompts=st.lists(
         st.tuples(st.lists(st.integers(0, 2), min_size=1, max_size=20), st.integers(0, 6), st.booleans()),
         min_size=1,
@@ -357,9 +383,9 @@ def test_the_prompt_counts_as_history_for_the_penalty() -> None:
 )
 @settings(deadline=None)
 def test_any_sequence_of_prompts_gives_what_a_fresh_engine_gives(
-    slots: int, prompts: list[tuple[list[int], int, bool]]
+    slots: int, lengths: list[int], prompts: list[tuple[list[int], int, bool]]
 ) -> None:
-    e = engine(slots, 32)
+    e = DecodeEngine(FakeDecoder(mixed, VOCABULARY, slots, 32, lengths=lengths))
     for prompt, count, prefilled in prompts:
         if prefilled:
             e.keep(Request(prompt))
