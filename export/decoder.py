@@ -23,7 +23,7 @@ from voxturn.export.decoder_portable import PortableDecoder, ScatterElementsDeco
 from voxturn.export.families import ENGINES, FAMILIES, PRECISIONS, DecoderConfig, Family, engine_for, positive
 from voxturn.export.tokenizer import read_tokenizer
 from voxturn.runtime.contract import Manifest
-from voxturn.runtime.errors import CorruptModel, ExportFailed
+from voxturn.runtime.errors import CorruptModel, ExportFailed, UsageError
 from voxturn.runtime.fetch import Progress
 
 _GRAPHS: dict[str, type[DecoderGraph]] = dict(
@@ -32,12 +32,15 @@ _GRAPHS: dict[str, type[DecoderGraph]] = dict(
 
 
 def build_decoder(checkpoint: Checkpoint, precision: str, path: Path, engine: str = "onnx") -> DecoderConfig:
-    """Write the graph for `checkpoint` to `path` (and `path.data`). Raises `ExportFailed` with all missing names."""
+    """Write the graph for `checkpoint` to `path` (and `path.data`).
+
+    Raises `ExportFailed` with all missing names, `UsageError` for a precision that the engine's graphs have not.
+    """
     family, config = fitted(checkpoint)
     builder, chosen = _GRAPHS[engine], PRECISIONS[precision]
     can = [name for name, some in PRECISIONS.items() if some.bits in builder.bits and some.half in builder.halves]
     if precision not in can:
-        raise ExportFailed(f"a graph for {engine} cannot be {precision}; it can be {', '.join(can)}")
+        raise UsageError(f"a graph for {engine} cannot be {precision}; it can be {', '.join(can)}")
     builder(checkpoint, family, config, chosen, path).build()
     return config
 

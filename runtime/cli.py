@@ -27,7 +27,7 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=metadata.version("voxturn"))
-    parser.add_argument("--debug", action="store_true", help="show tracebacks")
+    parser.add_argument("--debug", action="store_true", help="show tracebacks; the exit code of an error is then 1")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     talk.add_parsers(commands)
     transcribe.add_parser(commands)

@@ -6,16 +6,20 @@ import errno
 import struct
 import uuid
 import wave
+from collections.abc import Collection
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Protocol
 
 import numpy as np
 import numpy.typing as npt
-from voxturn.runtime.errors import DiskFull, OutputNotWritable
+from voxturn.runtime.errors import DiskFull, OutputNotWritable, UsageError
 from voxturn.runtime.messages import Samples
 
 _UNKNOWN_LENGTH = 0x7FFFFFFF
+_OTHER_FORMATS = frozenset(
+    {".mp3", ".ogg", ".oga", ".opus", ".flac", ".m4a", ".aac", ".wma", ".webm", ".mp4", ".aiff", ".raw", ".pcm"}
+)
 
 
 class AudioSink(Protocol):
@@ -31,10 +35,14 @@ def to_int16(samples: Samples) -> bytes:
 
 
 class WavFile:
-    """A 16-bit mono WAV file. It appears under its name when the `with` block ends without an error."""
+    """A 16-bit mono WAV file. It appears under its name when the `with` block ends without an error.
+
+    Raises `UsageError` for a name that promises another format, `OutputNotWritable`.
+    """
 
     def __init__(self, path: str | Path, rate: int) -> None:
         path = Path(path)
+        check_suffix(path, ".wav", _OTHER_FORMATS)
         self._path = path
         self._temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
         if not path.parent.is_dir():
@@ -95,6 +103,12 @@ class PipeSink:
             raise  # whoever listened has gone: no error, an end
         except OSError as exc:
             raise output_error(exc, "the output pipe") from exc
+
+
+def check_suffix(path: Path, suffix: str, others: Collection[str]) -> None:
+    """Raise `UsageError` for a file that has `suffix`'s format and whose name has one of `others`."""
+    if path.suffix.lower() in others:
+        raise UsageError(f"{path}: is written as {suffix[1:].upper()}; name it {path.with_suffix(suffix).name}")
 
 
 def output_error(exc: OSError, where: str) -> DiskFull | OutputNotWritable:

@@ -16,7 +16,7 @@ from typing import IO
 from voxturn.runtime.assemble import Assembler
 from voxturn.runtime.assistant import Assistant
 from voxturn.runtime.audio.decode import check_file
-from voxturn.runtime.audio.encode import AudioSink, PipeSink, WavFile, output_error
+from voxturn.runtime.audio.encode import AudioSink, PipeSink, WavFile, check_suffix, output_error
 from voxturn.runtime.captions import webvtt
 from voxturn.runtime.commands.voices import artifact
 from voxturn.runtime.errors import EmptyText, OutputNotWritable, TextError, UsageError
@@ -64,6 +64,8 @@ def demo(args: argparse.Namespace) -> int:
 
 def turn(args: argparse.Namespace) -> int:
     """One spoken turn."""
+    check_suffix(Path(args.plot), ".png", {".svg", ".pdf", ".jpg", ".jpeg", ".gif", ".webp"})
+    check_suffix(Path(args.captions), ".vtt", {".srt", ".ass", ".ssa"})
     trace, captions = asyncio.run(_turn(args))
     if args.json:
         print(json.dumps(trace, ensure_ascii=False))

@@ -18,7 +18,7 @@ from voxturn.export.parity import forced, greedy, log_softmax, open_decoder
 from voxturn.export.quantize import quantize
 from voxturn.export.reference import logits_of
 from voxturn.runtime.cores import Cores
-from voxturn.runtime.errors import ExportFailed
+from voxturn.runtime.errors import ExportFailed, UsageError
 from voxturn.runtime.executors.decoder_inputs import PortableInputs
 from voxturn.runtime.executors.onnx import OnnxDecoder
 
@@ -178,7 +178,7 @@ def test_openvino_reads_its_graph(model: Seeded, tmp_path: Path) -> None:
 def test_what_a_graph_cannot_be_is_said(tmp_path: Path) -> None:
     model = seeded(*SHAPES["llama"])
     for engine, precision in (("onnx", "fp16"), ("openvino", "int8"), ("openvino", "bf16")):
-        with pytest.raises(ExportFailed, match=f"a graph for {engine} cannot be {precision}; it can be"):
+        with pytest.raises(UsageError, match=f"a graph for {engine} cannot be {precision}; it can be"):
             build_decoder(model.checkpoint, precision, tmp_path / "decoder.onnx", engine)
     with pytest.raises(ExportFailed, match=r"down\.0: 96 inputs are no multiple of 64; export it in int8 or fp16"):
         build_decoder(model.checkpoint, "int4", tmp_path / "decoder.onnx", "tensorrt")

@@ -248,6 +248,24 @@ def test_a_disk_that_fills_while_the_answer_is_written(
 
 
 @pytest.mark.usefixtures("fakes")
+@pytest.mark.parametrize(
+    ("command", "option", "name", "says"),
+    [
+        (["turn", QUESTION], "-o", "a.mp3", r"a\.mp3: is written as WAV; name it a\.wav"),
+        (["say", "Hello there."], "-o", "a.OGG", r"a\.OGG: is written as WAV; name it a\.wav"),
+        (["turn", QUESTION], "--plot", "a.svg", r"a\.svg: is written as PNG; name it a\.png"),
+        (["turn", QUESTION], "--captions", "a.srt", r"a\.srt: is written as VTT; name it a\.vtt"),
+    ],
+)
+def test_a_name_that_promises_another_format(
+    command: list[str], option: str, name: str, says: str, tmp_path: Path, fails: Fails
+) -> None:
+    output = [] if option == "-o" else ["-o", str(tmp_path / "a.wav")]
+    fails([*command, *output, option, str(tmp_path / name)], UsageError, says)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.usefixtures("fakes")
 @pytest.mark.parametrize("option", ["--trace", "--plot"])
 def test_a_second_output_that_cannot_be_written(
     option: str, tmp_path: Path, output: Path, fails: Fails, monkeypatch: pytest.MonkeyPatch
