@@ -25,6 +25,8 @@ KINDS = {
         ("openvino", "fp32"),
         ("tensorrt", "fp32"),
         ("tensorrt", "fp16"),
+        ("tensorrt", "int8"),
+        ("tensorrt", "int4"),
     ),
     "qwen3": (
         ("onnx", "int8"),
