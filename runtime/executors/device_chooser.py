@@ -133,9 +133,8 @@ class Chooser:
         key = first, count, ring, logits
         with engine.stream.range(f"step of {count}"):
             if key not in self._graphs:
-                self._run(first, count)  # once as it is: it sets up what a capture must not; the step does it again
-                engine.cuda.synchronize(engine.stream.handle)
-                self._graphs[key] = engine.captured(lambda: self._step(*key))
+                # a run alone changes nothing that the step does not write again
+                self._graphs[key] = engine.captured(lambda: self._step(*key), lambda: self._run(first, count))
             engine.cuda.replay(self._graphs[key], engine.stream.handle)
             self._reads[ring].mark.put()
         self._number += 1

@@ -58,8 +58,6 @@ class DeviceDecoder:
     of inputs and outputs included, and replayed. With `kernels` tokens can be chosen on the device (`chooser`).
     """
 
-    lengths = LENGTHS
-
     def __init__(
         self, engine: DecoderEngine, contract: ModelContract, slots: int, kernels: CudaKernels | None = None
     ) -> None:
@@ -69,6 +67,7 @@ class DeviceDecoder:
         try:
             caches = [spec for spec in contract.inputs if spec.name.startswith("past_")]
             self.slots, self.capacity = slots, int(caches[0].shape[2])
+            self.lengths = tuple(length for length in LENGTHS if length <= self.capacity)
             self.vocabulary, self._width = int(outputs["logits"].shape[-1]), int(outputs["hidden"].shape[-1])
             least, _, most = PROFILES["decoder"][STEP].sizes["B"]
             if not least <= slots <= most:
@@ -257,8 +256,6 @@ class _Call:
         """Put the captured run of the slots from `first` into the stream."""
         engine = self._d._engine
         if first not in self._graphs:
-            self.enqueue(first, self._length, self._length)  # once as it is: it sets up what a capture must not
-            engine.cuda.synchronize(engine.stream.handle)
             self._graphs[first] = engine.captured(lambda: self.enqueue(first, self._length, self._length))
         engine.cuda.replay(self._graphs[first], engine.stream.handle)
 

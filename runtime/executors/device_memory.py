@@ -47,8 +47,15 @@ class DeviceMemory:
         host = self.host(shape, dtype)
         return Buffer(self.allocate(host.size), host)
 
-    def captured(self, enqueue: Callable[[], None]) -> int:
-        """What `enqueue` puts into the stream, as a CUDA graph."""
+    def captured(self, enqueue: Callable[[], None], prepare: Callable[[], None] | None = None) -> int:
+        """What `enqueue` puts into the stream, as a CUDA graph.
+
+        Before that `prepare`, or `enqueue` itself, runs twice as it is. A capture must not hold what libraries set up when
+        shapes first come: TensorRT at the first run, ONNX Runtime also at the second, for which it takes memory in one piece.
+        """
+        for _ in range(2):
+            (prepare or enqueue)()
+        self.cuda.synchronize(self.stream.handle)
         self.cuda.begin_capture(self.stream.handle)
         try:
             enqueue()

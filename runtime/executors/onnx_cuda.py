@@ -202,8 +202,6 @@ class _FixedGraph(DeviceMemory):
             for spec, shape in zip(contract.outputs, shapes, strict=True):
                 made = self._outputs[spec.name] = self.buffer(shape, spec.dtype)
                 binding.bind_output(spec.name, "cuda", 0, np.dtype(spec.dtype), shape, made.device)
-            session.run_with_iobinding(binding, options)  # sets up what a capture must not
-            cuda.synchronize(stream.handle)
             self._graph = self.captured(lambda: self._enqueue(session, binding, options))
             self._bound: Any = (session, binding)  # what was captured uses their memory
         except BaseException:

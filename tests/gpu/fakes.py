@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import itertools
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -63,6 +63,10 @@ class FakeCuda:
         """Put work into a stream."""
         assert stream in self.streams, "work in a stream that does not live, or in the default one"
         self._capturing[stream].append(work) if stream in self._capturing else self.streams[stream].append(work)
+
+    def captures(self, stream: int) -> bool:
+        """Whether what comes into a stream is noted."""
+        return stream in self._capturing
 
     def check(self, address: int, size: int) -> None:
         """An access that must lie in one live allocation."""
@@ -420,6 +424,7 @@ class FakeCudaSession:
         assert name == "CUDAExecutionProvider"
         self.module, self.cuda, self.stream = module, module.cuda, int(self.about["user_compute_stream"])
         self._session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        self._runs: Counter[tuple[Any, ...]] = Counter()
         self.inputs = [i.name for i in self._session.get_inputs()]
         self.outputs = [o.name for o in self._session.get_outputs()]
         if (
@@ -448,6 +453,10 @@ class FakeCudaSession:
             raise RuntimeError("CUDA failure 700\nmore")
         bound = dict(binding.bound)
         assert set(bound) == {*self.inputs, *self.outputs}
+        shapes = tuple(bound[name][1] for name in self.inputs)
+        self._runs[shapes] += 1
+        if self._runs[shapes] <= 2:  # the first one tells how much memory runs need, which the second takes
+            assert not self.cuda.captures(self.stream), "memory is taken while a capture goes on"
         if None in bound.values():  # outputs that ONNX Runtime finds a place for: their shapes are known at once
             feeds = {name: np.zeros(bound[name][1], bound[name][0]) for name in self.inputs}
             binding.made = self._session.run(self.outputs, feeds)
