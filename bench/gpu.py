@@ -28,7 +28,7 @@ from voxturn.export.artifact import contract_of
 from voxturn.export.bfloat16 import computable
 from voxturn.runtime.contract import Manifest, ModelContract
 from voxturn.runtime.cores import EngineBudget
-from voxturn.runtime.decode.engine import DecodeEngine
+from voxturn.runtime.decode.engine import DecodeEngine, next_piece
 from voxturn.runtime.decode.sampler import Sampling
 from voxturn.runtime.errors import ExportFailed, InferenceFailed, VoxturnError
 from voxturn.runtime.executors.cuda import Cuda
@@ -46,7 +46,7 @@ _PROFILES = dict(zip(GPU_EXECUTORS, ("gpu", "gpu-onnx"), strict=True))
 _STAGES = {"decoder": "--reply", "xtts": "--voice"}
 """What `bench turn` calls the stage of an artifact's kind."""
 _FOR_KERNELS = ("driver", "device", "cuda-bindings")
-_PROMPT = 32  # a length that is captured: the engine computes it as one piece, too
+_PROMPT = 300  # two pieces, and some positions twice
 _TOKENS, _LEAST_SAME, _LEAST_SNR_DB = 64, 0.9, 20.0
 """In half precision a token now and then is another one."""
 
@@ -120,8 +120,12 @@ def _logits(executor: DecoderExecutor, tokens: Sequence[int] | None = None) -> n
     Others' tokens are followed, for where logits lie close together, as those of random weights do, one other choice makes
     all that come after it others, too.
     """
-    prompt = _prompt(executor)
-    logits = [executor.run(0, np.array([prompt]), [0]).logits[0].copy()]
+    prompt, done = _prompt(executor), 0
+    logits: list[np.ndarray[Any, Any]] = []
+    while done < len(prompt):  # in the engine's pieces
+        begin, end = next_piece(done, len(prompt), executor.lengths)
+        logits = [executor.run(0, np.array([prompt[begin:end]]), [begin]).logits[0].copy()]
+        done = end
     while len(logits) < _TOKENS:
         token = logits[-1].argmax() if tokens is None else tokens[len(logits) - 1]
         logits.append(executor.run(0, np.array([[token]]), [len(prompt) + len(logits) - 1]).logits[0].copy())

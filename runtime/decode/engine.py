@@ -1,7 +1,7 @@
 """The token engine for decoder-only graphs: continuous batching over slots with a prefix cache.
 
 `step` does what one pass of the loop can: end what was cancelled, admit one waiting request (place its prompt, compute
-what no slot has of it, sample its first token), then one batched step for every sequence that may go on. Requests join
+what no slot has of it, or a little more, sample its first token), then one batched step for every sequence that may go on. Requests join
 and leave at any step. The engine is a plain object: one thread drives it (`decode.service`, or `generate`).
 """
 
@@ -26,7 +26,10 @@ _MOST_KEPT = 16  # a voice of XTTS takes 8 MB
 
 @dataclass
 class DecodeCounts:
-    """What the engine has done: `computed` and `reused` prompt positions, tokens `generated`, batched `steps`."""
+    """What the engine has done: `computed` and `reused` prompt positions, tokens `generated`, batched `steps`.
+
+    A position that was there and is computed once more counts as reused.
+    """
 
     computed: int = 0
     reused: int = 0
@@ -302,12 +305,13 @@ class DecodeEngine:
         """Compute what the slot lacks of the prompt (at least its last token); the outputs of the last token."""
         outputs: Outputs | None = None
         while outputs is None or len(slot.ids) < len(request.prompt):
-            begin, end = next_piece(len(slot.ids), len(request.prompt), self.executor.lengths)
+            done = len(slot.ids)
+            begin, end = next_piece(done, len(request.prompt), self.executor.lengths)
             piece = request.prompt[begin:end]
             del slot.ids[begin:]
             outputs = self.executor.run(slot.index, np.array([piece], np.int64), [begin], request.rows)
             slot.ids.extend(piece)
-            self.counts.computed += len(piece)
+            self.counts.computed += end - done
         return outputs
 
 
@@ -318,7 +322,7 @@ def next_piece(done: int, total: int, lengths: Sequence[int]) -> tuple[int, int]
     where there are too few of them, the rest is left to the next piece.
     """
     end = min(total, done + _PREFILL_PIECE)
-    if longer := [length for length in lengths if end - done <= length <= end]:
+    if longer := [length for length in lengths if end - done <= length <= min(end, _PREFILL_PIECE)]:
         return end - longer[0], end
     if shorter := [length for length in lengths if length < end - done]:
         return done, done + shorter[-1]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from numpy.lib.stride_tricks import sliding_window_view
 from voxturn.runtime.protocols import Tensor
 
 MASKED = -30000.0
@@ -34,13 +36,24 @@ class FusedInputs:
 
 
 class PortableInputs:
-    """For a graph of standard operators over buffers of `capacity` positions; `dtype` is the graph's type."""
+    """For a graph of standard operators over buffers of `capacity` positions; `dtype` is the graph's type.
 
-    def __init__(self, count: int, length: int, capacity: int, dtype: np.dtype[Any]) -> None:
-        self._ids = np.zeros((count, length), np.int64)
-        self._write = np.zeros(count, np.int64)
-        self._positions = np.zeros((count, length), np.int64)
-        self._mask = np.zeros((count, 1, length, capacity), dtype)
+    They lie where `memory` has room for them, by their names: at the beginning of those arrays.
+    """
+
+    def __init__(
+        self, count: int, length: int, capacity: int, dtype: np.dtype[Any], memory: Mapping[str, Tensor] | None = None
+    ) -> None:
+        def array(name: str, shape: tuple[int, ...], kind: Any) -> Tensor:
+            if memory is None or name not in memory:
+                return np.zeros(shape, kind)
+            return memory[name].reshape(-1)[: math.prod(shape)].reshape(shape)
+
+        self._ids = array("input_ids", (count, length), np.int64)
+        self._write = array("write_index", (count,), np.int64)
+        self._positions = array("positions", (count, length), np.int64)
+        self._mask = array("mask", (count, 1, length, capacity), dtype)
+        self._rows = sliding_window_view(np.repeat(np.array([0.0, MASKED], dtype), capacity), capacity)
         self.arrays: dict[str, Tensor] = {
             "input_ids": self._ids,
             "write_index": self._write,
@@ -53,5 +66,8 @@ class PortableInputs:
         self._ids[:] = ids
         self._write[:] = pasts
         self._positions[:] = self._write[:, None] + np.arange(ids.shape[1])
-        seen = np.arange(self._mask.shape[3]) <= self._positions[:, None, :, None]
-        self._mask[:] = np.where(seen, 0.0, MASKED).astype(self._mask.dtype)
+        capacity, length = self._mask.shape[3], ids.shape[1]
+        for mask, past in zip(
+            self._mask[:, 0], pasts, strict=True
+        ):  # a position's row is its forerunner's, one to the left
+            mask[:] = self._rows[capacity - past - length : capacity - past][::-1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -30,8 +31,10 @@ class DecoderEngine(DeviceMemory, ABC):
 
     @abstractmethod
     def context(self, profile: int, batch: int, length: int = 0) -> Any:
-        """What calls of a profile (PREFILL, STEP) are bound to, with `batch` sequences of `length` new tokens, 0 for any
-        number of them; one for each, and always the same."""
+        """What calls of a profile (PREFILL, STEP) with `batch` sequences are bound to; one for each, and always the same.
+
+        A prompt's captured runs have one for their `length`; 0: those of any length, and steps.
+        """
 
     @abstractmethod
     def bind_input(self, context: Any, name: str, address: int, shape: tuple[int, ...]) -> None:
@@ -67,7 +70,7 @@ class DeviceDecoder:
         try:
             caches = [spec for spec in contract.inputs if spec.name.startswith("past_")]
             self.slots, self.capacity = slots, int(caches[0].shape[2])
-            self.lengths = tuple(length for length in LENGTHS if length <= self.capacity)
+            self.lengths: Sequence[int] = tuple(length for length in LENGTHS if length < self.capacity)
             self.vocabulary, self._width = int(outputs["logits"].shape[-1]), int(outputs["hidden"].shape[-1])
             least, _, most = PROFILES["decoder"][STEP].sizes["B"]
             if not least <= slots <= most:
@@ -101,9 +104,11 @@ class DeviceDecoder:
             raise InferenceFailed(
                 f"{self._file}: {length} tokens after {max(pasts)} do not fit buffers of {self.capacity}"
             )
-        if length > self._longest or (rows is not None and len(rows) > _MOST_ROWS):
+        if length > self._longest:
             raise InferenceFailed(f"{self._file}: {length} tokens at once are beyond the profile's {self._longest}")
-        if count > 1 and length > 1:
+        if rows is not None and len(rows) > _MOST_ROWS:
+            raise InferenceFailed(f"{self._file}: {len(rows)} rows are beyond the profile's {_MOST_ROWS}")
+        if count > 1 and (length > 1 or rows is not None):
             raise InferenceFailed(f"{self._file}: prompts are computed one at a time, not {count}")
         stream = self._engine.stream
         with stream.range(f"{self._file} {count}x{length}"):
@@ -120,10 +125,20 @@ class DeviceDecoder:
         return Outputs(self._logits.host.array[:count, 0], self._hidden.host.array[:count, 0])
 
     def warm(self) -> None:
-        """Capture what every slot alone needs, before a sequence has to wait for it. No slot may hold anything yet."""
-        for length in self.lengths:
-            for slot in range(self.slots):
-                self.run(slot, np.zeros((1, length), np.int64), [0])
+        """Capture what every slot alone needs, before a sequence has to wait for it. No slot may hold anything yet.
+
+        Where a prompt's run cannot be captured, prompts run as they are; that is said.
+        """
+        self.run(0, np.zeros((1, 2), np.int64), [0])  # of a length that is not captured
+        for slot in range(self.slots):
+            self.run(slot, np.zeros((1, 1), np.int64), [0])
+        try:
+            for length in self.lengths:
+                for slot in range(self.slots):
+                    self.run(slot, np.zeros((1, length), np.int64), [0])
+        except InferenceFailed as exc:
+            sys.stderr.write(f"warning: {self._file}: prompts are not captured, and slower: {exc}\n")
+            self.lengths = ()
         if self.chooser is not None:
             self.chooser.warm()
 
@@ -242,11 +257,8 @@ class _Call:
 
     def set(self, ids: npt.NDArray[np.int64], pasts: Sequence[int], rows: npt.NDArray[np.float32] | None) -> None:
         """New tokens after `pasts` positions, into pinned memory; rows that are not given are zeros."""
-        made = PortableInputs(len(ids), ids.shape[1], self._d.capacity, self._mask_type)
-        made.set(ids, pasts)
-        for name, value in made.arrays.items():
-            if name in self._buffers:
-                self._buffers[name].host.array.reshape(-1)[: value.size] = value.reshape(-1)
+        memory = {name: buffer.host.array for name, buffer in self._buffers.items()}
+        PortableInputs(len(ids), ids.shape[1], self._d.capacity, self._mask_type, memory).set(ids, pasts)
         if "rows" in self._buffers:
             given = 0 if rows is None else len(rows)
             self._buffers["rows"].host.array[:given] = rows
@@ -259,11 +271,11 @@ class _Call:
             self._graphs[first] = engine.captured(lambda: self.enqueue(first, self._length, self._length))
         engine.cuda.replay(self._graphs[first], engine.stream.handle)
 
-    def enqueue(self, first: int, length: int, captured: int = 0) -> None:
-        """Copies in, the run, copies out, all in the stream. `captured`: the length that the context is for alone."""
+    def enqueue(self, first: int, length: int, context_for: int = 0) -> None:
+        """Copies in, the run, copies out, all in the stream. `context_for`: the length that the context is for alone."""
         d, engine = self._d, self._d._engine
         cuda, stream = engine.cuda, engine.stream.handle
-        context = engine.context(STEP, self._count) if self._length == 1 else engine.context(PREFILL, 1, captured)
+        context = engine.context(STEP, self._count) if self._length == 1 else engine.context(PREFILL, 1, context_for)
         for name, buffer in self._buffers.items():
             shape = d._shape(name, self._sizes | {"S": length})
             cuda.copy(buffer.device, buffer.host.address, int(np.prod(shape)) * buffer.host.array.itemsize, stream)

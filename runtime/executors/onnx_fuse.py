@@ -159,12 +159,12 @@ class _Fusion:
         last, total = "fused.seqlens_k", "fused.total"
         if not self._first:
             self._constant(total, np.array(self._buffer(past).shape.dim[2].dim_value, np.int32))
-            zero, one = (self._constant(f"fused.{n}", np.array(n, np.int64)) for n in (0, 1))
-            axis = self._constant("fused.axis", np.array([1], np.int64))
-            self._first = [  # of the shape of `input_ids`, and computed where they are
+            zero, one, last_one = (self._constant(f"fused.{n}", np.array(n, np.int64)) for n in (0, 1, -1))
+            self._first = [  # how many `input_ids` a sequence has, counted where they are, by kernels that a capture may hold
                 self._node("Mul", ["input_ids", zero], ["fused.zeros"]),
                 self._node("Add", ["fused.zeros", one], ["fused.ones"]),
-                self._node("ReduceSum", ["fused.ones", axis], ["fused.new"], keepdims=0),
+                self._node("CumSum", ["fused.ones", one], ["fused.counted"]),
+                self._node("Gather", ["fused.counted", last_one], ["fused.new"], axis=1),
                 self._node("Add", ["write_index", "fused.new"], ["fused.after"]),
                 self._node("Sub", ["fused.after", one], ["fused.last"]),
                 self._node("Cast", ["fused.last"], [last], to=self._onnx.TensorProto.INT32),

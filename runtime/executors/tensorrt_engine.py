@@ -45,7 +45,8 @@ class Engine(DecoderEngine):
     def context(self, profile: int, batch: int, length: int = 0) -> Any:
         """The context of a profile for these shapes, made when it is first asked for.
 
-        One for each: a CUDA graph that was captured from a context holds what that context set up for its shapes.
+        One for each: a CUDA graph that was captured from a context holds what that context set up for its shapes. Graphs of
+        several slots are captured from one context, whose addresses change in between; not run on a GPU yet.
         """
         key = profile, batch, length
         if key not in self._contexts:

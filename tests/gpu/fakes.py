@@ -129,6 +129,7 @@ class FakeCuda:
         return (0,)
 
     def _allocate(self, size: int) -> tuple[int, int]:
+        assert not self._capturing, "memory is taken while a capture goes on"
         block = (ctypes.c_byte * size)()
         ctypes.memset(block, 0x5A, size)  # nothing is zero by itself
         address = ctypes.addressof(block)
@@ -142,6 +143,7 @@ class FakeCuda:
         return self._allocate(size)
 
     def _free(self, address: int) -> tuple[int]:
+        assert not self._capturing, "memory is freed while a capture goes on"
         assert not any(self.streams.values()), "memory was freed with work in a stream"
         del self.memory[address]
         return (0,)

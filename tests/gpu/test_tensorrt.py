@@ -167,21 +167,63 @@ def test_a_prompt_s_piece_of_a_known_length_is_captured_once_for_its_slot(bench:
     decoder.close()
 
 
+@pytest.mark.parametrize("top_k", [20, 0])  # 0: the host chooses
 def test_what_a_sequence_would_wait_for_is_captured_when_a_decoder_is_loaded(
-    bench: Bench, kernels: CudaKernels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bench: Bench, kernels: CudaKernels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, top_k: int
 ) -> None:
     monkeypatch.setattr(tensorrt_build, "build", lambda trt, path, *_: serialized(path))
     on_device: Any = FakeKernels(bench.fake, kernels)
     gpu = Gpu(tmp_path, quiet, bench.trt, bench.cuda, on_device)
     decoder = gpu.decoder(bench.path, bench.contract, "decoder", "reply", 2, "tensorrt")
     bench.fake.calls.clear()
-    engine = DecodeEngine(decoder)
-    for length in (16, 40, 300):
+    contexts, engine = len(bench.trt.contexts), DecodeEngine(decoder)
+    for length in (5, 16, 40, 300):
         wanted = [int(i) for i in np.random.default_rng(length).integers(1, 300, length)]
-        assert len(list(engine.generate(wanted, Sampling(), (), 4))) == 4
-    assert "cudaStreamBeginCapture" not in {call[0] for call in bench.fake.calls}
+        assert len(list(engine.generate(wanted, Sampling(0.8, top_k), (), 4))) == 4
+    names = {call[0] for call in bench.fake.calls}
+    assert not names & {"cudaStreamBeginCapture", "cudaMalloc", "cudaMallocHost"}
+    assert len(bench.trt.contexts) == contexts
     decoder.close()
     gpu.close()
+
+
+def test_prompts_that_cannot_be_captured_run_as_they_are(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    decoder, reference, replay = bench.decoder(), bench.reference(), device_decoder._Call.replay
+
+    def refuses(call: Any, first: int) -> None:
+        if call._length == 32:
+            raise InferenceFailed("CUDA: cudaStreamEndCapture failed with error 901")
+        replay(call, first)
+
+    monkeypatch.setattr(device_decoder._Call, "replay", refuses)
+    decoder.warm()
+    assert "prompts are not captured, and slower: CUDA: cudaStreamEndCapture" in capsys.readouterr().err
+    prompt = list(range(300, 350))
+    tokens = [list(DecodeEngine(each).generate(prompt, Sampling(), (), 6)) for each in (decoder, reference)]
+    assert tokens[0] == tokens[1]
+    decoder.close()
+
+
+def test_only_lengths_that_leave_room_for_an_answer_are_captured(bench: Bench) -> None:
+    shorter = tuple(
+        replace(s, shape=(*s.shape[:2], 64, s.shape[3])) if s.name.startswith("past_") else s
+        for s in bench.contract.inputs
+    )
+    engine = TensorRtEngine(bench.trt, bench.cuda, bench.streams.of("reply"), serialized(bench.path))
+    decoder = DeviceDecoder(engine, replace(bench.contract, inputs=shorter), SLOTS)
+    assert decoder.lengths == (16, 32)
+    decoder.close()
+
+
+def test_sequences_with_rows_of_their_own_come_one_at_a_time(bench: Bench) -> None:
+    decoder = bench.decoder()
+    with pytest.raises(InferenceFailed, match="one at a time, not 2"):
+        decoder.run(0, np.ones((2, 1), np.int64), [0, 0], np.zeros((1, 4), np.float32))
+    with pytest.raises(InferenceFailed, match="34 rows are beyond the profile's 33"):
+        decoder.run(0, np.ones((1, 2), np.int64), [0], np.zeros((34, 4), np.float32))
+    decoder.close()
 
 
 def test_a_capture_that_fails_is_ended_and_says_why(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
