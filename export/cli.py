@@ -75,6 +75,8 @@ def write(model: str, exporter: str, checkpoint: Path, target: Path, precision: 
 def make_checkpoint(args: argparse.Namespace) -> int:
     """A synthetic checkpoint in the official layout."""
     target = Path(args.output)
+    if args.seed < 0:
+        raise UsageError(f"--seed {args.seed}: must be 0 or more")
     if target.exists():
         raise OutputNotWritable(f"{target}: exists; choose another folder")
     staging = target.with_name(f".{target.name}.{uuid.uuid4().hex}")

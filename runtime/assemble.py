@@ -34,6 +34,7 @@ from voxturn.runtime.profile import (
     GPU_EXECUTORS,
     NOT_FOR_A_GPU,
     NOT_FOR_CTRANSLATE2,
+    NOT_SERVED,
     Engine,
     Profile,
     is_for_ctranslate2,
@@ -88,6 +89,8 @@ class Loaded:
             return OnnxGraph(path, contract, self.budget)
         if self.engine.executor == "openvino":
             return OpenVinoGraph(path, contract, self.budget, self.engine.compute)
+        if self.engine.executor == "triton":
+            raise InvalidProfile(f"{self.engine.model}: {NOT_SERVED}")
         raise ExecutorUnavailable(f"this version of voxturn has no executor {self.engine.executor!r}")
 
     def decoder(self, role: str, stage: str, slots: int, capacity: int) -> DecoderExecutor:

@@ -7,13 +7,14 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from voxturn.runtime.cores import Cores
-from voxturn.runtime.errors import ExportFailed, InvalidProfile, VoxturnError
+from voxturn.runtime.errors import CorruptModel, ExportFailed, InvalidProfile, VoxturnError
 from voxturn.runtime.fetch import Progress
 from voxturn.runtime.gpu_report import gpu_report
 from voxturn.runtime.profile import (
     GPU_EXECUTORS,
     NOT_FOR_A_GPU,
     NOT_FOR_CTRANSLATE2,
+    NOT_SERVED,
     Engine,
     Profile,
     is_for_ctranslate2,
@@ -71,7 +72,8 @@ def problems(profile: Profile, store: Store, registry: Registry, cores: Cores, n
         except ExportFailed as exc:
             found.append(Problem(stage, str(exc), "a later version of voxturn, or pip install 'voxturn[export]'"))
         except VoxturnError as exc:
-            pull = f"voxturn models pull --profile {name or profile.name}"
+            damaged = " --again" if isinstance(exc, CorruptModel) else ""
+            pull = f"voxturn models pull --profile {name or profile.name}{damaged}"
             found.append(Problem(stage, str(exc), "voxturn export --help" if is_artifact(engine.model) else pull))
         else:
             if kind == "xtts" and find_spec("num2words") is None:
@@ -92,8 +94,9 @@ def _kind(stage: str, engine: Engine, store: Store, registry: Registry) -> str:
         model, _ = registry.resolve(engine.model)
         if model.exporter != "none" and not store.installed(model, engine.precision):
             find_exporter(model.exporter)
+        kind = _served(engine, model.exporter)
         store.artifact(model, engine.precision)
-        return model.exporter
+        return kind
     manifest = store.at(Path(engine.model))[1]
     decodes = stage in ("reply", "speak") and engine.executor in GPU_EXECUTORS
     if decodes and manifest.properties.get("engine") != "tensorrt":
@@ -102,16 +105,26 @@ def _kind(stage: str, engine: Engine, store: Store, registry: Registry) -> str:
         raise InvalidProfile(f"{engine.model}: {NOT_FOR_CTRANSLATE2}")
     if stage == "reply" and engine.executor == "onnx" and "decoder" not in manifest.graphs:
         raise InvalidProfile(f"{engine.model}: has no graph of a decoder; export it with --to onnx")
-    return manifest.kind
+    return _served(engine, manifest.kind)
 
 
-def bring(profile: Profile, store: Store, registry: Registry, progress: Progress = quiet) -> None:
-    """Pull and export every model of a profile that is not here yet."""
+def _served(engine: Engine, kind: str) -> str:
+    """The kind, unless it asks a server for what none has."""
+    if engine.executor == "triton" and kind == "vits":
+        raise InvalidProfile(f"{engine.model}: {NOT_SERVED}")
+    return kind
+
+
+def bring(profile: Profile, store: Store, registry: Registry, progress: Progress = quiet, again: bool = False) -> None:
+    """Pull and export every model of a profile that is not here yet, or all of them `again`."""
+    done: set[tuple[str, str]] = set()
     for engine in profile.engines().values():
         if is_artifact(engine.model):
             continue
         model, _ = registry.resolve(engine.model)
-        bring_model(model.id, engine.precision, store, registry, progress)
+        if (model.id, engine.precision) not in done:  # a voice has two stages
+            bring_model(model.id, engine.precision, store, registry, progress, again)
+            done.add((model.id, engine.precision))
 
 
 def bring_model(

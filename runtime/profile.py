@@ -15,6 +15,7 @@ from voxturn.runtime.tomlfile import build, nearest, read_toml
 SHIPPED = ("demo", "cpu", "gpu", "gpu-onnx")
 COMPUTES = ("auto", "fp32", "bf16")
 GPU_EXECUTORS = ("tensorrt", "onnx-cuda")
+NOT_SERVED = "the executor 'triton' has XTTS alone of voices; name the executor onnx"
 NOT_FOR_A_GPU = "was not exported for a GPU; export XTTS with --for tensorrt, a text model with --to tensorrt-onnx"
 NOT_FOR_CTRANSLATE2 = "is no text model for CTranslate2; name the folder of one that was exported with --to ctranslate2"
 

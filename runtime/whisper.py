@@ -119,7 +119,7 @@ class Whisper:
             tried.append((self.decode(encoded, seconds, language), encoded))
             if tried[-1][0].believed:
                 break
-        attempt, encoded = max(reversed(tried), key=lambda each: (each[0].believed, each[0].score))
+        attempt, encoded = max(reversed(tried), key=lambda each: self._rank(each[0]))
         best: Hypothesis = replace(attempt, fallbacks=len(tried) - 1)
         if not best.believed and _compression(best.text) > self._guard.compression:
             return replace(best, ids=(), text="")
@@ -154,6 +154,11 @@ class Whisper:
         text = self._text(ids)
         believed = result.score >= self._guard.confidence and len(ids) < cap and not self._runaway(text)
         return Hypothesis(ids, text, language, result.score, believed)
+
+    def _rank(self, found: Hypothesis) -> tuple[bool, bool, float]:
+        """The greatest is taken. A runaway is surer of itself than an attempt that is only doubted for how it ends."""
+        plausible = found.score >= self._guard.confidence and _compression(found.text) <= self._guard.compression
+        return found.believed, plausible, found.score
 
     def _windows(self, samples: Samples) -> Iterator[Any]:
         """Encoded windows, from short to long."""

@@ -41,14 +41,9 @@ class WavFile:
     """
 
     def __init__(self, path: str | Path, rate: int) -> None:
-        path = Path(path)
-        check_suffix(path, ".wav", _OTHER_FORMATS)
-        self._path = path
+        check_suffix(Path(path), ".wav", _OTHER_FORMATS)
+        self._path = path = file_behind(path)
         self._temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-        if not path.parent.is_dir():
-            raise OutputNotWritable(f"{path}: its folder does not exist")
-        if path.is_dir():
-            raise OutputNotWritable(f"{path}: is a folder")
         try:
             self._file = self._temporary.open("wb")
         except OSError as exc:
@@ -103,6 +98,23 @@ class PipeSink:
             raise  # whoever listened has gone: no error, an end
         except OSError as exc:
             raise output_error(exc, "the output pipe") from exc
+
+
+def file_behind(path: str | Path) -> Path:
+    """Where a file of this name is written: behind its links. Raises `OutputNotWritable` where none can be, or may be:
+
+    what is renamed to the name of a device or a pipe takes its place.
+    """
+    name, target = path, Path(path).resolve()
+    if not target.parent.is_dir():
+        raise OutputNotWritable(f"{name}: its folder does not exist")
+    if target.is_dir():
+        raise OutputNotWritable(f"{name}: is a folder")
+    if target.exists() and not target.is_file():
+        raise OutputNotWritable(
+            f"{name}: is no file but a device or a pipe, which a file would replace; use -o - and redirect"
+        )
+    return target
 
 
 def check_suffix(path: Path, suffix: str, others: Collection[str]) -> None:

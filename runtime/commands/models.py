@@ -52,7 +52,7 @@ def pull(args: argparse.Namespace) -> int:
     registry, store = Registry.read(), Store()
     with Bar() as bar:
         if args.profile:
-            bring(load_profile(args.profile), store, registry, bar)
+            bring(load_profile(args.profile), store, registry, bar, args.again)
             return 0
         model, _ = registry.resolve(args.model)
         bring_model(args.model, args.precision, store, registry, bar, args.again)

@@ -16,7 +16,7 @@ from typing import IO
 from voxturn.runtime.assemble import Assembler
 from voxturn.runtime.assistant import Assistant
 from voxturn.runtime.audio.decode import check_file
-from voxturn.runtime.audio.encode import AudioSink, PipeSink, WavFile, check_suffix, output_error
+from voxturn.runtime.audio.encode import AudioSink, PipeSink, WavFile, check_suffix, file_behind, output_error
 from voxturn.runtime.captions import webvtt
 from voxturn.runtime.commands.voices import artifact
 from voxturn.runtime.errors import EmptyText, OutputNotWritable, TextError, UsageError
@@ -41,10 +41,7 @@ MAX_TEXT = 1_000_000
 def demo(args: argparse.Namespace) -> int:
     """Everything at once: bring the models, answer the question that comes with the package, leave the results."""
     folder = Path(args.output)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as exc:
-        raise OutputNotWritable(f"{folder}: cannot be made ({exc.strerror})") from exc
+    _make_folder(folder)
     with Bar() as bar:
         bring(load_profile(args.profile), Store(), Registry.read(), bar)
     with resources.as_file(resources.files("voxturn.runtime") / "demo" / "question.wav") as question:
@@ -66,6 +63,7 @@ def turn(args: argparse.Namespace) -> int:
     """One spoken turn."""
     check_suffix(Path(args.plot), ".png", {".svg", ".pdf", ".jpg", ".jpeg", ".gif", ".webp"})
     check_suffix(Path(args.captions), ".vtt", {".srt", ".ass", ".ssa"})
+    _check_outputs([args.trace, args.plot, args.captions, args.transcript], [args.input, args.output])
     trace, captions = asyncio.run(_turn(args))
     if args.json:
         print(json.dumps(trace, ensure_ascii=False))
@@ -78,6 +76,16 @@ def turn(args: argparse.Namespace) -> int:
     if args.transcript:
         _write(Path(args.transcript), f"question: {trace['transcript']}\nreply: {trace['reply']}\n".encode())
     return 0
+
+
+def _check_outputs(outputs: Sequence[str], others: Sequence[str]) -> None:
+    """Before anything is made: every output can be one, and none takes the place of another or of the input."""
+    taken = [Path(name).resolve() for name in others if name != "-"]
+    for target in (file_behind(name) for name in outputs if name):
+        taken.append(target)
+    for number, path in enumerate(taken):
+        if path in taken[:number]:
+            raise UsageError(f"{path.name}: is named twice; one would take the place of the other")
 
 
 async def _turn(args: argparse.Namespace) -> tuple[dict[str, object], str]:
@@ -112,14 +120,15 @@ def say(args: argparse.Namespace) -> int:
         if args.slots < 1:
             raise UsageError(f"--slots {args.slots}: must be 1 or more")
         lines, folder = _batch_lines(args.batch), Path(args.output)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as exc:
-            raise OutputNotWritable(f"{folder}: is not a folder and cannot be made ({exc.strerror})") from exc
+        _make_folder(folder)
         asyncio.run(_say_batch(args, lines, folder))
         return 0
-    asyncio.run(_say(args, _speakable(_text(sys.stdin.read) if args.text == "-" else args.text, "the text")))
+    asyncio.run(_say(args, _speakable(_given_text(args.text), "the text")))
     return 0
+
+
+def _given_text(text: str) -> str:
+    return _text(sys.stdin.read) if text == "-" else _text(lambda: text, "the text")
 
 
 def _speakable(text: str, what: str) -> str:
@@ -152,6 +161,8 @@ def _say_profile(args: argparse.Namespace, slots: int) -> Profile:
     profile = load_profile(args.profile)
     if args.speed is not None and not 0.25 <= args.speed <= 4.0:
         raise UsageError(f"--speed {args.speed:g}: must be between 0.25 and 4")
+    if args.seed is not None and args.seed < 0:
+        raise UsageError(f"--seed {args.seed}: must be 0 or more")
     language, speak, vocode = args.language or profile.language, profile.speak, profile.vocode
     if args.model:
         folder, manifest = artifact(args.model, Store())
@@ -256,8 +267,8 @@ async def _sentences(clauses: list[str]) -> AsyncIterator[Sentence]:
 
 def chat(args: argparse.Namespace) -> int:
     """A typed dialogue; with -o the answers are spoken into files."""
-    if args.output and not Path(args.output).is_dir():
-        raise OutputNotWritable(f"{args.output}: is not a folder; make it first")
+    if args.output:
+        _make_folder(Path(args.output))
     asyncio.run(_chat(args))
     return 0
 
@@ -312,11 +323,14 @@ def _lines(interactive: bool) -> Iterator[str]:
             yield line.strip()
 
 
-def _text(read: Callable[[], str]) -> str:
+def _text(read: Callable[[], str], what: str = "standard input") -> str:
+    """Text that is one. Some locales read any bytes, and what is no text stands in it as halves of characters."""
     try:
-        return read()
-    except UnicodeDecodeError as exc:
-        raise TextError("standard input: is not UTF-8 text; give text") from exc
+        text = read()
+        text.encode()
+        return text
+    except UnicodeError as exc:
+        raise TextError(f"{what}: is not UTF-8 text; give text") from exc
 
 
 def _source(name: str) -> str | IO[bytes]:
@@ -354,9 +368,16 @@ def _warn_synthetic(assistant: Assistant) -> None:
             print(f"warning: {stage}: {info.model} has synthetic weights; what it gives is noise", file=sys.stderr)
 
 
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise OutputNotWritable(f"{folder}: is not a folder and cannot be made ({exc.strerror})") from exc
+
+
 def _write(path: Path, data: bytes) -> None:
     try:
-        write_atomic(path, data)
+        write_atomic(file_behind(path), data)
     except OSError as exc:
         raise output_error(exc, str(path)) from exc
 

@@ -210,7 +210,48 @@ def test_text_that_cannot_be_said(
 def test_lines_of_a_chat_that_are_no_text(fails: Fails, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", Given(b"\xff\xff\n"))
     fails(["chat"], TextError, "standard input: is not UTF-8")
-    fails(["chat", "-o", str(tmp_path / "missing")], OutputNotWritable, "missing: is not a folder")
+    (tmp_path / "file").touch()
+    fails(["chat", "-o", str(tmp_path / "file")], OutputNotWritable, "file: is not a folder and cannot be made")
+
+
+@pytest.mark.usefixtures("fakes")
+def test_text_in_halves_of_characters(output: Path, fails: Fails) -> None:
+    fails(["say", "caf\udce9 is nice", "-o", str(output)], TextError, "the text: is not UTF-8 text")
+
+
+@pytest.mark.usefixtures("fakes")
+def test_an_output_that_is_no_file_is_left_alone(tmp_path: Path, fails: Fails) -> None:
+    pipe = tmp_path / "pipe.wav"
+    os.mkfifo(pipe)
+    for option in ([], ["-o", str(tmp_path / "a.wav"), "--trace"]):
+        command = ["turn", QUESTION, *(option or ["-o"]), str(pipe)]
+        fails(command, OutputNotWritable, "is no file but a device or a pipe")
+        assert pipe.is_fifo()
+    fails(["say", "Hello there.", "-o", "."], OutputNotWritable, r"\.: is a folder")
+    target, link = tmp_path / "target.wav", tmp_path / "link.wav"
+    target.write_bytes(PRECIOUS)
+    link.symlink_to(target)
+    assert cli.main(["say", "Hello there.", "-o", str(link)]) == 0
+    assert link.is_symlink()
+    assert target.read_bytes()[:4] == b"RIFF"
+
+
+@pytest.mark.usefixtures("fakes")
+def test_an_output_that_would_take_the_place_of_another(tmp_path: Path, fails: Fails) -> None:
+    question, wav = tmp_path / "question.wav", str(tmp_path / "a.wav")
+    question.write_bytes(Path(QUESTION).read_bytes())
+    before = question.read_bytes()
+    fails(["turn", str(question), "-o", str(question)], UsageError, r"question\.wav: is named twice")
+    fails(["turn", str(question), "-o", wav, "--trace", wav], UsageError, r"a\.wav: is named twice")
+    assert question.read_bytes() == before
+    assert not Path(wav).exists()
+
+
+@pytest.mark.usefixtures("fakes")
+def test_a_seed_below_zero(output: Path, tmp_path: Path, fails: Fails) -> None:
+    fails(["say", "Hello there.", "-o", str(output), "--seed", "-3"], UsageError, "--seed -3: must be 0 or more")
+    made = str(tmp_path / "made")
+    fails(["export", "make-checkpoint", "qwen3-0.6b", "-o", made, "--seed", "-1"], UsageError, "--seed -1: must be 0")
 
 
 @pytest.mark.usefixtures("fakes")
@@ -271,8 +312,8 @@ def test_a_second_output_that_cannot_be_written(
     option: str, tmp_path: Path, output: Path, fails: Fails, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     command = ["turn", QUESTION, "-o", str(tmp_path / "a.wav"), option]
-    fails([*command, str(tmp_path / "none" / "b")], OutputNotWritable, "b: cannot be written")
-    fails([*command, str(tmp_path)], OutputNotWritable, "cannot be written")
+    fails([*command, str(tmp_path / "none" / "b")], OutputNotWritable, "b: its folder does not exist")
+    fails([*command, str(tmp_path)], OutputNotWritable, "is a folder")
 
     def full(path: Path, data: bytes) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -283,7 +324,7 @@ def test_a_second_output_that_cannot_be_written(
 
 
 def test_a_demo_folder_that_is_a_file(output: Path, fails: Fails) -> None:
-    fails(["demo", "-o", str(output)], OutputNotWritable, r"reply\.wav: cannot be made")
+    fails(["demo", "-o", str(output)], OutputNotWritable, r"reply\.wav: is not a folder and cannot be made")
     assert untouched(output)
 
 

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import pytest
-from voxturn.runtime.errors import InvalidProfile
-from voxturn.runtime.profile import SHIPPED, load_profile
+from voxturn.runtime import cli, prepare
+from voxturn.runtime.cores import Cores
+from voxturn.runtime.errors import CorruptModel, InvalidProfile
+from voxturn.runtime.prepare import problems
+from voxturn.runtime.profile import NOT_SERVED, SHIPPED, load_profile
+from voxturn.runtime.registry import Registry
+from voxturn.runtime.store import Store
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -49,3 +56,31 @@ def test_an_end_before_its_suspicion_is_refused(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text(text + "\n[endpointing]\nsuspect_ms = 300\nend_ms = 200\n", encoding="utf-8")
     with pytest.raises(InvalidProfile, match="suspect_ms: must be between 1 and 200"):
         load_profile(tmp_path / "mine.toml")
+
+
+def test_a_profile_is_pulled_again_a_model_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    pulled: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(
+        prepare, "bring_model", lambda name, precision, *rest: pulled.append((name, precision, rest[-1]))
+    )
+    assert cli.main(["models", "pull", "--profile", "demo", "--again"]) == 0
+    engines = load_profile("demo").engines().values()
+    assert pulled == [
+        (model, precision, True) for model, precision in dict.fromkeys((e.model, e.precision) for e in engines)
+    ]
+
+
+def test_what_is_damaged_is_to_be_pulled_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def damaged(*_: Any) -> Any:
+        raise CorruptModel("decoder.onnx.data: has another size")
+
+    monkeypatch.setattr(Store, "artifact", damaged)
+    found = problems(load_profile("demo"), Store(tmp_path), Registry.read(), Cores())
+    assert {problem.fix for problem in found} == {"voxturn models pull --profile demo --again"}
+
+
+def test_a_voice_that_no_server_has_is_a_problem_before_it_is_asked_for(tmp_path: Path) -> None:
+    demo = load_profile("demo")
+    served = replace(demo, speak=replace(demo.speak, executor="triton", server="localhost:8001"))
+    found = problems(served, Store(tmp_path), Registry.read(), Cores())
+    assert f"{demo.speak.model}: {NOT_SERVED}" in [problem.what for problem in found if problem.stage == "speak"]

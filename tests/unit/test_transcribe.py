@@ -98,6 +98,13 @@ async def test_a_runaway_on_every_window_is_no_text() -> None:
     assert (await Heard(result("no no no no " * 20)).transcript(20.0)).text == ""
 
 
+async def test_of_doubtful_attempts_one_that_ran_away_is_the_last() -> None:
+    said = "the cat sat down and saw a bird and the cat sat down"
+    for score, wanted in ((-0.3, said), (-1.2, "")):
+        heard = Heard(result("no no no no " * 6, -0.1), result(said, score), result("no no no no " * 6, -0.1))
+        assert (await heard.transcript(9.0)).text == wanted
+
+
 async def test_length_is_capped_by_the_duration() -> None:
     assert len((await Heard(result("x" * 400)).transcript(1.0)).text) <= 20
 
