@@ -5,9 +5,13 @@ from __future__ import annotations
 import argparse
 import errno
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import metadata
+from typing import NoReturn
 
 from voxturn.runtime.audio.encode import output_error
 from voxturn.runtime.commands import models, serve, talk, transcribe, voices
@@ -15,7 +19,7 @@ from voxturn.runtime.errors import VoxturnError
 
 _EXIT_CODES = """exit codes:
   0 good   1 doctor found problems, or an unexpected error   2 usage   3 input (audio, text, language)
-  4 profile or registry   5 model files   6 disk, output or a missing library   7 a run failed   130 interrupted"""
+  4 profile or registry   5 model files   6 disk, output or a missing library   7 a run failed   130 interrupted   143 terminated"""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -43,7 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the exit code is the error's."""
     args = build_parser().parse_args(arguments)
     try:
-        return _run(args)
+        with _ended_by_sigterm():
+            return _run(args)
     except BrokenPipeError:
         _forget_output()  # whoever read our output has gone
         return 0
@@ -59,6 +64,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
             text = f"unexpected error: {type(exc).__name__}: {text}; run `voxturn --debug …` and report what it says"
         print(f"voxturn: {' '.join(text.split())}", file=sys.stderr)
         return code
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """SIGTERM ends a command as Ctrl-C does, so that nothing half-made is left; the exit code is the shell's for it.
+
+    A command may have its own way (`serve`); in a thread, or where the signal has a handler, nothing is changed.
+    """
+
+    def end(*_: object) -> NoReturn:
+        raise SystemExit(128 + signal.SIGTERM)
+
+    ours = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    if ours:
+        signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        if ours:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _run(args: argparse.Namespace) -> int:

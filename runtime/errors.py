@@ -38,7 +38,7 @@
         ├── ServerUnavailable            no server answers, or it does not have the model
         └── ServerDied                   a server or one of its models stopped answering in the middle of a stream
 
-Interrupted by the user (Ctrl-C): exit code 130.
+Interrupted by the user (Ctrl-C): exit code 130; terminated (SIGTERM): 143.
 This module imports nothing.
 """
 

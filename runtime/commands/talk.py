@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import signal
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, aclosing
 from dataclasses import replace
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import IO
@@ -316,11 +318,23 @@ def _lines(interactive: bool) -> Iterator[str]:
     while True:
         if interactive:
             print("> ", end="", file=sys.stderr, flush=True)
-        line = _text(sys.stdin.readline)
+        line = _text(partial(_interruptible, sys.stdin.readline))
         if not line:
             return
         if line.strip():
             yield line.strip()
+
+
+def _interruptible(read: Callable[[], str]) -> str:
+    """`read`, ended by Ctrl-C: the event loop, which would hear of it, waits for what is read."""
+    handler = signal.getsignal(signal.SIGINT)
+    if handler is signal.SIG_IGN:
+        return read()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return read()
+    finally:
+        signal.signal(signal.SIGINT, handler)
 
 
 def _text(read: Callable[[], str], what: str = "standard input") -> str:

@@ -610,7 +610,10 @@ def test_a_full_device_behind_standard_output_is_said(command: list[str]) -> Non
     assert error.count("\n") == 1
 
 
-def test_an_interruption_in_the_middle_of_an_answer_keeps_the_old_file(output: Path) -> None:
+@pytest.mark.parametrize(("signal_number", "wanted"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interruption_in_the_middle_of_an_answer_keeps_the_old_file(
+    output: Path, signal_number: signal.Signals, wanted: int
+) -> None:
     text = "This is a sentence that takes its time. " * 50
     process = run("say", text, "-o", str(output), seconds=0.05)
     deadline = time.monotonic() + 60
@@ -618,10 +621,23 @@ def test_an_interruption_in_the_middle_of_an_answer_keeps_the_old_file(output: P
         assert time.monotonic() < deadline
         assert process.poll() is None, process.communicate()
         time.sleep(0.01)
+    process.send_signal(signal_number)
+    code, error = ended(process)
+    assert (code, error) == (wanted, "")
+    assert untouched(output)
+
+
+def test_one_interruption_ends_a_chat_that_waits_for_a_line() -> None:
+    ours, theirs = os.openpty()
+    with os.fdopen(theirs, "rb") as terminal:
+        process = run("chat", stdin=terminal)
+    assert process.stderr is not None
+    assert process.stderr.read(2) == b"> "
+    time.sleep(0.2)  # it reads now, or its handler is there
     process.send_signal(signal.SIGINT)
     code, error = ended(process)
+    os.close(ours)
     assert (code, error) == (130, "")
-    assert untouched(output)
 
 
 def test_a_pipe_that_fails_otherwise_is_said() -> None:
