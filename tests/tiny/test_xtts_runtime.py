@@ -412,7 +412,7 @@ def test_a_voice_is_added_and_lines_are_spoken_in_slots(
         (["--voice", "Nobody"], UnknownVoice, "no voice 'Nobody' for this checkpoint; here: noise"),
         (["--language", "xx"], UnsupportedLanguage, "does not speak 'xx'"),
         (["--temperature", "-1"], UsageError, "sampling out of range"),
-        (["--seed", "-1"], UsageError, "sampling out of range"),
+        (["--seed", "-1"], UsageError, "--seed -1: must be 0 or more"),
         (["--profile", "gpu-onnx"], InvalidProfile, "was not exported for a GPU"),
     ],
 )
