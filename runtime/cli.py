@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import metadata
-from typing import NoReturn
+from types import FrameType
 
 from voxturn.runtime.audio.encode import output_error
 from voxturn.runtime.commands import models, serve, talk, transcribe, voices
@@ -70,17 +70,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _ended_by_sigterm() -> Iterator[None]:
     """SIGTERM ends a command as Ctrl-C does, so that nothing half-made is left; the exit code is the shell's for it.
 
-    A command may have its own way (`serve`); in a thread, or where the signal has a handler, nothing is changed.
+    It takes Ctrl-C's way: an event loop cancels what runs in it, where an exception would end one of its tasks and be told as
+    that task's. A command may have its own way (`serve`); in a thread, or where the signal has a handler, nothing is changed.
     """
+    told: list[int] = []
 
-    def end(*_: object) -> NoReturn:
-        raise SystemExit(128 + signal.SIGTERM)
+    def end(number: int, frame: FrameType | None) -> None:
+        told.append(number)
+        interrupt = signal.getsignal(signal.SIGINT)
+        if not callable(interrupt):  # a background job's, which ignores it
+            raise KeyboardInterrupt
+        interrupt(signal.SIGINT, frame)
 
     ours = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
     if ours:
         signal.signal(signal.SIGTERM, end)
     try:
         yield
+    except KeyboardInterrupt:
+        if told:
+            raise SystemExit(128 + told[0]) from None
+        raise
     finally:
         if ours:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)

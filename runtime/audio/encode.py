@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import struct
 import uuid
 import wave
@@ -42,8 +43,8 @@ class WavFile:
 
     def __init__(self, path: str | Path, rate: int) -> None:
         check_suffix(Path(path), ".wav", _OTHER_FORMATS)
-        self._path = path = file_behind(path)
-        self._temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+        self._name, self._path = path, file_behind(path)
+        self._temporary = self._path.with_name(f".{self._path.name}.{uuid.uuid4().hex}.tmp")
         try:
             self._file = self._temporary.open("wb")
         except OSError as exc:
@@ -56,7 +57,7 @@ class WavFile:
         try:
             self._wave.writeframesraw(to_int16(samples))
         except OSError as exc:
-            raise output_error(exc, str(self._path)) from exc
+            raise output_error(exc, str(self._name)) from exc
 
     def __enter__(self) -> WavFile:
         return self
@@ -69,7 +70,7 @@ class WavFile:
                 self._temporary.replace(self._path)
         except OSError as exc:
             if kind is None:
-                raise output_error(exc, str(self._path)) from exc
+                raise output_error(exc, str(self._name)) from exc
         finally:
             self._file.close()
             self._temporary.unlink(missing_ok=True)
@@ -101,19 +102,22 @@ class PipeSink:
 
 
 def file_behind(path: str | Path) -> Path:
-    """Where a file of this name is written: behind its links. Raises `OutputNotWritable` where none can be, or may be:
+    """Where a file of this name is written: behind its links. Raises `OutputNotWritable` where that cannot or must not be.
 
-    what is renamed to the name of a device or a pipe takes its place.
+    A file is made under another name and renamed, so it would take the place of a device or a pipe.
     """
-    name, target = path, Path(path).resolve()
-    if not target.parent.is_dir():
-        raise OutputNotWritable(f"{name}: its folder does not exist")
-    if target.is_dir():
-        raise OutputNotWritable(f"{name}: is a folder")
-    if target.exists() and not target.is_file():
-        raise OutputNotWritable(
-            f"{name}: is no file but a device or a pipe, which a file would replace; use -o - and redirect"
-        )
+    target = Path(os.path.realpath(path))
+    try:
+        if not target.parent.is_dir():
+            raise OutputNotWritable(f"{path}: its folder does not exist")
+        if target.is_dir():
+            raise OutputNotWritable(f"{path}: is a folder")
+        if target.exists() and not target.is_file():
+            raise OutputNotWritable(
+                f"{path}: is no file but a device or a pipe, which a file would replace; use -o - and redirect"
+            )
+    except OSError as exc:
+        raise output_error(exc, str(path)) from exc
     return target
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import signal
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
@@ -82,12 +83,10 @@ def turn(args: argparse.Namespace) -> int:
 
 def _check_outputs(outputs: Sequence[str], others: Sequence[str]) -> None:
     """Before anything is made: every output can be one, and none takes the place of another or of the input."""
-    taken = [Path(name).resolve() for name in others if name != "-"]
-    for target in (file_behind(name) for name in outputs if name):
-        taken.append(target)
-    for number, path in enumerate(taken):
-        if path in taken[:number]:
-            raise UsageError(f"{path.name}: is named twice; one would take the place of the other")
+    taken = [Path(os.path.realpath(name)) for name in others if name != "-"]
+    taken += [file_behind(name) for name in outputs if name]
+    if twice := [path.name for number, path in enumerate(taken) if path in taken[:number]]:
+        raise UsageError(f"{twice[0]}: is named twice; one would take the place of the other")
 
 
 async def _turn(args: argparse.Namespace) -> tuple[dict[str, object], str]:

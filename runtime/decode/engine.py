@@ -1,8 +1,9 @@
 """The token engine for decoder-only graphs: continuous batching over slots with a prefix cache.
 
 `step` does what one pass of the loop can: end what was cancelled, admit one waiting request (place its prompt, compute
-what no slot has of it, or a little more, sample its first token), then one batched step for every sequence that may go on. Requests join
-and leave at any step. The engine is a plain object: one thread drives it (`decode.service`, or `generate`).
+what no slot has of it, or a little more, sample its first token), then one batched step for every sequence that may go
+on. Requests join and leave at any step. The engine is a plain object: one thread drives it (`decode.service`, or
+`generate`).
 """
 
 from __future__ import annotations

@@ -67,7 +67,6 @@ class PortableInputs:
         self._write[:] = pasts
         self._positions[:] = self._write[:, None] + np.arange(ids.shape[1])
         capacity, length = self._mask.shape[3], ids.shape[1]
-        for mask, past in zip(
-            self._mask[:, 0], pasts, strict=True
-        ):  # a position's row is its forerunner's, one to the left
+        for mask, past in zip(self._mask[:, 0], pasts, strict=True):
+            # a position's row is its forerunner's, one to the left
             mask[:] = self._rows[capacity - past - length : capacity - past][::-1]

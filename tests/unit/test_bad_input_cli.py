@@ -228,6 +228,14 @@ def test_an_output_that_is_no_file_is_left_alone(tmp_path: Path, fails: Fails) -
         fails(command, OutputNotWritable, "is no file but a device or a pipe")
         assert pipe.is_fifo()
     fails(["say", "Hello there.", "-o", "."], OutputNotWritable, r"\.: is a folder")
+    fails(
+        ["say", "Hello there.", "-o", f"{'x' * 300}.wav"],
+        OutputNotWritable,
+        r"x\.wav: cannot be written \(File name too long",
+    )
+    loop = tmp_path / "loop.wav"
+    loop.symlink_to(loop)
+    fails(["turn", QUESTION, "-o", str(loop), "--trace", str(loop)], UsageError, r"loop\.wav: is named twice")
     target, link = tmp_path / "target.wav", tmp_path / "link.wav"
     target.write_bytes(PRECIOUS)
     link.symlink_to(target)
