@@ -48,7 +48,9 @@ def _parity(args: argparse.Namespace) -> int:
     from voxturn.bench import parity, parity_export
 
     if args.model and args.checkpoint is None:
-        raise UsageError(f"--model {args.model} needs --checkpoint DIR, which is exported and compared")
+        raise UsageError(
+            f"--model {args.model} needs --checkpoint DIR, which is exported and compared"
+        )
     if args.model:
         parity_export.main(args.model, args.checkpoint, args.json).print()
     else:
@@ -67,7 +69,9 @@ def _tts(args: argparse.Namespace) -> int:
     from voxturn.bench import tts
 
     if args.peer and args.checkpoint is None:
-        raise UsageError("--peer coqui-tts needs --checkpoint DIR, the one that the artifact was made of")
+        raise UsageError(
+            "--peer coqui-tts needs --checkpoint DIR, the one that the artifact was made of"
+        )
     checkpoint = args.checkpoint if args.peer else None
     tts.main(args.artifact, checkpoint, args.vocoder, args.runs, args.json).print()
     return 0
@@ -119,23 +123,45 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
     parser = kind("turn", "whole turns at the pace of real time")
     parser.add_argument("--runs", type=int, default=20)
-    parser.add_argument("--reply", type=_folder, metavar="DIR", help="an artifact to answer, instead of the profile's")
     parser.add_argument(
-        "--voice", type=_folder, metavar="DIR", help="an XTTS artifact to speak, instead of the profile's"
+        "--reply",
+        type=_folder,
+        metavar="DIR",
+        help="an artifact to answer, instead of the profile's",
     )
     parser.add_argument(
-        "--questions", type=_folder, metavar="DIR", help="WAV files that ask, instead of the demo's voice"
+        "--voice",
+        type=_folder,
+        metavar="DIR",
+        help="an XTTS artifact to speak, instead of the profile's",
+    )
+    parser.add_argument(
+        "--questions",
+        type=_folder,
+        metavar="DIR",
+        help="WAV files that ask, instead of the demo's voice",
     )
     parser.set_defaults(run=_turn)
     parser = kind("decode", "the token engine: a step, prefill, the share of the memory bandwidth")
     parser.add_argument("--precision", default="", help="another precision than the profile's")
     parser.set_defaults(run=_decode)
-    parser = kind("stt", "hearing: against faster-whisper, live, end-pointing, sounds without words (20 minutes)")
-    parser.add_argument("--clips", type=int, default=70, metavar="N", help="of each duration (default: 70)")
-    parser.add_argument("--turns", type=int, default=12, metavar="N", help="live, of each duration (default: 12)")
+    parser = kind(
+        "stt",
+        "hearing: against faster-whisper, live, end-pointing, sounds without words (20 minutes)",
+    )
+    parser.add_argument(
+        "--clips", type=int, default=70, metavar="N", help="of each duration (default: 70)"
+    )
+    parser.add_argument(
+        "--turns", type=int, default=12, metavar="N", help="live, of each duration (default: 12)"
+    )
     parser.set_defaults(run=_stt)
-    parser = kind("parity", "the reply's graph against transformers, or a checkpoint in every precision")
-    parser.add_argument("--model", choices=["xtts-v2", "qwen3"], default="", help="instead of the profile's reply")
+    parser = kind(
+        "parity", "the reply's graph against transformers, or a checkpoint in every precision"
+    )
+    parser.add_argument(
+        "--model", choices=["xtts-v2", "qwen3"], default="", help="instead of the profile's reply"
+    )
     parser.add_argument("--checkpoint", type=_folder, metavar="DIR", help="of the model")
     parser.set_defaults(run=_parity)
     parser = kind(
@@ -145,12 +171,23 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     )
     parser.add_argument("--checkpoint", type=_folder, required=True, metavar="DIR")
     parser.add_argument(
-        "--artifact", type=_folder, action="append", required=True, metavar="DIR", help="fp32 first; repeat"
+        "--artifact",
+        type=_folder,
+        action="append",
+        required=True,
+        metavar="DIR",
+        help="fp32 first; repeat",
     )
     parser.add_argument(
-        "--sentences", type=Path, required=True, metavar="FILE", help='JSON: {"trained": […], "held_out": […]}'
+        "--sentences",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help='JSON: {"trained": […], "held_out": […]}',
     )
-    parser.add_argument("--limit", type=int, default=0, metavar="N", help="only the first N sentences")
+    parser.add_argument(
+        "--limit", type=int, default=0, metavar="N", help="only the first N sentences"
+    )
     parser.set_defaults(run=_speaking)
     parser = kind(
         "tts",
@@ -160,7 +197,12 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.add_argument("--model", choices=["xtts-v2"], default="xtts-v2")
     parser.add_argument("--artifact", type=_folder, required=True, metavar="DIR")
     parser.add_argument("--peer", choices=["coqui-tts"], default="")
-    parser.add_argument("--checkpoint", type=_folder, metavar="DIR", help="for the peer: what the artifact was made of")
+    parser.add_argument(
+        "--checkpoint",
+        type=_folder,
+        metavar="DIR",
+        help="for the peer: what the artifact was made of",
+    )
     parser.add_argument("--vocoder", choices=["openvino", "onnx"], default="openvino")
     parser.add_argument("--runs", type=int, default=10)
     parser.set_defaults(run=_tts)
@@ -169,9 +211,13 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "the turn on paper: what a GPU cannot be faster than; never a measurement",
         "--gpu l4,4090,h100 --whisper DIR --reply DIR --voice DIR --built bench/results/verify-gpu.json",
     )
-    parser.add_argument("--gpu", default="l4,4090,h100", metavar="NAME,NAME", help="of l4, 4090, a100, h100")
+    parser.add_argument(
+        "--gpu", default="l4,4090,h100", metavar="NAME,NAME", help="of l4, 4090, a100, h100"
+    )
     for name in ("whisper", "reply", "voice"):
-        about = "an artifact in standard operators (XTTS: --for tensorrt; others: --to tensorrt-onnx)"
+        about = (
+            "an artifact in standard operators (XTTS: --for tensorrt; others: --to tensorrt-onnx)"
+        )
         parser.add_argument(f"--{name}", type=_folder, required=True, metavar="DIR", help=about)
     parser.add_argument(
         "--built",
@@ -182,11 +228,19 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         help="what `make verify-gpu` wrote, for kernel launches; repeat",
     )
     parser.set_defaults(run=_roofline)
-    parser = kind("load", "XTTS behind Triton: against the same in process, and many streams at once", "--artifact DIR")
+    parser = kind(
+        "load",
+        "XTTS behind Triton: against the same in process, and many streams at once",
+        "--artifact DIR",
+    )
     parser.add_argument("--target", choices=["triton"], default="triton")
     parser.add_argument("--artifact", type=_folder, required=True, metavar="DIR")
-    parser.add_argument("--executor", choices=["onnx", *GPU_EXECUTORS], default="onnx", help="what runs XTTS's GPT")
-    parser.add_argument("--streams", default="1,2,4,8", metavar="N,N", help="how many at once (default: 1,2,4,8)")
+    parser.add_argument(
+        "--executor", choices=["onnx", *GPU_EXECUTORS], default="onnx", help="what runs XTTS's GPT"
+    )
+    parser.add_argument(
+        "--streams", default="1,2,4,8", metavar="N,N", help="how many at once (default: 1,2,4,8)"
+    )
     parser.add_argument("--runs", type=int, default=12)
     parser.set_defaults(run=_load)
     parser = kind(
@@ -195,11 +249,21 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "--artifact DIR/int8 --artifact DIR/int4 --checkpoint CHECKPOINT",
     )
     parser.add_argument(
-        "--artifact", type=_folder, action="append", required=True, metavar="DIR", help="int8, int4; repeat"
+        "--artifact",
+        type=_folder,
+        action="append",
+        required=True,
+        metavar="DIR",
+        help="int8, int4; repeat",
     )
     parser.add_argument(
-        "--checkpoint", type=_folder, metavar="DIR", help="for the peers: what the artifacts were made of"
+        "--checkpoint",
+        type=_folder,
+        metavar="DIR",
+        help="for the peers: what the artifacts were made of",
     )
-    parser.add_argument("--llama-python", default="", metavar="FILE", help="a Python that has llama-cpp-python")
+    parser.add_argument(
+        "--llama-python", default="", metavar="FILE", help="a Python that has llama-cpp-python"
+    )
     parser.add_argument("--runs", type=int, default=10)
     parser.set_defaults(run=_llm)

@@ -28,7 +28,9 @@ class Peer:
         opened = XttsCheckpoint.open(checkpoint)
         self.model = coqui.load(opened)
         voice = next(iter(opened.speakers().values()))
-        self.latents, self.speaker = (torch.from_numpy(voice[key]) for key in ("gpt_cond_latent", "speaker_embedding"))
+        self.latents, self.speaker = (
+            torch.from_numpy(voice[key]) for key in ("gpt_cond_latent", "speaker_embedding")
+        )
         self.most = self.model.gpt.max_gen_mel_tokens
 
     def stream(self, tokens: list[int], codes: int) -> dict[str, Any]:
@@ -37,10 +39,17 @@ class Peer:
         self.model.gpt.max_gen_mel_tokens = codes
         begin, arrivals, samples = time.perf_counter(), [], 0
         stop = [self.model.gpt.stop_audio_token]
-        for chunk in self.model.inference_stream("x", "en", self.latents, self.speaker, suppress_tokens=stop):
+        for chunk in self.model.inference_stream(
+            "x", "en", self.latents, self.speaker, suppress_tokens=stop
+        ):
             arrivals.append(time.perf_counter() - begin)
             samples += int(chunk.shape[-1])
-        return {"first_s": arrivals[0], "total_s": arrivals[-1], "audio_s": samples / 24000, "rss_mb": peak_rss_mb()}
+        return {
+            "first_s": arrivals[0],
+            "total_s": arrivals[-1],
+            "audio_s": samples / 24000,
+            "rss_mb": peak_rss_mb(),
+        }
 
     def speak(self, tokens: list[int], sampling: dict[str, Any], output: str) -> dict[str, Any]:
         """`inference` on ids; the wave as float32 into `output`."""

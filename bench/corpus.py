@@ -28,7 +28,13 @@ def _lines(name: str) -> tuple[str, ...]:
 
 
 PHRASES, SENTENCES = _lines("phrases.txt"), _lines("sentences.txt")
-ARABIC = ("صباح الخير.", "كم الساعة الآن؟", "أين تقع المحطة؟", "من فضلك افتح النافذة.", "ما هي عاصمة فرنسا؟")
+ARABIC = (
+    "صباح الخير.",
+    "كم الساعة الآن؟",
+    "أين تقع المحطة؟",
+    "من فضلك افتح النافذة.",
+    "ما هي عاصمة فرنسا؟",
+)
 BANDS = {"2s": (0.0, 3.0), "5s": (3.0, 6.0), "8s": (6.0, 10.0)}
 """Seconds of speech, by the name that metrics give them."""
 
@@ -46,7 +52,9 @@ class Voice:
     pitch: float = 1.0
 
     def __str__(self) -> str:
-        return f"{self.name} × {self.speed:g}" + (f", pitch × {self.pitch:g}" if self.pitch != 1.0 else "")
+        return f"{self.name} × {self.speed:g}" + (
+            f", pitch × {self.pitch:g}" if self.pitch != 1.0 else ""
+        )
 
 
 JOE = "joe"
@@ -82,8 +90,13 @@ class Speakers:
 
     def __init__(self, profile: Profile) -> None:
         speeds = {voice.speed for voice in VOICES if voice.name == JOE}
-        self._makers = [Assembler(replace(profile, speak=replace(profile.speak, speed=s))) for s in sorted(speeds)]
-        self._joe = {make.profile.speak.speed: (make.speak(), make.vocode()) for make in self._makers}
+        self._makers = [
+            Assembler(replace(profile, speak=replace(profile.speak, speed=s)))
+            for s in sorted(speeds)
+        ]
+        self._joe = {
+            make.profile.speak.speed: (make.speak(), make.vocode()) for make in self._makers
+        }
         self._espeak = Espeak()
 
     async def say(self, text: str, voice: Voice) -> Samples:
@@ -92,7 +105,9 @@ class Speakers:
             return audible(self._espeak.say(text, voice.name, round(165 * voice.speed)))
         speak, vocode = self._joe[voice.speed]
         parts = [chunk.samples async for chunk in vocode(speak(_once(Sentence(text, 0))))]
-        return audible(soxr.resample(np.concatenate(parts), vocode.rate * voice.pitch, RATE).astype(np.float32))
+        return audible(
+            soxr.resample(np.concatenate(parts), vocode.rate * voice.pitch, RATE).astype(np.float32)
+        )
 
     def close(self) -> None:
         for make in self._makers:
@@ -116,7 +131,9 @@ def texts(band: str) -> Iterator[str]:
     count = len(SENTENCES)
     for i in itertools.count():
         sentences = _SENTENCES_IN[band] + i % 2
-        several = " ".join(SENTENCES[(2 * i + 7 * k + i // count) % count] for k in range(sentences))
+        several = " ".join(
+            SENTENCES[(2 * i + 7 * k + i // count) % count] for k in range(sentences)
+        )
         yield several or PHRASES[i // 2 % len(PHRASES)]
 
 
@@ -185,7 +202,9 @@ def sounds(spoken: Sequence[Clip], count: int) -> list[Sound]:
 def _noise(size: int, random: np.random.Generator) -> Float:
     """White, pink or brown."""
     spectrum = np.fft.rfft(random.standard_normal(size))
-    return np.fft.irfft(spectrum / np.maximum(np.arange(spectrum.size), 1) ** random.choice([0.0, 0.5, 1.0]), size)
+    return np.fft.irfft(
+        spectrum / np.maximum(np.arange(spectrum.size), 1) ** random.choice([0.0, 0.5, 1.0]), size
+    )
 
 
 def _hum(size: int, random: np.random.Generator) -> Float:
@@ -193,9 +212,12 @@ def _hum(size: int, random: np.random.Generator) -> Float:
     t = np.arange(size) / RATE
     base = random.choice([50.0, 60.0, 100.0, 120.0])
     tones = [
-        np.sin(2 * np.pi * base * k * t + random.uniform(0, 6.3)) * random.uniform(0.2, 1) / k for k in range(1, 9)
+        np.sin(2 * np.pi * base * k * t + random.uniform(0, 6.3)) * random.uniform(0.2, 1) / k
+        for k in range(1, 9)
     ]
-    return np.asarray(np.sum(tones, axis=0) * (1 + 0.1 * np.sin(2 * np.pi * random.uniform(0.2, 2) * t)))
+    return np.asarray(
+        np.sum(tones, axis=0) * (1 + 0.1 * np.sin(2 * np.pi * random.uniform(0.2, 2) * t))
+    )
 
 
 def _music(size: int, random: np.random.Generator) -> Float:
@@ -218,7 +240,9 @@ def _breath(size: int, random: np.random.Generator) -> Float:
     hertz = np.fft.rfftfreq(size, 1 / RATE)
     spectrum *= np.exp(-(np.log2(np.maximum(hertz, 1) / random.uniform(600, 2000)) ** 2))
     t = np.arange(size) / RATE
-    return np.asarray(np.fft.irfft(spectrum, size) * np.sin(np.pi * random.uniform(0.3, 0.8) * t) ** 2)
+    return np.asarray(
+        np.fft.irfft(spectrum, size) * np.sin(np.pi * random.uniform(0.3, 0.8) * t) ** 2
+    )
 
 
 def _babble(size: int, random: np.random.Generator, spoken: Sequence[Clip]) -> Float:

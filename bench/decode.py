@@ -38,9 +38,17 @@ def run(profile_name: str, precision: str, path: Path | None) -> Result:
             return graph.run(0, np.array([new], np.int64), [past])
 
         steps, bandwidth, shares = [], [], []
-        weights = sum((loaded.folder / name).stat().st_size for name in loaded.manifest.files if name.endswith(".data"))
+        weights = sum(
+            (loaded.folder / name).stat().st_size
+            for name in loaded.manifest.files
+            if name.endswith(".data")
+        )
         embedding = 2 * graph.vocabulary * int(loaded.manifest.properties["width"])
-        rotary = 4 * int(loaded.manifest.properties["context"]) * int(loaded.manifest.properties["head_dim"])
+        rotary = (
+            4
+            * int(loaded.manifest.properties["context"])
+            * int(loaded.manifest.properties["head_dim"])
+        )
         read = weights - embedding - rotary
         run(ids[:_CONTEXT], 0)
         for number in range(_ROUNDS + 1):
@@ -55,7 +63,9 @@ def run(profile_name: str, precision: str, path: Path | None) -> Result:
         result.samples("decode.bandwidth_share", "ratio", shares)
         for length in _PREFILLS:
             prefill = partial(run, ids[:length], 0)
-            result.samples(f"decode.prefill_{length}_ms", "ms", [timed_ms(prefill) for _ in range(6)][1:])
+            result.samples(
+                f"decode.prefill_{length}_ms", "ms", [timed_ms(prefill) for _ in range(6)][1:]
+            )
         logits = run([5], _CONTEXT).logits[0].copy()
         warm = Sampling(temperature=0.7, top_k=50, top_p=0.9, repetition_penalty=1.1)
         drawn = [timed_ms(partial(sample, logits, ids, warm, i)) for i in range(60)]
@@ -81,4 +91,7 @@ def _other_precisions(result: Result, make: Assembler) -> None:
         if store.installed(model, precision):
             folder, manifest = store.artifact(model, precision)
             size = sum((folder / name).stat().st_size for name in manifest.files)
-            result.notes[precision] = {"reached": dict(manifest.reached), "megabytes": round(size / 1e6, 1)}
+            result.notes[precision] = {
+                "reached": dict(manifest.reached),
+                "megabytes": round(size / 1e6, 1),
+            }

@@ -14,7 +14,14 @@ from voxturn.bench.harness import Result
 from voxturn.runtime.assemble import Assembler
 from voxturn.runtime.assistant import Assistant
 from voxturn.runtime.frames import RATE, frames_from
-from voxturn.runtime.messages import AudioFrame, Partial, Samples, SpeechResumed, Transcript, Utterance
+from voxturn.runtime.messages import (
+    AudioFrame,
+    Partial,
+    Samples,
+    SpeechResumed,
+    Transcript,
+    Utterance,
+)
 from voxturn.runtime.profile import Profile
 from voxturn.runtime.stages.listen import WINDOW, Listen
 from voxturn.runtime.stages.transcribe import Transcribe
@@ -23,7 +30,8 @@ from voxturn.runtime.text.completeness import Wording
 EAGER = (0.0, 0.25, 0.5, 0.75, 1.0)
 PAUSES_S = (0.2, 0.35, 0.5, 0.75, 1.0)
 HALVES = tuple(
-    line.split(" | ") for line in (Path(__file__).parent / "pauses.txt").read_text(encoding="utf-8").splitlines()
+    line.split(" | ")
+    for line in (Path(__file__).parent / "pauses.txt").read_text(encoding="utf-8").splitlines()
 )
 _LEAD, _TRAIL = np.zeros(int(0.3 * RATE), np.float32), np.zeros(3 * RATE, np.float32)
 
@@ -55,7 +63,9 @@ async def curve(result: Result, speakers: Speakers, profile: Profile, stage: Tra
         name = f"stt.endpoint.{setting}"
         result.value(f"{name}.false_ends", "ratio", sum(e.cut_off for e in endings) / len(endings))
         result.samples(f"{name}.wait_ms", "ms", [e.wait_ms for e in endings if not e.cut_off])
-    result.notes["pauses"] = f"{len(spoken)} sentences, one pause each of {', '.join(map(str, PAUSES_S))} s"
+    result.notes["pauses"] = (
+        f"{len(spoken)} sentences, one pause each of {', '.join(map(str, PAUSES_S))} s"
+    )
 
 
 async def _paused(speakers: Speakers, number: int) -> Samples:
@@ -118,7 +128,11 @@ async def live(result: Result, speakers: Speakers, profile: Profile, turns: int)
         result.samples(f"stt.final_ms.{band}", "ms", [e.final_ms for e in whole])
         result.samples(f"stt.wait_ms.{band}", "ms", [e.wait_ms for e in whole])
     result.value("stt.final.cut_off", "count", sum(e.cut_off for e in ended))
-    result.samples("stt.partials.first_ms", "ms", [e.first_partial_ms for e in ended if e.first_partial_ms is not None])
+    result.samples(
+        "stt.partials.first_ms",
+        "ms",
+        [e.first_partial_ms for e in ended if e.first_partial_ms is not None],
+    )
     result.samples("stt.partials.busy_share", "ratio", [e.busy_share for e in ended])
     result.value("stt.partials.taken_back", "count", sum(e.taken_back for e in ended))
 
@@ -139,7 +153,9 @@ class _Final:
 async def _final(assistant: Assistant, said: Samples, band: str) -> _Final:
     clock = assistant.setup.clock
     began, partials, first = clock.now(), [], None
-    async with assistant.conversation().turn(frames_from(np.concatenate([_LEAD, said]), live=True)) as turn:
+    async with assistant.conversation().turn(
+        frames_from(np.concatenate([_LEAD, said]), live=True)
+    ) as turn:
         async for event in turn:
             if isinstance(event, Partial):
                 partials.append(event.stable)
@@ -150,7 +166,9 @@ async def _final(assistant: Assistant, said: Samples, band: str) -> _Final:
     marks = turn.trace.marks
     seconds, end = said.size / RATE, marks["speech_end"]
     begun = marks["suspected"]
-    busy = sum(min(e, begun) - b for stage, b, e in turn.trace.spans if stage == "transcribe" and b < begun)
+    busy = sum(
+        min(e, begun) - b for stage, b, e in turn.trace.spans if stage == "transcribe" and b < begun
+    )
     return _Final(
         band,
         end - began < 0.9 * (seconds + _LEAD.size / RATE),
@@ -180,5 +198,12 @@ def _sentence(band: str, number: int) -> str:
     if band == "2s":
         return PHRASES[number % len(PHRASES)]
     statements = [line.rstrip(".") for line in SENTENCES if line.endswith(".")]
-    parts = [statements[(number + 11 * k) % len(statements)] for k in range(2 if band == "5s" else 3)]
-    return " and ".join([parts[0], *(p if p.startswith("I ") else p[0].lower() + p[1:] for p in parts[1:])]) + "."
+    parts = [
+        statements[(number + 11 * k) % len(statements)] for k in range(2 if band == "5s" else 3)
+    ]
+    return (
+        " and ".join(
+            [parts[0], *(p if p.startswith("I ") else p[0].lower() + p[1:] for p in parts[1:])]
+        )
+        + "."
+    )

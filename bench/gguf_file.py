@@ -34,7 +34,9 @@ def write(checkpoint: Path, target: Path, kind: str) -> None:
     table = layers if kind == "F32" else GGMLQuantizationType.Q8_0
     for name in sorted(opened.names()):
         values = opened.array(name)
-        stored = GGMLQuantizationType.F32 if values.ndim == 1 else table if name in _OTHERS else layers
+        stored = (
+            GGMLQuantizationType.F32 if values.ndim == 1 else table if name in _OTHERS else layers
+        )
         writer.add_tensor(_name(name), gguf.quants.quantize(values, stored), raw_dtype=stored)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
@@ -56,8 +58,13 @@ def _tokenizer(writer: gguf.GGUFWriter, path: Path, vocabulary: int) -> None:
     by_id = {i: token for token, i in (known | marks).items()}
     special = {token["id"] for token in data["added_tokens"] if token["special"]}
     tokens = [by_id.get(i, f"[PAD{i}]") for i in range(vocabulary)]
-    types = [3 if i in special or i not in by_id else 4 if by_id[i] in marks else 1 for i in range(vocabulary)]
-    merges = [merge if isinstance(merge, str) else " ".join(merge) for merge in data["model"]["merges"]]
+    types = [
+        3 if i in special or i not in by_id else 4 if by_id[i] in marks else 1
+        for i in range(vocabulary)
+    ]
+    merges = [
+        merge if isinstance(merge, str) else " ".join(merge) for merge in data["model"]["merges"]
+    ]
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("qwen2")
     writer.add_token_list(tokens)

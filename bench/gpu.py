@@ -77,7 +77,13 @@ def compare(gpu: Gpu, artifact: Path, executor: str, result: Result) -> None:
 
 
 def _decoder_differs(
-    gpu: Gpu, path: Path, contract: ModelContract, role: str, executor: str, name: str, result: Result
+    gpu: Gpu,
+    path: Path,
+    contract: ModelContract,
+    role: str,
+    executor: str,
+    name: str,
+    result: Result,
 ) -> str:
     """What is wrong with a decoder; empty if nothing is."""
     with computable(path) as readable:
@@ -95,11 +101,19 @@ def _decoder_differs(
     result.value(f"{name}.snr_db", "dB", _snr(made, wanted))
     if same < _LEAST_SAME:
         return f"{same:.0%} of its first choices are the CPU's, {_LEAST_SAME:.0%} needed"
-    return "" if own == 1 else f"of the tokens that it chose {own:.0%} are its logits' first choices"
+    return (
+        "" if own == 1 else f"of the tokens that it chose {own:.0%} are its logits' first choices"
+    )
 
 
 def _graph_differs(
-    gpu: Gpu, path: Path, contract: ModelContract, role: str, executor: str, name: str, result: Result
+    gpu: Gpu,
+    path: Path,
+    contract: ModelContract,
+    role: str,
+    executor: str,
+    name: str,
+    result: Result,
 ) -> str:
     """What is wrong with a stateless graph; empty if nothing is."""
     inputs = _inputs(contract)
@@ -111,7 +125,11 @@ def _graph_differs(
     if not np.isfinite(worst):
         return f"{worst} dB against the CPU"
     result.value(f"{name}.snr_db", "dB", worst)
-    return "" if worst >= _LEAST_SNR_DB else f"{worst:.1f} dB against the CPU, {_LEAST_SNR_DB:g} needed"
+    return (
+        ""
+        if worst >= _LEAST_SNR_DB
+        else f"{worst:.1f} dB against the CPU, {_LEAST_SNR_DB:g} needed"
+    )
 
 
 def _logits(executor: DecoderExecutor, tokens: Sequence[int] | None = None) -> np.ndarray[Any, Any]:
@@ -128,12 +146,17 @@ def _logits(executor: DecoderExecutor, tokens: Sequence[int] | None = None) -> n
         done = end
     while len(logits) < _TOKENS:
         token = logits[-1].argmax() if tokens is None else tokens[len(logits) - 1]
-        logits.append(executor.run(0, np.array([[token]]), [len(prompt) + len(logits) - 1]).logits[0].copy())
+        logits.append(
+            executor.run(0, np.array([[token]]), [len(prompt) + len(logits) - 1]).logits[0].copy()
+        )
     return np.array(logits)
 
 
 def _prompt(executor: DecoderExecutor) -> list[int]:
-    return [int(i) for i in np.random.default_rng(0).integers(1, min(executor.vocabulary, 1000), _PROMPT)]
+    return [
+        int(i)
+        for i in np.random.default_rng(0).integers(1, min(executor.vocabulary, 1000), _PROMPT)
+    ]
 
 
 def _inputs(contract: ModelContract) -> dict[str, np.ndarray[Any, Any]]:
@@ -199,7 +222,9 @@ def run(artifacts: Sequence[Path], folder: Path) -> list[Outcome]:
         lacks = report.executors[executor] or none
         step(f"parity of {executor} with ONNX Runtime on the CPU", lacks, each(compare, executor))
         step(f"speed of {executor}", lacks, each(measure, executor))
-    device = ", ".join(item.name for item in report.items if item.name in _FOR_KERNELS and not item.version)
+    device = ", ".join(
+        item.name for item in report.items if item.name in _FOR_KERNELS and not item.version
+    )
     kernels = (sys.executable, "-m", "pytest", "-q", "-m", "gpu", "tests/gpu/test_real.py")
     step("tests on the GPU", device, command(*kernels))
     sanitizer = "" if shutil.which("compute-sanitizer") else "compute-sanitizer"
@@ -208,11 +233,26 @@ def run(artifacts: Sequence[Path], folder: Path) -> list[Outcome]:
         step(f"compute-sanitizer over the kernels: {tool}", device or sanitizer, command(*checked))
     voxturn = str(Path(sys.executable).with_name("voxturn"))
     best = next((name for name in GPU_EXECUTORS if not report.executors[name]), GPU_EXECUTORS[0])
-    kinds = {Manifest.read(artifact).kind: str(artifact) for artifact in reversed(artifacts)}  # the first of each
-    given = [word for kind, option in _STAGES.items() if kind in kinds for word in (option, kinds[kind])]
-    turn = (voxturn, "bench", "turn", "--profile", _PROFILES[best], *given, "--json", str(folder / "turn-gpu.json"))
+    kinds = {
+        Manifest.read(artifact).kind: str(artifact) for artifact in reversed(artifacts)
+    }  # the first of each
+    given = [
+        word for kind, option in _STAGES.items() if kind in kinds for word in (option, kinds[kind])
+    ]
+    turn = (
+        voxturn,
+        "bench",
+        "turn",
+        "--profile",
+        _PROFILES[best],
+        *given,
+        "--json",
+        str(folder / "turn-gpu.json"),
+    )
     lacking = (report.executors[name] for name in (best, "ctranslate2"))
-    everything = ", ".join(dict.fromkeys(each for needs in lacking for each in needs.split(", ") if each))
+    everything = ", ".join(
+        dict.fromkeys(each for needs in lacking for each in needs.split(", ") if each)
+    )
     step("latency of a turn", everything, command(*turn))
     voice = kinds.get("xtts", "")
     load = (voxturn, "bench", "load", "--executor", best, "--artifact", voice)
@@ -226,14 +266,20 @@ def run(artifacts: Sequence[Path], folder: Path) -> list[Outcome]:
     return out
 
 
-def page(outcomes: Sequence[Outcome], metrics: Mapping[str, Mapping[str, Any]], machine: Mapping[str, str]) -> str:
+def page(
+    outcomes: Sequence[Outcome],
+    metrics: Mapping[str, Mapping[str, Any]],
+    machine: Mapping[str, str],
+) -> str:
     """The report as a page."""
 
     def table(rows: Sequence[Sequence[str]]) -> str:
         cells = ("".join(f"<td>{html.escape(cell)}</td>" for cell in row) for row in rows)
         return "<table>" + "".join(f"<tr>{row}</tr>" for row in cells) + "</table>"
 
-    values = [(name, f"{m.get('p50', m.get('value'))}", str(m["unit"])) for name, m in metrics.items()]
+    values = [
+        (name, f"{m.get('p50', m.get('value'))}", str(m["unit"])) for name, m in metrics.items()
+    ]
     style = "body{font:16px sans-serif;margin:2em}td{padding:.2em 1em .2em 0}"
     return (
         f"<!doctype html><meta charset=utf-8><title>voxturn on a GPU</title><style>{style}</style>"
@@ -259,7 +305,9 @@ def main() -> None:
     outcomes = run(args.artifacts, args.output)
     for outcome in outcomes:
         print(f"{outcome.state:8} {outcome.step}: {outcome.said}")
-    print(json.dumps({"page": str(args.output / "gpu.html"), "result": str(args.output / "gpu.json")}))
+    print(
+        json.dumps({"page": str(args.output / "gpu.html"), "result": str(args.output / "gpu.json")})
+    )
     sys.exit(any(outcome.state == "failed" for outcome in outcomes))
 
 

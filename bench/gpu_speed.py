@@ -66,9 +66,17 @@ async def voice(artifact: Path, executor: str, result: Result) -> None:
 def steps(executor: DecoderExecutor, name: str, result: Result) -> None:
     """Prompts of one sequence; steps whose logits the host reads; tokens that are chosen where they are computed."""
     random = np.random.default_rng(0)
-    for length in (32, 64, 160, 192, 256):  # that of 160 is not captured: the engine runs 128 and 32
+    for length in (
+        32,
+        64,
+        160,
+        192,
+        256,
+    ):  # that of 160 is not captured: the engine runs 128 and 32
         ids = random.integers(1, 1000, (1, length))
-        result.samples(f"{name}.prefill_{length}_ms", "ms", _timed(partial(executor.run, 0, ids, [0])))
+        result.samples(
+            f"{name}.prefill_{length}_ms", "ms", _timed(partial(executor.run, 0, ids, [0]))
+        )
     for count in (1, 2, 4, executor.slots):
         ids = random.integers(1, 1000, (count, 1))
         step = partial(executor.run, 0, ids, [_PAST] * count)
@@ -80,7 +88,10 @@ def _chosen_s(executor: DecoderExecutor, count: int) -> float:
     """Seconds of a step in which `count` sequences get a token each, prefill not counted, as the engine runs it."""
     engine = DecodeEngine(executor)
     prompt = [int(i) for i in np.random.default_rng(1).integers(1, 1000, 40)]
-    sampled = [Request([*prompt, n + 1], Sampling(0.75, 50, 0.85, 0.0, 10.0, n), (), _TOKENS) for n in range(count)]
+    sampled = [
+        Request([*prompt, n + 1], Sampling(0.75, 50, 0.85, 0.0, 10.0, n), (), _TOKENS)
+        for n in range(count)
+    ]
     going = [engine.add(request) for request in sampled]
     while any(g.given < 2 for g in going):
         engine.step()
@@ -107,7 +118,9 @@ async def first_audio(bench: tts.Bench, result: Result) -> None:
     firsts = []
     for number in range(_RUNS + 1):
         begin = time.perf_counter()
-        stream = spoken.astream(tts.TEXTS[number % len(tts.TEXTS)], language="en", seed=number, guard=False)
+        stream = spoken.astream(
+            tts.TEXTS[number % len(tts.TEXTS)], language="en", seed=number, guard=False
+        )
         await anext(stream)
         firsts.append(1000 * (time.perf_counter() - begin))
         await stream.aclose()
@@ -120,7 +133,9 @@ async def at_once(bench: tts.Bench, streams: int, result: Result) -> None:
     firsts, rtfs = [], []
     for _ in range(4):
         begin = time.perf_counter()
-        spoken = await asyncio.gather(*(bench.speak(bench.tokens(text), codes) for _ in range(streams)))
+        spoken = await asyncio.gather(
+            *(bench.speak(bench.tokens(text), codes) for _ in range(streams))
+        )
         rtfs.append((time.perf_counter() - begin) / sum(s.audio_s for s in spoken))
         firsts.append(max(s.first_ms for s in spoken))
     result.samples(f"tts.streams{streams}.first_audio_ms", "ms", firsts[1:])

@@ -22,7 +22,16 @@ from voxturn.runtime.stages.speak import XttsSpeak
 from voxturn.runtime.store import write_atomic
 from voxturn.runtime.trace import StageInfo
 
-_LIBRARIES = ("voxturn", "numpy", "onnxruntime", "ctranslate2", "faster-whisper", "tokenizers", "openvino", "piper-tts")
+_LIBRARIES = (
+    "voxturn",
+    "numpy",
+    "onnxruntime",
+    "ctranslate2",
+    "faster-whisper",
+    "tokenizers",
+    "openvino",
+    "piper-tts",
+)
 
 
 @dataclass
@@ -67,7 +76,8 @@ class Result:
         data = {
             "benchmark": self.benchmark,
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "command": "voxturn " + " ".join(Path(a).name if a.startswith("/") else a for a in sys.argv[1:]),
+            "command": "voxturn "
+            + " ".join(Path(a).name if a.startswith("/") else a for a in sys.argv[1:]),
             "environment": environment(self.load_before),
             "artifacts": self.artifacts,
             "metrics": self.metrics,
@@ -92,7 +102,10 @@ def environment(load: Sequence[float]) -> dict[str, Any]:
         "cpu": _cpu(),
         "cores": len(os.sched_getaffinity(0)),
         "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1),
-        "memory_bandwidth_gb_s": {"1": round(read_bandwidth(1), 1), "2": round(read_bandwidth(2), 1)},
+        "memory_bandwidth_gb_s": {
+            "1": round(read_bandwidth(1), 1),
+            "2": round(read_bandwidth(2), 1),
+        },
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
         "sampler": sampler.BACKEND,

@@ -62,7 +62,9 @@ class Ours:
     """The runtime's engine on an artifact."""
 
     def __init__(self, artifact: Path) -> None:
-        reply = ReplyEngine(str(artifact), "onnx", Manifest.read(artifact).precision, slots=1, context=2048)
+        reply = ReplyEngine(
+            str(artifact), "onnx", Manifest.read(artifact).precision, slots=1, context=2048
+        )
         self.make = Assembler(replace(load_profile("demo"), reply=reply))
         self.engine: DecodeEngine = self.make.engine()[0]
 
@@ -88,7 +90,9 @@ class Ours:
 
 
 @contextmanager
-def peers(checkpoint: Path, precision: str, llama_python: str, threads: int) -> Iterator[dict[str, Peer]]:
+def peers(
+    checkpoint: Path, precision: str, llama_python: str, threads: int
+) -> Iterator[dict[str, Peer]]:
     """The peers that have the precision, loaded."""
     with tempfile.TemporaryDirectory() as temporary, ExitStack() as stack:
         found: dict[str, Peer] = {}
@@ -97,7 +101,9 @@ def peers(checkpoint: Path, precision: str, llama_python: str, threads: int) -> 
             folder.mkdir()
             source = Manifest("qwen3", "checkpoint", "source", {}, {})
             qwen3.export(checkpoint, source, folder, "int8", quiet, "ctranslate2")
-            found["ctranslate2"] = stack.enter_context(llm_peer(sys.executable, "ctranslate2", folder, threads))
+            found["ctranslate2"] = stack.enter_context(
+                llm_peer(sys.executable, "ctranslate2", folder, threads)
+            )
         if llama_python:
             file = Path(temporary) / "model.gguf"
             gguf_file.write(checkpoint, file, GGML[precision])
@@ -105,7 +111,9 @@ def peers(checkpoint: Path, precision: str, llama_python: str, threads: int) -> 
         yield found
 
 
-def measure(artifact: Path, checkpoint: Path | None, llama_python: str, runs: int, result: Result) -> None:
+def measure(
+    artifact: Path, checkpoint: Path | None, llama_python: str, runs: int, result: Result
+) -> None:
     """One artifact against the peers of its precision."""
     ours = Ours(artifact)
     precision, threads = ours.make.info["reply"].precision, ours.make.info["reply"].threads
@@ -113,7 +121,11 @@ def measure(artifact: Path, checkpoint: Path | None, llama_python: str, runs: in
     firsts: dict[str, list[float]] = {}
     ratios: list[float] = []
     with ExitStack() as stack:
-        others = stack.enter_context(peers(checkpoint, precision, llama_python, threads)) if checkpoint else {}
+        others = (
+            stack.enter_context(peers(checkpoint, precision, llama_python, threads))
+            if checkpoint
+            else {}
+        )
         for number in range(runs + 1):
             medians: dict[str, float] = {}
             for name, case in cases(number).items():
@@ -124,7 +136,9 @@ def measure(artifact: Path, checkpoint: Path | None, llama_python: str, runs: in
                     arrivals = (
                         ours.arrivals(case, count)
                         if side == "ours"
-                        else others[side].ask(prompt=case.prompt, cached=case.cached, count=count)["arrivals_s"]
+                        else others[side].ask(prompt=case.prompt, cached=case.cached, count=count)[
+                            "arrivals_s"
+                        ]
                     )
                     if not number:
                         continue
@@ -136,15 +150,21 @@ def measure(artifact: Path, checkpoint: Path | None, llama_python: str, runs: in
             if number and others:
                 ratios.append(min(medians[side] for side in others) / medians["ours"])
                 for side in others:
-                    result.metrics.setdefault(f"llm.{side}.{precision}_ratio", {"unit": "ratio", "samples": []})
-                    result.metrics[f"llm.{side}.{precision}_ratio"]["samples"].append(medians[side] / medians["ours"])
+                    result.metrics.setdefault(
+                        f"llm.{side}.{precision}_ratio", {"unit": "ratio", "samples": []}
+                    )
+                    result.metrics[f"llm.{side}.{precision}_ratio"]["samples"].append(
+                        medians[side] / medians["ours"]
+                    )
         for side in others:
             name = f"llm.{side}.{precision}_ratio"
             result.samples(name, "ratio", result.metrics[name]["samples"])
             result.notes[side] = others[side].hello["version"]
     for side, values in steps.items():
         result.samples(
-            f"llm.step_ms.{precision}" if side == "ours" else f"llm.{side}.step_ms.{precision}", "ms", values
+            f"llm.step_ms.{precision}" if side == "ours" else f"llm.{side}.step_ms.{precision}",
+            "ms",
+            values,
         )
     for key, values in firsts.items():
         side, name = key.split(".")
@@ -156,14 +176,20 @@ def measure(artifact: Path, checkpoint: Path | None, llama_python: str, runs: in
     ours.make.close()
 
 
-def main(artifacts: list[Path], checkpoint: Path | None, llama_python: str, runs: int, path: Path | None) -> Result:
+def main(
+    artifacts: list[Path], checkpoint: Path | None, llama_python: str, runs: int, path: Path | None
+) -> Result:
     """Every artifact in turn. Without a checkpoint there are no peers."""
     result = Result("llm")
     for artifact in artifacts:
         measure(artifact, checkpoint, llama_python, runs, result)
     result.value("llm.peak_rss_mb", "MB", peak_rss_mb())
-    result.notes["prompts"] = {name: [len(case.prompt), case.cached] for name, case in cases(0).items()}
-    result.notes["forced"] = "ids are given to the runtime and to llama.cpp; CTranslate2 chooses greedily"
+    result.notes["prompts"] = {
+        name: [len(case.prompt), case.cached] for name, case in cases(0).items()
+    }
+    result.notes["forced"] = (
+        "ids are given to the runtime and to llama.cpp; CTranslate2 chooses greedily"
+    )
     if path:
         result.write(path)
     return result

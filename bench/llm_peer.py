@@ -18,7 +18,9 @@ class CTranslate2:
         import ctranslate2
 
         self.version = ctranslate2.__version__
-        self._generator = ctranslate2.Generator(model, device="cpu", compute_type="int8", intra_threads=threads)
+        self._generator = ctranslate2.Generator(
+            model, device="cpu", compute_type="int8", intra_threads=threads
+        )
         self._names = json.loads(Path(model, "vocabulary.json").read_text(encoding="utf-8"))
 
     def tokens(self, prompt: list[int], cached: int, count: int) -> Iterator[object]:
@@ -41,7 +43,12 @@ class Llama:
 
         self.version = llama_cpp.__version__
         self._llama = llama_cpp.Llama(
-            model, n_ctx=2048, n_threads=threads, n_threads_batch=threads, verbose=False, logits_all=False
+            model,
+            n_ctx=2048,
+            n_threads=threads,
+            n_threads_batch=threads,
+            verbose=False,
+            logits_all=False,
         )
 
     def tokens(self, prompt: list[int], cached: int, count: int) -> Iterator[object]:

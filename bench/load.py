@@ -100,7 +100,9 @@ async def against_in_process(result: Result, served: Say, embedded: Say, runs: i
                 firsts[name].append(each.first_ms)
     for number in range(max(2, runs // 4)):
         sides = [("served", served), ("embedded", embedded)]
-        took = {name: await together(say, _SLOTS) for name, say in sides[:: 1 if number % 2 else -1]}
+        took = {
+            name: await together(say, _SLOTS) for name, say in sides[:: 1 if number % 2 else -1]
+        }
         shares.append(took["embedded"] / took["served"])
     result.samples("triton.first_audio_ms", "ms", firsts["served"])
     result.samples("triton.in_process.first_audio_ms", "ms", firsts["embedded"])
@@ -126,7 +128,9 @@ async def under_load(result: Result, say: Say, streams: list[int], rounds: int) 
 
         for _ in range(rounds):
             await asyncio.gather(*(one(float(d)) for d in random.uniform(0, _ARRIVALS_S, count)))
-        result.samples(f"triton.load.{count}.first_audio_ms", "ms", [each.first_ms for each in heard])
+        result.samples(
+            f"triton.load.{count}.first_audio_ms", "ms", [each.first_ms for each in heard]
+        )
         starved = sum(play(each.chunks).underruns > 0 for each in heard)
         result.value(f"triton.load.{count}.underrun_rate", "ratio", starved / max(1, len(heard)))
         result.value(f"triton.load.{count}.errors", "count", failed)
@@ -175,7 +179,9 @@ async def until_error(client: VoiceClient, number: int) -> None:
         await listen(client.say(TEXTS[number % len(TEXTS)], language="en", seed=number))
 
 
-async def cancelled(result: Result, client: VoiceClient, control: TritonServer, rounds: int) -> None:
+async def cancelled(
+    result: Result, client: VoiceClient, control: TritonServer, rounds: int
+) -> None:
     """From a client's closing a stream that speaks until its slot is free in the server."""
     times = []
     for number in range(rounds):
@@ -204,7 +210,9 @@ def analysed(result: Result, address: str, streams: list[int], folder: Path) -> 
     """perf_analyzer's own first responses: of decoupled models it prints none, but exports every response's time."""
     program = shutil.which("perf_analyzer", path=f"{sys.exec_prefix}/bin")
     if program is None:
-        raise ExecutorUnavailable("perf_analyzer is not here; pip install 'voxturn[triton-embedded]' brings it")
+        raise ExecutorUnavailable(
+            "perf_analyzer is not here; pip install 'voxturn[triton-embedded]' brings it"
+        )
     data = folder / "inputs.json"
     rows = [{"text": [text], "language": ["en"]} for text in TEXTS]
     data.write_text(json.dumps({"data": rows}), encoding="utf-8")
@@ -212,13 +220,35 @@ def analysed(result: Result, address: str, streams: list[int], folder: Path) -> 
     for count in streams:
         export = folder / f"profile-{count}.json"  # it wants one that is not there
         command = [program, "-m", "xtts", "-u", address, "-i", "grpc", "--streaming", "--async"]
-        command += ["--input-data", str(data), "--concurrency-range", str(count), "--profile-export-file", str(export)]
-        command += ["--request-count", str(max(8, 2 * count)), "--shape", "text:1", "--shape", "language:1"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=600)
+        command += [
+            "--input-data",
+            str(data),
+            "--concurrency-range",
+            str(count),
+            "--profile-export-file",
+            str(export),
+        ]
+        command += [
+            "--request-count",
+            str(max(8, 2 * count)),
+            "--shape",
+            "text:1",
+            "--shape",
+            "language:1",
+        ]
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, env=environment, timeout=600
+        )
         if done.returncode or not export.exists():
-            raise InferenceFailed(f"perf_analyzer: {' '.join((done.stderr or done.stdout).split())[:300]}")
+            raise InferenceFailed(
+                f"perf_analyzer: {' '.join((done.stderr or done.stdout).split())[:300]}"
+            )
         requests = json.loads(export.read_text(encoding="utf-8"))["experiments"][0]["requests"]
-        firsts = [(r["response_timestamps"][0] - r["timestamp"]) / 1e6 for r in requests if r["response_timestamps"]]
+        firsts = [
+            (r["response_timestamps"][0] - r["timestamp"]) / 1e6
+            for r in requests
+            if r["response_timestamps"]
+        ]
         result.samples(f"triton.perf_analyzer.{count}.first_response_ms", "ms", firsts)
 
 
@@ -239,7 +269,10 @@ def _libraries(folder: Path) -> Path:
 def server_times(result: Result, address: str) -> None:
     """The server's own account of where requests spent their time, in ms on the average."""
     page = urllib.request.urlopen(f"http://{address}/metrics", timeout=10).read().decode()
-    found = {m[1]: float(m[2]) for m in re.finditer(r'^(\w+)\{model="xtts"[^}]*\} (\S+)$', page, re.MULTILINE)}
+    found = {
+        m[1]: float(m[2])
+        for m in re.finditer(r'^(\w+)\{model="xtts"[^}]*\} (\S+)$', page, re.MULTILINE)
+    }
     requests = found.get("nv_inference_request_success", 0.0)
     for name in ("queue", "compute_input", "compute_infer", "compute_output"):
         if requests and (total := found.get(f"nv_inference_{name}_duration_us")) is not None:
@@ -254,7 +287,9 @@ def short(artifact: Path, target: Path) -> Path:
             (target / file.name).symlink_to(file.resolve())
     manifest = Manifest.read(artifact)
     properties = dict(manifest.properties) | {"gpt_max_audio_tokens": _CODES + 3}
-    (target / MANIFEST).write_text(replace(manifest, properties=properties).to_json(), encoding="utf-8")
+    (target / MANIFEST).write_text(
+        replace(manifest, properties=properties).to_json(), encoding="utf-8"
+    )
     return target
 
 
@@ -275,12 +310,19 @@ def _vocoder(executor: str) -> str:
 
 
 async def run(
-    artifact: Path, streams: list[int], runs: int, folder: Path, path: Path | None, executor: str = "onnx"
+    artifact: Path,
+    streams: list[int],
+    runs: int,
+    folder: Path,
+    path: Path | None,
+    executor: str = "onnx",
 ) -> Result:
     """Everything."""
     result = Result("load")
     artifact = short(artifact, folder / "artifact")
-    result.notes["codes"] = f"every sentence has {_CODES} codes at most: random weights never stop by themselves"
+    result.notes["codes"] = (
+        f"every sentence has {_CODES} codes at most: random weights never stop by themselves"
+    )
     settings = profile_of(artifact, folder / "load.toml", executor)
     begin = time.perf_counter()
     with EmbeddedTriton(repository(), {PROFILE: str(settings)}) as triton:
@@ -290,7 +332,9 @@ async def run(
         loading = sum([(await described(control, model))["load_s"] for model in _MODELS])
         result.value("triton.start_s", "s", time.perf_counter() - begin - loading)
         result.value("triton.models_load_s", "s", loading)
-        with XTTS.load(artifact, slots=_SLOTS, executor=executor, vocoder=_vocoder(executor)) as voice:
+        with XTTS.load(
+            artifact, slots=_SLOTS, executor=executor, vocoder=_vocoder(executor)
+        ) as voice:
             await measured(result, voice, triton, control, supervisor, streams, runs, folder)
             result.artifact("speak", voice.info)
             result.artifact("vocode", voice.vocoder_info)
@@ -348,7 +392,12 @@ def plot(result: Result, path: Path) -> None:
     for share, style in (("p50", "o-"), ("p95", "o--")):
         values = [result.metrics[f"triton.load.{n}.first_audio_ms"][share] for n in counts]
         axes.plot(counts, values, style, label=f"first audio, {share}", color="tab:blue")
-    axes.set(xlabel="streams arriving within two seconds", ylabel="first audio in ms", xticks=counts, ylim=(0, None))
+    axes.set(
+        xlabel="streams arriving within two seconds",
+        ylabel="first audio in ms",
+        xticks=counts,
+        ylim=(0, None),
+    )
     stalls = axes.twinx()
     rates = [100 * result.metrics[f"triton.load.{n}.underrun_rate"]["value"] for n in counts]
     stalls.plot(counts, rates, "s-", label="streams that stall", color="tab:red")
@@ -357,7 +406,9 @@ def plot(result: Result, path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
-def main(artifact: Path, streams: list[int], runs: int, path: Path | None, executor: str = "onnx") -> Result:
+def main(
+    artifact: Path, streams: list[int], runs: int, path: Path | None, executor: str = "onnx"
+) -> Result:
     """Run the benchmark; `executor` runs the GPT."""
     with tempfile.TemporaryDirectory() as folder:
         return asyncio.run(run(artifact, streams, runs, Path(folder), path, executor))

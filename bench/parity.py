@@ -43,10 +43,23 @@ def reference_tokens(checkpoint: GgufCheckpoint, prompts: list[list[int]]) -> li
     from transformers import LlamaConfig, LlamaForCausalLM
 
     c = checkpoint.config
-    sizes = {k: c[k] for k in ("hidden_size", "intermediate_size", "num_hidden_layers", "vocab_size", "rms_norm_eps")}
-    heads = {k: c[k] for k in ("num_attention_heads", "num_key_value_heads", "max_position_embeddings")}
+    sizes = {
+        k: c[k]
+        for k in (
+            "hidden_size",
+            "intermediate_size",
+            "num_hidden_layers",
+            "vocab_size",
+            "rms_norm_eps",
+        )
+    }
+    heads = {
+        k: c[k] for k in ("num_attention_heads", "num_key_value_heads", "max_position_embeddings")
+    }
     rope = {"rope_type": "default", "rope_theta": c["rope_theta"]}
-    model = LlamaForCausalLM(LlamaConfig(**sizes, **heads, rope_parameters=rope, tie_word_embeddings=True)).eval()
+    model = LlamaForCausalLM(
+        LlamaConfig(**sizes, **heads, rope_parameters=rope, tie_word_embeddings=True)
+    ).eval()
     state = {name: torch.from_numpy(checkpoint.array(name)) for name in checkpoint.names()}
     left = model.load_state_dict(state, strict=False)
     if left.unexpected_keys or set(left.missing_keys) - {"lm_head.weight"}:
@@ -56,7 +69,11 @@ def reference_tokens(checkpoint: GgufCheckpoint, prompts: list[list[int]]) -> li
         with torch.no_grad():
             ids = torch.tensor([prompt])
             out = model.generate(
-                ids, attention_mask=torch.ones_like(ids), max_new_tokens=_STEPS, do_sample=False, eos_token_id=None
+                ids,
+                attention_mask=torch.ones_like(ids),
+                max_new_tokens=_STEPS,
+                do_sample=False,
+                eos_token_id=None,
             )
         tokens.append(out[0][len(prompt) :].tolist())
     return tokens
@@ -73,7 +90,10 @@ def main(profile_name: str, path: Path | None) -> Result:
     try:
         _, loaded, _ = make.engine()
         chat = Chat(JsonTokenizer(loaded.folder / "tokenizer.json"), CHAT_FORMATS["chatml"])
-        prompts = [chat.prompt([Message("system", profile.system_prompt), Message("user", text)]) for text in PROMPTS]
+        prompts = [
+            chat.prompt([Message("system", profile.system_prompt), Message("user", text)])
+            for text in PROMPTS
+        ]
         wanted = reference_tokens(opened, prompts)
         with tempfile.TemporaryDirectory() as temporary:
             exact = Path(temporary) / "fp32.onnx"
@@ -84,7 +104,10 @@ def main(profile_name: str, path: Path | None) -> Result:
         shipped = parity.open_decoder(loaded.folder / "decoder.onnx")
         divergence, agreement = [], []
         for prompt, (tokens, logits) in zip(prompts, answers, strict=True):
-            p, q = parity.log_softmax(logits), parity.log_softmax(parity.forced(shipped, prompt, tokens))
+            p, q = (
+                parity.log_softmax(logits),
+                parity.log_softmax(parity.forced(shipped, prompt, tokens)),
+            )
             divergence.append((np.exp(p) * (p - q)).sum(-1))
             agreement.append(p.argmax(-1) == q.argmax(-1))
         shipped.close()
@@ -96,9 +119,13 @@ def main(profile_name: str, path: Path | None) -> Result:
         )
         result.value("decode.fp32.token_agreement", "ratio", same / (_STEPS * len(prompts)))
         result.value(
-            "decode.fp32.prompts_identical", "count", sum(a == w for (a, _), w in zip(answers, wanted, strict=True))
+            "decode.fp32.prompts_identical",
+            "count",
+            sum(a == w for (a, _), w in zip(answers, wanted, strict=True)),
         )
-        result.value("decode.shipped.top1_agreement", "ratio", float(np.concatenate(agreement).mean()))
+        result.value(
+            "decode.shipped.top1_agreement", "ratio", float(np.concatenate(agreement).mean())
+        )
         result.samples("decode.shipped.kl", "nats", np.concatenate(divergence).tolist())
         result.value("decode.shipped.kl_mean", "nats", float(np.concatenate(divergence).mean()))
         result.artifact("reply", make.info["reply"])

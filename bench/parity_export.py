@@ -37,10 +37,15 @@ KINDS = {
         ("tensorrt", "int4"),
     ),
 }
-_EXPORTERS = {"xtts-v2": (xtts.export, "xtts", "gpt"), "qwen3": (decoder.export, "qwen3", "decoder")}
+_EXPORTERS = {
+    "xtts-v2": (xtts.export, "xtts", "gpt"),
+    "qwen3": (decoder.export, "qwen3", "decoder"),
+}
 """By model: what exports it, what its figures are called, and its decoder's graph."""
 _RATIOS = ("error", "logits_error", "top1", "top1_agreement")
-_UNITS = {"snr_db": "dB", "kl": "nats", "mean": "nats", "p99": "nats"} | dict.fromkeys(_RATIOS, "ratio")
+_UNITS = {"snr_db": "dB", "kl": "nats", "mean": "nats", "p99": "nats"} | dict.fromkeys(
+    _RATIOS, "ratio"
+)
 
 
 def main(model: str, checkpoint: Path, path: Path | None) -> Result:
@@ -50,15 +55,26 @@ def main(model: str, checkpoint: Path, path: Path | None) -> Result:
     for engine, precision in KINDS[model]:
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary)
-            export(checkpoint, Manifest(model, "checkpoint", "source", {}, {}), folder, precision, quiet, engine)
+            export(
+                checkpoint,
+                Manifest(model, "checkpoint", "source", {}, {}),
+                folder,
+                precision,
+                quiet,
+                engine,
+            )
             manifest = Manifest.read(folder)
             megabytes = (folder / f"{graph}.onnx.data").stat().st_size / 1e6
         name = f"{short}.{engine}.{precision}"
         result.value(f"{name}.{graph}_mb", "MB", megabytes)
         for key, value in sorted(manifest.reached.items()):
             result.exact(f"{name}.{key}", _UNITS.get(key.split(".")[-1], "count"), value)
-        result.artifact(name, StageInfo(model, precision, "onnx", manifest.digest, 0, manifest.synthetic))
-    result.notes["checkpoint"] = json.loads((checkpoint / "config.json").read_text()).get("voxturn_synthetic", "real")
+        result.artifact(
+            name, StageInfo(model, precision, "onnx", manifest.digest, 0, manifest.synthetic)
+        )
+    result.notes["checkpoint"] = json.loads((checkpoint / "config.json").read_text()).get(
+        "voxturn_synthetic", "real"
+    )
     if path:
         result.write(path)
     return result

@@ -19,7 +19,11 @@ class Peer:
     def __init__(self, command: Sequence[str], needs: str) -> None:
         self._needs = needs
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
         )
         self.hello = self._answer()
 
@@ -41,7 +45,12 @@ class Peer:
     def __enter__(self) -> Peer:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
         self.close()
 
     def close(self) -> None:
@@ -52,11 +61,21 @@ class Peer:
 
 def coqui_peer(checkpoint: Path, threads: int) -> Peer:
     """coqui-tts with a checkpoint: requests name a method of `bench.coqui_peer.Peer` as `do`."""
-    command = [sys.executable, "-P", "-m", "voxturn.bench.coqui_peer", str(checkpoint), str(threads)]
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "voxturn.bench.coqui_peer",
+        str(checkpoint),
+        str(threads),
+    ]
     return Peer(command, "is the extra `coqui` installed?")
 
 
 def llm_peer(python: str, kind: str, model: Path, threads: int) -> Peer:
     """A library of `bench.llm_peer` in the Python that has it."""
     script = Path(__file__).with_name("llm_peer.py")
-    return Peer([python, "-P", str(script), kind, str(model), str(threads)], f"has {python} the library of {kind}?")
+    return Peer(
+        [python, "-P", str(script), kind, str(model), str(threads)],
+        f"has {python} the library of {kind}?",
+    )

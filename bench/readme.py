@@ -14,11 +14,31 @@ BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 _TTS = "tts-xtts-int4"
 _MARKS = "¹²³⁴"
 _ROWS = (
-    ("turn-demo", "turn.response_ms", "end of speech is certain → audible answer", "{p50:.0f} ms ({p95:.0f})"),
-    ("turn-demo", "turn.onset_ms", "last sound of the question → audible answer", "{p50:.0f} ms ({p95:.0f})"),
-    ("turn-demo", "turn.endpoint_wait_ms", "of which waiting to be certain", "{p50:.0f} ms ({p95:.0f})"),
+    (
+        "turn-demo",
+        "turn.response_ms",
+        "end of speech is certain → audible answer",
+        "{p50:.0f} ms ({p95:.0f})",
+    ),
+    (
+        "turn-demo",
+        "turn.onset_ms",
+        "last sound of the question → audible answer",
+        "{p50:.0f} ms ({p95:.0f})",
+    ),
+    (
+        "turn-demo",
+        "turn.endpoint_wait_ms",
+        "of which waiting to be certain",
+        "{p50:.0f} ms ({p95:.0f})",
+    ),
     ("turn-demo", "turn.underruns", "underruns in {runs} turns", "{value:.0f}"),
-    ("stt-demo", "stt.final_ms.2s", "last sound of up to 3 s → final transcript", "{p50:.0f} ms ({p95:.0f})"),
+    (
+        "stt-demo",
+        "stt.final_ms.2s",
+        "last sound of up to 3 s → final transcript",
+        "{p50:.0f} ms ({p95:.0f})",
+    ),
     ("stt-demo", "stt.final_ms.8s", "the same of 6 to 10 s", "{p50:.0f} ms ({p95:.0f})"),
     (
         "stt-demo",
@@ -27,29 +47,79 @@ _ROWS = (
         "{p50:.1f} ×",
     ),
     ("stt-demo", "stt.decode.8s_ratio", "the same on 6 to 10 s", "{p50:.1f} ×"),
-    ("stt-demo", "stt.hallucinations", "of 100 sounds without words, those that gave any", "{value:.0f}"),
-    ("stt-demo", "stt.short.wer", "its word error rate on {clips:.0f} clips (the peer: {peer:.1%})", "{value:.1%}"),
-    ("decode-demo", "decode.step_ms", "a token of the reply, {precision}", "{p50:.1f} ms ({p95:.1f})"),
-    ("decode-demo", "decode.bandwidth_share", "its share of the memory bandwidth measured in between", "{p50:.0%}"),
+    (
+        "stt-demo",
+        "stt.hallucinations",
+        "of 100 sounds without words, those that gave any",
+        "{value:.0f}",
+    ),
+    (
+        "stt-demo",
+        "stt.short.wer",
+        "its word error rate on {clips:.0f} clips (the peer: {peer:.1%})",
+        "{value:.1%}",
+    ),
+    (
+        "decode-demo",
+        "decode.step_ms",
+        "a token of the reply, {precision}",
+        "{p50:.1f} ms ({p95:.1f})",
+    ),
+    (
+        "decode-demo",
+        "decode.bandwidth_share",
+        "its share of the memory bandwidth measured in between",
+        "{p50:.0%}",
+    ),
     (
         "parity-demo",
         "decode.fp32.token_agreement",
         "tokens equal to transformers' in fp32, 10 prompts × 64",
         "{value:.0%}",
     ),
-    ("parity-demo", "decode.shipped.top1_agreement", "the same first choice in {precision}", "{value:.1%}"),
+    (
+        "parity-demo",
+        "decode.shipped.top1_agreement",
+        "the same first choice in {precision}",
+        "{value:.1%}",
+    ),
     ("llm-qwen3", "llm.step_ms.int4", "Qwen3-0.6B, a token, int4", "{p50:.0f} ms ({p95:.0f})"),
-    ("llm-qwen3", "llm.best_peer.int4_ratio", "times faster than llama.cpp at 4 bits", "{p50:.1f} ×"),
-    ("llm-qwen3", "llm.best_peer.int8_ratio", "times faster than llama.cpp and CTranslate2 at 8 bits", "{p50:.1f} ×"),
-    ("llm-qwen3", "llm.ttft_ms.turn10", "the tenth turn of a dialogue → first token, int8", "{p50:.0f} ms ({p95:.0f})"),
+    (
+        "llm-qwen3",
+        "llm.best_peer.int4_ratio",
+        "times faster than llama.cpp at 4 bits",
+        "{p50:.1f} ×",
+    ),
+    (
+        "llm-qwen3",
+        "llm.best_peer.int8_ratio",
+        "times faster than llama.cpp and CTranslate2 at 8 bits",
+        "{p50:.1f} ×",
+    ),
+    (
+        "llm-qwen3",
+        "llm.ttft_ms.turn10",
+        "the tenth turn of a dialogue → first token, int8",
+        "{p50:.0f} ms ({p95:.0f})",
+    ),
     (
         "turn-cpu",
         "turn.response_ms",
         "Whisper, Qwen3-0.6B and XTTS v2: end of speech is certain → audible answer",
         "{p50:.0f} ms ({p95:.0f})",
     ),
-    (_TTS, "tts.first_audio.12w_ms", "XTTS v2, a sentence of 12 words: text → first audio", "{p50:.0f} ms ({p95:.0f})"),
-    (_TTS, "tts.first_audio.12w_ratio", "how much sooner than coqui-tts's `inference_stream`", "{p50:.0f} ×"),
+    (
+        _TTS,
+        "tts.first_audio.12w_ms",
+        "XTTS v2, a sentence of 12 words: text → first audio",
+        "{p50:.0f} ms ({p95:.0f})",
+    ),
+    (
+        _TTS,
+        "tts.first_audio.12w_ratio",
+        "how much sooner than coqui-tts's `inference_stream`",
+        "{p50:.0f} ×",
+    ),
     (
         _TTS,
         "tts.streamed_text.first_audio_ms",
@@ -64,13 +134,21 @@ _ROWS = (
         "the first audio of a stream that joins three, against a lone one's",
         "{p50:.1f} ×",
     ),
-    (_TTS, "tts.batch4.codes_gain", "four streams on one engine, audio codes a second against one", "{p50:.1f} ×"),
+    (
+        _TTS,
+        "tts.batch4.codes_gain",
+        "four streams on one engine, audio codes a second against one",
+        "{p50:.1f} ×",
+    ),
 )
 
 
 def table(results: Path) -> str:
     """The table's Markdown."""
-    files = {name: load_result(results / f"{name}.json") for name in dict.fromkeys(row[0] for row in _ROWS)}
+    files = {
+        name: load_result(results / f"{name}.json")
+        for name in dict.fromkeys(row[0] for row in _ROWS)
+    }
     machines = list(dict.fromkeys(_machine(file["environment"]) for file in files.values()))
     marks = dict(zip(machines, _MARKS if len(machines) > 1 else ("",), strict=False))
     facts: dict[str, Any] = {
@@ -105,7 +183,10 @@ def main() -> int:
     new = f"{before}{BEGIN}\n{table(Path('bench/results'))}\n{END}{after}"
     if "--check" in sys.argv:
         if new != text:
-            print("README.md: the measured table is not the one of bench/results; run `make readme`", file=sys.stderr)
+            print(
+                "README.md: the measured table is not the one of bench/results; run `make readme`",
+                file=sys.stderr,
+            )
         return int(new != text)
     write_atomic(path, new.encode())
     return 0

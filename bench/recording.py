@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 _SECONDS = 240
 
 
-async def compare(result: Result, made: Sequence[Clip], profile: Profile, peer: WhisperModel) -> None:
+async def compare(
+    result: Result, made: Sequence[Clip], profile: Profile, peer: WhisperModel
+) -> None:
     """Time and word errors of both on the same minutes of speech. The peer has the whole audio in memory, ours has not."""
     from faster_whisper import BatchedInferencePipeline
 

@@ -36,12 +36,20 @@ class Device:
 
 
 DEVICES = {
-    "l4": Device(300.0, 121.0, "NVIDIA L4 datasheet: 300 GB/s; 242 TFLOPS fp16 with sparsity, half of it dense"),
+    "l4": Device(
+        300.0,
+        121.0,
+        "NVIDIA L4 datasheet: 300 GB/s; 242 TFLOPS fp16 with sparsity, half of it dense",
+    ),
     "4090": Device(
-        1008.0, 165.2, "NVIDIA Ada GPU architecture whitepaper, RTX 4090: 165.2 TFLOPS fp16, fp32 accumulate"
+        1008.0,
+        165.2,
+        "NVIDIA Ada GPU architecture whitepaper, RTX 4090: 165.2 TFLOPS fp16, fp32 accumulate",
     ),
     "a100": Device(2039.0, 312.0, "NVIDIA A100 80GB SXM datasheet"),
-    "h100": Device(3350.0, 989.5, "NVIDIA H100 SXM datasheet: 1979 TFLOPS fp16 with sparsity, half of it dense"),
+    "h100": Device(
+        3350.0, 989.5, "NVIDIA H100 SXM datasheet: 1979 TFLOPS fp16 with sparsity, half of it dense"
+    ),
 }
 LAUNCH_US = 1.5
 """Between kernels of a replayed CUDA graph; an assumption, the order of magnitude that NVIDIA's posts on CUDA graphs give."""
@@ -71,19 +79,29 @@ class Call:
         return 1000 * (at_work + self.launches * LAUNCH_US / 1e6)
 
 
-def decoder_call(folder: Path, role: str, tokens: int, context: int, launches: Mapping[str, int]) -> Call:
+def decoder_call(
+    folder: Path, role: str, tokens: int, context: int, launches: Mapping[str, int]
+) -> Call:
     """A pass of `tokens` new positions after `context` others through a decoder's graph."""
     import onnx
 
     contract = Manifest.read(folder).graphs[role]
     model = onnx.load(str(folder / contract.file), load_external_data=False)
-    packed = {node.output[0]: node.input for node in model.graph.node if node.op_type == "DequantizeLinear"}
+    packed = {
+        node.output[0]: node.input
+        for node in model.graph.node
+        if node.op_type == "DequantizeLinear"
+    }
     read = {name for node in model.graph.node if node.op_type in _PRODUCTS for name in node.input}
-    constants = {t.name: (int(np.prod(t.dims)), _size(t.data_type)) for t in model.graph.initializer}
+    constants = {
+        t.name: (int(np.prod(t.dims)), _size(t.data_type)) for t in model.graph.initializer
+    }
     matrices = {packed.get(name, [name])[0] for name in read} & constants.keys()
     scales = {packed[name][1] for name in read & packed.keys()}
     weights = sum(constants[name][0] * constants[name][1] for name in matrices | scales)
-    products = sum(constants[name][0] * (1 if name.startswith("head") else tokens) for name in matrices)
+    products = sum(
+        constants[name][0] * (1 if name.startswith("head") else tokens) for name in matrices
+    )
     caches = [spec for spec in contract.inputs if spec.name.startswith(("past_", "cross_"))]
     heads_ratio = _query_heads(model, contract)
     moved = attention = 0.0
@@ -94,15 +112,23 @@ def decoder_call(folder: Path, role: str, tokens: int, context: int, launches: M
         attention += 2 * tokens * positions * per_position * heads_ratio
     key = f"{folder.name}/{contract.file}.{STEP if tokens == 1 else PREFILL}"
     count = launches.get(key, sum(node.op_type in _PRODUCTS for node in model.graph.node))
-    return Call(f"{folder.name}/{contract.file}", weights + moved, 2.0 * products + attention, count)
+    return Call(
+        f"{folder.name}/{contract.file}", weights + moved, 2.0 * products + attention, count
+    )
 
 
 def _query_heads(model: Any, contract: ModelContract) -> float:
     """Query heads a key head."""
     kv = next(int(spec.shape[1]) for spec in contract.inputs if spec.name.startswith("past_"))
     width = next(int(spec.shape[3]) for spec in contract.inputs if spec.name.startswith("past_"))
-    out = [t for t in model.graph.initializer if t.name in ("attention_out.0.weight", "attention_out.0.codes")]
-    return int(out[0].dims[0]) / width / kv if out else 1.0  # a Whisper's heads have keys of their own
+    out = [
+        t
+        for t in model.graph.initializer
+        if t.name in ("attention_out.0.weight", "attention_out.0.codes")
+    ]
+    return (
+        int(out[0].dims[0]) / width / kv if out else 1.0
+    )  # a Whisper's heads have keys of their own
 
 
 def graph_call(
@@ -115,7 +141,12 @@ def graph_call(
     model = onnx.load(str(folder / file))
     constants = {t.name: t for t in model.graph.initializer}
     products = [node for node in model.graph.node if node.op_type in _PRODUCTS]
-    wanted = [name for node in products for name in (*node.input[:2], node.output[0]) if name and name not in constants]
+    wanted = [
+        name
+        for node in products
+        for name in (*node.input[:2], node.output[0])
+        if name and name not in constants
+    ]
     known = {value.name for value in (*model.graph.input, *model.graph.output)}
     made = {name for node in model.graph.node for name in node.output}
     asked = [name for name in dict.fromkeys(wanted) if name in made]
@@ -135,12 +166,23 @@ def graph_call(
     shapes |= {name: value.shape for name, value in inputs.items()}
     shapes |= {name: tuple(t.dims) for name, t in constants.items()}
     operations = sum(_operations(node, shapes) for node in products)
-    weights = sum(int(np.prod(t.dims)) * _size(t.data_type) for t in constants.values() if np.prod(t.dims) >= 1 << 10)
-    size = _size(constants[next(n for node in products for n in node.input if n in constants)].data_type)
-    moved = sum(
-        int(np.prod(shapes[n])) * size for node in products for n in (node.input[0], node.output[0]) if n in shapes
+    weights = sum(
+        int(np.prod(t.dims)) * _size(t.data_type)
+        for t in constants.values()
+        if np.prod(t.dims) >= 1 << 10
     )
-    count = launches.get(f"{folder.name}/{file}.0", launches.get(f"{folder.name}/{file}.1", len(products)))
+    size = _size(
+        constants[next(n for node in products for n in node.input if n in constants)].data_type
+    )
+    moved = sum(
+        int(np.prod(shapes[n])) * size
+        for node in products
+        for n in (node.input[0], node.output[0])
+        if n in shapes
+    )
+    count = launches.get(
+        f"{folder.name}/{file}.0", launches.get(f"{folder.name}/{file}.1", len(products))
+    )
     return Call(f"{folder.name}/{file}", weights + moved, float(operations), count)
 
 
@@ -161,17 +203,29 @@ def _size(kind: int) -> float:
     """Bytes of an element; two of 4 bits share one."""
     from onnx import TensorProto, helper
 
-    return 0.5 if kind in (TensorProto.INT4, TensorProto.UINT4) else int(helper.tensor_dtype_to_np_dtype(kind).itemsize)
+    return (
+        0.5
+        if kind in (TensorProto.INT4, TensorProto.UINT4)
+        else int(helper.tensor_dtype_to_np_dtype(kind).itemsize)
+    )
 
 
-def calls_of(whisper: Path, reply: Path, voice: Path, launches: Mapping[str, int]) -> dict[str, Call]:
+def calls_of(
+    whisper: Path, reply: Path, voice: Path, launches: Mapping[str, int]
+) -> dict[str, Call]:
     """Every call of a turn, from three artifacts in standard operators."""
     for folder, role in ((whisper, "encoder"), (reply, "decoder"), (voice, "vocoder")):
         if role not in Manifest.read(folder).graphs:
-            raise UsageError(f"{folder}: has no graph {role!r}; the folders are Whisper's, the reply's and the voice's")
+            raise UsageError(
+                f"{folder}: has no graph {role!r}; the folders are Whisper's, the reply's and the voice's"
+            )
     w = Manifest.read(whisper)
     mels = next(int(spec.shape[-2]) for spec in w.graphs["encoder"].inputs)
-    features = {w.graphs["encoder"].inputs[0].name: np.zeros((1, mels, 500), w.graphs["encoder"].inputs[0].dtype)}
+    features = {
+        w.graphs["encoder"].inputs[0].name: np.zeros(
+            (1, mels, 500), w.graphs["encoder"].inputs[0].dtype
+        )
+    }
     p = Manifest.read(voice).properties
     frames, width = 9 + int(p["margin"]), int(p["gpt_n_model_channels"])
     kind = Manifest.read(voice).graphs["vocoder"].inputs[0].dtype
@@ -192,7 +246,14 @@ def calls_of(whisper: Path, reply: Path, voice: Path, launches: Mapping[str, int
     }
 
 
-def main(names: list[str], whisper: Path, reply: Path, voice: Path, built: Sequence[Path], path: Path | None) -> Result:
+def main(
+    names: list[str],
+    whisper: Path,
+    reply: Path,
+    voice: Path,
+    built: Sequence[Path],
+    path: Path | None,
+) -> Result:
     """The table, for devices by their names. `built`: results of `make verify-gpu`, for the launches."""
     if unknown := [name for name in names if name not in DEVICES]:
         raise UsageError(f"--gpu {','.join(unknown)}: must be some of {', '.join(DEVICES)}")
@@ -202,7 +263,11 @@ def main(names: list[str], whisper: Path, reply: Path, voice: Path, built: Seque
             found = json.loads(each.read_text(encoding="utf-8"))["metrics"]
         except (OSError, ValueError, KeyError, TypeError) as exc:
             raise UsageError(f"--built {each}: is no result of `make verify-gpu`") from exc
-        launches |= {k.removeprefix("kernels."): int(v["value"]) for k, v in found.items() if k.startswith("kernels.")}
+        launches |= {
+            k.removeprefix("kernels."): int(v["value"])
+            for k, v in found.items()
+            if k.startswith("kernels.")
+        }
     result = Result("roofline")
     calls = calls_of(whisper, reply, voice, launches)
     for name, call in calls.items():
@@ -214,7 +279,9 @@ def main(names: list[str], whisper: Path, reply: Path, voice: Path, built: Seque
     for device in names:
         total = sum(count * calls[name].bound_ms(DEVICES[device]) for name, count in PATH)
         result.value(f"roofline.{device}.first_audio_ms", "ms", total)
-    result.notes["what"] = "lower bounds computed from graphs and datasheets; nothing was run on a GPU"
+    result.notes["what"] = (
+        "lower bounds computed from graphs and datasheets; nothing was run on a GPU"
+    )
     result.notes["path"] = [list(step) for step in PATH]
     result.notes["graphs"] = {name: call.graph for name, call in calls.items()}
     counted = {key.rpartition(".")[0] for key in launches}

@@ -52,10 +52,15 @@ def follow(assistant: Assistant) -> None:
     answers = read()
 
     def answer(messages: Sequence[Message]) -> list[int]:
-        return [*reply.tokenizer.encode(answer_to(messages[-1].text, answers)), min(reply.chat.stop_ids)]
+        return [
+            *reply.tokenizer.encode(answer_to(messages[-1].text, answers)),
+            min(reply.chat.stop_ids),
+        ]
 
     if info["reply"].synthetic and isinstance(reply.service, Ct2Tokens):
-        raise UsageError(f"{info['reply'].model}: CTranslate2 cannot follow a script; take the executor onnx-cuda")
+        raise UsageError(
+            f"{info['reply'].model}: CTranslate2 cannot follow a script; take the executor onnx-cuda"
+        )
     if isinstance(reply, Reply) and info["reply"].synthetic:
         reply.script = answer
         info["reply"] = replace(info["reply"], scripted=True)

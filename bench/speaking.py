@@ -59,7 +59,11 @@ class Said:
     def add(self, reference: str, heard: str, seconds: float, expected_s: float) -> None:
         """One sentence."""
         wrong, words = errors(reference, heard)
-        self.errors, self.words, self.seconds = self.errors + wrong, self.words + words, self.seconds + seconds
+        self.errors, self.words, self.seconds = (
+            self.errors + wrong,
+            self.words + words,
+            self.seconds + seconds,
+        )
         self.babble += seconds > expected_s + _BABBLE_S
 
     @property
@@ -77,7 +81,10 @@ class Runtime:
 
     def __init__(self, artifact: Path) -> None:
         base = load_profile("cpu")
-        speak, vocode = SpeakEngine(str(artifact), "onnx", ""), xtts_vocoder(artifact, executor="openvino")
+        speak, vocode = (
+            SpeakEngine(str(artifact), "onnx", ""),
+            xtts_vocoder(artifact, executor="openvino"),
+        )
         profile = replace(base, speak=speak, vocode=vocode)
         self.make, self._whole = Assembler(profile), Assembler(profile, plans=(WHOLE,))
         self.stage: XttsSpeak = self.make.xtts_speak()
@@ -105,14 +112,18 @@ def padded(samples: Samples) -> Samples:
     """Without the silence before and after, and with a fixed one instead: what Whisper hears of everybody."""
     first, last = first_audible(samples), last_audible(samples)
     speech = samples[first : last + 1] if first is not None and last is not None else samples[:0]
-    return np.concatenate([np.zeros(RATE // 5, np.float32), speech, np.zeros(RATE // 5, np.float32)])
+    return np.concatenate(
+        [np.zeros(RATE // 5, np.float32), speech, np.zeros(RATE // 5, np.float32)]
+    )
 
 
 def steps_of(stage: XttsSpeak, tokens: list[int], sampling: Sampling) -> list[Step]:
     """The runtime's codes without a guard, the stop included."""
     assert stage.voice is not None
     engine = engine_of(stage)
-    generation = engine.add(speech(stage.ids, "voice", stage.voice.latents, tokens, SpeechOptions(sampling)))
+    generation = engine.add(
+        speech(stage.ids, "voice", stage.voice.latents, tokens, SpeechOptions(sampling))
+    )
     while engine.busy:
         engine.step()
     return list(generation.out)
@@ -122,12 +133,19 @@ def cut_by_guard(steps: Sequence[Step], tokens: int) -> int:
     """How many codes the guard would have cut."""
     guard = StopGuard(tokens)
     at = next(
-        (i for i, step in enumerate(steps) if not step.stop and guard.reason(step.token, step.watched)), len(steps)
+        (
+            i
+            for i, step in enumerate(steps)
+            if not step.stop and guard.reason(step.token, step.watched)
+        ),
+        len(steps),
     )
     return len(steps) - at
 
 
-async def run(checkpoint: Path, artifacts: Sequence[Path], texts: Sequence[str], path: Path | None) -> Result:
+async def run(
+    checkpoint: Path, artifacts: Sequence[Path], texts: Sequence[str], path: Path | None
+) -> Result:
     """Every sentence through both sides."""
     result = Result("speaking")
     said: dict[str, Said] = {}
@@ -151,10 +169,16 @@ async def run(checkpoint: Path, artifacts: Sequence[Path], texts: Sequence[str],
             for name, sampling in (("greedy", GREEDY), ("default", DEFAULT)):
                 cuts[name].append(cut_by_guard(steps_of(stage, tokens, sampling), len(tokens)))
                 peer.ask(do="speak", tokens=tokens, sampling=dict(PEER_SAMPLING[name]), output=wave)
-                await hear(f"coqui.{name}", text, np.asarray(soxr.resample(np.load(wave), 24000, RATE), np.float32))
+                await hear(
+                    f"coqui.{name}",
+                    text,
+                    np.asarray(soxr.resample(np.load(wave), 24000, RATE), np.float32),
+                )
                 for label, runtime in runtimes.items():
                     for way in ("streamed", "whole"):
-                        await hear(f"{label}.{way}.{name}", text, await runtime.say(tokens, sampling, way))
+                        await hear(
+                            f"{label}.{way}.{name}", text, await runtime.say(tokens, sampling, way)
+                        )
     for label, runtime in runtimes.items():
         result.artifact(label, runtime.make.info["speak"])
         runtime.close()
@@ -173,8 +197,12 @@ async def run(checkpoint: Path, artifacts: Sequence[Path], texts: Sequence[str],
     return result
 
 
-def main(checkpoint: Path, artifacts: Sequence[Path], sentences: Path, limit: int, path: Path | None) -> Result:
+def main(
+    checkpoint: Path, artifacts: Sequence[Path], sentences: Path, limit: int, path: Path | None
+) -> Result:
     """Run the benchmark."""
     listed = json.loads(sentences.read_text(encoding="utf-8"))
-    texts = [text for group in ("trained", "held_out") for text in listed.get(group, [])][: limit or None]
+    texts = [text for group in ("trained", "held_out") for text in listed.get(group, [])][
+        : limit or None
+    ]
     return asyncio.run(run(checkpoint, artifacts, texts, path))

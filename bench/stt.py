@@ -58,7 +58,9 @@ async def run(profile_name: str, per_band: int, turns: int, path: Path | None) -
         result.artifact("transcribe", info)
         folder = str(make.folder("transcribe"))
         precision = profile.transcribe.precision
-        peer = WhisperModel(folder, device="cpu", compute_type=precision, cpu_threads=os.cpu_count() or 0)
+        peer = WhisperModel(
+            folder, device="cpu", compute_type=precision, cpu_threads=os.cpu_count() or 0
+        )
         made = await clips(speakers, per_band)
         await stage.transcribe(made[0].samples)
         _text(peer.transcribe(made[0].samples)[0])
@@ -74,13 +76,17 @@ async def run(profile_name: str, per_band: int, turns: int, path: Path | None) -
     finally:
         make.close()
         speakers.close()
-    result.notes["voices"] = f"{', '.join(map(str, VOICES))}; joe is Piper's en_US-joe-medium, the rest espeak-ng's"
+    result.notes["voices"] = (
+        f"{', '.join(map(str, VOICES))}; joe is Piper's en_US-joe-medium, the rest espeak-ng's"
+    )
     if path:
         result.write(path)
     return result
 
 
-async def compare(number: int, clip: Clip, stage: Transcribe, peer: WhisperModel, scores: Scores) -> None:
+async def compare(
+    number: int, clip: Clip, stage: Transcribe, peer: WhisperModel, scores: Scores
+) -> None:
     """One clip through both, in turn; the first clips also through the peer without its beam.
 
     Each begins on idle cores: CTranslate2's threads spin for 0.2 s after a call.
@@ -113,18 +119,24 @@ def _report(result: Result, made: list[Clip], scores: Scores) -> None:
     for band in BANDS:
         rows = [
             (clip.samples.size / RATE, ours, peer, greedy)
-            for clip, ours, peer, greedy in zip(made, scores.ms["short"], scores.ms["peer"], scores.greedy, strict=True)
+            for clip, ours, peer, greedy in zip(
+                made, scores.ms["short"], scores.ms["peer"], scores.greedy, strict=True
+            )
             if clip.band == band
         ]
         result.samples(f"stt.clips.{band}_s", "s", [seconds for seconds, *_ in rows])
         result.samples(f"stt.decode.{band}_ms", "ms", [ours for _, ours, _, _ in rows])
         result.samples(f"stt.decode.{band}_peer_ms", "ms", [peer for _, _, peer, _ in rows])
-        result.samples(f"stt.decode.{band}_ratio", "ratio", [peer / ours for _, ours, peer, _ in rows])
+        result.samples(
+            f"stt.decode.{band}_ratio", "ratio", [peer / ours for _, ours, peer, _ in rows]
+        )
         greedy = [beamless / ours for _, ours, _, beamless in rows if beamless is not None]
         result.samples(f"stt.decode.{band}_greedy_ratio", "ratio", greedy)
     for level in dict.fromkeys(clip.noise_db for clip in made):
         for who, heard in scores.heard.items():
-            pairs = [(c.text, text) for c, text in zip(made, heard, strict=True) if c.noise_db == level]
+            pairs = [
+                (c.text, text) for c, text in zip(made, heard, strict=True) if c.noise_db == level
+            ]
             name = "clean" if level is None else f"{level:.0f}db"
             result.value(f"stt.{who}.wer.{name}", "ratio", error_rate(*zip(*pairs, strict=True)))
     result.value("stt.fallbacks", "count", scores.fallbacks)
@@ -143,7 +155,11 @@ async def without_words(result: Result, of: list[Sound], listen: Listen, stage: 
     notes = []
     for sound in of:
         straight = (await stage.transcribe(sound.samples)).text
-        heard = [h.samples async for h in listen(frames_from(sound.samples)) if isinstance(h, Utterance) and h.final]
+        heard = [
+            h.samples
+            async for h in listen(frames_from(sound.samples))
+            if isinstance(h, Utterance) and h.final
+        ]
         listened = " ".join([(await stage.transcribe(samples)).text for samples in heard]).strip()
         invented["straight"] += bool(straight)
         invented["listened"] += bool(listened)
@@ -165,10 +181,14 @@ async def arabic(result: Result, speakers: Speakers, profile: Profile, peer: Whi
     finally:
         make.close()
     peers = [_text(peer.transcribe(samples, language="ar")[0]) for samples in said]
-    result.value("stt.arabic.detected", "ratio", sum(t.language == "ar" for t in heard) / len(heard))
+    result.value(
+        "stt.arabic.detected", "ratio", sum(t.language == "ar" for t in heard) / len(heard)
+    )
     result.value("stt.arabic.wer", "ratio", error_rate(ARABIC, [t.text for t in heard]))
     result.value("stt.arabic.peer_wer", "ratio", error_rate(ARABIC, peers))
-    result.notes["arabic"] = "a smoke test on espeak-ng's formant voice, which Whisper base hardly understands"
+    result.notes["arabic"] = (
+        "a smoke test on espeak-ng's formant voice, which Whisper base hardly understands"
+    )
 
 
 def _text(segments: Iterable[Any]) -> str:

@@ -92,7 +92,10 @@ class Bench:
         self.busy = {}
         RECORDER.set(self._record)
         begin, spoken = time.perf_counter(), Spoken()
-        chunks = Ahead(self.vocode(Ahead(self.stage.codes(tokens, _SENTENCE, forced=self.codes(codes)), 16)), 16)
+        chunks = Ahead(
+            self.vocode(Ahead(self.stage.codes(tokens, _SENTENCE, forced=self.codes(codes)), 16)),
+            16,
+        )
         async for chunk in chunks:
             spoken.chunks.append((time.perf_counter() - begin, chunk))
         await chunks.aclose()
@@ -106,7 +109,15 @@ async def single(bench: Bench, peer: Peer | None, result: Result, runs: int) -> 
     """The three texts, alternating with the peer."""
     underruns = 0
     for words, (text, codes) in CASES.items():
-        firsts, rtfs, shares, ratios, rtf_ratios, peer_firsts, peer_rtfs = [], [], [], [], [], [], []
+        firsts, rtfs, shares, ratios, rtf_ratios, peer_firsts, peer_rtfs = (
+            [],
+            [],
+            [],
+            [],
+            [],
+            [],
+            [],
+        )
         rounds = runs if words < 45 else max(2, runs // 3)
         for number in range(rounds + 1):
             tokens = bench.tokens(text)
@@ -132,7 +143,9 @@ async def single(bench: Bench, peer: Peer | None, result: Result, runs: int) -> 
         result.samples(f"tts.vocoder_share.{words}w", "ratio", shares)
         if peer is not None:
             result.samples(f"tts.first_audio.{words}w_ratio", "ratio", ratios)
-            result.samples("tts.rtf_ratio" if words == 12 else f"tts.rtf.{words}w_ratio", "ratio", rtf_ratios)
+            result.samples(
+                "tts.rtf_ratio" if words == 12 else f"tts.rtf.{words}w_ratio", "ratio", rtf_ratios
+            )
             result.samples(f"tts.peer.first_audio.{words}w_ms", "ms", peer_firsts)
             result.samples(f"tts.peer.rtf.{words}w", "ratio", peer_rtfs)
     result.value("tts.underruns", "count", underruns)
@@ -152,7 +165,10 @@ async def streamed_text(bench: Bench, result: Result, runs: int) -> None:
     """From the last word of a text that comes word by word, 30 a second, to its first audio: what a program sees."""
     voice = XTTS(bench.make, bench.stage)
     await voice.awarm()
-    firsts = [await after_last_word(voice, TEXTS[number % len(TEXTS)], number) for number in range(runs + 1)][1:]
+    firsts = [
+        await after_last_word(voice, TEXTS[number % len(TEXTS)], number)
+        for number in range(runs + 1)
+    ][1:]
     result.samples("tts.streamed_text.first_audio_ms", "ms", firsts)
 
 
@@ -168,7 +184,9 @@ async def after_last_word(voice: XTTS, text: str, seed: int, per_second: float =
             arrived = time.perf_counter()
             yield word
 
-    async with contextlib.aclosing(voice.astream(words(), language="en", seed=seed, guard=False)) as stream:
+    async with contextlib.aclosing(
+        voice.astream(words(), language="en", seed=seed, guard=False)
+    ) as stream:
         await anext(stream)
         return 1000 * (time.perf_counter() - arrived)
 
@@ -200,9 +218,13 @@ def codes_a_second(bench: Bench, streams: int, codes: int) -> float:
     """Codes a second of the GPT alone, prefill not counted."""
     engine, stage = engine_of(bench.stage), bench.stage
     assert stage.voice is not None
-    options = [SpeechOptions(Sampling(0.75, 50, 0.85, 0.0, 10.0, i), bench.codes(codes)) for i in range(streams)]
+    options = [
+        SpeechOptions(Sampling(0.75, 50, 0.85, 0.0, 10.0, i), bench.codes(codes))
+        for i in range(streams)
+    ]
     requests: list[Request] = [
-        speech(stage.ids, stage.voice.key, stage.voice.latents, bench.tokens(36), option) for option in options
+        speech(stage.ids, stage.voice.key, stage.voice.latents, bench.tokens(36), option)
+        for option in options
     ]
     going = [engine.add(request) for request in requests]
     while any(g.given == 0 for g in going):
@@ -255,7 +277,9 @@ def speak_and_weigh(artifact: str, vocoder: str, slots: str) -> None:
     print(json.dumps(peak_rss_mb()))
 
 
-async def run(artifact: Path, checkpoint: Path | None, vocoder: str, runs: int, path: Path | None) -> Result:
+async def run(
+    artifact: Path, checkpoint: Path | None, vocoder: str, runs: int, path: Path | None
+) -> Result:
     """Everything. Without a checkpoint there is no peer."""
     result = Result("tts")
     for slots in (1, 4):
@@ -264,7 +288,9 @@ async def run(artifact: Path, checkpoint: Path | None, vocoder: str, runs: int, 
     await warm_voice(bench.stage, bench.vocode)
     await warm_shapes(bench.stage, bench.vocode)
     steps(bench, result)
-    peer = coqui_peer(checkpoint, bench.make.info["speak"].threads) if checkpoint is not None else None
+    peer = (
+        coqui_peer(checkpoint, bench.make.info["speak"].threads) if checkpoint is not None else None
+    )
     try:
         await single(bench, peer, result, runs)
     finally:
@@ -281,13 +307,19 @@ async def run(artifact: Path, checkpoint: Path | None, vocoder: str, runs: int, 
     await batched(several, result, runs)
     several.make.close()
     result.notes["windows"] = asdict(bench.vocode.plan)
-    result.notes["forced"] = "token ids and code counts are given to both sides; the stop token is ignored"
-    result.notes["cases"] = {str(words): {"text_tokens": t, "codes": c} for words, (t, c) in CASES.items()}
+    result.notes["forced"] = (
+        "token ids and code counts are given to both sides; the stop token is ignored"
+    )
+    result.notes["cases"] = {
+        str(words): {"text_tokens": t, "codes": c} for words, (t, c) in CASES.items()
+    }
     if path:
         result.write(path)
     return result
 
 
-def main(artifact: Path, checkpoint: Path | None, vocoder: str, runs: int, path: Path | None) -> Result:
+def main(
+    artifact: Path, checkpoint: Path | None, vocoder: str, runs: int, path: Path | None
+) -> Result:
     """Run the benchmark."""
     return asyncio.run(run(artifact, checkpoint, vocoder, runs, path))

@@ -41,9 +41,13 @@ async def speak(assistant: Assistant, text: str) -> Samples:
     chunks = assistant.say(one())  # type: ignore[arg-type]
     parts = [chunk.samples async for chunk in chunks]
     await chunks.aclose()
-    voice = soxr.resample(np.concatenate(parts), assistant.stages.vocode.rate, RATE).astype(np.float32)
+    voice = soxr.resample(np.concatenate(parts), assistant.stages.vocode.rate, RATE).astype(
+        np.float32
+    )
     last = last_audible(voice)
-    return np.concatenate([np.zeros(int(0.3 * RATE), np.float32), voice[: (last or voice.size) + 1]])
+    return np.concatenate(
+        [np.zeros(int(0.3 * RATE), np.float32), voice[: (last or voice.size) + 1]]
+    )
 
 
 async def spoken() -> dict[str, Samples]:
@@ -60,7 +64,9 @@ def recorded(folder: Path) -> dict[str, Samples]:
     return {file.stem: decode_all(file, RATE) for file in files}
 
 
-async def run(profile: Profile, runs: int, path: Path | None, asked: dict[str, Samples] | None = None) -> Result:
+async def run(
+    profile: Profile, runs: int, path: Path | None, asked: dict[str, Samples] | None = None
+) -> Result:
     """One warm-up turn, then `runs` turns, the questions in rotation, each a dialogue of its own.
 
     The demo's voice asks, or `asked` does, samples at 16 kHz by what they are called; synthetic models answer by a script.
@@ -84,7 +90,9 @@ async def run(profile: Profile, runs: int, path: Path | None, asked: dict[str, S
             result.artifact(stage, info)
     answered = [t for t in traces if t["response_ms"] is not None]
     if not answered:
-        raise InferenceFailed("no turn was answered; the traces would tell why: `voxturn --debug turn … --trace FILE`")
+        raise InferenceFailed(
+            "no turn was answered; the traces would tell why: `voxturn --debug turn … --trace FILE`"
+        )
     result.samples("turn.response_ms", "ms", [t["response_ms"] for t in answered])
     result.samples("turn.onset_ms", "ms", [t["times_ms"]["audible_onset"] for t in answered])
     result.samples("turn.endpoint_wait_ms", "ms", [t["endpoint_wait_ms"] for t in answered])
@@ -96,7 +104,18 @@ async def run(profile: Profile, runs: int, path: Path | None, asked: dict[str, S
     result.value("turn.peak_rss_mb", "MB", peak_rss_mb())
     result.notes["questions"] = list(asked)
     result.notes["turns"] = [
-        {k: t[k] for k in ("transcript", "reply", "times_ms", "speculations", "underruns", "audio_ms", "prompt_tokens")}
+        {
+            k: t[k]
+            for k in (
+                "transcript",
+                "reply",
+                "times_ms",
+                "speculations",
+                "underruns",
+                "audio_ms",
+                "prompt_tokens",
+            )
+        }
         for t in traces
     ]
     if path:
@@ -116,7 +135,9 @@ def main(
     profile = load_profile(name)
     if reply is not None:
         precision = Manifest.read(reply).precision
-        profile = replace(profile, reply=replace(profile.reply, model=str(reply), precision=precision))
+        profile = replace(
+            profile, reply=replace(profile.reply, model=str(reply), precision=precision)
+        )
     if voice is not None:
         precision = Manifest.read(voice).precision
         profile = replace(

@@ -29,7 +29,10 @@ def contract_of(path: Path) -> ModelContract:
             TensorSpec(
                 v.name,
                 _TYPES[v.type.tensor_type.elem_type],
-                tuple(d.dim_value if d.HasField("dim_value") else d.dim_param for d in v.type.tensor_type.shape.dim),
+                tuple(
+                    d.dim_value if d.HasField("dim_value") else d.dim_param
+                    for d in v.type.tensor_type.shape.dim
+                ),
             )
             for v in values
         )

@@ -27,7 +27,10 @@ def computable(path: Path) -> Iterator[Path]:
     """
     model = shape_inference.infer_shapes(onnx.load(str(path), load_external_data=False))
     graph = model.graph
-    kinds = {v.name: v.type.tensor_type.elem_type for v in (*graph.input, *graph.value_info, *graph.output)}
+    kinds = {
+        v.name: v.type.tensor_type.elem_type
+        for v in (*graph.input, *graph.value_info, *graph.output)
+    }
     if _BF16 not in kinds.values():
         yield path
         return

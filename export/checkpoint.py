@@ -69,9 +69,13 @@ class SafetensorsCheckpoint:
 
         self._open = safe_open
         try:
-            self.config: Mapping[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+            self.config: Mapping[str, Any] = json.loads(
+                (folder / "config.json").read_text(encoding="utf-8")
+            )
         except (OSError, ValueError) as exc:
-            raise CorruptModel(f"{folder}: config.json is missing or not JSON; pull the model again") from exc
+            raise CorruptModel(
+                f"{folder}: config.json is missing or not JSON; pull the model again"
+            ) from exc
         if not isinstance(self.config, dict):
             raise CorruptModel(f"{folder}: config.json is not a table; pull the model again")
         self.family = str(self.config.get("model_type", ""))
@@ -85,7 +89,9 @@ class SafetensorsCheckpoint:
                     self._types |= {name: each.get_dtype() for name, each in slices.items()}
                     self._shapes |= {name: tuple(each.get_shape()) for name, each in slices.items()}
             except (SafetensorError, OSError) as exc:
-                raise CorruptModel(f"{file}: not a whole safetensors file ({exc}); pull the model again") from exc
+                raise CorruptModel(
+                    f"{file}: not a whole safetensors file ({exc}); pull the model again"
+                ) from exc
             self._files |= dict.fromkeys(slices, file)
         wrong = sorted(name for name, kind in self._types.items() if kind not in _FLOATS)
         if wrong:
@@ -183,14 +189,18 @@ class GgufCheckpoint:
                 self._reader = gguf.GGUFReader(str(path))
             architecture = self.field("general.architecture")
         except (OSError, ValueError, KeyError, IndexError, OverflowError) as exc:
-            raise CorruptModel(f"{path}: not a whole GGUF file ({exc}); pull the model again") from exc
+            raise CorruptModel(
+                f"{path}: not a whole GGUF file ({exc}); pull the model again"
+            ) from exc
         if architecture not in _GGUF_ARCHITECTURES:
             raise ExportFailed(
                 f"{path}: GGUF architecture {architecture!r} is not supported; supported: {', '.join(_GGUF_ARCHITECTURES)}"
             )
         self.family = architecture
         names = {f"{architecture}.{theirs}": ours for theirs, ours in _GGUF_CONFIG.items()}
-        self.config = {ours: self.field(key) for key, ours in names.items() if key in self._reader.fields}
+        self.config = {
+            ours: self.field(key) for key, ours in names.items() if key in self._reader.fields
+        }
         self._tensors = {self._name(tensor.name): tensor for tensor in self._reader.tensors}
         self._check_types(path)
         self._read_scaling()
@@ -200,7 +210,11 @@ class GgufCheckpoint:
         self.config.setdefault("vocab_size", self.shapes()[_EMBEDDING][0])
 
     def _check_types(self, path: Path) -> None:
-        unread = {kind for kind in {tensor.tensor_type for tensor in self._tensors.values()} if not _readable(kind)}
+        unread = {
+            kind
+            for kind in {tensor.tensor_type for tensor in self._tensors.values()}
+            if not _readable(kind)
+        }
         wrong = [tensor for tensor in self._tensors.values() if tensor.tensor_type in unread]
         if wrong:
             raise ExportFailed(
@@ -236,14 +250,19 @@ class GgufCheckpoint:
         return set(self._tensors)
 
     def shapes(self) -> Shapes:
-        return {name: tuple(int(n) for n in reversed(tensor.shape)) for name, tensor in self._tensors.items()}
+        return {
+            name: tuple(int(n) for n in reversed(tensor.shape))
+            for name, tensor in self._tensors.items()
+        }
 
     def array(self, name: str) -> Float:
         import gguf
 
         tensor = self._tensors[name]
         values = gguf.dequantize(tensor.data, tensor.tensor_type).astype(np.float32)
-        return np.ascontiguousarray(values[self._row_order(name, len(values))] if values.ndim == 2 else values)
+        return np.ascontiguousarray(
+            values[self._row_order(name, len(values))] if values.ndim == 2 else values
+        )
 
     def blocks(self, name: str) -> BlockWeight | None:
         """Q4_1 blocks: 32 weights as `d * q + m` (half-precision `d`, `m`), so scale `d` and zero point `-m / d`.

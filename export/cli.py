@@ -37,23 +37,36 @@ def export(args: argparse.Namespace) -> int:
         raise UsageError(f"model {model.id!r} is loaded as it is; there is nothing to export")
     precision = args.precision or model.precisions[0]
     if precision not in model.precisions:
-        raise UsageError(f"model {model.id!r} has no --precision {precision}; it has {', '.join(model.precisions)}")
-    return write(model.id, model.exporter, Path(args.checkpoint), Path(args.output), precision, args.engine)
+        raise UsageError(
+            f"model {model.id!r} has no --precision {precision}; it has {', '.join(model.precisions)}"
+        )
+    return write(
+        model.id, model.exporter, Path(args.checkpoint), Path(args.output), precision, args.engine
+    )
 
 
-def write(model: str, exporter: str, checkpoint: Path, target: Path, precision: str, engine: str) -> int:
+def write(
+    model: str, exporter: str, checkpoint: Path, target: Path, precision: str, engine: str
+) -> int:
     """Export a folder of `model` to `target`, which appears whole or not at all, and print what was reached."""
     if not checkpoint.exists():
         raise ExportFailed(f"{checkpoint}: no such checkpoint")
     if target.exists() and not (target / "manifest.json").exists():
         raise OutputNotWritable(f"{target}: exists and is not an artifact; choose another folder")
-    files = sorted(p for p in checkpoint.rglob("*") if p.is_file()) if checkpoint.is_dir() else [checkpoint]
+    files = (
+        sorted(p for p in checkpoint.rglob("*") if p.is_file())
+        if checkpoint.is_dir()
+        else [checkpoint]
+    )
     source = Manifest(
         model,
         "checkpoint",
         "source",
         {"checkpoint": checkpoint.name, "voxturn": metadata.version("voxturn")},
-        {p.relative_to(checkpoint).as_posix() if checkpoint.is_dir() else p.name: sha256_of(p) for p in files},
+        {
+            p.relative_to(checkpoint).as_posix() if checkpoint.is_dir() else p.name: sha256_of(p)
+            for p in files
+        },
     )
     staging = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
     try:
@@ -84,9 +97,13 @@ def make_checkpoint(args: argparse.Namespace) -> int:
         if args.model == "xtts-v2":
             coqui.make_checkpoint(staging, args.size, args.seed)
         elif args.model == "whisper-large-v3-turbo":
-            _maker("whisper_synthetic").make_checkpoint(staging, args.size, args.seed, args.tokenizer)
+            _maker("whisper_synthetic").make_checkpoint(
+                staging, args.size, args.seed, args.tokenizer
+            )
         else:
-            _maker("qwen3").make_checkpoint(staging, args.model, args.size, args.seed, args.tokenizer)
+            _maker("qwen3").make_checkpoint(
+                staging, args.model, args.size, args.seed, args.tokenizer
+            )
         staging.rename(target)
     except OSError as exc:
         raise output_error(exc, str(exc.filename or target)) from exc
@@ -101,7 +118,9 @@ def _maker(name: str) -> ModuleType:
     try:
         return importlib.import_module(f"voxturn.export.{name}")
     except ImportError as exc:
-        raise ExportFailed(f"making a checkpoint needs {exc.name}; pip install 'voxturn[export]'") from exc
+        raise ExportFailed(
+            f"making a checkpoint needs {exc.name}; pip install 'voxturn[export]'"
+        ) from exc
 
 
 def import_voices(args: argparse.Namespace) -> int:
@@ -137,12 +156,23 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         parser.add_argument(
-            "--checkpoint", required=True, metavar="DIR", help="the folder, in the model's official layout"
+            "--checkpoint",
+            required=True,
+            metavar="DIR",
+            help="the folder, in the model's official layout",
         )
         parser.add_argument(
-            "-o", "--output", required=True, metavar="ARTIFACT", help="a new folder, or an artifact to replace"
+            "-o",
+            "--output",
+            required=True,
+            metavar="ARTIFACT",
+            help="a new folder, or an artifact to replace",
         )
-        parser.add_argument("--precision", default="", help="one of the registry's for the model (default: its first)")
+        parser.add_argument(
+            "--precision",
+            default="",
+            help="one of the registry's for the model (default: its first)",
+        )
         parser.add_argument(
             "--for",
             dest="engine",
@@ -162,7 +192,14 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         epilog="example:\n  voxturn export make-checkpoint xtts-v2 --size tiny --seed 1 -o tiny-xtts",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    models = ["xtts-v2", "qwen3-0.6b", "qwen3-1.7b", "qwen3-4b", "qwen3-8b", "whisper-large-v3-turbo"]
+    models = [
+        "xtts-v2",
+        "qwen3-0.6b",
+        "qwen3-1.7b",
+        "qwen3-4b",
+        "qwen3-8b",
+        "whisper-large-v3-turbo",
+    ]
     maker.add_argument("model", choices=models)
     maker.add_argument("--size", choices=["tiny", "full"], default="tiny")
     maker.add_argument("--seed", type=int, default=0)
@@ -181,5 +218,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
             "keep the voices of a checkpoint's speakers_xtts.pth",
             "voxturn voices import speakers_xtts.pth",
         )
-        parser.add_argument("speakers", metavar="PTH", help="the checkpoint's file of studio voices")
+        parser.add_argument(
+            "speakers", metavar="PTH", help="the checkpoint's file of studio voices"
+        )
         parser.set_defaults(run=import_voices)

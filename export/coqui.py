@@ -28,7 +28,25 @@ _COMMON: dict[str, Any] = {
     "gpt_num_audio_tokens": 1026, "gpt_start_audio_token": 1024, "gpt_stop_audio_token": 1025,
     "gpt_use_perceiver_resampler": True, "gpt_stop_text_token": 0,
 }  # fmt: skip
-LANGUAGES = ["en", "es", "fr", "de", "it", "pt", "pl", "tr", "ru", "nl", "cs", "ar", "zh-cn", "hu", "ko", "ja", "hi"]
+LANGUAGES = [
+    "en",
+    "es",
+    "fr",
+    "de",
+    "it",
+    "pt",
+    "pl",
+    "tr",
+    "ru",
+    "nl",
+    "cs",
+    "ar",
+    "zh-cn",
+    "hu",
+    "ko",
+    "ja",
+    "hi",
+]
 
 
 def keep_torchaudio_in_python() -> None:
@@ -40,7 +58,9 @@ def keep_torchaudio_in_python() -> None:
             del sys.modules[name]
         stand_in = ModuleType("torchaudio._extension")
         stand_in.__dict__.update(
-            _IS_TORCHAUDIO_EXT_AVAILABLE=False, _IS_ALIGN_AVAILABLE=False, fail_if_no_align=lambda f: f
+            _IS_TORCHAUDIO_EXT_AVAILABLE=False,
+            _IS_ALIGN_AVAILABLE=False,
+            fail_if_no_align=lambda f: f,
         )
         sys.modules["torchaudio._extension"] = stand_in
         import torchaudio  # noqa: F401
@@ -54,14 +74,18 @@ def xtts_module() -> Any:
             keep_torchaudio_in_python()
             from TTS.tts.models import xtts
     except ImportError as exc:
-        raise ExecutorUnavailable(f"coqui-tts cannot be imported ({exc}); pip install 'voxturn[coqui]'") from exc
+        raise ExecutorUnavailable(
+            f"coqui-tts cannot be imported ({exc}); pip install 'voxturn[coqui]'"
+        ) from exc
     return xtts
 
 
 def build(args: dict[str, Any]) -> Any:
     """An untrained `Xtts` of these `model_args`."""
     module = xtts_module()
-    config = module.XttsConfig(model_args=module.XttsArgs(**(_COMMON | args)), languages=list(LANGUAGES))
+    config = module.XttsConfig(
+        model_args=module.XttsArgs(**(_COMMON | args)), languages=list(LANGUAGES)
+    )
     return module.Xtts(config)
 
 
@@ -72,7 +96,11 @@ def load(opened: XttsCheckpoint) -> Any:
     import torch
 
     state = model.state_dict()
-    given = {name: torch.from_numpy(opened.weights.take(name)) for name in opened.weights.names() if name in state}
+    given = {
+        name: torch.from_numpy(opened.weights.take(name))
+        for name in opened.weights.names()
+        if name in state
+    }
     model.load_state_dict(state | given)
     model.eval()
     return model
@@ -95,14 +123,18 @@ def make_checkpoint(target: Path, size: str, seed: int) -> None:
     model = build(args)
     with torch.no_grad():
         for name, value in model.state_dict().items():
-            if name.endswith("proj_out.weight"):  # upstream begins with zeros there, which would hide mistakes
+            if name.endswith(
+                "proj_out.weight"
+            ):  # upstream begins with zeros there, which would hide mistakes
                 value.normal_(std=0.02)
             elif name.endswith(("running_mean", "mel_stats")):
                 value.uniform_(0.5, 1.5)
     torch.save({"model": model.state_dict()}, target / "model.pth")
     config = model.config.to_dict() | {"voxturn_synthetic": True}
     (target / "config.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
-    write_vocabulary(target / "vocab.json", args["gpt_number_text_tokens"], args["gpt_start_text_token"])
+    write_vocabulary(
+        target / "vocab.json", args["gpt_number_text_tokens"], args["gpt_start_text_token"]
+    )
     width = args["gpt_n_model_channels"]
     voice = {
         "gpt_cond_latent": torch.randn(1, 32, width) * 0.1,

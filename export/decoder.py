@@ -20,7 +20,15 @@ from voxturn.export.checkpoint import Checkpoint, FileCheckpoint, GgufCheckpoint
 from voxturn.export.decoder_fused import FusedDecoder
 from voxturn.export.decoder_graph import DecoderGraph
 from voxturn.export.decoder_portable import PortableDecoder, ScatterElementsDecoder
-from voxturn.export.families import ENGINES, FAMILIES, PRECISIONS, DecoderConfig, Family, engine_for, positive
+from voxturn.export.families import (
+    ENGINES,
+    FAMILIES,
+    PRECISIONS,
+    DecoderConfig,
+    Family,
+    engine_for,
+    positive,
+)
 from voxturn.export.tokenizer import read_tokenizer
 from voxturn.runtime.contract import Manifest
 from voxturn.runtime.errors import CorruptModel, ExportFailed, UsageError
@@ -31,14 +39,20 @@ _GRAPHS: dict[str, type[DecoderGraph]] = dict(
 )
 
 
-def build_decoder(checkpoint: Checkpoint, precision: str, path: Path, engine: str = "onnx") -> DecoderConfig:
+def build_decoder(
+    checkpoint: Checkpoint, precision: str, path: Path, engine: str = "onnx"
+) -> DecoderConfig:
     """Write the graph for `checkpoint` to `path` (and `path.data`).
 
     Raises `ExportFailed` with all missing names, `UsageError` for a precision that the engine's graphs have not.
     """
     family, config = fitted(checkpoint)
     builder, chosen = _GRAPHS[engine], PRECISIONS[precision]
-    can = [name for name, some in PRECISIONS.items() if some.bits in builder.bits and some.half in builder.halves]
+    can = [
+        name
+        for name, some in PRECISIONS.items()
+        if some.bits in builder.bits and some.half in builder.halves
+    ]
     if precision not in can:
         raise UsageError(f"a graph for {engine} cannot be {precision}; it can be {', '.join(can)}")
     builder(checkpoint, family, config, chosen, path).build()
@@ -49,7 +63,9 @@ def fitted(checkpoint: Checkpoint) -> tuple[Family, DecoderConfig]:
     """The family and the sizes of a checkpoint. Raises `ExportFailed` with all names that are missing or left over."""
     family = FAMILIES.get(checkpoint.family)
     if family is None:
-        raise ExportFailed(f"model family {checkpoint.family!r} is not supported; supported: {', '.join(FAMILIES)}")
+        raise ExportFailed(
+            f"model family {checkpoint.family!r} is not supported; supported: {', '.join(FAMILIES)}"
+        )
     config = DecoderConfig.from_checkpoint(checkpoint.config)
     wanted, present = family.names(config), checkpoint.names()
     unused = {family.head} if config.tied else set()
@@ -77,8 +93,15 @@ class Opened:
         family, config = fitted(checkpoint)
         if family.positions:
             raise ExportFailed(f"{path}: a {checkpoint.family} is exported with its XTTS v2 alone")
-        wanted, present = family.shapes(config, positive(checkpoint.config, "intermediate_size")), checkpoint.shapes()
-        wrong = [f"{n} is {list(present[n])}, not {list(shape)}" for n, shape in wanted.items() if present[n] != shape]
+        wanted, present = (
+            family.shapes(config, positive(checkpoint.config, "intermediate_size")),
+            checkpoint.shapes(),
+        )
+        wrong = [
+            f"{n} is {list(present[n])}, not {list(shape)}"
+            for n, shape in wanted.items()
+            if present[n] != shape
+        ]
         if wrong:
             raise ExportFailed(
                 f"{path}: tensors do not fit the configuration: {'; '.join(wrong)}; pull the model again"
@@ -95,14 +118,23 @@ def _tokenizer(path: Path, checkpoint: FileCheckpoint, config: DecoderConfig) ->
         try:
             tokenizer = Tokenizer.from_file(str(path / "tokenizer.json"))
         except Exception as exc:  # the library raises a bare Exception
-            raise CorruptModel(f"{path}: tokenizer.json is not a tokenizer ({exc}); pull the model again") from exc
+            raise CorruptModel(
+                f"{path}: tokenizer.json is not a tokenizer ({exc}); pull the model again"
+            ) from exc
     if (size := tokenizer.get_vocab_size()) > config.vocabulary:
-        raise CorruptModel(f"{path}: the tokenizer has {size} tokens, the model {config.vocabulary}; pull it again")
+        raise CorruptModel(
+            f"{path}: the tokenizer has {size} tokens, the model {config.vocabulary}; pull it again"
+        )
     return tokenizer
 
 
 def export(
-    checkpoint: Path, source: Manifest, target: Path, precision: str, progress: Progress, engine: str = ""
+    checkpoint: Path,
+    source: Manifest,
+    target: Path,
+    precision: str,
+    progress: Progress,
+    engine: str = "",
 ) -> None:
     """Write `decoder.onnx`, the tokenizer and the manifest into the empty folder `target`."""
     engine = engine or engine_for(precision)
@@ -115,7 +147,9 @@ def export(
     progress(what, 2, 2)
 
 
-def write_properties(target: Path, source: Manifest, opened: Opened, precision: str, engine: str) -> None:
+def write_properties(
+    target: Path, source: Manifest, opened: Opened, precision: str, engine: str
+) -> None:
     """Write the tokenizer and the manifest beside a model that is written already."""
     checkpoint = opened.checkpoint
     if isinstance(checkpoint, GgufCheckpoint):
@@ -123,7 +157,11 @@ def write_properties(target: Path, source: Manifest, opened: Opened, precision: 
     else:
         shutil.copyfile(opened.path / "tokenizer.json", target / "tokenizer.json")
     chat = chat_form(opened.tokenizer)
-    properties = asdict(opened.config) | {"chat": chat, "family": checkpoint.family, "engine": engine}
+    properties = asdict(opened.config) | {
+        "chat": chat,
+        "family": checkpoint.family,
+        "engine": engine,
+    }
     graphs = {"decoder": "decoder.onnx"} if engine in ENGINES else {}
     reached = parity.decoder_reached(target, checkpoint, opened.config, precision)
     synthetic = bool(checkpoint.config.get("voxturn_synthetic", False))

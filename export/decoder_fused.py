@@ -46,18 +46,28 @@ class FusedDecoder(DecoderGraph):
         self.graph.output(name, "float32", ["B", 1, size])
 
     def rows(self, name: str, ids: str) -> str:
-        table = self.checkpoint.array(name).astype(np.float32 if self.precision.bits == 32 else np.float16)
-        return self.graph.node("Cast", [self.graph.node("Gather", [self.graph.constant(name, table), ids])], to=1)
+        table = self.checkpoint.array(name).astype(
+            np.float32 if self.precision.bits == 32 else np.float16
+        )
+        return self.graph.node(
+            "Cast", [self.graph.node("Gather", [self.graph.constant(name, table), ids])], to=1
+        )
 
     def given_rows(self) -> str:
         return self.graph.input("rows", "float32", ["R", self.config.width])
 
     def norm(self, x: str, name: str) -> str:
         op = "SimplifiedLayerNormalization" if self.family.norm == "rms" else "LayerNormalization"
-        return self.graph.node(op, [x, *self._norm_constants(name)], epsilon=self.config.epsilon, axis=-1)
+        return self.graph.node(
+            op, [x, *self._norm_constants(name)], epsilon=self.config.epsilon, axis=-1
+        )
 
     def add_norm(self, x: str, hidden: str, name: str) -> tuple[str, str]:
-        op = "SkipSimplifiedLayerNormalization" if self.family.norm == "rms" else "SkipLayerNormalization"
+        op = (
+            "SkipSimplifiedLayerNormalization"
+            if self.family.norm == "rms"
+            else "SkipLayerNormalization"
+        )
         normed, total = f"{name}.normed", f"{name}.sum"
         outputs = [normed, "", "", total]
         weights = self._norm_constants(name)
@@ -92,7 +102,10 @@ class FusedDecoder(DecoderGraph):
             g.node(
                 "Reshape",
                 [
-                    self.norm(g.node("Reshape", [x, self.ints([0, 0, -1, c.head_dim])]), name.format(layer)),
+                    self.norm(
+                        g.node("Reshape", [x, self.ints([0, 0, -1, c.head_dim])]),
+                        name.format(layer),
+                    ),
                     self.ints([0, 0, -1]),
                 ],
             )
@@ -103,12 +116,20 @@ class FusedDecoder(DecoderGraph):
     def linear(self, x: str, names: list[str], name: str) -> str:
         g, stacked = self.graph, self.stacked_bias(names, name)
         bias = [] if stacked is None else [g.constant(f"{name}.bias", stacked)]
-        bits = self.precision.head_bits if name == "head" and self.precision.head_bits else self.precision.bits
+        bits = (
+            self.precision.head_bits
+            if name == "head" and self.precision.head_bits
+            else self.precision.bits
+        )
         if bits == 32:
             product = g.node("MatMul", [x, g.constant(f"{name}.weight", self.stacked(names).T)])
             return g.node("Add", [product, *bias]) if bias else product
         blocks = self._blocks(names, bits)
-        inputs = [x, g.constant(f"{name}.codes", blocks.packed_codes()), g.constant(f"{name}.scales", blocks.scales)]
+        inputs = [
+            x,
+            g.constant(f"{name}.codes", blocks.packed_codes()),
+            g.constant(f"{name}.scales", blocks.scales),
+        ]
         zeros = blocks.packed_zeros()
         if zeros is not None or bias:
             inputs.append("" if zeros is None else g.constant(f"{name}.zeros", zeros))
@@ -124,11 +145,16 @@ class FusedDecoder(DecoderGraph):
             accuracy_level=_ACCURACY_LEVEL,
         )
 
-    def _contrib(self, op: str, inputs: list[str], outputs: list[str] | None = None, **attributes: Any) -> str:
+    def _contrib(
+        self, op: str, inputs: list[str], outputs: list[str] | None = None, **attributes: Any
+    ) -> str:
         return self.graph.node(op, inputs, outputs, domain=MICROSOFT, **attributes)
 
     def _norm_constants(self, name: str) -> list[str]:
-        return [self.graph.constant(f"{name}.{i}", value) for i, value in enumerate(self.norm_weights(name))]
+        return [
+            self.graph.constant(f"{name}.{i}", value)
+            for i, value in enumerate(self.norm_weights(name))
+        ]
 
     def _blocks(self, names: list[str], bits: int) -> BlockWeight:
         if self.precision.native and bits == self.precision.bits:

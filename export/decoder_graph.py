@@ -27,7 +27,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 from voxturn.export.checkpoint import Checkpoint
-from voxturn.export.families import STRIDE, DecoderConfig, Family, Precision, bias_of, inverse_frequencies
+from voxturn.export.families import (
+    STRIDE,
+    DecoderConfig,
+    Family,
+    Precision,
+    bias_of,
+    inverse_frequencies,
+)
 from voxturn.export.graph import GraphBuilder
 
 Float = npt.NDArray[np.float32]
@@ -45,9 +52,19 @@ class DecoderGraph(ABC):
     """How many positions the buffers hold; a name where they may hold any number."""
 
     def __init__(
-        self, checkpoint: Checkpoint, family: Family, config: DecoderConfig, precision: Precision, path: Path
+        self,
+        checkpoint: Checkpoint,
+        family: Family,
+        config: DecoderConfig,
+        precision: Precision,
+        path: Path,
     ) -> None:
-        self.checkpoint, self.family, self.config, self.precision = checkpoint, family, config, precision
+        self.checkpoint, self.family, self.config, self.precision = (
+            checkpoint,
+            family,
+            config,
+            precision,
+        )
         self.graph = GraphBuilder("decoder", path, self.opset)
 
     def build(self) -> None:
@@ -63,7 +80,9 @@ class DecoderGraph(ABC):
         for name in f.final_norms[1:]:
             last = self.norm(last, name)
         self.output("hidden", last, c.width)
-        self.output("logits", self.linear(last, [f.embedding if c.tied else f.head], "head"), c.vocabulary)
+        self.output(
+            "logits", self.linear(last, [f.embedding if c.tied else f.head], "head"), c.vocabulary
+        )
         g.save()
 
     @abstractmethod
@@ -111,25 +130,34 @@ class DecoderGraph(ABC):
         if not f.positions:
             return self.rows(f.embedding, "input_ids")
         null = len(self.checkpoint.array(f.embedding)) - 1
-        stride, last, zero = (g.constant(f"ids.{value}", np.array(value, np.int64)) for value in (STRIDE, null, 0))
+        stride, last, zero = (
+            g.constant(f"ids.{value}", np.array(value, np.int64)) for value in (STRIDE, null, 0)
+        )
         token = g.node("Mod", ["input_ids", stride])
         table = self.rows(f.embedding, g.node("Min", [token, last]))
-        row = g.node("Gather", [self.given_rows(), g.node("Max", [g.node("Sub", [token, last]), zero])])
+        row = g.node(
+            "Gather", [self.given_rows(), g.node("Max", [g.node("Sub", [token, last]), zero])]
+        )
         position = self.rows(f.positions, g.node("Div", ["input_ids", stride]))
         return g.node("Add", [g.node("Add", [table, position]), row])
 
     def _layer(self, i: int, normed: str, hidden: str) -> tuple[str, str]:
         f = self.family
         qkv = self.linear(normed, [name.format(i) for name in f.qkv], f"qkv.{i}")
-        attended = self.linear(self.attention(qkv, i), [f.attention_out.format(i)], f"attention_out.{i}")
+        attended = self.linear(
+            self.attention(qkv, i), [f.attention_out.format(i)], f"attention_out.{i}"
+        )
         normed, hidden = self.add_norm(attended, hidden, f.mlp_norm.format(i))
         out = self.linear(self._mlp(normed, i), [f.down.format(i)], f"down.{i}")
         last = i + 1 == self.config.layers
-        return self.add_norm(out, hidden, f.final_norms[0] if last else f.attention_norm.format(i + 1))
+        return self.add_norm(
+            out, hidden, f.final_norms[0] if last else f.attention_norm.format(i + 1)
+        )
 
     def _mlp(self, x: str, i: int) -> str:
         first, *second = (
-            self.linear(x, [name.format(i)], f"mlp{number}.{i}") for number, name in enumerate(self.family.mlp)
+            self.linear(x, [name.format(i)], f"mlp{number}.{i}")
+            for number, name in enumerate(self.family.mlp)
         )
         return self.graph.node("Mul", [self.silu(first), *second]) if second else self.gelu(first)
 
@@ -142,7 +170,10 @@ class DecoderGraph(ABC):
 
     def rotary_tables(self, dtype: npt.DTypeLike) -> None:
         """The constants `cos` and `sin`, `[context, head_dim / 2]`."""
-        angles = np.arange(self.config.context, dtype=np.float64)[:, None] * inverse_frequencies(self.config)[None]
+        angles = (
+            np.arange(self.config.context, dtype=np.float64)[:, None]
+            * inverse_frequencies(self.config)[None]
+        )
         self.graph.constant("cos", np.cos(angles).astype(dtype))
         self.graph.constant("sin", np.sin(angles).astype(dtype))
 

@@ -88,24 +88,37 @@ class PortableDecoder(DecoderGraph):
         q, k, v = (
             g.node("Reshape", [part, self.ints([0, 0, heads, c.head_dim])])
             for part, heads in zip(
-                g.nodes("Split", [qkv, sizes], 3, axis=-1), (c.heads, c.kv_heads, c.kv_heads), strict=True
+                g.nodes("Split", [qkv, sizes], 3, axis=-1),
+                (c.heads, c.kv_heads, c.kv_heads),
+                strict=True,
             )
         )
         if f.qk_norm:
-            q, k = (self.norm(x, name.format(layer)) for x, name in zip((q, k), f.qk_norm, strict=True))
+            q, k = (
+                self.norm(x, name.format(layer)) for x, name in zip((q, k), f.qk_norm, strict=True)
+            )
         q, k, v = (g.node("Transpose", [x], perm=[0, 2, 1, 3]) for x in (q, k, v))
         if not f.positions:
             q, k = (g.node("RotaryEmbedding", [x, "cos", "sin", "positions"]) for x in (q, k))
         for kind, value in (("key", k), ("value", v)):
             self._extend(f"past_{kind}.{layer}", value, f"present_{kind}.{layer}")
         y = g.node("Attention", [q, f"present_key.{layer}", f"present_value.{layer}", "mask"])
-        return g.node("Reshape", [g.node("Transpose", [y], perm=[0, 2, 1, 3]), self.ints([0, 0, c.heads * c.head_dim])])
+        return g.node(
+            "Reshape",
+            [g.node("Transpose", [y], perm=[0, 2, 1, 3]), self.ints([0, 0, c.heads * c.head_dim])],
+        )
 
     def linear(self, x: str, names: list[str], name: str) -> str:
         g, stacked = self.graph, self.stacked_bias(names, name)
-        bits = self.precision.head_bits if name == "head" and self.precision.head_bits else self.precision.bits
+        bits = (
+            self.precision.head_bits
+            if name == "head" and self.precision.head_bits
+            else self.precision.bits
+        )
         weight, parts = self.stacked(names), [0]
-        if bits == 8 and name.startswith("qkv"):  # TensorRT unpacks the weights of a product that is cut afterwards
+        if bits == 8 and name.startswith(
+            "qkv"
+        ):  # TensorRT unpacks the weights of a product that is cut afterwards
             c = self.config
             parts = [0, c.heads * c.head_dim, (c.heads + c.kv_heads) * c.head_dim]
         products = [
@@ -125,7 +138,9 @@ class PortableDecoder(DecoderGraph):
         inputs = weight.shape[1]
         block = inputs if bits == 8 else next((size for size in _BLOCKS if inputs % size == 0), 0)
         if not block:
-            raise ExportFailed(f"{name}: {inputs} inputs are no multiple of {_BLOCKS[-1]}; export it in int8 or fp16")
+            raise ExportFailed(
+                f"{name}: {inputs} inputs are no multiple of {_BLOCKS[-1]}; export it in int8 or fp16"
+            )
         blocks = quantize(weight, bits, block)
         middle = 1 << (bits - 1)
         codes = (blocks.codes.astype(np.int16) - middle).reshape(weight.shape).T

@@ -29,7 +29,11 @@ class Llama3Scaling:
     def scaled(self, inverse: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Frequencies below the low bound are divided by `factor`, those above the high bound stay, with a ramp between."""
         turns = self.original_context * inverse / (2 * np.pi)
-        share = np.clip((turns - self.low_freq_factor) / (self.high_freq_factor - self.low_freq_factor), 0.0, 1.0)
+        share = np.clip(
+            (turns - self.low_freq_factor) / (self.high_freq_factor - self.low_freq_factor),
+            0.0,
+            1.0,
+        )
         out: npt.NDArray[np.float64] = (1 - share) * inverse / self.factor + share * inverse
         return out
 
@@ -65,9 +69,13 @@ class DecoderConfig:
     def from_checkpoint(cls, config: Mapping[str, Any]) -> DecoderConfig:
         """Read Hugging Face's field names; one that is missing or makes no sense is an `ExportFailed` that names it."""
         if config.get("hidden_act", "silu") != "silu":
-            raise ExportFailed(f"activation {config['hidden_act']!r} is not supported; supported: silu")
+            raise ExportFailed(
+                f"activation {config['hidden_act']!r} is not supported; supported: silu"
+            )
         if config.get("use_sliding_window") or "sliding_attention" in config.get("layer_types", ()):
-            raise ExportFailed("the checkpoint has sliding-window attention, which is not supported; supported: full")
+            raise ExportFailed(
+                "the checkpoint has sliding-window attention, which is not supported; supported: full"
+            )
         rope = _rope_parameters(config)
         heads, width = positive(config, "num_attention_heads"), positive(config, "hidden_size")
         kv_heads = positive(config, "num_key_value_heads", heads)
@@ -100,7 +108,9 @@ def positive(config: Mapping[str, Any], key: str, otherwise: int | None = None) 
     if value is None:
         raise ExportFailed(f"the checkpoint's configuration lacks {key!r}; pull the model again")
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ExportFailed(f"the checkpoint's configuration has {key} {value!r}, not a whole number above 0")
+        raise ExportFailed(
+            f"the checkpoint's configuration has {key} {value!r}, not a whole number above 0"
+        )
     return value
 
 
@@ -117,17 +127,25 @@ def _rope_parameters(config: Mapping[str, Any]) -> Mapping[str, Any]:
     """Transformers 5 put `rope_theta` beside what 4 had in `rope_scaling`."""
     found = config.get("rope_parameters") or config.get("rope_scaling") or {}
     if not isinstance(found, Mapping):
-        raise ExportFailed(f"the checkpoint's configuration has rotary scaling {found!r}, not a table")
+        raise ExportFailed(
+            f"the checkpoint's configuration has rotary scaling {found!r}, not a table"
+        )
     return found
 
 
-def _rope_scaling(parameters: Mapping[str, Any], head_dim: int) -> Llama3Scaling | FrequencyDivisors | None:
+def _rope_scaling(
+    parameters: Mapping[str, Any], head_dim: int
+) -> Llama3Scaling | FrequencyDivisors | None:
     kind = parameters.get("rope_type") or parameters.get("type") or "default"
     if kind == "default":
         return None
-    if isinstance(divisors := parameters.get("divisors"), tuple):  # by `export.checkpoint`; JSON has no tuples
+    if isinstance(
+        divisors := parameters.get("divisors"), tuple
+    ):  # by `export.checkpoint`; JSON has no tuples
         if len(divisors) != head_dim // 2 or not all(0 < value < math.inf for value in divisors):
-            raise ExportFailed(f"rope_freqs must be {head_dim // 2} numbers above 0, it is {list(divisors)}")
+            raise ExportFailed(
+                f"rope_freqs must be {head_dim // 2} numbers above 0, it is {list(divisors)}"
+            )
         return FrequencyDivisors(divisors)
     if kind != "llama3":
         raise ExportFailed(f"rotary scaling {kind!r} is not supported; supported: default, llama3")
@@ -170,14 +188,25 @@ class Family:
 
     def weights(self) -> tuple[str, ...]:
         """Every weight that may have a bias."""
-        layer = (self.attention_norm, *self.qkv, self.attention_out, self.mlp_norm, *self.mlp, self.down)
+        layer = (
+            self.attention_norm,
+            *self.qkv,
+            self.attention_out,
+            self.mlp_norm,
+            *self.mlp,
+            self.down,
+        )
         return (*layer, *self.final_norms, self.head)
 
     def names(self, config: DecoderConfig) -> set[str]:
         """Every tensor that a checkpoint of this family must have."""
         norms = (self.attention_norm, self.mlp_norm, *self.qk_norm)
         linears = (*self.qkv, self.attention_out, *self.mlp, self.down)
-        layered = {*norms, *linears, *(bias_of(name) for name in (*norms, *linears) if name in self.biased)}
+        layered = {
+            *norms,
+            *linears,
+            *(bias_of(name) for name in (*norms, *linears) if name in self.biased),
+        }
         wanted = {name.format(i) for name in layered for i in range(config.layers)}
         last = {*self.final_norms} | (set() if config.tied else {self.head})
         wanted |= last | {bias_of(name) for name in last & self.biased}
@@ -188,7 +217,9 @@ class Family:
         c, query, keys = config, config.heads * config.head_dim, config.kv_heads * config.head_dim
         layered: Shapes = {
             self.attention_norm: (c.width,),
-            **dict(zip(self.qkv, ((query, c.width), (keys, c.width), (keys, c.width)), strict=True)),
+            **dict(
+                zip(self.qkv, ((query, c.width), (keys, c.width), (keys, c.width)), strict=True)
+            ),
             self.attention_out: (c.width, query),
             self.mlp_norm: (c.width,),
             **dict.fromkeys(self.mlp, (inner, c.width)),

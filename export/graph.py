@@ -35,7 +35,12 @@ def _packed(value: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """An array as it lies in a data file: two numbers of 4 bits a byte, the first in the low half."""
     if value.dtype != ml_dtypes.int4:
         return value
-    numbers = np.append(value.reshape(-1).astype(np.int8), np.zeros(value.size % 2, np.int8)).view(np.uint8) & 15
+    numbers = (
+        np.append(value.reshape(-1).astype(np.int8), np.zeros(value.size % 2, np.int8)).view(
+            np.uint8
+        )
+        & 15
+    )
     return numbers[0::2] | (numbers[1::2] << 4)
 
 
@@ -66,7 +71,9 @@ class GraphBuilder:
         """Add an initialiser and return its name. A large one is in the data file when this returns."""
         value = np.asarray(value, order="C")
         self._initializers.append(
-            numpy_helper.from_array(value, name) if value.nbytes <= _INLINE_BYTES else self._external(value, name)
+            numpy_helper.from_array(value, name)
+            if value.nbytes <= _INLINE_BYTES
+            else self._external(value, name)
         )
         return name
 
@@ -76,9 +83,16 @@ class GraphBuilder:
             offset = file.tell()
             (packed := _packed(value)).tofile(file)
         tensor = TensorProto(
-            name=name, dims=value.shape, data_type=helper.np_dtype_to_tensor_dtype(value.dtype), data_location=1
+            name=name,
+            dims=value.shape,
+            data_type=helper.np_dtype_to_tensor_dtype(value.dtype),
+            data_location=1,
         )
-        for key, entry in (("location", self._data.name), ("offset", offset), ("length", packed.nbytes)):
+        for key, entry in (
+            ("location", self._data.name),
+            ("offset", offset),
+            ("length", packed.nbytes),
+        ):
             tensor.external_data.add(key=key, value=str(entry))
         return tensor
 
@@ -94,11 +108,15 @@ class GraphBuilder:
         number = self.fresh()
         names = list(outputs) if outputs is not None else [f"{op}_{number}"]
         self._nodes.append(
-            helper.make_node(op, list(inputs), names, name=f"{op}_{number}", domain=domain, **attributes)
+            helper.make_node(
+                op, list(inputs), names, name=f"{op}_{number}", domain=domain, **attributes
+            )
         )
         return names[0]
 
-    def nodes(self, op: str, inputs: Sequence[str], count: int, **attributes: Any) -> tuple[str, ...]:
+    def nodes(
+        self, op: str, inputs: Sequence[str], count: int, **attributes: Any
+    ) -> tuple[str, ...]:
         """Add a node of the standard domain and return its `count` outputs."""
         names = [f"{op}_{self.fresh()}_{i}" for i in range(count)]
         self.node(op, inputs, names, **attributes)
@@ -111,9 +129,14 @@ class GraphBuilder:
 
     def save(self) -> None:
         """Write the graph itself; its large weights are written already."""
-        graph = helper.make_graph(self._nodes, self.name, self._inputs, self._outputs, self._initializers)
+        graph = helper.make_graph(
+            self._nodes, self.name, self._inputs, self._outputs, self._initializers
+        )
         domains = {node.domain for node in self._nodes} | {""}
-        imports = [helper.make_opsetid(domain, self.opset if not domain else 1) for domain in sorted(domains)]
+        imports = [
+            helper.make_opsetid(domain, self.opset if not domain else 1)
+            for domain in sorted(domains)
+        ]
         model = helper.make_model(graph, opset_imports=imports)
         model.ir_version = _IR_VERSIONS[self.opset]
         model.producer_name = "voxturn"

@@ -54,12 +54,16 @@ def log_softmax(logits: npt.NDArray[np.float32]) -> Float:
 def open_decoder(path: Path, capacity: int = 512) -> OnnxDecoder:
     """A graph of `export.decoder` with one slot; one in bfloat16 is computed as `export.bfloat16` says."""
     with computable(path) as readable:
-        return OnnxDecoder(readable, contract_of(readable), Cores().budget("reply", 0, spin=True), 1, capacity)
+        return OnnxDecoder(
+            readable, contract_of(readable), Cores().budget("reply", 0, spin=True), 1, capacity
+        )
 
 
 def after(graph: OnnxDecoder, ids: Sequence[int], past: int) -> npt.NDArray[np.float32]:
     """A copy of the logits `[vocabulary]` after appending `ids` to the one slot."""
-    logits: npt.NDArray[np.float32] = graph.run(0, np.array([ids], np.int64), [past]).logits[0].copy()
+    logits: npt.NDArray[np.float32] = (
+        graph.run(0, np.array([ids], np.int64), [past]).logits[0].copy()
+    )
     return logits
 
 
@@ -83,18 +87,24 @@ def forced(graph: OnnxDecoder, prompt: list[int], tokens: list[int]) -> npt.NDAr
 def missed(reached: Mapping[str, float], most: Mapping[str, float]) -> list[str]:
     """Every number that is above its limit, or none at all (NaN), with the limit."""
     return [
-        f"{name} {reached[name]:.3g} (at most {limit:g})" for name, limit in most.items() if not reached[name] <= limit
+        f"{name} {reached[name]:.3g} (at most {limit:g})"
+        for name, limit in most.items()
+        if not reached[name] <= limit
     ]
 
 
-def decoder_reached(folder: Path, checkpoint: Checkpoint, config: DecoderConfig, precision: str) -> dict[str, float]:
+def decoder_reached(
+    folder: Path, checkpoint: Checkpoint, config: DecoderConfig, precision: str
+) -> dict[str, float]:
     """KL (nats, mean and 99th percentile) and top-1 agreement of an artifact's decoder against float32.
 
     Along its own greedy answers, so that a wrong turn costs only once. Raises `ExportFailed` beyond `MOST`.
     """
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     template = "<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n"
-    prompts = [tokenizer.encode(template.format(text), add_special_tokens=False).ids for text in PROMPTS]
+    prompts = [
+        tokenizer.encode(template.format(text), add_special_tokens=False).ids for text in PROMPTS
+    ]
     if (folder / "decoder.onnx").is_file():
         graph = open_decoder(folder / "decoder.onnx", min(512, config.context))
         answers = [greedy(graph, prompt, _STEPS) for prompt in prompts]
@@ -103,7 +113,9 @@ def decoder_reached(folder: Path, checkpoint: Checkpoint, config: DecoderConfig,
         answers = _ctranslate2_answers(folder, prompts, precision)
     given = [prompt + tokens[:-1] for prompt, (tokens, _) in zip(prompts, answers, strict=True)]
     divergence, agreement = [], []
-    for wanted, (_, logits) in zip(reference.logits_of(checkpoint, given, _STEPS), answers, strict=True):
+    for wanted, (_, logits) in zip(
+        reference.logits_of(checkpoint, given, _STEPS), answers, strict=True
+    ):
         p, q = log_softmax(wanted), log_softmax(logits)
         divergence.append((np.exp(p) * (p - q)).sum(-1))
         agreement.append(p.argmax(-1) == q.argmax(-1))
@@ -118,7 +130,9 @@ def decoder_reached(folder: Path, checkpoint: Checkpoint, config: DecoderConfig,
     return reached
 
 
-def _ctranslate2_answers(folder: Path, prompts: Sequence[list[int]], precision: str) -> list[Answer]:
+def _ctranslate2_answers(
+    folder: Path, prompts: Sequence[list[int]], precision: str
+) -> list[Answer]:
     """`_STEPS` tokens after each prompt, and their logits from one pass over both."""
     import ctranslate2
 

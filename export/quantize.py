@@ -38,9 +38,15 @@ class BlockWeight:
 
     def dequantize(self) -> Float:
         """The float32 weight `[N, K]` that the codes stand for."""
-        zeros = float(1 << (self.bits - 1)) if self.zeros is None else self.zeros.astype(np.float32)[..., None]
+        zeros = (
+            float(1 << (self.bits - 1))
+            if self.zeros is None
+            else self.zeros.astype(np.float32)[..., None]
+        )
         values = (self.codes.astype(np.float32) - zeros) * self.scales[..., None]
-        return np.ascontiguousarray(values.reshape(self.rows, -1)[:, : self.columns], dtype=np.float32)
+        return np.ascontiguousarray(
+            values.reshape(self.rows, -1)[:, : self.columns], dtype=np.float32
+        )
 
     def packed_codes(self) -> npt.NDArray[np.uint8]:
         """Codes as the operator wants them: two 4-bit codes a byte, the first in the low half."""

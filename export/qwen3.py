@@ -24,16 +24,25 @@ from voxturn.runtime.fetch import Progress
 
 
 def export(
-    checkpoint: Path, source: Manifest, target: Path, precision: str, progress: Progress, engine: str = ""
+    checkpoint: Path,
+    source: Manifest,
+    target: Path,
+    precision: str,
+    progress: Progress,
+    engine: str = "",
 ) -> None:
     """Write the artifact into the empty folder `target`. Raises `CorruptModel` or `ExportFailed`."""
     if engine != "ctranslate2":
-        decoder.export(checkpoint, source, target, precision, progress, engine.removesuffix("-onnx"))
+        decoder.export(
+            checkpoint, source, target, precision, progress, engine.removesuffix("-onnx")
+        )
         return
     what = f"export {source.model} {engine} {precision}"
     progress(what, 0, 2)
     if not checkpoint.is_dir() or next(checkpoint.glob("*.gguf"), None):
-        raise ExportFailed(f"{checkpoint}: CTranslate2 converts Hugging Face folders only; use --to onnx for GGUF")
+        raise ExportFailed(
+            f"{checkpoint}: CTranslate2 converts Hugging Face folders only; use --to onnx for GGUF"
+        )
     opened = decoder.Opened.open(checkpoint)
     convert_folder(checkpoint, target, precision, checkpoint)
     progress(what, 1, 2)
@@ -57,7 +66,9 @@ SIZES: dict[str, dict[str, int | bool]] = {
 _LEARNT_TOKENS, _SHARD_BYTES = 3600, 2 << 30
 
 
-def make_checkpoint(target: Path, model: str, size: str, seed: int, tokenizer: Path | None = None) -> None:
+def make_checkpoint(
+    target: Path, model: str, size: str, seed: int, tokenizer: Path | None = None
+) -> None:
     """Write a synthetic checkpoint in the official layout: bfloat16 shards, an index, a tokenizer with Qwen3's marks.
 
     `size` is "tiny" or "full" (those of `model`). Its answers are noise; `config.json` says so (`voxturn_synthetic`).
@@ -65,7 +76,9 @@ def make_checkpoint(target: Path, model: str, size: str, seed: int, tokenizer: P
     documentation. Raises `UsageError` if the given one does not fit.
     """
     if model not in SIZES or size not in ("tiny", "full"):
-        raise UsageError(f"{model} {size}: synthetic checkpoints are {', '.join(SIZES)}, each tiny or full")
+        raise UsageError(
+            f"{model} {size}: synthetic checkpoints are {', '.join(SIZES)}, each tiny or full"
+        )
     sizes = SIZES[model if size == "full" else "tiny"]
     target.mkdir(parents=True, exist_ok=True)
     config = sizes | {
@@ -78,11 +91,17 @@ def make_checkpoint(target: Path, model: str, size: str, seed: int, tokenizer: P
     (target / "config.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
     (target / "tokenizer_config.json").write_text(
         json.dumps(
-            {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": "<|im_end|>", "pad_token": "<|endoftext|>"}
+            {
+                "tokenizer_class": "PreTrainedTokenizerFast",
+                "eos_token": "<|im_end|>",
+                "pad_token": "<|endoftext|>",
+            }
         ),
         encoding="utf-8",
     )
-    _write_weights(target, DecoderConfig.from_checkpoint(config), int(sizes["intermediate_size"]), seed)
+    _write_weights(
+        target, DecoderConfig.from_checkpoint(config), int(sizes["intermediate_size"]), seed
+    )
 
 
 def _write_weights(target: Path, c: DecoderConfig, inner: int, seed: int) -> None:
@@ -93,14 +112,21 @@ def _write_weights(target: Path, c: DecoderConfig, inner: int, seed: int) -> Non
     random, shard, files = np.random.default_rng(seed), dict[str, Any](), dict[str, str]()
     for name, shape in shapes.items():
         values = random.standard_normal(shape, np.float32)
-        shard[name] = (values * 0.02 if len(shape) == 2 else 1 + values * 0.1).astype(ml_dtypes.bfloat16)
-        if sum(value.nbytes for value in shard.values()) >= _SHARD_BYTES or name == list(shapes)[-1]:
+        shard[name] = (values * 0.02 if len(shape) == 2 else 1 + values * 0.1).astype(
+            ml_dtypes.bfloat16
+        )
+        if (
+            sum(value.nbytes for value in shard.values()) >= _SHARD_BYTES
+            or name == list(shapes)[-1]
+        ):
             file = f"model-{len(set(files.values())) + 1:05d}.safetensors"
             save_file(shard, target / file)
             files |= dict.fromkeys(shard, file)
             shard = {}
     index = {"metadata": {}, "weight_map": files}
-    (target / "model.safetensors.index.json").write_text(json.dumps(index, indent=1), encoding="utf-8")
+    (target / "model.safetensors.index.json").write_text(
+        json.dumps(index, indent=1), encoding="utf-8"
+    )
 
 
 def _write_tokenizer(path: Path, vocabulary: int, given: Path | None) -> dict[str, int]:
@@ -114,7 +140,9 @@ def _write_tokenizer(path: Path, vocabulary: int, given: Path | None) -> dict[st
     tokenizer.add_special_tokens(["<|endoftext|>", "<|im_start|>", "<|im_end|>"])
     tokenizer.add_tokens(["<think>", "</think>"])
     if tokenizer.get_vocab_size() > vocabulary:
-        raise UsageError(f"{given}: {tokenizer.get_vocab_size()} tokens, the model has {vocabulary}; choose another")
+        raise UsageError(
+            f"{given}: {tokenizer.get_vocab_size()} tokens, the model has {vocabulary}; choose another"
+        )
     tokenizer.save(str(path))
     return {mark: int(tokenizer.token_to_id(mark) or 0) for mark in ("<|endoftext|>", "<|im_end|>")}
 
@@ -126,7 +154,9 @@ def _learnt() -> Any:
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=_LEARNT_TOKENS, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+        vocab_size=_LEARNT_TOKENS,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
     )
     tokenizer.train_from_iterator(pydoc_data.topics.topics.values(), trainer)
     return tokenizer

@@ -23,7 +23,10 @@ def logits_of(checkpoint: Checkpoint, sequences: Sequence[Sequence[int]], last: 
     spans = [slice(int(end) - length, int(end)) for end, length in zip(ends, lengths, strict=True)]
     positions = np.concatenate([np.arange(length) for length in lengths])
     angles = positions[:, None] * inverse_frequencies(config)[None]
-    cos, sin = np.cos(angles).astype(np.float32)[:, None], np.sin(angles).astype(np.float32)[:, None]
+    cos, sin = (
+        np.cos(angles).astype(np.float32)[:, None],
+        np.sin(angles).astype(np.float32)[:, None],
+    )
     sizes = [config.heads, config.kv_heads, config.kv_heads]
 
     def linear(x: Float, name: str) -> Float:

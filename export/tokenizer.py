@@ -29,7 +29,12 @@ def _split(digits: str) -> tuple[Any, ...]:
 
 
 _RULES = {
-    "smollm": _Rule((pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False))),
+    "smollm": _Rule(
+        (
+            pre_tokenizers.Digits(individual_digits=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False),
+        )
+    ),
     "qwen2": _Rule(_split(r"\p{N}"), normalizers.NFC()),
     "llama-bpe": _Rule(_split(r"\p{N}{1,3}"), whole=True),
 }
@@ -40,12 +45,17 @@ def read_tokenizer(checkpoint: GgufCheckpoint) -> Tokenizer:
     """The byte-level BPE of a GGUF file. Raises `ExportFailed` for one of another kind, `CorruptModel` for a damaged one."""
     try:
         kind, rule, tokens, merges, types = (
-            checkpoint.field(f"tokenizer.ggml.{key}") for key in ("model", "pre", "tokens", "merges", "token_type")
+            checkpoint.field(f"tokenizer.ggml.{key}")
+            for key in ("model", "pre", "tokens", "merges", "token_type")
         )
     except KeyError as exc:
-        raise ExportFailed(f"the GGUF file's tokenizer lacks {exc}; use another file of the model") from exc
+        raise ExportFailed(
+            f"the GGUF file's tokenizer lacks {exc}; use another file of the model"
+        ) from exc
     if kind != "gpt2" or rule not in _RULES:
-        raise ExportFailed(f"tokenizer {kind}/{rule} is not supported; supported: gpt2/{', gpt2/'.join(_RULES)}")
+        raise ExportFailed(
+            f"tokenizer {kind}/{rule} is not supported; supported: gpt2/{', gpt2/'.join(_RULES)}"
+        )
     chosen = _RULES[rule]
     try:
         pairs = [tuple(merge.split(" ")) for merge in merges]
@@ -57,7 +67,9 @@ def read_tokenizer(checkpoint: GgufCheckpoint) -> Tokenizer:
             if kind in (_CONTROL, _USER_DEFINED)
         ]
     except Exception as exc:  # the library raises a bare Exception
-        raise CorruptModel(f"the GGUF file's tokenizer is damaged ({exc}); pull the model again") from exc
+        raise CorruptModel(
+            f"the GGUF file's tokenizer is damaged ({exc}); pull the model again"
+        ) from exc
     if chosen.normalizer is not None:
         tokenizer.normalizer = chosen.normalizer
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(list(chosen.pieces))

@@ -32,7 +32,10 @@ _FLOATS = {"float32": "Float", "float16": "Half", "bfloat16": "BFloat16"}
 """What TensorRT calls our types."""
 _NO_KERNELS = ("wait", "signal", "shape_call", "ShapeHostToDevice")
 """Layers that launch nothing: events between the streams that TensorRT gives an engine, and arithmetic of shapes on the host."""
-_LARGER, _HEADS = 1.5, 1  # what an engine may be, against its graph's weights; products whose weights may be unpacked
+_LARGER, _HEADS = (
+    1.5,
+    1,
+)  # what an engine may be, against its graph's weights; products whose weights may be unpacked
 _SMALL = 16_000_000  # bytes of weights: TensorRT does not care how tiny ones lie
 
 
@@ -63,20 +66,30 @@ def check_decoder(name: str, contract: ModelContract, log: Log, profiles: int) -
             raise ExportFailed(
                 f"{name}: attention is fused in {by_profile[profile]} layers of {layers}, profile {profile}"
             )
-    types = {kind for line in fused for kind in re.findall(r"Datatype: (\w+)", line)} & set(_FLOATS.values())
+    types = {kind for line in fused for kind in re.findall(r"Datatype: (\w+)", line)} & set(
+        _FLOATS.values()
+    )
     if types != {wanted := _FLOATS[caches[0].dtype]}:
-        raise ExportFailed(f"{name}: attention is computed in {', '.join(sorted(types))}, not in {wanted}")
+        raise ExportFailed(
+            f"{name}: attention is computed in {', '.join(sorted(types))}, not in {wanted}"
+        )
     if len(updated) != len(caches):
         raise ExportFailed(f"{name}: {len(updated)} of {len(caches)} caches are updated in place")
 
 
 def check_weights(name: str, data: Path, size: int, log: Log) -> None:
     """Weights stay as they are stored, in the engine and on the way into their products, but for a head, once a prompt."""
-    loose = [line for line in layers_of(log) if "LayerType: kgen" in line and re.search(r"Datatype: Int[48]\b", line)]
+    loose = [
+        line
+        for line in layers_of(log)
+        if "LayerType: kgen" in line and re.search(r"Datatype: Int[48]\b", line)
+    ]
     if len(loose) > _HEADS:
         raise ExportFailed(f"{name}: {len(loose)} weights are unpacked before their product")
     if size > _LARGER * data.stat().st_size:
-        raise ExportFailed(f"{name}: the engine has {size} bytes for weights of {data.stat().st_size}")
+        raise ExportFailed(
+            f"{name}: the engine has {size} bytes for weights of {data.stat().st_size}"
+        )
 
 
 def verify(trt: Any, artifact: Path, capabilities: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -93,7 +106,12 @@ def verify(trt: Any, artifact: Path, capabilities: Sequence[str]) -> dict[str, d
         if role in ("gpt", "decoder") and manifest.precision != "fp32":
             check_decoder(f"{artifact}/{contract.file}", contract, log, len(PROFILES[role]))
             if (artifact / f"{contract.file}.data").stat().st_size > _SMALL:
-                check_weights(f"{artifact}/{contract.file}", artifact / f"{contract.file}.data", len(engine), log)
+                check_weights(
+                    f"{artifact}/{contract.file}",
+                    artifact / f"{contract.file}.data",
+                    len(engine),
+                    log,
+                )
         layers = layers_of(log)
         kernels = [line for line in layers if _kind(line) not in _NO_KERNELS]
         by_profile = _by_profile(kernels)
@@ -130,11 +148,15 @@ def broken(folder: Path) -> dict[str, tuple[Path, ModelContract]]:
     for name, (nodes, inputs, constants) in cases.items():
         infos = [helper.make_tensor_value_info(*value) for value in inputs]
         kind = TensorProto.INT32 if name == "sampling in the graph" else f32
-        graph = helper.make_graph(nodes, "g", infos, [helper.make_tensor_value_info("c", kind, None)], constants)
+        graph = helper.make_graph(
+            nodes, "g", infos, [helper.make_tensor_value_info("c", kind, None)], constants
+        )
         imports = [helper.make_opsetid("", 20), helper.make_opsetid("ours", 1)]
         path = folder / f"{len(made)}.onnx"
         onnx.save(helper.make_model(graph, opset_imports=imports, ir_version=10), str(path))
-        specs = tuple(TensorSpec(n, "float32" if t == f32 else "float16", tuple(s)) for n, t, s in inputs)
+        specs = tuple(
+            TensorSpec(n, "float32" if t == f32 else "float16", tuple(s)) for n, t, s in inputs
+        )
         made[name] = path, ModelContract(path.name, specs, ())
     return made
 
@@ -156,8 +178,13 @@ def accepted(trt: Any, capabilities: Sequence[str]) -> list[str]:
         node = helper.make_node("Softmax", ["a"], ["c"])
         infos = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 4]) for name in "ac"]
         graph = helper.make_graph([node], "g", infos[:1], infos[1:])
-        onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), str(path))
-        build(trt, path, contract, [Profile({"n": (1, 4, 8)})], Log(), capabilities)  # what is fine must be built
+        onnx.save(
+            helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10),
+            str(path),
+        )
+        build(
+            trt, path, contract, [Profile({"n": (1, 4, 8)})], Log(), capabilities
+        )  # what is fine must be built
         try:
             build(trt, path, contract, [Profile({"n": (4, 2, 1)})], Log(), capabilities)
             found.append("a profile whose least is above its most")
@@ -166,7 +193,9 @@ def accepted(trt: Any, capabilities: Sequence[str]) -> list[str]:
     return found
 
 
-def write(path: Path, built: Mapping[str, Mapping[str, Any]], trt: Any, capabilities: Sequence[str]) -> None:
+def write(
+    path: Path, built: Mapping[str, Mapping[str, Any]], trt: Any, capabilities: Sequence[str]
+) -> None:
     """The result file."""
     metrics: dict[str, Any] = {}
     for name, about in built.items():
@@ -189,7 +218,9 @@ def main() -> None:
     """Build, print a line a graph, and write the result file."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else "")
     parser.add_argument("artifacts", nargs="+", type=Path, metavar="ARTIFACT")
-    parser.add_argument("--for", dest="capabilities", default=",".join(CAPABILITIES), metavar="SM80,…")
+    parser.add_argument(
+        "--for", dest="capabilities", default=",".join(CAPABILITIES), metavar="SM80,…"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE")
     args = parser.parse_args()
     trt, capabilities = load_library(["tensorrt_rtx"]), args.capabilities.split(",")

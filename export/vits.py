@@ -33,7 +33,12 @@ Float = npt.NDArray[np.float32]
 
 
 def export(
-    checkpoint: Path, source: Manifest, target: Path, precision: str, progress: Progress, engine: str = ""
+    checkpoint: Path,
+    source: Manifest,
+    target: Path,
+    precision: str,
+    progress: Progress,
+    engine: str = "",
 ) -> None:
     """The exporter `vits`: a Piper voice to `acoustic.onnx`, `decoder.onnx` and manifest."""
     if engine not in ("", "onnx"):
@@ -46,12 +51,18 @@ def export(
         settings, rate = voice["inference"], int(voice["audio"]["sample_rate"])
         espeak, id_map = voice["espeak"]["voice"], voice["phoneme_id_map"]
     except (OSError, ValueError, KeyError, TypeError) as exc:
-        raise CorruptModel(f"{checkpoint}: not a Piper voice ({exc}); pull the model again") from exc
+        raise CorruptModel(
+            f"{checkpoint}: not a Piper voice ({exc}); pull the model again"
+        ) from exc
     cut_voice(model, target)
     progress(what, 1, 3)
     options = ort.SessionOptions()
-    options.log_severity_level = 3  # shapes that the cut left open are merged leniently, which it would warn of
-    decoder = ort.InferenceSession(str(target / "decoder.onnx"), options, providers=["CPUExecutionProvider"])
+    options.log_severity_level = (
+        3  # shapes that the cut left open are merged leniently, which it would warn of
+    )
+    decoder = ort.InferenceSession(
+        str(target / "decoder.onnx"), options, providers=["CPUExecutionProvider"]
+    )
     channels = int(contract_of(target / "decoder.onnx").inputs[0].shape[1])
     hop, margin = measure_margin(decoder, channels)
     progress(what, 2, 3)
@@ -72,7 +83,9 @@ def export(
         "noise_w": settings["noise_w"],
     }
     graphs = {"acoustic": "acoustic.onnx", "decoder": "decoder.onnx"}
-    write_manifest(target, source, "vits", precision, graphs, properties, {"stream.snr_db": round(snr, 1)})
+    write_manifest(
+        target, source, "vits", precision, graphs, properties, {"stream.snr_db": round(snr, 1)}
+    )
     progress(what, 3, 3)
 
 
@@ -93,9 +106,15 @@ def cut_voice(model: onnx.ModelProto, target: Path) -> None:
     for half in (acoustic, decoder):
         _rename(half, {latents: "latents", model.graph.output[0].name: "audio"})
     shape = [1, channels, "frames"]
-    acoustic.graph.output[0].CopyFrom(helper.make_tensor_value_info("latents", TensorProto.FLOAT, shape))
-    decoder.graph.input[0].CopyFrom(helper.make_tensor_value_info("latents", TensorProto.FLOAT, shape))
-    decoder.graph.output[0].CopyFrom(helper.make_tensor_value_info("audio", TensorProto.FLOAT, [1, 1, "samples"]))
+    acoustic.graph.output[0].CopyFrom(
+        helper.make_tensor_value_info("latents", TensorProto.FLOAT, shape)
+    )
+    decoder.graph.input[0].CopyFrom(
+        helper.make_tensor_value_info("latents", TensorProto.FLOAT, shape)
+    )
+    decoder.graph.output[0].CopyFrom(
+        helper.make_tensor_value_info("audio", TensorProto.FLOAT, [1, 1, "samples"])
+    )
     for value, fixed in zip(acoustic.graph.input, ([1, "phonemes"], [1]), strict=False):
         value.CopyFrom(helper.make_tensor_value_info(value.name, TensorProto.INT64, fixed))
     onnx.save(acoustic, str(target / "acoustic.onnx"))
@@ -105,7 +124,9 @@ def cut_voice(model: onnx.ModelProto, target: Path) -> None:
 def _decoder_input(model: onnx.ModelProto) -> tuple[str, int]:
     """The tensor that enters the vocoder's first convolution, and its channels."""
     weights = {w.name: w for w in model.graph.initializer}
-    found = [n for n in model.graph.node if n.op_type == "Conv" and n.name.startswith("/dec/conv_pre")]
+    found = [
+        n for n in model.graph.node if n.op_type == "Conv" and n.name.startswith("/dec/conv_pre")
+    ]
     if len(found) != 1 or found[0].input[1] not in weights:
         raise ExportFailed("the voice's graph has no vocoder at /dec/conv_pre; is it a Piper VITS?")
     return found[0].input[0], weights[found[0].input[1]].dims[1]
@@ -115,7 +136,9 @@ def _noise_as_inputs(model: onnx.ModelProto) -> None:
     """Replace the two `RandomNormalLike` nodes by inputs."""
     random = {n.name: n for n in model.graph.node if n.op_type == "RandomNormalLike"}
     if set(random) != {"/dp/RandomNormalLike", "/RandomNormalLike"}:
-        raise ExportFailed(f"the voice's graph has random nodes {sorted(random)}; two were expected")
+        raise ExportFailed(
+            f"the voice's graph has random nodes {sorted(random)}; two were expected"
+        )
     duration, prior = random["/dp/RandomNormalLike"], random["/RandomNormalLike"]
     at = list(model.graph.node).index(prior)
     replacement = _cyclic("prior_noise", prior.input[0], prior.output[0])
@@ -130,7 +153,9 @@ def _noise_as_inputs(model: onnx.ModelProto) -> None:
     model.graph.input.extend(
         [
             helper.make_tensor_value_info("duration_noise", TensorProto.FLOAT, [1, 2, "phonemes"]),
-            helper.make_tensor_value_info("prior_noise", TensorProto.FLOAT, [1, 192, "noise_frames"]),
+            helper.make_tensor_value_info(
+                "prior_noise", TensorProto.FLOAT, [1, 192, "noise_frames"]
+            ),
         ]
     )
 
@@ -139,7 +164,9 @@ def _cyclic(noise: str, like: str, out: str) -> list[onnx.NodeProto]:
     """Nodes that give `noise` as many frames as `like` has, from its beginning again after its end."""
 
     def constant(name: str, values: Sequence[int], scalar: bool = False) -> onnx.NodeProto:
-        tensor = helper.make_tensor(name, TensorProto.INT64, [] if scalar else [len(values)], values)
+        tensor = helper.make_tensor(
+            name, TensorProto.INT64, [] if scalar else [len(values)], values
+        )
         return helper.make_node("Constant", [], [name], value=tensor)
 
     def frames(of: str, name: str) -> list[onnx.NodeProto]:
@@ -172,7 +199,9 @@ def _decode(session: ort.InferenceSession, latents: Float) -> Float:
     return np.asarray(audio).reshape(-1)
 
 
-def measure_margin(session: ort.InferenceSession, channels: int, frames: int = 96) -> tuple[int, int]:
+def measure_margin(
+    session: ort.InferenceSession, channels: int, frames: int = 96
+) -> tuple[int, int]:
     """Samples a frame, and how many frames on either side of a frame its value can change: by changing one frame."""
     random = np.random.default_rng(0)
     base = random.standard_normal((1, channels, frames), np.float32)
@@ -182,21 +211,29 @@ def measure_margin(session: ort.InferenceSession, channels: int, frames: int = 9
     hop = before.size // frames
     touched = np.flatnonzero(before != after)
     if not touched.size:
-        raise ExportFailed("the vocoder's audio does not depend on its latents; is it a Piper VITS?")
+        raise ExportFailed(
+            "the vocoder's audio does not depend on its latents; is it a Piper VITS?"
+        )
     first, last = touched[0] // hop, touched[-1] // hop
     margin = max(frames // 2 - first, last - frames // 2)
     if first == 0 or last == frames - 1:
-        raise ExportFailed("the vocoder's receptive field is wider than the probe; it cannot be streamed")
+        raise ExportFailed(
+            "the vocoder's receptive field is wider than the probe; it cannot be streamed"
+        )
     return hop, int(margin)
 
 
-def windowed_snr(session: ort.InferenceSession, channels: int, hop: int, margin: int, frames: int = 400) -> float:
+def windowed_snr(
+    session: ort.InferenceSession, channels: int, hop: int, margin: int, frames: int = 400
+) -> float:
     """Signal-to-noise ratio in dB of the windowed decode against the full one, on random latents."""
     latents = np.random.default_rng(1).standard_normal((1, channels, frames), np.float32)
     full = _decode(session, latents).astype(np.float64)
     pieces = []
     for begin, end in schedule(frames):
         low, high, before = with_margin(begin, end, frames, margin)
-        pieces.append(_decode(session, latents[:, :, low:high])[before * hop : (before + end - begin) * hop])
+        pieces.append(
+            _decode(session, latents[:, :, low:high])[before * hop : (before + end - begin) * hop]
+        )
     error = np.concatenate(pieces) - full
     return float(10 * np.log10((full**2).sum() / max((error**2).sum(), 1e-30)))

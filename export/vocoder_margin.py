@@ -24,7 +24,8 @@ def measure(path: Path, args: XttsArgs) -> tuple[int, float]:
     """The margin in frames on either side of a window, and the SNR in dB of a windowed decode of random latents."""
     graph = OnnxGraph(path, contract_of(path), Cores().budget("vocode", 0))
     frames = XttsFrames(
-        args.gpt_code_stride_len // args.output_hop_length, args.output_sample_rate / args.input_sample_rate
+        args.gpt_code_stride_len // args.output_hop_length,
+        args.output_sample_rate / args.input_sample_rate,
     )
     random = np.random.default_rng(0)
     latents = random.standard_normal((_PROBE_LATENTS, args.decoder_input_dim), np.float32)
@@ -44,7 +45,12 @@ def measure(path: Path, args: XttsArgs) -> tuple[int, float]:
                 f"the vocoder reaches {reach} frames, its layers say {margin}; is it an XTTS v2 vocoder?"
             )
         full = decode(latents, 0, total).astype(np.float64)
-        error = np.concatenate([decode(latents, *window, margin) for window in schedule(total, Plan(8))]) - full
+        error = (
+            np.concatenate(
+                [decode(latents, *window, margin) for window in schedule(total, Plan(8))]
+            )
+            - full
+        )
     finally:
         graph.close()
     return margin, float(10 * np.log10((full**2).sum() / max((error**2).sum(), 1e-30)))
@@ -59,6 +65,8 @@ def _reach(decode: Callable[..., Float], frames: XttsFrames, latents: Float, hop
     before, after = decode(latents, 0, total), decode(changed, 0, total)
     touched = np.flatnonzero(before != after) // hop
     if not touched.size or touched[0] == 0 or touched[-1] == total - 1:
-        raise ExportFailed("the vocoder's receptive field is wider than the probe, or empty; is it an XTTS v2 vocoder?")
+        raise ExportFailed(
+            "the vocoder's receptive field is wider than the probe, or empty; is it an XTTS v2 vocoder?"
+        )
     own = [f for f in range(total) if frames.span(f, f + 1)[0] <= middle < frames.span(f, f + 1)[1]]
     return int(max(own[0] - touched[0], touched[-1] - own[-1]))

@@ -30,11 +30,18 @@ _BITS = {"fp32": 32, "fp16": 16, "int8": 8}
 
 
 def export(
-    checkpoint: Path, source: Manifest, target: Path, precision: str, progress: Progress, engine: str = "onnx"
+    checkpoint: Path,
+    source: Manifest,
+    target: Path,
+    precision: str,
+    progress: Progress,
+    engine: str = "onnx",
 ) -> None:
     """Write the artifact into the empty folder `target`. Raises `CorruptModel` or `ExportFailed`."""
     if precision not in PRECISIONS.get(engine, ()):
-        offers = "; ".join(f"{name} has {', '.join(precisions)}" for name, precisions in PRECISIONS.items())
+        offers = "; ".join(
+            f"{name} has {', '.join(precisions)}" for name, precisions in PRECISIONS.items()
+        )
         raise ExportFailed(f"Whisper has no export to {engine!r} in {precision!r}: {offers}")
     what = f"export {source.model} {engine} {precision}"
     progress(what, 0, 3)

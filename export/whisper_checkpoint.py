@@ -44,7 +44,11 @@ class WhisperCheckpoint:
             tensors = Ct2Tensors(folder / "model.bin")
             sizes, marks = tensors.sizes, _ct2_marks(folder, config, tensors.sizes.vocabulary)
         else:
-            sizes, tensors, marks = _hf_sizes(folder, config), HfTensors(folder), _hf_marks(folder, config)
+            sizes, tensors, marks = (
+                _hf_sizes(folder, config),
+                HfTensors(folder),
+                _hf_marks(folder, config),
+            )
         _check(folder, shapes(sizes), tensors.shapes())
         return cls(folder, sizes, marks, tensors)
 
@@ -59,13 +63,20 @@ def is_ctranslate2(folder: Path) -> bool:
 
 
 def _check(folder: Path, wanted: Shapes, present: Shapes) -> None:
-    missing, extra = sorted(wanted.keys() - present.keys()), sorted(present.keys() - wanted.keys() - {_HEAD})
+    missing, extra = (
+        sorted(wanted.keys() - present.keys()),
+        sorted(present.keys() - wanted.keys() - {_HEAD}),
+    )
     if missing or extra:
         raise ExportFailed(
             f"{folder}: not a whole Whisper: missing {missing or 'nothing'}, left over {extra or 'nothing'}; "
             "get the checkpoint again"
         )
-    wrong = [f"{n} is {list(present[n])}, not {list(shape)}" for n, shape in wanted.items() if present[n] != shape]
+    wrong = [
+        f"{n} is {list(present[n])}, not {list(shape)}"
+        for n, shape in wanted.items()
+        if present[n] != shape
+    ]
     if wrong:
         raise ExportFailed(
             f"{folder}: tensors do not fit the sizes: {'; '.join(wrong)}; get the checkpoint again with its config.json"
@@ -94,7 +105,9 @@ def _marks(
     tokenizer = open_tokenizer(path)
 
     def of(*tokens: str) -> int:
-        found = next((i for token in tokens if (i := tokenizer.token_to_id(token)) is not None), None)
+        found = next(
+            (i for token in tokens if (i := tokenizer.token_to_id(token)) is not None), None
+        )
         if found is None:
             raise CorruptModel(f"{path}: has no {tokens[0]}; get the tokenizer of this Whisper")
         return int(found)
@@ -108,7 +121,9 @@ def _marks(
         languages={token.strip("<|>"): of(token) for token in languages} if multilingual else {},
         suppress=never,
         suppress_begin=never_first,
-        alignment_heads=tuple((int(layer), int(head)) for layer, head in config.get("alignment_heads") or ()),
+        alignment_heads=tuple(
+            (int(layer), int(head)) for layer, head in config.get("alignment_heads") or ()
+        ),
         multilingual=multilingual,
     )
 
@@ -118,7 +133,9 @@ def open_tokenizer(path: Path) -> Tokenizer:
     try:
         return Tokenizer.from_file(str(path))
     except Exception as exc:  # the library raises a bare Exception
-        raise CorruptModel(f"{path}: is missing or not a tokenizer ({exc}); get the checkpoint again") from exc
+        raise CorruptModel(
+            f"{path}: is missing or not a tokenizer ({exc}); get the checkpoint again"
+        ) from exc
 
 
 class HfTensors:
@@ -132,10 +149,16 @@ class HfTensors:
             try:
                 handle = safe_open(str(file), framework="np")
             except (SafetensorError, OSError) as exc:
-                raise CorruptModel(f"{file}: not a whole safetensors file ({exc}); get the checkpoint again") from exc
+                raise CorruptModel(
+                    f"{file}: not a whole safetensors file ({exc}); get the checkpoint again"
+                ) from exc
             self._files |= dict.fromkeys(list(handle.keys()), handle.get_slice)  # type: ignore[no-untyped-call]
         types = {name: get(name).get_dtype() for name, get in self._files.items()}
-        wrong = [f"{name} is {kind}" for name, kind in sorted(types.items()) if kind not in ("F32", "F16", "BF16")]
+        wrong = [
+            f"{name} is {kind}"
+            for name, kind in sorted(types.items())
+            if kind not in ("F32", "F16", "BF16")
+        ]
         if wrong:
             raise ExportFailed(f"{folder}: {'; '.join(wrong)}; weights must be F32, F16 or BF16")
 
@@ -151,22 +174,32 @@ def _shards(folder: Path) -> list[Path]:
     if whole.is_file():
         return [whole]
     if not index.is_file():
-        raise CorruptModel(f"{folder}: has no model.safetensors, no index of shards and no model.bin of CTranslate2")
+        raise CorruptModel(
+            f"{folder}: has no model.safetensors, no index of shards and no model.bin of CTranslate2"
+        )
     try:
         names = sorted({str(name) for name in _read_json(index)["weight_map"].values()})
     except (KeyError, AttributeError) as exc:
         raise CorruptModel(f"{index}: has no weight_map; get the checkpoint again") from exc
     missing = [name for name in names if not (folder / name).is_file()]
     if missing:
-        raise CorruptModel(f"{folder}: shards are missing: {', '.join(missing)}; get the checkpoint again")
+        raise CorruptModel(
+            f"{folder}: shards are missing: {', '.join(missing)}; get the checkpoint again"
+        )
     return [folder / name for name in names]
 
 
 def _hf_sizes(folder: Path, config: Mapping[str, Any]) -> Sizes:
     if config.get("model_type") != "whisper":
-        raise ExportFailed(f"{folder}: config.json says model_type {config.get('model_type')!r}, not 'whisper'")
-    if config.get("activation_function", "gelu") != "gelu" or not config.get("tie_word_embeddings", True):
-        raise ExportFailed(f"{folder}: only Whispers with gelu and the token embedding as their head are supported")
+        raise ExportFailed(
+            f"{folder}: config.json says model_type {config.get('model_type')!r}, not 'whisper'"
+        )
+    if config.get("activation_function", "gelu") != "gelu" or not config.get(
+        "tie_word_embeddings", True
+    ):
+        raise ExportFailed(
+            f"{folder}: only Whispers with gelu and the token embedding as their head are supported"
+        )
     missing = [key for key in CONFIG_KEYS.values() if not isinstance(config.get(key), int)]
     if missing:
         raise CorruptModel(f"{folder}: config.json has no whole number for {', '.join(missing)}")
@@ -179,7 +212,9 @@ def _hf_marks(folder: Path, config: Mapping[str, Any]) -> Marks:
     generation = _read_json(path) if path.is_file() else config
     languages, said = list(generation.get("lang_to_id") or ()), generation.get("is_multilingual")
     vocabulary = int(config["vocab_size"])
-    multilingual = said if isinstance(said, bool) else bool(languages) or vocabulary > _ENGLISH_VOCABULARY
+    multilingual = (
+        said if isinstance(said, bool) else bool(languages) or vocabulary > _ENGLISH_VOCABULARY
+    )
     return _marks(folder, generation, languages, multilingual and vocabulary != _ENGLISH_VOCABULARY)
 
 

@@ -22,7 +22,9 @@ from voxturn.export.whisper_spec import Float, Shapes, Sizes, shapes
 from voxturn.runtime.errors import CorruptModel, ExportFailed
 
 _VERSIONS = range(4, 7)
-_TYPES = tuple(np.dtype(t) for t in (np.float32, np.int8, np.int16, np.int32, np.float16, ml_dtypes.bfloat16))
+_TYPES = tuple(
+    np.dtype(t) for t in (np.float32, np.int8, np.int16, np.int32, np.float16, ml_dtypes.bfloat16)
+)
 _OUTSIDE = {
     "embed_positions.weight": "position_encodings/encodings",
     "embed_tokens.weight": "embeddings/weight",
@@ -129,13 +131,17 @@ class ModelBin:
         self.path = path
         with path.open("rb") as file:
             empty = path.stat().st_size == 0
-            self._data = memoryview(b"" if empty else mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+            self._data = memoryview(
+                b"" if empty else mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            )
         self._at = 0
         self._variables: dict[str, _Variable] = {}
         try:
             self._read()
         except (struct.error, IndexError, UnicodeDecodeError) as exc:
-            raise CorruptModel(f"{path}: is cut short or damaged at byte {self._at}; get the checkpoint again") from exc
+            raise CorruptModel(
+                f"{path}: is cut short or damaged at byte {self._at}; get the checkpoint again"
+            ) from exc
 
     def names(self) -> set[str]:
         """Every variable that is not a setting; aliases too."""
@@ -147,7 +153,13 @@ class ModelBin:
 
     def layers(self, side: str) -> int:
         """How many layers the encoder or the decoder has."""
-        return len({match[1] for name in self._variables if (match := re.match(rf"{side}/layer_(\d+)/", name))})
+        return len(
+            {
+                match[1]
+                for name in self._variables
+                if (match := re.match(rf"{side}/layer_(\d+)/", name))
+            }
+        )
 
     def number(self, name: str) -> int:
         """A setting."""
@@ -171,22 +183,35 @@ class ModelBin:
 
     def _raw(self, variable: _Variable) -> npt.NDArray[Any]:
         count = int(np.prod(variable.shape))
-        return np.frombuffer(self._data, variable.dtype, count, variable.offset).reshape(variable.shape)
+        return np.frombuffer(self._data, variable.dtype, count, variable.offset).reshape(
+            variable.shape
+        )
 
     def _read(self) -> None:
         version = self._number("I")
         if version not in _VERSIONS:
-            raise ExportFailed(f"{self.path}: CTranslate2 binary version {version} is not supported; convert it again")
+            raise ExportFailed(
+                f"{self.path}: CTranslate2 binary version {version} is not supported; convert it again"
+            )
         name, _revision = self._text(), self._number("I")
         if name != "WhisperSpec":
             raise ExportFailed(f"{self.path}: holds a {name}, not a Whisper")
         for _ in range(self._number("I")):
             name, rank = self._text(), self._number("B")
-            shape, kind, size = tuple(self._number("I") for _ in range(rank)), self._number("B"), self._number("I")
+            shape, kind, size = (
+                tuple(self._number("I") for _ in range(rank)),
+                self._number("B"),
+                self._number("I"),
+            )
             self._variables[name] = variable = _Variable(self._at, _TYPES[kind], shape)
             self._at += size
-            if self._at > self._data.nbytes or size != int(np.prod(shape)) * variable.dtype.itemsize:
-                raise CorruptModel(f"{self.path}: is cut short or damaged in {name}; get the checkpoint again")
+            if (
+                self._at > self._data.nbytes
+                or size != int(np.prod(shape)) * variable.dtype.itemsize
+            ):
+                raise CorruptModel(
+                    f"{self.path}: is cut short or damaged in {name}; get the checkpoint again"
+                )
         for _ in range(self._number("I")):
             alias, name = self._text(), self._text()
             for suffix in ("", "_scale"):

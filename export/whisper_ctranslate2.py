@@ -33,7 +33,11 @@ def convert_folder(folder: Path, target: Path, precision: str, named: Path) -> N
             made = converter(str(folder), low_cpu_mem_usage=True)
             made.convert(str(target), quantization=TYPES[precision], force=True)
         except Exception as exc:  # transformers and what it imports raise nearly anything
-            if isinstance(exc, OSError) and exc.errno is not None and not _within(exc.filename, folder):
+            if (
+                isinstance(exc, OSError)
+                and exc.errno is not None
+                and not _within(exc.filename, folder)
+            ):
                 raise  # the target cannot be written
             reason = str(exc).strip().partition("\n")[0] or type(exc).__name__
             raise ExportFailed(f"{named}: CTranslate2 cannot convert it ({reason})") from exc
@@ -50,7 +54,9 @@ def _import_converter() -> Any:
         import_transformers()
         from ctranslate2.converters import TransformersConverter
     except ImportError as exc:
-        raise ExportFailed(f"--to ctranslate2 needs {exc.name}; pip install 'voxturn[export-whisper]'") from exc
+        raise ExportFailed(
+            f"--to ctranslate2 needs {exc.name}; pip install 'voxturn[export-whisper]'"
+        ) from exc
     return TransformersConverter
 
 
@@ -67,8 +73,16 @@ def _transformers_folder(opened: WhisperCheckpoint) -> Iterator[Path]:
         model.generation_config = transformers.GenerationConfig(
             suppress_tokens=list(marks.suppress),
             begin_suppress_tokens=list(marks.suppress_begin),
-            **({"alignment_heads": [list(pair) for pair in marks.alignment_heads]} if marks.alignment_heads else {}),
-            **({"lang_to_id": {f"<|{code}|>": i for code, i in marks.languages.items()}} if marks.languages else {}),
+            **(
+                {"alignment_heads": [list(pair) for pair in marks.alignment_heads]}
+                if marks.alignment_heads
+                else {}
+            ),
+            **(
+                {"lang_to_id": {f"<|{code}|>": i for code, i in marks.languages.items()}}
+                if marks.languages
+                else {}
+            ),
         )
         model.save_pretrained(name)
         shutil.copyfile(opened.folder / "tokenizer.json", Path(name) / "tokenizer.json")

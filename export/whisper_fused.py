@@ -25,12 +25,18 @@ class FusedWhisper(WhisperGraphs):
         self.g.node("Identity", [logits], ["logits"])
 
     def tokens(self, ids: str) -> str:
-        table = self.checkpoint.array(EMBEDDING).astype(np.float32 if self.bits == 32 else np.float16)
+        table = self.checkpoint.array(EMBEDDING).astype(
+            np.float32 if self.bits == 32 else np.float16
+        )
         rows = self.g.node("Gather", [self.g.constant(EMBEDDING, table), ids])
         return self.g.node("Cast", [rows], to=TensorProto.FLOAT)
 
     def head(self, x: str) -> str:
-        return super().head(x) if self.bits == 32 else self.product(x, self.checkpoint.array(EMBEDDING), "head")
+        return (
+            super().head(x)
+            if self.bits == 32
+            else self.product(x, self.checkpoint.array(EMBEDDING), "head")
+        )
 
     def product(self, x: str, weight: Float, name: str, bias: Float | None = None) -> str:
         g = self.g
@@ -57,7 +63,13 @@ class FusedWhisper(WhisperGraphs):
     def add_norm(self, x: str, hidden: str, prefix: str) -> tuple[str, str]:
         normed, total = (f"{prefix}.{kind}" for kind in ("normed", "sum"))
         inputs = [hidden, x, *(self.param(f"{prefix}.{kind}") for kind in ("weight", "bias"))]
-        self.g.node("SkipLayerNormalization", inputs, [normed, "", "", total], domain=MICROSOFT, epsilon=EPSILON)
+        self.g.node(
+            "SkipLayerNormalization",
+            inputs,
+            [normed, "", "", total],
+            domain=MICROSOFT,
+            epsilon=EPSILON,
+        )
         return normed, total
 
     def attention(self, q: str, k: str, v: str, heads: int) -> str:
@@ -68,7 +80,9 @@ class FusedWhisper(WhisperGraphs):
         self.g.input("total_sequence_length", "int32", [])
 
     def self_attention(self, qkv: str, layer: int) -> str:
-        past, present = ([f"{when}_{kind}.{layer}" for kind in ("key", "value")] for when in ("past", "present"))
+        past, present = (
+            [f"{when}_{kind}.{layer}" for kind in ("key", "value")] for when in ("past", "present")
+        )
         return self.g.node(
             "GroupQueryAttention",
             [qkv, "", "", *past, "seqlens_k", "total_sequence_length"],
@@ -80,4 +94,6 @@ class FusedWhisper(WhisperGraphs):
 
     def cross_attention(self, q: str, layer: int) -> str:
         audio = [f"cross_{kind}.{layer}" for kind in ("key", "value")]
-        return self.g.node("MultiHeadAttention", [q, *audio], domain=MICROSOFT, num_heads=self.sizes.decoder_heads)
+        return self.g.node(
+            "MultiHeadAttention", [q, *audio], domain=MICROSOFT, num_heads=self.sizes.decoder_heads
+        )

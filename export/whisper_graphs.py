@@ -104,7 +104,9 @@ class WhisperGraphs(ABC):
                 g.node("Identity", [q], [f"cross_query.{i}"])
                 g.output(f"cross_query.{i}", self.type, ["B", "S", s.width])
             y = self.cross_attention(q, i)
-            normed, x = self.add_norm(self.linear(y, f"{layer}.encoder_attn.out_proj"), x, f"{layer}.final_layer_norm")
+            normed, x = self.add_norm(
+                self.linear(y, f"{layer}.encoder_attn.out_proj"), x, f"{layer}.final_layer_norm"
+            )
             last = i + 1 == s.decoder_layers
             following = "layer_norm" if last else f"layers.{i + 1}.self_attn_layer_norm"
             normed, x = self.add_norm(self._mlp(normed, layer), x, f"model.decoder.{following}")
@@ -116,7 +118,9 @@ class WhisperGraphs(ABC):
         """`x` times the weights of these names, stacked, plus their biases (the keys' are zero)."""
         weight = np.concatenate([self.checkpoint.array(f"{name}.weight") for name in names])
         biases = [
-            np.zeros(self.sizes.width, np.float32) if n.endswith("k_proj") else self.checkpoint.array(f"{n}.bias")
+            np.zeros(self.sizes.width, np.float32)
+            if n.endswith("k_proj")
+            else self.checkpoint.array(f"{n}.bias")
             for n in names
         ]
         bias = np.concatenate(biases)

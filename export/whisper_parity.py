@@ -25,7 +25,11 @@ from voxturn.runtime.errors import ExportFailed
 from voxturn.runtime.executors.whisper_onnx import OnnxWhisper
 
 _STEPS = 24
-_WORST: Mapping[str, Callable[[list[float]], Any]] = {"greedy_same": np.sum, "greedy_steps": np.sum, "top1": np.min}
+_WORST: Mapping[str, Callable[[list[float]], Any]] = {
+    "greedy_same": np.sum,
+    "greedy_steps": np.sum,
+    "top1": np.min,
+}
 """How a number of several windows becomes one, where it is not the largest."""
 MOST = {
     "fp32": {"encoder.error": 1e-4, "logits.error": 1e-4},
@@ -41,7 +45,10 @@ class _Ct2:
     def __init__(self, folder: Path, precision: str, marks: Marks) -> None:
         import ctranslate2
 
-        self._storage, self._never = ctranslate2.StorageView, [-1, marks.end]  # -1: what its config.json names
+        self._storage, self._never = (
+            ctranslate2.StorageView,
+            [-1, marks.end],
+        )  # -1: what its config.json names
         self._model: Any = ctranslate2.models.Whisper(
             str(folder),
             device="cpu",
@@ -54,7 +61,12 @@ class _Ct2:
 
     def greedy(self, encoded: Any, prompt: list[int], steps: int) -> list[int]:
         (result,) = self._model.generate(
-            encoded, [prompt], beam_size=1, max_length=2 * steps, suppress_blank=False, suppress_tokens=self._never
+            encoded,
+            [prompt],
+            beam_size=1,
+            max_length=2 * steps,
+            suppress_blank=False,
+            suppress_tokens=self._never,
         )  # it generates at most half of `max_length`
         return [int(i) for i in result.sequences_ids[0][:steps]]
 
@@ -67,7 +79,9 @@ def reached(opened: WhisperCheckpoint, folder: Path, manifest: Manifest) -> dict
     marks, most = opened.marks, MOST[manifest.precision]
     whisper: OnnxWhisper | _Ct2
     if manifest.graphs:
-        endless = replace(manifest, properties={**manifest.properties, "suppress": [*marks.suppress, marks.end]})
+        endless = replace(
+            manifest, properties={**manifest.properties, "suppress": [*marks.suppress, marks.end]}
+        )
         whisper = OnnxWhisper(folder, endless, Cores().budget("transcribe", 0))
     else:
         whisper, most = (
@@ -78,7 +92,9 @@ def reached(opened: WhisperCheckpoint, folder: Path, manifest: Manifest) -> dict
     found: dict[str, list[float]] = {}
     try:
         for positions in (opened.sizes.audio_positions, opened.sizes.audio_positions // 5):
-            mel = (random.standard_normal((opened.sizes.mels, 2 * positions)) * 0.4).astype(np.float32)
+            mel = (random.standard_normal((opened.sizes.mels, 2 * positions)) * 0.4).astype(
+                np.float32
+            )
             given = [int(i) for i in random.integers(0, marks.end, _STEPS)]
             for name, value in _compared(opened, original, whisper, mel, given).items():
                 found.setdefault(name, []).append(value)
@@ -94,7 +110,11 @@ def reached(opened: WhisperCheckpoint, folder: Path, manifest: Manifest) -> dict
 
 
 def _compared(
-    opened: WhisperCheckpoint, original: Original, whisper: OnnxWhisper | _Ct2, mel: Float, given: list[int]
+    opened: WhisperCheckpoint,
+    original: Original,
+    whisper: OnnxWhisper | _Ct2,
+    mel: Float,
+    given: list[int],
 ) -> dict[str, float]:
     marks, states, encoded = opened.marks, original.states(mel), whisper.encode(mel)
     prompt = [marks.start, *list(marks.languages.values())[:1], marks.no_timestamps]
@@ -113,11 +133,15 @@ def _compared(
         return out | _encoder_errors([(np.array(encoded), states.float().numpy())])
     wanted = original.logits(states, [*prompt, *given])[len(prompt) - 1 :]
     logits = [whisper.logits(encoded, prompt, 0, [len(prompt) - 1])[0].copy()]
-    logits += [whisper.logits(encoded, [token], len(prompt) + i)[0].copy() for i, token in enumerate(given)]
+    logits += [
+        whisper.logits(encoded, [token], len(prompt) + i)[0].copy() for i, token in enumerate(given)
+    ]
     p, q = log_softmax(wanted), log_softmax(np.stack(logits))
     return {
         **out,
-        **_encoder_errors([(encoded.cross[name], value) for name, value in original.cross(states).items()]),
+        **_encoder_errors(
+            [(encoded.cross[name], value) for name, value in original.cross(states).items()]
+        ),
         "logits.error": _error(np.stack(logits), wanted),
         "kl": float((np.exp(p) * (p - q)).sum(-1).mean()),
         "top1": float((p.argmax(-1) == q.argmax(-1)).mean()),

@@ -34,8 +34,14 @@ class PortableWhisper(WhisperGraphs):
         return self.g.node("Gather", [self.param(EMBEDDING), ids])
 
     def product(self, x: str, weight: Float, name: str, bias: Float | None = None) -> str:
-        y = self.g.node("MatMul", [x, self.g.constant(f"{name}.weight", weight.T.astype(self.type))])
-        return y if bias is None else self.g.node("Add", [y, self.g.constant(f"{name}.bias", bias.astype(self.type))])
+        y = self.g.node(
+            "MatMul", [x, self.g.constant(f"{name}.weight", weight.T.astype(self.type))]
+        )
+        return (
+            y
+            if bias is None
+            else self.g.node("Add", [y, self.g.constant(f"{name}.bias", bias.astype(self.type))])
+        )
 
     def add_norm(self, x: str, hidden: str, prefix: str) -> tuple[str, str]:
         total = self.g.node("Add", [hidden, x])
@@ -57,7 +63,9 @@ class PortableWhisper(WhisperGraphs):
         return self._attend(q, f"present_key.{layer}", f"present_value.{layer}", heads, "mask")
 
     def cross_attention(self, q: str, layer: int) -> str:
-        return self._attend(q, f"cross_key.{layer}", f"cross_value.{layer}", self.sizes.decoder_heads)
+        return self._attend(
+            q, f"cross_key.{layer}", f"cross_value.{layer}", self.sizes.decoder_heads
+        )
 
     def _attend(self, q: str, k: str, v: str, heads: int, *mask: str) -> str:
         """`q` `[B, S, width]`, `k` and `v` `[B, heads, …, head_dim]`; `[B, S, width]`."""
@@ -65,8 +73,14 @@ class PortableWhisper(WhisperGraphs):
         if self.bits == 16:
             y = g.node("Attention", [q, k, v, *mask])
         else:
-            scale = g.constant(f"scale_{g.fresh()}", np.array((self.sizes.width // heads) ** -0.5, np.float32))
-            scores = g.node("MatMul", [g.node("Mul", [q, scale]), g.node("Transpose", [k], perm=[0, 1, 3, 2])])
+            scale = g.constant(
+                f"scale_{g.fresh()}", np.array((self.sizes.width // heads) ** -0.5, np.float32)
+            )
+            scores = g.node(
+                "MatMul", [g.node("Mul", [q, scale]), g.node("Transpose", [k], perm=[0, 1, 3, 2])]
+            )
             scores = g.node("Add", [scores, *mask]) if mask else scores
             y = g.node("MatMul", [g.node("Softmax", [scores], axis=-1), v])
-        return g.node("Reshape", [g.node("Transpose", [y], perm=[0, 2, 1, 3]), self.ints([0, 0, -1])])
+        return g.node(
+            "Reshape", [g.node("Transpose", [y], perm=[0, 2, 1, 3]), self.ints([0, 0, -1])]
+        )

@@ -32,7 +32,9 @@ def load_model(opened: WhisperCheckpoint) -> Any:
         transformers = import_transformers()
         if not is_ctranslate2(opened.folder):
             kind = transformers.WhisperForConditionalGeneration
-            return kind.from_pretrained(opened.folder, dtype=torch.float32, local_files_only=True).eval()
+            return kind.from_pretrained(
+                opened.folder, dtype=torch.float32, local_files_only=True
+            ).eval()
         marks = opened.marks
         config = transformers.WhisperConfig(
             **{CONFIG_KEYS[field]: value for field, value in asdict(opened.sizes).items()},
@@ -65,7 +67,9 @@ class Original:
         torch = self._torch
         positions = mel.shape[1] // 2
         self._encoder.config.max_source_positions = positions
-        self._encoder.embed_positions = torch.nn.Embedding.from_pretrained(self._positions[:positions])
+        self._encoder.embed_positions = torch.nn.Embedding.from_pretrained(
+            self._positions[:positions]
+        )
         with torch.no_grad():
             return self._encoder(torch.from_numpy(mel[None]).to(self.model.dtype)).last_hidden_state
 
@@ -83,7 +87,11 @@ class Original:
     def logits(self, states: Any, ids: list[int]) -> Float:
         """The logits `[len(ids), vocabulary]` that follow each of `ids`."""
         with self._torch.no_grad():
-            out = self.model(encoder_outputs=(states,), decoder_input_ids=self._torch.tensor([ids]), use_cache=False)
+            out = self.model(
+                encoder_outputs=(states,),
+                decoder_input_ids=self._torch.tensor([ids]),
+                use_cache=False,
+            )
         return np.asarray(out.logits[0].float().numpy())
 
     def greedy(self, states: Any, prompt: list[int], steps: int) -> list[int]:
@@ -93,7 +101,9 @@ class Original:
         with self._torch.no_grad():
             while len(ids) < steps:
                 out = self.model(
-                    encoder_outputs=(states,), decoder_input_ids=self._torch.tensor([new]), past_key_values=past
+                    encoder_outputs=(states,),
+                    decoder_input_ids=self._torch.tensor([new]),
+                    past_key_values=past,
                 )
                 last, past = out.logits[0, -1], out.past_key_values
                 last[[*self._marks.suppress, self._marks.end]] = -float("inf")

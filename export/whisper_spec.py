@@ -102,7 +102,11 @@ def shapes(sizes: Sizes) -> Shapes:
             for attention in attentions:
                 linears = [f"{layer}.{attention}.{part}_proj" for part in ("q", "k", "v", "out")]
                 out |= {f"{linear}.weight": (width, width) for linear in linears}
-                out |= {f"{linear}.bias": (width,) for linear in linears if not linear.endswith("k_proj")}
+                out |= {
+                    f"{linear}.bias": (width,)
+                    for linear in linears
+                    if not linear.endswith("k_proj")
+                }
             out |= {f"{layer}.fc1.weight": (inner, width), f"{layer}.fc1.bias": (inner,)}
             out |= {f"{layer}.fc2.weight": (width, inner), f"{layer}.fc2.bias": (width,)}
         out |= {f"{norm}.{part}": (width,) for norm in norms for part in ("weight", "bias")}

@@ -9,7 +9,12 @@ from pathlib import Path
 from voxturn.export.whisper_reference import import_transformers
 from voxturn.runtime.errors import UsageError
 
-_COMMON = {"vocab_size": 51866, "num_mel_bins": 128, "max_source_positions": 1500, "max_target_positions": 448}
+_COMMON = {
+    "vocab_size": 51866,
+    "num_mel_bins": 128,
+    "max_source_positions": 1500,
+    "max_target_positions": 448,
+}
 SIZES = {
     "tiny": {"d_model": 64, "encoder_layers": 2, "encoder_attention_heads": 4, "encoder_ffn_dim": 96, "decoder_layers": 2,
              "decoder_attention_heads": 4, "decoder_ffn_dim": 96},
@@ -31,13 +36,19 @@ def make_checkpoint(target: Path, size: str, seed: int, tokenizer: Path | None) 
         raise UsageError("a synthetic Whisper needs --tokenizer, the tokenizer.json of a Whisper")
     try:
         added = {
-            str(t["content"]): int(t["id"]) for t in json.loads(tokenizer.read_text(encoding="utf-8"))["added_tokens"]
+            str(t["content"]): int(t["id"])
+            for t in json.loads(tokenizer.read_text(encoding="utf-8"))["added_tokens"]
         }
         start, end = added["<|startoftranscript|>"], added["<|endoftext|>"]
     except (OSError, ValueError, KeyError, TypeError) as exc:
         raise UsageError(f"{tokenizer}: not the tokenizer.json of a Whisper ({exc})") from exc
     torch.manual_seed(seed)
-    marks = {"bos_token_id": end, "eos_token_id": end, "pad_token_id": end, "decoder_start_token_id": start}
+    marks = {
+        "bos_token_id": end,
+        "eos_token_id": end,
+        "pad_token_id": end,
+        "decoder_start_token_id": start,
+    }
     config = transformers.WhisperConfig(**_COMMON, **SIZES[size], **marks)
     model = transformers.WhisperForConditionalGeneration(config)
     languages = {name: i for name, i in added.items() if start < i <= start + 100}

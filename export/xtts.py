@@ -21,7 +21,15 @@ import numpy as np
 from voxturn.export import decoder, families, xtts_graphs, xtts_parity
 from voxturn.export.artifact import write_manifest
 from voxturn.export.vocoder_margin import measure
-from voxturn.export.xtts_checkpoint import GptWeights, Shapes, Weights, XttsArgs, XttsCheckpoint, flat, gpt_shapes
+from voxturn.export.xtts_checkpoint import (
+    GptWeights,
+    Shapes,
+    Weights,
+    XttsArgs,
+    XttsCheckpoint,
+    flat,
+    gpt_shapes,
+)
 from voxturn.runtime.audio.frames_map import WHOLE_POSITIONS
 from voxturn.runtime.audio.mel import hann_window, mel_filters
 from voxturn.runtime.contract import Manifest
@@ -36,12 +44,24 @@ GRAPHS = {
     "vocoder": "vocoder.onnx",
     "vocoder_whole": "vocoder_whole.onnx",
 }
-_CLONE_RATE, _CLONE_FFT, _CLONE_HOP, _CLONE_WINDOW, _CLONE_BANDS, _CLONE_HIGH = 22050, 2048, 256, 1024, 80, 8000.0
+_CLONE_RATE, _CLONE_FFT, _CLONE_HOP, _CLONE_WINDOW, _CLONE_BANDS, _CLONE_HIGH = (
+    22050,
+    2048,
+    256,
+    1024,
+    80,
+    8000.0,
+)
 _MIN_SNR_DB = 60.0
 
 
 def export(
-    checkpoint: Path, source: Manifest, target: Path, precision: str, progress: Progress, engine: str = ""
+    checkpoint: Path,
+    source: Manifest,
+    target: Path,
+    precision: str,
+    progress: Progress,
+    engine: str = "",
 ) -> None:
     """Write the artifact into the empty folder `target`. Raises `CorruptModel` or `ExportFailed`."""
     engine = engine or families.engine_for(precision)
@@ -53,7 +73,9 @@ def export(
     weights.check(wanted)
     voices = _studio_voices(opened)
     progress(what, 1, 6)
-    config = decoder.build_decoder(GptWeights(args, weights), precision, target / GRAPHS["gpt"], engine)
+    config = decoder.build_decoder(
+        GptWeights(args, weights), precision, target / GRAPHS["gpt"], engine
+    )
     progress(what, 2, 6)
     xtts_graphs.conditioning(args, weights, target / GRAPHS["conditioning"])
     xtts_graphs.speaker(weights, target / GRAPHS["speaker"])
@@ -79,7 +101,8 @@ def export(
         "margin": margin,
         WHOLE_POSITIONS: True,
         "languages": list(opened.config.get("languages") or []),
-        "clone": {"rate": _CLONE_RATE, "fft": _CLONE_FFT, "hop": _CLONE_HOP} | _reference(opened.config),
+        "clone": {"rate": _CLONE_RATE, "fft": _CLONE_FFT, "hop": _CLONE_HOP}
+        | _reference(opened.config),
         "speaker_encoder": {"rate": 16000, "fft": 512, "hop": 160},
         "sampling": {
             key: opened.config[key]
@@ -101,7 +124,12 @@ def export(
 def shapes(args: XttsArgs, weights: Weights) -> Shapes:
     """Every parameter that the artifact consumes, each exactly once; everything else is training-only or an error."""
     front = xtts_graphs.conditioning_shapes(args) | xtts_graphs.speaker_shapes(args)
-    return gpt_shapes(args) | front | xtts_graphs.vocoder_shapes(args, weights) | {"mel_stats": (_CLONE_BANDS,)}
+    return (
+        gpt_shapes(args)
+        | front
+        | xtts_graphs.vocoder_shapes(args, weights)
+        | {"mel_stats": (_CLONE_BANDS,)}
+    )
 
 
 def _reference(config: Mapping[str, Any]) -> dict[str, float]:
@@ -129,6 +157,8 @@ def _studio_voices(opened: XttsCheckpoint) -> dict[str, np.ndarray]:
             voice = checked(name, opened.args.gpt_n_model_channels, *flat(values))
         except ValueError as exc:
             path = opened.folder / "speakers_xtts.pth"
-            raise CorruptModel(f"{path}: voice {name!r} is not whole ({exc}); get the checkpoint again") from exc
+            raise CorruptModel(
+                f"{path}: voice {name!r} is not whole ({exc}); get the checkpoint again"
+            ) from exc
         out |= {f"{name}/latents": voice.latents, f"{name}/speaker": voice.speaker}
     return out

@@ -121,18 +121,25 @@ class Weights:
             )
         broken = [name for name in sorted(here) if not bool(self._tensors[name].isfinite().all())]
         if broken:
-            raise CorruptModel(f"model.pth: holds NaN or infinite values in {broken}; get the checkpoint again")
+            raise CorruptModel(
+                f"model.pth: holds NaN or infinite values in {broken}; get the checkpoint again"
+            )
 
     def check_taken(self, wanted: Shapes) -> None:
         """Raise `ExportFailed` unless every parameter was taken exactly once."""
         uneven = {name: self.taken[name] for name in sorted(wanted) if self.taken[name] != 1}
         if uneven:
-            raise ExportFailed(f"parameters not taken once but as often as {uneven}; this is a defect of the exporter")
+            raise ExportFailed(
+                f"parameters not taken once but as often as {uneven}; this is a defect of the exporter"
+            )
 
 
 def weight_norm_names(prefix: str) -> Iterator[tuple[str, str]]:
     """The names of a weight norm's length and direction, newer form first."""
-    yield f"{prefix}.parametrizations.weight.original0", f"{prefix}.parametrizations.weight.original1"
+    yield (
+        f"{prefix}.parametrizations.weight.original0",
+        f"{prefix}.parametrizations.weight.original1",
+    )
     yield f"{prefix}.weight_g", f"{prefix}.weight_v"
 
 
@@ -153,7 +160,9 @@ class XttsCheckpoint:
         state = _load(folder / "model.pth")
         state = state["model"] if isinstance(state, Mapping) and "model" in state else state
         if not isinstance(state, Mapping) or not all(hasattr(v, "shape") for v in state.values()):
-            raise CorruptModel(f"{folder / 'model.pth'}: holds no state dict; get the checkpoint again")
+            raise CorruptModel(
+                f"{folder / 'model.pth'}: holds no state dict; get the checkpoint again"
+            )
         weights = Weights({name.removeprefix("xtts."): tensor for name, tensor in state.items()})
         args = _args(config, weights, folder)
         return cls(folder, args, config, weights, bool(config.get("voxturn_synthetic", False)))
@@ -181,7 +190,9 @@ def read_speakers(path: Path) -> dict[str, dict[str, Float]]:
             for name, voice in loaded.items()
         }
     except (AttributeError, LookupError, TypeError, RuntimeError) as exc:
-        raise CorruptModel(f"{path}: holds no voices of XTTS ({exc!r}); get the file again") from exc
+        raise CorruptModel(
+            f"{path}: holds no voices of XTTS ({exc!r}); get the file again"
+        ) from exc
 
 
 def flat(voice: Mapping[str, Float]) -> tuple[Float, Float]:
@@ -196,14 +207,18 @@ def _read_config(path: Path) -> Mapping[str, Any]:
         if not isinstance(config["model_args"], Mapping):
             raise KeyError("model_args")
     except (OSError, ValueError, KeyError, TypeError) as exc:
-        raise CorruptModel(f"{path}: missing or not XTTS's configuration ({exc}); get the checkpoint again") from exc
+        raise CorruptModel(
+            f"{path}: missing or not XTTS's configuration ({exc}); get the checkpoint again"
+        ) from exc
     return config
 
 
 def _args(config: Mapping[str, Any], weights: Weights, folder: Path) -> XttsArgs:
     """Sizes from the configuration; those of its tables from the weights, since fine-tuned ones differ."""
     raw = {
-        f.name: config["model_args"][f.name] for f in fields(XttsArgs) if config["model_args"].get(f.name) is not None
+        f.name: config["model_args"][f.name]
+        for f in fields(XttsArgs)
+        if config["model_args"].get(f.name) is not None
     }
     for size, table, more in (
         ("gpt_number_text_tokens", "gpt.text_embedding.weight", 0),
@@ -214,7 +229,10 @@ def _args(config: Mapping[str, Any], weights: Weights, folder: Path) -> XttsArgs
         if rows := weights.rows(table):
             raw[size] = rows - more
     vocabulary = _vocabulary(folder)
-    raw |= {"gpt_start_text_token": vocabulary["[START]"], "gpt_stop_text_token": vocabulary["[STOP]"]}
+    raw |= {
+        "gpt_start_text_token": vocabulary["[START]"],
+        "gpt_stop_text_token": vocabulary["[STOP]"],
+    }
     try:
         args = XttsArgs(**raw)
     except TypeError as exc:
@@ -250,7 +268,9 @@ def _vocabulary(folder: Path) -> dict[str, int]:
     if not any(f"[{language}]" in ids for language in LANGUAGES):
         lacks.append("the tag of any language, as [en]")
     if lacks:
-        raise ExportFailed(f"{path}: lacks {', '.join(lacks)}; it is not the vocabulary of an XTTS v2")
+        raise ExportFailed(
+            f"{path}: lacks {', '.join(lacks)}; it is not the vocabulary of an XTTS v2"
+        )
     return ids
 
 
@@ -258,7 +278,9 @@ def _load(path: Path) -> Any:
     try:
         import torch
     except ImportError as exc:
-        raise ExportFailed("reading an XTTS checkpoint needs torch; pip install 'voxturn[export-xtts]'") from exc
+        raise ExportFailed(
+            "reading an XTTS checkpoint needs torch; pip install 'voxturn[export-xtts]'"
+        ) from exc
     allowed = [(type(name.rsplit(".", 1)[1], (), {}), name) for name in _CONFIG_CLASSES]
     try:
         with torch.serialization.safe_globals(allowed):
@@ -266,12 +288,16 @@ def _load(path: Path) -> Any:
     except FileNotFoundError as exc:
         raise CorruptModel(f"{path}: is missing; get the checkpoint again") from exc
     except pickle.UnpicklingError as exc:
-        reason = next((line for line in str(exc).splitlines() if "GLOBAL" in line), _first_line(exc))
+        reason = next(
+            (line for line in str(exc).splitlines() if "GLOBAL" in line), _first_line(exc)
+        )
         raise CorruptModel(
             f"{path}: is damaged or holds more than weights, and is not unpickled ({reason.strip()})"
         ) from exc
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as exc:
-        raise CorruptModel(f"{path}: cannot be read, is it cut short? ({_first_line(exc)})") from exc
+        raise CorruptModel(
+            f"{path}: cannot be read, is it cut short? ({_first_line(exc)})"
+        ) from exc
 
 
 def _first_line(exc: BaseException) -> str:
@@ -308,7 +334,10 @@ class GptWeights:
         if name == "embedding.weight":
             return self._embedding
         if name == "positions.weight":
-            parts = [self._weights.take(f"gpt.{kind}_pos_embedding.emb.weight") for kind in ("text", "mel")]
+            parts = [
+                self._weights.take(f"gpt.{kind}_pos_embedding.emb.weight")
+                for kind in ("text", "mel")
+            ]
             return np.concatenate([np.zeros_like(parts[0][:1]), *parts])
         value = self._weights.take(name)
         return (
@@ -324,7 +353,12 @@ class GptWeights:
         return None
 
 
-_TABLES = ("gpt.text_embedding", "gpt.mel_embedding", "gpt.text_pos_embedding", "gpt.mel_pos_embedding")
+_TABLES = (
+    "gpt.text_embedding",
+    "gpt.mel_embedding",
+    "gpt.text_pos_embedding",
+    "gpt.mel_pos_embedding",
+)
 
 
 def gpt_shapes(args: XttsArgs) -> Shapes:

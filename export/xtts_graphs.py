@@ -44,11 +44,17 @@ _SPK, _VOC = "hifigan_decoder.speaker_encoder", "hifigan_decoder.waveform_decode
 class _Net:
     """A graph, the weights that it is made of and the type that they are stored and computed in."""
 
-    def __init__(self, path: Path, weights: Weights, dtype: type[np.floating[Any]] = np.float32) -> None:
+    def __init__(
+        self, path: Path, weights: Weights, dtype: type[np.floating[Any]] = np.float32
+    ) -> None:
         self.g, self.w, self.dtype = GraphBuilder(path.stem, path), weights, dtype
 
-    def const(self, value: float | list[int] | npt.NDArray[np.float32], dtype: type = np.int64) -> str:
-        array: npt.NDArray[np.generic] = np.asarray(value, np.float32 if isinstance(value, float) else dtype)
+    def const(
+        self, value: float | list[int] | npt.NDArray[np.float32], dtype: type = np.int64
+    ) -> str:
+        array: npt.NDArray[np.generic] = np.asarray(
+            value, np.float32 if isinstance(value, float) else dtype
+        )
         return self.g.constant(f"constant_{self.g.fresh()}", array)
 
     def integer(self, value: int) -> str:
@@ -63,7 +69,9 @@ class _Net:
     def cast(self, x: str, dtype: type[np.floating[Any]]) -> str:
         """`x`, which is of the other of the two types or of this one, in `dtype`."""
         return (
-            x if self.dtype == np.float32 else self.op("Cast", x, to=helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
+            x
+            if self.dtype == np.float32
+            else self.op("Cast", x, to=helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
         )
 
     def op(self, kind: str, *inputs: str, **attributes: Any) -> str:
@@ -71,7 +79,9 @@ class _Net:
 
     def conv(self, x: str, prefix: str, pad: int = 0, bias: bool = True, **attributes: Any) -> str:
         weight = self.w.weight(prefix)
-        inputs = [x, self.weight(f"{prefix}.weight", weight)] + ([self.param(f"{prefix}.bias")] if bias else [])
+        inputs = [x, self.weight(f"{prefix}.weight", weight)] + (
+            [self.param(f"{prefix}.bias")] if bias else []
+        )
         spatial = weight.ndim - 2
         attributes = {"pads": [pad] * 2 * spatial, **attributes}
         return self.g.node("Conv", inputs, kernel_shape=list(weight.shape[2:]), **attributes)
@@ -82,7 +92,12 @@ class _Net:
 
     def batch_norm(self, x: str, prefix: str) -> str:
         names = ("weight", "bias", "running_mean", "running_var")
-        return self.op("BatchNormalization", x, *(self.param(f"{prefix}.{name}") for name in names), epsilon=1e-5)
+        return self.op(
+            "BatchNormalization",
+            x,
+            *(self.param(f"{prefix}.{name}") for name in names),
+            epsilon=1e-5,
+        )
 
     def reshape(self, x: str, *shape: int) -> str:
         return self.op("Reshape", x, self.const(list(shape)))
@@ -104,7 +119,9 @@ def conditioning_shapes(args: XttsArgs) -> Shapes:
             f"{prefix}.0.to_kv.weight": (2 * _PERCEIVER_INNER, width),
             f"{prefix}.0.to_out.weight": (width, _PERCEIVER_INNER),
         }
-        shapes |= _with_bias(f"{prefix}.1.0", 2 * inner, width) | _with_bias(f"{prefix}.1.2", width, inner)
+        shapes |= _with_bias(f"{prefix}.1.0", 2 * inner, width) | _with_bias(
+            f"{prefix}.1.2", width, inner
+        )
     return shapes
 
 
@@ -143,7 +160,10 @@ def _groups(channels: int) -> int:
 def _attention_block(n: _Net, x: str, prefix: str, width: int, heads: int) -> str:
     """Group norm, self-attention over time, and the normed input added (upstream adds that, not the input itself)."""
     groups, size = _groups(width), width // heads
-    ones, zeros = n.const(np.ones(groups, np.float32), np.float32), n.const(np.zeros(groups, np.float32), np.float32)
+    ones, zeros = (
+        n.const(np.ones(groups, np.float32), np.float32),
+        n.const(np.zeros(groups, np.float32), np.float32),
+    )
     normed = n.op("InstanceNormalization", n.reshape(x, 1, groups, -1), ones, zeros, epsilon=1e-5)
     column = n.w.take(f"{prefix}.norm.weight")[:, None], n.w.take(f"{prefix}.norm.bias")[:, None]
     scaled = n.op("Mul", n.reshape(normed, 1, width, -1), n.const(column[0], np.float32))
@@ -161,7 +181,9 @@ def _cross_attention(n: _Net, latents: str, context: str, prefix: str) -> str:
     inner = n.w.shape(f"{prefix}.to_q.weight")[0]
     size = inner // _PERCEIVER_HEADS
     both = n.op("Concat", latents, context, axis=1)
-    k, v = n.g.nodes("Split", [n.linear(both, f"{prefix}.to_kv", bias=False)], 2, axis=-1, num_outputs=2)
+    k, v = n.g.nodes(
+        "Split", [n.linear(both, f"{prefix}.to_kv", bias=False)], 2, axis=-1, num_outputs=2
+    )
     q, k, v = (
         n.op("Transpose", n.reshape(t, 1, -1, _PERCEIVER_HEADS, size), perm=perm)
         for t, perm in (
@@ -170,7 +192,9 @@ def _cross_attention(n: _Net, latents: str, context: str, prefix: str) -> str:
             (v, [0, 2, 1, 3]),
         )
     )
-    shares = n.op("Softmax", n.op("Mul", n.op("MatMul", q, k), n.const(float(size) ** -0.5)), axis=-1)
+    shares = n.op(
+        "Softmax", n.op("Mul", n.op("MatMul", q, k), n.const(float(size) ** -0.5)), axis=-1
+    )
     mixed = n.op("Transpose", n.op("MatMul", shares, v), perm=[0, 2, 1, 3])
     return n.linear(n.reshape(mixed, 1, -1, inner), f"{prefix}.to_out", bias=False)
 
@@ -184,13 +208,18 @@ def speaker_shapes(args: XttsArgs) -> Shapes:
     """Every parameter of the speaker graph, and the constants of its mel spectrogram."""
     last = _SPEAKER_WIDTH << len(_SPEAKER_LAYERS) - 1
     pooled = last * _SPEAKER_BANDS // 2 ** sum(stride > 1 for _, stride in _SPEAKER_LAYERS)
-    shapes = _with_bias(f"{_SPK}.conv1", _SPEAKER_WIDTH, 1, 3, 3) | _norm(f"{_SPK}.bn1", _SPEAKER_WIDTH)
+    shapes = _with_bias(f"{_SPK}.conv1", _SPEAKER_WIDTH, 1, 3, 3) | _norm(
+        f"{_SPK}.bn1", _SPEAKER_WIDTH
+    )
     before = _SPEAKER_WIDTH
     for stage, (blocks, stride) in enumerate(_SPEAKER_LAYERS, 1):
         width = _SPEAKER_WIDTH << stage - 1
         for block in range(blocks):
             prefix = f"{_SPK}.layer{stage}.{block}"
-            shapes |= {f"{prefix}.conv1.weight": (width, before, 3, 3), f"{prefix}.conv2.weight": (width, width, 3, 3)}
+            shapes |= {
+                f"{prefix}.conv1.weight": (width, before, 3, 3),
+                f"{prefix}.conv2.weight": (width, width, 3, 3),
+            }
             shapes |= _norm(f"{prefix}.bn1", width) | _norm(f"{prefix}.bn2", width)
             shapes |= _with_bias(f"{prefix}.se.fc.0", width // _SQUEEZE, width)
             shapes |= _with_bias(f"{prefix}.se.fc.2", width, width // _SQUEEZE)
@@ -206,7 +235,9 @@ def speaker_shapes(args: XttsArgs) -> Shapes:
 
 
 def _norm(prefix: str, width: int) -> Shapes:
-    return {f"{prefix}.{kind}": (width,) for kind in ("weight", "bias", "running_mean", "running_var")}
+    return {
+        f"{prefix}.{kind}": (width,) for kind in ("weight", "bias", "running_mean", "running_var")
+    }
 
 
 SPEAKER_MEL = (
@@ -224,7 +255,10 @@ def speaker(weights: Weights, path: Path) -> None:
     """
     n = _Net(path, weights)
     x = n.op("Log", n.op("Add", n.g.input("mel", "float32", [1, 64, "T"]), n.const(1e-6)))
-    ones, zeros = n.const(np.ones(64, np.float32), np.float32), n.const(np.zeros(64, np.float32), np.float32)
+    ones, zeros = (
+        n.const(np.ones(64, np.float32), np.float32),
+        n.const(np.zeros(64, np.float32), np.float32),
+    )
     x = n.op("Unsqueeze", n.op("InstanceNormalization", x, ones, zeros, epsilon=1e-5), n.const([1]))
     x = n.batch_norm(n.op("Relu", n.conv(x, f"{_SPK}.conv1", pad=1)), f"{_SPK}.bn1")
     for stage, (blocks, stride) in enumerate(_SPEAKER_LAYERS, 1):
@@ -249,11 +283,15 @@ def _se_block(n: _Net, x: str, prefix: str, stride: int) -> str:
     y = n.batch_norm(n.op("Relu", y), f"{prefix}.bn1")
     y = n.batch_norm(n.conv(y, f"{prefix}.conv2", pad=1, bias=False), f"{prefix}.bn2")
     pooled = n.op("ReduceMean", y, n.const([2, 3]), keepdims=0)
-    gate = n.op("Sigmoid", n.linear(n.op("Relu", n.linear(pooled, f"{prefix}.se.fc.0")), f"{prefix}.se.fc.2"))
+    gate = n.op(
+        "Sigmoid",
+        n.linear(n.op("Relu", n.linear(pooled, f"{prefix}.se.fc.0")), f"{prefix}.se.fc.2"),
+    )
     y = n.op("Mul", y, n.op("Unsqueeze", gate, n.const([2, 3])))
     if stride > 1:
         x = n.batch_norm(
-            n.conv(x, f"{prefix}.downsample.0", bias=False, strides=[stride, stride]), f"{prefix}.downsample.1"
+            n.conv(x, f"{prefix}.downsample.0", bias=False, strides=[stride, stride]),
+            f"{prefix}.downsample.1",
         )
     return n.op("Relu", n.op("Add", y, x))
 
@@ -265,12 +303,16 @@ def vocoder_shapes(args: XttsArgs, weights: Weights) -> Shapes:
     shapes |= _with_bias(f"{_VOC}.cond_layer", width, voice, 1)
     for i, (_, kernel) in enumerate(_UPSAMPLE):
         before, width = width, width // 2
-        shapes |= _normed(weights, f"{_VOC}.ups.{i}", before, width, kernel) | {f"{_VOC}.ups.{i}.bias": (width,)}
+        shapes |= _normed(weights, f"{_VOC}.ups.{i}", before, width, kernel) | {
+            f"{_VOC}.ups.{i}.bias": (width,)
+        }
         shapes |= _with_bias(f"{_VOC}.conds.{i}", width, voice, 1)
         for j, size in enumerate(_KERNELS):
             for k in (f"convs{convs}.{k}" for convs in (1, 2) for k in range(len(_DILATIONS))):
                 prefix = f"{_VOC}.resblocks.{i * len(_KERNELS) + j}.{k}"
-                shapes |= _normed(weights, prefix, width, width, size) | {f"{prefix}.bias": (width,)}
+                shapes |= _normed(weights, prefix, width, width, size) | {
+                    f"{prefix}.bias": (width,)
+                }
     return shapes | {f"{_VOC}.conv_post.weight": (1, width, 7)}
 
 
@@ -282,7 +324,9 @@ def _normed(weights: Weights, prefix: str, *shape: int) -> Shapes:
     return {f"{prefix}.weight": shape}
 
 
-def vocoder(args: XttsArgs, weights: Weights, path: Path, dtype: type[np.floating[Any]] = np.float32) -> None:
+def vocoder(
+    args: XttsArgs, weights: Weights, path: Path, dtype: type[np.floating[Any]] = np.float32
+) -> None:
     """Interpolation, then HiFiGAN (Kong et al. 2020) with the speaker's embedding added at every level.
 
     Written to `path`. Inputs, output and the interpolation are float32 whatever the `dtype` of the network.
@@ -295,7 +339,11 @@ def vocoder(args: XttsArgs, weights: Weights, path: Path, dtype: type[np.floatin
     context = [n.g.input(name, "int64", []) for name in ("before", "after")]
     for i, ((rate, kernel), needed) in enumerate(zip(_UPSAMPLE, context_needed(), strict=True)):
         weight, prefix = n.w.weight(f"{_VOC}.ups.{i}"), f"{_VOC}.ups.{i}"
-        inputs = [n.op("LeakyRelu", x, alpha=0.1), n.weight(f"{prefix}.weight", weight), n.param(f"{prefix}.bias")]
+        inputs = [
+            n.op("LeakyRelu", x, alpha=0.1),
+            n.weight(f"{prefix}.weight", weight),
+            n.param(f"{prefix}.bias"),
+        ]
         pads = [(kernel - rate) // 2] * 2
         x = n.g.node("ConvTranspose", inputs, kernel_shape=[kernel], strides=[rate], pads=pads)
         x = n.op("Add", x, n.conv(voice, f"{_VOC}.conds.{i}"))
@@ -303,7 +351,12 @@ def vocoder(args: XttsArgs, weights: Weights, path: Path, dtype: type[np.floatin
         total, left = "", context
         for j, size in enumerate(_KERNELS):
             y, before = _cropped(n, x, context, needed + _reach(size))
-            y, left = _cropped(n, _res_block(n, y, f"{_VOC}.resblocks.{i * len(_KERNELS) + j}", size), before, needed)
+            y, left = _cropped(
+                n,
+                _res_block(n, y, f"{_VOC}.resblocks.{i * len(_KERNELS) + j}", size),
+                before,
+                needed,
+            )
             total = n.op("Add", total, y) if total else y
         x, context = n.op("Mul", total, n.const(np.array(1.0 / len(_KERNELS)), dtype)), left
     x = n.conv(n.op("LeakyRelu", x, alpha=0.01), f"{_VOC}.conv_post", pad=3, bias=False)
@@ -326,7 +379,9 @@ def whole_vocoder(args: XttsArgs, window: Path, path: Path) -> None:
         value.type.tensor_type.shape.dim[0].dim_param = "B"
     steps = args.gpt_code_stride_len // args.output_hop_length * args.output_sample_rate
     numbers = dict.fromkeys(none, 0) | {"one": 1, "steps": steps, "rate": args.input_sample_rate}
-    constants = [numpy_helper.from_array(np.array(value, np.int64), name) for name, value in numbers.items()]
+    constants = [
+        numpy_helper.from_array(np.array(value, np.int64), name) for name, value in numbers.items()
+    ]
     counted = [
         helper.make_node("Shape", ["latents"], ["sizes"]),
         helper.make_node("Gather", ["sizes", "one"], ["count"]),
@@ -368,13 +423,17 @@ def _cropped(n: _Net, x: str, context: list[str], needed: int) -> tuple[str, lis
     length = n.op("Gather", n.op("Shape", x), axis)
     first = n.op("Unsqueeze", drop[0], n.const([0]))
     last = n.op("Sub", length, n.op("Unsqueeze", drop[1], n.const([0])))
-    return n.op("Slice", x, first, last, axis), [n.op("Sub", side, d) for side, d in zip(context, drop, strict=True)]
+    return n.op("Slice", x, first, last, axis), [
+        n.op("Sub", side, d) for side, d in zip(context, drop, strict=True)
+    ]
 
 
 def _res_block(n: _Net, x: str, prefix: str, kernel: int) -> str:
     for i, dilation in enumerate(_DILATIONS):
         pad = (kernel - 1) * dilation // 2
-        y = n.conv(n.op("LeakyRelu", x, alpha=0.1), f"{prefix}.convs1.{i}", pad=pad, dilations=[dilation])
+        y = n.conv(
+            n.op("LeakyRelu", x, alpha=0.1), f"{prefix}.convs1.{i}", pad=pad, dilations=[dilation]
+        )
         y = n.conv(n.op("LeakyRelu", y, alpha=0.1), f"{prefix}.convs2.{i}", pad=(kernel - 1) // 2)
         x = n.op("Add", y, x)
     return x
@@ -392,7 +451,9 @@ def _interpolated(n: _Net, args: XttsArgs, latents: str) -> str:
     ahead = n.op("Add", latent_offset, n.op("Gather", n.op("Shape", latents), one))
     last, last_step = n.op("Sub", ahead, one), n.op("Sub", n.op("Mul", ahead, steps), one)
     low, high, share = _neighbours(n, wanted, ratio, last_step)
-    low_step, high_step = (_steps_at(n, latents, at, repeat, last, latent_offset) for at in (low, high))
+    low_step, high_step = (
+        _steps_at(n, latents, at, repeat, last, latent_offset) for at in (low, high)
+    )
     mixed = _blend(n, low_step, high_step, share)
     return n.op("Transpose", mixed, perm=[0, 2, 1])
 
@@ -411,7 +472,11 @@ def _neighbours(n: _Net, wanted: str, scale: Fraction, last: str) -> tuple[str, 
     rest = n.op("Sub", at, n.op("Mul", floor, n.integer(unit)))
     share = n.op("Mul", n.op("Cast", rest, to=1), n.const(1.0 / unit))
     low = n.op("Min", floor, last)
-    return low, n.op("Min", n.op("Add", low, n.integer(1)), last), n.op("Unsqueeze", share, n.const([1]))
+    return (
+        low,
+        n.op("Min", n.op("Add", low, n.integer(1)), last),
+        n.op("Unsqueeze", share, n.const([1])),
+    )
 
 
 def _steps_at(n: _Net, latents: str, at: str, repeat: Fraction, last: str, offset: str) -> str:

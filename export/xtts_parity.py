@@ -50,9 +50,17 @@ class Original:
         text = t.tensor([[gpt.start_text_token, *tokens, gpt.stop_text_token]])
         audio = t.tensor([[gpt.start_audio_token, *codes[:-1]]])
         with t.no_grad():
-            prefix = t.cat([t.from_numpy(latents[None]), gpt.text_embedding(text) + gpt.text_pos_embedding(text)], 1)
+            prefix = t.cat(
+                [
+                    t.from_numpy(latents[None]),
+                    gpt.text_embedding(text) + gpt.text_pos_embedding(text),
+                ],
+                1,
+            )
             embedded = t.cat([prefix, gpt.mel_embedding(audio) + gpt.mel_pos_embedding(audio)], 1)
-            states = gpt.final_norm(gpt.gpt(inputs_embeds=embedded, return_dict=True).last_hidden_state)
+            states = gpt.final_norm(
+                gpt.gpt(inputs_embeds=embedded, return_dict=True).last_hidden_state
+            )
             states = states[:, prefix.shape[1] :]
             return gpt.mel_head(states)[0].numpy(), states[0].numpy()
 
@@ -73,15 +81,25 @@ class Original:
     def run(self, call: Any, *arrays: Float, **options: Any) -> Float:
         """A module's answer to arrays."""
         with self.torch.no_grad():
-            return np.asarray(call(*(self.torch.from_numpy(a.copy()) for a in arrays), **options).numpy())
+            return np.asarray(
+                call(*(self.torch.from_numpy(a.copy()) for a in arrays), **options).numpy()
+            )
 
 
-def reached(opened: XttsCheckpoint, folder: Path, properties: dict[str, Any], precision: str) -> dict[str, float]:
+def reached(
+    opened: XttsCheckpoint, folder: Path, properties: dict[str, Any], precision: str
+) -> dict[str, float]:
     """Measure an artifact. Raises `ExportFailed` that names every tolerance that was missed."""
     original, random = Original(opened), np.random.default_rng(0)
-    latents = random.standard_normal((32, opened.args.gpt_n_model_channels), np.float32) * np.float32(0.1)
-    tokens = [int(t) for t in random.integers(2, opened.args.gpt_number_text_tokens - 1, _TEXT_TOKENS)]
-    found = _front(original, folder, properties, random) | _gpt(original, folder, properties, latents, tokens, random)
+    latents = random.standard_normal(
+        (32, opened.args.gpt_n_model_channels), np.float32
+    ) * np.float32(0.1)
+    tokens = [
+        int(t) for t in random.integers(2, opened.args.gpt_number_text_tokens - 1, _TEXT_TOKENS)
+    ]
+    found = _front(original, folder, properties, random) | _gpt(
+        original, folder, properties, latents, tokens, random
+    )
     if what := missed(found, precision):
         raise ExportFailed(f"the graphs differ from coqui-tts's modules: {'; '.join(what)}")
     return {name: float(f"{value:.4g}") for name, value in found.items()}
@@ -96,7 +114,9 @@ def missed(found: dict[str, float], precision: str) -> list[str]:
         least = least | {"gpt.greedy_same": found["gpt.greedy_steps"]}
     out = [f"{k} {found[k]:.3g} (at most {v:g})" for k, v in most.items() if not found[k] <= v]
     out += [f"{k} {found[k]:.1f} (at least {v:g})" for k, v in least.items() if not found[k] >= v]
-    return out + [f"{k} {v}" for k, v in found.items() if k not in most | least and not np.isfinite(v)]
+    return out + [
+        f"{k} {v}" for k, v in found.items() if k not in most | least and not np.isfinite(v)
+    ]
 
 
 def _front(
@@ -128,7 +148,9 @@ def _gpt(
 ) -> dict[str, float]:
     ids = XttsIds.from_properties(properties)
     path = folder / "gpt.onnx"
-    decoder = OnnxDecoder(path, contract_of(path), Cores().budget("speak", 0, spin=True), 1, ids.positions)
+    decoder = OnnxDecoder(
+        path, contract_of(path), Cores().budget("speak", 0, spin=True), 1, ids.positions
+    )
     vocoder = _graph(folder, "vocoder")
     try:
         theirs = original.greedy(latents, tokens)
@@ -139,9 +161,13 @@ def _gpt(
         wanted, wanted_states = original.logits(latents, tokens, codes)
         logits, states = _given(decoder, ids, latents, tokens, codes)
         p, q = log_softmax(wanted), log_softmax(logits)
-        voice = random.standard_normal((1, int(properties["d_vector_dim"]), 1), np.float32) * np.float32(0.04)
+        voice = random.standard_normal(
+            (1, int(properties["d_vector_dim"]), 1), np.float32
+        ) * np.float32(0.04)
         probe = random.standard_normal((60, states.shape[1]), np.float32)
-        wave = original.run(original.decoder, wanted_states[None, :120], g=original.torch.from_numpy(voice))
+        wave = original.run(
+            original.decoder, wanted_states[None, :120], g=original.torch.from_numpy(voice)
+        )
         whole = original.run(original.decoder, probe[None], g=original.torch.from_numpy(voice))
         return {
             "gpt.greedy_steps": len(theirs),
@@ -150,14 +176,18 @@ def _gpt(
             "gpt.kl": float((np.exp(p) * (p - q)).sum(-1).mean()),
             "gpt.top1": float((p.argmax(-1) == q.argmax(-1)).mean()),
             "vocoder.snr_db": _snr(_decode(vocoder, properties, probe, voice), whole.reshape(-1)),
-            "wave.snr_db": _snr(_decode(vocoder, properties, states[:120], voice), wave.reshape(-1)),
+            "wave.snr_db": _snr(
+                _decode(vocoder, properties, states[:120], voice), wave.reshape(-1)
+            ),
         }
     finally:
         decoder.close()
         vocoder.close()
 
 
-def _greedy(decoder: OnnxDecoder, ids: XttsIds, latents: Float, tokens: list[int], most: int) -> list[int]:
+def _greedy(
+    decoder: OnnxDecoder, ids: XttsIds, latents: Float, tokens: list[int], most: int
+) -> list[int]:
     engine = DecodeEngine(decoder)
     options = SpeechOptions(Sampling(repetition_penalty=10.0))
     generation = engine.add(speech(ids, "parity", latents, tokens, options), limit=most)
@@ -177,7 +207,9 @@ def _given(
     outputs = decoder.run(0, prompt, [0], rows_of(latents))
     logits, states = [outputs.logits[0].copy()], [outputs.hidden[0].copy()]
     for number, code in enumerate(codes[:-1], 1):
-        outputs = decoder.run(0, np.array([[ids.code(code, number)]], np.int64), [prompt.size + number - 1])
+        outputs = decoder.run(
+            0, np.array([[ids.code(code, number)]], np.int64), [prompt.size + number - 1]
+        )
         logits.append(outputs.logits[0].copy())
         states.append(outputs.hidden[0].copy())
     return np.stack(logits), np.stack(states)
@@ -191,7 +223,8 @@ def _graph(folder: Path, name: str) -> OnnxGraph:
 def _decode(vocoder: OnnxGraph, p: dict[str, Any], latents: Float, voice: Float) -> Float:
     hop = int(p["output_hop_length"])
     frames = XttsFrames(
-        int(p["gpt_code_stride_len"]) // hop, int(p["output_sample_rate"]) / int(p["input_sample_rate"])
+        int(p["gpt_code_stride_len"]) // hop,
+        int(p["output_sample_rate"]) / int(p["input_sample_rate"]),
     )
     inputs = frames.inputs(latents, 0, frames.count(len(latents)), 0, 0)
     return np.asarray(vocoder.run(inputs | {"speaker": voice})["audio"]).reshape(-1)

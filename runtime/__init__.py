@@ -9,7 +9,14 @@ if TYPE_CHECKING:
     from voxturn.runtime.assistant import Assistant
     from voxturn.runtime.audio.encode import WavFile
     from voxturn.runtime.frames import frames_from
-    from voxturn.runtime.messages import PcmChunk, ReplyToken, Sentence, SpeechStarted, Transcript, TurnDone
+    from voxturn.runtime.messages import (
+        PcmChunk,
+        ReplyToken,
+        Sentence,
+        SpeechStarted,
+        Transcript,
+        TurnDone,
+    )
     from voxturn.runtime.profile import Profile, load_profile
 
 _PLACES = {

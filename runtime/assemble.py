@@ -91,7 +91,9 @@ class Loaded:
             return OpenVinoGraph(path, contract, self.budget, self.engine.compute)
         if self.engine.executor == "triton":
             raise InvalidProfile(f"{self.engine.model}: {NOT_SERVED}")
-        raise ExecutorUnavailable(f"this version of voxturn has no executor {self.engine.executor!r}")
+        raise ExecutorUnavailable(
+            f"this version of voxturn has no executor {self.engine.executor!r}"
+        )
 
     def decoder(self, role: str, stage: str, slots: int, capacity: int) -> DecoderExecutor:
         """The executor of a decoder. A graph in standard operators has a capacity of its own."""
@@ -102,7 +104,9 @@ class Loaded:
                 raise InvalidProfile(f"{self.engine.model}: {NOT_FOR_A_GPU}")
             return self.gpu().decoder(path, contract, role, stage, slots, self.engine.executor)
         if self.engine.executor != "onnx":
-            raise ExecutorUnavailable(f"this version of voxturn has no executor {self.engine.executor!r} for {role}")
+            raise ExecutorUnavailable(
+                f"this version of voxturn has no executor {self.engine.executor!r} for {role}"
+            )
         return OnnxDecoder(path, contract, self.budget, slots, capacity)
 
 
@@ -132,8 +136,15 @@ class Assembler:
         cores: Cores | None = None,
         plans: Sequence[Plan] = XTTS_PLANS,
     ) -> None:
-        self.profile, self._plans = profile, GPU_PLANS if profile.vocode.executor == "onnx-cuda" else plans
-        self._store, self._registry, self._cores = store or Store(), registry or Registry.read(), cores or Cores()
+        self.profile, self._plans = (
+            profile,
+            GPU_PLANS if profile.vocode.executor == "onnx-cuda" else plans,
+        )
+        self._store, self._registry, self._cores = (
+            store or Store(),
+            registry or Registry.read(),
+            cores or Cores(),
+        )
         self._connections: dict[str, Connection] = {}
         self._gpu: Gpu | None = None
         self._lanes: list[Closable] = []
@@ -153,7 +164,16 @@ class Assembler:
         tokenizer = JsonTokenizer(loaded.folder / "tokenizer.json")
         settings, language = self.profile.transcribe, self.profile.language
         features, passing = log_mel(whisper.mels), self.content_filter()
-        return Transcribe(whisper, tokenizer, features, lane, language, passing, settings.names, settings.partial_share)
+        return Transcribe(
+            whisper,
+            tokenizer,
+            features,
+            lane,
+            language,
+            passing,
+            settings.names,
+            settings.partial_share,
+        )
 
     def _whisper(self, loaded: Loaded) -> OnnxWhisper | Ct2Whisper | TritonWhisper:
         if loaded.engine.executor == "triton":
@@ -177,7 +197,9 @@ class Assembler:
                 f"profile {self.profile.name}.reply.model: {loaded.engine.model} has no graph of a decoder; "
                 "export it with --to onnx, or name the executor ctranslate2-cuda"
             )
-        decoder = self._keep(lane.make(loaded.decoder, "decoder", "reply", settings.slots, settings.context))
+        decoder = self._keep(
+            lane.make(loaded.decoder, "decoder", "reply", settings.slots, settings.context)
+        )
         return DecodeEngine(decoder), loaded, lane
 
     def reply(self) -> tuple[Reply, DecodeEngine | None]:
@@ -205,7 +227,9 @@ class Assembler:
         if wrong := not_sampled(s.min_p, s.top_p, s.top_k):
             raise InvalidProfile(f"profile {self.profile.name}.reply: {wrong}")
         capacity = min(s.context, int(manifest.properties["context"]))
-        return Ct2Tokens(loaded.folder, manifest.precision, capacity, loaded.budget, lane, _device(s.executor))
+        return Ct2Tokens(
+            loaded.folder, manifest.precision, capacity, loaded.budget, lane, _device(s.executor)
+        )
 
     def split(self) -> Split:
         return Split(self.content_filter(), self.profile.speak.max_chars, self.profile.language)
@@ -222,7 +246,11 @@ class Assembler:
                 f"voice {settings.model!r} does not speak {self.profile.language!r}; choose another voice in the profile"
             )
         phonemizer = EspeakPhonemizer(str(p["espeak_voice"]), p["phoneme_id_map"])
-        scales = (float(p["noise_scale"]), float(p["length_scale"]) / settings.speed, float(p["noise_w"]))
+        scales = (
+            float(p["noise_scale"]),
+            float(p["length_scale"]) / settings.speed,
+            float(p["noise_w"]),
+        )
         graph = self._keep(lane.make(loaded.graph, "acoustic"))
         return VitsSpeak(graph, phonemizer, lane, scales, int(p["noise_frames"]), settings.seed)
 
@@ -245,13 +273,17 @@ class Assembler:
         sampling = Sampling(s.temperature, s.top_k, s.top_p, 0.0, s.repetition_penalty, s.seed)
         p = loaded.manifest.properties
         urgent = xtts_frames(p).latents_for(self._plans[0].first + int(p["margin"]))
-        return XttsSpeak(service, ids, tokenizer, voice, language, sampling, s.guard, s.speed, urgent)
+        return XttsSpeak(
+            service, ids, tokenizer, voice, language, sampling, s.guard, s.speed, urgent
+        )
 
     def _xtts_tokens(self, loaded: Loaded, lane: Lane, positions: int) -> TokenService:
         """XTTS's GPT."""
         if loaded.engine.executor == "triton":
             return TritonTokens(self._server(loaded, "xtts"), "xtts")
-        decoder = self._keep(lane.make(loaded.decoder, "gpt", "speak", self.profile.speak.slots, positions))
+        decoder = self._keep(
+            lane.make(loaded.decoder, "gpt", "speak", self.profile.speak.slots, positions)
+        )
         return DecodeService(DecodeEngine(decoder), lane)
 
     def vocode(self, trim: bool = True) -> Vocode:
@@ -261,7 +293,14 @@ class Assembler:
         graph = self._vocoder(loaded, lane, "vocoder" if xtts else "decoder")
         if not xtts:
             return Vocode(
-                graph, lane, int(p["sample_rate"]), int(p["hop"]), int(p["margin"]), SameFrames(), (Plan(),), trim
+                graph,
+                lane,
+                int(p["sample_rate"]),
+                int(p["hop"]),
+                int(p["margin"]),
+                SameFrames(),
+                (Plan(),),
+                trim,
             )
         rate, hop, plans = int(p["output_sample_rate"]), int(p["output_hop_length"]), self._plans
         if loaded.engine.executor == "triton":  # windows suit whatever computes them
@@ -273,16 +312,22 @@ class Assembler:
         """XTTS's vocoder by itself, for windows (`vocoder`) or whole sequences (`vocoder_whole`), and its lane."""
         loaded, lane = self._load("vocode")
         if loaded.manifest.kind != "xtts":
-            raise InvalidProfile(f"profile {self.profile.name}.vocode.model: {loaded.engine.model} is not XTTS")
+            raise InvalidProfile(
+                f"profile {self.profile.name}.vocode.model: {loaded.engine.model} is not XTTS"
+            )
         if role not in loaded.manifest.graphs:
-            raise InvalidProfile(f"{loaded.engine.model}: has no graph {role!r}; export it again with this version")
+            raise InvalidProfile(
+                f"{loaded.engine.model}: has no graph {role!r}; export it again with this version"
+            )
         return self._keep(lane.make(loaded.graph, role)), lane
 
     def _vocoder(self, loaded: Loaded, lane: Lane, role: str) -> GraphExecutor:
         if loaded.engine.executor != "triton":
             return self._keep(lane.make(loaded.graph, role))
         if role != "vocoder":
-            raise ExecutorUnavailable("the executor 'triton' has XTTS's vocoder alone; use executor = \"onnx\"")
+            raise ExecutorUnavailable(
+                "the executor 'triton' has XTTS's vocoder alone; use executor = \"onnx\""
+            )
         return TritonGraph(self._server(loaded, "xtts_vocoder"), "xtts_vocoder")
 
     def _server(self, loaded: Loaded, model: str) -> Connection:
@@ -303,7 +348,9 @@ class Assembler:
         """What makes voices for the profile's XTTS."""
         engine = self.profile.engines()["speak"]
         folder, manifest = self._artifact("speak", engine)
-        loaded = Loaded(folder, manifest, engine, self._cores.budget("speak", engine.threads), self._gpu_of)
+        loaded = Loaded(
+            folder, manifest, engine, self._cores.budget("speak", engine.threads), self._gpu_of
+        )
         graphs = [self._keep(loaded.graph(role, "clone")) for role in ("conditioning", "speaker")]
         self.voices = VoiceStore(self._store.root, folder, manifest)
         return Cloner(folder, manifest.properties, *graphs)
@@ -313,7 +360,9 @@ class Assembler:
         if self._filter is None:
             settings = self.profile.filter
             own = read_words(Path(settings.own_words)) if settings.own_words else []
-            self._filter = PassAll() if settings.kind == "off" else WordListFilter(self.profile.language, own)
+            self._filter = (
+                PassAll() if settings.kind == "off" else WordListFilter(self.profile.language, own)
+            )
         return self._filter
 
     def close(self) -> None:
@@ -328,7 +377,9 @@ class Assembler:
         """A stage's artifact, and the lane that its engine is made in and runs in. Lanes close before engines."""
         engine = self.profile.engines()[stage]
         folder, manifest = self._artifact(stage, engine)
-        budget = self._cores.budget(stage, engine.threads, spin=stage == ("speak" if self.speaks_xtts else "reply"))
+        budget = self._cores.budget(
+            stage, engine.threads, spin=stage == ("speak" if self.speaks_xtts else "reply")
+        )
         if engine.executor == "openvino" and engine.compute == "auto":
             exact = manifest.properties.get(WHOLE_POSITIONS, False)
             engine = replace(engine, compute=faster_compute(budget.threads) if exact else "fp32")
@@ -397,7 +448,9 @@ def _device(executor: str) -> str:
 _FIRST_AUDIO, _URGENCY = 0, {"vocode": 1, "speak": 2, "reply": 3}
 _REPLY_GRACE_S = 0.005  # not between two steps of the voice,
 _REPLY_PATIENCE_S = 0.5  # but a share of the cores,
-_REPLY_LEAD_S = 0.3  # and all of them once the voice is so far ahead: the next clause has to be written in time
+_REPLY_LEAD_S = (
+    0.3  # and all of them once the voice is so far ahead: the next clause has to be written in time
+)
 _GATE, _PACE = Gate(), Pace()  # the process has one set of cores, however many assemblers it has
 
 
@@ -408,7 +461,9 @@ def _reply_patience_s() -> float:
 def xtts_frames(properties: Mapping[str, Any]) -> XttsFrames:
     """How an XTTS artifact's codes become frames."""
     rate, hop = int(properties["output_sample_rate"]), int(properties["output_hop_length"])
-    return XttsFrames(int(properties["gpt_code_stride_len"]) // hop, rate / int(properties["input_sample_rate"]))
+    return XttsFrames(
+        int(properties["gpt_code_stride_len"]) // hop, rate / int(properties["input_sample_rate"])
+    )
 
 
 async def warm_voice(speak: XttsSpeak, vocode: Vocode) -> None:
@@ -453,7 +508,9 @@ def log_mel(mels: int) -> Features:
     try:
         from faster_whisper.feature_extractor import FeatureExtractor
     except ImportError as exc:
-        raise ExecutorUnavailable("Whisper's features need faster-whisper; pip install 'voxturn[embedded]'") from exc
+        raise ExecutorUnavailable(
+            "Whisper's features need faster-whisper; pip install 'voxturn[embedded]'"
+        ) from exc
     extractor = FeatureExtractor(feature_size=mels)
 
     def features(samples: Samples) -> npt.NDArray[np.float32]:
@@ -465,6 +522,10 @@ def log_mel(mels: int) -> Features:
 def read_words(path: Path) -> list[str]:
     """The user's own list of words, one a line."""
     try:
-        return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        return [
+            line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()
+        ]
     except (OSError, UnicodeDecodeError) as exc:
-        raise InvalidProfile(f"filter.own_words: {path} cannot be read; give a text file with a word a line") from exc
+        raise InvalidProfile(
+            f"filter.own_words: {path} cannot be read; give a text file with a word a line"
+        ) from exc

@@ -28,7 +28,9 @@ class Assistant:
     Use as `async with Assistant.load("demo") as assistant: …`.
     """
 
-    def __init__(self, assembler: Assembler, stages: Stages, engine: DecodeEngine | None, clock: Clock) -> None:
+    def __init__(
+        self, assembler: Assembler, stages: Stages, engine: DecodeEngine | None, clock: Clock
+    ) -> None:
         self._assembler, self.stages, self.engine = assembler, stages, engine
         self.profile = assembler.profile
         self.setup = TurnSetup(
@@ -36,7 +38,9 @@ class Assistant:
             assembler.info,
             sampler.BACKEND,
             clock,
-            (lambda: (engine.counts.computed, engine.counts.reused)) if engine is not None else (lambda: (0, 0)),
+            (lambda: (engine.counts.computed, engine.counts.reused))
+            if engine is not None
+            else (lambda: (0, 0)),
         )
 
     @classmethod
@@ -52,7 +56,9 @@ class Assistant:
         make = Assembler(chosen, store, registry, cores, TURN_PLANS)
         try:
             reply, engine = make.reply()
-            stages = Stages(make.listen(), make.transcribe(), reply, make.split(), make.speak(), make.vocode())
+            stages = Stages(
+                make.listen(), make.transcribe(), reply, make.split(), make.speak(), make.vocode()
+            )
         except BaseException:
             make.close()
             raise
@@ -95,7 +101,10 @@ class Assistant:
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
     ) -> None:
         await self.aclose()
 

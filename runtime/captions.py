@@ -17,7 +17,9 @@ def webvtt(chunks: Iterable[PcmChunk]) -> str:
             cues.get(chunk.sentence.index, ("", begin, end))[1],
             end,
         )
-    blocks = [f"{_time(begin)} --> {_time(end)}\n{_escaped(text)}" for text, begin, end in cues.values()]
+    blocks = [
+        f"{_time(begin)} --> {_time(end)}\n{_escaped(text)}" for text, begin, end in cues.values()
+    ]
     return "\n\n".join(["WEBVTT", *blocks]) + "\n"
 
 

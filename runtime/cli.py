@@ -31,7 +31,9 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=metadata.version("voxturn"))
-    parser.add_argument("--debug", action="store_true", help="show tracebacks; the exit code of an error is then 1")
+    parser.add_argument(
+        "--debug", action="store_true", help="show tracebacks; the exit code of an error is then 1"
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     talk.add_parsers(commands)
     transcribe.add_parser(commands)
@@ -82,7 +84,10 @@ def _ended_by_sigterm() -> Iterator[None]:
             raise KeyboardInterrupt
         interrupt(signal.SIGINT, frame)
 
-    ours = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    ours = (
+        threading.current_thread() is threading.main_thread()
+        and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    )
     if ours:
         signal.signal(signal.SIGTERM, end)
     try:

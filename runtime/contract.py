@@ -14,7 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from voxturn.runtime.errors import CorruptModel, ExecutorUnavailable, InferenceFailed, ModelNotInstalled
+from voxturn.runtime.errors import (
+    CorruptModel,
+    ExecutorUnavailable,
+    InferenceFailed,
+    ModelNotInstalled,
+)
 
 MANIFEST = "manifest.json"
 FORMAT = 1
@@ -31,7 +36,8 @@ class TensorSpec:
     def check(self, value: np.ndarray[Any, Any], where: str) -> None:
         """Raise `InferenceFailed` that says what was expected unless `value` fits."""
         fits = len(value.shape) == len(self.shape) and all(
-            isinstance(want, str) or want == got for want, got in zip(self.shape, value.shape, strict=True)
+            isinstance(want, str) or want == got
+            for want, got in zip(self.shape, value.shape, strict=True)
         )
         if not fits or value.dtype != np.dtype(self.dtype):
             raise InferenceFailed(
@@ -77,7 +83,10 @@ class Manifest:
 
     def to_json(self) -> str:
         """The text of `manifest.json`."""
-        return json.dumps(dataclasses.asdict(self), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+        return (
+            json.dumps(dataclasses.asdict(self), indent=1, sort_keys=True, ensure_ascii=False)
+            + "\n"
+        )
 
     @classmethod
     def read(cls, folder: Path) -> Manifest:
@@ -86,16 +95,23 @@ class Manifest:
         try:
             raw = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError as exc:
-            raise ModelNotInstalled(f"{folder}: no artifact here; run `voxturn models pull`") from exc
+            raise ModelNotInstalled(
+                f"{folder}: no artifact here; run `voxturn models pull`"
+            ) from exc
         except (OSError, ValueError) as exc:
-            raise CorruptModel(f"{path}: not a manifest ({exc}); export it again, or pull it with --again") from exc
+            raise CorruptModel(
+                f"{path}: not a manifest ({exc}); export it again, or pull it with --again"
+            ) from exc
         if not isinstance(raw, dict) or raw.get("format") != FORMAT:
             raise CorruptModel(
                 f"{path}: written by another version of voxturn; export it again, or pull it with --again"
             )
         try:
             raw["graphs"] = {role: _contract(graph) for role, graph in raw["graphs"].items()}
-            if not all(isinstance(raw[key], dict) for key in ("source", "files", "properties", "reached", "versions")):
+            if not all(
+                isinstance(raw[key], dict)
+                for key in ("source", "files", "properties", "reached", "versions")
+            ):
                 raise TypeError("a table is something else")
             return cls(**raw)
         except (TypeError, KeyError, AttributeError) as exc:

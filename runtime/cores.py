@@ -57,7 +57,10 @@ class Gate:
 
     @contextlib.contextmanager
     def turn(
-        self, urgency: int, grace_s: float = 0.0, patience_s: Callable[[], float] = lambda: float("inf")
+        self,
+        urgency: int,
+        grace_s: float = 0.0,
+        patience_s: Callable[[], float] = lambda: float("inf"),
     ) -> Iterator[None]:
         """Wait until it is this caller's turn, and hold it.
 

@@ -27,7 +27,10 @@ Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done and how much it is in all (0: unknown)."""
 _PIECE = 1 << 20
 _TRIES, _PAUSE_S = 4, 0.2
-_PARTIAL_CONTENT, _RANGE_NOT_SATISFIABLE = 206, 416  # the library renames its constants from release to release
+_PARTIAL_CONTENT, _RANGE_NOT_SATISFIABLE = (
+    206,
+    416,
+)  # the library renames its constants from release to release
 
 
 @dataclass(frozen=True)
@@ -46,8 +49,23 @@ def resolve_package(name: str, version: str) -> Remote:
     """The wheel of a package as pip finds it, without downloading or installing it."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.json"
-        command = [sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", "--no-deps", "--quiet"]
-        command += ["--only-binary=:all:", "--no-input", "--report", str(report), f"{name}=={version}"]
+        command = [
+            sys.executable,
+            "-m",
+            "pip",
+            "install",
+            "--dry-run",
+            "--ignore-installed",
+            "--no-deps",
+            "--quiet",
+        ]
+        command += [
+            "--only-binary=:all:",
+            "--no-input",
+            "--report",
+            str(report),
+            f"{name}=={version}",
+        ]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode or not report.exists():
             reason = (done.stderr.strip().splitlines() or ["no answer"])[-1]
@@ -67,12 +85,20 @@ def resolve_hub(repo: str, revision: str, patterns: tuple[str, ...]) -> tuple[st
         from huggingface_hub.errors import HfHubHTTPError
         from huggingface_hub.utils._headers import build_hf_headers
     except ImportError as exc:
-        raise ExecutorUnavailable("huggingface_hub is not installed; pip install 'voxturn[embedded]'") from exc
+        raise ExecutorUnavailable(
+            "huggingface_hub is not installed; pip install 'voxturn[embedded]'"
+        ) from exc
     import httpx2
 
     try:
         info = HfApi().model_info(repo, revision=revision, files_metadata=True)
-    except (HfHubHTTPError, httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError) as exc:  # ValueError: not JSON
+    except (
+        HfHubHTTPError,
+        httpx2.HTTPError,
+        httpx2.InvalidURL,
+        OSError,
+        ValueError,
+    ) as exc:  # ValueError: not JSON
         raise DownloadFailed(
             f"hub repository {repo}@{revision}: {_first_line(exc)}; check the network and HF_ENDPOINT"
         ) from exc
@@ -86,7 +112,9 @@ def resolve_hub(repo: str, revision: str, patterns: tuple[str, ...]) -> tuple[st
                 )
             sha256 = item.lfs.sha256 if item.lfs else ""
             url = hf_hub_url(repo, item.rfilename, revision=commit)
-            found.append(Remote(item.rfilename, url, sha256, item.blob_id or "", item.size or 0, headers))
+            found.append(
+                Remote(item.rfilename, url, sha256, item.blob_id or "", item.size or 0, headers)
+            )
     missing = [p for p in patterns if not any(fnmatch.fnmatch(r.name, p) for r in found)]
     if missing:
         raise DownloadFailed(f"hub repository {repo}@{revision}: has no file {', '.join(missing)}")
@@ -102,15 +130,21 @@ def download(remote: Remote, target: Path, progress: Progress) -> None:
     part = target.with_name(target.name + ".part")
     for attempt in range(_TRIES):
         try:
-            _copy(remote, part) if urlsplit(remote.url).scheme == "file" else _fetch(remote, part, progress)
+            _copy(remote, part) if urlsplit(remote.url).scheme == "file" else _fetch(
+                remote, part, progress
+            )
             break
         except (httpx2.HTTPError, httpx2.InvalidURL) as exc:
             if attempt + 1 == _TRIES or not isinstance(exc, httpx2.TransportError):
-                raise DownloadFailed(f"{remote.name}: {_first_line(exc)}; run the same command to go on") from exc
+                raise DownloadFailed(
+                    f"{remote.name}: {_first_line(exc)}; run the same command to go on"
+                ) from exc
             time.sleep(_PAUSE_S * 2**attempt)
         except OSError as exc:
             if exc.errno == errno.ENOSPC:
-                raise DiskFull(f"{target.parent}: the disk is full; free some space and run the command again") from exc
+                raise DiskFull(
+                    f"{target.parent}: the disk is full; free some space and run the command again"
+                ) from exc
             raise
     check_hash(remote, part)
     part.replace(target)
@@ -128,7 +162,9 @@ def _fetch(remote: Remote, part: Path, progress: Progress) -> None:
 
     have = part.stat().st_size if part.exists() else 0
     # what counts are the file's own bytes: hashes and ranges are of those, not of a compressed form
-    headers = {**remote.headers, "Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
+    headers = {**remote.headers, "Accept-Encoding": "identity"} | (
+        {"Range": f"bytes={have}-"} if have else {}
+    )
     with (
         httpx2.Client(follow_redirects=True, timeout=30.0) as client,
         client.stream("GET", remote.url, headers=headers) as response,
@@ -140,7 +176,9 @@ def _fetch(remote: Remote, part: Path, progress: Progress) -> None:
         have = have if resumed else 0
         total = have + int(response.headers.get("Content-Length", 0))
         with part.open("ab" if resumed else "wb") as file:
-            for piece in response.iter_raw():  # as it comes: pieces of a fixed size would be lost, half full, at a cut
+            for piece in (
+                response.iter_raw()
+            ):  # as it comes: pieces of a fixed size would be lost, half full, at a cut
                 file.write(piece)
                 have += len(piece)
                 progress(remote.name, have, total)
@@ -148,10 +186,14 @@ def _fetch(remote: Remote, part: Path, progress: Progress) -> None:
 
 def check_hash(remote: Remote, path: Path) -> None:
     """Raise `DownloadFailed`, and remove `path`, unless it has the hash that `remote` promises."""
-    found, wanted = (sha256_of(path), remote.sha256) if remote.sha256 else (git_blob_id(path), remote.blob_id)
+    found, wanted = (
+        (sha256_of(path), remote.sha256) if remote.sha256 else (git_blob_id(path), remote.blob_id)
+    )
     if found != wanted:
         path.unlink()
-        raise DownloadFailed(f"{remote.name}: its hash is not the one that was promised; it was thrown away, try again")
+        raise DownloadFailed(
+            f"{remote.name}: its hash is not the one that was promised; it was thrown away, try again"
+        )
 
 
 def git_blob_id(path: Path) -> str:

@@ -41,11 +41,13 @@ class GpuReport:
         """The report for people."""
         width = max(len(item.name) for item in self.items)
         out = [
-            f"  {item.name:{width}}  {item.version or 'missing'}" + ("" if item.version else f"\n    → {item.fix}")
+            f"  {item.name:{width}}  {item.version or 'missing'}"
+            + ("" if item.version else f"\n    → {item.fix}")
             for item in self.items
         ]
         out += [
-            f"  executor {name}: " + (f"no: needs {why}" if why else "works") for name, why in self.executors.items()
+            f"  executor {name}: " + (f"no: needs {why}" if why else "works")
+            for name, why in self.executors.items()
         ]
         return [*out, f"  note: {CLASHES}"]
 
@@ -54,16 +56,28 @@ def gpu_report() -> GpuReport:
     """Look for a driver, devices, a toolkit and libraries."""
     driver = driver_version()
     here = {
-        "driver": Item("driver", driver, "install NVIDIA's driver; a container needs the NVIDIA container toolkit"),
-        "device": Item("device", ", ".join(devices()), "no GPU was found; voxturn's CPU profiles need none"),
+        "driver": Item(
+            "driver",
+            driver,
+            "install NVIDIA's driver; a container needs the NVIDIA container toolkit",
+        ),
+        "device": Item(
+            "device", ", ".join(devices()), "no GPU was found; voxturn's CPU profiles need none"
+        ),
         "nvcc": Item(
-            "nvcc", nvcc_version(), "the CUDA toolkit compiles our kernels at installation; only that needs it"
+            "nvcc",
+            nvcc_version(),
+            "the CUDA toolkit compiles our kernels at installation; only that needs it",
         ),
         "cuda-bindings": _library("cuda-bindings", "pip install 'voxturn[gpu]'"),
         "tensorrt": _library("tensorrt", "pip install 'voxturn[gpu]'"),
-        "tensorrt-rtx": _library("tensorrt-rtx", "pip install tensorrt-rtx, for GeForce and RTX cards"),
+        "tensorrt-rtx": _library(
+            "tensorrt-rtx", "pip install tensorrt-rtx, for GeForce and RTX cards"
+        ),
         "kernels": Item(
-            "kernels", kernels_version(), "install voxturn again where nvcc is; else tokens are chosen on the host"
+            "kernels",
+            kernels_version(),
+            "install voxturn again where nvcc is; else tokens are chosen on the host",
         ),
         "onnxruntime-gpu": Item(
             "onnxruntime-gpu",
@@ -78,10 +92,16 @@ def gpu_report() -> GpuReport:
         return ", ".join(name for name in names if not here[name].version)
 
     runs = missing("driver", "device")
-    tensorrt = "" if here["tensorrt"].version or here["tensorrt-rtx"].version else "tensorrt or tensorrt-rtx"
+    tensorrt = (
+        ""
+        if here["tensorrt"].version or here["tensorrt-rtx"].version
+        else "tensorrt or tensorrt-rtx"
+    )
     executors = {
         "tensorrt": ", ".join(filter(None, (runs, missing("cuda-bindings"), tensorrt))),
-        "onnx-cuda": ", ".join(filter(None, (runs, missing("cuda-bindings", "onnxruntime-gpu", "onnx")))),
+        "onnx-cuda": ", ".join(
+            filter(None, (runs, missing("cuda-bindings", "onnxruntime-gpu", "onnx")))
+        ),
         "ctranslate2": ", ".join(filter(None, (runs, missing("ctranslate2")))),
     }
     return GpuReport(tuple(here.values()), executors)
@@ -106,10 +126,16 @@ def devices() -> list[str]:
         return []
     query = ["--query-gpu=name,memory.total,compute_cap", "--format=csv,noheader"]
     try:
-        done = subprocess.run([program, *query], capture_output=True, text=True, check=False, timeout=20)
+        done = subprocess.run(
+            [program, *query], capture_output=True, text=True, check=False, timeout=20
+        )
     except (OSError, subprocess.TimeoutExpired):
         return []
-    return [line.strip() for line in done.stdout.splitlines() if line.strip()] if not done.returncode else []
+    return (
+        [line.strip() for line in done.stdout.splitlines() if line.strip()]
+        if not done.returncode
+        else []
+    )
 
 
 def nvcc_version() -> str:
@@ -118,7 +144,9 @@ def nvcc_version() -> str:
     if program is None:
         return ""
     try:
-        said = subprocess.run([program, "--version"], capture_output=True, text=True, check=False, timeout=20).stdout
+        said = subprocess.run(
+            [program, "--version"], capture_output=True, text=True, check=False, timeout=20
+        ).stdout
     except (OSError, subprocess.TimeoutExpired):
         return ""
     found = re.search(r"release ([\d.]+)", said)

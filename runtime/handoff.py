@@ -127,7 +127,9 @@ async def _ended(task: asyncio.Task[None]) -> None:
 class Ahead(Generic[T]):
     """The items of `source`, which runs ahead in its own task by up to `capacity` items. Closing this closes it."""
 
-    def __init__(self, source: AsyncIterator[T], capacity: int, context: Context | None = None) -> None:
+    def __init__(
+        self, source: AsyncIterator[T], capacity: int, context: Context | None = None
+    ) -> None:
         self._handoff: Handoff[T] = Handoff(capacity)
         self._closing = False
         self._task = asyncio.create_task(self._pump(source), context=context)
@@ -144,7 +146,9 @@ class Ahead(Generic[T]):
         try:
             await asyncio.sleep(0)  # a task that never began would not close what it reads
         finally:
-            if not self._closing:  # once: what a source does when it is closed must not be cancelled halfway
+            if (
+                not self._closing
+            ):  # once: what a source does when it is closed must not be cancelled halfway
                 self._closing = True
                 self._task.cancel()
             await _ended(self._task)
@@ -205,7 +209,9 @@ class Lane:
         self._turn = turn
         self._calls: list[_Call] = []
         self._nice = nice
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix=f"voxturn-{name}", initializer=self._lower_priority)
+        self._pool = ThreadPoolExecutor(
+            1, thread_name_prefix=f"voxturn-{name}", initializer=self._lower_priority
+        )
         self._lock = threading.Lock()
         self._queued = 0
         self._closing = False
@@ -215,7 +221,9 @@ class Lane:
     def wanted(self) -> bool:
         """Whether another call waits for the thread, or the lane is being closed: a long call should make room."""
         with self._lock:
-            left = sum(queued.future.cancelled() for queued in self._calls)  # whoever asked has gone
+            left = sum(
+                queued.future.cancelled() for queued in self._calls
+            )  # whoever asked has gone
             return self._closing or self._queued > left
 
     def submit(self, call: Callable[[], T]) -> Future[T]:
@@ -226,7 +234,9 @@ class Lane:
         except RuntimeError as exc:
             self._count(-1)
             raise StreamClosed(f"the engine of {self.name!r} was closed") from exc
-        future.add_done_callback(lambda done: self._count(-1) if done.cancelled() else None)  # it never started
+        future.add_done_callback(
+            lambda done: self._count(-1) if done.cancelled() else None
+        )  # it never started
         return future
 
     def make(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -249,7 +259,9 @@ class Lane:
         result: T = await asyncio.wrap_future(queued.future)
         return result
 
-    async def stream(self, make: Callable[[], Iterator[T]], ahead: int = 8) -> AsyncGenerator[T, None]:
+    async def stream(
+        self, make: Callable[[], Iterator[T]], ahead: int = 8
+    ) -> AsyncGenerator[T, None]:
         """The items of the iterator that `make` gives, iterated in the lane's thread, at most `ahead` items early.
 
         Closing this stops the thread's loop at its next item, which is thrown away.
@@ -278,9 +290,13 @@ class Lane:
 
         def ended(future: Future[None]) -> None:
             error = (
-                StreamClosed(f"the engine of {self.name!r} was closed") if future.cancelled() else future.exception()
+                StreamClosed(f"the engine of {self.name!r} was closed")
+                if future.cancelled()
+                else future.exception()
             )
-            with contextlib.suppress(RuntimeError):  # the loop itself is closed: nobody is left to tell
+            with contextlib.suppress(
+                RuntimeError
+            ):  # the loop itself is closed: nobody is left to tell
                 if error is None:
                     loop.call_soon_threadsafe(handoff.close)
                 else:
@@ -361,7 +377,9 @@ class Iterated(Iterator[T]):
         self._state = _Iteration(make, ahead)
         self._over = False
         # the thread must not hold this object, or dropping it would never be noticed
-        self._thread = threading.Thread(target=self._state.run, name="voxturn-iterated", daemon=True)
+        self._thread = threading.Thread(
+            target=self._state.run, name="voxturn-iterated", daemon=True
+        )
         self._thread.start()
 
     def __next__(self) -> T:

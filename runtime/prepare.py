@@ -54,34 +54,66 @@ class Problem:
     fix: str
 
 
-def problems(profile: Profile, store: Store, registry: Registry, cores: Cores, name: str = "") -> list[Problem]:
+def problems(
+    profile: Profile, store: Store, registry: Registry, cores: Cores, name: str = ""
+) -> list[Problem]:
     """Everything that keeps a profile from running here; empty if it runs. `name`: what the user calls it, a file maybe."""
     found: list[Problem] = []
-    lacks = gpu_report().executors if any(e.executor in _ON_A_GPU for e in profile.engines().values()) else {}
+    lacks = (
+        gpu_report().executors
+        if any(e.executor in _ON_A_GPU for e in profile.engines().values())
+        else {}
+    )
     for stage, engine in profile.engines().items():
         if missing := lacks.get(_ON_A_GPU.get(engine.executor, "")):
-            found.append(Problem(stage, f"executor {engine.executor!r} needs {missing}", "voxturn doctor --gpu"))
+            found.append(
+                Problem(
+                    stage, f"executor {engine.executor!r} needs {missing}", "voxturn doctor --gpu"
+                )
+            )
         elif not any(find_spec(library) for library in _LIBRARIES[engine.executor]):
             extra = _EXTRAS[engine.executor]
             found.append(
-                Problem(stage, f"executor {engine.executor!r} is not installed", f"pip install 'voxturn[{extra}]'")
+                Problem(
+                    stage,
+                    f"executor {engine.executor!r} is not installed",
+                    f"pip install 'voxturn[{extra}]'",
+                )
             )
         try:
             cores.budget(stage, engine.threads)
             kind = _kind(stage, engine, store, registry)
         except ExportFailed as exc:
-            found.append(Problem(stage, str(exc), "a later version of voxturn, or pip install 'voxturn[export]'"))
+            found.append(
+                Problem(
+                    stage, str(exc), "a later version of voxturn, or pip install 'voxturn[export]'"
+                )
+            )
         except VoxturnError as exc:
             damaged = " --again" if isinstance(exc, CorruptModel) else ""
             pull = f"voxturn models pull --profile {name or profile.name}{damaged}"
-            found.append(Problem(stage, str(exc), "voxturn export --help" if is_artifact(engine.model) else pull))
+            found.append(
+                Problem(
+                    stage, str(exc), "voxturn export --help" if is_artifact(engine.model) else pull
+                )
+            )
         else:
             if kind == "xtts" and find_spec("num2words") is None:
                 found.append(
-                    Problem(stage, "what writes numbers as words is not installed", "pip install 'voxturn[xtts]'")
+                    Problem(
+                        stage,
+                        "what writes numbers as words is not installed",
+                        "pip install 'voxturn[xtts]'",
+                    )
                 )
             if kind == "vits" and find_spec("piper") is None:
-                found.append(Problem(stage, "espeak-ng's phonemes are not installed", "pip install 'voxturn[vits]'"))
+                found.append(
+                    Problem(
+                        stage,
+                        "espeak-ng's phonemes are not installed",
+                        "pip install 'voxturn[vits]'",
+                    )
+                )
     return found
 
 
@@ -115,7 +147,13 @@ def _served(engine: Engine, kind: str) -> str:
     return kind
 
 
-def bring(profile: Profile, store: Store, registry: Registry, progress: Progress = quiet, again: bool = False) -> None:
+def bring(
+    profile: Profile,
+    store: Store,
+    registry: Registry,
+    progress: Progress = quiet,
+    again: bool = False,
+) -> None:
     """Pull and export every model of a profile that is not here yet, or all of them `again`."""
     done: set[tuple[str, str]] = set()
     for engine in profile.engines().values():
@@ -128,7 +166,12 @@ def bring(profile: Profile, store: Store, registry: Registry, progress: Progress
 
 
 def bring_model(
-    name: str, precision: str, store: Store, registry: Registry, progress: Progress = quiet, again: bool = False
+    name: str,
+    precision: str,
+    store: Store,
+    registry: Registry,
+    progress: Progress = quiet,
+    again: bool = False,
 ) -> None:
     """Pull a model and export it to `precision` (empty: its default). Nothing is asked of the network if it is here."""
     model, _ = registry.resolve(name)

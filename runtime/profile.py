@@ -117,7 +117,9 @@ def is_for_ctranslate2(manifest: Manifest) -> bool:
     return manifest.properties.get("engine") == "ctranslate2" and "chat" in manifest.properties
 
 
-def xtts_vocoder(artifact: str | Path, threads: int = 0, executor: str = "", compute: str = "auto") -> Engine:
+def xtts_vocoder(
+    artifact: str | Path, threads: int = 0, executor: str = "", compute: str = "auto"
+) -> Engine:
     """The vocoder of an XTTS artifact's folder; `executor` is OpenVINO if it is installed."""
     if compute not in COMPUTES:
         raise UsageError(f"compute: must be {', '.join(COMPUTES)}, not {compute!r}")
@@ -135,7 +137,9 @@ def load_profile(name: str | Path) -> Profile:
         raise UnknownProfile(
             f"no profile {str(name)!r}{nearest(str(name), SHIPPED)}; shipped: {', '.join(SHIPPED)}; or a .toml file"
         )
-    with resources.as_file(resources.files("voxturn.runtime") / "profiles" / f"{name}.toml") as path:
+    with resources.as_file(
+        resources.files("voxturn.runtime") / "profiles" / f"{name}.toml"
+    ) as path:
         return _read(path)
 
 
@@ -153,18 +157,26 @@ def _read(path: Path) -> Profile:
                 f"{nearest(engine.executor, known)}; known: {', '.join(known)}"
             )
         if engine.threads < 0:
-            raise InvalidProfile(f"profile {path.stem}.{stage}.threads: must be 0 or more, not {engine.threads}")
+            raise InvalidProfile(
+                f"profile {path.stem}.{stage}.threads: must be 0 or more, not {engine.threads}"
+            )
         if engine.compute not in COMPUTES:
             raise InvalidProfile(
                 f"profile {path.stem}.{stage}.compute: must be {', '.join(COMPUTES)}, not {engine.compute!r}"
             )
         if engine.compute == "bf16" and engine.executor != "openvino":
-            raise InvalidProfile(f"profile {path.stem}.{stage}.compute: {engine.executor} has no bf16, openvino has")
+            raise InvalidProfile(
+                f"profile {path.stem}.{stage}.compute: {engine.executor} has no bf16, openvino has"
+            )
     for name, value, least, most in _limits(profile):
         if not least <= value <= most:
-            raise InvalidProfile(f"profile {path.stem}.{name}: must be between {least:g} and {most:g}, not {value:g}")
+            raise InvalidProfile(
+                f"profile {path.stem}.{name}: must be between {least:g} and {most:g}, not {value:g}"
+            )
     if profile.filter.kind not in ("words", "off"):
-        raise InvalidProfile(f"profile {path.stem}.filter.kind: must be words or off, not {profile.filter.kind!r}")
+        raise InvalidProfile(
+            f"profile {path.stem}.filter.kind: must be words or off, not {profile.filter.kind!r}"
+        )
     return profile
 
 

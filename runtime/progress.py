@@ -22,7 +22,13 @@ class Bar:
             from tqdm import tqdm
 
             big = total > 10_000
-            self._bar = tqdm(total=total or None, desc=what, unit="B" if big else "step", unit_scale=big, leave=True)
+            self._bar = tqdm(
+                total=total or None,
+                desc=what,
+                unit="B" if big else "step",
+                unit_scale=big,
+                leave=True,
+            )
             self._what = what
         self._bar.update(done - self._bar.n)
 
@@ -35,5 +41,10 @@ class Bar:
     def __enter__(self) -> Bar:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
         self.close()

@@ -121,7 +121,9 @@ class SpeechToTextExecutor(Protocol):
         """The probability of every language by its code."""
         ...
 
-    def align(self, encoded: Any, prompt: Sequence[int], ids: Sequence[int], positions: int) -> list[int]:
+    def align(
+        self, encoded: Any, prompt: Sequence[int], ids: Sequence[int], positions: int
+    ) -> list[int]:
         """The position at which each of `ids` begins, then that of their end; `positions` hold audio, the rest none.
 
         `prompt` is the one of `generate`, less what asks for no timestamps.

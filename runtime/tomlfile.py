@@ -39,7 +39,9 @@ def build(kind: type[T], table: object, where: str, error: Raise) -> T:
     fields = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
     for key in table:
         if key not in fields:
-            raise error(f"{where}: unknown key {key!r}{nearest(key, fields)}; known: {', '.join(fields)}")
+            raise error(
+                f"{where}: unknown key {key!r}{nearest(key, fields)}; known: {', '.join(fields)}"
+            )
     values: dict[str, Any] = {}
     for name, field in fields.items():
         if name in table:
@@ -59,7 +61,10 @@ def _convert(hint: Any, value: Any, where: str, error: Raise) -> Any:
     if origin is tuple:
         if not isinstance(value, list):
             raise error(f"{where}: must be a list")
-        return tuple(_convert(get_args(hint)[0], item, f"{where}[{i}]", error) for i, item in enumerate(value))
+        return tuple(
+            _convert(get_args(hint)[0], item, f"{where}[{i}]", error)
+            for i, item in enumerate(value)
+        )
     if hint is float and type(value) is int:
         return float(value)
     if type(value) is not hint:

@@ -101,7 +101,9 @@ class Trace:
     def to_dict(self) -> dict[str, Any]:
         """The trace as plain data."""
         played = play(self.chunks)
-        marks = dict(self.marks) | ({"audible_onset": played.onset_s} if played.onset_s is not None else {})
+        marks = dict(self.marks) | (
+            {"audible_onset": played.onset_s} if played.onset_s is not None else {}
+        )
         zero = marks.get("speech_end", min(marks.values(), default=0.0))
         relative = {name: marks[name] - zero for name in MARKS if name in marks}
         names = [*self.stages, *sorted({s for s, _, _ in self.spans} - set(self.stages))]
@@ -115,7 +117,9 @@ class Trace:
             "filtered": self.filtered,
             "speech_cuts": self.speech_cuts,
             "times_ms": {name: round(1000 * value, 2) for name, value in relative.items()},
-            "times_samples": {name: round(self.input_rate * value) for name, value in relative.items()},
+            "times_samples": {
+                name: round(self.input_rate * value) for name, value in relative.items()
+            },
             "input_rate": self.input_rate,
             "response_ms": _difference(marks, "endpoint", "audible_onset"),
             "endpoint_wait_ms": _difference(marks, "speech_end", "endpoint"),
@@ -124,7 +128,10 @@ class Trace:
             "stalled_ms": round(1000 * played.stalled_s, 2),
             "speculations": self.speculations,
             "transcribe_fallbacks": self.transcribe_fallbacks,
-            "prompt_tokens": {"computed": self.prompt_tokens_computed, "reused": self.prompt_tokens_reused},
+            "prompt_tokens": {
+                "computed": self.prompt_tokens_computed,
+                "reused": self.prompt_tokens_reused,
+            },
             "dropped_messages": self.dropped_messages,
             "sampler": self.sampler,
             "stages": {name: self._stage(name, zero) for name in names},
@@ -145,7 +152,11 @@ class Trace:
 
 
 def _difference(marks: Mapping[str, float], first: str, second: str) -> float | None:
-    return round(1000 * (marks[second] - marks[first]), 2) if first in marks and second in marks else None
+    return (
+        round(1000 * (marks[second] - marks[first]), 2)
+        if first in marks and second in marks
+        else None
+    )
 
 
 def _merged(spans: Sequence[tuple[float, float]], gap: float = 0.002) -> list[tuple[float, float]]:

@@ -96,10 +96,16 @@ class Turn:
     Use as `async with conversation.turn(frames) as turn: async for event in turn: …`.
     """
 
-    def __init__(self, conversation: Conversation, frames: AsyncIterator[AudioFrame], whole_input: bool) -> None:
+    def __init__(
+        self, conversation: Conversation, frames: AsyncIterator[AudioFrame], whole_input: bool
+    ) -> None:
         setup = conversation.setup
         self.trace = Trace(setup.profile, setup.info, setup.sampler)
-        self._conversation, self._stages, self._clock = conversation, conversation.stages, setup.clock
+        self._conversation, self._stages, self._clock = (
+            conversation,
+            conversation.stages,
+            setup.clock,
+        )
         self._frames, self._whole_input = frames, whole_input
         self._answer: _Answer | None = None
         self._confirmed = False
@@ -120,7 +126,10 @@ class Turn:
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
     ) -> None:
         await self.aclose()
 
@@ -166,7 +175,10 @@ class Turn:
             finally:
                 self._remember()
                 now = self._conversation.setup.prompt_counts()
-                self.trace.prompt_tokens_computed, self.trace.prompt_tokens_reused = now[0] - computed, now[1] - reused
+                self.trace.prompt_tokens_computed, self.trace.prompt_tokens_reused = (
+                    now[0] - computed,
+                    now[1] - reused,
+                )
 
     async def _listened(self) -> AsyncGenerator[Event, None]:
         """Events until the end of speech; then `_answer` is the answer, if anything was said."""
@@ -193,7 +205,9 @@ class Turn:
                         self._locate_end(heard)
                         if not heard.more and not self._whole_input:
                             if self._answer is None:
-                                await self._begin(parts, partial(partials.hearing.final, heard.samples))
+                                await self._begin(
+                                    parts, partial(partials.hearing.final, heard.samples)
+                                )
                             break
                         parts.append(await partials.hearing.final(heard.samples))
                         partials = self._hear(parts[-1].language)
@@ -215,7 +229,11 @@ class Turn:
     def _finished(self) -> float | None:
         """How likely the words of the suspected utterance are complete; None while they are not known."""
         transcript = self._answer.transcript if self._answer is not None else None
-        return None if transcript is None else self._stages.completeness.chance(transcript.text, transcript.language)
+        return (
+            None
+            if transcript is None
+            else self._stages.completeness.chance(transcript.text, transcript.language)
+        )
 
     async def _begin(
         self, parts: Sequence[Transcript], last: Callable[[], Awaitable[Transcript]] | None = None
@@ -313,7 +331,9 @@ class Turn:
         if not self._given:
             return 0
         given = sum(chunk.samples.size for chunk in self._given)
-        return min(given, int((self._clock.now() - self.trace.marks["first_audio"]) * self._given[0].rate))
+        return min(
+            given, int((self._clock.now() - self.trace.marks["first_audio"]) * self._given[0].rate)
+        )
 
 
 class _Answer:
@@ -396,7 +416,9 @@ def heard_text(chunks: Sequence[PcmChunk], samples: int) -> str:
     spans: dict[int, tuple[Sentence, int, int]] = {}
     for chunk in chunks:
         sentence, begin, longest = spans.get(chunk.sentence.index, (chunk.sentence, chunk.start, 0))
-        likely = 0 if chunk.final else begin + int(len(sentence.text) / _LETTERS_A_SECOND * chunk.rate)
+        likely = (
+            0 if chunk.final else begin + int(len(sentence.text) / _LETTERS_A_SECOND * chunk.rate)
+        )
         end = chunk.start + chunk.samples.size
         spans[sentence.index] = (sentence, begin, end if chunk.final else max(longest, end, likely))
     words: list[str] = []

@@ -74,7 +74,11 @@ class Cloner:
     """
 
     def __init__(
-        self, folder: Path, properties: Mapping[str, Any], conditioning: GraphExecutor, speaker: GraphExecutor
+        self,
+        folder: Path,
+        properties: Mapping[str, Any],
+        conditioning: GraphExecutor,
+        speaker: GraphExecutor,
     ) -> None:
         self._conditioning, self._speaker = conditioning, speaker
         self._clone, self._embed = properties["clone"], properties["speaker_encoder"]
@@ -86,7 +90,11 @@ class Cloner:
         check_name(name)
         if not recordings:
             raise UsageError(f"voice {name!r}: needs at least one recording")
-        rate, embed_rate, longest_s = int(self._clone["rate"]), int(self._embed["rate"]), self._clone["max_ref_len"]
+        rate, embed_rate, longest_s = (
+            int(self._clone["rate"]),
+            int(self._embed["rate"]),
+            self._clone["max_ref_len"],
+        )
         clips, speakers, seconds = [], [], 0.0
         for path in recordings:
             whole = decode_all(path, rate)
@@ -96,16 +104,27 @@ class Cloner:
                     f"{path}: holds {speech.size / rate:.2f} s of speech in {whole.size / rate:.2f} s; "
                     f"{_MIN_S:.0f} s are the least, {_GOOD_S:.0f} s clone well"
                 )
-            embedded = trimmed(decode_all(path, embed_rate), embed_rate)[: int(longest_s * embed_rate)]
-            if embedded.size < _MIN_SPEECH_S * embed_rate or spectral_change(embedded, embed_rate) < _LEAST_CHANGE_DB:
-                raise AudioError(f"{path}: holds no speech, its sound is as even as noise or music; record a voice")
+            embedded = trimmed(decode_all(path, embed_rate), embed_rate)[
+                : int(longest_s * embed_rate)
+            ]
+            if (
+                embedded.size < _MIN_SPEECH_S * embed_rate
+                or spectral_change(embedded, embed_rate) < _LEAST_CHANGE_DB
+            ):
+                raise AudioError(
+                    f"{path}: holds no speech, its sound is as even as noise or music; record a voice"
+                )
             clips.append(speech)
             seconds += speech.size / rate
             speakers.append(self.embedding(embedded))
         warnings = (
-            (f"only {seconds:.1f} s of speech; {_GOOD_S:.0f} s or more clone better",) if seconds < _GOOD_S else ()
+            (f"only {seconds:.1f} s of speech; {_GOOD_S:.0f} s or more clone better",)
+            if seconds < _GOOD_S
+            else ()
         )
-        voice = Voice(name, self.latents(np.concatenate(clips)), np.mean(speakers, axis=0, dtype=np.float32))
+        voice = Voice(
+            name, self.latents(np.concatenate(clips)), np.mean(speakers, axis=0, dtype=np.float32)
+        )
         return Added(voice, seconds, warnings)
 
     def latents(self, samples: Samples) -> Float:
@@ -115,26 +134,34 @@ class Cloner:
         size = int(self._clone["gpt_cond_chunk_len"] * rate)
         pieces = [samples[i : i + size] for i in range(0, samples.size, size)]
         pieces = [piece for piece in pieces if piece.size >= _MIN_SPEECH_S * rate]
-        found = [self._conditioning.run({"mel": self.clone_mel(piece)})["latents"][0] for piece in pieces]
+        found = [
+            self._conditioning.run({"mel": self.clone_mel(piece)})["latents"][0] for piece in pieces
+        ]
         return np.ascontiguousarray(np.mean(found, axis=0, dtype=np.float32))
 
     def clone_mel(self, samples: Samples) -> Float:
         """Log mel `[1, 80, T]` over the checkpoint's norms. Source: `wav_to_mel_cloning`."""
         c = self._constants
-        power = power_spectrogram(samples, int(self._clone["fft"]), int(self._clone["hop"]), c["clone_window"])
+        power = power_spectrogram(
+            samples, int(self._clone["fft"]), int(self._clone["hop"]), c["clone_window"]
+        )
         mel = np.log(np.maximum(c["clone_filters"].T @ power, 1e-5)) / c["clone_norms"][:, None]
         return np.ascontiguousarray(mel[None], np.float32)
 
     def embedding(self, samples: Samples) -> Float:
         """The speaker's embedding `[512]` from samples at the speaker encoder's rate."""
-        return np.ascontiguousarray(self._speaker.run({"mel": self.speaker_mel(samples)})["embedding"][0])
+        return np.ascontiguousarray(
+            self._speaker.run({"mel": self.speaker_mel(samples)})["embedding"][0]
+        )
 
     def speaker_mel(self, samples: Samples) -> Float:
         """Mel power `[1, 64, T]` after pre-emphasis."""
         c = self._constants
         padded = np.concatenate([samples[1:2], samples])
         emphasised = c["speaker_emphasis"][0] * padded[:-1] + c["speaker_emphasis"][1] * padded[1:]
-        power = power_spectrogram(emphasised, int(self._embed["fft"]), int(self._embed["hop"]), c["speaker_window"])
+        power = power_spectrogram(
+            emphasised, int(self._embed["fft"]), int(self._embed["hop"]), c["speaker_window"]
+        )
         return np.ascontiguousarray((c["speaker_filters"].T @ power)[None], np.float32)
 
 
@@ -142,7 +169,9 @@ def trimmed(samples: Samples, rate: int, dbfs: float = _SILENT_DBFS) -> Samples:
     """Without the silence before and after, and at an even level. All silence gives none."""
     window = max(1, rate // 50)
     count = samples.size // window
-    loud = np.sqrt((samples[: count * window].reshape(count, window) ** 2).mean(1)) > 10 ** (dbfs / 20)
+    loud = np.sqrt((samples[: count * window].reshape(count, window) ** 2).mean(1)) > 10 ** (
+        dbfs / 20
+    )
     if not loud.any():
         return samples[:0]
     first, last = int(np.argmax(loud)), count - int(np.argmax(loud[::-1]))
@@ -157,7 +186,9 @@ def checked(name: str, width: int, latents: npt.NDArray[Any], speaker: npt.NDArr
             raise ValueError(f"{list(values.shape)} values where its voices have {list(shape)}")
         if not np.issubdtype(values.dtype, np.floating) or not np.isfinite(values).all():
             raise ValueError("values that are not finite numbers")
-    return Voice(name, np.ascontiguousarray(latents, np.float32), np.ascontiguousarray(speaker, np.float32))
+    return Voice(
+        name, np.ascontiguousarray(latents, np.float32), np.ascontiguousarray(speaker, np.float32)
+    )
 
 
 def check_name(name: str) -> None:
@@ -174,7 +205,10 @@ class VoiceStore:
     def __init__(self, root: Path, folder: Path, manifest: Manifest) -> None:
         graphs = [manifest.graphs[role].file + ".data" for role in ("conditioning", "speaker")]
         made_with = [manifest.files[file] for file in (*graphs, "mel.npz")]
-        made_with += [json.dumps(manifest.properties[key], sort_keys=True) for key in ("clone", "speaker_encoder")]
+        made_with += [
+            json.dumps(manifest.properties[key], sort_keys=True)
+            for key in ("clone", "speaker_encoder")
+        ]
         self.checkpoint = hashlib.sha256("".join(made_with).encode()).hexdigest()[:16]
         self.width = int(manifest.properties["gpt_n_model_channels"])
         self._root = root / "voices" / self.checkpoint
@@ -184,7 +218,11 @@ class VoiceStore:
         """Every voice's name and where it is from: "added" here (cloned or imported), or "studio"."""
         found = {name.rsplit("/", 1)[0]: "studio" for name in self._studio_arrays()}
         if self._root.is_dir():
-            found |= {path.stem: "added" for path in self._root.glob("*.npz") if not path.name.startswith(".")}
+            found |= {
+                path.stem: "added"
+                for path in self._root.glob("*.npz")
+                if not path.name.startswith(".")
+            }
         return dict(sorted(found.items()))
 
     def load(self, name: str) -> Voice:
@@ -200,7 +238,9 @@ class VoiceStore:
             studio = self._studio_arrays()
             if f"{name}/latents" not in studio:
                 raise self._unknown(name)
-            arrays = {kind: studio.get(f"{name}/{kind}", np.zeros(0)) for kind in ("latents", "speaker")}
+            arrays = {
+                kind: studio.get(f"{name}/{kind}", np.zeros(0)) for kind in ("latents", "speaker")
+            }
         try:
             voice = self.checked(name, arrays["latents"], arrays["speaker"])
             if path != self._studio:
@@ -230,7 +270,10 @@ class VoiceStore:
         }
         data = io.BytesIO()
         np.savez(
-            data, latents=voice.latents, speaker=voice.speaker, note=np.frombuffer(json.dumps(noted).encode(), np.uint8)
+            data,
+            latents=voice.latents,
+            speaker=voice.speaker,
+            note=np.frombuffer(json.dumps(noted).encode(), np.uint8),
         )
         target = self._root / f"{voice.name}.npz"
         staging = self._root / f".{voice.name}.{uuid.uuid4().hex}"

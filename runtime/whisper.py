@@ -73,7 +73,9 @@ class Hypothesis:
 
     def later(self, seconds: float) -> Hypothesis:
         """The same, of audio that begins so much later."""
-        moved = (replace(w, begin_s=w.begin_s + seconds, end_s=w.end_s + seconds) for w in self.words)
+        moved = (
+            replace(w, begin_s=w.begin_s + seconds, end_s=w.end_s + seconds) for w in self.words
+        )
         return replace(self, words=tuple(moved))
 
 
@@ -107,7 +109,9 @@ class Whisper:
         self._context = self._named(names)
         self._silence: Any = None
 
-    def recognise(self, samples: Samples, language: str, prior: str, words: bool = False) -> Hypothesis:
+    def recognise(
+        self, samples: Samples, language: str, prior: str, words: bool = False
+    ) -> Hypothesis:
         """The words in `samples`, tried on ever longer windows until they are believed; else the likeliest, or none.
 
         `language` "" asks the model, nudged towards `prior`. With `words`, their times, too.
@@ -132,32 +136,47 @@ class Whisper:
             self._silence = self.executor.encode(self._window(_burst(), _FULL_WINDOW_S))
         window = samples.size / RATE + guard.padding_s
         positions = int(max(guard.shortest_s, window + guard.silence_s) / _POSITION_S)
-        return self.executor.extend(self.executor.encode(self._window(samples, window)), self._silence, positions)
+        return self.executor.extend(
+            self.executor.encode(self._window(samples, window)), self._silence, positions
+        )
 
     def language_of(self, encoded: Any, prior: str) -> str:
         """The code of the language that is spoken, likelier that of `prior`; of a model that knows English alone, "en"."""
         if not self.executor.multilingual:
             return "en"
         chances = self.executor.detect_language(encoded)
-        return max(chances, key=lambda code: chances[code] * (self._guard.prior if code == prior else 1.0))
+        return max(
+            chances, key=lambda code: chances[code] * (self._guard.prior if code == prior else 1.0)
+        )
 
-    def decode(self, encoded: Any, seconds: float, language: str, prefix: Sequence[int] = ()) -> Hypothesis:
+    def decode(
+        self, encoded: Any, seconds: float, language: str, prefix: Sequence[int] = ()
+    ) -> Hypothesis:
         """One attempt at an encoded window that holds `seconds` of audio, whose first tokens are taken to be `prefix`."""
-        cap = min(int(seconds * self._guard.tokens_per_second) + self._guard.tokens_spare, _LONGEST_TEXT)
+        cap = min(
+            int(seconds * self._guard.tokens_per_second) + self._guard.tokens_spare, _LONGEST_TEXT
+        )
         prompt = [*self._context, *self._heading(language), self._untimed, *prefix]
-        result = self.executor.generate(encoded, prompt, max(cap - len(prefix), self._guard.tokens_spare))
+        result = self.executor.generate(
+            encoded, prompt, max(cap - len(prefix), self._guard.tokens_spare)
+        )
         if not result.ids:
             return Hypothesis(tuple(prefix), self._text(prefix), language, 0.0, believed=True)
         if self._silent(result):
             return Hypothesis((), "", language, result.score, believed=True)
         ids = (*prefix, *result.ids)
         text = self._text(ids)
-        believed = result.score >= self._guard.confidence and len(ids) < cap and not self._runaway(text)
+        believed = (
+            result.score >= self._guard.confidence and len(ids) < cap and not self._runaway(text)
+        )
         return Hypothesis(ids, text, language, result.score, believed)
 
     def _rank(self, found: Hypothesis) -> tuple[bool, bool, float]:
         """The greatest is taken. A runaway is surer of itself than an attempt that is only doubted for how it ends."""
-        plausible = found.score >= self._guard.confidence and _compression(found.text) <= self._guard.compression
+        plausible = (
+            found.score >= self._guard.confidence
+            and _compression(found.text) <= self._guard.compression
+        )
         return found.believed, plausible, found.score
 
     def _windows(self, samples: Samples) -> Iterator[Any]:
@@ -172,7 +191,9 @@ class Whisper:
         return doubtful or result.score < self._guard.silence
 
     def _runaway(self, text: str) -> bool:
-        return _compression(text) > self._guard.compression or repeats(text, self._guard.repeated_words)
+        return _compression(text) > self._guard.compression or repeats(
+            text, self._guard.repeated_words
+        )
 
     def _timed(self, encoded: Any, found: Hypothesis, seconds: float) -> tuple[Word, ...]:
         if not found.ids:
@@ -191,7 +212,10 @@ class Whisper:
         return self.tokenizer.decode(ids).strip()
 
     def _heading(self, language: str) -> list[int]:
-        return [self._start, *([self._mark(language), self._task] if self.executor.multilingual else ())]
+        return [
+            self._start,
+            *([self._mark(language), self._task] if self.executor.multilingual else ()),
+        ]
 
     def _named(self, names: Sequence[str]) -> list[int]:
         """The names as words that were said before."""
@@ -199,13 +223,17 @@ class Whisper:
             return []
         ids = self.tokenizer.encode(f" {', '.join(names)}.")
         if len(ids) > _NAME_TOKENS:
-            raise UsageError(f"the names take {len(ids)} tokens; at most {_NAME_TOKENS} are heeded, so give fewer")
+            raise UsageError(
+                f"the names take {len(ids)} tokens; at most {_NAME_TOKENS} are heeded, so give fewer"
+            )
         return [self._mark("startofprev"), *ids]
 
     def _mark(self, name: str) -> int:
         found = self.tokenizer.id_of(f"<|{name}|>")
         if found is None:
-            raise CorruptModel(f"the speech model's tokenizer has no <|{name}|>; pull the model again")
+            raise CorruptModel(
+                f"the speech model's tokenizer has no <|{name}|>; pull the model again"
+            )
         return found
 
 

@@ -78,7 +78,9 @@ class XTTS:
             raise UsageError(f"slots: {slots} streams at once are none; give 1 or more")
         speak = SpeakEngine(str(artifact), executor, manifest.precision, threads, slots=slots)
         vocode = xtts_vocoder(artifact, threads, vocoder, compute)
-        make = Assembler(replace(load_profile("cpu"), name=str(artifact), speak=speak, vocode=vocode), store)
+        make = Assembler(
+            replace(load_profile("cpu"), name=str(artifact), speak=speak, vocode=vocode), store
+        )
         try:
             return cls(make, make.xtts_speak())
         except BaseException:
@@ -184,7 +186,9 @@ class XTTS:
             raise UsageError(f"speed {speed:g}: must be between 0.25 and 4")
         language = language_of(language)
         if language not in self.languages:
-            raise UnsupportedLanguage(f"language {language!r} is not one of {', '.join(self.languages)}")
+            raise UnsupportedLanguage(
+                f"language {language!r} is not one of {', '.join(self.languages)}"
+            )
         voice = await asyncio.to_thread(self._voice, speaker or "", speaker_wav or ())
         stage = self._speak.with_voice(voice, language, sampling, speed, guard)
         await stage.warm()
@@ -205,7 +209,12 @@ class XTTS:
     def __enter__(self) -> XTTS:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
         self.close()
 
     def _voices(self) -> VoiceStore:
@@ -213,7 +222,11 @@ class XTTS:
         return self._make.voices
 
     def _voice(self, speaker: str, recordings: str | Path | Sequence[str | Path]) -> Voice:
-        paths = [Path(recordings)] if isinstance(recordings, str | Path) else [Path(r) for r in recordings]
+        paths = (
+            [Path(recordings)]
+            if isinstance(recordings, str | Path)
+            else [Path(r) for r in recordings]
+        )
         if bool(speaker) and bool(paths):
             raise UsageError("give speaker or speaker_wav, not both")
         if not paths:
@@ -249,7 +262,9 @@ class Counted(AsyncIterator[T]):
         await close_iterator(self._source)
 
 
-async def _sentences(text: str | Iterable[str] | AsyncIterator[str], stage: XttsSpeak) -> AsyncIterator[Sentence]:
+async def _sentences(
+    text: str | Iterable[str] | AsyncIterator[str], stage: XttsSpeak
+) -> AsyncIterator[Sentence]:
     """A whole text is one sentence for the stage, which splits it; pieces are spoken clause by clause.
 
     What has come of a clause is computed while the rest is still being written.

@@ -33,7 +33,9 @@ class FakeAssembler:
 
     def transcribe(self) -> Transcribe:
         lane = self.fake.lanes["transcribe"]
-        return Transcribe(self.fake.whisper, CharTokenizer(), mel, lane, self.profile.language, PassAll())
+        return Transcribe(
+            self.fake.whisper, CharTokenizer(), mel, lane, self.profile.language, PassAll()
+        )
 
     def speak(self) -> VitsSpeak:
         return self.fake.stages.speak

@@ -93,7 +93,11 @@ class FakeTurn:
         opening = tokenizer.encode("<|im_start|>assistant\n")
 
         def following(ids: Sequence[int]) -> int:
-            begins = [i + len(opening) for i in range(len(ids)) if list(ids[i : i + len(opening)]) == opening]
+            begins = [
+                i + len(opening)
+                for i in range(len(ids))
+                if list(ids[i : i + len(opening)]) == opening
+            ]
             said = len(ids) - begins[-1] if begins else 0  # a prompt that is warmed has no opening
             return ord(self.reply_text[said]) if said < len(self.reply_text) else end
 
@@ -101,8 +105,13 @@ class FakeTurn:
         result = Generated(tuple(tokenizer.encode(self.heard)), -0.1, 0.0)
         self.whisper = FakeWhisper([result], seconds=self.seconds)
         self.decoder = FakeDecoder(following, 300, slots=3, capacity=2048, seconds=self.seconds / 4)
-        self.acoustic, self.vocoder = FakeGraph(acoustic, self.seconds), FakeGraph(vocoder, self.seconds)
-        self.lanes = {name: Lane(name) for name in ("listen", "transcribe", "reply", "speak", "vocode")}
+        self.acoustic, self.vocoder = (
+            FakeGraph(acoustic, self.seconds),
+            FakeGraph(vocoder, self.seconds),
+        )
+        self.lanes = {
+            name: Lane(name) for name in ("listen", "transcribe", "reply", "speak", "vocode")
+        }
         engine = DecodeEngine(self.decoder)
         self.engine = engine
         lanes = self.lanes
@@ -139,10 +148,14 @@ def mel(samples: Samples) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
 def tone(seconds: float, silence: float = 0.0) -> Samples:
     """A loud tone at 16 kHz, then silence."""
     t = np.arange(int(16000 * seconds), dtype=np.float32) / 16000
-    return np.concatenate([0.5 * np.sin(2 * np.pi * 220 * t), np.zeros(int(16000 * silence))]).astype(np.float32)
+    return np.concatenate(
+        [0.5 * np.sin(2 * np.pi * 220 * t), np.zeros(int(16000 * silence))]
+    ).astype(np.float32)
 
 
-async def fed(samples: Samples, frame: int = 320, wait: float = 0.0, rest: float = 0.0) -> AsyncIterator[AudioFrame]:
+async def fed(
+    samples: Samples, frame: int = 320, wait: float = 0.0, rest: float = 0.0
+) -> AsyncIterator[AudioFrame]:
     """Frames of `samples`, `wait` seconds apart; then silence for `rest` seconds, as a microphone gives it."""
     clock = WallClock()
     samples = np.concatenate([samples, np.zeros(int(16000 * rest), np.float32)])
@@ -163,5 +176,9 @@ def no_threads_left() -> Iterator[None]:
     """Every test ends with the voxturn threads it began with."""
     before = {t for t in threading.enumerate() if t.name.startswith("voxturn")}
     yield
-    left = [t.name for t in threading.enumerate() if t.name.startswith("voxturn") and t not in before and t.is_alive()]
+    left = [
+        t.name
+        for t in threading.enumerate()
+        if t.name.startswith("voxturn") and t not in before and t.is_alive()
+    ]
     assert not left, f"threads left behind: {left}"

@@ -31,14 +31,18 @@ def decode(source: Source, rate: int, frame_samples: int) -> Iterator[Samples]:
         finite = np.isfinite(piece)
         if not finite.all():
             at = (count + int(np.argmin(finite))) / rate
-            raise InvalidSamples(f"{name}: has NaN or infinite samples near {at:.2f} s; write it again")
+            raise InvalidSamples(
+                f"{name}: has NaN or infinite samples near {at:.2f} s; write it again"
+            )
         count += piece.size
         yield piece
     if count == 0:
         raise EmptyAudio(f"{name}: holds no samples")
 
 
-def decode_raw(stream: IO[bytes], source_rate: int, rate: int, frame_samples: int) -> Iterator[Samples]:
+def decode_raw(
+    stream: IO[bytes], source_rate: int, rate: int, frame_samples: int
+) -> Iterator[Samples]:
     """Frames from headerless signed 16-bit little-endian mono PCM. Half a sample at the end is dropped.
 
     Raises `EmptyAudio`, or `UsageError` for a rate that no audio has.
@@ -46,7 +50,9 @@ def decode_raw(stream: IO[bytes], source_rate: int, rate: int, frame_samples: in
     try:
         import soxr
     except ImportError as exc:
-        raise ExecutorUnavailable("reading raw PCM needs soxr; pip install 'voxturn[embedded]'") from exc
+        raise ExecutorUnavailable(
+            "reading raw PCM needs soxr; pip install 'voxturn[embedded]'"
+        ) from exc
     if not _LOWEST_RATE <= source_rate <= _HIGHEST_RATE:
         raise UsageError(
             f"{source_rate} Hz is not a rate of raw PCM; give one between {_LOWEST_RATE} and {_HIGHEST_RATE}"
@@ -59,7 +65,9 @@ def decode_raw(stream: IO[bytes], source_rate: int, rate: int, frame_samples: in
             block = carry + block
             whole = len(block) // 2 * 2
             carry = block[whole:]
-            yield resampler.resample_chunk(np.frombuffer(block[:whole], "<i2").astype(np.float32) / 32768.0)
+            yield resampler.resample_chunk(
+                np.frombuffer(block[:whole], "<i2").astype(np.float32) / 32768.0
+            )
         yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
 
     count = 0
@@ -94,10 +102,14 @@ def _pieces(source: Source, name: str, rate: int) -> Iterator[Samples]:
     try:
         import av
     except ImportError as exc:
-        raise ExecutorUnavailable("reading audio needs PyAV; pip install 'voxturn[embedded]'") from exc
+        raise ExecutorUnavailable(
+            "reading audio needs PyAV; pip install 'voxturn[embedded]'"
+        ) from exc
     if isinstance(source, str | Path):
         check_file(Path(source))
-        given: str | _Reader = f"file:{source}"  # or FFmpeg would take what is before a colon for a protocol
+        given: str | _Reader = (
+            f"file:{source}"  # or FFmpeg would take what is before a colon for a protocol
+        )
     else:
         given = _Reader(source)
     try:
@@ -108,8 +120,14 @@ def _pieces(source: Source, name: str, rate: int) -> Iterator[Samples]:
     except av.error.FFmpegError as exc:
         if isinstance(given, _Reader) and given.end == 0:
             raise EmptyAudio(f"{name}: is empty") from exc
-        hint = "" if isinstance(given, str) or given.seekable() else "; some kinds need a file instead of a pipe"
-        raise UnreadableAudio(f"{name}: not readable as audio, or cut short ({exc.strerror}){hint}") from exc
+        hint = (
+            ""
+            if isinstance(given, str) or given.seekable()
+            else "; some kinds need a file instead of a pipe"
+        )
+        raise UnreadableAudio(
+            f"{name}: not readable as audio, or cut short ({exc.strerror}){hint}"
+        ) from exc
 
 
 def check_file(path: Path) -> None:
@@ -146,7 +164,9 @@ class _Reader:
 
 def _name(source: Source) -> str:
     name = source if isinstance(source, str | Path) else getattr(source, "name", "")
-    return str(name) if name and isinstance(name, str | Path) else "the stream"  # a pipe's name is a number
+    return (
+        str(name) if name and isinstance(name, str | Path) else "the stream"
+    )  # a pipe's name is a number
 
 
 def _resampled(container: Any, rate: int) -> Iterator[Samples]:
@@ -158,7 +178,9 @@ def _resampled(container: Any, rate: int) -> Iterator[Samples]:
     for frame in container.decode(audio=0):
         frame.pts = None
         was, kind = kind, (frame.format.name, frame.layout.name, frame.sample_rate)
-        if was is not None and was != kind:  # joined recordings may change in the middle; a resampler may not
+        if (
+            was is not None and was != kind
+        ):  # joined recordings may change in the middle; a resampler may not
             yield from (out.to_ndarray().reshape(-1) * gain for out in resampler.resample(None))
             resampler = av.AudioResampler(format="flt", layout="mono", rate=rate)
         # FFmpeg mixes two channels at equal power: √2 louder than either where they are alike, and over full scale

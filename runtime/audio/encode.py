@@ -19,7 +19,21 @@ from voxturn.runtime.messages import Samples
 
 _UNKNOWN_LENGTH = 0x7FFFFFFF
 _OTHER_FORMATS = frozenset(
-    {".mp3", ".ogg", ".oga", ".opus", ".flac", ".m4a", ".aac", ".wma", ".webm", ".mp4", ".aiff", ".raw", ".pcm"}
+    {
+        ".mp3",
+        ".ogg",
+        ".oga",
+        ".opus",
+        ".flac",
+        ".m4a",
+        ".aac",
+        ".wma",
+        ".webm",
+        ".mp4",
+        ".aiff",
+        ".raw",
+        ".pcm",
+    }
 )
 
 
@@ -62,7 +76,12 @@ class WavFile:
     def __enter__(self) -> WavFile:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
         try:
             self._wave.close()  # completes the header; also after an error, or the object would complain when it goes
             self._file.close()
@@ -83,7 +102,18 @@ class PipeSink:
         self._pipe = pipe
         if not raw:
             header = struct.pack(
-                "<4sI4s4sIHHIIHH", b"RIFF", _UNKNOWN_LENGTH, b"WAVE", b"fmt ", 16, 1, 1, rate, rate * 2, 2, 16
+                "<4sI4s4sIHHIIHH",
+                b"RIFF",
+                _UNKNOWN_LENGTH,
+                b"WAVE",
+                b"fmt ",
+                16,
+                1,
+                1,
+                rate,
+                rate * 2,
+                2,
+                16,
             )
             self._put(header + struct.pack("<4sI", b"data", _UNKNOWN_LENGTH - 36))
 
@@ -124,7 +154,9 @@ def file_behind(path: str | Path) -> Path:
 def check_suffix(path: Path, suffix: str, others: Collection[str]) -> None:
     """Raise `UsageError` for a file that has `suffix`'s format and whose name has one of `others`."""
     if path.suffix.lower() in others:
-        raise UsageError(f"{path}: is written as {suffix[1:].upper()}; name it {path.with_suffix(suffix).name}")
+        raise UsageError(
+            f"{path}: is written as {suffix[1:].upper()}; name it {path.with_suffix(suffix).name}"
+        )
 
 
 def output_error(exc: OSError, where: str) -> DiskFull | OutputNotWritable:

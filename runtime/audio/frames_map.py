@@ -37,7 +37,9 @@ class FrameMap(Protocol):
         """How many latents make that many frames certain."""
         ...
 
-    def inputs(self, latents: Float, low: int, high: int, before: int, after: int) -> dict[str, npt.NDArray[Any]]:
+    def inputs(
+        self, latents: Float, low: int, high: int, before: int, after: int
+    ) -> dict[str, npt.NDArray[Any]]:
         """The graph's inputs for frames `[low, high)` of all latents so far; the outer ones are context."""
         ...
 
@@ -56,7 +58,9 @@ class SameFrames:
     def latents_for(self, frames: int) -> int:
         return frames
 
-    def inputs(self, latents: Float, low: int, high: int, before: int, after: int) -> dict[str, npt.NDArray[Any]]:
+    def inputs(
+        self, latents: Float, low: int, high: int, before: int, after: int
+    ) -> dict[str, npt.NDArray[Any]]:
         return {"latents": np.ascontiguousarray(latents[low:high].T[None])}
 
 
@@ -84,7 +88,9 @@ class XttsFrames:
         """The latents `[first, last)` that frames `[low, high)` are made of, if there were no end."""
         return self._latent(self._step(low)), self._latent(self._step(high - 1) + 1) + 2
 
-    def inputs(self, latents: Float, low: int, high: int, before: int, after: int) -> dict[str, npt.NDArray[Any]]:
+    def inputs(
+        self, latents: Float, low: int, high: int, before: int, after: int
+    ) -> dict[str, npt.NDArray[Any]]:
         # one more on each side: a graph without whole positions counts in float32 and may round to the neighbour
         first = max(0, min(self.span(low, high)[0], len(latents)) - 1)
         count = self._most(high - low)

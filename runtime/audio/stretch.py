@@ -37,7 +37,9 @@ class Stretch:
         """The rest, after the last latent."""
         if self._held is None:
             raise ValueError("no latents were given")
-        return self._give(max(self._given, int(np.floor((self._first + len(self._held)) * self._scale))))
+        return self._give(
+            max(self._given, int(np.floor((self._first + len(self._held)) * self._scale)))
+        )
 
     def _give(self, until: int) -> Float:
         assert self._held is not None

@@ -32,7 +32,9 @@ class Plan:
         """The size of the number-th window."""
         return int(min(self.first * self.growth ** max(0, number - self.steady), self.largest))
 
-    def next(self, number: int, begin: int, certain: int, margin: int, total: int | None) -> tuple[int, int] | None:
+    def next(
+        self, number: int, begin: int, certain: int, margin: int, total: int | None
+    ) -> tuple[int, int] | None:
         """The number-th window, from `begin`, or None while it needs frames that are not certain yet.
 
         `total` is known once the sequence has ended. No crumb smaller than the first window or the margin is left for the
@@ -71,7 +73,9 @@ class Speed:
         return self.base_s + self.frame_s * frames
 
 
-def starves(plan: Plan, speed: Speed, margin: int, frame_s: float, latents_for: Callable[[int], int]) -> bool:
+def starves(
+    plan: Plan, speed: Speed, margin: int, frame_s: float, latents_for: Callable[[int], int]
+) -> bool:
     """Whether a loudspeaker that starts with the first window runs dry within the next seconds of a long sentence.
 
     Latents and windows are made one after the other, as on few cores. `frame_s`: what a frame lasts; `latents_for` says
@@ -81,7 +85,9 @@ def starves(plan: Plan, speed: Speed, margin: int, frame_s: float, latents_for: 
     for number in range(_LOOK_AHEAD):
         end = begin + plan.size(number)
         needed = latents_for(end + margin)
-        now += (needed - made) * speed.latent_s + speed.window_s(end - begin + (2 * margin if begin else margin))
+        now += (needed - made) * speed.latent_s + speed.window_s(
+            end - begin + (2 * margin if begin else margin)
+        )
         if number and now > dry:
             return True
         dry = (dry if number else now) + (end - begin) * frame_s
@@ -90,7 +96,11 @@ def starves(plan: Plan, speed: Speed, margin: int, frame_s: float, latents_for: 
 
 
 def sustained(
-    plans: Sequence[Plan], speed: Speed, margin: int, frame_s: float, latents_for: Callable[[int], int]
+    plans: Sequence[Plan],
+    speed: Speed,
+    margin: int,
+    frame_s: float,
+    latents_for: Callable[[int], int],
 ) -> Plan:
     """The first of `plans`, from the soonest to the safest, that does not starve at a speed; the last if all do."""
     steady = (plan for plan in plans if not starves(plan, speed, margin, frame_s, latents_for))

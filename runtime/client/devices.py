@@ -58,7 +58,9 @@ async def microphone(device: int | str | None = None) -> AsyncGenerator[AudioFra
             callback=recorded,
         )
     except Exception as exc:  # PortAudioError, which is not importable without PortAudio
-        raise ExecutorUnavailable(f"the microphone cannot be opened ({exc}); choose another device") from exc
+        raise ExecutorUnavailable(
+            f"the microphone cannot be opened ({exc}); choose another device"
+        ) from exc
     with stream:
         try:
             async for frame in handoff:
@@ -85,7 +87,9 @@ class Loudspeaker:
         except Exception as exc:
             if self._stream is not None:
                 self._stream.close()
-            raise ExecutorUnavailable(f"the loudspeaker cannot be opened ({exc}); choose another device") from exc
+            raise ExecutorUnavailable(
+                f"the loudspeaker cannot be opened ({exc}); choose another device"
+            ) from exc
 
     def play(self, chunk: PcmChunk) -> None:
         """Play a chunk after those before it."""
@@ -111,7 +115,12 @@ class Loudspeaker:
     def __enter__(self) -> Loudspeaker:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
         self.close()
 
     def _pending(self) -> int:

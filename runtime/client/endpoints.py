@@ -62,4 +62,7 @@ class Endpoints:
 
     def _least(self) -> TritonServer:
         now = self._clock()
-        return min(self._servers, key=lambda server: (self._failed.get(server, 0.0) > now, self._streams[server]))
+        return min(
+            self._servers,
+            key=lambda server: (self._failed.get(server, 0.0) > now, self._streams[server]),
+        )

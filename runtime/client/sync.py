@@ -42,7 +42,12 @@ class Twin:
     def __enter__(self) -> Twin:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
         self.close()
 
 
@@ -51,7 +56,9 @@ class Portal:
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="voxturn-client", daemon=True)
+        self._thread = threading.Thread(
+            target=self._loop.run_forever, name="voxturn-client", daemon=True
+        )
         self._thread.start()
 
     @property
@@ -135,7 +142,9 @@ def twin(kind: type[Any], name: str) -> type[Twin]:
         if not method.startswith("_") and method != "aclose":
             methods[method] = _method(method, function)
     about = f"The synchronous twin of `{kind.__name__}`, made from it.\n\n{inspect.getdoc(kind)}"
-    return type(name, (Twin,), {"_kind": kind, "__doc__": about, "__module__": kind.__module__} | methods)
+    return type(
+        name, (Twin,), {"_kind": kind, "__doc__": about, "__module__": kind.__module__} | methods
+    )
 
 
 def _method(name: str, original: Any) -> Any:

@@ -20,7 +20,15 @@ from voxturn.runtime.client.endpoints import Endpoints
 from voxturn.runtime.errors import ServerDied, ServerUnavailable, UsageError, VoxturnError
 from voxturn.runtime.frames import frames_from
 from voxturn.runtime.handoff import Ahead
-from voxturn.runtime.messages import AudioFrame, Event, Partial, PcmChunk, ReplyToken, Samples, Transcript
+from voxturn.runtime.messages import (
+    AudioFrame,
+    Event,
+    Partial,
+    PcmChunk,
+    ReplyToken,
+    Samples,
+    Transcript,
+)
 from voxturn.runtime.profile import Profile, load_profile
 from voxturn.runtime.serving.events import text_of, to_chunk, to_event
 from voxturn.runtime.serving.wire import TritonServer
@@ -62,12 +70,18 @@ class VoiceClient:
     """
 
     def __init__(
-        self, address: str, conversation: str = "", profile: str | Profile = "", deadline_s: float = 0.0
+        self,
+        address: str,
+        conversation: str = "",
+        profile: str | Profile = "",
+        deadline_s: float = 0.0,
     ) -> None:
         self.conversation = conversation or uuid.uuid4().hex
         connect = partial(TritonServer, name=uuid.uuid4().hex, deadline_s=deadline_s)
         self._endpoints = Endpoints([each.strip() for each in address.split(",")], connect)
-        self._profile = load_profile(profile) if isinstance(profile, str) and profile else profile or None
+        self._profile = (
+            load_profile(profile) if isinstance(profile, str) and profile else profile or None
+        )
         self._assistant: Assistant | None = None
         self._dialogue: Conversation | None = None
         self._address = ""
@@ -77,8 +91,12 @@ class VoiceClient:
     def turn(self, source: Samples | AsyncIterator[AudioFrame]) -> ClientTurn:
         """One turn on an utterance, 16 kHz float32 `[n]`, or on frames as they come from a microphone."""
         if self._profile is None and not isinstance(source, np.ndarray):
-            raise UsageError("frames need a client with a profile, whose voice detector finds the end of speech")
-        events = self._driven(source) if self._profile is not None else self._served(np.asarray(source))
+            raise UsageError(
+                "frames need a client with a profile, whose voice detector finds the end of speech"
+            )
+        events = (
+            self._driven(source) if self._profile is not None else self._served(np.asarray(source))
+        )
         self._turn = ClientTurn(_after(self._turn, events))
         return self._turn
 
@@ -94,19 +112,27 @@ class VoiceClient:
             try:
                 async with self._endpoints.one() as server:
                     found = await server.infer("whisper", {"audio": samples, "language": language})
-                    return Transcript(text_of(found["text"]), text_of(found["language"]), float(found["confidence"][0]))
+                    return Transcript(
+                        text_of(found["text"]),
+                        text_of(found["language"]),
+                        float(found["confidence"][0]),
+                    )
             except (ServerUnavailable, ServerDied):
                 if attempt + 1 == len(self._endpoints):
                     raise
         raise AssertionError("unreachable: there is at least one endpoint")
 
-    async def hear(self, pieces: AsyncIterator[Samples]) -> AsyncGenerator[Partial | Transcript, None]:
+    async def hear(
+        self, pieces: AsyncIterator[Samples]
+    ) -> AsyncGenerator[Partial | Transcript, None]:
         """What is said so far while an utterance comes in 16 kHz pieces, then its final transcript."""
         number = uuid.uuid4().int >> 65  # a sequence's id has 64 bits
         async with self._endpoints.one() as server:
             async for piece, last in _pieces(pieces):
                 found = await server.infer("whisper", {"audio": piece}, number, last)
-                text, stable, language = (text_of(found[name]) for name in ("text", "stable", "language"))
+                text, stable, language = (
+                    text_of(found[name]) for name in ("text", "stable", "language")
+                )
                 if last:
                     yield Transcript(text, language, float(found["confidence"][0]))
                 elif text:
@@ -116,7 +142,10 @@ class VoiceClient:
         """The answer to (role, text) pairs that follow what this conversation has had, at its server."""
         said = json.dumps([{"role": role, "text": text} for role, text in messages])
         inputs = {"messages": said, "conversation": self.conversation}
-        async with self._endpoints.one(keep=True) as server, aclosing(server.stream("qwen3", inputs)) as answers:
+        async with (
+            self._endpoints.one(keep=True) as server,
+            aclosing(server.stream("qwen3", inputs)) as answers,
+        ):
             async for tensors in answers:
                 yield ReplyToken(text_of(tensors["text"]), tuple(tensors["ids"].tolist()))
 
@@ -137,11 +166,17 @@ class VoiceClient:
             inputs |= {"language": language, "voice": voice}
             inputs |= {"speed": np.array([speed], np.float32), "seed": np.array([seed], np.int64)}
         if reference is not None:
-            inputs |= {"reference": reference, "reference_rate": np.array([reference_rate], np.int32)}
+            inputs |= {
+                "reference": reference,
+                "reference_rate": np.array([reference_rate], np.int32),
+            }
         for attempt in range(len(self._endpoints)):
             begun = False
             try:
-                async with self._endpoints.one() as server, aclosing(server.stream(model, inputs)) as answers:
+                async with (
+                    self._endpoints.one() as server,
+                    aclosing(server.stream(model, inputs)) as answers,
+                ):
                     async for tensors in answers:
                         begun = True
                         yield to_chunk(tensors)
@@ -161,18 +196,26 @@ class VoiceClient:
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
     ) -> None:
         await self.aclose()
 
     async def _served(self, samples: Samples) -> AsyncGenerator[Event, None]:
         """A turn that the conversation's server drives."""
         inputs = {"audio": samples, "conversation": self.conversation}
-        async with self._endpoints.one(keep=True) as server, aclosing(server.stream("voice_turn", inputs)) as answers:
+        async with (
+            self._endpoints.one(keep=True) as server,
+            aclosing(server.stream("voice_turn", inputs)) as answers,
+        ):
             async for tensors in answers:
                 yield to_event(tensors)
 
-    async def _driven(self, source: Samples | AsyncIterator[AudioFrame]) -> AsyncGenerator[Event, None]:
+    async def _driven(
+        self, source: Samples | AsyncIterator[AudioFrame]
+    ) -> AsyncGenerator[Event, None]:
         """A turn that is driven here, on engines in a server."""
         whole = isinstance(source, np.ndarray)
         frames = frames_from(source) if isinstance(source, np.ndarray) else source
@@ -195,7 +238,10 @@ class VoiceClient:
                 await self._assistant.aclose()
                 self._assistant = None
             assert self._profile is not None
-            self._assistant, self._address = await _loaded(served_by(self._profile, address)), address
+            self._assistant, self._address = (
+                await _loaded(served_by(self._profile, address)),
+                address,
+            )
             self._dialogue = self._assistant.conversation()
             self._dialogue.messages[:] = self._messages or self._dialogue.messages
         return self._dialogue
@@ -228,7 +274,9 @@ async def _loaded(profile: Profile) -> Assistant:
         raise
 
 
-async def _after(previous: ClientTurn | None, events: AsyncGenerator[Event, None]) -> AsyncGenerator[Event, None]:
+async def _after(
+    previous: ClientTurn | None, events: AsyncGenerator[Event, None]
+) -> AsyncGenerator[Event, None]:
     """`events`, once the turn before is over."""
     if previous is not None:
         await previous.interrupt()

@@ -32,8 +32,14 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     place = parser.add_mutually_exclusive_group()
-    place.add_argument("--embedded", action="store_true", help="the server of the nvidia-pytriton wheel (the default)")
-    place.add_argument("--docker", action="store_true", help="NVIDIA's container, by deploy/docker-compose.yml")
+    place.add_argument(
+        "--embedded",
+        action="store_true",
+        help="the server of the nvidia-pytriton wheel (the default)",
+    )
+    place.add_argument(
+        "--docker", action="store_true", help="NVIDIA's container, by deploy/docker-compose.yml"
+    )
     parser.add_argument("--profile", default="demo", metavar="P")
     parser.add_argument(
         "--models",
@@ -51,7 +57,9 @@ def _triton(args: argparse.Namespace) -> int:
         raise UsageError(f"--models {args.models}: must be some of {', '.join(MODELS)}")
     profile = load_profile(args.profile)  # a wrong one is known here, not in a model's log
     if args.docker and args.profile != profile.name:
-        raise UsageError(f"--docker --profile {args.profile}: a file is not in the container; name a shipped profile")
+        raise UsageError(
+            f"--docker --profile {args.profile}: a file is not in the container; name a shipped profile"
+        )
     return asyncio.run(_serve(args, models))
 
 
@@ -74,11 +82,18 @@ async def _serve(args: argparse.Namespace, models: list[str]) -> int:
         return await _supervise(embedded, models, stop)
 
 
-async def _supervise(triton: EmbeddedTriton | ContainerTriton, models: list[str], stop: asyncio.Event) -> int:
+async def _supervise(
+    triton: EmbeddedTriton | ContainerTriton, models: list[str], stop: asyncio.Event
+) -> int:
     server = TritonServer(f"127.0.0.1:{triton.grpc}")
-    supervisor = Supervisor(server, models, _report, triton if isinstance(triton, EmbeddedTriton) else None)
+    supervisor = Supervisor(
+        server, models, _report, triton if isinstance(triton, EmbeddedTriton) else None
+    )
     try:
-        loading, stopping = asyncio.ensure_future(supervisor.load()), asyncio.ensure_future(stop.wait())
+        loading, stopping = (
+            asyncio.ensure_future(supervisor.load()),
+            asyncio.ensure_future(stop.wait()),
+        )
         await asyncio.wait([loading, stopping], return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
         if not loading.done():

@@ -19,7 +19,14 @@ from typing import IO
 from voxturn.runtime.assemble import Assembler
 from voxturn.runtime.assistant import Assistant
 from voxturn.runtime.audio.decode import check_file
-from voxturn.runtime.audio.encode import AudioSink, PipeSink, WavFile, check_suffix, file_behind, output_error
+from voxturn.runtime.audio.encode import (
+    AudioSink,
+    PipeSink,
+    WavFile,
+    check_suffix,
+    file_behind,
+    output_error,
+)
 from voxturn.runtime.captions import webvtt
 from voxturn.runtime.commands.voices import artifact
 from voxturn.runtime.errors import EmptyText, OutputNotWritable, TextError, UsageError
@@ -47,7 +54,9 @@ def demo(args: argparse.Namespace) -> int:
     _make_folder(folder)
     with Bar() as bar:
         bring(load_profile(args.profile), Store(), Registry.read(), bar)
-    with resources.as_file(resources.files("voxturn.runtime") / "demo" / "question.wav") as question:
+    with resources.as_file(
+        resources.files("voxturn.runtime") / "demo" / "question.wav"
+    ) as question:
         args.input, args.output, args.live, args.raw, args.json = (
             str(question),
             str(folder / "reply.wav"),
@@ -66,7 +75,9 @@ def turn(args: argparse.Namespace) -> int:
     """One spoken turn."""
     check_suffix(Path(args.plot), ".png", {".svg", ".pdf", ".jpg", ".jpeg", ".gif", ".webp"})
     check_suffix(Path(args.captions), ".vtt", {".srt", ".ass", ".ssa"})
-    _check_outputs([args.trace, args.plot, args.captions, args.transcript], [args.input, args.output])
+    _check_outputs(
+        [args.trace, args.plot, args.captions, args.transcript], [args.input, args.output]
+    )
     trace, captions = asyncio.run(_turn(args))
     if args.json:
         print(json.dumps(trace, ensure_ascii=False))
@@ -77,7 +88,10 @@ def turn(args: argparse.Namespace) -> int:
     if args.captions:
         _write(Path(args.captions), captions.encode())
     if args.transcript:
-        _write(Path(args.transcript), f"question: {trace['transcript']}\nreply: {trace['reply']}\n".encode())
+        _write(
+            Path(args.transcript),
+            f"question: {trace['transcript']}\nreply: {trace['reply']}\n".encode(),
+        )
     return 0
 
 
@@ -107,7 +121,9 @@ async def _turn(args: argparse.Namespace) -> tuple[dict[str, object], str]:
         trace = turn.trace.to_dict()
         _tell(args, f"said:  {trace['reply'] or '(nothing)'}")
         if trace["response_ms"] is not None:
-            _tell(args, f"audible {trace['response_ms']:.0f} ms after the end of speech was certain")
+            _tell(
+                args, f"audible {trace['response_ms']:.0f} ms after the end of speech was certain"
+            )
         return trace, webvtt(chunk for _, chunk in turn.trace.chunks)
 
 
@@ -145,10 +161,16 @@ def _batch_lines(name: str) -> dict[int, str]:
     try:
         text = _text(sys.stdin.read) if name == "-" else Path(name).read_text(encoding="utf-8")
     except UnicodeDecodeError as exc:
-        raise TextError(f"{name}: is not UTF-8 text; give a text file with a sentence a line") from exc
+        raise TextError(
+            f"{name}: is not UTF-8 text; give a text file with a sentence a line"
+        ) from exc
     except OSError as exc:
-        raise TextError(f"{name}: cannot be read ({exc.strerror}); give a text file with a sentence a line") from exc
-    lines = {number: line.strip() for number, line in enumerate(text.splitlines(), 1) if line.strip()}
+        raise TextError(
+            f"{name}: cannot be read ({exc.strerror}); give a text file with a sentence a line"
+        ) from exc
+    lines = {
+        number: line.strip() for number, line in enumerate(text.splitlines(), 1) if line.strip()
+    }
     if not lines:
         raise EmptyText(f"{name}: has no line that can be spoken")
     return {number: _speakable(line, f"{name}: line {number}") for number, line in lines.items()}
@@ -167,11 +189,22 @@ def _say_profile(args: argparse.Namespace, slots: int) -> Profile:
     language, speak, vocode = args.language or profile.language, profile.speak, profile.vocode
     if args.model:
         folder, manifest = artifact(args.model, Store())
-        speaks, vocodes = (engine.executor if engine.executor in GPU_EXECUTORS else "" for engine in (speak, vocode))
-        speak = replace(speak, model=str(folder), executor=speaks or "onnx", precision=manifest.precision)
+        speaks, vocodes = (
+            engine.executor if engine.executor in GPU_EXECUTORS else ""
+            for engine in (speak, vocode)
+        )
+        speak = replace(
+            speak, model=str(folder), executor=speaks or "onnx", precision=manifest.precision
+        )
         vocode = xtts_vocoder(folder, vocode.threads, vocodes)
-    given = {name: value for name in (*_XTTS_OPTIONS, "seed", "speed") if (value := getattr(args, name)) is not None}
-    speak = replace(speak, **given, slots=slots or speak.slots, guard=speak.guard and not args.no_guard)
+    given = {
+        name: value
+        for name in (*_XTTS_OPTIONS, "seed", "speed")
+        if (value := getattr(args, name)) is not None
+    }
+    speak = replace(
+        speak, **given, slots=slots or speak.slots, guard=speak.guard and not args.no_guard
+    )
     return replace(profile, language=language, speak=speak, vocode=vocode)
 
 
@@ -183,11 +216,20 @@ class _Speaker:
         try:
             self._speak, self._vocode = self._make.speak(), self._make.vocode()
             if not isinstance(self._speak, XttsSpeak):
-                wrong = [f"--{name.replace('_', '-')}" for name in _XTTS_OPTIONS if getattr(args, name) is not None]
+                wrong = [
+                    f"--{name.replace('_', '-')}"
+                    for name in _XTTS_OPTIONS
+                    if getattr(args, name) is not None
+                ]
                 if wrong:
-                    raise UsageError(f"{', '.join(wrong)}: only XTTS has this; name an artifact with --model")
+                    raise UsageError(
+                        f"{', '.join(wrong)}: only XTTS has this; name an artifact with --model"
+                    )
             if (info := self._make.info["speak"]).synthetic:
-                print(f"warning: {info.model} has synthetic weights; its voice is noise", file=sys.stderr)
+                print(
+                    f"warning: {info.model} has synthetic weights; its voice is noise",
+                    file=sys.stderr,
+                )
         except BaseException:
             self._make.close()
             raise
@@ -196,7 +238,9 @@ class _Speaker:
 
     def clauses(self, text: str) -> list[str]:
         """The text as it is spoken, piece by piece."""
-        splitter = ClauseSplitter(max_chars=self._make.profile.speak.max_chars, language=self._make.profile.language)
+        splitter = ClauseSplitter(
+            max_chars=self._make.profile.speak.max_chars, language=self._make.profile.language
+        )
         return [*splitter.push(text), *splitter.flush()]
 
     async def say(self, clauses: list[str], what: str) -> AsyncGenerator[PcmChunk, None]:
@@ -237,7 +281,9 @@ async def _say_batch(args: argparse.Namespace, lines: Mapping[int, str], folder:
         for number, line in waiting:
             path = folder / f"{number:0{digits}}.wav"
             with WavFile(path, speaker.rate) as sink:
-                async with aclosing(speaker.say(speaker.clauses(line), f"{args.batch}: line {number}")) as chunks:
+                async with aclosing(
+                    speaker.say(speaker.clauses(line), f"{args.batch}: line {number}")
+                ) as chunks:
                     async for chunk in chunks:
                         sink.write(chunk.samples)
             done += 1
@@ -281,15 +327,23 @@ async def _chat(args: argparse.Namespace) -> None:
         interactive = sys.stdin.isatty()
         for number, line in enumerate(_lines(interactive), 1):
             await _chat_turn(
-                assistant, conversation, line, Path(args.output) / f"turn-{number}.wav" if args.output else None
+                assistant,
+                conversation,
+                line,
+                Path(args.output) / f"turn-{number}.wav" if args.output else None,
             )
 
 
-async def _chat_turn(assistant: Assistant, conversation: Conversation, line: str, output: Path | None) -> None:
+async def _chat_turn(
+    assistant: Assistant, conversation: Conversation, line: str, output: Path | None
+) -> None:
     said: list[ReplyToken] = []
     dialogue = assistant.stages.reply.fitted([*conversation.messages, Message("user", line)])
     if dropped := len(conversation.messages) + 1 - len(dialogue):
-        print(f"voxturn: the dialogue is long; its oldest {dropped} messages were dropped", file=sys.stderr)
+        print(
+            f"voxturn: the dialogue is long; its oldest {dropped} messages were dropped",
+            file=sys.stderr,
+        )
 
     async def tokens() -> AsyncIterator[ReplyToken]:
         async for token in assistant.stages.reply(dialogue):
@@ -310,7 +364,10 @@ async def _chat_turn(assistant: Assistant, conversation: Conversation, line: str
                 await chunks.aclose()
     print()
     ids = tuple(i for token in said for i in token.ids)
-    conversation.messages[:] = [*dialogue, Message("assistant", "".join(token.text for token in said), ids)]
+    conversation.messages[:] = [
+        *dialogue,
+        Message("assistant", "".join(token.text for token in said), ids),
+    ]
 
 
 def _lines(interactive: bool) -> Iterator[str]:
@@ -365,7 +422,9 @@ class _Sink(ExitStack):
         if raw and name != "-":
             raise UsageError("--raw goes with -o -; files are WAV")
         self._sink: AudioSink = (
-            PipeSink(sys.stdout.buffer, rate, raw) if name == "-" else self.enter_context(WavFile(Path(name), rate))
+            PipeSink(sys.stdout.buffer, rate, raw)
+            if name == "-"
+            else self.enter_context(WavFile(Path(name), rate))
         )
         self.write = self._sink.write
 
@@ -378,14 +437,19 @@ def _tell(args: argparse.Namespace, text: str) -> None:
 def _warn_synthetic(assistant: Assistant) -> None:
     for stage, info in assistant.setup.info.items():
         if info.synthetic:
-            print(f"warning: {stage}: {info.model} has synthetic weights; what it gives is noise", file=sys.stderr)
+            print(
+                f"warning: {stage}: {info.model} has synthetic weights; what it gives is noise",
+                file=sys.stderr,
+            )
 
 
 def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as exc:
-        raise OutputNotWritable(f"{folder}: is not a folder and cannot be made ({exc.strerror})") from exc
+        raise OutputNotWritable(
+            f"{folder}: is not a folder and cannot be made ({exc.strerror})"
+        ) from exc
 
 
 def _write(path: Path, data: bytes) -> None:
@@ -400,16 +464,24 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
     def command(name: str, text: str, examples: str) -> argparse.ArgumentParser:
         parser = commands.add_parser(
-            name, help=text, epilog=f"examples:\n{examples}", formatter_class=argparse.RawDescriptionHelpFormatter
+            name,
+            help=text,
+            epilog=f"examples:\n{examples}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         parser.add_argument(
-            "--profile", default="demo", metavar="P", help="a shipped profile or a .toml file (default: demo)"
+            "--profile",
+            default="demo",
+            metavar="P",
+            help="a shipped profile or a .toml file (default: demo)",
         )
         parser.set_defaults(trace="", plot="", transcript="", captions="", json=False)
         return parser
 
     parser = command(
-        "demo", "bring the demo's models and hold one spoken turn", "  voxturn demo\n  voxturn demo -o /tmp/first"
+        "demo",
+        "bring the demo's models and hold one spoken turn",
+        "  voxturn demo\n  voxturn demo -o /tmp/first",
     )
     parser.add_argument("-o", "--output", default="demo-output", metavar="DIR")
     parser.set_defaults(run=demo)
@@ -420,11 +492,17 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "  voxturn turn question.wav -o reply.wav --plot turn.png\n  arecord -f S16_LE -r 16000 -t raw | voxturn turn - --raw 16000 --live -o - | aplay",
     )
     parser.add_argument("input", metavar="IN", help="audio of any kind, or - for standard input")
-    parser.add_argument("-o", "--output", required=True, metavar="OUT", help="a WAV file, or - for standard output")
     parser.add_argument(
-        "--live", action="store_true", help="feed at the pace of real time and answer the first utterance"
+        "-o", "--output", required=True, metavar="OUT", help="a WAV file, or - for standard output"
     )
-    parser.add_argument("--raw", type=int, default=0, metavar="RATE", help="the input is headerless 16-bit mono PCM")
+    parser.add_argument(
+        "--live",
+        action="store_true",
+        help="feed at the pace of real time and answer the first utterance",
+    )
+    parser.add_argument(
+        "--raw", type=int, default=0, metavar="RATE", help="the input is headerless 16-bit mono PCM"
+    )
     parser.add_argument("--json", action="store_true", help="print the trace as JSON")
     parser.add_argument("--trace", default="", metavar="FILE", help="write the trace")
     parser.add_argument("--plot", default="", metavar="PNG", help="draw the waterfall")
@@ -447,25 +525,44 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         help="a WAV file, or - for standard output; a folder for --batch",
     )
     parser.add_argument("--raw", action="store_true", help="with -o -: PCM without a header")
-    parser.add_argument("--batch", default="", metavar="FILE", help="speak every line of FILE into 001.wav, 002.wav, …")
-    parser.add_argument("--slots", type=int, default=4, metavar="N", help="with --batch: lines at once (default: 4)")
+    parser.add_argument(
+        "--batch",
+        default="",
+        metavar="FILE",
+        help="speak every line of FILE into 001.wav, 002.wav, …",
+    )
+    parser.add_argument(
+        "--slots", type=int, default=4, metavar="N", help="with --batch: lines at once (default: 4)"
+    )
     parser.add_argument(
         "--model",
         default="",
         metavar="ARTIFACT",
         help="an XTTS artifact's folder, in place of the profile's voice; on a GPU with --profile gpu or gpu-onnx",
     )
-    parser.add_argument("--voice", metavar="NAME", help="a voice of `voxturn voices list` (default: the first)")
-    parser.add_argument("--language", default="", metavar="CODE", help="as en or ar (default: the profile's)")
+    parser.add_argument(
+        "--voice", metavar="NAME", help="a voice of `voxturn voices list` (default: the first)"
+    )
+    parser.add_argument(
+        "--language", default="", metavar="CODE", help="as en or ar (default: the profile's)"
+    )
     parser.add_argument("--seed", type=int, metavar="N", help="another seed, another reading")
-    parser.add_argument("--no-guard", action="store_true", help="XTTS: let speech run on whose end was missed")
+    parser.add_argument(
+        "--no-guard", action="store_true", help="XTTS: let speech run on whose end was missed"
+    )
     parser.add_argument("--speed", type=float, metavar="F", help="2 is twice as fast (default: 1)")
-    parser.add_argument("--temperature", type=float, metavar="T", help="XTTS: 0 is greedy (default: 0.75)")
+    parser.add_argument(
+        "--temperature", type=float, metavar="T", help="XTTS: 0 is greedy (default: 0.75)"
+    )
     parser.add_argument("--top-k", type=int, metavar="K", help="XTTS: 0 is off (default: 50)")
     parser.add_argument("--top-p", type=float, metavar="P", help="XTTS: 1 is off (default: 0.85)")
-    parser.add_argument("--repetition-penalty", type=float, metavar="R", help="XTTS: 1 is off (default: 10)")
+    parser.add_argument(
+        "--repetition-penalty", type=float, metavar="R", help="XTTS: 1 is off (default: 10)"
+    )
     parser.set_defaults(run=say)
 
     parser = command("chat", "a typed dialogue", "  voxturn chat\n  voxturn chat -o answers/")
-    parser.add_argument("-o", "--output", default="", metavar="DIR", help="also speak the answers into files there")
+    parser.add_argument(
+        "-o", "--output", default="", metavar="DIR", help="also speak the answers into files there"
+    )
     parser.set_defaults(run=chat)

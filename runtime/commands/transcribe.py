@@ -37,14 +37,19 @@ async def _transcribe(args: argparse.Namespace) -> None:
         with Bar() as bar:
             frames = frames_from(sys.stdin.buffer if piped else args.input, raw_rate=args.raw)
             heard = listen(_counted(frames, bar, total))
-            utterances = Ahead((item async for item in heard if isinstance(item, Utterance) and item.final), 4)
+            utterances = Ahead(
+                (item async for item in heard if isinstance(item, Utterance) and item.final), 4
+            )
             language = ""
             try:
                 async for utterance in utterances:
                     transcript = await stage.transcribe(utterance.samples, language, args.words)
                     if transcript.text:
                         language = transcript.language
-                        print(_line(utterance, transcript) if args.json else transcript.text, flush=True)
+                        print(
+                            _line(utterance, transcript) if args.json else transcript.text,
+                            flush=True,
+                        )
             finally:
                 await utterances.aclose()
                 await heard.aclose()
@@ -68,11 +73,20 @@ def for_files(own: Endpointing) -> Endpointing:
     """Nobody waits for an answer: pieces as long as the model takes, which it hears better, cut where there is a pause."""
     long = 2000
     return replace(
-        own, suspect_ms=long, finished_ms=long, end_ms=long, unfinished_ms=long, eager=0.5, cut_s=15.0, cut_pause_ms=160
+        own,
+        suspect_ms=long,
+        finished_ms=long,
+        end_ms=long,
+        unfinished_ms=long,
+        eager=0.5,
+        cut_s=15.0,
+        cut_pause_ms=160,
     )
 
 
-async def _counted(frames: AsyncIterator[AudioFrame], bar: Bar, total: float) -> AsyncIterator[AudioFrame]:
+async def _counted(
+    frames: AsyncIterator[AudioFrame], bar: Bar, total: float
+) -> AsyncIterator[AudioFrame]:
     async for frame in frames:
         yield frame
         bar("transcribe", (frame.start + frame.samples.size) // frame.rate, round(total))
@@ -81,7 +95,11 @@ async def _counted(frames: AsyncIterator[AudioFrame], bar: Bar, total: float) ->
 def _line(utterance: Utterance, transcript: Transcript) -> str:
     begin = utterance.start / utterance.rate
     end = begin + utterance.samples.size / utterance.rate
-    line: dict[str, object] = {"begin_s": round(begin, 2), "end_s": round(end, 2), "text": transcript.text}
+    line: dict[str, object] = {
+        "begin_s": round(begin, 2),
+        "end_s": round(end, 2),
+        "text": transcript.text,
+    }
     line["language"] = transcript.language
     if transcript.words:
         line["words"] = [asdict(_later(word, begin)) for word in transcript.words]
@@ -102,12 +120,24 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "--profile", default="demo", metavar="P", help="a shipped profile or a .toml file (default: demo)"
+        "--profile",
+        default="demo",
+        metavar="P",
+        help="a shipped profile or a .toml file (default: demo)",
     )
     parser.add_argument("input", metavar="IN", help="audio of any kind, or - for standard input")
-    parser.add_argument("--raw", type=int, default=0, metavar="RATE", help="the input is headerless 16-bit mono PCM")
+    parser.add_argument(
+        "--raw", type=int, default=0, metavar="RATE", help="the input is headerless 16-bit mono PCM"
+    )
     parser.add_argument("--json", action="store_true", help="a JSON object a line, with times")
     parser.add_argument("--words", action="store_true", help="with --json: also every word's times")
-    parser.add_argument("--names", default="", metavar="A,B", help="names and terms that are likely to be said")
-    parser.add_argument("--language", default="", metavar="CODE", help="as en or ar, or auto (default: the profile's)")
+    parser.add_argument(
+        "--names", default="", metavar="A,B", help="names and terms that are likely to be said"
+    )
+    parser.add_argument(
+        "--language",
+        default="",
+        metavar="CODE",
+        help="as en or ar, or auto (default: the profile's)",
+    )
     parser.set_defaults(run=transcribe)

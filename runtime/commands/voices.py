@@ -55,7 +55,10 @@ def add(args: argparse.Namespace) -> int:
     for warning in added.warnings:
         print(f"warning: voice {args.name!r}: {warning}", file=sys.stderr)
     if manifest.synthetic:
-        print(f"warning: {manifest.model} has synthetic weights; its voices are noise", file=sys.stderr)
+        print(
+            f"warning: {manifest.model} has synthetic weights; its voices are noise",
+            file=sys.stderr,
+        )
     VoiceStore(store.root, folder, manifest).add(added.voice, recordings)
     print(f"{args.name}: {added.seconds:.1f} s of speech from {len(recordings)} recording(s)")
     return 0
@@ -88,7 +91,9 @@ def actions_of(
     commands: argparse._SubParsersAction[argparse.ArgumentParser],
 ) -> argparse._SubParsersAction[argparse.ArgumentParser]:
     """Where other packages add actions of `voxturn voices`."""
-    found = (a for a in commands.choices["voices"]._actions if isinstance(a, argparse._SubParsersAction))
+    found = (
+        a for a in commands.choices["voices"]._actions if isinstance(a, argparse._SubParsersAction)
+    )
     return next(found)
 
 
@@ -97,7 +102,10 @@ def action(
 ) -> argparse.ArgumentParser:
     """An action of `voxturn voices`."""
     parser = actions.add_parser(
-        name, help=text, epilog=f"example:\n  {example}", formatter_class=argparse.RawDescriptionHelpFormatter
+        name,
+        help=text,
+        epilog=f"example:\n  {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "--model",
@@ -112,15 +120,26 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     """Add this file's commands."""
     group = commands.add_parser("voices", help="clone, list and remove the voices of XTTS")
     actions = group.add_subparsers(required=True, metavar="ACTION")
-    parser = action(actions, "add", "clone a voice from recordings", "voxturn voices add Ana ana-1.wav ana-2.ogg")
+    parser = action(
+        actions,
+        "add",
+        "clone a voice from recordings",
+        "voxturn voices add Ana ana-1.wav ana-2.ogg",
+    )
     parser.add_argument("name", metavar="NAME")
     parser.add_argument(
-        "recordings", nargs="+", metavar="REF", help="recordings of any kind; 3 s or more of speech clone well"
+        "recordings",
+        nargs="+",
+        metavar="REF",
+        help="recordings of any kind; 3 s or more of speech clone well",
     )
     parser.set_defaults(run=add)
     parser = action(actions, "list", "all voices", "voxturn voices list --model xtts-int8")
     parser.set_defaults(run=list_voices)
-    for name, function, text in (("show", show, "what is known of a voice"), ("remove", remove, "forget a voice")):
+    for name, function, text in (
+        ("show", show, "what is known of a voice"),
+        ("remove", remove, "forget a voice"),
+    ):
         parser = action(actions, name, text, f"voxturn voices {name} Ana")
         parser.add_argument("name", metavar="NAME")
         parser.set_defaults(run=function)

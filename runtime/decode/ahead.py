@@ -41,7 +41,14 @@ class TokenChooser(Protocol):
         ...
 
     def start(
-        self, slot: int, past: int, pending: int, history: Sequence[int], given: int, sampling: Sampling, follow: Follow
+        self,
+        slot: int,
+        past: int,
+        pending: int,
+        history: Sequence[int],
+        given: int,
+        sampling: Sampling,
+        follow: Follow,
     ) -> None:
         """Take over a sequence: its next input id is `pending`, after `past` positions; `given` tokens were chosen."""
         ...
@@ -81,7 +88,9 @@ class StepsAhead:
 
     def __init__(self, chooser: TokenChooser, slots: Sequence[Slot], capacity: int) -> None:
         self._chooser, self._slots, self._capacity = chooser, slots, capacity
-        self._held: dict[int, Generation | int] = {}  # by slot: who is on the device, or how much an idle slot keeps
+        self._held: dict[
+            int, Generation | int
+        ] = {}  # by slot: who is on the device, or how much an idle slot keeps
         self._flying: deque[dict[int, Generation]] = deque()
 
     def takes(self, sequence: Generation) -> bool:
@@ -130,7 +139,13 @@ class StepsAhead:
             elif self._held.get(index) is not sequence:
                 s = sequence
                 self._chooser.start(
-                    index, len(ids), s.pending, s.history, s.given, s.request.sampling, s.request.follow
+                    index,
+                    len(ids),
+                    s.pending,
+                    s.history,
+                    s.given,
+                    s.request.sampling,
+                    s.request.follow,
                 )
                 self._held[index] = sequence
         watched = any(s.request.watch is not None for s in wanted.values())

@@ -43,7 +43,9 @@ class PrefixCache:
             return None
         limit = len(prompt) - 1
         common = {
-            slot.index: common_prefix(slot.ids[:limit], prompt) if slot.namespace == namespace else 0
+            slot.index: common_prefix(slot.ids[:limit], prompt)
+            if slot.namespace == namespace
+            else 0
             for slot in self.slots
         }
         donor = max(self.slots, key=lambda slot: common[slot.index])

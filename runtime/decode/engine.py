@@ -50,7 +50,11 @@ class DecodeEngine:
         self.cache = PrefixCache(executor.slots)
         self.counts = DecodeCounts()
         chooser = executor.chooser if isinstance(executor, Choosing) else None
-        self._ahead = StepsAhead(chooser, self.cache.slots, executor.capacity) if chooser is not None else None
+        self._ahead = (
+            StepsAhead(chooser, self.cache.slots, executor.capacity)
+            if chooser is not None
+            else None
+        )
         self._lock = threading.Lock()
         self._waiting: deque[Generation] = deque()
         self._running: list[Generation] = []
@@ -68,7 +72,9 @@ class DecodeEngine:
     def busy(self) -> bool:
         """Whether `step` has something to do now."""
         with self._lock:
-            if self._waiting and (len(self._running) < self.executor.slots or any(s.cancelled for s in self._waiting)):
+            if self._waiting and (
+                len(self._running) < self.executor.slots or any(s.cancelled for s in self._waiting)
+            ):
                 return True
         return any(s.cancelled or s.may_go_on for s in tuple(self._running))
 
@@ -77,7 +83,9 @@ class DecodeEngine:
         """Whether someone waits for the first tokens of an urgent request."""
         with self._lock:
             waiting = any(s.request.urgent for s in self._waiting)
-        return waiting or any(s.may_go_on and s.given < s.request.urgent for s in tuple(self._running))
+        return waiting or any(
+            s.may_go_on and s.given < s.request.urgent for s in tuple(self._running)
+        )
 
     @property
     def running(self) -> tuple[Generation, ...]:
@@ -216,11 +224,15 @@ class DecodeEngine:
             if slot is not None:
                 slot.ids.append(sequence.pending)
             if (problem := each.chosen.problems.get(each.row)) is not None:
-                self._end(sequence, InferenceFailed(f"sampler: {problem}; the model's output is damaged"))
+                self._end(
+                    sequence, InferenceFailed(f"sampler: {problem}; the model's output is damaged")
+                )
                 continue
             logits = each.chosen.logits[each.row] if each.chosen.logits is not None else None
             try:
-                self._give(sequence, each.chosen.tokens[each.row], each.chosen.hidden[each.row], logits)
+                self._give(
+                    sequence, each.chosen.tokens[each.row], each.chosen.hidden[each.row], logits
+                )
             except Exception as exc:  # noqa: BLE001  it is the reader's
                 self._end(sequence, exc)
 
@@ -253,11 +265,17 @@ class DecodeEngine:
             token = request.forced[sequence.given]
         self._give(sequence, token, outputs.hidden[row], logits)
 
-    def _give(self, sequence: Generation, token: int, hidden: Hidden, logits: Logits | None) -> None:
+    def _give(
+        self, sequence: Generation, token: int, hidden: Hidden, logits: Logits | None
+    ) -> None:
         """Give the next token, and end the sequence where it is the last."""
         request = sequence.request
         stop = token in request.stop_ids
-        watched = probability(logits, request.watch) if request.watch is not None and logits is not None else 0.0
+        watched = (
+            probability(logits, request.watch)
+            if request.watch is not None and logits is not None
+            else 0.0
+        )
         sequence.out.append(Step(token, hidden.copy(), stop, watched))
         sequence.given += 1
         if stop:
@@ -310,7 +328,9 @@ class DecodeEngine:
             begin, end = next_piece(done, len(request.prompt), self.executor.lengths)
             piece = request.prompt[begin:end]
             del slot.ids[begin:]
-            outputs = self.executor.run(slot.index, np.array([piece], np.int64), [begin], request.rows)
+            outputs = self.executor.run(
+                slot.index, np.array([piece], np.int64), [begin], request.rows
+            )
             slot.ids.extend(piece)
             self.counts.computed += end - done
         return outputs

@@ -48,9 +48,13 @@ class Sampling:
             or not 0 < self.top_p <= 1
             or not 0 <= self.min_p <= 1
         ):
-            raise UsageError(f"sampling out of range: {self}; temperature ≥ 0, top_k ≥ 0, 0 < top_p ≤ 1, 0 ≤ min_p ≤ 1")
+            raise UsageError(
+                f"sampling out of range: {self}; temperature ≥ 0, top_k ≥ 0, 0 < top_p ≤ 1, 0 ≤ min_p ≤ 1"
+            )
         if not 0 < self.repetition_penalty < math.inf or not 0 <= self.seed < 1 << 64:
-            raise UsageError(f"sampling out of range: {self}; repetition_penalty > 0, 0 ≤ seed < 2^64")
+            raise UsageError(
+                f"sampling out of range: {self}; repetition_penalty > 0, 0 ≤ seed < 2^64"
+            )
 
     def with_seed(self, seed: int) -> Sampling:
         """The same settings with another seed."""
@@ -64,7 +68,9 @@ def uniform(seed: int, counter: int) -> float:
     return float((x0 >> 5) * 67108864 + (x1 >> 6)) / 9007199254740992.0
 
 
-def philox4x32(counter: tuple[int, int, int, int], key: tuple[int, int]) -> tuple[int, int, int, int]:
+def philox4x32(
+    counter: tuple[int, int, int, int], key: tuple[int, int]
+) -> tuple[int, int, int, int]:
     """Ten rounds of Philox4x32."""
     x0, x1, x2, x3 = counter
     k0, k1 = key
@@ -75,8 +81,12 @@ def philox4x32(counter: tuple[int, int, int, int], key: tuple[int, int]) -> tupl
     return x0, x1, x2, x3
 
 
-@np.errstate(over="ignore")  # an extreme penalty or temperature: infinity is what the arithmetic gives
-def sample_numpy(logits: Logits, history: npt.NDArray[np.int64], sampling: Sampling, counter: int) -> int:
+@np.errstate(
+    over="ignore"
+)  # an extreme penalty or temperature: infinity is what the arithmetic gives
+def sample_numpy(
+    logits: Logits, history: npt.NDArray[np.int64], sampling: Sampling, counter: int
+) -> int:
     """The numpy twin. Raises ValueError for NaN, for no finite logit, for a history id outside the vocabulary."""
     values = logits.astype(np.float64)
     if np.isnan(values).any():
@@ -85,7 +95,9 @@ def sample_numpy(logits: Logits, history: npt.NDArray[np.int64], sampling: Sampl
         if history.min() < 0 or history.max() >= values.size:
             raise ValueError("history holds an id outside the vocabulary")
         seen = values[history]
-        values[history] = np.where(seen < 0, seen * sampling.repetition_penalty, seen / sampling.repetition_penalty)
+        values[history] = np.where(
+            seen < 0, seen * sampling.repetition_penalty, seen / sampling.repetition_penalty
+        )
     best = int(np.argmax(values)) if values.size else 0
     if not values.size or np.isinf(values[best]):
         raise ValueError("no logit is finite")
@@ -131,6 +143,16 @@ def sample(logits: Logits, history: Sequence[int], sampling: Sampling, counter: 
             return sample_numpy(logits, seen, sampling, counter)
         s = sampling
         top_k = min(s.top_k, logits.size)  # it may be any integer
-        return _native(logits, seen, s.temperature, top_k, s.top_p, s.min_p, s.repetition_penalty, s.seed, counter)
+        return _native(
+            logits,
+            seen,
+            s.temperature,
+            top_k,
+            s.top_p,
+            s.min_p,
+            s.repetition_penalty,
+            s.seed,
+            counter,
+        )
     except ValueError as exc:
         raise InferenceFailed(f"sampler: {exc}; the model's output is damaged") from exc

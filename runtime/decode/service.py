@@ -85,9 +85,13 @@ class DecodeService:
     async def stream(self, request: Request, ahead: int = _AHEAD) -> AsyncGenerator[Step, None]:
         """The steps of a request. Raises what the engine raised for it."""
         handoff: Handoff[Step] = Handoff(ahead + 1)
-        with self._lock:  # the driving thread must not tell of a generation before its reader is known
+        with (
+            self._lock
+        ):  # the driving thread must not tell of a generation before its reader is known
             generation = self.engine.add(request, ahead)
-            self._readers[generation] = _Reader(generation, handoff, asyncio.get_running_loop(), RECORDER.get())
+            self._readers[generation] = _Reader(
+                generation, handoff, asyncio.get_running_loop(), RECORDER.get()
+            )
         self._wake()
         try:
             async for step in handoff:
@@ -126,7 +130,9 @@ class DecodeService:
                     return
             with self._lane.turn(self.engine.urgent):
                 self._step()
-                while self.engine.urgent and self.engine.busy:  # nobody takes the cores between the first tokens
+                while (
+                    self.engine.urgent and self.engine.busy
+                ):  # nobody takes the cores between the first tokens
                     self._step()
 
     def _step(self) -> None:
@@ -142,7 +148,11 @@ class DecodeService:
 
     def _stop(self, reason: BaseException) -> None:
         """Nothing drives the engine any more: whoever reads is told why."""
-        error = reason if isinstance(reason, StreamClosed) else InferenceFailed(f"the token engine stopped: {reason}")
+        error = (
+            reason
+            if isinstance(reason, StreamClosed)
+            else InferenceFailed(f"the token engine stopped: {reason}")
+        )
         with self._lock:
             self._working = False
         self._tell(self.engine.fail_all(error), time.monotonic())

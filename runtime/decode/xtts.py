@@ -72,7 +72,9 @@ class XttsIds:
     def text(self, tokens: Sequence[int], closed: bool = True) -> list[int]:
         """The ids of a text's tokens between start and stop; without the stop where the text is not `closed`."""
         if len(tokens) > self.max_text:
-            raise PromptTooLong(f"the text has {len(tokens)} tokens, the voice takes {self.max_text}; split it")
+            raise PromptTooLong(
+                f"the text has {len(tokens)} tokens, the voice takes {self.max_text}; split it"
+            )
         whole = [self.start_text, *tokens] + ([self.stop_text] if closed else [])
         return [(1 + position) * self.stride + token for position, token in enumerate(whole)]
 
@@ -100,7 +102,11 @@ class SpeechOptions:
 
 
 def speech(
-    ids: XttsIds, voice: str, latents: npt.NDArray[np.float32], tokens: Sequence[int], o: SpeechOptions
+    ids: XttsIds,
+    voice: str,
+    latents: npt.NDArray[np.float32],
+    tokens: Sequence[int],
+    o: SpeechOptions,
 ) -> Request:
     """The request that speaks a text. `voice` names whose `latents` `[32, width]` they are."""
     prompt = [*ids.voice(), *ids.text(tokens), ids.code(ids.start_audio, 0)]
@@ -109,10 +115,14 @@ def speech(
     most = len(o.forced) or ids.max_codes
     watch = ids.stop_audio if o.guarded else None
     rows = rows_of(latents)
-    return Request(prompt, o.sampling, stops, most, voice, rows, history, ids.follow, watch, o.forced, o.urgent)
+    return Request(
+        prompt, o.sampling, stops, most, voice, rows, history, ids.follow, watch, o.forced, o.urgent
+    )
 
 
-def beginning(ids: XttsIds, voice: str, latents: npt.NDArray[np.float32], tokens: Sequence[int] = ()) -> Request:
+def beginning(
+    ids: XttsIds, voice: str, latents: npt.NDArray[np.float32], tokens: Sequence[int] = ()
+) -> Request:
     """The request that only computes what prompts of a voice share: its latents and the text so far."""
     text = ids.text(tokens, closed=False) if tokens else []
     return Request([*ids.voice(), *text], max_tokens=0, namespace=voice, rows=rows_of(latents))

@@ -22,7 +22,9 @@ def load(kind: str, folder: Path, precision: str, budget: EngineBudget, device: 
     try:
         import ctranslate2
     except ImportError as exc:
-        raise ExecutorUnavailable("executor 'ctranslate2' needs ctranslate2; pip install 'voxturn[embedded]'") from exc
+        raise ExecutorUnavailable(
+            "executor 'ctranslate2' needs ctranslate2; pip install 'voxturn[embedded]'"
+        ) from exc
     compute = _COMPUTE_TYPES.get(precision, precision)
     if device == "cuda" and not ctranslate2.get_cuda_device_count():
         raise ExecutorUnavailable(
@@ -35,9 +37,17 @@ def load(kind: str, folder: Path, precision: str, budget: EngineBudget, device: 
         )
     model = ctranslate2.Generator if kind == "Generator" else ctranslate2.models.Whisper
     try:
-        return model(str(folder), device=device, compute_type=compute, inter_threads=1, intra_threads=budget.threads)
+        return model(
+            str(folder),
+            device=device,
+            compute_type=compute,
+            inter_threads=1,
+            intra_threads=budget.threads,
+        )
     except (RuntimeError, ValueError) as exc:
-        raise CorruptModel(f"{folder}: CTranslate2 cannot load it ({exc}); pull or export the model again") from exc
+        raise CorruptModel(
+            f"{folder}: CTranslate2 cannot load it ({exc}); pull or export the model again"
+        ) from exc
 
 
 class Ct2Whisper:
@@ -49,7 +59,12 @@ class Ct2Whisper:
     name = "ctranslate2"
 
     def __init__(
-        self, folder: Path, precision: str, budget: EngineBudget, beam: int = _BEAM, device: str = "cpu"
+        self,
+        folder: Path,
+        precision: str,
+        budget: EngineBudget,
+        beam: int = _BEAM,
+        device: str = "cpu",
     ) -> None:
         self._model: Any = load("Whisper", folder, precision, budget, device)
         import ctranslate2
@@ -68,7 +83,9 @@ class Ct2Whisper:
 
     def encode(self, features: npt.NDArray[np.float32]) -> Any:
         try:
-            return self._model.encode(self._storage.from_array(np.ascontiguousarray(features[None])))
+            return self._model.encode(
+                self._storage.from_array(np.ascontiguousarray(features[None]))
+            )
         except (RuntimeError, ValueError) as exc:
             raise InferenceFailed(f"whisper encoder: {exc}") from exc
 
@@ -83,7 +100,9 @@ class Ct2Whisper:
                 encoded,
                 [list(prompt)],
                 beam_size=self._beam if max_tokens <= _LONGEST_BEAM else 1,
-                max_length=max(len(prompt) + max_tokens, 2 * max_tokens),  # it generates at most half of it
+                max_length=max(
+                    len(prompt) + max_tokens, 2 * max_tokens
+                ),  # it generates at most half of it
                 return_scores=True,
                 return_no_speech_prob=True,
                 suppress_blank=False,
@@ -102,7 +121,9 @@ class Ct2Whisper:
             raise InferenceFailed(f"whisper's language detection: {exc}") from exc
         return {str(token).strip("<|>"): float(probability) for token, probability in found}
 
-    def align(self, encoded: Any, prompt: Sequence[int], ids: Sequence[int], positions: int) -> list[int]:
+    def align(
+        self, encoded: Any, prompt: Sequence[int], ids: Sequence[int], positions: int
+    ) -> list[int]:
         try:
             (result,) = self._model.align(encoded, list(prompt), [list(ids)], 2 * positions)
         except (RuntimeError, ValueError) as exc:

@@ -26,13 +26,23 @@ class Ct2Tokens:
     """
 
     def __init__(
-        self, folder: Path, precision: str, capacity: int, budget: EngineBudget, lane: Lane, device: str = "cuda"
+        self,
+        folder: Path,
+        precision: str,
+        capacity: int,
+        budget: EngineBudget,
+        lane: Lane,
+        device: str = "cuda",
     ) -> None:
         self.capacity, self._lane, self._name = capacity, lane, folder.name
         try:
-            self._texts: list[str] = json.loads((folder / "vocabulary.json").read_text(encoding="utf-8"))
+            self._texts: list[str] = json.loads(
+                (folder / "vocabulary.json").read_text(encoding="utf-8")
+            )
         except (OSError, ValueError) as exc:
-            raise CorruptModel(f"{folder / 'vocabulary.json'}: cannot be read ({exc}); export the model again") from exc
+            raise CorruptModel(
+                f"{folder / 'vocabulary.json'}: cannot be read ({exc}); export the model again"
+            ) from exc
         self._model: Any = lane.make(load, "Generator", folder, precision, budget, device)
 
     async def stream(self, request: Request) -> AsyncGenerator[Step, None]:
@@ -70,7 +80,9 @@ class Ct2Tokens:
             raise UsageError(
                 "CTranslate2 chooses its tokens by itself: none can be forced or watched, nor their history told"
             )
-        if wrong := not_sampled(request.sampling.min_p, request.sampling.top_p, request.sampling.top_k):
+        if wrong := not_sampled(
+            request.sampling.min_p, request.sampling.top_p, request.sampling.top_k
+        ):
             raise UsageError(wrong)
 
     def _steps(self, request: Request) -> Iterator[Step]:
@@ -96,4 +108,8 @@ def not_sampled(min_p: float, top_p: float, top_k: int) -> str:
     """What of these CTranslate2 cannot do on a GPU; empty if it can."""
     if min_p:
         return "CTranslate2 has no min_p"
-    return "CTranslate2 takes a top_p among the top_k alone: set top_k as well" if top_p < 1 and not top_k else ""
+    return (
+        "CTranslate2 takes a top_p among the top_k alone: set top_k as well"
+        if top_p < 1 and not top_k
+        else ""
+    )

@@ -26,12 +26,16 @@ class Cuda:
             try:
                 runtime = importlib.import_module("cuda.bindings.runtime")
             except ImportError as exc:
-                raise ExecutorUnavailable("a GPU needs cuda-bindings; pip install 'voxturn[gpu]'") from exc
+                raise ExecutorUnavailable(
+                    "a GPU needs cuda-bindings; pip install 'voxturn[gpu]'"
+                ) from exc
         self._rt = runtime
         self._nvtx = importlib.import_module("nvtx") if find_spec("nvtx") else None
         error, count = runtime.cudaGetDeviceCount()
         if int(error) or not count:
-            raise ExecutorUnavailable("no CUDA device is here, or no driver for it; see `voxturn doctor --gpu`")
+            raise ExecutorUnavailable(
+                "no CUDA device is here, or no driver for it; see `voxturn doctor --gpu`"
+            )
 
     @property
     def name(self) -> str:
@@ -44,7 +48,9 @@ class Cuda:
         """A stream that does not wait for the default one; rank 0 is the most urgent."""
         least, greatest = self._call("cudaDeviceGetStreamPriorityRange")
         priority = min(least, greatest + rank)
-        return int(self._call("cudaStreamCreateWithPriority", self._rt.cudaStreamNonBlocking, priority))
+        return int(
+            self._call("cudaStreamCreateWithPriority", self._rt.cudaStreamNonBlocking, priority)
+        )
 
     def event(self) -> int:
         """An event without timing."""
@@ -72,14 +78,38 @@ class Cuda:
 
     def copy(self, target: int, source: int, size: int, stream: int) -> None:
         """Copy between any two memories, in a stream."""
-        self._call("cudaMemcpyAsync", target, source, size, self._rt.cudaMemcpyKind.cudaMemcpyDefault, stream)
+        self._call(
+            "cudaMemcpyAsync",
+            target,
+            source,
+            size,
+            self._rt.cudaMemcpyKind.cudaMemcpyDefault,
+            stream,
+        )
 
     def copy_rows(
-        self, target: int, target_pitch: int, source: int, source_pitch: int, width: int, rows: int, stream: int
+        self,
+        target: int,
+        target_pitch: int,
+        source: int,
+        source_pitch: int,
+        width: int,
+        rows: int,
+        stream: int,
     ) -> None:
         """Copy `width` bytes of each of `rows` rows, in a stream."""
         kind = self._rt.cudaMemcpyKind.cudaMemcpyDefault
-        self._call("cudaMemcpy2DAsync", target, target_pitch, source, source_pitch, width, rows, kind, stream)
+        self._call(
+            "cudaMemcpy2DAsync",
+            target,
+            target_pitch,
+            source,
+            source_pitch,
+            width,
+            rows,
+            kind,
+            stream,
+        )
 
     def clear(self, target: int, size: int, stream: int) -> None:
         """Fill with zeros, in a stream."""

@@ -16,7 +16,10 @@ from voxturn.runtime.decode.generation import Follow
 from voxturn.runtime.decode.sampler import Sampling
 from voxturn.runtime.errors import ExecutorUnavailable, InferenceFailed
 
-MOST_CANDIDATES, MOST_VOCABULARY = 1024, 163840  # of the sampler: `kMostCandidates`, `kMostVocabulary`
+MOST_CANDIDATES, MOST_VOCABULARY = (
+    1024,
+    163840,
+)  # of the sampler: `kMostCandidates`, `kMostVocabulary`
 ROOM, MOST_PRUNED = 1280, 400
 """A vocabulary that fits `kRoom` is ordered at once. Of a larger one pruning leaves more than that beyond some 450 candidates of
 512 threads' greatest, and each candidate is then a pass over all of it: the host is faster."""
@@ -33,7 +36,10 @@ class CSampling(ctypes.Structure):
     """How one sequence's tokens are chosen, and where its input ids lie: `Sampling` in kernels.cuh."""
 
     _fields_ = (
-        *((name, ctypes.c_double) for name in ("temperature", "top_p", "min_p", "repetition_penalty")),
+        *(
+            (name, ctypes.c_double)
+            for name in ("temperature", "top_p", "min_p", "repetition_penalty")
+        ),
         *((name, ctypes.c_int64) for name in ("top_k", "follow_first", "follow_stride")),
         ("seed", ctypes.c_uint64),
     )
@@ -42,7 +48,16 @@ class CSampling(ctypes.Structure):
     def of(cls, sampling: Sampling, follow: Follow) -> CSampling:
         """The kernel's form of the settings."""
         s = sampling
-        settings = (s.temperature, s.top_p, s.min_p, s.repetition_penalty, s.top_k, follow.first, follow.stride, s.seed)
+        settings = (
+            s.temperature,
+            s.top_p,
+            s.min_p,
+            s.repetition_penalty,
+            s.top_k,
+            follow.first,
+            follow.stride,
+            s.seed,
+        )
         return cls(*settings)
 
 
@@ -50,7 +65,10 @@ class CStep(ctypes.Structure):
     """What a step reads and writes for every sequence: `Step` in kernels.cuh, where the shapes are."""
 
     _fields_ = (
-        *((n, ctypes.c_void_p) for n in ("logits", "history", "history_count", "counter", "stops", "token")),
+        *(
+            (n, ctypes.c_void_p)
+            for n in ("logits", "history", "history_count", "counter", "stops", "token")
+        ),
         *((n, ctypes.c_void_p) for n in ("input_id", "stopped", "status")),
         *((n, ctypes.c_int64) for n in ("vocabulary", "history_room", "stop_count")),
     )

@@ -42,7 +42,12 @@ class PortableInputs:
     """
 
     def __init__(
-        self, count: int, length: int, capacity: int, dtype: np.dtype[Any], memory: Mapping[str, Tensor] | None = None
+        self,
+        count: int,
+        length: int,
+        capacity: int,
+        dtype: np.dtype[Any],
+        memory: Mapping[str, Tensor] | None = None,
     ) -> None:
         def array(name: str, shape: tuple[int, ...], kind: Any) -> Tensor:
             if memory is None or name not in memory:
@@ -53,7 +58,9 @@ class PortableInputs:
         self._write = array("write_index", (count,), np.int64)
         self._positions = array("positions", (count, length), np.int64)
         self._mask = array("mask", (count, 1, length, capacity), dtype)
-        self._rows = sliding_window_view(np.repeat(np.array([0.0, MASKED], dtype), capacity), capacity)
+        self._rows = sliding_window_view(
+            np.repeat(np.array([0.0, MASKED], dtype), capacity), capacity
+        )
         self.arrays: dict[str, Tensor] = {
             "input_ids": self._ids,
             "write_index": self._write,

@@ -67,11 +67,22 @@ class Chooser:
         outputs: tuple[Buffer, Buffer],
         execute: Callable[[int, int, dict[str, int]], None],
     ) -> None:
-        self._engine, self._kernels, self._capacity, self._execute = engine, kernels, capacity, execute
+        self._engine, self._kernels, self._capacity, self._execute = (
+            engine,
+            kernels,
+            capacity,
+            execute,
+        )
         self._logits, self._hidden = outputs
         self._room = 2 * capacity  # a history may begin with ids that are not in the buffers
-        self._inputs = {name: engine.buffer(shape, dtype) for name, (shape, dtype) in inputs.items()}
-        state = (("history", (slots, self._room)), ("history_count", (slots,)), ("counter", (slots,)))
+        self._inputs = {
+            name: engine.buffer(shape, dtype) for name, (shape, dtype) in inputs.items()
+        }
+        state = (
+            ("history", (slots, self._room)),
+            ("history_count", (slots,)),
+            ("counter", (slots,)),
+        )
         self._state = {name: engine.buffer(shape, "int64") for name, shape in state}
         self._settings = engine.buffer((slots, _SAMPLING), "uint8")
         made = (("token", "int64"), ("stopped", "int32"), ("status", "int32"))
@@ -91,7 +102,9 @@ class Chooser:
         self._number = 0
         self._slots = slots
         self._reset()
-        self._choose_and_advance(0, slots)  # CUDA loads a kernel at its first launch, which must not be in a capture
+        self._choose_and_advance(
+            0, slots
+        )  # CUDA loads a kernel at its first launch, which must not be in a capture
         self._reset()
 
     def warm(self) -> None:
@@ -111,7 +124,14 @@ class Chooser:
         return fits and history < self._room and vocabulary <= MOST_VOCABULARY
 
     def start(
-        self, slot: int, past: int, pending: int, history: Sequence[int], given: int, sampling: Sampling, follow: Follow
+        self,
+        slot: int,
+        past: int,
+        pending: int,
+        history: Sequence[int],
+        given: int,
+        sampling: Sampling,
+        follow: Follow,
     ) -> None:
         """Put a sequence's state where its slot is: `pending` is its next input id, after `past` positions."""
         made = PortableInputs(1, 1, self._capacity, self._inputs["mask"].host.array.dtype)
@@ -122,8 +142,12 @@ class Chooser:
         self._put(self._state["history"], slot, np.asarray(history, np.int64))
         self._put(self._state["history_count"], slot, np.array([len(history)], np.int64))
         self._put(self._state["counter"], slot, np.array([given], np.int64))
-        self._put(self._settings, slot, np.frombuffer(bytes(CSampling.of(sampling, follow)), np.uint8))
-        self._engine.cuda.synchronize(self._engine.stream.handle)  # the pinned rows may be written again
+        self._put(
+            self._settings, slot, np.frombuffer(bytes(CSampling.of(sampling, follow)), np.uint8)
+        )
+        self._engine.cuda.synchronize(
+            self._engine.stream.handle
+        )  # the pinned rows may be written again
 
     def choose(self, first: int, count: int, logits: bool) -> None:
         """Put a step of the slots `first … first + count - 1` into the stream."""
@@ -134,7 +158,9 @@ class Chooser:
         with engine.stream.range(f"step of {count}"):
             if key not in self._graphs:
                 # a run alone changes nothing that the step does not write again
-                self._graphs[key] = engine.captured(lambda: self._step(*key), lambda: self._run(first, count))
+                self._graphs[key] = engine.captured(
+                    lambda: self._step(*key), lambda: self._run(first, count)
+                )
             engine.cuda.replay(self._graphs[key], engine.stream.handle)
             self._reads[ring].mark.put()
         self._number += 1
@@ -145,9 +171,15 @@ class Chooser:
         _, count, ring, with_logits = self._flying.popleft()
         read = self._reads[ring]
         read.mark.reached()
-        problems = {row: STATUSES[status] for row, status in enumerate(read.status.array[:count]) if status}
-        logits: npt.NDArray[np.float32] | None = read.logits.array[:count, 0] if with_logits else None
-        return Chosen(read.token.array[:count].tolist(), problems, read.hidden.array[:count, 0], logits)
+        problems = {
+            row: STATUSES[status] for row, status in enumerate(read.status.array[:count]) if status
+        }
+        logits: npt.NDArray[np.float32] | None = (
+            read.logits.array[:count, 0] if with_logits else None
+        )
+        return Chosen(
+            read.token.array[:count].tolist(), problems, read.hidden.array[:count, 0], logits
+        )
 
     def abandon(self) -> None:
         """Read nothing more of what is in flight."""
@@ -161,7 +193,9 @@ class Chooser:
         self._engine.cuda.synchronize(self._engine.stream.handle)
 
     def _run(self, first: int, count: int) -> None:
-        self._execute(first, count, {name: _row(buffer, first) for name, buffer in self._inputs.items()})
+        self._execute(
+            first, count, {name: _row(buffer, first) for name, buffer in self._inputs.items()}
+        )
 
     def _step(self, first: int, count: int, ring: int, logits: bool) -> None:
         """The run, the choice, one position on, and what the host will read; all in the stream."""
@@ -170,9 +204,13 @@ class Chooser:
         read = self._reads[ring]
         for name, host in (("token", read.token), ("status", read.status)):
             self._copy(host.address, _row(self._made[name], first), count * host.array.itemsize)
-        self._copy(read.hidden.address, self._hidden.device, count * self._hidden.host.array[0].nbytes)
+        self._copy(
+            read.hidden.address, self._hidden.device, count * self._hidden.host.array[0].nbytes
+        )
         if logits:
-            self._copy(read.logits.address, self._logits.device, count * self._logits.host.array[0].nbytes)
+            self._copy(
+                read.logits.address, self._logits.device, count * self._logits.host.array[0].nbytes
+            )
 
     def _choose_and_advance(self, first: int, count: int) -> None:
         stream, positions = self._engine.stream.handle, self._inputs.get("positions")

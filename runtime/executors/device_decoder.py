@@ -62,7 +62,11 @@ class DeviceDecoder:
     """
 
     def __init__(
-        self, engine: DecoderEngine, contract: ModelContract, slots: int, kernels: CudaKernels | None = None
+        self,
+        engine: DecoderEngine,
+        contract: ModelContract,
+        slots: int,
+        kernels: CudaKernels | None = None,
     ) -> None:
         self.name, self._file, self._engine = engine.name, contract.file, engine
         self._specs = {spec.name: spec for spec in contract.inputs}
@@ -70,11 +74,18 @@ class DeviceDecoder:
         try:
             caches = [spec for spec in contract.inputs if spec.name.startswith("past_")]
             self.slots, self.capacity = slots, int(caches[0].shape[2])
-            self.lengths: Sequence[int] = tuple(length for length in LENGTHS if length < self.capacity)
-            self.vocabulary, self._width = int(outputs["logits"].shape[-1]), int(outputs["hidden"].shape[-1])
+            self.lengths: Sequence[int] = tuple(
+                length for length in LENGTHS if length < self.capacity
+            )
+            self.vocabulary, self._width = (
+                int(outputs["logits"].shape[-1]),
+                int(outputs["hidden"].shape[-1]),
+            )
             least, _, most = PROFILES["decoder"][STEP].sizes["B"]
             if not least <= slots <= most:
-                raise ExecutorUnavailable(f"{self._file}: engines are built for {least} to {most} slots, not {slots}")
+                raise ExecutorUnavailable(
+                    f"{self._file}: engines are built for {least} to {most} slots, not {slots}"
+                )
             for spec in caches:
                 present = spec.name.replace("past_", "present_")
                 if not engine.in_place(spec.name, present):
@@ -105,9 +116,13 @@ class DeviceDecoder:
                 f"{self._file}: {length} tokens after {max(pasts)} do not fit buffers of {self.capacity}"
             )
         if length > self._longest:
-            raise InferenceFailed(f"{self._file}: {length} tokens at once are beyond the profile's {self._longest}")
+            raise InferenceFailed(
+                f"{self._file}: {length} tokens at once are beyond the profile's {self._longest}"
+            )
         if rows is not None and len(rows) > _MOST_ROWS:
-            raise InferenceFailed(f"{self._file}: {len(rows)} rows are beyond the profile's {_MOST_ROWS}")
+            raise InferenceFailed(
+                f"{self._file}: {len(rows)} rows are beyond the profile's {_MOST_ROWS}"
+            )
         if count > 1 and (length > 1 or rows is not None):
             raise InferenceFailed(f"{self._file}: prompts are computed one at a time, not {count}")
         stream = self._engine.stream
@@ -137,7 +152,9 @@ class DeviceDecoder:
                 for slot in range(self.slots):
                     self.run(slot, np.zeros((1, length), np.int64), [0])
         except InferenceFailed as exc:
-            sys.stderr.write(f"warning: {self._file}: prompts are not captured, and slower: {exc}\n")
+            sys.stderr.write(
+                f"warning: {self._file}: prompts are not captured, and slower: {exc}\n"
+            )
             self.lengths = ()
         if self.chooser is not None:
             self.chooser.warm()
@@ -174,7 +191,9 @@ class DeviceDecoder:
         engine = self._engine
         context = engine.context(STEP, count)
         for name, address in addresses.items():
-            engine.bind_input(context, name, address, self._shape(name, {"B": count, "S": 1, "R": 1}))
+            engine.bind_input(
+                context, name, address, self._shape(name, {"B": count, "S": 1, "R": 1})
+            )
         self.enqueue(context, first, count)
 
     def enqueue(self, context: Any, first: int, count: int) -> None:
@@ -182,19 +201,31 @@ class DeviceDecoder:
         for name, cache in self._caches.items():
             shape = count, cache.heads, cache.capacity, cache.size
             self._engine.bind_input(context, name, cache.slot(first), shape)
-            self._engine.bind_output(context, name.replace("past_", "present_"), cache.slot(first), shape)
-        self._engine.bind_output(context, "logits", self._logits.device, (count, 1, self.vocabulary))
+            self._engine.bind_output(
+                context, name.replace("past_", "present_"), cache.slot(first), shape
+            )
+        self._engine.bind_output(
+            context, "logits", self._logits.device, (count, 1, self.vocabulary)
+        )
         self._engine.bind_output(context, "hidden", self._hidden.device, (count, 1, self._width))
         self._engine.execute(context)
 
     def _chooser(self, kernels: CudaKernels) -> Chooser:
         sizes = {"B": self.slots, "S": 1, "R": 1}
-        inputs = {n: (self._shape(n, sizes), s.dtype) for n, s in self._specs.items() if n not in self._caches}
+        inputs = {
+            n: (self._shape(n, sizes), s.dtype)
+            for n, s in self._specs.items()
+            if n not in self._caches
+        }
         outputs = self._logits, self._hidden
-        return Chooser(self._engine, kernels, self.slots, self.capacity, inputs, outputs, self.execute)
+        return Chooser(
+            self._engine, kernels, self.slots, self.capacity, inputs, outputs, self.execute
+        )
 
     def _shape(self, name: str, sizes: Mapping[str, int]) -> tuple[int, ...]:
-        return tuple(sizes[size] if isinstance(size, str) else size for size in self._specs[name].shape)
+        return tuple(
+            sizes[size] if isinstance(size, str) else size for size in self._specs[name].shape
+        )
 
     def _cache(self, spec: TensorSpec) -> _Cache:
         heads, size, dtype = int(spec.shape[1]), int(spec.shape[3]), np.dtype(spec.dtype)
@@ -224,18 +255,32 @@ class _Cache:
 
     def move(self, engine: DeviceMemory, target: int, source: int, length: int) -> None:
         width = length * self.size * self.dtype.itemsize
-        engine.cuda.copy_rows(target, self._pitch, source, self._pitch, width, self.heads, engine.stream.handle)
+        engine.cuda.copy_rows(
+            target, self._pitch, source, self._pitch, width, self.heads, engine.stream.handle
+        )
 
     def out(self, engine: DeviceMemory, kept: Tensor, slot: int, length: int) -> None:
         width = length * self.size * self.dtype.itemsize
         engine.cuda.copy_rows(
-            kept.ctypes.data, width, self.slot(slot), self._pitch, width, self.heads, engine.stream.handle
+            kept.ctypes.data,
+            width,
+            self.slot(slot),
+            self._pitch,
+            width,
+            self.heads,
+            engine.stream.handle,
         )
 
     def into(self, engine: DeviceMemory, kept: Tensor, slot: int) -> None:
         width = kept.shape[1] * self.size * self.dtype.itemsize
         engine.cuda.copy_rows(
-            self.slot(slot), self._pitch, kept.ctypes.data, width, width, self.heads, engine.stream.handle
+            self.slot(slot),
+            self._pitch,
+            kept.ctypes.data,
+            width,
+            width,
+            self.heads,
+            engine.stream.handle,
         )
 
 
@@ -255,10 +300,14 @@ class _Call:
             if not spec.name.startswith("past_")
         }
 
-    def set(self, ids: npt.NDArray[np.int64], pasts: Sequence[int], rows: npt.NDArray[np.float32] | None) -> None:
+    def set(
+        self, ids: npt.NDArray[np.int64], pasts: Sequence[int], rows: npt.NDArray[np.float32] | None
+    ) -> None:
         """New tokens after `pasts` positions, into pinned memory; rows that are not given are zeros."""
         memory = {name: buffer.host.array for name, buffer in self._buffers.items()}
-        PortableInputs(len(ids), ids.shape[1], self._d.capacity, self._mask_type, memory).set(ids, pasts)
+        PortableInputs(len(ids), ids.shape[1], self._d.capacity, self._mask_type, memory).set(
+            ids, pasts
+        )
         if "rows" in self._buffers:
             given = 0 if rows is None else len(rows)
             self._buffers["rows"].host.array[:given] = rows
@@ -268,17 +317,28 @@ class _Call:
         """Put the captured run of the slots from `first` into the stream."""
         engine = self._d._engine
         if first not in self._graphs:
-            self._graphs[first] = engine.captured(lambda: self.enqueue(first, self._length, self._length))
+            self._graphs[first] = engine.captured(
+                lambda: self.enqueue(first, self._length, self._length)
+            )
         engine.cuda.replay(self._graphs[first], engine.stream.handle)
 
     def enqueue(self, first: int, length: int, context_for: int = 0) -> None:
         """Copies in, the run, copies out, all in the stream. `context_for`: the length that the context is for alone."""
         d, engine = self._d, self._d._engine
         cuda, stream = engine.cuda, engine.stream.handle
-        context = engine.context(STEP, self._count) if self._length == 1 else engine.context(PREFILL, 1, context_for)
+        context = (
+            engine.context(STEP, self._count)
+            if self._length == 1
+            else engine.context(PREFILL, 1, context_for)
+        )
         for name, buffer in self._buffers.items():
             shape = d._shape(name, self._sizes | {"S": length})
-            cuda.copy(buffer.device, buffer.host.address, int(np.prod(shape)) * buffer.host.array.itemsize, stream)
+            cuda.copy(
+                buffer.device,
+                buffer.host.address,
+                int(np.prod(shape)) * buffer.host.array.itemsize,
+                stream,
+            )
             engine.bind_input(context, name, buffer.device, shape)
         d.enqueue(context, first, self._count)
         for made, width in ((d._logits, d.vocabulary), (d._hidden, d._width)):

@@ -47,7 +47,9 @@ class DeviceMemory:
         host = self.host(shape, dtype)
         return Buffer(self.allocate(host.size), host)
 
-    def captured(self, enqueue: Callable[[], None], prepare: Callable[[], None] | None = None) -> int:
+    def captured(
+        self, enqueue: Callable[[], None], prepare: Callable[[], None] | None = None
+    ) -> int:
         """What `enqueue` puts into the stream, as a CUDA graph.
 
         Before that `prepare`, or `enqueue` itself, runs twice as it is. A capture must not hold what libraries set up when

@@ -18,7 +18,9 @@ class FakeGraph:
     name = "fake"
     compiles_shapes = True
 
-    def __init__(self, function: Callable[[Mapping[str, Tensor]], dict[str, Tensor]], seconds: float = 0.0) -> None:
+    def __init__(
+        self, function: Callable[[Mapping[str, Tensor]], dict[str, Tensor]], seconds: float = 0.0
+    ) -> None:
         self._function, self._seconds = function, seconds
         self.calls = 0
         self.closed = False
@@ -74,7 +76,10 @@ class FakeDecoder:
         self.positions += ids.size
         self.pieces.append(length)
         self.batches.append(count)
-        logits, hidden = np.zeros((count, self.vocabulary), np.float32), np.zeros((count, 1), np.float32)
+        logits, hidden = (
+            np.zeros((count, self.vocabulary), np.float32),
+            np.zeros((count, 1), np.float32),
+        )
         for row, past in enumerate(pasts):
             buffer = self._buffers[first + row]
             buffer[past : past + length] = ids[row]
@@ -136,14 +141,20 @@ class FakeWhisper:
         self.positions.append(encoded)
         self.prompts.append(list(prompt))
         result = self._results.pop(0) if len(self._results) > 1 else self._results[0]
-        said = max(n for n in range(len(result.ids) + 1) if list(prompt[len(prompt) - n :]) == list(result.ids[:n]))
+        said = max(
+            n
+            for n in range(len(result.ids) + 1)
+            if list(prompt[len(prompt) - n :]) == list(result.ids[:n])
+        )
         return Generated(result.ids[said : said + max_tokens], result.score, result.no_speech)
 
     def detect_language(self, encoded: Any) -> dict[str, float]:
         self.detections += 1
         return self.languages
 
-    def align(self, encoded: Any, prompt: Sequence[int], ids: Sequence[int], positions: int) -> list[int]:
+    def align(
+        self, encoded: Any, prompt: Sequence[int], ids: Sequence[int], positions: int
+    ) -> list[int]:
         return [positions * i // len(ids) for i in range(len(ids) + 1)]
 
     def close(self) -> None:

@@ -68,21 +68,30 @@ class Gpu:
         self._library = self._library or load_library()
         return self._library
 
-    def graph(self, path: Path, contract: ModelContract, role: str, stage: str, executor: str) -> GraphExecutor:
+    def graph(
+        self, path: Path, contract: ModelContract, role: str, stage: str, executor: str
+    ) -> GraphExecutor:
         """A stateless graph on the stage's stream, run by `tensorrt` or `onnx-cuda`."""
         stream = self.streams.of(stage)
         if executor == "onnx-cuda":
             return OnnxCudaGraph(path, contract, self._cuda, stream)
         return self._of_engine(
-            path, contract, role, lambda made: TensorRtGraph(self._trt, self._cuda, stream, made, contract, role)
+            path,
+            contract,
+            role,
+            lambda made: TensorRtGraph(self._trt, self._cuda, stream, made, contract, role),
         )
 
-    def _of_engine(self, path: Path, contract: ModelContract, role: str, make: Callable[[bytes], T]) -> T:
+    def _of_engine(
+        self, path: Path, contract: ModelContract, role: str, make: Callable[[bytes], T]
+    ) -> T:
         """What is made of a graph's engine; one that was kept and is not whole is built again, once."""
         try:
             return make(self._engines.engine(self._trt, path, contract, role, self._progress))
         except CorruptEngine:
-            return make(self._engines.engine(self._trt, path, contract, role, self._progress, again=True))
+            return make(
+                self._engines.engine(self._trt, path, contract, role, self._progress, again=True)
+            )
 
     @cached_property
     def _kernels(self) -> CudaKernels | None:
@@ -102,7 +111,9 @@ class Gpu:
         if executor == "onnx-cuda":
             engine = OnnxCudaEngine(path, contract, self._cuda, stream)
         else:
-            engine = self._of_engine(path, contract, role, lambda made: Engine(self._trt, self._cuda, stream, made))
+            engine = self._of_engine(
+                path, contract, role, lambda made: Engine(self._trt, self._cuda, stream, made)
+            )
         decoder = DeviceDecoder(engine, contract, slots, kernels)
         try:
             decoder.warm()

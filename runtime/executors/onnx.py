@@ -20,17 +20,25 @@ def session_of(path: Path, budget: EngineBudget) -> Any:
     try:
         import onnxruntime as ort
     except ImportError as exc:
-        raise ExecutorUnavailable("executor 'onnx' needs onnxruntime; pip install 'voxturn[embedded]'") from exc
+        raise ExecutorUnavailable(
+            "executor 'onnx' needs onnxruntime; pip install 'voxturn[embedded]'"
+        ) from exc
     options = ort.SessionOptions()
     options.intra_op_num_threads = budget.threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if budget.spin else "0")
-    options.add_session_config_entry("session.force_spinning_stop", "1")  # between calls the cores are another engine's
+    options.add_session_config_entry(
+        "session.force_spinning_stop", "1"
+    )  # between calls the cores are another engine's
     try:
         return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as exc:  # ONNX Runtime's classes derive from Exception alone and are not public
-        raise CorruptModel(f"{path}: ONNX Runtime cannot load it ({first_line(exc)}); pull the model again") from exc
+    except (
+        Exception
+    ) as exc:  # ONNX Runtime's classes derive from Exception alone and are not public
+        raise CorruptModel(
+            f"{path}: ONNX Runtime cannot load it ({first_line(exc)}); pull the model again"
+        ) from exc
 
 
 class OnnxGraph:
@@ -67,17 +75,22 @@ class OnnxDecoder:
     name = "onnx"
     lengths = ()
 
-    def __init__(self, path: Path, contract: ModelContract, budget: EngineBudget, slots: int, capacity: int) -> None:
+    def __init__(
+        self, path: Path, contract: ModelContract, budget: EngineBudget, slots: int, capacity: int
+    ) -> None:
         self._session = session_of(path, budget)
         self._file = contract.file
         held = next(spec.shape[2] for spec in contract.inputs if spec.name.startswith("past_"))
         self.slots, self.capacity = slots, held if isinstance(held, int) else capacity
         self.vocabulary, width = (
-            next(int(spec.shape[-1]) for spec in contract.outputs if spec.name == name) for name in ("logits", "hidden")
+            next(int(spec.shape[-1]) for spec in contract.outputs if spec.name == name)
+            for name in ("logits", "hidden")
         )
         self._inputs = {spec.name: spec for spec in contract.inputs}
         self._caches = {
-            name: np.zeros((slots, int(spec.shape[1]), self.capacity, int(spec.shape[3])), spec.dtype)
+            name: np.zeros(
+                (slots, int(spec.shape[1]), self.capacity, int(spec.shape[3])), spec.dtype
+            )
             for name, spec in self._inputs.items()
             if name.startswith("past_")
         }
@@ -137,7 +150,10 @@ class OnnxDecoder:
         inputs = {name: array for name, array in changing.arrays.items() if name in self._inputs}
         if self._no_rows is not None:
             inputs["rows"] = self._no_rows if rows is None else rows
-        outputs: dict[str, Tensor] = {"logits": self._logits[:count], "hidden": self._hidden[:count]}
+        outputs: dict[str, Tensor] = {
+            "logits": self._logits[:count],
+            "hidden": self._hidden[:count],
+        }
         for name, cache in self._caches.items():
             inputs[name] = outputs[name.replace("past_", "present_")] = cache[first : first + count]
         binding = self._session.io_binding()

@@ -67,7 +67,9 @@ _SIZES = frozenset(
 """Operators that ONNX Runtime may compute on the CPU: of these it puts those there whose values become shapes."""
 
 
-def cuda_session(model: Path | bytes, path: Path, stream: StageStream, about: Mapping[str, str] | None = None) -> Any:
+def cuda_session(
+    model: Path | bytes, path: Path, stream: StageStream, about: Mapping[str, str] | None = None
+) -> Any:
     """A session that runs on the GPU, in the stage's stream, or not at all. `about` are more options of the provider.
 
     `model` is what is loaded, the file `path` or what was made of it. Raises `ExecutorUnavailable` where it would run
@@ -79,14 +81,22 @@ def cuda_session(model: Path | bytes, path: Path, stream: StageStream, about: Ma
     options = ort.SessionOptions()
     options.log_severity_level = _ERRORS
     options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
-    folder = str(path.resolve().parent)  # a file may be a link, and no weights are read from outside this folder
+    folder = str(
+        path.resolve().parent
+    )  # a file may be a link, and no weights are read from outside this folder
     options.add_session_config_entry("session.model_external_initializers_file_folder_path", folder)
     provider = {"device_id": "0", "user_compute_stream": str(stream.handle), "use_tf32": "0"}
     try:
         given = model if isinstance(model, bytes) else str(model)
-        session = ort.InferenceSession(given, options, providers=[(PROVIDER, provider | dict(about or {}))])
-    except Exception as exc:  # ONNX Runtime's classes derive from Exception alone and are not public
-        raise CorruptModel(f"{path}: ONNX Runtime's CUDA provider cannot run it ({first_line(exc)})") from exc
+        session = ort.InferenceSession(
+            given, options, providers=[(PROVIDER, provider | dict(about or {}))]
+        )
+    except (
+        Exception
+    ) as exc:  # ONNX Runtime's classes derive from Exception alone and are not public
+        raise CorruptModel(
+            f"{path}: ONNX Runtime's CUDA provider cannot run it ({first_line(exc)})"
+        ) from exc
     if session.get_providers()[0] != PROVIDER:
         raise ExecutorUnavailable(
             f"{path}: ONNX Runtime went to {session.get_providers()[0]} instead of CUDA; see `voxturn doctor --gpu`"
@@ -98,7 +108,9 @@ def cuda_session(model: Path | bytes, path: Path, stream: StageStream, about: Ma
         for node in part.get_nodes()
     }
     if fallen := sorted(elsewhere - _SIZES):
-        raise ExecutorUnavailable(f"{path}: ONNX Runtime would compute {', '.join(fallen)} on the CPU instead of CUDA")
+        raise ExecutorUnavailable(
+            f"{path}: ONNX Runtime would compute {', '.join(fallen)} on the CPU instead of CUDA"
+        )
     return session
 
 
@@ -107,9 +119,13 @@ def cuda_library() -> Any:
     try:
         import onnxruntime as ort
     except ImportError as exc:
-        raise ExecutorUnavailable("executor 'onnx-cuda' needs onnxruntime-gpu; pip install 'voxturn[gpu]'") from exc
+        raise ExecutorUnavailable(
+            "executor 'onnx-cuda' needs onnxruntime-gpu; pip install 'voxturn[gpu]'"
+        ) from exc
     if PROVIDER not in ort.get_available_providers():
-        raise ExecutorUnavailable("this onnxruntime knows no CUDA; pip install onnxruntime-gpu in its place")
+        raise ExecutorUnavailable(
+            "this onnxruntime knows no CUDA; pip install onnxruntime-gpu in its place"
+        )
     return ort
 
 
@@ -118,14 +134,18 @@ class OnnxCudaGraph:
 
     name = "onnx-cuda"
 
-    def __init__(self, path: Path, contract: ModelContract, cuda: Cuda, stream: StageStream) -> None:
+    def __init__(
+        self, path: Path, contract: ModelContract, cuda: Cuda, stream: StageStream
+    ) -> None:
         self._path, self._contract, self._cuda, self._stream = path, contract, cuda, stream
         self._deciding = [spec.name for spec in contract.inputs if spec.name in DECIDING]
         self.compiles_shapes = bool(self._deciding)
         self._session = None if self._deciding else cuda_session(path, path, stream, _CHANGING)
         self._fixed: OrderedDict[tuple[object, ...], _FixedGraph] = OrderedDict()
         self._closed = False
-        self._lock = threading.Lock()  # memory of a fixed graph holds one call; callers may be in several threads
+        self._lock = (
+            threading.Lock()
+        )  # memory of a fixed graph holds one call; callers may be in several threads
 
     def run(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         for spec in self._contract.inputs:
@@ -148,11 +168,17 @@ class OnnxCudaGraph:
             binding.bind_output(spec.name, "cuda")
         session.run_with_iobinding(binding)
         values = binding.copy_outputs_to_cpu()
-        return {spec.name: value for spec, value in zip(self._contract.outputs, values, strict=True)}
+        return {
+            spec.name: value for spec, value in zip(self._contract.outputs, values, strict=True)
+        }
 
     def _run_fixed(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         values = {name: int(inputs[name]) for name in self._deciding}
-        given = {spec.name: inputs[spec.name] for spec in self._contract.inputs if spec.name not in values}
+        given = {
+            spec.name: inputs[spec.name]
+            for spec in self._contract.inputs
+            if spec.name not in values
+        }
         key = (*values.values(), *(value.shape for value in given.values()))
         with self._lock:
             if self._closed:
@@ -160,7 +186,9 @@ class OnnxCudaGraph:
             if key not in self._fixed:
                 while len(self._fixed) >= _MOST_FIXED:
                     self._fixed.popitem(last=False)[1].close()
-                self._fixed[key] = _FixedGraph(self._path, self._contract, self._cuda, self._stream, values, given)
+                self._fixed[key] = _FixedGraph(
+                    self._path, self._contract, self._cuda, self._stream, values, given
+                )
             self._fixed.move_to_end(key)
             return self._fixed[key].run(given)
 
@@ -188,11 +216,17 @@ class _FixedGraph(DeviceMemory):
         try:
             session = cuda_session(_fixed(path, values, inputs), path, stream, _FIXED)
             binding, options = session.io_binding(), captured_options()
-            self._inputs = {name: self.buffer(value.shape, value.dtype.name) for name, value in inputs.items()}
+            self._inputs = {
+                name: self.buffer(value.shape, value.dtype.name) for name, value in inputs.items()
+            }
             for name, buffer in self._inputs.items():
-                buffer.host.array[...] = inputs[name]  # among them are indices: no run may see what was there before
+                buffer.host.array[...] = inputs[
+                    name
+                ]  # among them are indices: no run may see what was there before
                 cuda.copy(buffer.device, buffer.host.address, buffer.host.size, stream.handle)
-                binding.bind_input(name, "cuda", 0, inputs[name].dtype, inputs[name].shape, buffer.device)
+                binding.bind_input(
+                    name, "cuda", 0, inputs[name].dtype, inputs[name].shape, buffer.device
+                )
             for spec in contract.outputs:
                 binding.bind_output(spec.name, "cuda")
             session.run_with_iobinding(binding, options)  # tells what the outputs' shapes are
@@ -242,11 +276,15 @@ def _fixed(path: Path, values: Mapping[str, int], inputs: Mapping[str, Tensor]) 
     graph = model.graph
     free = [value for value in graph.input if value.name not in values]
     for value in free:
-        for dimension, size in zip(value.type.tensor_type.shape.dim, inputs[value.name].shape, strict=True):
+        for dimension, size in zip(
+            value.type.tensor_type.shape.dim, inputs[value.name].shape, strict=True
+        ):
             dimension.dim_value = size
     del graph.input[:]
     graph.input.extend(free)
-    graph.initializer.extend(onnx.numpy_helper.from_array(np.array(v, np.int64), name) for name, v in values.items())
+    graph.initializer.extend(
+        onnx.numpy_helper.from_array(np.array(v, np.int64), name) for name, v in values.items()
+    )
     made: bytes = model.SerializeToString()
     return made
 
@@ -256,11 +294,15 @@ def _read(path: Path) -> tuple[Any, Any]:
     try:
         import onnx
     except ImportError as exc:
-        raise ExecutorUnavailable(f"{path}: executor 'onnx-cuda' needs onnx; pip install 'voxturn[gpu]'") from exc
+        raise ExecutorUnavailable(
+            f"{path}: executor 'onnx-cuda' needs onnx; pip install 'voxturn[gpu]'"
+        ) from exc
     try:
         return onnx, onnx.load(str(path), load_external_data=False)
     except Exception as exc:  # protobuf's errors have no common base
-        raise CorruptModel(f"{path}: is not an ONNX graph ({first_line(exc)}); export it again") from exc
+        raise CorruptModel(
+            f"{path}: is not an ONNX graph ({first_line(exc)}); export it again"
+        ) from exc
 
 
 def _fused(path: Path) -> bytes:
@@ -288,12 +330,18 @@ class OnnxCudaEngine(DecoderEngine):
 
     name = "onnx-cuda"
 
-    def __init__(self, path: Path, contract: ModelContract, cuda: Cuda, stream: StageStream) -> None:
+    def __init__(
+        self, path: Path, contract: ModelContract, cuda: Cuda, stream: StageStream
+    ) -> None:
         super().__init__(cuda, stream)
-        half = all(spec.dtype != "float32" for spec in contract.inputs if spec.name.startswith("past_"))
+        half = all(
+            spec.dtype != "float32" for spec in contract.inputs if spec.name.startswith("past_")
+        )
         options = _DECODER | (_ATTENTION if half else {})
         self._file, self._session = contract.file, cuda_session(_fused(path), path, stream, options)
-        self._types = {spec.name: _element_type(spec) for spec in (*contract.inputs, *contract.outputs)}
+        self._types = {
+            spec.name: _element_type(spec) for spec in (*contract.inputs, *contract.outputs)
+        }
         self._options = captured_options()
         self._contexts: dict[tuple[int, int, int], Any] = {}
 

@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 
 _DOMAIN = "com.microsoft"
 _SWAPPED = [0, 2, 1, 3]
-_NORMS = {"LayerNormalization": "SkipLayerNormalization", "RMSNormalization": "SkipSimplifiedLayerNormalization"}
+_NORMS = {
+    "LayerNormalization": "SkipLayerNormalization",
+    "RMSNormalization": "SkipSimplifiedLayerNormalization",
+}
 
 
 def fuse(model: ModelProto) -> ModelProto:
@@ -38,7 +41,10 @@ def _is(node: NodeProto | None, **attributes: object) -> bool:
     """Whether a node has these attributes and no others."""
     from onnx import helper
 
-    return node is not None and {a.name: helper.get_attribute_value(a) for a in node.attribute} == attributes
+    return (
+        node is not None
+        and {a.name: helper.get_attribute_value(a) for a in node.attribute} == attributes
+    )
 
 
 @dataclass(frozen=True)
@@ -99,7 +105,10 @@ class _Fusion:
         last = self._reader(behind.output[0], "Reshape") if behind else None
         if new_key is None or new_value is None or last is None:
             return
-        written = all(scatter.input[2] == "write_index" and _is(scatter, axis=2) for scatter in (new_key, new_value))
+        written = all(
+            scatter.input[2] == "write_index" and _is(scatter, axis=2)
+            for scatter in (new_key, new_value)
+        )
         if not written or not _is(behind, perm=_SWAPPED) or self._is_single(new_key.input[0]):
             return
         q, k, v = (self._part(name) for name in (query, new_key.input[1], new_value.input[1]))
@@ -112,7 +121,11 @@ class _Fusion:
             self._contrib(
                 "GroupQueryAttention",
                 [
-                    *([flat[0].output[0], flat[1].output[0], v.flat] if flat[0] and flat[1] else packed),
+                    *(
+                        [flat[0].output[0], flat[1].output[0], v.flat]
+                        if flat[0] and flat[1]
+                        else packed
+                    ),
                     new_key.input[0],
                     new_value.input[0],
                     *self._lengths(new_key.input[0]),
@@ -139,7 +152,9 @@ class _Fusion:
         if reshape is None or split is None or reshape.input[1] not in self._constants:
             return None
         heads = int(self._onnx.numpy_helper.to_array(self._constants[reshape.input[1]])[2])
-        return _Part(split, heads, reshape.input[0], norm, tuple(rotary.input[1:3]) if rotary else ())
+        return _Part(
+            split, heads, reshape.input[0], norm, tuple(rotary.input[1:3]) if rotary else ()
+        )
 
     def _belong_together(self, q: _Part, k: _Part, v: _Part) -> bool:
         """Whether they are one product's, in this order, as our families have them: q and k alike, v as it comes."""
@@ -159,7 +174,9 @@ class _Fusion:
         last, total = "fused.seqlens_k", "fused.total"
         if not self._first:
             self._constant(total, np.array(self._buffer(past).shape.dim[2].dim_value, np.int32))
-            zero, one, last_one = (self._constant(f"fused.{n}", np.array(n, np.int64)) for n in (0, 1, -1))
+            zero, one, last_one = (
+                self._constant(f"fused.{n}", np.array(n, np.int64)) for n in (0, 1, -1)
+            )
             self._first = [  # how many `input_ids` a sequence has, counted where they are, by kernels that a capture may hold
                 self._node("Mul", ["input_ids", zero], ["fused.zeros"]),
                 self._node("Add", ["fused.zeros", one], ["fused.ones"]),
@@ -173,7 +190,9 @@ class _Fusion:
 
     def _buffer(self, past: str) -> Any:
         """Type and shape of an input."""
-        return next(value.type.tensor_type for value in self._graph.input if value.name == past)  # a scatter's is one
+        return next(
+            value.type.tensor_type for value in self._graph.input if value.name == past
+        )  # a scatter's is one
 
     def _is_single(self, past: str) -> bool:
         """Whether the buffers are float32: on CUDA the operator is one of 16 bits."""
@@ -182,10 +201,23 @@ class _Fusion:
     def _norm(self, node: NodeProto) -> None:
         total = self._maker(node.input[0], "Add")
         given = {attribute.name: attribute for attribute in node.attribute}
-        weights = list(node.input[1:]) if node.op_type == "RMSNormalization" else [*node.input[1:], ""][:2]
-        if total is None or self._constants.keys() & set(total.input) or not self._is_first(node, total.output[0]):
+        weights = (
+            list(node.input[1:])
+            if node.op_type == "RMSNormalization"
+            else [*node.input[1:], ""][:2]
+        )
+        if (
+            total is None
+            or self._constants.keys() & set(total.input)
+            or not self._is_first(node, total.output[0])
+        ):
             return
-        if len(node.output) > 1 or "epsilon" not in given or "axis" not in given or given["axis"].i != -1:
+        if (
+            len(node.output) > 1
+            or "epsilon" not in given
+            or "axis" not in given
+            or given["axis"].i != -1
+        ):
             return
         x, bias = self._unbiased(total.input[1])
         self._instead[node.output[0]] = [
@@ -200,12 +232,16 @@ class _Fusion:
     def _gelu(self, node: NodeProto) -> None:
         if any(attribute.s == b"tanh" for attribute in node.attribute):
             x, bias = self._unbiased(node.input[0])
-            self._instead[node.output[0]] = [self._contrib("FastGelu", [x, *bias], list(node.output))]
+            self._instead[node.output[0]] = [
+                self._contrib("FastGelu", [x, *bias], list(node.output))
+            ]
 
     def _silu(self, node: NodeProto) -> None:
         gate = self._maker(node.input[1], "Sigmoid")
         if gate is not None and gate.input[0] == node.input[0]:
-            self._instead[node.output[0]] = [self._contrib("QuickGelu", [node.input[0]], list(node.output), alpha=1.0)]
+            self._instead[node.output[0]] = [
+                self._contrib("QuickGelu", [node.input[0]], list(node.output), alpha=1.0)
+            ]
 
     def _unbiased(self, name: str) -> tuple[str, list[str]]:
         """What a bias is added to, and the bias; without one, what it is."""
@@ -229,7 +265,9 @@ class _Fusion:
         node = readers[0] if len(readers) == 1 else None
         return node if node is not None and node.op_type == op else None
 
-    def _contrib(self, op: str, inputs: list[str], outputs: list[str], **attributes: Any) -> NodeProto:
+    def _contrib(
+        self, op: str, inputs: list[str], outputs: list[str], **attributes: Any
+    ) -> NodeProto:
         return self._node(op, inputs, outputs, domain=_DOMAIN, **attributes)
 
     def _node(self, op: str, inputs: list[str], outputs: list[str], **attributes: Any) -> NodeProto:
@@ -245,7 +283,9 @@ class _Fusion:
         """These nodes, in this order, and the constants that they read; not what nothing reads any more."""
         wanted, kept = {value.name for value in self._graph.output}, []
         for node in reversed(list(nodes)):
-            if wanted.intersection(node.output):  # the last one that makes a value stands for those that it replaced
+            if wanted.intersection(
+                node.output
+            ):  # the last one that makes a value stands for those that it replaced
                 wanted.difference_update(node.output)
                 wanted.update(node.input)
                 kept.append(node)

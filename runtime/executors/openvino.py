@@ -29,15 +29,23 @@ class OpenVinoGraph:
     name = "openvino"
     compiles_shapes = True
 
-    def __init__(self, path: Path, contract: ModelContract, budget: EngineBudget, compute: str) -> None:
+    def __init__(
+        self, path: Path, contract: ModelContract, budget: EngineBudget, compute: str
+    ) -> None:
         properties = _properties(budget.threads, compute)
-        whole = path.resolve()  # it reads weights beside the file that it is given, and not through links
+        whole = (
+            path.resolve()
+        )  # it reads weights beside the file that it is given, and not through links
         try:
             self._compiled: Any = _openvino().Core().compile_model(str(whole), "CPU", properties)
         except RuntimeError as exc:
-            raise CorruptModel(f"{path}: OpenVINO cannot load it ({_reason(exc)}); pull the model again") from exc
+            raise CorruptModel(
+                f"{path}: OpenVINO cannot load it ({_reason(exc)}); pull the model again"
+            ) from exc
         if compute == "bf16" and not _in_bf16(self._compiled):
-            raise ExecutorUnavailable(f"{path}: OpenVINO has no bf16 on this processor; set compute to fp32 or auto")
+            raise ExecutorUnavailable(
+                f"{path}: OpenVINO has no bf16 on this processor; set compute to fp32 or auto"
+            )
         self._request = self._compiled.create_infer_request()
         self._contract = contract
 
@@ -48,7 +56,10 @@ class OpenVinoGraph:
             self._request.infer(dict(inputs), share_inputs=True)
         except RuntimeError as exc:
             raise InferenceFailed(f"{self._contract.file}: {_reason(exc)}") from exc
-        return {spec.name: self._request.get_tensor(spec.name).data.copy() for spec in self._contract.outputs}
+        return {
+            spec.name: self._request.get_tensor(spec.name).data.copy()
+            for spec in self._contract.outputs
+        }
 
     def close(self) -> None:
         self._request = self._compiled = None

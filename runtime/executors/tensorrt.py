@@ -27,20 +27,34 @@ class TensorRtGraph:
     compiles_shapes = False
 
     def __init__(
-        self, trt: Any, cuda: Cuda, stream: StageStream, serialized: bytes, contract: ModelContract, role: str
+        self,
+        trt: Any,
+        cuda: Cuda,
+        stream: StageStream,
+        serialized: bytes,
+        contract: ModelContract,
+        role: str,
     ) -> None:
         self._contract, self._engine = contract, Engine(trt, cuda, stream, serialized)
-        self._lock = threading.Lock()  # its buffers hold one call; callers may be in several threads
+        self._lock = (
+            threading.Lock()
+        )  # its buffers hold one call; callers may be in several threads
         try:
             most = shapes(contract, PROFILES[role][0])
             self._inputs = {
-                spec.name: self._engine.buffer(most[spec.name][2] if spec.name in most else _sizes(spec), spec.dtype)
+                spec.name: self._engine.buffer(
+                    most[spec.name][2] if spec.name in most else _sizes(spec), spec.dtype
+                )
                 for spec in contract.inputs
             }
             location = self._engine.plan.get_tensor_location
-            self._sizes_in = {s.name for s in contract.inputs if location(s.name) == trt.TensorLocation.HOST}
+            self._sizes_in = {
+                s.name for s in contract.inputs if location(s.name) == trt.TensorLocation.HOST
+            }
             profile = PROFILES[role][0]
-            bound = {size: int(values[2]) for size, values in profile.sizes.items()} | dict(profile.outputs)
+            bound = {size: int(values[2]) for size, values in profile.sizes.items()} | dict(
+                profile.outputs
+            )
             self._outputs = {
                 spec.name: self._engine.buffer(
                     tuple(bound[size] if isinstance(size, str) else size for size in spec.shape),
@@ -57,14 +71,19 @@ class TensorRtGraph:
             value = inputs[spec.name]
             spec.check(value, self._contract.file)
             if value.nbytes > self._inputs[spec.name].host.size:
-                raise InferenceFailed(f"{self._contract.file}: {spec.name} {list(value.shape)} is beyond the profile")
+                raise InferenceFailed(
+                    f"{self._contract.file}: {spec.name} {list(value.shape)} is beyond the profile"
+                )
         with self._lock, self._engine.stream.range(self._contract.file):
             try:
                 shapes_out = self._enqueue(inputs)
             finally:  # nothing may be in flight when the pinned memory is written again
                 self._engine.cuda.synchronize(self._engine.stream.handle)
             return {
-                name: self._outputs[name].host.array.reshape(-1)[: int(np.prod(shape))].reshape(shape).copy()
+                name: self._outputs[name]
+                .host.array.reshape(-1)[: int(np.prod(shape))]
+                .reshape(shape)
+                .copy()
                 for name, shape in shapes_out.items()
             }
 
@@ -75,7 +94,9 @@ class TensorRtGraph:
         for name, buffer in self._inputs.items():
             value = inputs[name]
             buffer.host.array.reshape(-1)[: value.size] = np.asarray(value).reshape(-1)
-            if name in self._sizes_in:  # its values decide shapes: TensorRT reads them on the host, at once
+            if (
+                name in self._sizes_in
+            ):  # its values decide shapes: TensorRT reads them on the host, at once
                 engine.bind_input(context, name, buffer.host.address, tuple(value.shape))
                 continue
             engine.bind_input(context, name, buffer.device, tuple(value.shape))
@@ -94,7 +115,9 @@ class TensorRtGraph:
         shape = tuple(int(size) for size in context.get_tensor_shape(name))
         host = self._outputs[name].host
         if min(shape) < 0 or int(np.prod(shape)) * host.array.itemsize > host.size:
-            raise InferenceFailed(f"{self._contract.file}: output {name} has shape {list(shape)}, too large")
+            raise InferenceFailed(
+                f"{self._contract.file}: output {name} has shape {list(shape)}, too large"
+            )
         return shape
 
     def close(self) -> None:

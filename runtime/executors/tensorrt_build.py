@@ -56,7 +56,10 @@ PROFILES: dict[str, tuple[Profile, ...]] = {
     "encoder": (Profile({"B": (1, 1, 1), "frames": (100, 500, 3000)}, outputs={"T": 1500}),),
     "vocoder": (Profile({"N": (2, 12, 80)}, _WINDOW, {"samples": 256 * _WINDOW["frames"][2]}),),
     "vocoder_whole": (
-        Profile({"B": (1, 1, 8), "N": (1, 86, 605)}, outputs={"samples": 256 * (605 * 4 * 24000 // 22050)}),
+        Profile(
+            {"B": (1, 1, 8), "N": (1, 86, 605)},
+            outputs={"samples": 256 * (605 * 4 * 24000 // 22050)},
+        ),
     ),
     "conditioning": (Profile({"T": (64, 520, 2600)}),),
     "speaker": (Profile({"T": (64, 600, 3100)}),),
@@ -89,7 +92,9 @@ def shapes(
             )
         if free:
             found[spec.name] = tuple(
-                tuple(profile.sizes[size][i] if isinstance(size, str) else size for size in spec.shape)
+                tuple(
+                    profile.sizes[size][i] if isinstance(size, str) else size for size in spec.shape
+                )
                 for i in range(3)
             )
     return found  # type: ignore[return-value]
@@ -133,7 +138,9 @@ def build(
 
     def refused(what: str) -> CorruptModel:
         said = " ".join(" ".join([*log.errors][-3:]).split())[:500]
-        return CorruptModel(f"{path}: TensorRT {trt.__version__} refuses {what} ({said or 'and does not say why'})")
+        return CorruptModel(
+            f"{path}: TensorRT {trt.__version__} refuses {what} ({said or 'and does not say why'})"
+        )
 
     logger = log.for_library(trt)
     builder = trt.Builder(logger)
@@ -161,8 +168,12 @@ def build(
                     optimization.set_shape(tensor.name, *ranges[tensor.name])
                 elif tensor.is_shape_tensor:
                     if tensor.name not in profile.values:
-                        raise refused(f"input {tensor.name}, whose values decide shapes and no profile names")
-                    optimization.set_shape_input(tensor.name, *([value] for value in profile.values[tensor.name]))
+                        raise refused(
+                            f"input {tensor.name}, whose values decide shapes and no profile names"
+                        )
+                    optimization.set_shape_input(
+                        tensor.name, *([value] for value in profile.values[tensor.name])
+                    )
             except (ValueError, RuntimeError) as exc:
                 raise refused(f"the profile of {tensor.name}: {exc}") from exc
         if config.add_optimization_profile(optimization) < 0:
@@ -181,14 +192,22 @@ class EngineCache:
     gpu: str
 
     def engine(
-        self, trt: Any, path: Path, contract: ModelContract, role: str, progress: Progress, again: bool = False
+        self,
+        trt: Any,
+        path: Path,
+        contract: ModelContract,
+        role: str,
+        progress: Progress,
+        again: bool = False,
     ) -> bytes:
         """The engine of a graph, built if none is kept for it, or `again`.
 
         Raises as `build`, and `CorruptModel` for a role without profiles.
         """
         if role not in PROFILES:
-            raise CorruptModel(f"{path}: there are no TensorRT profiles for a graph that is a {role!r}")
+            raise CorruptModel(
+                f"{path}: there are no TensorRT profiles for a graph that is a {role!r}"
+            )
         kept = self.folder / f"{self.key(trt, path, PROFILES[role])}.engine"
         with file_lock(kept.with_suffix(".lock")):
             if kept.exists() and not again:

@@ -32,7 +32,9 @@ class Engine(DecoderEngine):
         runtime = trt.Runtime(self._log.for_library(trt))
         plan = runtime.deserialize_cuda_engine(serialized)
         if plan is None:
-            raise CorruptEngine(f"the engine is not one for this GPU and TensorRT {trt.__version__} ({self._said()})")
+            raise CorruptEngine(
+                f"the engine is not one for this GPU and TensorRT {trt.__version__} ({self._said()})"
+            )
         self.plan, self._runtime = plan, runtime
         self._contexts: dict[tuple[int, int, int], Any] = {}
         try:
@@ -50,14 +52,19 @@ class Engine(DecoderEngine):
         """
         key = profile, batch, length
         if key not in self._contexts:
-            context = self.plan.create_execution_context(self._trt.ExecutionContextAllocationStrategy.USER_MANAGED)
+            context = self.plan.create_execution_context(
+                self._trt.ExecutionContextAllocationStrategy.USER_MANAGED
+            )
             if context is None:
                 raise InferenceFailed(f"TensorRT gives no context ({self._said()})")
             context.set_device_memory(self._scratch, self._scratch_size)
             self.checked(
-                context.set_optimization_profile_async(profile, self.stream.handle), "set_optimization_profile"
+                context.set_optimization_profile_async(profile, self.stream.handle),
+                "set_optimization_profile",
             )
-            self.cuda.synchronize(self.stream.handle)  # the switch must be over before its first use
+            self.cuda.synchronize(
+                self.stream.handle
+            )  # the switch must be over before its first use
             self._contexts[key] = context
         return self._contexts[key]
 
@@ -75,7 +82,9 @@ class Engine(DecoderEngine):
         self.checked(context.set_input_shape(name, shape), f"the shape {list(shape)} of {name}")
         self.checked(context.set_tensor_address(name, address), f"the address of {name}")
 
-    def bind_output(self, context: Any, name: str, address: int, shape: tuple[int, ...] | None = None) -> None:
+    def bind_output(
+        self, context: Any, name: str, address: int, shape: tuple[int, ...] | None = None
+    ) -> None:
         """Where an output goes; its shape is the engine's to know."""
         del shape
         self.checked(context.set_tensor_address(name, address), f"the address of {name}")

@@ -33,7 +33,9 @@ class Connection:
     def __init__(self, address: str) -> None:
         self.address = address
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="voxturn-triton", daemon=True)
+        self._thread = threading.Thread(
+            target=self._loop.run_forever, name="voxturn-triton", daemon=True
+        )
         self._thread.start()
         try:
             self._server = self._call(self._connect())
@@ -44,7 +46,11 @@ class Connection:
     def describe(self, model: str) -> dict[str, Any]:
         """What a model says of itself: the artifact's hash, its executor, its sizes."""
         asked = {INFO: np.array([True])}
-        answer = self._call(self._first(model, asked)) if MODELS[model].streams else self.infer(model, asked)
+        answer = (
+            self._call(self._first(model, asked))
+            if MODELS[model].streams
+            else self.infer(model, asked)
+        )
         found: dict[str, Any] = json.loads(text_of(answer["answer"]))
         return found
 
@@ -103,7 +109,9 @@ class TritonGraph:
         self._connection, self._model = connection, model
 
     def run(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        sent = {name: value.reshape(1) if name in WINDOW else value for name, value in inputs.items()}
+        sent = {
+            name: value.reshape(1) if name in WINDOW else value for name, value in inputs.items()
+        }
         return self._connection.infer(self._model, sent)
 
     def close(self) -> None:
@@ -149,8 +157,12 @@ class TritonWhisper:
         found: dict[str, float] = self._ask(encoded, call="detect_language")
         return found
 
-    def align(self, encoded: Window, prompt: Sequence[int], ids: Sequence[int], positions: int) -> list[int]:
-        found: list[int] = self._ask(encoded, call="align", prompt=list(prompt), ids=list(ids), positions=positions)
+    def align(
+        self, encoded: Window, prompt: Sequence[int], ids: Sequence[int], positions: int
+    ) -> list[int]:
+        found: list[int] = self._ask(
+            encoded, call="align", prompt=list(prompt), ids=list(ids), positions=positions
+        )
         return found
 
     def close(self) -> None:
@@ -161,7 +173,13 @@ class TritonWhisper:
             self._call({"call": "encode", "name": window.name}, window.features)
             return
         own, other, positions = window.parts
-        about = {"call": "extend", "name": own.name, "other": other.name, "result": window.name, "positions": positions}
+        about = {
+            "call": "extend",
+            "name": own.name,
+            "other": other.name,
+            "result": window.name,
+            "positions": positions,
+        }
         try:
             self._call(about)
         except ForgottenWindow:

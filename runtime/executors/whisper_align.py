@@ -20,7 +20,9 @@ def follow(scores: Float) -> Float:
     half = _MEDIAN // 2
     if weights.shape[-1] > half:
         padded = np.pad(weights, ((0, 0), (0, 0), (half, half)), mode="reflect")
-        weights = np.median(np.lib.stride_tricks.sliding_window_view(padded, _MEDIAN, axis=-1), axis=-1)
+        weights = np.median(
+            np.lib.stride_tricks.sliding_window_view(padded, _MEDIAN, axis=-1), axis=-1
+        )
     return np.asarray(weights.mean(0), np.float32)
 
 

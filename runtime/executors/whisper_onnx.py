@@ -51,13 +51,21 @@ class OnnxWhisper:
     name = "onnx"
 
     def __init__(self, folder: Path, manifest: Manifest, budget: EngineBudget) -> None:
-        p, encoder, decoder = manifest.properties, manifest.graphs["encoder"], manifest.graphs["decoder"]
+        p, encoder, decoder = (
+            manifest.properties,
+            manifest.graphs["encoder"],
+            manifest.graphs["decoder"],
+        )
         self._encoder = OnnxGraph(folder / encoder.file, encoder, budget)
         self._session = session_of(folder / decoder.file, budget)
         self._file, specs = decoder.file, {spec.name: spec for spec in decoder.inputs}
-        self.mels, self._vocabulary, self._capacity = (int(p[key]) for key in ("mels", "vocabulary", "text_positions"))
+        self.mels, self._vocabulary, self._capacity = (
+            int(p[key]) for key in ("mels", "vocabulary", "text_positions")
+        )
         self._frames = 2 * int(p["audio_positions"])
-        self._start, self._end, self._no_speech = (int(p[key]) for key in ("start", "end", "no_speech"))
+        self._start, self._end, self._no_speech = (
+            int(p[key]) for key in ("start", "end", "no_speech")
+        )
         self._languages = {str(code): int(i) for code, i in p["languages"].items()}
         self.multilingual = bool(p["multilingual"])
         self._no_timestamps, self._suppress = int(p["no_timestamps"]), list(p["suppress"])
@@ -73,7 +81,9 @@ class OnnxWhisper:
 
     def encode(self, features: Float) -> Encoded:
         if features.shape[1] > self._frames:
-            raise InferenceFailed(f"whisper encoder: {features.shape[1]} frames; it takes {self._frames} at most")
+            raise InferenceFailed(
+                f"whisper encoder: {features.shape[1]} frames; it takes {self._frames} at most"
+            )
         return Encoded(self._encoder.run({"mel": np.ascontiguousarray(features[None])}))
 
     def extend(self, encoded: Encoded, other: Encoded, positions: int) -> Encoded:
@@ -105,12 +115,16 @@ class OnnxWhisper:
 
     def detect_language(self, encoded: Encoded) -> dict[str, float]:
         if not self._languages:
-            raise InferenceFailed("whisper's language detection: the model names no languages; set the language")
+            raise InferenceFailed(
+                "whisper's language detection: the model names no languages; set the language"
+            )
         (logits,) = self.logits(encoded, [self._start], 0)
         chances = np.exp(_log_softmax(logits[list(self._languages.values())]))
         return dict(zip(self._languages, chances.tolist(), strict=True))
 
-    def logits(self, encoded: Encoded, ids: Sequence[int], past: int, wanted: Sequence[int] = (0,)) -> Float:
+    def logits(
+        self, encoded: Encoded, ids: Sequence[int], past: int, wanted: Sequence[int] = (0,)
+    ) -> Float:
         """Append `ids` after `past` positions; the logits `[wanted, vocabulary]` that follow those of them.
 
         They are the executor's own memory, valid until its next call.
@@ -132,9 +146,13 @@ class OnnxWhisper:
         logits: Float = call.logits[0]
         return logits
 
-    def align(self, encoded: Encoded, prompt: Sequence[int], ids: Sequence[int], positions: int) -> list[int]:
+    def align(
+        self, encoded: Encoded, prompt: Sequence[int], ids: Sequence[int], positions: int
+    ) -> list[int]:
         if not self._heads:
-            raise InferenceFailed("whisper's alignment: the model names no heads that follow the audio")
+            raise InferenceFailed(
+                "whisper's alignment: the model names no heads that follow the audio"
+            )
         if not positions:
             return [0] * (len(ids) + 1)
         tokens = [*prompt, self._no_timestamps, *ids, self._end]
@@ -144,7 +162,9 @@ class OnnxWhisper:
         for layer, head in self._heads:
             keys = encoded.cross[f"cross_key.{layer}"][0, head, :positions].astype(np.float32)
             size = keys.shape[1]
-            queries = self._bound.queries[f"cross_query.{layer}"][0, :, head * size : (head + 1) * size]
+            queries = self._bound.queries[f"cross_query.{layer}"][
+                0, :, head * size : (head + 1) * size
+            ]
             scores.append(queries.astype(np.float32) @ keys.T / np.float32(np.sqrt(size)))
         return begins(follow(np.stack(scores))[len(prompt) : -1])
 
@@ -154,15 +174,22 @@ class OnnxWhisper:
 
     def _bind(self, key: tuple[Encoded, int, tuple[int, ...]]) -> _Call:
         encoded, length, wanted = key
-        inputs = FusedInputs(1, length) if self._mask is None else PortableInputs(1, length, self._capacity, self._mask)
+        inputs = (
+            FusedInputs(1, length)
+            if self._mask is None
+            else PortableInputs(1, length, self._capacity, self._mask)
+        )
         positions = np.zeros((1, length), np.int64)
         logits = np.zeros((1, len(wanted), self._vocabulary), np.float32)
         own: dict[str, Tensor] = {"positions": positions, "wanted": np.array(wanted, np.int64)}
         arrays = {**inputs.arrays, **own, **encoded.cross, **self._caches}
         queries: dict[str, Tensor] = {
-            spec.name: np.zeros((1, length, int(spec.shape[2])), spec.dtype) for spec in self._queries
+            spec.name: np.zeros((1, length, int(spec.shape[2])), spec.dtype)
+            for spec in self._queries
         }
-        outputs = queries | {name.replace("past_", "present_"): cache for name, cache in self._caches.items()}
+        outputs = queries | {
+            name.replace("past_", "present_"): cache for name, cache in self._caches.items()
+        }
         binding = self._session.io_binding()
         for name, array in arrays.items():
             binding.bind_input(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)

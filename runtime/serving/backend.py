@@ -20,7 +20,16 @@ from typing import Any
 import numpy as np
 from voxturn.runtime.errors import TooManyStreams, VoxturnError
 from voxturn.runtime.profile import load_profile
-from voxturn.runtime.serving.contract import CANARY, CANCEL, CLIENT, END, INFO, MODELS, SEQUENCE, UP_S
+from voxturn.runtime.serving.contract import (
+    CANARY,
+    CANCEL,
+    CLIENT,
+    END,
+    INFO,
+    MODELS,
+    SEQUENCE,
+    UP_S,
+)
 from voxturn.runtime.serving.events import Tensors, text_of, text_tensor
 from voxturn.runtime.serving.handlers import HANDLERS, Handler, WarmsLater
 from voxturn.runtime.serving.inputs import Inputs
@@ -41,7 +50,9 @@ class Backend:
     def __init__(self, utilities: Any, name: str, handler: Handler | None = None) -> None:
         self._pb, self._model = utilities, MODELS[name]
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name=f"voxturn-serve-{name}", daemon=True)
+        self._thread = threading.Thread(
+            target=self._loop.run_forever, name=f"voxturn-serve-{name}", daemon=True
+        )
         self._thread.start()
         self._tasks: set[asyncio.Task[None]] = set()
         self._named: dict[str, asyncio.Task[None]] = {}
@@ -75,7 +86,9 @@ class Backend:
 
     def _begin(self, sender: Any, inputs: Inputs, name: str) -> None:
         if CANCEL in inputs and (asked := self._named.get(text_of(inputs[CANCEL]))) is not None:
-            self._loop.call_soon(asked.cancel)  # once it has begun: a task that never did would send no end
+            self._loop.call_soon(
+                asked.cancel
+            )  # once it has begun: a task that never did would send no end
         task = self._keep(self._answer(sender, inputs))
         if name:
             self._named[name] = task
@@ -106,7 +119,10 @@ class Backend:
         except asyncio.CancelledError:
             error, outcome = "StreamClosed: the request was cancelled", "cancelled"
         except Exception as exc:  # noqa: BLE001  it is the client's
-            error, outcome = f"InferenceFailed: {self._model.name}: {type(exc).__name__}: {exc}", "error"
+            error, outcome = (
+                f"InferenceFailed: {self._model.name}: {type(exc).__name__}: {exc}",
+                "error",
+            )
         watch.cancel()
         if error:
             refusal = self._pb.TritonError(" ".join(error.split()))
@@ -123,7 +139,9 @@ class Backend:
     async def _answers(self, inputs: Inputs) -> AsyncGenerator[Tensors, None]:
         blank: Tensors = {}
         if not self._model.streams:  # its one answer has every output
-            blank = {"answer": text_tensor("")} | {s.name: _blank(s.shape, s.dtype) for s in self._model.outputs}
+            blank = {"answer": text_tensor("")} | {
+                s.name: _blank(s.shape, s.dtype) for s in self._model.outputs
+            }
         if inputs.keys() & ABOUT_THE_MODEL:
             about = {"answer": text_tensor(json.dumps(self._describe()))} if INFO in inputs else {}
             if blank or about:
@@ -132,12 +150,16 @@ class Backend:
         self._model.check(inputs)
         client = text_of(inputs[CLIENT]) if CLIENT in inputs else ""
         if client and self._clients[client] >= MOST_STREAMS:
-            raise TooManyStreams(f"{self._model.name}: a client may have {MOST_STREAMS} streams at once; end one first")
+            raise TooManyStreams(
+                f"{self._model.name}: a client may have {MOST_STREAMS} streams at once; end one first"
+            )
         self._clients[client] += 1
         if self._handler.engine is not None:
             self._metrics.engine(self._handler.engine)
         try:
-            async with contextlib.aclosing(self._handler({k: v for k, v in inputs.items() if k != CLIENT})) as answers:
+            async with contextlib.aclosing(
+                self._handler({k: v for k, v in inputs.items() if k != CLIENT})
+            ) as answers:
                 async for tensors in answers:
                     yield blank | tensors
         finally:
@@ -149,7 +171,11 @@ class Backend:
         """What the handler says of itself, how long it took to load and is there, and how many of its slots are held now."""
         engine = self._handler.engine
         held = {} if engine is None else {"slots_held": len(engine.running)}
-        return self._handler.describe() | {"load_s": self._load_s, UP_S: time.monotonic() - self._begin_s} | held
+        return (
+            self._handler.describe()
+            | {"load_s": self._load_s, UP_S: time.monotonic() - self._begin_s}
+            | held
+        )
 
     async def _watch(self, sender: Any, task: asyncio.Task[None] | None) -> None:
         """Cancel the task once its client has gone."""
@@ -159,7 +185,9 @@ class Backend:
             task.cancel()
 
     def _response(self, tensors: Tensors) -> Any:
-        return self._pb.InferenceResponse([self._pb.Tensor(name, value) for name, value in tensors.items()])
+        return self._pb.InferenceResponse(
+            [self._pb.Tensor(name, value) for name, value in tensors.items()]
+        )
 
     async def _cancel_all(self) -> None:
         await asyncio.sleep(0)  # as above

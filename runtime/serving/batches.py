@@ -61,7 +61,10 @@ class Batches:
             if share.done():
                 continue
             together = [each for each, _ in batch] + [inputs]
-            fits = sum(map(_rows, together)) <= self._most and sum(map(_numbers, together)) <= self._size
+            fits = (
+                sum(map(_rows, together)) <= self._most
+                and sum(map(_numbers, together)) <= self._size
+            )
             if not batch or (_shapes(inputs) == _shapes(batch[0][0]) and fits):
                 batch.append((inputs, share))
             else:
@@ -70,7 +73,9 @@ class Batches:
         return batch
 
     async def _together(self, calls: Sequence[Tensors]) -> list[Tensors]:
-        made = await self._call({name: np.concatenate([call[name] for call in calls]) for name in calls[0]})
+        made = await self._call(
+            {name: np.concatenate([call[name] for call in calls]) for name in calls[0]}
+        )
         ends = np.cumsum([_rows(call) for call in calls])
         return [
             {name: value[end - _rows(call) : end] for name, value in made.items()}

@@ -34,7 +34,8 @@ class ContainerTriton:
         if not _FILE.exists():
             raise UsageError(f"{_FILE} is not here; run this in the folder of voxturn's source")
         self.http, self.grpc, self.metrics = (
-            _port(f"VOXTURN_{name}_PORT", port) for name, port in (("HTTP", 8000), ("GRPC", 8001), ("METRICS", 8002))
+            _port(f"VOXTURN_{name}_PORT", port)
+            for name, port in (("HTTP", 8000), ("GRPC", 8001), ("METRICS", 8002))
         )
         self._compose = [program, "compose", "-f", str(_FILE)]
         self._env = dict(os.environ) | {PROFILE: profile, SERVED: " ".join(models)}
@@ -58,7 +59,9 @@ class ContainerTriton:
             return True
         if stopped():
             return False
-        raise ServerUnavailable(f"the container's server did not start (docker compose: {self._process.poll()})")
+        raise ServerUnavailable(
+            f"the container's server did not start (docker compose: {self._process.poll()})"
+        )
 
     def close(self) -> None:
         """Stop and remove the container."""
@@ -74,7 +77,12 @@ class ContainerTriton:
     def __enter__(self) -> ContainerTriton:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
         self.close()
 
 

@@ -59,11 +59,15 @@ class Served:
         for spec in self.inputs:
             value = inputs.get(spec.name)
             if value is not None and not _fits(spec.shape, value.shape):
-                raise UsageError(f"{self.name}: input {spec.name!r} must have shape {list(spec.shape)}")
+                raise UsageError(
+                    f"{self.name}: input {spec.name!r} must have shape {list(spec.shape)}"
+                )
 
 
 def _fits(wanted: tuple[int | str, ...], shape: tuple[int, ...]) -> bool:
-    return len(wanted) == len(shape) and all(isinstance(w, str) or w == s for w, s in zip(wanted, shape, strict=True))
+    return len(wanted) == len(shape) and all(
+        isinstance(w, str) or w == s for w, s in zip(wanted, shape, strict=True)
+    )
 
 
 def _text(name: str) -> TensorSpec:
@@ -75,14 +79,23 @@ def _floats(name: str) -> TensorSpec:
 
 
 _RATE = TensorSpec("reference_rate", "int32", (1,))
-_LANGUAGE, _SEED, _SPEED = _text("language"), TensorSpec("seed", "int64", (1,)), TensorSpec("speed", "float32", (1,))
+_LANGUAGE, _SEED, _SPEED = (
+    _text("language"),
+    TensorSpec("seed", "int64", (1,)),
+    TensorSpec("speed", "float32", (1,)),
+)
 REQUEST, SEQUENCE, END = "request", "sequence", "end"
 """What is asked of an engine itself; the name of an utterance that is sent piece by piece: Triton's sequence id,
 and whether it is the last."""
 _REQUEST, _ANSWER = _text(REQUEST), _text("answer")
 _TOKENS = (_REQUEST, TensorSpec("rows", "float32", ("rows", "width")))
 _STEP = (TensorSpec("hidden", "float32", ("width",)),)
-_PCM = (_floats("pcm"), TensorSpec("rate", "int32", (1,)), TensorSpec("final", "bool", (1,)), _text("sentence"))
+_PCM = (
+    _floats("pcm"),
+    TensorSpec("rate", "int32", (1,)),
+    TensorSpec("final", "bool", (1,)),
+    _text("sentence"),
+)
 
 WINDOW = ("latent_offset", "frame_offset", "frames", "before", "after")
 """Inputs of the vocoder's graph that say which frames are wanted. Scalars there, `[1]` here."""
@@ -103,7 +116,12 @@ MODELS = {
     for model in (
         Served(
             "whisper",
-            (_floats("audio"), _LANGUAGE, _REQUEST, TensorSpec("features", "float32", ("mels", "frames"))),
+            (
+                _floats("audio"),
+                _LANGUAGE,
+                _REQUEST,
+                TensorSpec("features", "float32", ("mels", "frames")),
+            ),
             (_text("text"), _text("stable"), _LANGUAGE, TensorSpec("confidence", "float32", (1,))),
             frozenset({"audio"}),
             streams=False,
@@ -118,7 +136,16 @@ MODELS = {
         ),
         Served(
             "xtts",
-            (_text("text"), _LANGUAGE, _text("voice"), _floats("reference"), _RATE, _SPEED, _SEED, *_TOKENS),
+            (
+                _text("text"),
+                _LANGUAGE,
+                _text("voice"),
+                _floats("reference"),
+                _RATE,
+                _SPEED,
+                _SEED,
+                *_TOKENS,
+            ),
             (*_PCM, *_STEP),
             frozenset({"text"}),
             engine=True,

@@ -22,7 +22,10 @@ from voxturn.runtime.messages import (
 )
 
 Tensors = dict[str, np.ndarray[Any, Any]]
-_KINDS = {kind.__name__: kind for kind in (SpeechStarted, Partial, Transcript, ReplyToken, Sentence, TurnDone)}
+_KINDS = {
+    kind.__name__: kind
+    for kind in (SpeechStarted, Partial, Transcript, ReplyToken, Sentence, TurnDone)
+}
 
 
 def text_tensor(text: str) -> np.ndarray[Any, Any]:
@@ -43,7 +46,13 @@ def of_chunk(chunk: PcmChunk) -> Tensors:
         "rate": np.array([chunk.rate], np.int32),
         "final": np.array([chunk.final]),
         "sentence": text_tensor(
-            json.dumps({"start": chunk.start, "cut": chunk.cut, "sentence": dataclasses.asdict(chunk.sentence)})
+            json.dumps(
+                {
+                    "start": chunk.start,
+                    "cut": chunk.cut,
+                    "sentence": dataclasses.asdict(chunk.sentence),
+                }
+            )
         ),
     }
 
@@ -66,7 +75,9 @@ def of_event(event: Event) -> Tensors:
     """An event of a turn as tensors; of audio, the tensors of `of_chunk` as well."""
     if isinstance(event, PcmChunk):
         return {"event": text_tensor("{}"), **of_chunk(event)}
-    return {"event": text_tensor(json.dumps({"kind": type(event).__name__} | dataclasses.asdict(event)))}
+    return {
+        "event": text_tensor(json.dumps({"kind": type(event).__name__} | dataclasses.asdict(event)))
+    }
 
 
 def to_event(tensors: Mapping[str, np.ndarray[Any, Any]]) -> Event:
@@ -76,7 +87,9 @@ def to_event(tensors: Mapping[str, np.ndarray[Any, Any]]) -> Event:
     fields = json.loads(text_of(tensors["event"]))
     kind = _KINDS.get(fields.pop("kind", ""))
     if kind is None:
-        raise InferenceFailed("the server sent an event that this version does not know; upgrade the client")
+        raise InferenceFailed(
+            "the server sent an event that this version does not know; upgrade the client"
+        )
     for name, value in fields.items():
         if isinstance(value, list):
             fields[name] = tuple(Word(**item) if isinstance(item, dict) else item for item in value)

@@ -46,7 +46,10 @@ from voxturn.runtime.text.chat import Message
 from voxturn.runtime.turn import Conversation
 from voxturn.runtime.xtts import XTTS
 
-_MOST_WINDOW, _MOST_NUMBERS = 4096, 2 * MOST_LATENTS * 1024  # in a batch: two of XTTS's longest sequences
+_MOST_WINDOW, _MOST_NUMBERS = (
+    4096,
+    2 * MOST_LATENTS * 1024,
+)  # in a batch: two of XTTS's longest sequences
 
 
 class Handler(Protocol):
@@ -170,7 +173,9 @@ class XttsHandler:
 
     def _check(self, request: Request) -> None:
         ids = self._model.ids
-        check_request(request, self.engine.executor.vocabulary, ids.knows, ids.follow, self._model.width)
+        check_request(
+            request, self.engine.executor.vocabulary, ids.knows, ids.follow, self._model.width
+        )
 
     def describe(self) -> dict[str, Any]:
         about = {
@@ -200,7 +205,9 @@ class VocoderHandler:
         check_latents(inputs, 1)
         if any(not 0 <= int(inputs[name][0]) <= _MOST_WINDOW for name in WINDOW):
             raise UsageError(f"{', '.join(WINDOW)}: must be between 0 and {_MOST_WINDOW}")
-        yield await self._run({n: value.reshape(()) if n in WINDOW else value for n, value in inputs.items()})
+        yield await self._run(
+            {n: value.reshape(()) if n in WINDOW else value for n, value in inputs.items()}
+        )
 
     async def _run(self, inputs: Tensors) -> Tensors:
         return await self._lane.run(self._graph.run, inputs)
@@ -233,14 +240,20 @@ class VitsHandler:
 
     def __init__(self, profile: Profile) -> None:
         self._make = Assembler(profile)
-        self._split, self._speak, self._vocode = self._make.split(), self._make.speak(), self._make.vocode()
+        self._split, self._speak, self._vocode = (
+            self._make.split(),
+            self._make.speak(),
+            self._make.vocode(),
+        )
 
     async def warm(self) -> None:
         async for _ in self({"text": text_tensor("Ready.")}):
             pass
 
     async def __call__(self, inputs: Inputs) -> AsyncGenerator[Tensors, None]:
-        async for tensors in _pcm(self._vocode(self._speak(self._split.whole(spoken_text(inputs))))):
+        async for tensors in _pcm(
+            self._vocode(self._speak(self._split.whole(spoken_text(inputs))))
+        ):
             yield tensors
 
     def describe(self) -> dict[str, Any]:

@@ -45,7 +45,9 @@ def spoken_text(inputs: Inputs) -> str:
     """The text to speak. Raises `TextTooLong`."""
     text = string(inputs, "text")
     if len(text) > LONGEST_TEXT:
-        raise TextTooLong(f"text of {len(text)} characters: a request may have {LONGEST_TEXT}; send it in pieces")
+        raise TextTooLong(
+            f"text of {len(text)} characters: a request may have {LONGEST_TEXT}; send it in pieces"
+        )
     return text
 
 
@@ -89,7 +91,9 @@ def messages_of(text: str) -> list[Message]:
         if not found or any(m.role not in _ROLES or not isinstance(m.text, str) for m in found):
             raise ValueError(f"roles are {', '.join(_ROLES)}")
     except (ValueError, TypeError, KeyError) as exc:
-        raise UsageError(f'messages: must be a JSON list of {{"role": …, "text": …}} ({exc})') from exc
+        raise UsageError(
+            f'messages: must be a JSON list of {{"role": …, "text": …}} ({exc})'
+        ) from exc
     if sum(len(m.text) for m in found) > LONGEST_TEXT:
         raise TextTooLong(f"messages of more than {LONGEST_TEXT} characters; send fewer")
     return found

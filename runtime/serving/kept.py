@@ -15,7 +15,10 @@ class Expiring(Generic[KeptT]):
     """What is kept by an id until nobody has asked for it for ten minutes; of too many the longest unused go."""
 
     def __init__(
-        self, make: Callable[[], KeptT], clock: Callable[[], float] = time.monotonic, most: int = _MOST
+        self,
+        make: Callable[[], KeptT],
+        clock: Callable[[], float] = time.monotonic,
+        most: int = _MOST,
     ) -> None:
         self._make, self._clock, self._most = make, clock, most
         self._kept: OrderedDict[str, tuple[float, KeptT]] = OrderedDict()
@@ -23,7 +26,9 @@ class Expiring(Generic[KeptT]):
     def of(self, name: str) -> KeptT:
         """What is kept under `name`, made if there is none; nothing is kept under the empty name."""
         now = self._clock()
-        while self._kept and (len(self._kept) > self._most or next(iter(self._kept.values()))[0] < now - _EXPIRY_S):
+        while self._kept and (
+            len(self._kept) > self._most or next(iter(self._kept.values()))[0] < now - _EXPIRY_S
+        ):
             self._kept.popitem(last=False)
         if not name:
             return self._make()

@@ -28,7 +28,10 @@ from voxturn.runtime.errors import ExecutorUnavailable, ServerUnavailable
 
 _READY_S, _STOP_S, _ATTEMPTS = 120.0, 15.0, 3
 _FOLDERS, _REGIONS = "voxturn-triton-", "voxturn"
-_BACKEND_FILES = ("backends/python/libtriton_python.so", "backends/python/triton_python_backend_utils.py")
+_BACKEND_FILES = (
+    "backends/python/libtriton_python.so",
+    "backends/python/triton_python_backend_utils.py",
+)
 WITH_PARENT = (
     "import ctypes,os,sys;ctypes.CDLL(None).prctl(1,15);"
     "os.getppid()==int(sys.argv[1]) or os._exit(1);os.execv(sys.argv[2],sys.argv[2:])"
@@ -41,7 +44,9 @@ def repository() -> Path:
     """The model repository that comes with voxturn."""
     spec = importlib.util.find_spec("voxturn.triton_models")
     if spec is None or not spec.submodule_search_locations:
-        raise ExecutorUnavailable("this installation has no triton_models; install voxturn from its source")
+        raise ExecutorUnavailable(
+            "this installation has no triton_models; install voxturn from its source"
+        )
     return Path(spec.submodule_search_locations[0])
 
 
@@ -52,7 +57,9 @@ class EmbeddedTriton:
     Raises `ExecutorUnavailable` without the wheel, `ServerUnavailable` if the server does not start.
     """
 
-    def __init__(self, models: Path, environment: Mapping[str, str], options: Sequence[str] = ()) -> None:
+    def __init__(
+        self, models: Path, environment: Mapping[str, str], options: Sequence[str] = ()
+    ) -> None:
         distribution, libraries = _wheel()
         _remove_stale()
         self._folder = Path(tempfile.mkdtemp(prefix=f"{_FOLDERS}{os.getpid()}-"))
@@ -66,7 +73,12 @@ class EmbeddedTriton:
                 self._command = [
                     str(distribution / "bin/tritonserver"),
                     *("--model-repository", str(models), "--backend-directory", str(backends)),
-                    *("--cache-directory", str(distribution / "caches"), "--model-control-mode", "explicit"),
+                    *(
+                        "--cache-directory",
+                        str(distribution / "caches"),
+                        "--model-control-mode",
+                        "explicit",
+                    ),
                     *("--http-address", "127.0.0.1", "--http-port", str(self.http)),
                     *("--grpc-address", "127.0.0.1", "--grpc-port", str(self.grpc)),
                     *("--metrics-address", "127.0.0.1", "--metrics-port", str(self.metrics)),
@@ -79,7 +91,9 @@ class EmbeddedTriton:
                 if self.wait_until_live():
                     return
                 if attempt == _ATTEMPTS or "already in use" not in self._log_end():
-                    raise ServerUnavailable(f"the server did not start: {' '.join(self._log_end().split())[-400:]}")
+                    raise ServerUnavailable(
+                        f"the server did not start: {' '.join(self._log_end().split())[-400:]}"
+                    )
         except BaseException:
             self.close()
             raise
@@ -98,7 +112,14 @@ class EmbeddedTriton:
     def process_of(self, model: str) -> int | None:
         """The process id of a model's stub; None if there is none (any more)."""
         assert self._process is not None
-        return next((pid for pid in _children(self._process.pid) if f"/{model}/1/model.py" in _command(pid)), None)
+        return next(
+            (
+                pid
+                for pid in _children(self._process.pid)
+                if f"/{model}/1/model.py" in _command(pid)
+            ),
+            None,
+        )
 
     def start_again(self) -> None:
         """Start a server that died at the same addresses, without its models; `wait_until_live` says when it is there.
@@ -120,7 +141,12 @@ class EmbeddedTriton:
     def __enter__(self) -> EmbeddedTriton:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
         self.close()
 
     @property
@@ -161,7 +187,9 @@ def is_live(http: int, runs: Callable[[], bool], patience_s: float) -> bool:
     until = time.monotonic() + patience_s
     while runs() and time.monotonic() < until:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{http}/v2/health/live", timeout=1) as answer:
+            with urllib.request.urlopen(
+                f"http://127.0.0.1:{http}/v2/health/live", timeout=1
+            ) as answer:
                 if answer.status == 200:
                     return True
         except (OSError, urllib.error.URLError):

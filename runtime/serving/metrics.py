@@ -28,9 +28,9 @@ class Metrics:
         self._families: dict[str, Any] = {}
         self._made: dict[tuple[str, str], Any] = {}
         kind = utilities.MetricFamily
-        self._first = self._family("first_audio_seconds", "from a request to its first audio", kind.HISTOGRAM).Metric(
-            labels={"model": model}, buckets=list(_BUCKETS)
-        )
+        self._first = self._family(
+            "first_audio_seconds", "from a request to its first audio", kind.HISTOGRAM
+        ).Metric(labels={"model": model}, buckets=list(_BUCKETS))
         self._busy = self._family("slots_busy", "sequences that hold a slot", kind.GAUGE).Metric(
             labels={"model": model}
         )
@@ -57,12 +57,16 @@ class Metrics:
         self._seen = now
         self.count("tokens", "tokens or audio codes generated", grown["generated"])
         for source in ("computed", "reused"):
-            self.count("prompt_positions", "positions of prompts", grown[source], **{"from": source})
+            self.count(
+                "prompt_positions", "positions of prompts", grown[source], **{"from": source}
+            )
         self._busy.set(len(engine.running))
 
     def _family(self, name: str, about: str, kind: Any) -> Any:
         if name not in self._families:
-            self._families[name] = self._utilities.MetricFamily(name=f"voxturn_{name}", description=about, kind=kind)
+            self._families[name] = self._utilities.MetricFamily(
+                name=f"voxturn_{name}", description=about, kind=kind
+            )
         return self._families[name]
 
 

@@ -48,7 +48,11 @@ def to_request(inputs: Mapping[str, np.ndarray[Any, Any]]) -> tuple[Request, boo
         ids = [*request.prompt, *request.stop_ids, *(request.history or ()), *request.forced]
         numbers = [*ids, request.max_tokens, request.urgent, follow.first, follow.stride]
         numbers += [] if request.watch is None else [request.watch]
-        if not request.prompt or not all(type(i) is int and 0 <= i < _MOST for i in numbers) or len(ids) > _MOST_TOKENS:
+        if (
+            not request.prompt
+            or not all(type(i) is int and 0 <= i < _MOST for i in numbers)
+            or len(ids) > _MOST_TOKENS
+        ):
             raise ValueError("ids must be whole numbers, and some of them a prompt")
         if request.urgent > _MOST_URGENT or not isinstance(request.namespace, str):
             raise ValueError(f"at most {_MOST_URGENT} tokens are urgent; a namespace is a text")
@@ -57,7 +61,9 @@ def to_request(inputs: Mapping[str, np.ndarray[Any, Any]]) -> tuple[Request, boo
     return request, keep
 
 
-def check_request(request: Request, tokens: int, fits: Callable[[int], bool], follow: Follow, width: int = 0) -> None:
+def check_request(
+    request: Request, tokens: int, fits: Callable[[int], bool], follow: Follow, width: int = 0
+) -> None:
     """Raise `UsageError` for ids that a model does not have: they would end the whole batch, others' streams included.
 
     `tokens`: how many can be chosen; `fits`: whether it has an input id; `follow`: how its input ids follow from tokens;
@@ -75,7 +81,10 @@ def check_request(request: Request, tokens: int, fits: Callable[[int], bool], fo
         raise UsageError(f"request: input ids of this model follow by {follow}")
     rows = request.rows
     if rows is not None and (
-        not width or rows.shape[1] != width or not len(rows) <= _MOST_ROWS or not np.isfinite(rows).all()
+        not width
+        or rows.shape[1] != width
+        or not len(rows) <= _MOST_ROWS
+        or not np.isfinite(rows).all()
     ):
         raise UsageError(f"request: rows must be finite, at most {_MOST_ROWS} of {width}")
 
@@ -90,7 +99,10 @@ def to_step(tensors: Mapping[str, np.ndarray[Any, Any]]) -> Step:
     """What `of_step` was given."""
     about = json.loads(text_of(tensors["answer"]))
     return Step(
-        int(about["token"]), np.array(tensors["hidden"], np.float32), bool(about["stop"]), float(about["watched"])
+        int(about["token"]),
+        np.array(tensors["hidden"], np.float32),
+        bool(about["stop"]),
+        float(about["watched"]),
     )
 
 

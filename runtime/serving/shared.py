@@ -39,7 +39,12 @@ class SharedInputs:
 
     async def prepare(self, size: int) -> None:
         """Have a region ready for an input of so many bytes."""
-        if self._free or not self._usable or not LEAST_BYTES <= size <= _REGION_BYTES or self._count >= _REGIONS:
+        if (
+            self._free
+            or not self._usable
+            or not LEAST_BYTES <= size <= _REGION_BYTES
+            or self._count >= _REGIONS
+        ):
             return
         self._count += 1  # before anything is awaited: others prepare as well
         name = f"voxturn-client-{os.getpid()}-{next(_NUMBERS)}"

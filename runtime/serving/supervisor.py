@@ -43,7 +43,9 @@ class Supervisor:
         for model in self._models:
             await self._server.load(model)
             if not await self._server.answers(model, _LOADED_S):
-                raise ServerUnavailable(f"{self._server.address}: model {model!r} was loaded but does not answer")
+                raise ServerUnavailable(
+                    f"{self._server.address}: model {model!r} was loaded but does not answer"
+                )
             self._report(f"{model}: answers")
 
     async def watch(self) -> None:
@@ -77,10 +79,14 @@ class Supervisor:
 
     async def _is_dead(self, model: str) -> bool:
         if self._embedded is None:
-            return not await self._server.answers(model, _HUNG_S)  # of a dead one the server says so at once
+            return not await self._server.answers(
+                model, _HUNG_S
+            )  # of a dead one the server says so at once
         if not self._embedded.alive:
             return False  # the server's end is another task's
-        return self._embedded.process_of(model) is None or not await self._server.answers(model, _HUNG_S)
+        return self._embedded.process_of(model) is None or not await self._server.answers(
+            model, _HUNG_S
+        )
 
     async def _heal(self, model: str) -> bool:
         self._report(f"{model}: died; starting it again")

@@ -50,11 +50,16 @@ class WhisperHandler:
         elif SEQUENCE in inputs:
             yield await self._piece(inputs)
         else:
-            yield _heard(await self._stage.transcribe(audio_of(inputs), prior=string(inputs, "language")))
+            yield _heard(
+                await self._stage.transcribe(audio_of(inputs), prior=string(inputs, "language"))
+            )
 
     def describe(self) -> dict[str, Any]:
         executor = self._stage.whisper.executor
-        return asdict(self._make.info["transcribe"]) | {"multilingual": executor.multilingual, "mels": executor.mels}
+        return asdict(self._make.info["transcribe"]) | {
+            "multilingual": executor.multilingual,
+            "mels": executor.mels,
+        }
 
     def close(self) -> None:
         self._make.close()
@@ -66,7 +71,9 @@ class WhisperHandler:
         if sum(each.size for each in pieces) + piece.size > LONGEST_AUDIO_S * RATE:
             self._sequences.forget(name)
             self._hearings.forget(name)
-            raise AudioTooLong(f"a sequence may have {LONGEST_AUDIO_S:.0f} s of audio; end it and begin another")
+            raise AudioTooLong(
+                f"a sequence may have {LONGEST_AUDIO_S:.0f} s of audio; end it and begin another"
+            )
         pieces.append(piece)
         samples = np.concatenate(pieces)
         if END in inputs:
@@ -98,14 +105,18 @@ class WhisperCalls:
         about = json_of(inputs)
         try:
             return {
-                "answer": text_tensor(json.dumps(await self._lane.run(self._answer, about, inputs.get("features"))))
+                "answer": text_tensor(
+                    json.dumps(await self._lane.run(self._answer, about, inputs.get("features")))
+                )
             }
         except (KeyError, TypeError, ValueError) as exc:
             raise UsageError(f"request: not a call of Whisper's ({exc})") from exc
 
     def _answer(self, about: dict[str, Any], features: np.ndarray[Any, Any] | None) -> Any:
         executor, call, name = self._executor, about["call"], str(about["name"])
-        if features is not None and (features.shape[0] != executor.mels or not 1 < features.shape[1] <= _MOST_FRAMES):
+        if features is not None and (
+            features.shape[0] != executor.mels or not 1 < features.shape[1] <= _MOST_FRAMES
+        ):
             raise ValueError(f"features must be [{executor.mels}, at most {_MOST_FRAMES}]")
         if call == "encode" and features is not None:
             self._keep(name, executor.encode(np.asarray(features, np.float32)))
@@ -117,7 +128,11 @@ class WhisperCalls:
         if call not in ("generate", "detect_language", "align"):
             raise ValueError(f"no call {call!r}")
         encoded, prompt = self._of(name), [int(i) for i in about.get("prompt", ())]
-        numbers = [*prompt, *(int(i) for i in about.get("ids", ())), int(about.get("max_tokens", 1)) - 1]
+        numbers = [
+            *prompt,
+            *(int(i) for i in about.get("ids", ())),
+            int(about.get("max_tokens", 1)) - 1,
+        ]
         if len(numbers) > 2 * _MOST_TOKENS or not all(0 <= i < self._vocabulary for i in numbers):
             raise ValueError("ids that this model does not have")
         if int(about.get("max_tokens", 1)) > _MOST_TOKENS:
@@ -126,7 +141,9 @@ class WhisperCalls:
             return asdict(executor.generate(encoded, prompt, int(about["max_tokens"])))
         if call == "detect_language":
             return executor.detect_language(encoded)
-        return executor.align(encoded, prompt, [int(i) for i in about["ids"]], int(about["positions"]))
+        return executor.align(
+            encoded, prompt, [int(i) for i in about["ids"]], int(about["positions"])
+        )
 
     def _keep(self, name: str, encoded: Any) -> None:
         self._kept[name] = encoded

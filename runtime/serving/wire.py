@@ -59,7 +59,9 @@ class TritonServer:
         try:
             from tritonclient.grpc import aio
         except ImportError as exc:
-            raise ExecutorUnavailable("a Triton client needs tritonclient; pip install 'voxturn[triton]'") from exc
+            raise ExecutorUnavailable(
+                "a Triton client needs tritonclient; pip install 'voxturn[triton]'"
+            ) from exc
         self.address, self._name, self._aio = address, name, aio
         self._patience_s, self._canary_s, self._deadline_s = patience_s, canary_s, deadline_s
         self._client = aio.InferenceServerClient(address)
@@ -83,7 +85,10 @@ class TritonServer:
     async def _stream(self, model: str, inputs: Mapping[str, Any]) -> AsyncGenerator[Tensors, None]:
         until, name = self._until(), uuid.uuid4().hex
         async with self._sent(inputs) as tensors_in:
-            sent, request = time.monotonic(), {"model_name": model, "inputs": tensors_in, "request_id": name}
+            sent, request = (
+                time.monotonic(),
+                {"model_name": model, "inputs": tensors_in, "request_id": name},
+            )
             answers = self._client.stream_infer(_one(request))
             begun, reachable = False, True
             try:
@@ -99,7 +104,9 @@ class TritonServer:
                     result, error = answer
                     if error is not None:
                         message = str(error.message())
-                        raise _raised(message, model) or InferenceFailed(f"{model}: {' '.join(message.split())[:300]}")
+                        raise _raised(message, model) or InferenceFailed(
+                            f"{model}: {' '.join(message.split())[:300]}"
+                        )
                     begun = True
                     tensors = _arrays(result)
                     if tensors:
@@ -130,7 +137,9 @@ class TritonServer:
         finally:
             answers.cancel()
 
-    async def infer(self, model: str, inputs: Mapping[str, Any], sequence: int = 0, end: bool = False) -> Tensors:
+    async def infer(
+        self, model: str, inputs: Mapping[str, Any], sequence: int = 0, end: bool = False
+    ) -> Tensors:
         """The one answer of a model that does not stream. `sequence` (not 0) names an utterance sent piece by piece."""
         try:
             return await self._infer(model, inputs, sequence, end)
@@ -138,12 +147,16 @@ class TritonServer:
             self._shared.forget()
             return await self._infer(model, inputs, sequence, end)
 
-    async def _infer(self, model: str, inputs: Mapping[str, Any], sequence: int, end: bool) -> Tensors:
+    async def _infer(
+        self, model: str, inputs: Mapping[str, Any], sequence: int, end: bool
+    ) -> Tensors:
         until, name = self._until(), uuid.uuid4().hex
         async with self._sent(inputs) as tensors:
             options = {"sequence_id": sequence, "sequence_end": end} if sequence else {}
             sent = time.monotonic()
-            call = asyncio.ensure_future(self._client.infer(model, tensors, request_id=name, **options))
+            call = asyncio.ensure_future(
+                self._client.infer(model, tensors, request_id=name, **options)
+            )
             try:
                 await self._wait(call, model, until, sent)
                 return _arrays(await asyncio.shield(call))
@@ -171,7 +184,9 @@ class TritonServer:
                 said = await self._ask(model, {INFO: np.array([True])})
         except Exception as exc:  # noqa: BLE001  as above
             return _is_plain(exc)
-        return said is not None and (not said or json.loads(said).get(UP_S, math.inf) >= asked - sent)
+        return said is not None and (
+            not said or json.loads(said).get(UP_S, math.inf) >= asked - sent
+        )
 
     async def _ask(self, model: str, inputs: Mapping[str, Any]) -> str | None:
         """What a model says to a request that it answers without its engine; None where that ends in an error."""
@@ -194,14 +209,18 @@ class TritonServer:
         try:
             await self._client.load_model(model)
         except Exception as exc:
-            raise ServerUnavailable(f"{self.address}: model {model!r} does not load: {exc}") from exc
+            raise ServerUnavailable(
+                f"{self.address}: model {model!r} does not load: {exc}"
+            ) from exc
 
     async def unload(self, model: str) -> None:
         """Unload a model."""
         try:
             await self._client.unload_model(model)
         except Exception as exc:
-            raise ServerUnavailable(f"{self.address}: model {model!r} does not unload: {exc}") from exc
+            raise ServerUnavailable(
+                f"{self.address}: model {model!r} does not unload: {exc}"
+            ) from exc
 
     async def aclose(self) -> None:
         """Close the connection."""
@@ -214,11 +233,17 @@ class TritonServer:
     async def _wait(self, call: asyncio.Future[Any], model: str, until: float, sent: float) -> None:
         """Wait for an answer to what was sent at `sent`, as long as the model has it and its caller allows."""
         while not call.done():
-            await asyncio.wait([call], timeout=max(0.0, min(self._patience_s, until - time.monotonic())))
+            await asyncio.wait(
+                [call], timeout=max(0.0, min(self._patience_s, until - time.monotonic()))
+            )
             if not call.done() and time.monotonic() >= until:
-                raise DeadlineExceeded(f"{self.address}: model {model!r} took longer than {self._deadline_s:g} s")
+                raise DeadlineExceeded(
+                    f"{self.address}: model {model!r} took longer than {self._deadline_s:g} s"
+                )
             if not call.done() and not await self._has(model, sent) and not call.done():
-                raise ServerDied(f"{self.address}: model {model!r} stopped answering; the request may be made again")
+                raise ServerDied(
+                    f"{self.address}: model {model!r} stopped answering; the request may be made again"
+                )
 
     @contextlib.asynccontextmanager
     async def _sent(self, inputs: Mapping[str, Any]) -> AsyncGenerator[list[Any], None]:
@@ -230,7 +255,9 @@ class TritonServer:
                 tensor = self._aio.InferInput(name, list(array.shape), wire_type(array))
                 if array.dtype != np.object_:
                     await self._shared.prepare(array.nbytes)
-                if array.dtype == np.object_ or not regions.enter_context(self._shared.placed(tensor, array)):
+                if array.dtype == np.object_ or not regions.enter_context(
+                    self._shared.placed(tensor, array)
+                ):
                     tensor.set_data_from_numpy(array)
                 made.append(tensor)
             yield made
@@ -272,7 +299,10 @@ class _Call:
 
 def _as_arrays(inputs: Mapping[str, Any]) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
     for name, value in inputs.items():
-        yield name, np.array([value.encode()], np.object_) if isinstance(value, str) else np.asarray(value)
+        yield (
+            name,
+            np.array([value.encode()], np.object_) if isinstance(value, str) else np.asarray(value),
+        )
 
 
 def _raised(message: str, model: str) -> VoxturnError | None:
@@ -289,7 +319,9 @@ def _raised(message: str, model: str) -> VoxturnError | None:
     if "tub process" in text:
         return ServerDied(f"model {model!r} died; the request may be made again")
     if "unknown model" in text:
-        return ServerUnavailable(f"the server has no model {model!r}; serve it with --models …,{model}")
+        return ServerUnavailable(
+            f"the server has no model {model!r}; serve it with --models …,{model}"
+        )
     return None
 
 

@@ -10,7 +10,15 @@ from dataclasses import dataclass
 
 import numpy as np
 from voxturn.runtime.handoff import Lane, close_iterator
-from voxturn.runtime.messages import AudioFrame, Heard, Samples, Speaking, SpeechResumed, SpeechStarted, Utterance
+from voxturn.runtime.messages import (
+    AudioFrame,
+    Heard,
+    Samples,
+    Speaking,
+    SpeechResumed,
+    SpeechStarted,
+    Utterance,
+)
 from voxturn.runtime.protocols import GraphExecutor
 
 RATE = 16000
@@ -43,7 +51,9 @@ class Endpointing:
     def wait_ms(self, finished: float | None) -> float:
         """The silence that makes an end certain. `finished`: how likely the words are complete; None: not known."""
         likely = 0.5 if finished is None else finished
-        ms = float(np.interp(likely, [0.0, 0.5, 1.0], [self.unfinished_ms, self.end_ms, self.finished_ms]))
+        ms = float(
+            np.interp(likely, [0.0, 0.5, 1.0], [self.unfinished_ms, self.end_ms, self.finished_ms])
+        )
         return max(float(self.suspect_ms), ms * 2 ** (1 - 2 * self.eager))
 
 
@@ -63,7 +73,9 @@ class Endpointer:
         self._spoke = False  # since the utterance began: False where a long speech was cut and silence followed
         self._suspected: Utterance | None = None
 
-    def push(self, window: Samples, probability: float, finished: float | None = None) -> Iterator[Heard]:
+    def push(
+        self, window: Samples, probability: float, finished: float | None = None
+    ) -> Iterator[Heard]:
         """One window of 512 samples. `finished` as in `Endpointing.wait_ms`, of the utterance whose end is suspected."""
         self._windows.append(window)
         self._next += 1
@@ -95,7 +107,9 @@ class Endpointer:
             self._run += 1
         seconds = len(self._windows) * WINDOW / RATE
         pause = self._run >= self._count(self._o.cut_pause_ms)
-        if self._suspected is None and ((pause and seconds >= self._o.cut_s) or seconds >= self._o.max_s):
+        if self._suspected is None and (
+            (pause and seconds >= self._o.cut_s) or seconds >= self._o.max_s
+        ):
             yield self._finish(more=True)
         elif self._run >= self._count(self._o.wait_ms(finished)):
             yield self._finish(more=False)
@@ -142,18 +156,26 @@ class Listen:
         """What is heard. `finished` is asked how likely the words of the suspected utterance are complete."""
         endpointer = Endpointer(self.options)
         state = np.zeros((1, 1, 128), np.float32), np.zeros((1, 1, 128), np.float32)
-        tail = np.zeros(_CONTEXT, np.float32)  # the context of the next window, then samples that fill none yet
+        tail = np.zeros(
+            _CONTEXT, np.float32
+        )  # the context of the next window, then samples that fill none yet
         try:
             async for frame in frames:
                 tail = np.concatenate([tail, frame.samples])
                 count = (tail.size - _CONTEXT) // WINDOW
                 if not count:
                     continue
-                windows = np.stack([tail[i * WINDOW : i * WINDOW + WINDOW + _CONTEXT] for i in range(count)])
+                windows = np.stack(
+                    [tail[i * WINDOW : i * WINDOW + WINDOW + _CONTEXT] for i in range(count)]
+                )
                 tail = tail[count * WINDOW :]
-                out = await self._lane.run(self._vad.run, {"input": windows, "h": state[0], "c": state[1]})
+                out = await self._lane.run(
+                    self._vad.run, {"input": windows, "h": state[0], "c": state[1]}
+                )
                 state = out["hn"], out["cn"]
-                for window, probability in zip(windows, out["speech_probs"].reshape(-1), strict=True):
+                for window, probability in zip(
+                    windows, out["speech_probs"].reshape(-1), strict=True
+                ):
                     for heard in endpointer.push(window[_CONTEXT:], float(probability), finished()):
                         yield heard
             for heard in endpointer.flush():

@@ -49,7 +49,9 @@ class Reply:
             return kept
         system = 1 if kept[0].role == "system" else 0
         while len(self.chat.prompt(kept)) > room // 2:
-            following = next((i for i in range(system + 1, len(kept)) if kept[i].role == "user"), None)
+            following = next(
+                (i for i in range(system + 1, len(kept)) if kept[i].role == "user"), None
+            )
             if following is None:
                 break  # the last question alone: the engine says if it is too long
             del kept[system:following]

@@ -62,7 +62,9 @@ class VitsSpeak:
     async def warm(self) -> None:
         """Nothing to do."""
 
-    async def __call__(self, sentences: AsyncIterator[Sentence]) -> AsyncGenerator[SpeechCodes, None]:
+    async def __call__(
+        self, sentences: AsyncIterator[Sentence]
+    ) -> AsyncGenerator[SpeechCodes, None]:
         try:
             async for sentence in sentences:
                 for latents in await self._lane.run(self._speak, sentence):
@@ -118,7 +120,12 @@ class XttsSpeak:
         self.script: Callable[[str], tuple[int, ...]] | None = None
 
     def with_voice(
-        self, voice: Voice | None, language: str, sampling: Sampling, speed: float = 1.0, guard: bool = True
+        self,
+        voice: Voice | None,
+        language: str,
+        sampling: Sampling,
+        speed: float = 1.0,
+        guard: bool = True,
     ) -> XttsSpeak:
         """The same engine with another voice, language, sampling and speed."""
         settings = (voice, language, sampling, self._guard and guard, speed, self.urgent)
@@ -132,7 +139,10 @@ class XttsSpeak:
     async def latent_s(self) -> float:
         """How long a latent takes to be made here, in seconds: the median of a few, whatever they say."""
         assert self.voice is not None
-        options, tokens = SpeechOptions(self._sampling, guarded=self._guard), [self.ids.start_text] * 4
+        options, tokens = (
+            SpeechOptions(self._sampling, guarded=self._guard),
+            [self.ids.start_text] * 4,
+        )
         spoken = speech(self.ids, self.voice.key, self.voice.latents, tokens, options)
         times = []
         async for _ in self.service.stream(replace(spoken, stop_ids=(), max_tokens=_TIMED)):
@@ -149,15 +159,21 @@ class XttsSpeak:
     async def prepare(self, tokens: list[int]) -> None:
         """Compute the beginning of a text that is still being written: `codes` then pays only for the rest."""
         if self.voice is not None:
-            await self.service.compute(beginning(self.ids, self.voice.key, self.voice.latents, tokens))
+            await self.service.compute(
+                beginning(self.ids, self.voice.key, self.voice.latents, tokens)
+            )
 
-    async def __call__(self, sentences: AsyncIterator[Sentence]) -> AsyncGenerator[SpeechCodes, None]:
+    async def __call__(
+        self, sentences: AsyncIterator[Sentence]
+    ) -> AsyncGenerator[SpeechCodes, None]:
         try:
             async for sentence in sentences:
                 pieces = self.tokenizer.split(sentence.text, self.language)
                 for number, piece in enumerate(pieces):
                     forced = self.script(piece) if self.script is not None else ()
-                    codes = self.codes(self.tokenizer.encode(piece, self.language), sentence, number, forced)
+                    codes = self.codes(
+                        self.tokenizer.encode(piece, self.language), sentence, number, forced
+                    )
                     try:
                         async for code in codes:
                             yield code
@@ -172,7 +188,9 @@ class XttsSpeak:
         """The latents of one piece of text. `forced` codes are given whatever is sampled: for measurements."""
         voice = self.voice
         if voice is None:
-            raise UnknownVoice("this model has no voice yet; add one with `voxturn voices add NAME RECORDING`")
+            raise UnknownVoice(
+                "this model has no voice yet; add one with `voxturn voices add NAME RECORDING`"
+            )
         seed = (self._sampling.seed + 1_000_003 * sentence.index + 7919 * number) % (1 << 64)
         urgent = self.urgent if sentence.index == number == 0 else 0
         options = SpeechOptions(self._sampling.with_seed(seed), forced, self._guard, urgent)
@@ -185,7 +203,11 @@ class XttsSpeak:
                 ending = step.stop
                 if stopped.is_set():
                     break
-                cut = guard.reason(step.token, step.watched) if guard is not None and not step.stop else ""
+                cut = (
+                    guard.reason(step.token, step.watched)
+                    if guard is not None and not step.stop
+                    else ""
+                )
                 if cut:
                     break
                 latents = step.hidden[None]

@@ -19,7 +19,10 @@ class Split:
         self._filter, self._max_chars, self._language = content_filter, max_chars, language
 
     async def __call__(self, tokens: AsyncIterator[ReplyToken]) -> AsyncGenerator[Sentence, None]:
-        spoken, splitter = Spoken(), ClauseSplitter(max_chars=self._max_chars, language=self._language)
+        spoken, splitter = (
+            Spoken(),
+            ClauseSplitter(max_chars=self._max_chars, language=self._language),
+        )
         index = 0
         try:
             async for token in tokens:
@@ -47,4 +50,8 @@ class Split:
     def _sentence(self, clause: str, index: int) -> Sentence | None:
         passed = self._filter.check(clause, "out")
         text = passed.text.strip()
-        return Sentence(text, index, passed.actions) if any(c.isalnum() for c in text) or passed.actions else None
+        return (
+            Sentence(text, index, passed.actions)
+            if any(c.isalnum() for c in text) or passed.actions
+            else None
+        )

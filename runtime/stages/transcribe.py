@@ -44,7 +44,9 @@ class Transcribe:
         self.whisper = Whisper(executor, tokenizer, features, language, names, guard)
         self.lane, self.filter, self.partial_share = lane, content_filter, partial_share
 
-    async def __call__(self, utterances: AsyncIterator[Utterance]) -> AsyncGenerator[Transcript, None]:
+    async def __call__(
+        self, utterances: AsyncIterator[Utterance]
+    ) -> AsyncGenerator[Transcript, None]:
         language = ""
         try:
             async for utterance in utterances:
@@ -58,7 +60,9 @@ class Transcribe:
         """Begin an utterance. `prior` is the language that the conversation was in."""
         return Hearing(self, prior)
 
-    async def transcribe(self, samples: Samples, prior: str = "", words: bool = False) -> Transcript:
+    async def transcribe(
+        self, samples: Samples, prior: str = "", words: bool = False
+    ) -> Transcript:
         """The words in 16 kHz audio of any length, with their times if `words`; empty text where there are none."""
         return await self.hear(prior).final(samples, words)
 
@@ -79,23 +83,35 @@ class Hearing:
         samples = speaking.samples
         if samples.size > LONGEST_S * RATE:
             return None
-        encoded = await lane.run(whisper.encode, samples)  # two calls: whoever is more urgent waits for one at most
+        encoded = await lane.run(
+            whisper.encode, samples
+        )  # two calls: whoever is more urgent waits for one at most
         if not self._language:
             self._language = await lane.run(whisper.language_of, encoded, self._prior)
         known = [token for word in self._agreement.stable for token in word]
         found = await lane.run(whisper.decode, encoded, samples.size / RATE, self._language, known)
         if not found.believed or not found.text:
             return None
-        unstable = self._passed(self._agreement.push(words_of(found.ids, whisper.tokenizer, found.language)))
+        unstable = self._passed(
+            self._agreement.push(words_of(found.ids, whisper.tokenizer, found.language))
+        )
         stable = self._show_stable()
-        return Partial(stable, unstable if stable else unstable.lstrip(), self._language, speaking.start)
+        return Partial(
+            stable, unstable if stable else unstable.lstrip(), self._language, speaking.start
+        )
 
     async def final(self, samples: Samples, words: bool = False) -> Transcript:
         """The whole utterance, of any length; with the times of its words if `words`."""
-        recognise, lane, size = self._stage.whisper.recognise, self._stage.lane, int(LONGEST_S * RATE)
+        recognise, lane, size = (
+            self._stage.whisper.recognise,
+            self._stage.lane,
+            int(LONGEST_S * RATE),
+        )
         done: list[Hypothesis] = []
         for begin in range(0, samples.size, size):
-            found = await lane.run(recognise, samples[begin : begin + size], self._language, self._prior, words)
+            found = await lane.run(
+                recognise, samples[begin : begin + size], self._language, self._prior, words
+            )
             self._language = found.language
             done.append(found.later(begin / RATE))
         raw = " ".join(found.text for found in done if found.text)

@@ -74,11 +74,16 @@ class Vocode:
                 while not progress.over and (window := self.next_window(progress)) is not None:
                     latents = np.concatenate(progress.latents)
                     progress.latents = [latents]
-                    run = self._lane.run if start else self._lane.run_first  # someone waits for an answer to begin
+                    run = (
+                        self._lane.run if start else self._lane.run_first
+                    )  # someone waits for an answer to begin
                     samples = await run(self.window, latents, *window, code.speaker)
                     progress.number, progress.begin = progress.number + 1, window[1]
                     cut = code.cut
-                    if code.stop is not None and (keeps := silence.keeps(samples, code.ended)) is not None:
+                    if (
+                        code.stop is not None
+                        and (keeps := silence.keeps(samples, code.ended)) is not None
+                    ):
                         code.stop()
                         progress.over, samples, cut = True, samples[:keeps], "silence"
                     if not audible:
@@ -100,8 +105,12 @@ class Vocode:
         `latent_s`, how long a latent takes to be made, chooses the plan: the soonest that playback does not starve with.
         """
         if latent_s:
-            speed = Speed(*(_SLACK * seconds for seconds in (latent_s, *await self._window_speed(like))))
-            self.plan = sustained(self._plans, speed, self._margin, self._hop / self.rate, self._frames.latents_for)
+            speed = Speed(
+                *(_SLACK * seconds for seconds in (latent_s, *await self._window_speed(like)))
+            )
+            self.plan = sustained(
+                self._plans, speed, self._margin, self._hop / self.rate, self._frames.latents_for
+            )
         latents = _repeated(like, self.urgent_for(self.plan))
         await self._lane.run(self.window, latents, 0, self.plan.first, like.speaker)
 
@@ -123,7 +132,9 @@ class Vocode:
         Last windows of a plan that does not round them have any size; they are left out.
         """
         found: dict[tuple[int, int, int], tuple[int, int, int]] = {}
-        longest = self._frames.latents_for(self.plan.grown()[1] + 2 * self.plan.largest + self._margin)
+        longest = self._frames.latents_for(
+            self.plan.grown()[1] + 2 * self.plan.largest + self._margin
+        )
         for count in range(longest, 0, -1):
             total = self._frames.count(count)
             for begin, end in (*self._windows(count, True), *self._windows(count, False)):
@@ -161,11 +172,15 @@ class Vocode:
             took = []
             for _ in range(3):
                 begin = time.perf_counter()
-                await self._lane.run(self.window, latents, self._margin, self._margin + size, like.speaker)
+                await self._lane.run(
+                    self.window, latents, self._margin, self._margin + size, like.speaker
+                )
                 took.append(time.perf_counter() - begin)
             seconds.append(min(took))  # the first has compiled kernels
         frame_s = max(0.0, (seconds[1] - seconds[0]) / (sizes[1] - sizes[0]))
-        base_s = seconds[0] - frame_s * (sizes[0] + 2 * self._margin)  # negative: context costs less than frames
+        base_s = seconds[0] - frame_s * (
+            sizes[0] + 2 * self._margin
+        )  # negative: context costs less than frames
         return base_s, frame_s
 
     def next_window(self, progress: Progress) -> tuple[int, int] | None:

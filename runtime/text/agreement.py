@@ -26,4 +26,6 @@ class Agreement(Generic[T]):
         self._last = tuple(hypothesis)
         if agreed[: len(self.stable)] == self.stable:
             self.stable = agreed
-        return self._last[len(self.stable) :] if self._last[: len(self.stable)] == self.stable else ()
+        return (
+            self._last[len(self.stable) :] if self._last[: len(self.stable)] == self.stable else ()
+        )

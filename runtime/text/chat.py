@@ -39,7 +39,11 @@ CHAT_FORMATS = {
     "chatml": ChatFormat("<|im_start|>{role}\n", "<|im_end|>", "\n", stops=("<|endoftext|>",)),
     # thinking is off by an empty thought, which upstream's template writes in the last turn only
     "qwen3": ChatFormat(
-        "<|im_start|>{role}\n", "<|im_end|>", "\n", opening="<think>\n\n</think>\n\n", stops=("<|endoftext|>",)
+        "<|im_start|>{role}\n",
+        "<|im_end|>",
+        "\n",
+        opening="<think>\n\n</think>\n\n",
+        stops=("<|endoftext|>",),
     ),
     "llama3": ChatFormat(
         "<|start_header_id|>{role}<|end_header_id|>\n\n",

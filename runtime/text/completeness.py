@@ -31,7 +31,9 @@ class Wording:
             return UNFINISHED if bare else UNLIKELY
         never, asked, seldom = _LEADING_ON.get(language, _NO_WORDS)
         question, sentence = bare.endswith(_QUESTIONS), bare.endswith(_SENTENCES)
-        if _ends_with(bare, language, never) or (_ends_with(bare, language, asked) and not question):
+        if _ends_with(bare, language, never) or (
+            _ends_with(bare, language, asked) and not question
+        ):
             return UNFINISHED
         if _ends_with(bare, language, seldom):
             return UNSURE if question or sentence else UNFINISHED

@@ -68,5 +68,7 @@ class WordListFilter:
         pattern = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, words))})(?!\w)", re.IGNORECASE)
         clean, count = pattern.subn("…", text)
         if count == 0 or self._filter.check_profanity(clean)["profane_words"]:
-            clean = ""  # one is left in a disguise that cannot be cut out: nothing of the text passes
+            clean = (
+                ""  # one is left in a disguise that cannot be cut out: nothing of the text passes
+            )
         return Filtered(clean, tuple(f"{direction}: removed {len(word)} letters" for word in words))

@@ -18,7 +18,9 @@ class EspeakPhonemizer:
             from piper.phoneme_ids import phonemes_to_ids
             from piper.phonemize_espeak import EspeakPhonemizer as Loaded
         except ImportError as exc:
-            raise ExecutorUnavailable("this voice needs espeak-ng's phonemes; pip install 'voxturn[vits]'") from exc
+            raise ExecutorUnavailable(
+                "this voice needs espeak-ng's phonemes; pip install 'voxturn[vits]'"
+            ) from exc
         self._voice, self._id_map = voice, {symbol: list(ids) for symbol, ids in id_map.items()}
         self._phonemizer, self._to_ids = Loaded(), phonemes_to_ids
 

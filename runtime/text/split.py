@@ -61,7 +61,26 @@ _ABBREVIATIONS = {
             "ph.d",
         ]
     ),
-    *(["bzw", "ca", "d.h", "usw", "z.b", "nr", "str", "mme", "mlle", "av", "sra", "sig", "dott", "ing", "pág", "núm"]),
+    *(
+        [
+            "bzw",
+            "ca",
+            "d.h",
+            "usw",
+            "z.b",
+            "nr",
+            "str",
+            "mme",
+            "mlle",
+            "av",
+            "sra",
+            "sig",
+            "dott",
+            "ing",
+            "pág",
+            "núm",
+        ]
+    ),
 }
 _WORD = re.compile(r"[^\s(\"'“‘«]*$")
 _NUMERAL = re.compile(r"[\d./–-]*\d|[IVXLC]+")
@@ -94,7 +113,12 @@ class ClauseSplitter:
     """
 
     def __init__(
-        self, first_chars: int = 16, min_chars: int = 2, max_chars: int = 220, language: str = "", soon_chars: int = 32
+        self,
+        first_chars: int = 16,
+        min_chars: int = 2,
+        max_chars: int = 220,
+        language: str = "",
+        soon_chars: int = 32,
     ) -> None:
         if max_chars < 1:
             raise UsageError(
@@ -154,7 +178,9 @@ class ClauseSplitter:
             return i + 1
         sentence = char in ENDS
         if not sentence and not (
-            char in PAUSES and self._given < self._soon_chars and _spoken(text[:i]) >= self._first_chars
+            char in PAUSES
+            and self._given < self._soon_chars
+            and _spoken(text[:i]) >= self._first_chars
         ):
             return None
         end = i + 1

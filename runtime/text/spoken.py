@@ -24,7 +24,10 @@ _LINE_MARK = r"[-+*_=|:>#•‣◦▪●○–—]"
 _LINE_BEGUN = re.compile(
     rf"{_BLANK}*(?:(?:{_LINE_MARK}|{_BLANK})*|~~?|~{{3,8}}[^\n]*|\d{{1,3}}(?:[.)][*_]{{0,2}})?|\[[ xX]?\]?)"
 )
-_BLANKS, _MARKS_ALONE = re.compile(rf"{_BLANK}+"), re.compile(rf"(?:{_LINE_MARK}|{_BLANK})+(?=\n|\Z)")
+_BLANKS, _MARKS_ALONE = (
+    re.compile(rf"{_BLANK}+"),
+    re.compile(rf"(?:{_LINE_MARK}|{_BLANK})+(?=\n|\Z)"),
+)
 _FENCE = re.compile(r"(`{3,8})[^`\n]*(?=\n|\Z)")
 _TILDES = re.compile(r"(~{3,8})[^\n]*(?=\n|\Z)")
 _MARKED = re.compile(rf">(?![\d=])|(?:[-+*–—]|#{{1,6}}|\[[ xX]\])(?={_BLANK})|[|•‣◦▪●○]")
@@ -75,7 +78,10 @@ class Spoken:
         self._held, self._before = "", "\n"  # what is undecided, and the character before it
         self._until: re.Pattern[str] | None = None  # where a stretch ends that is not said
         self._out: list[str] = []
-        self._last, self._number = "", "0"  # the last character that was said, the last numbered item
+        self._last, self._number = (
+            "",
+            "0",
+        )  # the last character that was said, the last numbered item
         self._begin_line()
 
     def push(self, piece: str) -> str:
@@ -153,7 +159,11 @@ class Spoken:
     def _begin_line(self) -> None:
         self._fresh = True  # nothing but marks so far
         self._said = self._block = self._row = self._strong = False
-        self._gap, self._comma, self._dropped = "", False, False  # between what was said last and what will be next
+        self._gap, self._comma, self._dropped = (
+            "",
+            False,
+            False,
+        )  # between what was said last and what will be next
 
     def _close_line(self) -> None:
         if self._said and self._block and self._last not in _ENDED:
@@ -177,7 +187,10 @@ class Spoken:
             self._block |= mark != ">"
             self._row = mark == "|"
             self._fresh = not self._row
-        elif (numbered := _NUMBERED.match(self._held)) and int(numbered[1]) in (1, int(self._number) + 1):
+        elif (numbered := _NUMBERED.match(self._held)) and int(numbered[1]) in (
+            1,
+            int(self._number) + 1,
+        ):
             self._take(numbered.end())
             self._number, self._block = numbered[1], True
             self._put(f"{self._number}: ")
@@ -194,7 +207,9 @@ class Spoken:
     def _fence(self, found: re.Match[str]) -> None:
         self._end_line()
         fence = found[1]
-        self._until = re.compile(rf"\n[ \t>]{{0,16}}{fence[0]}{{{len(fence)},16}}[ \t]{{0,16}}(?=\n)")
+        self._until = re.compile(
+            rf"\n[ \t>]{{0,16}}{fence[0]}{{{len(fence)},16}}[ \t]{{0,16}}(?=\n)"
+        )
 
     def _code(self, found: re.Match[str]) -> None:
         code = found[2].replace("()", "")
@@ -212,7 +227,9 @@ class Spoken:
 
     def _address(self, found: re.Match[str]) -> None:
         address = found[0]
-        while address[-1] in ".,;:!?'_~-" or (address[-1] == ")" and address.count("(") < address.count(")")):
+        while address[-1] in ".,;:!?'_~-" or (
+            address[-1] == ")" and address.count("(") < address.count(")")
+        ):
             address = address[:-1]
         self._held, self._before = found[0][len(address) :] + self._held, address[-1]
         self._put(_host(address))
@@ -299,13 +316,24 @@ _ADDRESS = _construct(
 _CONSTRUCTS: dict[str, tuple[_Construct, ...]] = {
     "`": (
         _construct(_FENCE.pattern, r"`{3,8}[^`\n]*", Spoken._fence),
-        _construct(r"(`{1,8})(?!`)([^\n]{0,160}?[^`\n])\1(?!`)", r"`{1,8}(?:(?!`)[^\n]{0,168})?", Spoken._code),
+        _construct(
+            r"(`{1,8})(?!`)([^\n]{0,160}?[^`\n])\1(?!`)",
+            r"`{1,8}(?:(?!`)[^\n]{0,168})?",
+            Spoken._code,
+        ),
     ),
-    "[": (_construct(r"\[\^[^\]\s]{1,40}\]:?", r"\[(?:\^[^\]\s]{0,40})?", Spoken._nothing), _LINKED),
+    "[": (
+        _construct(r"\[\^[^\]\s]{1,40}\]:?", r"\[(?:\^[^\]\s]{0,40})?", Spoken._nothing),
+        _LINKED,
+    ),
     "!": (_LINKED,),
     "<": (
         _construct("<!--", "<!?-?", Spoken._comment),
-        _construct(r"<(https?://[^\s<>]{1,600}|[^\s<>@]{1,64}@[^\s<>]{1,80})>", r"<[^\s<>]{0,600}", Spoken._autolink),
+        _construct(
+            r"<(https?://[^\s<>]{1,600}|[^\s<>@]{1,64}@[^\s<>]{1,80})>",
+            r"<[^\s<>]{0,600}",
+            Spoken._autolink,
+        ),
         _construct(
             rf"</?([A-Za-z][\w-]{{0,30}})(?:{_BLANK}[^<>\n]{{0,200}}=[^<>\n]{{0,200}}|{_BLANK}[a-z]{{1,20}})?{_BLANK}?/?>",
             rf"</?(?:[A-Za-z][\w-]{{0,30}}(?:{_BLANK}[^<>\n]{{0,403}})?)?/?",
@@ -315,7 +343,9 @@ _CONSTRUCTS: dict[str, tuple[_Construct, ...]] = {
     ),
     "&": (
         _construct(
-            r"&(?:#\d{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});", "&#?[A-Za-z0-9]{0,32}", Spoken._entity
+            r"&(?:#\d{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});",
+            "&#?[A-Za-z0-9]{0,32}",
+            Spoken._entity,
         ),
     ),
     "\\": (
@@ -349,7 +379,9 @@ def _meant(run: str, before: str, after: str, strong: bool) -> bool:
     if run != "*":
         return False
     factors = (before.isalnum() or before == ")") and (after.isalnum() or after == "(")
-    return (before.isspace() and after == " ") or (factors and (before + after).isascii() and not strong)
+    return (before.isspace() and after == " ") or (
+        factors and (before + after).isascii() and not strong
+    )
 
 
 def _wordy(char: str) -> bool:
@@ -369,7 +401,9 @@ def _formula(formula: str) -> str:
     def command(found: re.Match[str]) -> str:
         return _COMMANDS.get(found[1], found[1]) if found[1] else found[2] or " "
 
-    formula = _POWER.sub(lambda found: "²" if "2" in found[0] else "³", _FRACTION.sub(r"\1/\2", formula))
+    formula = _POWER.sub(
+        lambda found: "²" if "2" in found[0] else "³", _FRACTION.sub(r"\1/\2", formula)
+    )
     return _COMMAND.sub(command, formula).translate(str.maketrans("_&", "  ", "{}"))
 
 
@@ -378,7 +412,9 @@ def _picture(char: str) -> bool:
     """Emoji and what they are put together from, arrows, box drawing, icons and control characters; not ° and №."""
     code, category = ord(char), unicodedata.category(char)
     if category == "So":
-        return (0x2100 <= code < 0x2C00 and char not in "№℃℉") or code >= 0xFFFC or char in "¦©®〽㊗㊙"
+        return (
+            (0x2100 <= code < 0x2C00 and char not in "№℃℉") or code >= 0xFFFC or char in "¦©®〽㊗㊙"
+        )
     if category in ("Co", "Cc") or char in "\u20e3\ufe0e\ufe0fℹ〰":
         return True
     ranges = (

@@ -31,7 +31,9 @@ class JsonTokenizer:
         try:
             from tokenizers import Tokenizer as Loaded
         except ImportError as exc:
-            raise ExecutorUnavailable("tokenizers is not installed; pip install 'voxturn[embedded]'") from exc
+            raise ExecutorUnavailable(
+                "tokenizers is not installed; pip install 'voxturn[embedded]'"
+            ) from exc
         try:
             self._loaded = Loaded.from_file(str(path))
         except Exception as exc:  # the library raises a bare Exception
@@ -70,7 +72,9 @@ class StreamDecoder:
         text = self._tokenizer.decode(self._ids)
         if not text.endswith("\ufffd"):
             return self._give(text)
-        begun = len(text) - 1  # the last character may be the beginning of one: at most three of its four bytes
+        begun = (
+            len(text) - 1
+        )  # the last character may be the beginning of one: at most three of its four bytes
         self._waiting = self._waiting + 1 if begun == self._given and self._waiting else 1
         if self._waiting == 4:
             return self._give(text)

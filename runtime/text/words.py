@@ -16,7 +16,9 @@ def words_of(ids: Sequence[int], tokenizer: Tokenizer, language: str) -> list[tu
     words: list[tuple[int, ...]] = []
     for token in ids:
         text = tokenizer.decode([token])
-        begun = bool(words) and tokenizer.decode(words[-1]).endswith("\ufffd")  # a character lacks some of its bytes
+        begun = bool(words) and tokenizer.decode(words[-1]).endswith(
+            "\ufffd"
+        )  # a character lacks some of its bytes
         if not words or (not begun and (text.startswith(" ") or _own(text, language))):
             words.append((token,))
         else:
@@ -24,12 +26,16 @@ def words_of(ids: Sequence[int], tokenizer: Tokenizer, language: str) -> list[tu
     return words
 
 
-def timed(words: Sequence[tuple[int, ...]], starts_s: Sequence[float], tokenizer: Tokenizer) -> tuple[Word, ...]:
+def timed(
+    words: Sequence[tuple[int, ...]], starts_s: Sequence[float], tokenizer: Tokenizer
+) -> tuple[Word, ...]:
     """Words with their times. `starts_s`: when each token begins, and the end of the last."""
     out, at = [], 0
     for ids in words:
         end = at + len(ids)
-        out.append(Word(tokenizer.decode(ids).strip(), round(starts_s[at], 2), round(starts_s[end], 2)))
+        out.append(
+            Word(tokenizer.decode(ids).strip(), round(starts_s[at], 2), round(starts_s[end], 2))
+        )
         at = end
     return tuple(word for word in out if word.text)
 

@@ -30,19 +30,29 @@ class XttsTokenizer:
     Thread-safe.
     """
 
-    def __init__(self, vocabulary: Path, *, diacritics: bool = True, max_tokens: int = MAX_TOKENS) -> None:
+    def __init__(
+        self, vocabulary: Path, *, diacritics: bool = True, max_tokens: int = MAX_TOKENS
+    ) -> None:
         try:
             from tokenizers import Tokenizer
         except ImportError as exc:
-            raise ExecutorUnavailable("tokenizers is not installed; pip install 'voxturn[xtts]'") from exc
+            raise ExecutorUnavailable(
+                "tokenizers is not installed; pip install 'voxturn[xtts]'"
+            ) from exc
         try:
             self._loaded = Tokenizer.from_file(str(vocabulary))
         except Exception as exc:  # the library raises a bare Exception
-            raise CorruptModel(f"{vocabulary}: not a vocabulary of XTTS ({exc}); pull the model again") from exc
+            raise CorruptModel(
+                f"{vocabulary}: not a vocabulary of XTTS ({exc}); pull the model again"
+            ) from exc
         self._diacritics, self._max_tokens = diacritics, max_tokens
-        self.languages = tuple(name for name in LANGUAGES if self._loaded.token_to_id(f"[{name}]") is not None)
+        self.languages = tuple(
+            name for name in LANGUAGES if self._loaded.token_to_id(f"[{name}]") is not None
+        )
         if not self.languages or self._loaded.token_to_id("[SPACE]") is None:
-            raise CorruptModel(f"{vocabulary}: no language tags or no [SPACE] in it; not a vocabulary of XTTS")
+            raise CorruptModel(
+                f"{vocabulary}: no language tags or no [SPACE] in it; not a vocabulary of XTTS"
+            )
 
     @property
     def size(self) -> int:
@@ -91,7 +101,9 @@ class XttsTokenizer:
     def _known(self, language: str) -> str:
         known = language_of(language)
         if known not in self.languages:
-            raise UnsupportedLanguage(f"this vocabulary has no {known!r}; it knows {', '.join(self.languages)}")
+            raise UnsupportedLanguage(
+                f"this vocabulary has no {known!r}; it knows {', '.join(self.languages)}"
+            )
         return known
 
 
@@ -111,8 +123,12 @@ def _filled(text: str, limit: int, language: str) -> Iterator[str]:
 
 
 def _sentences(text: str, limit: int, language: str) -> Iterator[str]:
-    splitter = ClauseSplitter(first_chars=len(text) + 1, min_chars=1, max_chars=limit, language=language)
-    step = 4 * limit  # the splitter copies what waits in it: fed all at once, time would grow with the square
+    splitter = ClauseSplitter(
+        first_chars=len(text) + 1, min_chars=1, max_chars=limit, language=language
+    )
+    step = (
+        4 * limit
+    )  # the splitter copies what waits in it: fed all at once, time would grow with the square
     for at in range(0, len(text), step):
         yield from splitter.push(text[at : at + step])
     yield from splitter.flush()

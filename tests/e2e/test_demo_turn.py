@@ -34,7 +34,9 @@ _WORDS = jiwer.Compose(
 pytestmark = pytest.mark.usefixtures("demo_models")
 
 
-def test_the_demo_command_leaves_speech_that_says_the_reply(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_demo_command_leaves_speech_that_says_the_reply(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "demo"
     assert cli.main(["demo", "-o", str(out)]) == 0
     trace = json.loads((out / "trace.json").read_text())
@@ -50,7 +52,9 @@ def test_the_demo_command_leaves_speech_that_says_the_reply(tmp_path: Path, caps
     capsys.readouterr()
     assert cli.main(["transcribe", str(out / "reply.wav")]) == 0
     heard = capsys.readouterr().out
-    error = jiwer.wer(trace["reply"], heard, reference_transform=_WORDS, hypothesis_transform=_WORDS)
+    error = jiwer.wer(
+        trace["reply"], heard, reference_transform=_WORDS, hypothesis_transform=_WORDS
+    )
     assert error <= 0.1, heard
 
 
@@ -94,7 +98,9 @@ async def test_same_seed_same_audio_and_the_reading_thread_is_gone() -> None:
         for _ in range(2):
             turn = assistant.conversation().turn(frames_from(question), whole_input=True)
             async with turn:
-                answers.append(np.concatenate([e.samples async for e in turn if isinstance(e, PcmChunk)]))
+                answers.append(
+                    np.concatenate([e.samples async for e in turn if isinstance(e, PcmChunk)])
+                )
         second = assistant.conversation()
     assert np.array_equal(answers[0], answers[1])
     assert second.messages[0].role == "system"
@@ -104,13 +110,17 @@ def test_the_readme_example_runs(tmp_path: Path, capsys: pytest.CaptureFixture[s
     readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
     (code,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
     answer = tmp_path / "answer.wav"
-    code = code.replace('"question.wav"', repr(str(QUESTION))).replace('"answer.wav"', repr(str(answer)))
+    code = code.replace('"question.wav"', repr(str(QUESTION))).replace(
+        '"answer.wav"', repr(str(answer))
+    )
     exec(compile(code, "README.md", "exec"), {})
     assert decode_all(answer, 16000).size > 8000
     assert "heard: What is the capital of France?" in capsys.readouterr().out
 
 
-def test_say_then_transcribe_gives_the_text_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_say_then_transcribe_gives_the_text_back(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     text = "The train leaves at seven. Please bring a warm coat."
     assert cli.main(["say", text, "-o", str(tmp_path / "said.wav")]) == 0
     assert cli.main(["transcribe", str(tmp_path / "said.wav"), "--json"]) == 0

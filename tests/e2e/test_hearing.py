@@ -54,7 +54,8 @@ async def test_partials_come_while_the_question_is_asked_and_lead_to_the_transcr
 async def test_words_lie_where_they_are_said(make: Assembler) -> None:
     stage, question = make.transcribe(), decode_all(QUESTION, 16000)
     early, late = [
-        await stage.transcribe(np.concatenate([np.zeros(lead, np.float32), question]), words=True) for lead in (0, 8000)
+        await stage.transcribe(np.concatenate([np.zeros(lead, np.float32), question]), words=True)
+        for lead in (0, 8000)
     ]
     assert [word.text for word in early.words] == TEXT.split()
     times = [time for word in early.words for time in (word.begin_s, word.end_s)]
@@ -86,7 +87,11 @@ async def test_sounds_without_words_give_none(make: Assembler) -> None:
     listen, stage = make.listen(), make.transcribe()
     invented = []
     for sound in sounds([question], len(KINDS) * len(LEVELS_DBFS)):
-        heard = [h.samples async for h in listen(frames_from(sound.samples)) if isinstance(h, Utterance) and h.final]
+        heard = [
+            h.samples
+            async for h in listen(frames_from(sound.samples))
+            if isinstance(h, Utterance) and h.final
+        ]
         texts = [(await stage.transcribe(samples)).text for samples in [sound.samples, *heard]]
         invented += [(sound.kind, sound.level_dbfs, text) for text in texts if text]
     assert not invented

@@ -31,8 +31,13 @@ def test_it_hears_what_ctranslate2_hears(precision: str, tmp_path: Path) -> None
     checkpoint = Store().checkpoint_path(model)
     whisper.export(checkpoint, Manifest.read(checkpoint), tmp_path, precision, quiet, "onnx")
     manifest = Manifest.read(tmp_path)
-    assert manifest.reached["greedy_same"] >= (manifest.reached["greedy_steps"] if precision == "fp32" else 8)
-    assert precision == "int8" or max(manifest.reached[f"{k}.error"] for k in ("encoder", "logits")) <= 1e-4
+    assert manifest.reached["greedy_same"] >= (
+        manifest.reached["greedy_steps"] if precision == "fp32" else 8
+    )
+    assert (
+        precision == "int8"
+        or max(manifest.reached[f"{k}.error"] for k in ("encoder", "logits")) <= 1e-4
+    )
     samples = np.concatenate([decode_all(QUESTION, 16000), np.zeros(32000, np.float32)])
     features = log_mel(manifest.properties["mels"])(samples)[:, : samples.size // 160]
     tokenizer = JsonTokenizer(tmp_path / "tokenizer.json")
@@ -40,7 +45,10 @@ def test_it_hears_what_ctranslate2_hears(precision: str, tmp_path: Path) -> None
     prompt = [i for name in marks if (i := tokenizer.id_of(f"<|{name}|>")) is not None]
     budget = Cores().budget("transcribe", 0)
     heard = []
-    for executor in (OnnxWhisper(tmp_path, manifest, budget), Ct2Whisper(checkpoint, "fp32", budget, beam=1)):
+    for executor in (
+        OnnxWhisper(tmp_path, manifest, budget),
+        Ct2Whisper(checkpoint, "fp32", budget, beam=1),
+    ):
         encoded = executor.encode(features)
         result = executor.generate(encoded, prompt, 40)
         languages = executor.detect_language(encoded)
@@ -53,4 +61,6 @@ def test_it_hears_what_ctranslate2_hears(precision: str, tmp_path: Path) -> None
     assert tokenizer.decode(ours.ids) == " What is the capital of France?"
     assert np.abs(np.subtract(our_times, their_times)).max() <= (0 if precision == "fp32" else 5)
     if precision == "fp32":
-        assert (ours.score, ours.no_speech) == pytest.approx((theirs.score, theirs.no_speech), rel=1e-3)
+        assert (ours.score, ours.no_speech) == pytest.approx(
+            (theirs.score, theirs.no_speech), rel=1e-3
+        )

@@ -62,7 +62,9 @@ class FakeCuda:
     def enqueue(self, stream: int, work: Work) -> None:
         """Put work into a stream."""
         assert stream in self.streams, "work in a stream that does not live, or in the default one"
-        self._capturing[stream].append(work) if stream in self._capturing else self.streams[stream].append(work)
+        self._capturing[stream].append(work) if stream in self._capturing else self.streams[
+            stream
+        ].append(work)
 
     def captures(self, stream: int) -> bool:
         """Whether what comes into a stream is noted."""
@@ -74,7 +76,10 @@ class FakeCuda:
 
     def owns(self, address: int, size: int) -> bool:
         """Whether it lies in one live allocation."""
-        return any(base <= address and address + size <= base + len(block) for base, block in self.memory.items())
+        return any(
+            base <= address and address + size <= base + len(block)
+            for base, block in self.memory.items()
+        )
 
     def drain(self, stream: int) -> None:
         """Run what waits in a stream."""
@@ -123,7 +128,9 @@ class FakeCuda:
         return (0,)
 
     def cudaEventSynchronize(self, event: int) -> tuple[int]:
-        (state,) = self.events[event] or [{"done": True, "stream": 0}]  # one that was never recorded is no wait
+        (state,) = self.events[event] or [
+            {"done": True, "stream": 0}
+        ]  # one that was never recorded is no wait
         while not state["done"]:
             self.streams[state["stream"]].popleft()()
         return (0,)
@@ -154,7 +161,9 @@ class FakeCuda:
     def cudaFreeHost(self, address: int) -> tuple[int]:
         return self._free(address)
 
-    def cudaMemcpyAsync(self, target: int, source: int, size: int, kind: int, stream: int) -> tuple[int]:
+    def cudaMemcpyAsync(
+        self, target: int, source: int, size: int, kind: int, stream: int
+    ) -> tuple[int]:
         self.check(target, size)
         self.check(source, size)
 
@@ -244,8 +253,22 @@ class FakeKernels:
 
     def sample(self, step: CStep, samplings: int, batch: int, stream: int) -> None:
         step = CStep.from_buffer_copy(step)
-        sizes = {"logits": 4 * step.vocabulary, "history": 8 * step.history_room, "stopped": 4, "status": 4}
-        for name in ("logits", "history", "history_count", "counter", "token", "input_id", "stopped", "status"):
+        sizes = {
+            "logits": 4 * step.vocabulary,
+            "history": 8 * step.history_room,
+            "stopped": 4,
+            "status": 4,
+        }
+        for name in (
+            "logits",
+            "history",
+            "history_count",
+            "counter",
+            "token",
+            "input_id",
+            "stopped",
+            "status",
+        ):
             self.fake.check(getattr(step, name), batch * sizes.get(name, 8))
         self.fake.check(samplings, batch * ctypes.sizeof(CSampling))
         self.fake.enqueue(stream, lambda: self._kernels.sample(step, samplings, batch, 8))
@@ -294,7 +317,9 @@ class FakeEngine:
         options = ort.SessionOptions()
         options.log_severity_level = 3
         with computable(path) as readable:
-            session = ort.InferenceSession(str(readable), options, providers=["CPUExecutionProvider"])
+            session = ort.InferenceSession(
+                str(readable), options, providers=["CPUExecutionProvider"]
+            )
         self.trt, self.session, contract = trt, session, contract_of(path)
         self.profiles = PROFILES[path.stem]
         self.shapes = [shapes(contract, profile) for profile in self.profiles]
@@ -302,7 +327,11 @@ class FakeEngine:
         self.outputs = {spec.name: np.dtype(spec.dtype) for spec in contract.outputs}
 
     def get_aliased_input_tensor(self, name: str) -> str:
-        return name.replace("present_", "past_") if self.trt.aliased and name.startswith("present_") else ""
+        return (
+            name.replace("present_", "past_")
+            if self.trt.aliased and name.startswith("present_")
+            else ""
+        )
 
     def get_tensor_location(self, name: str) -> str:
         return "host" if name in self.trt.on_host else "device"
@@ -363,11 +392,15 @@ class Context:
         def work() -> None:
             assert self.scratch is not None
             cuda.check(*self.scratch)
-            assert self.shapes == frozen[1], "work that was captured runs while its context has other shapes"
+            assert self.shapes == frozen[1], (
+                "work that was captured runs while its context has other shapes"
+            )
             made = self._run(*frozen)
             for name, value in made.items():
                 cuda.check(frozen[0][name], value.nbytes)
-                ctypes.memmove(frozen[0][name], np.ascontiguousarray(value).ctypes.data, value.nbytes)
+                ctypes.memmove(
+                    frozen[0][name], np.ascontiguousarray(value).ctypes.data, value.nbytes
+                )
 
         cuda.enqueue(stream, work)
         return True
@@ -391,9 +424,14 @@ class Context:
             self.trt.cuda.check(addresses[name], size)
             block = (ctypes.c_byte * size).from_address(addresses[name])
             feeds[name] = np.frombuffer(bytes(block), kind).reshape(shapes[name])
-        feeds = {name: f.astype(np.float32) if f.dtype == "bfloat16" else f for name, f in feeds.items()}
+        feeds = {
+            name: f.astype(np.float32) if f.dtype == "bfloat16" else f for name, f in feeds.items()
+        }
         values = self.engine.session.run(list(self.engine.outputs), feeds)
-        return {n: v.astype(kind) for (n, kind), v in zip(self.engine.outputs.items(), values, strict=True)}
+        return {
+            n: v.astype(kind)
+            for (n, kind), v in zip(self.engine.outputs.items(), values, strict=True)
+        }
 
 
 class FakeCudaProvider:
@@ -414,17 +452,25 @@ class FakeCudaProvider:
     def set_default_logger_severity(self, severity: int) -> None:
         self.severity = severity
 
-    def InferenceSession(self, path: str | bytes, options: Any, providers: list[Any]) -> FakeCudaSession:
+    def InferenceSession(
+        self, path: str | bytes, options: Any, providers: list[Any]
+    ) -> FakeCudaSession:
         made = FakeCudaSession(self, path, options, providers)
         self.sessions.append(made)
         return made
 
 
 class FakeCudaSession:
-    def __init__(self, module: FakeCudaProvider, path: str | bytes, options: Any, providers: list[Any]) -> None:
+    def __init__(
+        self, module: FakeCudaProvider, path: str | bytes, options: Any, providers: list[Any]
+    ) -> None:
         ((name, self.about),) = providers
         assert name == "CUDAExecutionProvider"
-        self.module, self.cuda, self.stream = module, module.cuda, int(self.about["user_compute_stream"])
+        self.module, self.cuda, self.stream = (
+            module,
+            module.cuda,
+            int(self.about["user_compute_stream"]),
+        )
         self._session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         self._runs: Counter[tuple[Any, ...]] = Counter()
         self.inputs = [i.name for i in self._session.get_inputs()]
@@ -432,7 +478,9 @@ class FakeCudaSession:
         if (
             self.about.get("enable_cuda_graph") and "Shape" in self._operators()
         ):  # what the CUDA provider leaves to the CPU
-            raise RuntimeError("This session cannot use the graph capture feature as requested by the user")
+            raise RuntimeError(
+                "This session cannot use the graph capture feature as requested by the user"
+            )
 
     def _operators(self) -> set[str]:
         info = self._session.get_provider_graph_assignment_info()
@@ -443,29 +491,41 @@ class FakeCudaSession:
 
     def get_provider_graph_assignment_info(self) -> list[Any]:
         info = self._session.get_provider_graph_assignment_info()
-        return [SimpleNamespace(ep_name="CUDAExecutionProvider", get_nodes=part.get_nodes) for part in info]
+        return [
+            SimpleNamespace(ep_name="CUDAExecutionProvider", get_nodes=part.get_nodes)
+            for part in info
+        ]
 
     def io_binding(self) -> FakeBinding:
         return FakeBinding(self)
 
     def run_with_iobinding(self, binding: FakeBinding, options: Any) -> None:
         assert options.get_run_config_entry("disable_synchronize_execution_providers") == "1"
-        assert (self.about.get("enable_cuda_graph"), options.get_run_config_entry("gpu_graph_id")) == ("1", "-1")
+        assert (
+            self.about.get("enable_cuda_graph"),
+            options.get_run_config_entry("gpu_graph_id"),
+        ) == ("1", "-1")
         if self.module.fails:
             raise RuntimeError("CUDA failure 700\nmore")
         bound = dict(binding.bound)
         assert set(bound) == {*self.inputs, *self.outputs}
         shapes = tuple(bound[name][1] for name in self.inputs)
         self._runs[shapes] += 1
-        if self._runs[shapes] <= 2:  # the first one tells how much memory runs need, which the second takes
+        if (
+            self._runs[shapes] <= 2
+        ):  # the first one tells how much memory runs need, which the second takes
             assert not self.cuda.captures(self.stream), "memory is taken while a capture goes on"
-        if None in bound.values():  # outputs that ONNX Runtime finds a place for: their shapes are known at once
+        if (
+            None in bound.values()
+        ):  # outputs that ONNX Runtime finds a place for: their shapes are known at once
             feeds = {name: np.zeros(bound[name][1], bound[name][0]) for name in self.inputs}
             binding.made = self._session.run(self.outputs, feeds)
             return
 
         def work() -> None:
-            made = self._session.run(self.outputs, {name: self._read(*bound[name]) for name in self.inputs})
+            made = self._session.run(
+                self.outputs, {name: self._read(*bound[name]) for name in self.inputs}
+            )
             for name, value in zip(self.outputs, made, strict=True):
                 kind, shape, address = bound[name]
                 self.cuda.check(address, value.nbytes)
@@ -477,7 +537,9 @@ class FakeCudaSession:
     def _read(self, kind: Any, shape: tuple[int, ...], address: int) -> np.ndarray[Any, Any]:
         size = int(np.prod(shape)) * kind.itemsize
         self.cuda.check(address, size)
-        return np.frombuffer(bytes((ctypes.c_byte * size).from_address(address)), kind).reshape(shape)
+        return np.frombuffer(bytes((ctypes.c_byte * size).from_address(address)), kind).reshape(
+            shape
+        )
 
 
 class FakeBinding:
@@ -486,7 +548,9 @@ class FakeBinding:
         self.bound: dict[str, Any] = {}
         self.made: list[Any] = []
 
-    def bind_input(self, name: str, device: str, number: int, kind: Any, shape: Any, address: int) -> None:
+    def bind_input(
+        self, name: str, device: str, number: int, kind: Any, shape: Any, address: int
+    ) -> None:
         assert (device, number) == ("cuda", 0)
         self.session.cuda.check(address, int(np.prod(shape)) * np.dtype(kind).itemsize)
         self.bound[name] = np.dtype(kind), tuple(shape), address

@@ -56,7 +56,9 @@ def bench(portable: Portable, kernels: CudaKernels) -> Iterator[Bench]:
     made.close()
 
 
-def test_tokens_are_chosen_in_bfloat16_as_the_host_chooses_them(portable: Portable, kernels: CudaKernels) -> None:
+def test_tokens_are_chosen_in_bfloat16_as_the_host_chooses_them(
+    portable: Portable, kernels: CudaKernels
+) -> None:
     bench = Bench(portable.bf16, kernels)
     script = random_script(3)
     assert script.run(bench.ahead) == script.run(bench.host)
@@ -96,7 +98,9 @@ class Script:
 def request(number: int, tokens: int = 12, **changes: Any) -> Request:
     """One that is like no other."""
     random = np.random.default_rng(number)
-    sampling = Sampling(0.9, 20, 0.9, 0.0, 1.3, number) if number % 3 else Sampling(repetition_penalty=1.2)
+    sampling = (
+        Sampling(0.9, 20, 0.9, 0.0, 1.3, number) if number % 3 else Sampling(repetition_penalty=1.2)
+    )
     prompt = random.integers(0, 300, 3 + 7 * (number % 5)).tolist()
     return Request(prompt, sampling, max_tokens=tokens, **changes)
 
@@ -120,7 +124,9 @@ def random_script(seed: int) -> Script:
         if random.random() < 0.3:
             script.limits[number] = 4.0
         tokens = int(random.integers(1, 20))
-        script.come.setdefault(int(random.integers(0, 30)), []).append(request(100 * seed + number, tokens, **changes))
+        script.come.setdefault(int(random.integers(0, 30)), []).append(
+            request(100 * seed + number, tokens, **changes)
+        )
     if random.random() < 0.5:
         script.cancel[int(random.integers(5, 30))] = int(random.integers(0, 3))
     return script
@@ -180,7 +186,9 @@ def test_a_history_beyond_the_vocabulary_ends_its_sequence_alone(bench: Bench) -
     while engine.busy:
         engine.step()
     assert isinstance(bad.error, InferenceFailed)
-    assert "history holds an id outside the vocabulary; the model's output is damaged" in str(bad.error)
+    assert "history holds an id outside the vocabulary; the model's output is damaged" in str(
+        bad.error
+    )
     assert (good.error, good.given) == (None, 8)
 
 
@@ -220,9 +228,13 @@ MUTATIONS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "one set of pinned memory": lambda patch: patch.setattr(
         Chooser, "choose", _with(Chooser.choose, lambda self: setattr(self, "_number", 0))
     ),
-    "a new sequence that does not start": lambda patch: patch.setattr(Chooser, "start", lambda *_: None),
+    "a new sequence that does not start": lambda patch: patch.setattr(
+        Chooser, "start", lambda *_: None
+    ),
     "whoever paused is taken to be where it was": lambda patch: patch.setattr(
-        StepsAhead, "_begin", _with(StepsAhead._begin, lambda self: setattr(self, "_held", _Kept(self._held)))
+        StepsAhead,
+        "_begin",
+        _with(StepsAhead._begin, lambda self: setattr(self, "_held", _Kept(self._held))),
     ),
     "the state of the slot before": lambda patch: patch.setattr(
         "voxturn.runtime.executors.device_chooser._row", lambda buffer, slot: buffer.device

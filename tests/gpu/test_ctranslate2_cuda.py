@@ -22,11 +22,17 @@ def test_without_a_gpu_it_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
         Ct2Whisper(tmp_path, "fp16", BUDGET, device="cuda")
 
 
-def test_the_gpu_s_profile_hears_on_the_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_gpu_s_profile_hears_on_the_gpu(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     made: dict[str, Any] = {}
     monkeypatch.setattr(ctranslate2, "get_cuda_device_count", lambda: 1)
-    monkeypatch.setattr(ctranslate2, "get_supported_compute_types", lambda device: {"cuda": {"float16"}}[device])
-    monkeypatch.setattr(ctranslate2.models, "Whisper", lambda folder, **options: made.update(options))
+    monkeypatch.setattr(
+        ctranslate2, "get_supported_compute_types", lambda device: {"cuda": {"float16"}}[device]
+    )
+    monkeypatch.setattr(
+        ctranslate2.models, "Whisper", lambda folder, **options: made.update(options)
+    )
     assert load_profile("gpu").transcribe.executor == "ctranslate2-cuda"
     Ct2Whisper(tmp_path, "fp16", BUDGET, device="cuda")
     assert (made["device"], made["compute_type"]) == ("cuda", "float16")
@@ -34,7 +40,9 @@ def test_the_gpu_s_profile_hears_on_the_gpu(monkeypatch: pytest.MonkeyPatch, tmp
         Ct2Whisper(tmp_path, "int8", BUDGET, device="cuda")
 
 
-def test_a_longer_window_s_silence_is_fetched_from_the_device(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_longer_window_s_silence_is_fetched_from_the_device(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """`extend` reads encoder outputs that may lie on the GPU: only `to_device` may be asked of them."""
     monkeypatch.setattr(ctranslate2.models, "Whisper", lambda folder, **options: None)
     whisper = Ct2Whisper(tmp_path, "fp32", BUDGET)

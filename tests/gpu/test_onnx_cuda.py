@@ -25,7 +25,12 @@ from voxturn.runtime.executors.cuda import Cuda
 from voxturn.runtime.executors.cuda_kernels import CudaKernels
 from voxturn.runtime.executors.device_decoder import DeviceDecoder
 from voxturn.runtime.executors.onnx import OnnxDecoder, OnnxGraph
-from voxturn.runtime.executors.onnx_cuda import PROVIDER, OnnxCudaEngine, OnnxCudaGraph, cuda_session
+from voxturn.runtime.executors.onnx_cuda import (
+    PROVIDER,
+    OnnxCudaEngine,
+    OnnxCudaGraph,
+    cuda_session,
+)
 from voxturn.runtime.profile import Engine, SpeakEngine, load_profile
 from voxturn.runtime.streams import Streams
 
@@ -36,7 +41,9 @@ from tests.gpu.test_tensorrt import SLOTS
 from tests.gpu.test_tensorrt import Bench as TensorRtBench
 
 PATH = Path("g.onnx")
-CONTRACT = ModelContract("g.onnx", (TensorSpec("x", "float32", ("n",)),), (TensorSpec("y", "float32", ("n",)),))
+CONTRACT = ModelContract(
+    "g.onnx", (TensorSpec("x", "float32", ("n",)),), (TensorSpec("y", "float32", ("n",)),)
+)
 
 
 class Session:
@@ -56,7 +63,9 @@ class Session:
 
     def get_provider_graph_assignment_info(self) -> list[Any]:
         def part(provider: str, *names: str) -> Any:
-            return SimpleNamespace(ep_name=provider, get_nodes=lambda: [SimpleNamespace(op_type=n) for n in names])
+            return SimpleNamespace(
+                ep_name=provider, get_nodes=lambda: [SimpleNamespace(op_type=n) for n in names]
+            )
 
         return [part(PROVIDER, "Conv"), part("CPUExecutionProvider", *Session.on_the_cpu)]
 
@@ -101,7 +110,11 @@ def test_it_runs_in_the_stage_s_stream_and_nowhere_else(fake: None) -> None:
     graph = OnnxCudaGraph(Path("g.onnx"), CONTRACT, Cuda(FakeCuda()), stream)
     assert Session.last.options.entries["session.record_ep_graph_assignment_info"] == "1"
     ((name, about),) = Session.last.providers
-    assert (name, about["user_compute_stream"], about["use_tf32"]) == (PROVIDER, str(stream.handle), "0")
+    assert (name, about["user_compute_stream"], about["use_tf32"]) == (
+        PROVIDER,
+        str(stream.handle),
+        "0",
+    )
     made = graph.run({"x": np.ones(3, np.float32)})
     assert made["y"].tolist() == [2, 2, 2]
     assert Session.last.bound["y on"] == "cuda"
@@ -117,10 +130,14 @@ def test_a_silent_fallback_is_an_error(fake: None, monkeypatch: pytest.MonkeyPat
         cuda_session(PATH, PATH, Streams().of("vocode"))
 
 
-def test_arithmetic_of_sizes_may_run_on_the_cpu_and_nothing_else(fake: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_arithmetic_of_sizes_may_run_on_the_cpu_and_nothing_else(
+    fake: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert cuda_session(PATH, PATH, Streams().of("vocode"))
     monkeypatch.setattr(Session, "on_the_cpu", ("Shape", "MatMul", "Attention"))
-    with pytest.raises(ExecutorUnavailable, match="compute Attention, MatMul on the CPU instead of CUDA"):
+    with pytest.raises(
+        ExecutorUnavailable, match="compute Attention, MatMul on the CPU instead of CUDA"
+    ):
         cuda_session(PATH, PATH, Streams().of("vocode"))
 
 
@@ -142,10 +159,13 @@ def test_a_type_that_numpy_has_not_is_bound_by_its_number(monkeypatch: pytest.Mo
     monkeypatch.setattr(onnx_cuda, "_fused", lambda _: b"")
     monkeypatch.setattr(onnx_cuda, "captured_options", lambda: None)
     cuda = Cuda(FakeCuda())
-    engine = OnnxCudaEngine(PATH, ModelContract("g.onnx", specs, specs), cuda, Streams(cuda).of("reply"))
+    engine = OnnxCudaEngine(
+        PATH, ModelContract("g.onnx", specs, specs), cuda, Streams(cuda).of("reply")
+    )
     bound: list[Any] = []
     context = SimpleNamespace(
-        bind_input=lambda *about: bound.append(about[3]), bind_output=lambda *about: bound.append(about[3])
+        bind_input=lambda *about: bound.append(about[3]),
+        bind_output=lambda *about: bound.append(about[3]),
     )
     for bind in (engine.bind_input, engine.bind_output):
         for spec in specs:
@@ -169,7 +189,9 @@ class Bench(TensorRtBench):
         super().__init__(artifact)
         self.provider: Any = FakeCudaProvider(self.fake)
 
-    def decoder(self, slots: int = SLOTS, plan: bytes | None = None, kernels: Any = None) -> DeviceDecoder:
+    def decoder(
+        self, slots: int = SLOTS, plan: bytes | None = None, kernels: Any = None
+    ) -> DeviceDecoder:
         engine = OnnxCudaEngine(self.path, self.contract, self.cuda, self.streams.of("reply"))
         return DeviceDecoder(engine, self.contract, slots, kernels)
 
@@ -185,14 +207,18 @@ def test_a_decoder_gives_the_numbers_of_the_cpu(bench: Bench) -> None:
     test_tensorrt.test_the_engine_s_loop_gives_the_same_tokens(bench)
     names = [call[0] for call in bench.fake.calls]
     assert names.count("cudaStreamBeginCapture") == 2  # a step, and pieces of 16 of the prompt
-    assert names.count("cudaGraphLaunch") == 25  # 23 steps, and the 20 positions of the prompt in two pieces
+    assert (
+        names.count("cudaGraphLaunch") == 25
+    )  # 23 steps, and the 20 positions of the prompt in two pieces
 
 
 def test_tokens_are_chosen_in_the_captured_step(bench: Bench, kernels: CudaKernels) -> None:
     tokens = []
     for on_device in (FakeKernels(bench.fake, kernels), None):
         decoder = bench.decoder(kernels=on_device)
-        tokens.append(list(DecodeEngine(decoder).generate([300, 301], Sampling(0.8, 20, 0.9, seed=4), (), 24)))
+        tokens.append(
+            list(DecodeEngine(decoder).generate([300, 301], Sampling(0.8, 20, 0.9, seed=4), (), 24))
+        )
         decoder.close()
     assert tokens[0] == tokens[1]
     assert "cudaEventSynchronize" in {call[0] for call in bench.fake.calls}
@@ -212,12 +238,16 @@ def test_of_a_large_vocabulary_the_device_chooses_among_few(
     decoder.close()
 
 
-def test_a_window_is_captured_for_its_sizes_and_replayed(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_window_is_captured_for_its_sizes_and_replayed(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
     contract = Manifest.read(tiny.fp32).graphs["vocoder"]
     path, fake = tiny.fp32 / contract.file, FakeCuda()
     cuda, provider = Cuda(fake), FakeCudaProvider(fake)
     streams, frames = Streams(cuda), XttsFrames(4, 24000 / 22050)
-    latents = np.random.default_rng(0).standard_normal((60, int(contract.inputs[0].shape[2])), np.float32)
+    latents = np.random.default_rng(0).standard_normal(
+        (60, int(contract.inputs[0].shape[2])), np.float32
+    )
     speaker = {"speaker": np.random.default_rng(1).standard_normal((1, 512, 1), np.float32)}
     windows = [(0, 22, 0, 13), (9, 44, 13, 13), (20, 55, 13, 13), (60, 95, 13, 13), (0, 22, 0, 13)]
     given = [frames.inputs(latents, *window) | speaker for window in windows]
@@ -235,7 +265,9 @@ def test_a_window_is_captured_for_its_sizes_and_replayed(tiny: Tiny, monkeypatch
     assert names.count("cudaGraphLaunch") == len(windows)
     monkeypatch.setattr(onnx_cuda, "_MOST_FIXED", 2)
     alive = fake.alive
-    graph.run(frames.inputs(latents, 0, 31, 0, 13) | speaker)  # in the place of the one that was used longest ago
+    graph.run(
+        frames.inputs(latents, 0, 31, 0, 13) | speaker
+    )  # in the place of the one that was used longest ago
     assert (len(graph._fixed), fake.alive) == (2, alive)
     np.testing.assert_allclose(graph.run(given[0])["audio"], wanted[0], atol=1e-5)
     assert len(provider.sessions) == 3
@@ -275,6 +307,8 @@ def test_a_run_that_fails_is_an_error_and_leaves_nothing_in_flight(bench: Bench)
 
 
 def test_a_library_without_cuda_is_refused(fake: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys.modules["onnxruntime"], "get_available_providers", lambda: ["CPUExecutionProvider"])
+    monkeypatch.setattr(
+        sys.modules["onnxruntime"], "get_available_providers", lambda: ["CPUExecutionProvider"]
+    )
     with pytest.raises(ExecutorUnavailable, match="knows no CUDA"):
         cuda_session(PATH, PATH, Streams().of("vocode"))

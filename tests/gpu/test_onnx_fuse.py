@@ -43,7 +43,9 @@ def loud(path: Path) -> onnx.ModelProto:
         if value.ndim == 1:
             changed = value + 0.3 * random.standard_normal(value.shape)
         else:
-            changed = value * (15 if tensor.name.startswith("qkv") else 10 if "embedding" not in tensor.name else 1)
+            changed = value * (
+                15 if tensor.name.startswith("qkv") else 10 if "embedding" not in tensor.name else 1
+            )
         tensor.CopyFrom(onnx.numpy_helper.from_array(changed.astype(np.float16), tensor.name))
     return model
 
@@ -54,13 +56,24 @@ class Pair:
     def __init__(self, path: Path, batch: int) -> None:
         read = loud if path.name == "gpt.onnx" else graph_of
         options = ort.SessionOptions()
-        options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path.parent))
+        options.add_session_config_entry(
+            "session.model_external_initializers_file_folder_path", str(path.parent)
+        )
         self.sessions = [
-            ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+            ort.InferenceSession(
+                model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+            )
             for model in (read(path), fuse(read(path)))
         ]
-        shapes = {i.name: [batch if d == "B" else d for d in i.shape] for i in self.sessions[0].get_inputs()}
-        caches = {name: np.zeros(shape, np.float16) for name, shape in shapes.items() if name.startswith("past")}
+        shapes = {
+            i.name: [batch if d == "B" else d for d in i.shape]
+            for i in self.sessions[0].get_inputs()
+        }
+        caches = {
+            name: np.zeros(shape, np.float16)
+            for name, shape in shapes.items()
+            if name.startswith("past")
+        }
         self.caches: list[Arrays] = [dict(caches), dict(caches)]
         self.capacity = next(iter(caches.values())).shape[2]
         self.rows = shapes.get("rows", [0, 0])[1]
@@ -78,7 +91,13 @@ class Pair:
         session, caches = self.sessions[number], self.caches[number]
         feeds = {**given, **caches}
         names = [output.name for output in session.get_outputs()]
-        made = dict(zip(names, session.run(names, {i.name: feeds[i.name] for i in session.get_inputs()}), strict=True))
+        made = dict(
+            zip(
+                names,
+                session.run(names, {i.name: feeds[i.name] for i in session.get_inputs()}),
+                strict=True,
+            )
+        )
         self.caches[number] = {name: made[name.replace("past_", "present_")] for name in caches}
         return np.asarray(made["logits"])
 
@@ -91,7 +110,14 @@ def _noise(made: np.ndarray[Any, Any], wanted: np.ndarray[Any, Any]) -> float:
 @pytest.fixture(scope="session")
 def gpt(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("gpt")
-    export_xtts(tiny.checkpoint, Manifest("xtts-v2", "checkpoint", "source", {}, {}), folder, "fp16", quiet, "tensorrt")
+    export_xtts(
+        tiny.checkpoint,
+        Manifest("xtts-v2", "checkpoint", "source", {}, {}),
+        folder,
+        "fp16",
+        quiet,
+        "tensorrt",
+    )
     return folder / "gpt.onnx"
 
 
@@ -122,11 +148,24 @@ def test_it_computes_the_same(path: Path) -> None:
 
 
 @pytest.mark.parametrize("what", [*HALVES, "bf16", "gpt"])
-def test_nothing_is_left_of_what_it_replaces(what: str, portable: Portable, request: pytest.FixtureRequest) -> None:
-    path = request.getfixturevalue("gpt") if what == "gpt" else getattr(portable, what) / "decoder.onnx"
+def test_nothing_is_left_of_what_it_replaces(
+    what: str, portable: Portable, request: pytest.FixtureRequest
+) -> None:
+    path = (
+        request.getfixturevalue("gpt")
+        if what == "gpt"
+        else getattr(portable, what) / "decoder.onnx"
+    )
     layers, left = operators(graph_of(path))["Attention"], operators(fuse(graph_of(path)))
     assert left["GroupQueryAttention"] == layers
-    assert not {"Attention", "TensorScatter", "Transpose", "RotaryEmbedding", "Gelu", "Sigmoid"}.intersection(left)
+    assert not {
+        "Attention",
+        "TensorScatter",
+        "Transpose",
+        "RotaryEmbedding",
+        "Gelu",
+        "Sigmoid",
+    }.intersection(left)
     norms = left["SkipLayerNormalization"], left["SkipSimplifiedLayerNormalization"]
     assert max(norms) in (2 * layers, 2 * layers + 1)
 
@@ -146,7 +185,9 @@ def test_single_precision_keeps_its_attention(portable: Portable) -> None:
         ("RotaryEmbedding", 1, "other_cos"),
     ],
 )
-def test_attention_that_is_written_otherwise_stays(portable: Portable, change: tuple[Any, ...]) -> None:
+def test_attention_that_is_written_otherwise_stays(
+    portable: Portable, change: tuple[Any, ...]
+) -> None:
     model = graph_of(portable.fp16 / "decoder.onnx")
     node = next(node for node in model.graph.node if node.op_type == change[0])
     if len(change) == 2:
@@ -197,7 +238,9 @@ def test_a_norm_without_beta_and_two_of_one_sum_stay_right() -> None:
     }"""
     x = np.random.default_rng(0).standard_normal((2, 4)).astype(np.float32)
     plain, fused = (
-        ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"]).run(None, {"x": x})
+        ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"]).run(
+            None, {"x": x}
+        )
         for model in (onnx.parser.parse_model(text), fuse(onnx.parser.parse_model(text)))
     )
     left = operators(fuse(onnx.parser.parse_model(text)))

@@ -57,7 +57,9 @@ def test_the_sampler_s_tokens_are_the_numpy_twin_s(device: Device) -> None:
     for _ in range(50):
         logits = (3 * random.standard_normal((batch, size))).astype(np.float32)
         history = random.integers(0, size, (batch, 64))
-        settings = [Sampling(0.75, 50, 0.85, 0.0, 10.0, int(random.integers(1 << 60))) for _ in range(batch)]
+        settings = [
+            Sampling(0.75, 50, 0.85, 0.0, 10.0, int(random.integers(1 << 60))) for _ in range(batch)
+        ]
         arrays = {
             "logits": logits, "history": history, "history_count": np.full(batch, 63), "stops": np.array([size - 1]),
             "counter": np.arange(batch, dtype=np.uint64), "token": np.zeros(batch, np.int64),
@@ -66,7 +68,9 @@ def test_the_sampler_s_tokens_are_the_numpy_twin_s(device: Device) -> None:
         places = {name: device.put(np.ascontiguousarray(array)) for name, array in arrays.items()}
         params = (CSampling * batch)(*(CSampling.of(s, Follow()) for s in settings))
         step = CStep(**places, vocabulary=size, history_room=64, stop_count=1)
-        kernels.sample(step, device.put(np.frombuffer(bytes(params), np.uint8)), batch, device.stream)
+        kernels.sample(
+            step, device.put(np.frombuffer(bytes(params), np.uint8)), batch, device.stream
+        )
         assert not device.get(places["status"], arrays["status"]).any()
         wanted = [sample_numpy(logits[i], history[i, :63], settings[i], i) for i in range(batch)]
         assert device.get(places["token"], arrays["token"]).tolist() == wanted
@@ -88,7 +92,9 @@ def test_pcm_is_rounded_as_on_the_cpu(device: Device) -> None:
     out = np.zeros(5000, np.int16)
     target = device.put(out)
     CudaKernels().pcm16(device.put(samples), device.put(samples), target, 5000, 0, device.stream)
-    np.testing.assert_array_equal(device.get(target, out), np.rint(np.clip(samples, -1, 1) * 32767).astype(np.int16))
+    np.testing.assert_array_equal(
+        device.get(target, out), np.rint(np.clip(samples, -1, 1) * 32767).astype(np.int16)
+    )
 
 
 def test_a_captured_copy_is_replayed(device: Device) -> None:

@@ -67,7 +67,9 @@ def test_with_everything_the_executors_work(monkeypatch: pytest.MonkeyPatch, cap
     monkeypatch.setattr(gpu_report, "kernels_version", str)
     assert main(["doctor", "--gpu"]) == 0
     said = capsys.readouterr().out
-    assert "executor onnx-cuda: no: needs onnxruntime-gpu" in said  # installed, but the other one lies over it
+    assert (
+        "executor onnx-cuda: no: needs onnxruntime-gpu" in said
+    )  # installed, but the other one lies over it
     assert "tokens are chosen on the host" in said
 
 
@@ -76,7 +78,8 @@ def test_the_doctor_says_what_a_profile_lacks_of_a_gpu(
 ) -> None:
     mine = (Path(profile.__file__).parent / "profiles/gpu.toml").read_text()
     mine = mine.replace(
-        'model = "qwen3-1.7b"\nexecutor = "tensorrt"', f'model = "{portable.fp16}"\nexecutor = "onnx-cuda"'
+        'model = "qwen3-1.7b"\nexecutor = "tensorrt"',
+        f'model = "{portable.fp16}"\nexecutor = "onnx-cuda"',
     )
     (tmp_path / "mine.toml").write_text(mine)
     assert main(["doctor", "--profile", str(tmp_path / "mine.toml")]) == 1
@@ -91,8 +94,12 @@ def test_the_doctor_says_what_a_profile_lacks_of_a_gpu(
     assert f"reply: {portable.fp16}: was not exported for a GPU" in capsys.readouterr().out
 
 
-def test_make_gpu_takes_only_what_was_exported_for_one(tmp_path: Path, capsys: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr("sys.argv", ["gpu", str(tmp_path / "none"), "--output", str(tmp_path / "out")])
+def test_make_gpu_takes_only_what_was_exported_for_one(
+    tmp_path: Path, capsys: Any, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(
+        "sys.argv", ["gpu", str(tmp_path / "none"), "--output", str(tmp_path / "out")]
+    )
     with pytest.raises(SystemExit) as caught:
         gpu.main()
     assert caught.value.code == 2
@@ -131,7 +138,9 @@ def test_engines_are_compared_with_the_cpu(
     tiny: Tiny, portable: Portable, tmp_path: Path, monkeypatch: Any, kernels: CudaKernels
 ) -> None:
     fake = FakeCuda()
-    library = FakeTensorRt(fake, on_host=("latent_offset", "frame_offset", "frames", "before", "after"))
+    library = FakeTensorRt(
+        fake, on_host=("latent_offset", "frame_offset", "frames", "before", "after")
+    )
     monkeypatch.setattr(tensorrt_build, "build", lambda trt, path, *_: serialized(path))
     on_device: Any = FakeKernels(fake, kernels)
     device = Gpu(tmp_path, quiet, library, Cuda(fake), on_device)
@@ -145,11 +154,15 @@ def test_engines_are_compared_with_the_cpu(
             gpu.compare(device, portable.fp32, "tensorrt", Result("gpu"))
     with monkeypatch.context() as patch:
         patch.setattr(gpu, "_LEAST_SAME", 1.1)
-        with pytest.raises(ExportFailed, match=r"100% of its first choices are the CPU's, 110% needed"):
+        with pytest.raises(
+            ExportFailed, match=r"100% of its first choices are the CPU's, 110% needed"
+        ):
             gpu.compare(device, portable.fp32, "tensorrt", Result("gpu"))
     vocoder = Manifest.read(tiny.fp32).graphs["vocoder"]
     monkeypatch.setattr(
-        gpu.Manifest, "read", lambda folder: Manifest("xtts-v2", "xtts", "fp32", {}, {}, {"vocoder": vocoder})
+        gpu.Manifest,
+        "read",
+        lambda folder: Manifest("xtts-v2", "xtts", "fp32", {}, {}, {"vocoder": vocoder}),
     )
     gpu.compare(device, tiny.fp32, "tensorrt", result)
     assert result.metrics["gpu.tensorrt.xtts-v2.vocoder.snr_db"]["value"] > 100
@@ -187,6 +200,8 @@ def test_without_tensorrt_a_turn_and_load_run_on_onnx_runtime(
     parity = outcomes["parity of onnx-cuda with ONNX Runtime on the CPU"]
     assert (parity.state, parity.said) == ("failed", "InferenceFailed: fp16: decoder.onnx: differs")
     assert outcomes["speed of tensorrt"].state == "skipped"
-    turn, load = (next(words for words in ran if f"bench {what}" in words) for what in ("turn", "load"))
+    turn, load = (
+        next(words for words in ran if f"bench {what}" in words) for what in ("turn", "load")
+    )
     assert f"--profile gpu-onnx --reply {portable.fp16} --voice {tiny.fp32}" in turn
     assert f"--executor onnx-cuda --artifact {tiny.fp32}" in load

@@ -38,7 +38,9 @@ def test_a_step_reads_every_weight_and_the_cache_of_its_context(portable: Portab
     prefill = decoder_call(portable.fp16, "decoder", 16, 100, {})
     assert prefill.bytes == pytest.approx(step.bytes, rel=0.05)
     head_once = 2 * vocabulary * width
-    assert prefill.operations == pytest.approx(16 * (step.operations - head_once) + head_once, rel=0.1)
+    assert prefill.operations == pytest.approx(
+        16 * (step.operations - head_once) + head_once, rel=0.1
+    )
     file = Manifest.read(portable.fp16).graphs["decoder"].file
     assert decoder_call(portable.fp16, "decoder", 1, 100, {f"fp16/{file}.1": 77}).launches == 77
 
@@ -48,10 +50,14 @@ def test_packed_weights_are_read_packed_and_multiplied_as_often(
     portable: Portable, bits: str, bytes_each: float
 ) -> None:
     plain = decoder_call(portable.fp16, "decoder", 16, 100, {})
-    packed = decoder_call(portable.int8 if bits == "int8" else portable.int4, "decoder", 16, 100, {})
+    packed = decoder_call(
+        portable.int8 if bits == "int8" else portable.int4, "decoder", 16, 100, {}
+    )
     assert packed.operations == pytest.approx(plain.operations, rel=1e-3)
     layers, head = 2 * (64 * 256 + 128 * 64 + 3 * 64 * 128), 4096 * 64  # which has 8 bits in both
-    assert plain.bytes - packed.bytes == pytest.approx(layers * (2 - bytes_each) + head * (2 - 1), rel=0.05)
+    assert plain.bytes - packed.bytes == pytest.approx(
+        layers * (2 - bytes_each) + head * (2 - 1), rel=0.05
+    )
 
 
 def test_a_graph_s_operations_are_those_of_its_products(tmp_path: Path) -> None:
@@ -83,7 +89,9 @@ def test_devices_have_sources_and_others_are_refused(tmp_path: Path) -> None:
         roofline.main(["toaster"], tmp_path, tmp_path, tmp_path, [], None)
 
 
-def test_the_path_of_first_audio_names_calls_that_there_are(monkeypatch: Any, tmp_path: Path) -> None:
+def test_the_path_of_first_audio_names_calls_that_there_are(
+    monkeypatch: Any, tmp_path: Path
+) -> None:
     calls, seen = {name: Call("g", 1e9, 0, 0) for name, _ in roofline.PATH}, list[Any]()
     monkeypatch.setattr(roofline, "calls_of", lambda *given: (seen.append(given[-1]), calls)[1])
     built, about = (

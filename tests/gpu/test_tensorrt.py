@@ -21,7 +21,12 @@ from voxturn.runtime.contract import Manifest
 from voxturn.runtime.cores import EngineBudget
 from voxturn.runtime.decode.engine import DecodeEngine
 from voxturn.runtime.decode.sampler import Sampling
-from voxturn.runtime.errors import CorruptModel, ExecutorUnavailable, InferenceFailed, InvalidProfile
+from voxturn.runtime.errors import (
+    CorruptModel,
+    ExecutorUnavailable,
+    InferenceFailed,
+    InvalidProfile,
+)
 from voxturn.runtime.executors import device_decoder, tensorrt_build
 from voxturn.runtime.executors.cuda import Cuda
 from voxturn.runtime.executors.cuda_kernels import CudaKernels
@@ -60,7 +65,9 @@ class Bench:
         self.streams = Streams(self.cuda)
 
     def decoder(self, slots: int = SLOTS, plan: bytes | None = None) -> DeviceDecoder:
-        engine = TensorRtEngine(self.trt, self.cuda, self.streams.of("reply"), plan or serialized(self.path))
+        engine = TensorRtEngine(
+            self.trt, self.cuda, self.streams.of("reply"), plan or serialized(self.path)
+        )
         return DeviceDecoder(engine, self.contract, slots)
 
     def reference(self) -> OnnxDecoder:
@@ -123,7 +130,9 @@ def test_the_engine_s_loop_gives_the_same_tokens(bench: Bench) -> None:
     tokens = []
     for executor in (bench.decoder(), bench.reference()):
         engine = DecodeEngine(executor)
-        tokens.append(list(engine.generate(list(range(300, 320)), Sampling(0.8, 20, 0.9, seed=4), (), 24)))
+        tokens.append(
+            list(engine.generate(list(range(300, 320)), Sampling(0.8, 20, 0.9, seed=4), (), 24))
+        )
         executor.close()
     assert tokens[0] == tokens[1]
 
@@ -137,7 +146,11 @@ def test_a_step_is_captured_once_for_a_range_of_slots_and_replayed(bench: Bench)
     assert names.count("cudaStreamBeginCapture") == 2
     assert names.count("cudaGraphLaunch") == 5
     (step,) = [i for i, name in enumerate(names) if name == "cudaGraphLaunch"][3:4]
-    assert names[step - 1 : step + 2] == ["cudaStreamSynchronize", "cudaGraphLaunch", "cudaStreamSynchronize"]
+    assert names[step - 1 : step + 2] == [
+        "cudaStreamSynchronize",
+        "cudaGraphLaunch",
+        "cudaStreamSynchronize",
+    ]
     decoder.close()
 
 
@@ -146,7 +159,9 @@ def test_prefill_and_step_have_contexts_of_their_own_over_one_scratch_memory(ben
     decoder.run(0, np.array([[1, 2]], np.int64), [0])
     decoder.run(0, np.array([[3]], np.int64), [2])
     decoder.run(0, np.array([[3], [4]], np.int64), [3, 0])
-    prefill, step, two = bench.trt.contexts  # one for every number of sequences: a captured graph holds its shapes
+    prefill, step, two = (
+        bench.trt.contexts
+    )  # one for every number of sequences: a captured graph holds its shapes
     assert (prefill.profile, step.profile, two.profile) == (0, 1, 1)
     assert prefill.scratch == step.scratch == two.scratch
     decoder.close()
@@ -155,9 +170,19 @@ def test_prefill_and_step_have_contexts_of_their_own_over_one_scratch_memory(ben
 def test_a_prompt_s_piece_of_a_known_length_is_captured_once_for_its_slot(bench: Bench) -> None:
     decoder, reference = bench.decoder(), bench.reference()
     random = np.random.default_rng(0)
-    for slot, past, length in ((0, 0, 32), (1, 0, 16), (0, 10, 32), (1, 16, 16), (1, 5, 32), (0, 42, 20), (0, 3, 16)):
+    for slot, past, length in (
+        (0, 0, 32),
+        (1, 0, 16),
+        (0, 10, 32),
+        (1, 16, 16),
+        (1, 5, 32),
+        (0, 42, 20),
+        (0, 3, 16),
+    ):
         ids = random.integers(1, 300, (1, length))
-        made, wanted = (executor.run(slot, ids, [past]).logits.copy() for executor in (decoder, reference))
+        made, wanted = (
+            executor.run(slot, ids, [past]).logits.copy() for executor in (decoder, reference)
+        )
         np.testing.assert_allclose(made, wanted, atol=1e-5)
     names = [call[0] for call in bench.fake.calls]
     assert names.count("cudaStreamBeginCapture") == 4  # two lengths in two slots
@@ -199,9 +224,15 @@ def test_prompts_that_cannot_be_captured_run_as_they_are(
 
     monkeypatch.setattr(device_decoder._Call, "replay", refuses)
     decoder.warm()
-    assert "prompts are not captured, and slower: CUDA: cudaStreamEndCapture" in capsys.readouterr().err
+    assert (
+        "prompts are not captured, and slower: CUDA: cudaStreamEndCapture"
+        in capsys.readouterr().err
+    )
     prompt = list(range(300, 350))
-    tokens = [list(DecodeEngine(each).generate(prompt, Sampling(), (), 6)) for each in (decoder, reference)]
+    tokens = [
+        list(DecodeEngine(each).generate(prompt, Sampling(), (), 6))
+        for each in (decoder, reference)
+    ]
     assert tokens[0] == tokens[1]
     decoder.close()
 
@@ -211,7 +242,9 @@ def test_only_lengths_that_leave_room_for_an_answer_are_captured(bench: Bench) -
         replace(s, shape=(*s.shape[:2], 64, s.shape[3])) if s.name.startswith("past_") else s
         for s in bench.contract.inputs
     )
-    engine = TensorRtEngine(bench.trt, bench.cuda, bench.streams.of("reply"), serialized(bench.path))
+    engine = TensorRtEngine(
+        bench.trt, bench.cuda, bench.streams.of("reply"), serialized(bench.path)
+    )
     decoder = DeviceDecoder(engine, replace(bench.contract, inputs=shorter), SLOTS)
     assert decoder.lengths == (16, 32)
     decoder.close()
@@ -226,7 +259,9 @@ def test_sequences_with_rows_of_their_own_come_one_at_a_time(bench: Bench) -> No
     decoder.close()
 
 
-def test_a_capture_that_fails_is_ended_and_says_why(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_capture_that_fails_is_ended_and_says_why(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     decoder = bench.decoder()
     begin = bench.cuda.begin_capture
 
@@ -264,7 +299,9 @@ def graph_on_the_fake_gpu(
     cuda = Cuda(fake)
     streams = Streams(cuda)
     plan = serialized(tiny.fp32 / contract.file)
-    graph = TensorRtGraph(FakeTensorRt(fake, on_host=on_host), cuda, streams.of(stage), plan, contract, role)
+    graph = TensorRtGraph(
+        FakeTensorRt(fake, on_host=on_host), cuda, streams.of(stage), plan, contract, role
+    )
     yield graph, OnnxGraph(tiny.fp32 / contract.file, contract, BUDGET), fake
     graph.close()
     streams.close()
@@ -272,12 +309,17 @@ def graph_on_the_fake_gpu(
 
 
 def test_a_graph_is_run_by_several_threads_one_after_the_other(tiny: Tiny) -> None:
-    inputs = [{"mel": np.random.default_rng(n).standard_normal((1, 64, 80 + n), np.float32)} for n in range(8)]
+    inputs = [
+        {"mel": np.random.default_rng(n).standard_normal((1, 64, 80 + n), np.float32)}
+        for n in range(8)
+    ]
     with graph_on_the_fake_gpu(tiny, "speaker", "clone") as (graph, reference, _):
         with ThreadPoolExecutor(4) as pool:
             made = list(pool.map(graph.run, inputs))
         for got, given in zip(made, inputs, strict=True):
-            np.testing.assert_allclose(got["embedding"], reference.run(given)["embedding"], atol=1e-5)
+            np.testing.assert_allclose(
+                got["embedding"], reference.run(given)["embedding"], atol=1e-5
+            )
 
 
 def test_closing_waits_for_the_stream_before_it_frees(bench: Bench) -> None:
@@ -292,7 +334,8 @@ def test_closing_waits_for_the_stream_before_it_frees(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize(
-    "call", ["set_optimization_profile_async", "set_input_shape", "set_tensor_address", "execute_async_v3"]
+    "call",
+    ["set_optimization_profile_async", "set_input_shape", "set_tensor_address", "execute_async_v3"],
 )
 def test_whatever_tensorrt_refuses_is_an_error_and_nothing_leaks(bench: Bench, call: str) -> None:
     bench.trt.says_no = call
@@ -306,7 +349,14 @@ def test_whatever_tensorrt_refuses_is_an_error_and_nothing_leaks(bench: Bench, c
 
 @pytest.mark.parametrize(
     "call",
-    ["cudaMalloc", "cudaMallocHost", "cudaMemcpyAsync", "cudaMemsetAsync", "cudaStreamBeginCapture", "cudaGraphLaunch"],
+    [
+        "cudaMalloc",
+        "cudaMallocHost",
+        "cudaMemcpyAsync",
+        "cudaMemsetAsync",
+        "cudaStreamBeginCapture",
+        "cudaGraphLaunch",
+    ],
 )
 def test_whatever_cuda_refuses_is_an_error_and_nothing_leaks(bench: Bench, call: str) -> None:
     bench.streams.of("reply")
@@ -321,7 +371,9 @@ def test_whatever_cuda_refuses_is_an_error_and_nothing_leaks(bench: Bench, call:
     bench.fake.fails = ""
 
 
-@pytest.mark.parametrize("call", ["cudaGraphLaunch", "cudaGraphInstantiate", "cudaEventRecord", "cudaMalloc"])
+@pytest.mark.parametrize(
+    "call", ["cudaGraphLaunch", "cudaGraphInstantiate", "cudaEventRecord", "cudaMalloc"]
+)
 def test_a_decoder_whose_steps_cannot_be_captured_leaves_nothing(
     bench: Bench, kernels: CudaKernels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
@@ -341,7 +393,9 @@ def test_a_kept_engine_that_is_not_whole_is_built_again_once(
 ) -> None:
     built: list[Path] = []
     on_device: Any = FakeKernels(bench.fake, kernels)
-    monkeypatch.setattr(tensorrt_build, "build", lambda trt, path, *_: built.append(path) or serialized(path))
+    monkeypatch.setattr(
+        tensorrt_build, "build", lambda trt, path, *_: built.append(path) or serialized(path)
+    )
     gpu = Gpu(tmp_path, quiet, bench.trt, bench.cuda, on_device)
     for _ in range(2):
         gpu.decoder(bench.path, bench.contract, "decoder", "reply", SLOTS, "tensorrt").close()
@@ -358,7 +412,9 @@ def test_a_kept_engine_that_is_not_whole_is_built_again_once(
 
 
 def test_an_engine_of_another_version_is_refused(bench: Bench) -> None:
-    with pytest.raises(CorruptModel, match=r"not one for this GPU and TensorRT 11\.4\.0 .*plan is not one"):
+    with pytest.raises(
+        CorruptModel, match=r"not one for this GPU and TensorRT 11\.4\.0 .*plan is not one"
+    ):
         bench.decoder(plan=b"from elsewhere")
 
 
@@ -387,7 +443,12 @@ def test_a_graph_whose_sizes_are_inputs(tiny: Tiny) -> None:
     random = np.random.default_rng(0)
     with graph_on_the_fake_gpu(tiny, "vocoder", "vocode", sizes) as (graph, reference, _):
         width = int(graph._contract.inputs[0].shape[2])
-        for count, frames in ((6, 20), (12, 40), (3, 9), (5, 4)):  # a sentence of one code has four frames
+        for count, frames in (
+            (6, 20),
+            (12, 40),
+            (3, 9),
+            (5, 4),
+        ):  # a sentence of one code has four frames
             inputs = (
                 {
                     "latents": random.standard_normal((1, count, width), np.float32),
@@ -396,7 +457,9 @@ def test_a_graph_whose_sizes_are_inputs(tiny: Tiny) -> None:
                 | {name: np.array(0, np.int64) for name in sizes}
                 | {"frames": np.array(frames, np.int64)}
             )
-            np.testing.assert_allclose(graph.run(inputs)["audio"], reference.run(inputs)["audio"], atol=1e-5)
+            np.testing.assert_allclose(
+                graph.run(inputs)["audio"], reference.run(inputs)["audio"], atol=1e-5
+            )
         with pytest.raises(InferenceFailed, match="beyond the profile"):
             graph.run(inputs | {"latents": np.zeros((1, 81, width), np.float32)})
         with pytest.raises(InferenceFailed, match="the run failed"):
@@ -414,7 +477,9 @@ def test_whole_sequences_have_room_for_what_they_become(tiny: Tiny) -> None:
                 "latents": random.standard_normal((sequences, count, width), np.float32),
                 "speaker": random.standard_normal((sequences, 512, 1), np.float32),
             }
-            np.testing.assert_allclose(graph.run(inputs)["audio"], reference.run(inputs)["audio"], atol=1e-5)
+            np.testing.assert_allclose(
+                graph.run(inputs)["audio"], reference.run(inputs)["audio"], atol=1e-5
+            )
 
         def copies() -> int:
             return [call[0] for call in fake.calls].count("cudaMemcpyAsync")
@@ -486,7 +551,9 @@ def test_without_a_device_streams_do_nothing() -> None:
 _context, _replay = TensorRtEngine.context, device_decoder._Call.replay
 
 MUTATIONS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
-    "no synchronisation": lambda patch: patch.setattr(Cuda, "synchronize", lambda self, stream: None),
+    "no synchronisation": lambda patch: patch.setattr(
+        Cuda, "synchronize", lambda self, stream: None
+    ),
     "no event": lambda patch: patch.setattr(Cuda, "record", lambda self, event, stream: None),
     "freed at once": lambda patch: patch.setattr(
         "voxturn.runtime.executors.device_memory.DeviceMemory.allocate",
@@ -501,7 +568,9 @@ MUTATIONS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
         lambda self, n: self.address + (n + 1) * self.heads * self._pitch,
     ),
     "one context for all lengths": lambda patch: patch.setattr(
-        TensorRtEngine, "context", lambda self, profile, batch, length=0: _context(self, profile, batch)
+        TensorRtEngine,
+        "context",
+        lambda self, profile, batch, length=0: _context(self, profile, batch),
     ),
     "the graph of the first slot": lambda patch: patch.setattr(
         device_decoder._Call, "replay", lambda self, first: _replay(self, 0)
@@ -511,7 +580,9 @@ MUTATIONS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
 
 
 @pytest.mark.parametrize("mutation", MUTATIONS)
-def test_a_mistake_makes_a_test_fail(mutation: str, portable: Portable, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mistake_makes_a_test_fail(
+    mutation: str, portable: Portable, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def everything() -> None:
         bench = Bench(portable.fp32)
         test_it_gives_the_numbers_of_onnx_runtime(bench)
@@ -549,16 +620,23 @@ def test_a_profile_for_tensorrt_speaks_on_the_fake_gpu(
     library = FakeTensorRt(fake, on_host=sizes)
     on_device: Any = FakeKernels(fake, kernels)
     monkeypatch.setattr(tensorrt_build, "build", lambda trt, path, *_: serialized(path))
-    monkeypatch.setattr(assemble, "Gpu", lambda root, progress: Gpu(root, progress, library, Cuda(fake), on_device))
+    monkeypatch.setattr(
+        assemble, "Gpu", lambda root, progress: Gpu(root, progress, library, Cuda(fake), on_device)
+    )
     demo = load_profile("demo")
     speak = SpeakEngine(str(folder), "tensorrt", "fp32", slots=2)
     chosen = replace(demo, speak=speak, vocode=Engine(str(folder), "tensorrt", "fp32"))
     said = []
     for executor in ("tensorrt", "onnx"):
-        with XTTS.load(folder, slots=2, executor=executor, vocoder=executor, store=Store(tmp_path / "home")) as voice:
+        with XTTS.load(
+            folder, slots=2, executor=executor, vocoder=executor, store=Store(tmp_path / "home")
+        ) as voice:
             assert (voice.info.executor, voice.vocoder_info.executor) == (executor, executor)
             # whoever has the cores keeps no GPU waiting
-            with ThreadPoolExecutor(1) as pool, assemble._GATE.turn(0) if executor == "tensorrt" else nullcontext():
+            with (
+                ThreadPoolExecutor(1) as pool,
+                assemble._GATE.turn(0) if executor == "tensorrt" else nullcontext(),
+            ):
                 says = partial(voice.tts, "Good morning.", language="en", guard=False)
                 said.append([pool.submit(says, seed=n).result(60) for n in range(2)])
     for ours, theirs in zip(*said, strict=True):
@@ -568,7 +646,9 @@ def test_a_profile_for_tensorrt_speaks_on_the_fake_gpu(
     assert served.describe()["executor"] == "tensorrt"
     served.close()
     assert fake.alive == 0
-    assert "cudaEventSynchronize" in {call[0] for call in fake.calls}, "its codes were not chosen on the device"
+    assert "cudaEventSynchronize" in {call[0] for call in fake.calls}, (
+        "its codes were not chosen on the device"
+    )
     assert list((tmp_path / "home/engines").glob("*.engine"))
     wrong = replace(demo, speak=replace(speak, model=str(tiny.fp32)), vocode=chosen.vocode)
     make = assemble.Assembler(wrong, Store(tmp_path / "home"))

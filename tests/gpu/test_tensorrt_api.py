@@ -28,7 +28,10 @@ CLASSES = {
 """What the code calls its objects, by their class; `self.plan` and `self._engine.plan` as well."""
 
 GUARDED = {
-    ("IBuilderConfig", "num_compute_capabilities"),  # asked for with `capabilities`, which TensorRT-RTX alone has
+    (
+        "IBuilderConfig",
+        "num_compute_capabilities",
+    ),  # asked for with `capabilities`, which TensorRT-RTX alone has
     ("IBuilderConfig", "set_compute_capability"),
     ("BuilderFlag", "REQUIRE_USER_ALLOCATION"),  # by getattr
     ("", "ComputeCapability"),
@@ -57,7 +60,9 @@ def used(path: Path) -> set[tuple[str, str]]:
 @pytest.mark.parametrize("file", FILES)
 def test_every_name_exists(file: str, version: str) -> None:
     api = API[version]
-    names = {pair for pair in used(ROOT / f"runtime/executors/{file}.py") if not pair[1].startswith("__")}
+    names = {
+        pair for pair in used(ROOT / f"runtime/executors/{file}.py") if not pair[1].startswith("__")
+    }
     assert names
     for owner, member in names - GUARDED:
         if not owner:
@@ -79,7 +84,9 @@ def test_the_check_sees_what_is_used() -> None:
         ("ICudaEngine", "create_execution_context"),
     } <= names
     for owner, member in GUARDED:
-        assert any(member not in API[v]["members"].get(owner, API[v]["classes"]) for v in API), "needs no guard"
+        assert any(member not in API[v]["members"].get(owner, API[v]["classes"]) for v in API), (
+            "needs no guard"
+        )
 
 
 def test_names_that_are_gone_would_be_seen() -> None:

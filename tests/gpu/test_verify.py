@@ -15,7 +15,15 @@ from voxturn.export import verify_gpu, xtts
 from voxturn.export.graph import GraphBuilder
 from voxturn.runtime.contract import Manifest, ModelContract, TensorSpec
 from voxturn.runtime.errors import CorruptModel, ExportFailed
-from voxturn.runtime.executors.tensorrt_build import PROFILES, EngineCache, Log, Profile, build, load_library, shapes
+from voxturn.runtime.executors.tensorrt_build import (
+    PROFILES,
+    EngineCache,
+    Log,
+    Profile,
+    build,
+    load_library,
+    shapes,
+)
 from voxturn.runtime.store import quiet
 
 from tests.gpu.conftest import Portable, Tiny
@@ -36,7 +44,12 @@ def voice(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(xtts, "find_spec", lambda name: None)  # its parity is another test's
         xtts.export(
-            tiny.checkpoint, Manifest("xtts-v2", "checkpoint", "source", {}, {}), folder, "fp16", quiet, "tensorrt"
+            tiny.checkpoint,
+            Manifest("xtts-v2", "checkpoint", "source", {}, {}),
+            folder,
+            "fp16",
+            quiet,
+            "tensorrt",
         )
     return folder
 
@@ -46,7 +59,12 @@ def test_graphs_that_must_be_refused_are(trt: Any) -> None:
 
 
 def test_every_graph_of_a_voice_and_a_reply_is_built(
-    trt: Any, voice: Path, portable: Portable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+    trt: Any,
+    voice: Path,
+    portable: Portable,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Any,
 ) -> None:
     built = {f"voice/{k}": v for k, v in verify_gpu.verify(trt, voice, GPU).items()}
     built |= {f"reply/{k}": v for k, v in verify_gpu.verify(trt, portable.fp16, GPU).items()}
@@ -54,13 +72,25 @@ def test_every_graph_of_a_voice_and_a_reply_is_built(
         "voice/gpt.onnx", "voice/conditioning.onnx", "voice/speaker.onnx", "voice/vocoder.onnx", "voice/vocoder_whole.onnx",
         "reply/decoder.onnx",
     }  # fmt: skip
-    assert all(about["bytes"] > 1000 and sum(about["kernels"].values()) > 10 for about in built.values())
+    assert all(
+        about["bytes"] > 1000 and sum(about["kernels"].values()) > 10 for about in built.values()
+    )
     for about in built.values():  # signals between TensorRT's own streams are no launches
-        nothing = sum(about["kinds"].get(kind, 0) for kind in ("wait", "signal", "shape_call", "ShapeHostToDevice"))
+        nothing = sum(
+            about["kinds"].get(kind, 0)
+            for kind in ("wait", "signal", "shape_call", "ShapeHostToDevice")
+        )
         assert sum(about["kernels"].values()) == sum(about["kinds"].values()) - nothing
     assert built["voice/conditioning.onnx"]["kinds"]["wait"]
     assert set(built["reply/decoder.onnx"]["kernels"]) == {"0", "1"}  # prefill and step
-    command = ["verify_gpu", str(portable.fp16), "--for", ",".join(GPU), "--json", str(tmp_path / "out.json")]
+    command = [
+        "verify_gpu",
+        str(portable.fp16),
+        "--for",
+        ",".join(GPU),
+        "--json",
+        str(tmp_path / "out.json"),
+    ]
     monkeypatch.setattr("sys.argv", command)
     verify_gpu.main()
     assert "fp16/decoder.onnx: " in capsys.readouterr().out
@@ -93,7 +123,9 @@ def test_weights_that_are_unpacked_before_their_product_are_found(
         g.save()
         contract = ModelContract(f"{name}.onnx", (TensorSpec("x", "float16", ("n", 1024)),), ())
         log = Log()
-        engine = build(trt, tmp_path / contract.file, contract, [Profile({"n": (1, 1, 8)})], log, GPU)
+        engine = build(
+            trt, tmp_path / contract.file, contract, [Profile({"n": (1, 1, 8)})], log, GPU
+        )
         verify_gpu.check_weights(name, tmp_path / f"{name}.onnx.data", len(engine), log)
 
     fused = np.full(1024, 0.01, np.float16)
@@ -140,7 +172,9 @@ def test_an_engine_is_built_once_and_again_when_what_it_is_made_of_changes(
         return b"engine %d" % len(built)
 
     monkeypatch.setattr("voxturn.runtime.executors.tensorrt_build.build", fake)
-    monkeypatch.setattr("voxturn.runtime.executors.tensorrt_build.sha256_of", lambda path: pytest.fail("read whole"))
+    monkeypatch.setattr(
+        "voxturn.runtime.executors.tensorrt_build.sha256_of", lambda path: pytest.fail("read whole")
+    )
     contract = Manifest.read(portable.fp16).graphs["decoder"]
     library = SimpleNamespace(__name__="tensorrt", __version__="11.4")
     cache = EngineCache(tmp_path / "engines", "L4 sm89")
@@ -148,9 +182,19 @@ def test_an_engine_is_built_once_and_again_when_what_it_is_made_of_changes(
     def engine(trt: Any, cache: EngineCache, folder: Path) -> bytes:
         return cache.engine(trt, folder / contract.file, contract, "decoder", quiet)
 
-    assert engine(library, cache, portable.fp16) == engine(library, cache, portable.fp16) == b"engine 1"
-    assert engine(library, EngineCache(tmp_path / "engines", "H100 sm90"), portable.fp16) == b"engine 2"
-    assert engine(SimpleNamespace(__name__="tensorrt", __version__="11.5"), cache, portable.fp16) == b"engine 3"
+    assert (
+        engine(library, cache, portable.fp16)
+        == engine(library, cache, portable.fp16)
+        == b"engine 1"
+    )
+    assert (
+        engine(library, EngineCache(tmp_path / "engines", "H100 sm90"), portable.fp16)
+        == b"engine 2"
+    )
+    assert (
+        engine(SimpleNamespace(__name__="tensorrt", __version__="11.5"), cache, portable.fp16)
+        == b"engine 3"
+    )
     assert engine(library, cache, portable.fp32) == b"engine 4"  # another graph
     monkeypatch.setitem(PROFILES, "decoder", (Profile({"B": (1, 1, 2)}),))
     assert engine(library, cache, portable.fp16) == b"engine 5"
@@ -163,7 +207,9 @@ def test_a_free_size_without_a_profile_is_named() -> None:
     contract = ModelContract("g.onnx", (TensorSpec("x", "float32", ("n", 4, "m")),), ())
     with pytest.raises(CorruptModel, match=r"g\.onnx: no profile says how large m may be"):
         shapes(contract, Profile({"n": (1, 2, 3)}))
-    assert shapes(contract, Profile({"n": (1, 2, 3), "m": (5, 6, 7)})) == {"x": ((1, 4, 5), (2, 4, 6), (3, 4, 7))}
+    assert shapes(contract, Profile({"n": (1, 2, 3), "m": (5, 6, 7)})) == {
+        "x": ((1, 4, 5), (2, 4, 6), (3, 4, 7))
+    }
 
 
 def test_a_half_precision_graph_gives_the_same_in_steps_as_in_one_pass(portable: Portable) -> None:
@@ -174,7 +220,9 @@ def test_a_half_precision_graph_gives_the_same_in_steps_as_in_one_pass(portable:
     ids = list(range(300, 324))
     outputs = []
     for pieces in ([24], [16, *[1] * 8]):
-        executor = OnnxDecoder(portable.fp16 / contract.file, contract, EngineBudget(1, False, 0), 1, 2048)
+        executor = OnnxDecoder(
+            portable.fp16 / contract.file, contract, EngineBudget(1, False, 0), 1, 2048
+        )
         at = 0
         for size in pieces:
             made = executor.run(0, np.array([ids[at : at + size]], np.int64), [at])
@@ -191,13 +239,17 @@ def test_nothing_that_a_half_precision_voice_computes_overflows(voice: Path) -> 
     manifest = Manifest.read(voice)
     for role in ("conditioning", "speaker"):
         model = onnx.load(str(voice / manifest.graphs[role].file), load_external_data=False)
-        assert not [t.name for t in model.graph.initializer if t.data_type == onnx.TensorProto.FLOAT16], role
+        assert not [
+            t.name for t in model.graph.initializer if t.data_type == onnx.TensorProto.FLOAT16
+        ], role
     contract = manifest.graphs["vocoder"]
     session = ort.InferenceSession(str(voice / contract.file), providers=["CPUExecutionProvider"])
     random = np.random.default_rng(0)
     kind = np.dtype(contract.inputs[0].dtype)
     inputs = {
-        "latents": (10 * random.standard_normal((1, 12, int(contract.inputs[0].shape[2])))).astype(kind),
+        "latents": (10 * random.standard_normal((1, 12, int(contract.inputs[0].shape[2])))).astype(
+            kind
+        ),
         "speaker": random.standard_normal((1, 512, 1)).astype(kind),
     } | {n: np.array(0, np.int64) for n in ("latent_offset", "frame_offset", "before", "after")}
     (audio,) = session.run(["audio"], inputs | {"frames": np.array(40, np.int64)})

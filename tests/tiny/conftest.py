@@ -38,7 +38,9 @@ def narrow() -> Iterator[None]:
     with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
         warnings.simplefilter("ignore")
         module = coqui.xtts_module()
-        patch.setattr(module, "HifiDecoder", partial(module.HifiDecoder, upsample_initial_channel_decoder=128))
+        patch.setattr(
+            module, "HifiDecoder", partial(module.HifiDecoder, upsample_initial_channel_decoder=128)
+        )
         yield
 
 
@@ -48,7 +50,9 @@ def tiny(narrow: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tin
     made = Tiny(root / "checkpoint", root / "fp32", root / "int8", root / "short")
     with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
         warnings.simplefilter("ignore")
-        patch.setattr(xtts, "find_spec", lambda name: None)  # these tests compare with coqui-tts themselves
+        patch.setattr(
+            xtts, "find_spec", lambda name: None
+        )  # these tests compare with coqui-tts themselves
         coqui.make_checkpoint(made.checkpoint, "tiny", 1)
         for folder in (made.fp32, made.int8):
             folder.mkdir()

@@ -31,7 +31,10 @@ from tests.tiny.conftest import Tiny
 
 QUESTION = "السلام عليكم، كيف حالك اليوم؟"
 ANSWER = "عاصمة فرنسا هي باريس. تكلّف التذكرة ١٥ ريالاً، والمتحف مفتوح يوم الجمعة."
-pytestmark = [pytest.mark.usefixtures("demo_models"), pytest.mark.filterwarnings("ignore::DeprecationWarning")]
+pytestmark = [
+    pytest.mark.usefixtures("demo_models"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -40,11 +43,19 @@ def reply_artifact(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     qwen3.make_checkpoint(root / "checkpoint", "qwen3-0.6b", "tiny", 1)
     artifact = root / "reply"
     artifact.mkdir()
-    qwen3.export(root / "checkpoint", Manifest("qwen3", "checkpoint", "source", {}, {}), artifact, "int8", quiet)
+    qwen3.export(
+        root / "checkpoint",
+        Manifest("qwen3", "checkpoint", "source", {}, {}),
+        artifact,
+        "int8",
+        quiet,
+    )
     return artifact
 
 
-async def test_a_turn_in_arabic_keeps_its_text_from_right_to_left(tiny: Tiny, reply_artifact: Path) -> None:
+async def test_a_turn_in_arabic_keeps_its_text_from_right_to_left(
+    tiny: Tiny, reply_artifact: Path
+) -> None:
     profile = replace(
         load_profile("demo"),
         language="ar",
@@ -69,7 +80,9 @@ async def test_a_turn_in_arabic_keeps_its_text_from_right_to_left(tiny: Tiny, re
     sentences = [event for event in events if isinstance(event, Sentence)]
     assert " ".join(s.text for s in sentences) == ANSWER
     assert events[-1] == TurnDone(ANSWER)
-    assert {c.sentence.index for c in events if isinstance(c, PcmChunk)} == {s.index for s in sentences}
+    assert {c.sentence.index for c in events if isinstance(c, PcmChunk)} == {
+        s.index for s in sentences
+    }
     trace = json.loads(turn.trace.to_json())
     assert trace["transcript"] == heard.text
     assert trace["reply"] == ANSWER

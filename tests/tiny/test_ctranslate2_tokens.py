@@ -91,7 +91,10 @@ async def test_two_dialogues_come_one_after_the_other(tokens: Ct2Tokens) -> None
     """Also where the first one's reader does not read."""
     first = tokens.stream(Request(PROMPT, max_tokens=30))
     begun = [(await anext(first)).token]
-    alone = [step.token for step in await asyncio.wait_for(taken(tokens, Request(PROMPT, max_tokens=30)), 30)]
+    alone = [
+        step.token
+        for step in await asyncio.wait_for(taken(tokens, Request(PROMPT, max_tokens=30)), 30)
+    ]
     assert begun + [step.token async for step in first] == alone
 
 
@@ -121,7 +124,9 @@ async def test_a_stop_id_is_the_last_step(tokens: Ct2Tokens) -> None:
 
 async def test_it_samples_as_it_is_told(tokens: Ct2Tokens) -> None:
     async def tokens_of(sampling: Sampling) -> list[int]:
-        return [step.token for step in await taken(tokens, Request(PROMPT, sampling, max_tokens=24))]
+        return [
+            step.token for step in await taken(tokens, Request(PROMPT, sampling, max_tokens=24))
+        ]
 
     greedily = await tokens_of(Sampling())
     assert await tokens_of(Sampling(2.0, top_k=1)) == greedily
@@ -130,7 +135,9 @@ async def test_it_samples_as_it_is_told(tokens: Ct2Tokens) -> None:
     assert await tokens_of(Sampling(repetition_penalty=10.0)) != greedily
 
 
-async def test_an_answer_that_is_left_ends_and_the_next_one_comes(tokens: Ct2Tokens, lane: Lane) -> None:
+async def test_an_answer_that_is_left_ends_and_the_next_one_comes(
+    tokens: Ct2Tokens, lane: Lane
+) -> None:
     await taken(tokens, Request(PROMPT, max_tokens=1))
     before = threading.active_count()
     left = tokens.stream(Request(PROMPT, max_tokens=200))
@@ -143,13 +150,21 @@ async def test_an_answer_that_is_left_ends_and_the_next_one_comes(tokens: Ct2Tok
 @pytest.mark.parametrize(
     ("request_", "error", "says"),
     [
-        (Request(PROMPT, Sampling(0.5, min_p=0.1), max_tokens=2), UsageError, "CTranslate2 has no min_p"),
+        (
+            Request(PROMPT, Sampling(0.5, min_p=0.1), max_tokens=2),
+            UsageError,
+            "CTranslate2 has no min_p",
+        ),
         (Request(PROMPT, Sampling(0.5, top_p=0.9), max_tokens=2), UsageError, "set top_k as well"),
         (Request(PROMPT, forced=[1], max_tokens=2), UsageError, "chooses its tokens by itself"),
         (Request(PROMPT, watch=1, max_tokens=2), UsageError, "chooses its tokens by itself"),
         (Request(PROMPT, history=[1], max_tokens=2), UsageError, "chooses its tokens by itself"),
         (Request([10**6], max_tokens=2), UsageError, "ids that this model does not have"),
-        (Request(PROMPT, max_tokens=250), PromptTooLong, "24 tokens and its answer 250, together at most 256"),
+        (
+            Request(PROMPT, max_tokens=250),
+            PromptTooLong,
+            "24 tokens and its answer 250, together at most 256",
+        ),
     ],
 )
 async def test_what_it_cannot_do_is_said(
@@ -159,38 +174,51 @@ async def test_what_it_cannot_do_is_said(
         await taken(tokens, request_)
 
 
-async def test_a_failure_while_it_writes_is_the_reader_s(tokens: Ct2Tokens, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_failure_while_it_writes_is_the_reader_s(
+    tokens: Ct2Tokens, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fails(*_: Any, **__: Any) -> Iterator[Any]:
         yield SimpleNamespace(token_id=7)
         raise RuntimeError("out of memory")
 
     with monkeypatch.context() as patch:
-        patch.setattr(tokens, "_model", SimpleNamespace(generate_tokens=fails, unload_model=tokens._model.unload_model))
+        patch.setattr(
+            tokens,
+            "_model",
+            SimpleNamespace(generate_tokens=fails, unload_model=tokens._model.unload_model),
+        )
         steps = tokens.stream(Request(PROMPT, max_tokens=3))
         assert (await anext(steps)).token == 7
         with pytest.raises(InferenceFailed, match=r"CTranslate2's decoder: out of memory$"):
             await anext(steps)
 
 
-def test_what_cannot_be_loaded_is_said(folders: dict[str, Path], lane: Lane, tmp_path: Path) -> None:
+def test_what_cannot_be_loaded_is_said(
+    folders: dict[str, Path], lane: Lane, tmp_path: Path
+) -> None:
     with pytest.raises(CorruptModel, match=r"vocabulary\.json: cannot be read"):
         Ct2Tokens(folders["onnx"], "fp32", 256, BUDGET, lane)
     (tmp_path / "vocabulary.json").write_text("[]")
     with pytest.raises(CorruptModel, match="CTranslate2 cannot load it"):
         Ct2Tokens(tmp_path, "fp32", 256, BUDGET, lane, "cpu")
     with pytest.raises(
-        ExecutorUnavailable, match=r"does not compute in int4 on this machine's cpu; it does in .*float32"
+        ExecutorUnavailable,
+        match=r"does not compute in int4 on this machine's cpu; it does in .*float32",
     ):
         Ct2Tokens(folders["ctranslate2"], "int4", 256, BUDGET, lane, "cpu")
 
 
-def test_on_a_gpu_it_is_loaded_there(folders: dict[str, Path], lane: Lane, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_a_gpu_it_is_loaded_there(
+    folders: dict[str, Path], lane: Lane, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made: dict[str, Any] = {}
     monkeypatch.setattr(ctranslate2, "get_cuda_device_count", lambda: 0)
     with pytest.raises(ExecutorUnavailable, match="'ctranslate2-cuda' finds no GPU"):
         Ct2Tokens(folders["ctranslate2"], "fp16", 256, BUDGET, lane)
     monkeypatch.setattr(ctranslate2, "get_cuda_device_count", lambda: 1)
-    monkeypatch.setattr(ctranslate2, "get_supported_compute_types", lambda device: {"cuda": {"float16"}}[device])
+    monkeypatch.setattr(
+        ctranslate2, "get_supported_compute_types", lambda device: {"cuda": {"float16"}}[device]
+    )
     monkeypatch.setattr(ctranslate2, "Generator", lambda folder, **options: made.update(options))
     Ct2Tokens(folders["ctranslate2"], "fp16", 256, BUDGET, lane)
     assert (made["device"], made["compute_type"]) == ("cuda", "float16")
@@ -247,7 +275,9 @@ def test_what_it_cannot_run_is_refused_before_it_runs(
     with pytest.raises(InvalidProfile, match="or name the executor ctranslate2-cuda"):
         Assembler(other).reply()
     for about in ({"min_p": 0.1}, {"temperature": 1.0, "top_p": 0.9}):
-        with pytest.raises(InvalidProfile, match=r"reply: CTranslate2 (has no min_p|takes a top_p)"):
+        with pytest.raises(
+            InvalidProfile, match=r"reply: CTranslate2 (has no min_p|takes a top_p)"
+        ):
             Assembler(profile(folders["ctranslate2"], **about)).reply()
 
 

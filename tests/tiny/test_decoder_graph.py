@@ -37,7 +37,10 @@ SHAPES: dict[str, tuple[str, dict[str, Any]]] = {
     "llama 3.1": ("llama", {"rope_parameters": _LLAMA3}),
     "qwen2": ("qwen2", {"tie_word_embeddings": True}),
     "qwen3": ("qwen3", {"head_dim": 32}),
-    "qwen3, tied, one key head": ("qwen3", {"head_dim": 48, "num_key_value_heads": 1, "tie_word_embeddings": True}),
+    "qwen3, tied, one key head": (
+        "qwen3",
+        {"head_dim": 48, "num_key_value_heads": 1, "tie_word_embeddings": True},
+    ),
 }
 _PROMPT, _STEPS = list(range(5, 25)), 64
 
@@ -81,7 +84,9 @@ def model(request: pytest.FixtureRequest) -> Seeded:
 
 
 @pytest.mark.parametrize("engine", ["onnx", "openvino", "tensorrt"])
-def test_tokens_and_logits_are_those_of_transformers(model: Seeded, engine: str, tmp_path: Path) -> None:
+def test_tokens_and_logits_are_those_of_transformers(
+    model: Seeded, engine: str, tmp_path: Path
+) -> None:
     build_decoder(model.checkpoint, "fp32", tmp_path / "decoder.onnx", engine)
     graph = open_decoder(tmp_path / "decoder.onnx", 128)
     tokens, _ = greedy(graph, _PROMPT, _STEPS)
@@ -107,18 +112,28 @@ def test_in_bfloat16_it_is_as_far_from_float32_as_torch_is(model: Seeded, tmp_pa
     """Rounding after every operator is what a processor with bfloat16 does. With the weights alone rounded the errors are
     0.53 to 0.67 of torch's, with every value 0.74 to 0.97."""
     build_decoder(model.checkpoint, "bf16", tmp_path / "decoder.onnx", "tensorrt")
-    assert {spec.dtype for spec in contract_of(tmp_path / "decoder.onnx").inputs} == {"bfloat16", "int64"}
+    assert {spec.dtype for spec in contract_of(tmp_path / "decoder.onnx").inputs} == {
+        "bfloat16",
+        "int64",
+    }
     graph = open_decoder(tmp_path / "decoder.onnx", 128)
     ours = forced(graph, _PROMPT, model.tokens)
     for kept in graph.save(0, len(_PROMPT) + len(model.tokens) - 1):
         np.testing.assert_array_equal(kept, kept.astype("bfloat16").astype(np.float32))
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["decoder.onnx", "decoder.onnx.data"]  # no twin is left
-    near, far = (float(np.abs(logits - model.logits).mean()) for logits in (ours, model.in_bfloat16))
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "decoder.onnx",
+        "decoder.onnx.data",
+    ]  # no twin is left
+    near, far = (
+        float(np.abs(logits - model.logits).mean()) for logits in (ours, model.in_bfloat16)
+    )
     assert 0.7 * far < near < 1.3 * far
 
 
 @pytest.mark.parametrize("precision", ["int8", "int4"])
-def test_weights_of_few_bits_are_rounded_for_tensorrt_and_nothing_else_is(precision: str, tmp_path: Path) -> None:
+def test_weights_of_few_bits_are_rounded_for_tensorrt_and_nothing_else_is(
+    precision: str, tmp_path: Path
+) -> None:
     model = seeded("qwen3", {"head_dim": 32, "intermediate_size": 128})
     rounded = dict(model.checkpoint.tensors)
     for name, weight in rounded.items():
@@ -169,7 +184,9 @@ def test_openvino_reads_its_graph(model: Seeded, tmp_path: Path) -> None:
     contract = contract_of(path)
     inputs = {spec.name: changing.arrays.get(spec.name) for spec in contract.inputs}
     empty = {
-        s.name: np.zeros((1, s.shape[1], capacity, s.shape[3]), np.float32) for s in contract.inputs if "past" in s.name
+        s.name: np.zeros((1, s.shape[1], capacity, s.shape[3]), np.float32)
+        for s in contract.inputs
+        if "past" in s.name
     }
     logits = compiled(inputs | empty)["logits"]
     assert np.abs(logits[0, 0] - model.logits[0]).max() <= 1e-4 * np.abs(model.logits[0]).max()
@@ -178,17 +195,25 @@ def test_openvino_reads_its_graph(model: Seeded, tmp_path: Path) -> None:
 def test_what_a_graph_cannot_be_is_said(tmp_path: Path) -> None:
     model = seeded(*SHAPES["llama"])
     for engine, precision in (("onnx", "fp16"), ("openvino", "int8"), ("openvino", "bf16")):
-        with pytest.raises(UsageError, match=f"a graph for {engine} cannot be {precision}; it can be"):
+        with pytest.raises(
+            UsageError, match=f"a graph for {engine} cannot be {precision}; it can be"
+        ):
             build_decoder(model.checkpoint, precision, tmp_path / "decoder.onnx", engine)
-    with pytest.raises(ExportFailed, match=r"down\.0: 96 inputs are no multiple of 64; export it in int8 or fp16"):
+    with pytest.raises(
+        ExportFailed, match=r"down\.0: 96 inputs are no multiple of 64; export it in int8 or fp16"
+    ):
         build_decoder(model.checkpoint, "int4", tmp_path / "decoder.onnx", "tensorrt")
     odd = seeded("qwen3", {"head_dim": 24})
-    with pytest.raises(ExportFailed, match=r"heads of a multiple of 16, the model's have 24; .*--for openvino"):
+    with pytest.raises(
+        ExportFailed, match=r"heads of a multiple of 16, the model's have 24; .*--for openvino"
+    ):
         build_decoder(odd.checkpoint, "fp32", tmp_path / "decoder.onnx")
     yarn = dict(model.checkpoint.config) | {"rope_parameters": _LLAMA3 | {"rope_type": "yarn"}}
     with pytest.raises(ExportFailed, match="rotary scaling 'yarn' is not supported"):
         DecoderConfig.from_checkpoint(yarn)
-    left_over = MemoryCheckpoint("llama", model.checkpoint.config, dict(model.checkpoint.tensors) | {"x": np.zeros(1)})
+    left_over = MemoryCheckpoint(
+        "llama", model.checkpoint.config, dict(model.checkpoint.tensors) | {"x": np.zeros(1)}
+    )
     with pytest.raises(ExportFailed, match=r"left over \['x'\]"):
         build_decoder(left_over, "fp32", tmp_path / "decoder.onnx")
 

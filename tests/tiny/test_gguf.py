@@ -41,7 +41,9 @@ def changed(patch: pytest.MonkeyPatch, change: Tensors) -> None:
     """Writers write what `change` makes of each tensor's values and type; None leaves it out."""
     add = gguf.GGUFWriter.add_tensor
 
-    def added(self: Any, name: str, tensor: np.ndarray, raw_shape: Any = None, raw_dtype: Any = None) -> None:
+    def added(
+        self: Any, name: str, tensor: np.ndarray, raw_shape: Any = None, raw_dtype: Any = None
+    ) -> None:
         made = change(name, tensor, raw_dtype)
         if made is not None:
             add(self, name, made[0], raw_dtype=made[1])
@@ -54,7 +56,16 @@ def refused(path: Path, error: type[VoxturnError], message: str, capsys: Any) ->
     before = set(path.parent.iterdir())
     with pytest.raises(error, match=message):
         Opened.open(path)
-    command = ["export", "qwen3", "--checkpoint", str(path), "--to", "onnx", "-o", str(path.with_name("out"))]
+    command = [
+        "export",
+        "qwen3",
+        "--checkpoint",
+        str(path),
+        "--to",
+        "onnx",
+        "-o",
+        str(path.with_name("out")),
+    ]
     assert main(command) == error.exit_code
     assert capsys.readouterr().err.count("\n") == 1
     assert set(path.parent.iterdir()) == before
@@ -91,7 +102,10 @@ def test_a_damaged_beginning_is_an_error_of_ours(checkpoint: Path, path: Path) -
     ends = len(data) - gguf.GGUFReader(str(path)).data_offset
     for _ in range(25):
         damaged = bytearray(data)
-        for where in (*random.integers(8, 900, 3), *(len(data) - ends - random.integers(1, 1500, 3))):
+        for where in (
+            *random.integers(8, 900, 3),
+            *(len(data) - ends - random.integers(1, 1500, 3)),
+        ):
             damaged[where] = random.integers(256)
         path.write_bytes(damaged)
         try:
@@ -104,11 +118,16 @@ def test_a_damaged_beginning_is_an_error_of_ours(checkpoint: Path, path: Path) -
 def test_a_file_without_embedding(
     vocab_size: bool, checkpoint: Path, path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
-    changed(monkeypatch, lambda name, values, kind: None if name == "token_embd.weight" else (values, kind))
+    changed(
+        monkeypatch,
+        lambda name, values, kind: None if name == "token_embd.weight" else (values, kind),
+    )
     if vocab_size:
         add = gguf.GGUFWriter.add_block_count
         monkeypatch.setattr(
-            gguf.GGUFWriter, "add_block_count", lambda self, n: (add(self, n), self.add_vocab_size(4096))[0]
+            gguf.GGUFWriter,
+            "add_block_count",
+            lambda self, n: (add(self, n), self.add_vocab_size(4096))[0],
         )
     gguf_file.write(checkpoint, path, "F32")
     refused(path, CorruptModel, r"has no token_embd\.weight; pull the model again", capsys)
@@ -117,19 +136,32 @@ def test_a_file_without_embedding(
 def test_weights_of_a_type_that_cannot_be_read(
     checkpoint: Path, path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
-    integers = lambda name, values, kind: (values.astype(np.int32), None) if "ffn_up" in name else (values, kind)  # noqa: E731
+    integers = lambda name, values, kind: (
+        (values.astype(np.int32), None) if "ffn_up" in name else (values, kind)
+    )  # noqa: E731
     changed(monkeypatch, integers)
     gguf_file.write(checkpoint, path, "F32")
     refused(
-        path, ExportFailed, r"blk\.0\.ffn_up\.weight is stored as I32, one of 2 weights that cannot be read", capsys
+        path,
+        ExportFailed,
+        r"blk\.0\.ffn_up\.weight is stored as I32, one of 2 weights that cannot be read",
+        capsys,
     )
 
 
-def test_weights_of_another_shape(checkpoint: Path, path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
-    changed(monkeypatch, lambda name, values, kind: (values[:-32] if "attn_q." in name else values, kind))
+def test_weights_of_another_shape(
+    checkpoint: Path, path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    changed(
+        monkeypatch,
+        lambda name, values, kind: (values[:-32] if "attn_q." in name else values, kind),
+    )
     gguf_file.write(checkpoint, path, "F32")
     refused(
-        path, ExportFailed, r"0\.self_attn\.q_proj\.weight is \[96, 64\], not \[128, 64\]; model\.layers\.1\.", capsys
+        path,
+        ExportFailed,
+        r"0\.self_attn\.q_proj\.weight is \[96, 64\], not \[128, 64\]; model\.layers\.1\.",
+        capsys,
     )
 
 
@@ -139,7 +171,9 @@ def test_a_damaged_tokenizer(
 ) -> None:
     name = {"tokens": "add_token_list", "merges": "add_token_merges"}[key]
     add = getattr(gguf.GGUFWriter, name)
-    monkeypatch.setattr(gguf.GGUFWriter, name, lambda self, values: add(self, [*values[:-7], "\u2603"]))
+    monkeypatch.setattr(
+        gguf.GGUFWriter, name, lambda self, values: add(self, [*values[:-7], "\u2603"])
+    )
     gguf_file.write(checkpoint, path, "F32")
     refused(path, CorruptModel, "the GGUF file's tokenizer is damaged", capsys)
 
@@ -152,7 +186,10 @@ def divisors_of(config: DecoderConfig) -> np.ndarray:
     out = []
     for i in range(config.head_dim // 2):
         wave = 2 * np.pi * config.rope_theta ** (2 * i / config.head_dim)
-        longest, shortest = (_LLAMA3.original_context / f for f in (_LLAMA3.low_freq_factor, _LLAMA3.high_freq_factor))
+        longest, shortest = (
+            _LLAMA3.original_context / f
+            for f in (_LLAMA3.low_freq_factor, _LLAMA3.high_freq_factor)
+        )
         smooth = (_LLAMA3.original_context / wave - _LLAMA3.low_freq_factor) / (
             _LLAMA3.high_freq_factor - _LLAMA3.low_freq_factor
         )
@@ -171,7 +208,10 @@ def llama(checkpoint: Path, path: Path, patch: pytest.MonkeyPatch, divisors: Any
     make, done = gguf.GGUFWriter.__init__, gguf.GGUFWriter.write_header_to_file
     patch.setattr(gguf.GGUFWriter, "__init__", lambda self, file, _: make(self, file, "llama"))
     changed(
-        patch, lambda name, values, kind: None if "attn_q_norm" in name or "attn_k_norm" in name else (values, kind)
+        patch,
+        lambda name, values, kind: (
+            None if "attn_q_norm" in name or "attn_k_norm" in name else (values, kind)
+        ),
     )
 
     def finished(self: Any) -> None:
@@ -194,10 +234,15 @@ def test_a_llamas_rope_freqs_stretch_its_frequencies(
     stretch = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
                "original_max_position_embeddings": 64}  # fmt: skip
     tensors = {name: opened.checkpoint.array(name) for name in opened.checkpoint.names()}
-    wanted = MemoryCheckpoint("llama", dict(opened.checkpoint.config) | {"rope_scaling": stretch}, tensors)
+    wanted = MemoryCheckpoint(
+        "llama", dict(opened.checkpoint.config) | {"rope_scaling": stretch}, tensors
+    )
     ids = list(range(5, 45))
     np.testing.assert_allclose(
-        logits_of(opened.checkpoint, [ids], 5)[0], logits_of(wanted, [ids], 5)[0], rtol=1e-3, atol=1e-4
+        logits_of(opened.checkpoint, [ids], 5)[0],
+        logits_of(wanted, [ids], 5)[0],
+        rtol=1e-3,
+        atol=1e-4,
     )
     out = path.with_name("out")
     assert main(["export", "qwen3", "--checkpoint", str(path), "--to", "onnx", "-o", str(out)]) == 0
@@ -216,8 +261,16 @@ def test_rope_freqs_that_cannot_be(
 _CASES = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+"
 _SPACES = r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 PUBLISHED: dict[str, dict[str, Any]] = {
-    "qwen2": {"normalizer": {"type": "NFC"}, "regex": rf"{_CASES}|\p{{N}}|{_SPACES}", "ignore_merges": False},
-    "llama-bpe": {"normalizer": None, "regex": rf"{_CASES}|\p{{N}}{{1,3}}|{_SPACES}", "ignore_merges": True},
+    "qwen2": {
+        "normalizer": {"type": "NFC"},
+        "regex": rf"{_CASES}|\p{{N}}|{_SPACES}",
+        "ignore_merges": False,
+    },
+    "llama-bpe": {
+        "normalizer": None,
+        "regex": rf"{_CASES}|\p{{N}}{{1,3}}|{_SPACES}",
+        "ignore_merges": True,
+    },
 }
 """What Qwen's and Llama 3's own `tokenizer.json` say."""
 TEXTS = (
@@ -240,15 +293,28 @@ def test_a_files_tokenizer_gives_the_originals_ids(
     original["pre_tokenizer"] = {
         "type": "Sequence",
         "pretokenizers": [
-            {"type": "Split", "pattern": {"Regex": published["regex"]}, "behavior": "Isolated", "invert": False},
-            {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False},
+            {
+                "type": "Split",
+                "pattern": {"Regex": published["regex"]},
+                "behavior": "Isolated",
+                "invert": False,
+            },
+            {
+                "type": "ByteLevel",
+                "add_prefix_space": False,
+                "trim_offsets": True,
+                "use_regex": False,
+            },
         ],
     }
     (folder / "tokenizer.json").write_text(json.dumps(original), encoding="utf-8")
     add = gguf.GGUFWriter.add_tokenizer_pre
     monkeypatch.setattr(gguf.GGUFWriter, "add_tokenizer_pre", lambda self, _: add(self, pre))
     gguf_file.write(folder, tmp_path / "model.gguf", "F32")
-    ours, theirs = read_tokenizer(GgufCheckpoint(tmp_path / "model.gguf")), Tokenizer.from_str(json.dumps(original))
+    ours, theirs = (
+        read_tokenizer(GgufCheckpoint(tmp_path / "model.gguf")),
+        Tokenizer.from_str(json.dumps(original)),
+    )
     for text in TEXTS:
         assert ours.encode(text).ids == theirs.encode(text).ids, text
     assert (merged in ours.encode(TEXTS[3]).ids) is published["ignore_merges"]

@@ -65,7 +65,9 @@ def test_transformers_loads_it_and_gives_the_same_tokens(checkpoint: Path, tmp_p
     assert greedy(open_decoder(tmp_path / "decoder.onnx"), _PROMPT, 64)[0] == wanted
 
 
-def test_a_gguf_file_of_the_same_weights_is_the_same_model(checkpoint: Path, tmp_path: Path) -> None:
+def test_a_gguf_file_of_the_same_weights_is_the_same_model(
+    checkpoint: Path, tmp_path: Path
+) -> None:
     gguf_file.write(checkpoint, tmp_path / "model.gguf", "F32")
     opened = open_checkpoint(tmp_path / "model.gguf")
     assert isinstance(opened, GgufCheckpoint)
@@ -73,12 +75,30 @@ def test_a_gguf_file_of_the_same_weights_is_the_same_model(checkpoint: Path, tmp
     build_decoder(opened, "fp32", tmp_path / "gguf.onnx")
     build_decoder(open_checkpoint(checkpoint), "fp32", tmp_path / "folder.onnx")
     tokens = _PROMPT[:8]
-    one, other = (forced(open_decoder(tmp_path / name), _PROMPT, tokens) for name in ("gguf.onnx", "folder.onnx"))
+    one, other = (
+        forced(open_decoder(tmp_path / name), _PROMPT, tokens)
+        for name in ("gguf.onnx", "folder.onnx")
+    )
     np.testing.assert_allclose(one, other, atol=1e-5)
     out = tmp_path / "artifact"
-    assert run("export", "qwen3", "--checkpoint", str(tmp_path / "model.gguf"), "--to", "onnx", "-o", str(out)) == 0
+    assert (
+        run(
+            "export",
+            "qwen3",
+            "--checkpoint",
+            str(tmp_path / "model.gguf"),
+            "--to",
+            "onnx",
+            "-o",
+            str(out),
+        )
+        == 0
+    )
     texts = ["Hello there, it's 42!", "مرحبا", "a\n\n b"]
-    ours, theirs = JsonTokenizer(out / "tokenizer.json"), JsonTokenizer(checkpoint / "tokenizer.json")
+    ours, theirs = (
+        JsonTokenizer(out / "tokenizer.json"),
+        JsonTokenizer(checkpoint / "tokenizer.json"),
+    )
     for text in texts:
         assert ours.decode(ours.encode(text)) == theirs.decode(theirs.encode(text)) == text
     assert ours.id_of("</think>") == theirs.id_of("</think>")
@@ -97,7 +117,16 @@ def test_every_target_is_exported_and_says_what_it_reached(
     checkpoint: Path, tmp_path: Path, target: str, precision: str, most_kl: float
 ) -> None:
     out = tmp_path / "artifact"
-    command = ["export", "qwen3", "--checkpoint", str(checkpoint), "--to", target, "--precision", precision]
+    command = [
+        "export",
+        "qwen3",
+        "--checkpoint",
+        str(checkpoint),
+        "--to",
+        target,
+        "--precision",
+        precision,
+    ]
     assert run(*command, "-o", str(out)) == 0
     manifest = Manifest.read(out)
     assert manifest.synthetic
@@ -113,13 +142,19 @@ def test_every_target_is_exported_and_says_what_it_reached(
     assert len(list(generator.generate_tokens([names[i] for i in _PROMPT], max_length=5))) >= 1
 
 
-@pytest.mark.parametrize(("precision", "engine"), [("int8", "onnx"), ("fp16", "tensorrt"), ("bf16", "tensorrt")])
+@pytest.mark.parametrize(
+    ("precision", "engine"), [("int8", "onnx"), ("fp16", "tensorrt"), ("bf16", "tensorrt")]
+)
 def test_a_model_that_is_pulled_is_made_for_what_has_its_precision(
     checkpoint: Path, tmp_path: Path, precision: str, engine: str
 ) -> None:
     """As `models pull --precision` asks for it, which names no engine."""
     find_exporter("qwen3")(
-        checkpoint, Manifest("qwen3-1.7b", "checkpoint", "source", {}, {}), tmp_path, precision, quiet
+        checkpoint,
+        Manifest("qwen3-1.7b", "checkpoint", "source", {}, {}),
+        tmp_path,
+        precision,
+        quiet,
     )
     assert Manifest.read(tmp_path).properties["engine"] == engine
 
@@ -165,7 +200,10 @@ def _without(part: str) -> Any:
     """The tensors whose name ends so, out of the shards and the index."""
 
     def damage(folder: Path) -> None:
-        _rewrite(folder, lambda tensors: {n: value for n, value in tensors.items() if not n.endswith(part)})
+        _rewrite(
+            folder,
+            lambda tensors: {n: value for n, value in tensors.items() if not n.endswith(part)},
+        )
 
     return damage
 
@@ -176,7 +214,9 @@ def _left_over(folder: Path) -> None:
 
 def _misshapen(folder: Path) -> None:
     cut = "model.norm.weight", "model.layers.1.mlp.up_proj.weight"
-    _rewrite(folder, lambda tensors: {n: v[:-1].copy() if n in cut else v for n, v in tensors.items()})
+    _rewrite(
+        folder, lambda tensors: {n: v[:-1].copy() if n in cut else v for n, v in tensors.items()}
+    )
 
 
 def _rewrite(folder: Path, change: Any) -> None:
@@ -245,12 +285,27 @@ _NO_FACTOR = {"rope_type": "llama3", "low_freq_factor": 1.0, "high_freq_factor":
     ],
 )  # fmt: skip
 def test_what_is_wrong_with_a_checkpoint_is_named_and_nothing_is_left(
-    checkpoint: Path, tmp_path: Path, damage: Any, error: type[VoxturnError], message: str, target: str, capsys: Any
+    checkpoint: Path,
+    tmp_path: Path,
+    damage: Any,
+    error: type[VoxturnError],
+    message: str,
+    target: str,
+    capsys: Any,
 ) -> None:
     folder = changed(checkpoint, tmp_path / "checkpoint")
     damage(folder)
     before = set(tmp_path.iterdir())
-    command = ["export", "qwen3", "--checkpoint", str(folder), "--to", target, "-o", str(tmp_path / "out")]
+    command = [
+        "export",
+        "qwen3",
+        "--checkpoint",
+        str(folder),
+        "--to",
+        target,
+        "-o",
+        str(tmp_path / "out"),
+    ]
     assert run(*command) == error.exit_code
     said = capsys.readouterr().err
     assert re.search(message, said)
@@ -274,21 +329,35 @@ class _Converter:
     ("failure", "error"),
     [
         (OSError("Can't load the tokenizer.\nIf you were trying"), ExportFailed),
-        (PermissionError(13, "Permission denied", "CHECKPOINT/generation_config.json"), ExportFailed),
+        (
+            PermissionError(13, "Permission denied", "CHECKPOINT/generation_config.json"),
+            ExportFailed,
+        ),
         (KeyError("rope_type"), ExportFailed),
         (OSError(28, "No space left on device"), OSError),
         (PermissionError(13, "Permission denied", "/elsewhere/model.bin"), OSError),
     ],
 )
 def test_what_stops_ctranslate2s_converter_is_told_from_a_full_disk(
-    checkpoint: Path, tmp_path: Path, failure: Exception, error: type[Exception], monkeypatch: pytest.MonkeyPatch
+    checkpoint: Path,
+    tmp_path: Path,
+    failure: Exception,
+    error: type[Exception],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     if isinstance(failure, OSError) and failure.filename:
         failure.filename = failure.filename.replace("CHECKPOINT", str(checkpoint))
     monkeypatch.setattr(_Converter, "failure", failure, raising=False)
     monkeypatch.setattr("ctranslate2.converters.TransformersConverter", _Converter)
     with pytest.raises(error) as caught:
-        qwen3.export(checkpoint, Manifest("qwen3", "", "", {}, {}), tmp_path, "int8", lambda *_: None, "ctranslate2")
+        qwen3.export(
+            checkpoint,
+            Manifest("qwen3", "", "", {}, {}),
+            tmp_path,
+            "int8",
+            lambda *_: None,
+            "ctranslate2",
+        )
     assert caught.type is error or caught.value is failure
     assert "\n" not in str(caught.value)
 
@@ -297,18 +366,32 @@ def test_what_stops_ctranslate2s_converter_is_told_from_a_full_disk(
 def test_an_artifact_beyond_its_tolerance_is_refused(
     checkpoint: Path, tmp_path: Path, target: str, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
-    command = ["export", "qwen3", "--checkpoint", str(checkpoint), "--to", target, "--precision", "int8"]
+    command = [
+        "export",
+        "qwen3",
+        "--checkpoint",
+        str(checkpoint),
+        "--to",
+        target,
+        "--precision",
+        "int8",
+    ]
     answers = parity.reference.logits_of
     for change in (lambda logits: logits * 50, lambda logits: logits * np.nan):
         monkeypatch.setattr(
-            parity.reference, "logits_of", lambda *args, change=change: [change(x) for x in answers(*args)]
+            parity.reference,
+            "logits_of",
+            lambda *args, change=change: [change(x) for x in answers(*args)],
         )
         assert run(*command, "-o", str(tmp_path / "out")) == ExportFailed.exit_code
         assert re.search(
-            r"differs from the checkpoint: kl\.mean (nan|[\d.e+]+) \(at most 0\.1\)", capsys.readouterr().err
+            r"differs from the checkpoint: kl\.mean (nan|[\d.e+]+) \(at most 0\.1\)",
+            capsys.readouterr().err,
         )
         assert not list(tmp_path.iterdir())
-    assert parity.missed({"a": float("nan"), "b": 1.0}, {"a": 1.0, "b": 1.0}) == ["a nan (at most 1)"]
+    assert parity.missed({"a": float("nan"), "b": 1.0}, {"a": 1.0, "b": 1.0}) == [
+        "a nan (at most 1)"
+    ]
 
 
 def test_a_gguf_file_of_another_architecture_is_named(tmp_path: Path, checkpoint: Path) -> None:
@@ -322,11 +405,19 @@ def test_a_gguf_file_of_another_architecture_is_named(tmp_path: Path, checkpoint
     writer.write_tensors_to_file()
     writer.close()
     with pytest.raises(
-        ExportFailed, match="GGUF architecture 'mamba' is not supported; supported: llama, qwen2, qwen3"
+        ExportFailed,
+        match="GGUF architecture 'mamba' is not supported; supported: llama, qwen2, qwen3",
     ):
         open_checkpoint(path)
     with pytest.raises(ExportFailed, match="use --to onnx for GGUF"):
-        qwen3.export(path, Manifest("qwen3", "", "", {}, {}), tmp_path, "int8", lambda *_: None, "ctranslate2")
+        qwen3.export(
+            path,
+            Manifest("qwen3", "", "", {}, {}),
+            tmp_path,
+            "int8",
+            lambda *_: None,
+            "ctranslate2",
+        )
 
 
 def test_an_interrupted_export_leaves_what_was_there(
@@ -375,8 +466,25 @@ def test_its_parity_in_every_precision_is_one_result(
 ) -> None:
     monkeypatch.setitem(parity_export.KINDS, "qwen3", (("onnx", "int8"), ("tensorrt", "fp16")))
     file = tmp_path / "parity.json"
-    assert run("bench", "parity", "--model", "qwen3", "--checkpoint", str(checkpoint), "--json", str(file)) == 0
+    assert (
+        run(
+            "bench",
+            "parity",
+            "--model",
+            "qwen3",
+            "--checkpoint",
+            str(checkpoint),
+            "--json",
+            str(file),
+        )
+        == 0
+    )
     metrics = json.loads(file.read_text())["metrics"]
     assert metrics["qwen3.tensorrt.fp16.top1_agreement"] == {"unit": "ratio", "value": 1.0}
-    assert 0 < metrics["qwen3.tensorrt.fp16.kl.p99"]["value"] < metrics["qwen3.onnx.int8.kl.p99"]["value"] < 1e-4
+    assert (
+        0
+        < metrics["qwen3.tensorrt.fp16.kl.p99"]["value"]
+        < metrics["qwen3.onnx.int8.kl.p99"]["value"]
+        < 1e-4
+    )
     assert metrics["qwen3.onnx.int8.decoder_mb"]["unit"] == "MB"

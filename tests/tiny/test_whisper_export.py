@@ -22,7 +22,13 @@ from voxturn.export.whisper_reference import Original, import_transformers
 from voxturn.runtime import cli
 from voxturn.runtime.contract import Manifest
 from voxturn.runtime.cores import Cores
-from voxturn.runtime.errors import CorruptModel, ExportFailed, InferenceFailed, OutputNotWritable, UsageError
+from voxturn.runtime.errors import (
+    CorruptModel,
+    ExportFailed,
+    InferenceFailed,
+    OutputNotWritable,
+    UsageError,
+)
 from voxturn.runtime.executors.ctranslate2 import Ct2Whisper
 from voxturn.runtime.executors.onnx import OnnxGraph
 from voxturn.runtime.executors.whisper_onnx import OnnxWhisper
@@ -60,7 +66,9 @@ def make(target: Path, variant: str) -> None:
     )  # fmt: skip
     model = transformers.WhisperForConditionalGeneration(config)
     with torch.no_grad():
-        for parameter in model.parameters():  # norms begin as ones and biases as zeros, which would hide mistakes
+        for parameter in (
+            model.parameters()
+        ):  # norms begin as ones and biases as zeros, which would hide mistakes
             parameter += 0.1 * torch.randn_like(parameter)
     model.generation_config = transformers.GenerationConfig(
         suppress_tokens=[1, 2, *range(START, NO_TIMESTAMPS + 1)], begin_suppress_tokens=[3, END], alignment_heads=[[0, 1], [0, 2]],
@@ -77,7 +85,10 @@ def make(target: Path, variant: str) -> None:
         "w9" if variant == "tiny.en" else "",
     ]  # CTranslate2 takes "" for many languages
     tokenizer = Tokenizer(models.BPE({word: i for i, word in enumerate(words)}, []))
-    tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    tokenizer.pre_tokenizer, tokenizer.decoder = (
+        pre_tokenizers.ByteLevel(add_prefix_space=False),
+        decoders.ByteLevel(),
+    )
     tokenizer.add_special_tokens(list(MARKS))
     tokenizer.save(str(target / "tokenizer.json"))
 
@@ -92,7 +103,14 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 def exported(checkpoint: Path, target: Path, engine: str, precision: str) -> Manifest:
     target.mkdir()
-    whisper.export(checkpoint, Manifest("whisper", "checkpoint", "source", {}, {}), target, precision, quiet, engine)
+    whisper.export(
+        checkpoint,
+        Manifest("whisper", "checkpoint", "source", {}, {}),
+        target,
+        precision,
+        quiet,
+        engine,
+    )
     Store(target.parent).verify(target)
     return Manifest.read(target)
 
@@ -115,9 +133,13 @@ def test_graphs_are_transformers_number_by_number(
     assert manifest.reached["greedy_same"] == manifest.reached["greedy_steps"] >= 8
     assert manifest.properties["multilingual"] is (variant != "tiny.en")
     assert bool(manifest.properties["languages"]) is (variant != "tiny.en")
-    sizes = {key: manifest.properties[key] for key in ("mels", "encoder_layers", "decoder_layers", "vocabulary")}
+    sizes = {
+        key: manifest.properties[key]
+        for key in ("mels", "encoder_layers", "decoder_layers", "vocabulary")
+    }
     assert list(sizes.values()) == [
-        VARIANTS[variant][key] for key in ("num_mel_bins", "encoder_layers", "decoder_layers", "vocab_size")
+        VARIANTS[variant][key]
+        for key in ("num_mel_bins", "encoder_layers", "decoder_layers", "vocab_size")
     ]
     original, prompt = Original(WhisperCheckpoint.open(checkpoints[variant])), prompt_of(variant)
     executor = OnnxWhisper(tmp_path / "artifact", manifest, BUDGET)
@@ -128,16 +150,24 @@ def test_graphs_are_transformers_number_by_number(
         wanted = original.logits(states, ids)
         got = [executor.logits(encoded, ids[:7], 0, range(7)).copy()]
         got += [executor.logits(encoded, ids[7:20], 7, range(13)).copy()]
-        got += [executor.logits(encoded, [token], 20 + i).copy() for i, token in enumerate(ids[20:])]
+        got += [
+            executor.logits(encoded, [token], 20 + i).copy() for i, token in enumerate(ids[20:])
+        ]
         assert np.abs(np.concatenate(got) - wanted).max() <= 1e-4 * np.abs(wanted).max()
-        assert list(executor.generate(encoded, prompt, 20).ids) == transformers_greedy(original, states, prompt, 20)
+        assert list(executor.generate(encoded, prompt, 20).ids) == transformers_greedy(
+            original, states, prompt, 20
+        )
     executor.close()
 
 
-def transformers_greedy(original: Original, states: Any, prompt: list[int], steps: int) -> list[int]:
+def transformers_greedy(
+    original: Original, states: Any, prompt: list[int], steps: int
+) -> list[int]:
     """By transformers' own `generate`."""
     transformers = import_transformers()
-    original.model.generation_config.begin_suppress_tokens = None  # the runtime lets the end come at once
+    original.model.generation_config.begin_suppress_tokens = (
+        None  # the runtime lets the end come at once
+    )
     ids = transformers.generation.GenerationMixin.generate(
         original.model, encoder_outputs=transformers.modeling_outputs.BaseModelOutput(states), num_beams=1,
         decoder_input_ids=torch.tensor([prompt]), max_new_tokens=steps, do_sample=False,
@@ -155,7 +185,10 @@ def test_ctranslate2s_is_transformers_and_is_read_back(
     assert manifest.properties["multilingual"] is (variant != "tiny.en")
     assert Ct2Whisper(tmp_path / "ct2", "fp32", BUDGET).multilingual is (variant != "tiny.en")
     assert not manifest.graphs
-    theirs, ours = WhisperCheckpoint.open(checkpoints[variant]), WhisperCheckpoint.open(tmp_path / "ct2")
+    theirs, ours = (
+        WhisperCheckpoint.open(checkpoints[variant]),
+        WhisperCheckpoint.open(tmp_path / "ct2"),
+    )
     assert (ours.sizes, ours.marks) == (theirs.sizes, theirs.marks)
     for name in ours.tensors.shapes():
         np.testing.assert_array_equal(ours.array(name), theirs.array(name), name)
@@ -168,17 +201,28 @@ def test_executors_agree(checkpoints: dict[str, Path], tmp_path: Path) -> None:
     ct2 = Ct2Whisper(tmp_path / "ctranslate2", "fp32", BUDGET, beam=1)
     assert isinstance(onnx, SpeechToTextExecutor)
     short, long = (features(80, frames) for frames in (40, 70))
-    for prompt in (PROMPT, [TEXT + 7, 20, 21, *PROMPT], [*PROMPT, 30, 31]):  # with text before, and begun
+    for prompt in (
+        PROMPT,
+        [TEXT + 7, 20, 21, *PROMPT],
+        [*PROMPT, 30, 31],
+    ):  # with text before, and begun
         for extended in (False, True):
             encoded = []
             for executor in (onnx, ct2):
                 one = executor.encode(short)
                 encoded.append(executor.extend(one, executor.encode(long), 30) if extended else one)
-            ours, theirs = onnx.generate(encoded[0], prompt, 12), ct2.generate(encoded[1], prompt, 40)
+            ours, theirs = (
+                onnx.generate(encoded[0], prompt, 12),
+                ct2.generate(encoded[1], prompt, 40),
+            )
             assert ours.ids == theirs.ids[:12]
             assert ours.no_speech == pytest.approx(theirs.no_speech, rel=1e-3)
-            assert onnx.detect_language(encoded[0]) == pytest.approx(ct2.detect_language(encoded[1]), rel=1e-3)
-            assert onnx.generate(encoded[0], prompt, len(theirs.ids)).score == pytest.approx(theirs.score, rel=1e-3)
+            assert onnx.detect_language(encoded[0]) == pytest.approx(
+                ct2.detect_language(encoded[1]), rel=1e-3
+            )
+            assert onnx.generate(encoded[0], prompt, len(theirs.ids)).score == pytest.approx(
+                theirs.score, rel=1e-3
+            )
             for ids, positions in ((ours.ids, 20), (ours.ids[:1], 3), ((), 9), (ours.ids, 0)):
                 assert onnx.align(encoded[0], PROMPT[:-1], ids, positions) == ct2.align(
                     encoded[1], PROMPT[:-1], ids, positions
@@ -194,10 +238,19 @@ def test_what_an_executor_refuses(checkpoints: dict[str, Path], tmp_path: Path) 
     assert [len(executor.generate(encoded, PROMPT, most).ids) for most in (0, 1, 2)] == [0, 1, 2]
     assert len(executor.generate(encoded, PROMPT, 1000).ids) <= 64 - len(PROMPT) + 1
     for call, says in (
-        (lambda: executor.encode(features(80, 102)), r"^whisper encoder: 102 frames; it takes 100 at most$"),
-        (lambda: executor.encode(features(128, 50)), r"tensor 'mel' must be float32\['B', 80, 'frames'\]"),
+        (
+            lambda: executor.encode(features(80, 102)),
+            r"^whisper encoder: 102 frames; it takes 100 at most$",
+        ),
+        (
+            lambda: executor.encode(features(128, 50)),
+            r"tensor 'mel' must be float32\['B', 80, 'frames'\]",
+        ),
         (lambda: executor.generate(encoded, [1, 2], 5), "the prompt has no <|startoftranscript|>"),
-        (lambda: executor.generate(encoded, [START] * 65, 5), "65 tokens after 0 do not fit buffers of 64"),
+        (
+            lambda: executor.generate(encoded, [START] * 65, 5),
+            "65 tokens after 0 do not fit buffers of 64",
+        ),
     ):
         with pytest.raises(InferenceFailed, match=says):
             call()
@@ -220,14 +273,18 @@ def test_the_encoder_takes_several_utterances(checkpoints: dict[str, Path], tmp_
                 np.testing.assert_allclose(together[name][i : i + 1], value, atol=1e-4)
 
 
-def test_standard_operators_alone_for_tensorrt(checkpoints: dict[str, Path], tmp_path: Path) -> None:
+def test_standard_operators_alone_for_tensorrt(
+    checkpoints: dict[str, Path], tmp_path: Path
+) -> None:
     import onnx
 
     exported(checkpoints["turbo"], tmp_path / "artifact", "tensorrt-onnx", "fp16")
     for name in ("encoder", "decoder"):
         model = onnx.load(str(tmp_path / "artifact" / f"{name}.onnx"), load_external_data=False)
         assert [(item.domain, item.version) for item in model.opset_import] == [("", 24)]
-        assert all(len(node.output) == 1 for node in model.graph.node if node.op_type == "Attention")
+        assert all(
+            len(node.output) == 1 for node in model.graph.node if node.op_type == "Attention"
+        )
         onnx.checker.check_model(str(tmp_path / "artifact" / f"{name}.onnx"), full_check=True)
 
 
@@ -236,7 +293,12 @@ def test_standard_operators_alone_for_tensorrt(checkpoints: dict[str, Path], tmp
 
 COARSE = [("ctranslate2", "int8")]
 """Without VNNI, on AMD, CTranslate2 multiplies 8 bits by oneDNN and comes to 0.28; elsewhere, and by MKL, it stays under 0.2."""
-SMALLER = [("onnx", "int8"), ("tensorrt-onnx", "fp16"), ("ctranslate2", "int8"), ("ctranslate2", "fp16")]
+SMALLER = [
+    ("onnx", "int8"),
+    ("tensorrt-onnx", "fp16"),
+    ("ctranslate2", "int8"),
+    ("ctranslate2", "fp16"),
+]
 
 
 @pytest.mark.parametrize(("engine", "precision"), SMALLER)
@@ -244,7 +306,11 @@ def test_smaller_precisions_stay_near(
     engine: str, precision: str, checkpoints: dict[str, Path], tmp_path: Path
 ) -> None:
     manifest = exported(checkpoints["distil"], tmp_path / "artifact", engine, precision)
-    assert (manifest.kind, manifest.precision, manifest.properties["engine"]) == ("whisper", precision, engine)
+    assert (manifest.kind, manifest.precision, manifest.properties["engine"]) == (
+        "whisper",
+        precision,
+        engine,
+    )
     for name in ("encoder.rms",) if engine == "ctranslate2" else ("encoder.rms", "kl"):
         most = whisper_parity.MOST[precision][name]
         assert 0 < manifest.reached[name] <= (most if (engine, precision) in COARSE else most / 2)
@@ -261,10 +327,17 @@ def test_ctranslate2_weights_of_any_type_are_a_checkpoint(
     precision: str, checkpoints: dict[str, Path], tmp_path: Path
 ) -> None:
     exported(checkpoints["classic"], tmp_path / "ct2", "ctranslate2", precision)
-    theirs, ours = WhisperCheckpoint.open(checkpoints["classic"]), WhisperCheckpoint.open(tmp_path / "ct2")
+    theirs, ours = (
+        WhisperCheckpoint.open(checkpoints["classic"]),
+        WhisperCheckpoint.open(tmp_path / "ct2"),
+    )
     for name in ours.tensors.shapes():
         wanted = theirs.array(name)
-        step = np.abs(wanted).max() / 254 if precision == "int8" and wanted.ndim > 1 else 2**-11 * np.abs(wanted).max()
+        step = (
+            np.abs(wanted).max() / 254
+            if precision == "int8" and wanted.ndim > 1
+            else 2**-11 * np.abs(wanted).max()
+        )
         assert np.abs(ours.array(name) - wanted).max() <= 1.01 * step, name
     exported(tmp_path / "ct2", tmp_path / "onnx", "onnx", "fp32")
     exported(tmp_path / "ct2", tmp_path / "again", "ctranslate2", "fp32")
@@ -275,20 +348,35 @@ def test_ctranslate2_weights_of_any_type_are_a_checkpoint(
 # --- the command line
 
 
-def arguments(checkpoint: Path, target: Path, engine: str = "onnx", precision: str = "fp32") -> list[str]:
+def arguments(
+    checkpoint: Path, target: Path, engine: str = "onnx", precision: str = "fp32"
+) -> list[str]:
     return f"export whisper --checkpoint {checkpoint} --to {engine} --precision {precision} -o {target}".split()
 
 
 def test_the_command_says_what_was_reached(
-    checkpoints: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    checkpoints: dict[str, Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert cli.main(arguments(checkpoints["classic"], tmp_path / "a", "onnx", "int8")) == 0
     assert "  kl " in capsys.readouterr().out
-    assert cli.main(arguments(checkpoints["classic"], tmp_path / "b", "onnx", "fp16")) == UsageError.exit_code
-    assert capsys.readouterr().err == "voxturn: --to onnx has no --precision fp16; it has int8, fp32\n"
+    assert (
+        cli.main(arguments(checkpoints["classic"], tmp_path / "b", "onnx", "fp16"))
+        == UsageError.exit_code
+    )
+    assert (
+        capsys.readouterr().err == "voxturn: --to onnx has no --precision fp16; it has int8, fp32\n"
+    )
     (tmp_path / "c").mkdir()
-    assert cli.main(arguments(checkpoints["classic"], tmp_path / "c")) == OutputNotWritable.exit_code
-    with pytest.raises(ExportFailed, match="has no export to 'openvino' in 'fp32': ctranslate2 has int8, fp16, fp32; "):
+    assert (
+        cli.main(arguments(checkpoints["classic"], tmp_path / "c")) == OutputNotWritable.exit_code
+    )
+    with pytest.raises(
+        ExportFailed,
+        match="has no export to 'openvino' in 'fp32': ctranslate2 has int8, fp16, fp32; ",
+    ):
         exported(checkpoints["classic"], tmp_path / "d", "openvino", "fp32")
 
 
@@ -313,7 +401,9 @@ def test_without_transformers_nothing_is_compared_and_ctranslate2_says_what_to_i
 ) -> None:
     monkeypatch.setitem(sys.modules, "transformers", None)
     assert exported(checkpoints["classic"], tmp_path / "artifact", "onnx", "fp32").reached == {}
-    with pytest.raises(ExportFailed, match=r"needs transformers; pip install 'voxturn\[export-whisper\]'"):
+    with pytest.raises(
+        ExportFailed, match=r"needs transformers; pip install 'voxturn\[export-whisper\]'"
+    ):
         exported(checkpoints["classic"], tmp_path / "ct2", "ctranslate2", "fp32")
 
 
@@ -326,7 +416,9 @@ def rewritten(name: str, **changes: Any) -> Change:
     def change(folder: Path) -> None:
         table = json.loads((folder / name).read_text())
         table.update(changes)
-        (folder / name).write_text(json.dumps({key: value for key, value in table.items() if value is not None}))
+        (folder / name).write_text(
+            json.dumps({key: value for key, value in table.items() if value is not None})
+        )
 
     return change
 
@@ -384,7 +476,9 @@ def test_a_bad_checkpoint_is_named_and_leaves_nothing(
     refused(tmp_path / "checkpoint", error, says, capsys)
 
 
-def refused(folder: Path, error: type[Exception], says: str, capsys: pytest.CaptureFixture[str]) -> None:
+def refused(
+    folder: Path, error: type[Exception], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     """By the exporter with this error, by the command line with one line; neither leaves anything."""
     with pytest.raises(error, match=says) as caught:
         WhisperCheckpoint.open(folder)
@@ -403,7 +497,9 @@ def ct2(checkpoints: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) 
 
 def replaced(old: bytes, new: bytes) -> Change:
     assert len(old) == len(new)
-    return lambda f: (f / "model.bin").write_bytes((f / "model.bin").read_bytes().replace(old, new)) and None
+    return lambda f: (
+        (f / "model.bin").write_bytes((f / "model.bin").read_bytes().replace(old, new)) and None
+    )
 
 
 @pytest.mark.parametrize(
@@ -421,7 +517,12 @@ def replaced(old: bytes, new: bytes) -> Change:
     ],
 )  # fmt: skip
 def test_a_bad_ctranslate2_checkpoint_is_named(
-    change: Change, error: type[Exception], says: str, ct2: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    change: Change,
+    error: type[Exception],
+    says: str,
+    ct2: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     shutil.copytree(ct2, tmp_path / "checkpoint")
     change(tmp_path / "checkpoint")
@@ -432,25 +533,37 @@ def test_an_artifact_beyond_its_tolerance_is_refused(
     checkpoints: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(whisper_parity.MOST, "int8", {"encoder.rms": 1.0, "kl": 0.0})
-    with pytest.raises(ExportFailed, match=r"differs from transformers' Whisper: kl .* \(at most 0\)"):
+    with pytest.raises(
+        ExportFailed, match=r"differs from transformers' Whisper: kl .* \(at most 0\)"
+    ):
         exported(checkpoints["classic"], tmp_path / "artifact", "onnx", "int8")
 
 
 @pytest.mark.parametrize(("engine", "precision"), SMALLER)
 def test_an_artifact_of_other_weights_or_of_no_numbers_is_refused(
-    engine: str, precision: str, checkpoints: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    engine: str,
+    precision: str,
+    checkpoints: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     manifest = exported(checkpoints["classic"], tmp_path / "artifact", engine, precision)
     with pytest.raises(ExportFailed, match=r"differs from transformers' Whisper: encoder\.rms "):
-        whisper_parity.reached(WhisperCheckpoint.open(checkpoints["distil"]), tmp_path / "artifact", manifest)
+        whisper_parity.reached(
+            WhisperCheckpoint.open(checkpoints["distil"]), tmp_path / "artifact", manifest
+        )
     errors = iter([0.0, 1.0, *[np.nan] * 50])  # not in the first place, where `max` would keep it
     monkeypatch.setattr(whisper_parity, "_rms", lambda values: next(errors))
     with pytest.raises(ExportFailed, match=r"encoder\.rms nan \(at most "):
-        whisper_parity.reached(WhisperCheckpoint.open(checkpoints["classic"]), tmp_path / "artifact", manifest)
+        whisper_parity.reached(
+            WhisperCheckpoint.open(checkpoints["classic"]), tmp_path / "artifact", manifest
+        )
 
 
 @pytest.mark.parametrize("engine", ["onnx", "ctranslate2"])
-def test_greedy_parity_goes_beyond_the_end(engine: str, checkpoints: dict[str, Path], tmp_path: Path) -> None:
+def test_greedy_parity_goes_beyond_the_end(
+    engine: str, checkpoints: dict[str, Path], tmp_path: Path
+) -> None:
     """An original that ends at once would have every artifact agree with it."""
     manifest = exported(checkpoints["classic"], tmp_path / "artifact", engine, "fp32")
     opened = WhisperCheckpoint.open(checkpoints["classic"])
@@ -479,7 +592,9 @@ def test_english_only_is_read_from_the_checkpoint(
 ) -> None:
     shutil.copytree(checkpoints["classic"], tmp_path / "checkpoint")
     ids = {"<|en|>": ENGLISH} if languages else None
-    rewritten("generation_config.json", is_multilingual=said, lang_to_id=ids)(tmp_path / "checkpoint")
+    rewritten("generation_config.json", is_multilingual=said, lang_to_id=ids)(
+        tmp_path / "checkpoint"
+    )
     marks = whisper_checkpoint._hf_marks(tmp_path / "checkpoint", {"vocab_size": vocabulary})
     assert (marks.multilingual, bool(marks.languages)) == (multilingual, languages and multilingual)
 
@@ -487,7 +602,11 @@ def test_english_only_is_read_from_the_checkpoint(
 @pytest.mark.parametrize("engine", ["onnx", "ctranslate2"])
 @pytest.mark.parametrize("variant", ["classic", "tiny.en"])
 def test_parity_asks_an_english_model_for_no_language(
-    variant: str, engine: str, checkpoints: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    variant: str,
+    engine: str,
+    checkpoints: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     prompts, greedy = [], Original.greedy
     monkeypatch.setattr(Original, "greedy", lambda *args: prompts.append(args[2]) or greedy(*args))
@@ -496,12 +615,27 @@ def test_parity_asks_an_english_model_for_no_language(
 
 
 def test_a_synthetic_turbo_is_exported(tmp_path: Path, capsys: Any) -> None:
-    marks = ["<|endoftext|>", "<|startoftranscript|>", "<|en|>", "<|ar|>", "<|translate|>", "<|transcribe|>"]
+    marks = [
+        "<|endoftext|>",
+        "<|startoftranscript|>",
+        "<|en|>",
+        "<|ar|>",
+        "<|translate|>",
+        "<|transcribe|>",
+    ]
     marks += ["<|startoflm|>", "<|startofprev|>", "<|nospeech|>", "<|notimestamps|>"]
     tokenizer = Tokenizer(models.BPE({chr(ord("!") + i): i for i in range(90)}, []))
     tokenizer.add_special_tokens(marks)
     tokenizer.save(str(tmp_path / "tokenizer.json"))
-    made = ["export", "make-checkpoint", "whisper-large-v3-turbo", "--size", "tiny", "-o", str(tmp_path / "turbo")]
+    made = [
+        "export",
+        "make-checkpoint",
+        "whisper-large-v3-turbo",
+        "--size",
+        "tiny",
+        "-o",
+        str(tmp_path / "turbo"),
+    ]
     assert cli.main(made) == UsageError.exit_code  # no tokenizer
     (tmp_path / "none.json").write_text("{}")
     assert cli.main([*made, "--tokenizer", str(tmp_path / "none.json")]) == UsageError.exit_code

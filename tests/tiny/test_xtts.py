@@ -58,7 +58,9 @@ def error(got: np.ndarray, wanted: np.ndarray) -> float:
 def snr(got: np.ndarray, wanted: np.ndarray) -> float:
     assert got.shape == wanted.shape
     noise = (got.astype(np.float64) - wanted).ravel()
-    return float(10 * np.log10((wanted.astype(np.float64) ** 2).sum() / max((noise**2).sum(), 1e-30)))
+    return float(
+        10 * np.log10((wanted.astype(np.float64) ** 2).sum() / max((noise**2).sum(), 1e-30))
+    )
 
 
 # --- cloning
@@ -91,7 +93,9 @@ def test_the_mel_front_ends_are_the_originals(tiny: Tiny, original: Any) -> None
                 torch.from_numpy(wave[None]), mel_norms=original.mel_stats.cpu(), n_fft=2048, hop_length=256,
                 win_length=1024, power=2, normalized=False, sample_rate=22050, f_min=0, f_max=8000, n_mels=80,
             )  # fmt: skip
-            speaker = original.hifigan_decoder.speaker_encoder.torch_spec(torch.from_numpy(wave[None]))
+            speaker = original.hifigan_decoder.speaker_encoder.torch_spec(
+                torch.from_numpy(wave[None])
+            )
         assert error(cloner.clone_mel(wave), wanted.numpy()) <= 1e-4
         assert error(cloner.speaker_mel(wave), speaker.numpy()) <= 1e-4
 
@@ -117,7 +121,9 @@ class Speaking:
 
         self.decoder.run = noted  # type: ignore[method-assign]
 
-    def request(self, tokens: list[int], latents: np.ndarray, sampling: Sampling, forced: Any = ()) -> Request:
+    def request(
+        self, tokens: list[int], latents: np.ndarray, sampling: Sampling, forced: Any = ()
+    ) -> Request:
         return speech(self.ids, "voice", latents, tokens, SpeechOptions(sampling, forced))
 
     def steps(self, request: Request, most: int) -> list[Step]:
@@ -140,11 +146,15 @@ def prompt(original: Any, seed: int) -> tuple[list[int], torch.Tensor]:
     random = np.random.default_rng(seed)
     args = original.args
     tokens = random.integers(2, args.gpt_number_text_tokens - 1, 5 + 20 * seed).tolist()
-    return tokens, torch.from_numpy(random.standard_normal((1, 32, args.gpt_n_model_channels)).astype(np.float32) * 0.1)
+    return tokens, torch.from_numpy(
+        random.standard_normal((1, 32, args.gpt_n_model_channels)).astype(np.float32) * 0.1
+    )
 
 
 @pytest.mark.parametrize("seed", [0, 2])
-def test_greedy_codes_and_their_latents_are_the_originals(fp32: Speaking, original: Any, seed: int) -> None:
+def test_greedy_codes_and_their_latents_are_the_originals(
+    fp32: Speaking, original: Any, seed: int
+) -> None:
     tokens, latents = prompt(original, seed)
     with torch.no_grad():
         codes = original.gpt.generate(
@@ -156,7 +166,9 @@ def test_greedy_codes_and_their_latents_are_the_originals(fp32: Speaking, origin
             torch.tensor([len(codes) * 1024]), cond_latents=latents, return_attentions=False, return_latent=True,
         )[0].numpy()  # fmt: skip
     assert len(codes) >= 200
-    steps = fp32.steps(fp32.request(tokens, latents[0].numpy(), Sampling(repetition_penalty=10.0)), len(codes))
+    steps = fp32.steps(
+        fp32.request(tokens, latents[0].numpy(), Sampling(repetition_penalty=10.0)), len(codes)
+    )
     assert [step.token for step in steps] == codes
     assert error(np.stack([step.hidden for step in steps]), wanted[: len(steps)]) <= 1e-4
 
@@ -172,7 +184,9 @@ def test_the_penalty_sees_what_upstreams_does_of_the_prefix(fp32: Speaking, orig
     assert inputs[0].tolist() == list(request.history or ())
 
 
-@pytest.mark.parametrize(("temperature", "top_k", "top_p", "penalty"), [(0.75, 50, 0.85, 10.0), (1.3, 12, 0.6, 2.0)])
+@pytest.mark.parametrize(
+    ("temperature", "top_k", "top_p", "penalty"), [(0.75, 50, 0.85, 10.0), (1.3, 12, 0.6, 2.0)]
+)
 def test_sampled_codes_follow_the_chain_of_transformers(
     fp32: Speaking, original: Any, temperature: float, top_k: int, top_p: float, penalty: float
 ) -> None:
@@ -204,13 +218,22 @@ def test_sampled_codes_follow_the_chain_of_transformers(
     assert 0.5 * np.abs(seen / count - wanted).sum() < 0.06
 
 
-def test_int8_stays_near_the_original_on_the_same_codes(tiny: Tiny, fp32: Speaking, original: Any) -> None:
+def test_int8_stays_near_the_original_on_the_same_codes(
+    tiny: Tiny, fp32: Speaking, original: Any
+) -> None:
     tokens, latents = prompt(original, 1)
     codes = tuple(np.random.default_rng(0).integers(0, 1024, 60).tolist())
     int8 = Speaking(tiny.int8)
     try:
         got, wanted = (
-            np.stack([s.hidden for s in one.steps(one.request(tokens, latents[0].numpy(), Sampling(), codes), 60)])
+            np.stack(
+                [
+                    s.hidden
+                    for s in one.steps(
+                        one.request(tokens, latents[0].numpy(), Sampling(), codes), 60
+                    )
+                ]
+            )
             for one in (int8, fp32)
         )
     finally:
@@ -225,7 +248,9 @@ def test_int8_stays_near_the_original_on_the_same_codes(tiny: Tiny, fp32: Speaki
 def whole(vocoder: OnnxGraph, latents: np.ndarray, speaker: np.ndarray) -> np.ndarray:
     frames = XttsFrames(4, RATIO)
     inputs = frames.inputs(latents, 0, frames.count(len(latents)), 0, 0)
-    return np.asarray(vocoder.run(inputs | {"speaker": speaker.reshape(1, 512, 1)})["audio"]).reshape(-1)
+    return np.asarray(
+        vocoder.run(inputs | {"speaker": speaker.reshape(1, 512, 1)})["audio"]
+    ).reshape(-1)
 
 
 @pytest.fixture(scope="module")
@@ -257,12 +282,16 @@ def test_audio_does_not_depend_on_how_late_it_is(tiny: Tiny, compute: str) -> No
     if compute != "onnx":
         pytest.importorskip("openvino")
         if compute not in convolution_s(1):
-            pytest.skip("OpenVINO has no bf16 on this processor, and says so: see test_xtts_runtime")
+            pytest.skip(
+                "OpenVINO has no bf16 on this processor, and says so: see test_xtts_runtime"
+            )
         executor = OpenVinoGraph(tiny.fp32 / contract.file, contract, budget, compute)
     latents, speaker = acoustics(24)
     audio = []
     for later in (0, 1, 4):
-        inputs = XttsFrames(4, RATIO).inputs(latents, 20, 60, 2, 2) | {"speaker": speaker.reshape(1, 512, 1)}
+        inputs = XttsFrames(4, RATIO).inputs(latents, 20, 60, 2, 2) | {
+            "speaker": speaker.reshape(1, 512, 1)
+        }
         inputs["latent_offset"] = np.array(inputs["latent_offset"] + 147 * later)
         inputs["frame_offset"] = np.array(inputs["frame_offset"] + 640 * later)
         audio.append(executor.run(inputs)["audio"])
@@ -271,7 +300,9 @@ def test_audio_does_not_depend_on_how_late_it_is(tiny: Tiny, compute: str) -> No
     np.testing.assert_array_equal(audio[2], audio[0])
 
 
-def test_whole_sequences_are_vocoded_several_at_once_over_the_same_weights(vocoder: OnnxGraph, tiny: Tiny) -> None:
+def test_whole_sequences_are_vocoded_several_at_once_over_the_same_weights(
+    vocoder: OnnxGraph, tiny: Tiny
+) -> None:
     batched = graph(tiny.fp32, "vocoder_whole")
     assert not (tiny.fp32 / "vocoder_whole.onnx.data").exists()
     random = np.random.default_rng(0)
@@ -287,7 +318,13 @@ def test_whole_sequences_are_vocoded_several_at_once_over_the_same_weights(vocod
 
 def test_int8_has_the_vocoder_and_the_cloner_of_fp32(tiny: Tiny) -> None:
     one, other = Manifest.read(tiny.fp32), Manifest.read(tiny.int8)
-    for name in ("vocoder.onnx.data", "conditioning.onnx.data", "speaker.onnx.data", "mel.npz", "voices.npz"):
+    for name in (
+        "vocoder.onnx.data",
+        "conditioning.onnx.data",
+        "speaker.onnx.data",
+        "mel.npz",
+        "voices.npz",
+    ):
         assert one.files[name] == other.files[name]
     assert one.files["gpt.onnx.data"] != other.files["gpt.onnx.data"]
     assert one.synthetic
@@ -304,15 +341,21 @@ PLANS = st.builds(
 )
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
-    chunks=st.lists(st.integers(1, 9), min_size=1, max_size=6).filter(lambda chunks: sum(chunks) >= 3),
+    chunks=st.lists(st.integers(1, 9), min_size=1, max_size=6).filter(
+        lambda chunks: sum(chunks) >= 3
+    ),
     plan=st.sampled_from(XTTS_PLANS) | PLANS,
 )
 @example(chunks=[1] * 40, plan=XTTS_PLANS[0])
 @example(chunks=[3], plan=XTTS_PLANS[0])
 @example(chunks=[9, 9, 9, 9, 9], plan=replace(XTTS_PLANS[0], rounds=23))
-async def test_streamed_audio_is_the_full_decodes(vocoder: OnnxGraph, chunks: list[int], plan: Plan) -> None:
+async def test_streamed_audio_is_the_full_decodes(
+    vocoder: OnnxGraph, chunks: list[int], plan: Plan
+) -> None:
     latents, speaker = acoustics(sum(chunks))
     lane, sentence = Lane("vocode"), Sentence("x", 0)
     vocode = Vocode(vocoder, lane, 24000, HOP, margin_needed(), XttsFrames(4, RATIO), (plan,))
@@ -350,14 +393,18 @@ def test_the_margin_is_what_the_vocoder_reaches_and_hardly_more(vocoder: OnnxGra
     assert all(needed > 0 for needed in context_needed())
 
 
-def test_a_window_with_the_margin_is_the_full_decodes_and_with_less_it_is_not(vocoder: OnnxGraph) -> None:
+def test_a_window_with_the_margin_is_the_full_decodes_and_with_less_it_is_not(
+    vocoder: OnnxGraph,
+) -> None:
     latents, speaker = acoustics(24)
     frames, full = XttsFrames(4, RATIO), whole(vocoder, latents, speaker)
     begin, end = 48, 56
 
     def equality(margin: int) -> float:
         inputs = frames.inputs(latents, begin - margin, end + margin, margin, margin)
-        audio = np.asarray(vocoder.run(inputs | {"speaker": speaker.reshape(1, 512, 1)})["audio"]).reshape(-1)
+        audio = np.asarray(
+            vocoder.run(inputs | {"speaker": speaker.reshape(1, 512, 1)})["audio"]
+        ).reshape(-1)
         return snr(audio, full[begin * HOP : end * HOP])
 
     assert equality(margin_needed()) >= 100
@@ -367,11 +414,19 @@ def test_a_window_with_the_margin_is_the_full_decodes_and_with_less_it_is_not(vo
 
 def test_an_artifact_of_standard_operators_in_half_precision(tiny: Tiny, tmp_path: Path) -> None:
     """The export compares it with coqui-tts itself: what it reached is in its manifest."""
-    xtts.export(tiny.checkpoint, Manifest("xtts-v2", "checkpoint", "source", {}, {}), tmp_path, "fp16", quiet)
+    xtts.export(
+        tiny.checkpoint,
+        Manifest("xtts-v2", "checkpoint", "source", {}, {}),
+        tmp_path,
+        "fp16",
+        quiet,
+    )
     manifest = Manifest.read(tmp_path)
     model = onnx.load(str(tmp_path / "gpt.onnx"), load_external_data=False)
     assert {node.domain for node in model.graph.node} == {""}
-    assert {spec.dtype for spec in manifest.graphs["gpt"].inputs if spec.name.startswith("past_")} == {"float16"}
+    assert {
+        spec.dtype for spec in manifest.graphs["gpt"].inputs if spec.name.startswith("past_")
+    } == {"float16"}
     assert manifest.properties["engine"] == "tensorrt"
     assert manifest.reached["gpt.kl"] < 1e-4
     assert manifest.reached["vocoder.snr_db"] >= 60
@@ -405,14 +460,25 @@ def test_a_stream_whose_distance_is_no_number_is_refused(
     assert not (tmp_path / MANIFEST).exists()
 
 
-def test_tolerances_that_cannot_be_met_are_named(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tolerances_that_cannot_be_met_are_named(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(xtts_parity, "MOST", dict.fromkeys(xtts_parity.MOST, 0.0))
     monkeypatch.setattr(xtts_parity, "LEAST", dict.fromkeys(xtts_parity.LEAST, 1000.0))
-    opened, properties = XttsCheckpoint.open(tiny.checkpoint), dict(Manifest.read(tiny.fp32).properties)
-    with pytest.raises(ExportFailed, match=r"^the graphs differ from coqui-tts's modules: ") as caught:
+    opened, properties = (
+        XttsCheckpoint.open(tiny.checkpoint),
+        dict(Manifest.read(tiny.fp32).properties),
+    )
+    with pytest.raises(
+        ExportFailed, match=r"^the graphs differ from coqui-tts's modules: "
+    ) as caught:
         xtts_parity.reached(opened, tiny.fp32, properties, "fp32")
     said = str(caught.value).split(": ", 1)[1].split("; ")
-    assert [what.split()[0] for what in said] == ["conditioning.error", "speaker.error", "vocoder.snr_db"]
+    assert [what.split()[0] for what in said] == [
+        "conditioning.error",
+        "speaker.error",
+        "vocoder.snr_db",
+    ]
 
 
 GOOD = {

@@ -14,7 +14,13 @@ import numpy as np
 import pytest
 import torch
 from voxturn.export import coqui, xtts, xtts_graphs
-from voxturn.export.xtts_checkpoint import TRAINING_ONLY, Weights, XttsCheckpoint, read_speakers, weight_norm_names
+from voxturn.export.xtts_checkpoint import (
+    TRAINING_ONLY,
+    Weights,
+    XttsCheckpoint,
+    read_speakers,
+    weight_norm_names,
+)
 from voxturn.runtime import cli
 from voxturn.runtime.contract import Manifest, sha256_of
 from voxturn.runtime.decode.xtts import XttsIds
@@ -51,7 +57,9 @@ def hollow(state: State) -> State:
 def test_every_parameter_is_consumed_or_the_trainings(tiny: Tiny, state: State) -> None:
     opened = XttsCheckpoint.open(tiny.checkpoint)
     wanted = xtts.shapes(opened.args, opened.weights)
-    assert wanted == {name: tuple(value.shape) for name, value in state.items() if not TRAINING_ONLY.match(name)}
+    assert wanted == {
+        name: tuple(value.shape) for name, value in state.items() if not TRAINING_ONLY.match(name)
+    }
     opened.weights.check(wanted)
 
 
@@ -66,7 +74,10 @@ def test_shapes_follow_the_sizes(folder: Path) -> None:
     edit(folder / "config.json", lambda c: c | {"model_args": c["model_args"] | forgotten})
     opened = XttsCheckpoint.open(folder)
     assert (opened.args.gpt_number_text_tokens, opened.args.gpt_num_audio_tokens) == (99, 1026)
-    assert (opened.args.gpt_max_text_tokens, opened.args.gpt_max_audio_tokens) == (50, 70)  # whatever config.json says
+    assert (opened.args.gpt_max_text_tokens, opened.args.gpt_max_audio_tokens) == (
+        50,
+        70,
+    )  # whatever config.json says
     opened.weights.check(xtts.shapes(opened.args, opened.weights))
     assert XttsIds.from_properties(vars(opened.args) | {"id_stride": 1 << 16}).max_text == 50
 
@@ -87,7 +98,9 @@ def test_all_misshapen_parameters_are_named_at_once(
     changed |= {name: torch.zeros(()).expand(shape) for name, shape in wrong.items()}
     torch.save({"model": changed}, folder / "model.pth")
     command = ["export", "xtts-v2", "--checkpoint", str(folder), "-o", str(tmp_path / "artifact")]
-    said = fails(capsys, command, ExportFailed, "missing nothing, left over nothing, of other shapes")
+    said = fails(
+        capsys, command, ExportFailed, "missing nothing, left over nothing, of other shapes"
+    )
     for name, shape in wrong.items():
         assert f"{name} is {list(shape)} and not {list(state[name].shape)}" in said
     assert said.count(" and not ") == len(wrong)
@@ -115,21 +128,32 @@ def test_a_parameter_taken_twice_or_never_is_a_defect() -> None:
         weights.check_taken(dict.fromkeys("abc", (1,)))
 
 
-def test_names_may_begin_with_xtts_and_lie_outside_a_model_table(folder: Path, state: State) -> None:
+def test_names_may_begin_with_xtts_and_lie_outside_a_model_table(
+    folder: Path, state: State
+) -> None:
     plain = XttsCheckpoint.open(folder)
-    torch.save({f"xtts.{name}": value for name, value in hollow(state).items()}, folder / "model.pth")
+    torch.save(
+        {f"xtts.{name}": value for name, value in hollow(state).items()}, folder / "model.pth"
+    )
     prefixed = XttsCheckpoint.open(folder)
     assert prefixed.args == plain.args
     assert prefixed.weights.names() == plain.weights.names()
 
 
-def test_a_legacy_pickle_with_the_official_configuration_is_read_and_left_as_it_is(folder: Path, state: State) -> None:
+def test_a_legacy_pickle_with_the_official_configuration_is_read_and_left_as_it_is(
+    folder: Path, state: State
+) -> None:
     """coqui-tts's own reader rewrites such a file; this one must not."""
     module = coqui.xtts_module()
     from TTS.config.shared_configs import BaseDatasetConfig
     from TTS.tts.configs import xtts_config
 
-    carried = [module.XttsConfig(), module.XttsArgs(), module.XttsAudioConfig(), BaseDatasetConfig()]
+    carried = [
+        module.XttsConfig(),
+        module.XttsArgs(),
+        module.XttsAudioConfig(),
+        BaseDatasetConfig(),
+    ]
     assert type(carried[0]) is xtts_config.XttsConfig
     for legacy in (True, False):
         data = {"model": hollow(state), "config": carried}
@@ -170,10 +194,14 @@ class Hostile:
 
 @pytest.mark.parametrize("legacy", [True, False])
 @pytest.mark.parametrize("name", ["model.pth", "speakers_xtts.pth"])
-def test_a_pickle_that_runs_something_is_refused_and_not_run(folder: Path, name: str, legacy: bool) -> None:
+def test_a_pickle_that_runs_something_is_refused_and_not_run(
+    folder: Path, name: str, legacy: bool
+) -> None:
     hostile = {"model": Hostile(f"touch {folder / 'executed'}")}
     torch.save(hostile, folder / name, _use_new_zipfile_serialization=not legacy)
-    with pytest.raises(CorruptModel, match=rf"{name}: is damaged or holds more than weights.*") as caught:
+    with pytest.raises(
+        CorruptModel, match=rf"{name}: is damaged or holds more than weights.*"
+    ) as caught:
         XttsCheckpoint.open(folder).speakers()
     assert "system" in str(caught.value)
     assert not (folder / "executed").exists()
@@ -198,7 +226,9 @@ def forget(path: Path, *marks: str) -> None:
     edit(path, without)
 
 
-def damage_voice(path: Path, change: Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]) -> None:
+def damage_voice(
+    path: Path, change: Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]
+) -> None:
     """Change the studio voice, beside a good one."""
     voices = torch.load(path, weights_only=True)
     torch.save({"good": voices["noise"], "noise": change(voices["noise"])}, path)
@@ -265,10 +295,16 @@ DAMAGES: list[tuple[Callable[[Path], object], type[VoxturnError], str]] = [
 
 
 def everything(folder: Path) -> dict[str, str]:
-    return {p.relative_to(folder).as_posix(): sha256_of(p) for p in sorted(folder.rglob("*")) if p.is_file()}
+    return {
+        p.relative_to(folder).as_posix(): sha256_of(p)
+        for p in sorted(folder.rglob("*"))
+        if p.is_file()
+    }
 
 
-def fails(capsys: pytest.CaptureFixture[str], arguments: list[str], kind: type[VoxturnError], says: str) -> str:
+def fails(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], kind: type[VoxturnError], says: str
+) -> str:
     with pytest.raises(kind, match=says) as caught:
         cli.main(["--debug", *arguments])
     assert type(caught.value) is kind
@@ -291,10 +327,17 @@ def test_a_checkpoint_that_cannot_be_exported_leaves_nothing_and_keeps_what_was_
     damage(folder)
     out = tmp_path / "out"
     (out / "old").mkdir(parents=True)
-    (out / "old" / "manifest.json").write_text(Manifest("xtts-v2", "xtts", "fp32", {}, {}).to_json())
+    (out / "old" / "manifest.json").write_text(
+        Manifest("xtts-v2", "xtts", "fp32", {}, {}).to_json()
+    )
     was = everything(out)
     for name in ("old", "new"):
-        fails(capsys, ["export", "xtts-v2", "--checkpoint", str(folder), "-o", str(out / name)], kind, says)
+        fails(
+            capsys,
+            ["export", "xtts-v2", "--checkpoint", str(folder), "-o", str(out / name)],
+            kind,
+            says,
+        )
     assert everything(out) == was
     assert [path.name for path in out.iterdir()] == ["old"]
 
@@ -303,19 +346,35 @@ def test_all_missing_and_left_over_parameters_are_named_at_once(
     folder: Path, state: State, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     changed = hollow(state)
-    gone = ["gpt.gpt.h.1.mlp.c_fc.bias", "hifigan_decoder.waveform_decoder.conv_pre.bias", "mel_stats"]
+    gone = [
+        "gpt.gpt.h.1.mlp.c_fc.bias",
+        "hifigan_decoder.waveform_decoder.conv_pre.bias",
+        "mel_stats",
+    ]
     for name in gone:
         del changed[name]
     extra = ["gpt.gpt.h.2.ln_1.bias", "something.else"]
     changed |= dict.fromkeys(extra, torch.zeros(1))
     torch.save({"model": changed}, folder / "model.pth")
     out = str(tmp_path / "artifact")
-    said = fails(capsys, ["export", "xtts-v2", "--checkpoint", str(folder), "-o", out], ExportFailed, "not an XTTS v2")
+    said = fails(
+        capsys,
+        ["export", "xtts-v2", "--checkpoint", str(folder), "-o", out],
+        ExportFailed,
+        "not an XTTS v2",
+    )
     assert all(f"'{name}'" in said for name in (*gone, *extra))
-    assert said.index("missing") < said.index("mel_stats") < said.index("left over") < said.index("something.else")
+    assert (
+        said.index("missing")
+        < said.index("mel_stats")
+        < said.index("left over")
+        < said.index("something.else")
+    )
 
 
-def test_older_weight_norms_and_plain_weights_give_the_same_vocoder(tiny: Tiny, state: State, tmp_path: Path) -> None:
+def test_older_weight_norms_and_plain_weights_give_the_same_vocoder(
+    tiny: Tiny, state: State, tmp_path: Path
+) -> None:
     args = XttsCheckpoint.open(tiny.checkpoint).args
     newer, older, plain = dict(state), State(), State()
     for name, value in newer.items():
@@ -342,15 +401,21 @@ def test_older_weight_norms_and_plain_weights_give_the_same_vocoder(tiny: Tiny, 
 def test_studio_voices_are_the_artifacts(tiny: Tiny) -> None:
     voices = read_speakers(tiny.checkpoint / "speakers_xtts.pth")
     with np.load(tiny.fp32 / "voices.npz") as stored:
-        np.testing.assert_array_equal(stored["noise/latents"], voices["noise"]["gpt_cond_latent"][0])
-        np.testing.assert_array_equal(stored["noise/speaker"], voices["noise"]["speaker_embedding"].reshape(-1))
+        np.testing.assert_array_equal(
+            stored["noise/latents"], voices["noise"]["gpt_cond_latent"][0]
+        )
+        np.testing.assert_array_equal(
+            stored["noise/speaker"], voices["noise"]["speaker_embedding"].reshape(-1)
+        )
 
 
 # --- voxturn voices import
 
 
 @pytest.fixture
-def importing(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], list[str]]:
+def importing(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[Any], list[str]]:
     monkeypatch.setenv("VOXTURN_HOME", str(tmp_path / "home"))
 
     def command(voices: Any) -> list[str]:
@@ -361,7 +426,10 @@ def importing(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ca
 
 
 def of(width: int = 64, value: float = 0.5) -> dict[str, torch.Tensor]:
-    return {"gpt_cond_latent": torch.full((1, 32, width), value), "speaker_embedding": torch.full((1, 512, 1), value)}
+    return {
+        "gpt_cond_latent": torch.full((1, 32, width), value),
+        "speaker_embedding": torch.full((1, 512, 1), value),
+    }
 
 
 def test_imported_voices_are_kept_like_cloned_ones(
@@ -384,11 +452,17 @@ def test_imported_voices_are_kept_like_cloned_ones(
         ({"Ana": {"gpt_cond_latent": torch.zeros(1, 32, 64)}}, "holds no voices of XTTS"),
         ({"Good": of(), "../up": of()}, "voice '../up' cannot be kept"),
         ({"Good": of(), "Wide": of(65)}, "voice 'Wide' cannot be kept"),
-        ({"Good": of(), "Broken": of(value=float("nan"))}, "voice 'Broken' cannot be kept .*not finite"),
+        (
+            {"Good": of(), "Broken": of(value=float("nan"))},
+            "voice 'Broken' cannot be kept .*not finite",
+        ),
     ],
 )
 def test_voices_that_cannot_be_imported_import_none(
-    voices: Any, says: str, importing: Callable[[Any], list[str]], capsys: pytest.CaptureFixture[str]
+    voices: Any,
+    says: str,
+    importing: Callable[[Any], list[str]],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     fails(capsys, importing(voices), CorruptModel, says)
     assert not list(Store().root.rglob("*.npz"))

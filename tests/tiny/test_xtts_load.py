@@ -19,7 +19,9 @@ from tests.tiny.conftest import Tiny
 _FAILING_STEPS = 0.04
 
 
-async def test_a_hundred_streams_that_die_under_load_leave_no_slot_and_no_memory(tiny: Tiny, tmp_path: Path) -> None:
+async def test_a_hundred_streams_that_die_under_load_leave_no_slot_and_no_memory(
+    tiny: Tiny, tmp_path: Path
+) -> None:
     """Three at a time beside one that is left alone; the second half adds no memory."""
     random, outcomes, sizes = np.random.default_rng(3), Counter[str](), list[float]()
     with XTTS.load(tiny.short, slots=4, vocoder="onnx", store=Store(tmp_path)) as xtts:
@@ -34,7 +36,9 @@ async def test_a_hundred_streams_that_die_under_load_leave_no_slot_and_no_memory
         async def spoken(leaves_after: int = 1_000_000) -> str:
             """To the end; or left after so many chunks, with nobody to close it."""
             try:
-                async for _ in xtts.astream("One two three four five six.", language="en", speaker="noise"):
+                async for _ in xtts.astream(
+                    "One two three four five six.", language="en", speaker="noise"
+                ):
                     leaves_after -= 1
                     if leaves_after <= 0:
                         return "abandoned"
@@ -45,7 +49,9 @@ async def test_a_hundred_streams_that_die_under_load_leave_no_slot_and_no_memory
         async def one() -> None:
             how = random.choice(["cancelled", "abandoned", "left alone"])
             if how != "cancelled":
-                outcomes[await spoken(int(random.integers(1, 4)) if how == "abandoned" else 1_000_000)] += 1
+                outcomes[
+                    await spoken(int(random.integers(1, 4)) if how == "abandoned" else 1_000_000)
+                ] += 1
                 return
             task = asyncio.create_task(spoken())
             await asyncio.wait([task], timeout=float(random.uniform(0.0, 0.12)))

@@ -58,7 +58,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def xtts(tiny: Tiny, home: Path) -> Iterator[XTTS]:
     with XTTS.load(tiny.short, slots=2, vocoder="onnx", store=Store(home)) as loaded:
-        loaded._cloner = loaded._make.cloner()  # now, or the first test that clones would leave its thread
+        loaded._cloner = (
+            loaded._make.cloner()
+        )  # now, or the first test that clones would leave its thread
         yield loaded
 
 
@@ -116,7 +118,12 @@ def test_the_same_seed_says_the_same_and_another_something_else(xtts: XTTS) -> N
 
 def test_sampling_and_language_change_what_is_said(xtts: XTTS) -> None:
     plain = xtts.tts(TEXT, **EN)
-    for changed in ({"temperature": 0.0}, {"top_k": 2}, {"repetition_penalty": 1.0}, {"language": "es"}):
+    for changed in (
+        {"temperature": 0.0},
+        {"top_k": 2},
+        {"repetition_penalty": 1.0},
+        {"language": "es"},
+    ):
         other = xtts.tts(TEXT, **(EN | changed))
         assert differs(plain, other)
     assert_same(plain, xtts.tts(TEXT, length_penalty=2.0, **EN))
@@ -192,7 +199,9 @@ def test_the_vocoder_of_openvino_says_the_same(tiny: Tiny, xtts: XTTS, home: Pat
     here = openvino.convolution_s(1)
     for compute, least in {"fp32": 50, "bf16": 25}.items():
         if compute not in here:  # OpenVINO would compute in float32 and say nothing
-            with pytest.raises(ExecutorUnavailable, match="no bf16 on this processor; set compute to fp32 or auto"):
+            with pytest.raises(
+                ExecutorUnavailable, match="no bf16 on this processor; set compute to fp32 or auto"
+            ):
                 XTTS.load(tiny.short, vocoder="openvino", compute=compute, store=Store(home))
             continue
         with XTTS.load(tiny.short, vocoder="openvino", compute=compute, store=Store(home)) as other:
@@ -202,7 +211,9 @@ def test_the_vocoder_of_openvino_says_the_same(tiny: Tiny, xtts: XTTS, home: Pat
         assert 10 * np.log10((wanted.astype(np.float64) ** 2).sum() / (noise**2).sum()) > least
 
 
-def test_an_artifact_whose_files_are_links_elsewhere(tiny: Tiny, home: Path, tmp_path: Path) -> None:
+def test_an_artifact_whose_files_are_links_elsewhere(
+    tiny: Tiny, home: Path, tmp_path: Path
+) -> None:
     pytest.importorskip("openvino")
     for file in tiny.short.iterdir():
         (tmp_path / file.name).symlink_to(file.resolve())
@@ -253,7 +264,11 @@ def test_a_file_appears_whole_or_not_at_all(xtts: XTTS, tmp_path: Path) -> None:
     path = tmp_path / "a.wav"
     assert xtts.tts_to_file(TEXT, path, **EN) == path
     with wave.open(str(path)) as file:
-        assert (file.getframerate(), file.getnchannels(), file.getnframes()) == (24000, 1, xtts.tts(TEXT, **EN).size)
+        assert (file.getframerate(), file.getnchannels(), file.getnframes()) == (
+            24000,
+            1,
+            xtts.tts(TEXT, **EN).size,
+        )
     was = path.read_bytes()
 
     def broken() -> Iterator[str]:
@@ -279,19 +294,49 @@ def test_what_cannot_be_spoken_is_refused(xtts: XTTS, tmp_path: Path) -> None:
     short = recording(tmp_path / "short.wav", voiced(0.5))
     nan = tmp_path / "nan.wav"
     samples = np.full(32000, np.nan, "<f4").tobytes()
-    header = b"RIFF" + (36 + len(samples)).to_bytes(4, "little") + b"WAVEfmt " + (16).to_bytes(4, "little")
-    header += b"\x03\x00\x01\x00" + (16000).to_bytes(4, "little") + (64000).to_bytes(4, "little") + b"\x04\x00\x20\x00"
+    header = (
+        b"RIFF"
+        + (36 + len(samples)).to_bytes(4, "little")
+        + b"WAVEfmt "
+        + (16).to_bytes(4, "little")
+    )
+    header += (
+        b"\x03\x00\x01\x00"
+        + (16000).to_bytes(4, "little")
+        + (64000).to_bytes(4, "little")
+        + b"\x04\x00\x20\x00"
+    )
     nan.write_bytes(header + b"data" + len(samples).to_bytes(4, "little") + samples)
     bad: list[tuple[str, dict[str, Any], type[VoxturnError], str]] = [
         ("🙂🎉", EN, EmptyText, "nothing in the text that can be spoken"),
         ("", EN, EmptyText, "nothing in the text"),
         (TEXT, EN | {"language": "xx"}, UnsupportedLanguage, "'xx'.* en, es"),
-        (TEXT, EN | {"speaker": "Nobody"}, UnknownVoice, "no voice 'Nobody' for this checkpoint; here: .*noise"),
+        (
+            TEXT,
+            EN | {"speaker": "Nobody"},
+            UnknownVoice,
+            "no voice 'Nobody' for this checkpoint; here: .*noise",
+        ),
         (TEXT, EN | {"speaker_wav": silent}, UsageError, "speaker or speaker_wav, not both"),
-        (TEXT, {"language": "en", "speaker_wav": silent}, AudioError, r"silent\.wav: holds 0\.00 s of speech"),
-        (TEXT, {"language": "en", "speaker_wav": short}, AudioError, r"short\.wav: holds 0\.50 s of speech in 0\.50 s"),
+        (
+            TEXT,
+            {"language": "en", "speaker_wav": silent},
+            AudioError,
+            r"silent\.wav: holds 0\.00 s of speech",
+        ),
+        (
+            TEXT,
+            {"language": "en", "speaker_wav": short},
+            AudioError,
+            r"short\.wav: holds 0\.50 s of speech in 0\.50 s",
+        ),
         (TEXT, {"language": "en", "speaker_wav": nan}, InvalidSamples, r"nan\.wav: has NaN"),
-        (TEXT, {"language": "en", "speaker_wav": tmp_path / "none.wav"}, AudioNotFound, "no such audio file"),
+        (
+            TEXT,
+            {"language": "en", "speaker_wav": tmp_path / "none.wav"},
+            AudioNotFound,
+            "no such audio file",
+        ),
         (TEXT, EN | {"temperature": -1.0}, UsageError, "sampling out of range"),
         (TEXT, EN | {"top_p": 0.0}, UsageError, "sampling out of range"),
     ]
@@ -347,9 +392,14 @@ async def test_the_stage_asks_for_one_piece_of_a_long_text_at_a_time(tiny: Tiny)
 
     def following(prompt: Any) -> int:
         starts = [i for i, value in enumerate(prompt) if value == ids.code(ids.start_audio, 0)]
-        return answer[len(prompt) - 1 - starts[-1]] if starts else 0  # no start yet: a piece of a prompt
+        return (
+            answer[len(prompt) - 1 - starts[-1]] if starts else 0
+        )  # no start yet: a piece of a prompt
 
-    engine, lane = DecodeEngine(FakeDecoder(following, ids.audio_tokens, 2, ids.positions)), Lane("speak")
+    engine, lane = (
+        DecodeEngine(FakeDecoder(following, ids.audio_tokens, 2, ids.positions)),
+        Lane("speak"),
+    )
     asked = []
     add = engine.add
 
@@ -390,17 +440,39 @@ def test_a_voice_is_added_and_lines_are_spoken_in_slots(
     said = capsys.readouterr()
     assert "warning: voice 'Ana': only 2.0 s of speech; 3 s or more clone better" in said.err
     assert said.out == "Ana: 2.0 s of speech from 1 recording(s)\n"
-    options = [*model, "--voice", "Ana", "--language", "es", "--seed", "5", "--temperature", "0.6", "--top-k", "30"]
+    options = [
+        *model,
+        "--voice",
+        "Ana",
+        "--language",
+        "es",
+        "--seed",
+        "5",
+        "--temperature",
+        "0.6",
+        "--top-k",
+        "30",
+    ]
     options += ["--top-p", "0.9", "--repetition-penalty", "5"]
     (tmp_path / "lines.txt").write_text("Hola.\nAdios.\nSi.\n")
-    batch = ["say", "--batch", str(tmp_path / "lines.txt"), "-o", str(tmp_path / "out"), "--slots", "2"]
+    batch = [
+        "say",
+        "--batch",
+        str(tmp_path / "lines.txt"),
+        "-o",
+        str(tmp_path / "out"),
+        "--slots",
+        "2",
+    ]
     assert cli.main([*batch, *options]) == 0
     said = capsys.readouterr()
     assert said.err == "warning: xtts-v2 has synthetic weights; its voice is noise\n"
     assert sorted(Path(line).name for line in said.out.split()) == ["001.wav", "002.wav", "003.wav"]
     assert cli.main(["say", "Hola.", "-o", str(tmp_path / "alone.wav"), *options]) == 0
     files = [wave.open(str(tmp_path / name)) for name in ("alone.wav", "out/001.wav")]
-    alone, batched = (np.frombuffer(file.readframes(file.getnframes()), "<i2").astype(int) for file in files)
+    alone, batched = (
+        np.frombuffer(file.readframes(file.getnframes()), "<i2").astype(int) for file in files
+    )
     for file in files:
         file.close()
     np.testing.assert_allclose(alone, batched, atol=40)
@@ -426,6 +498,17 @@ def test_options_of_say_that_are_out_of_range(
 ) -> None:
     monkeypatch.setenv("VOXTURN_HOME", str(tmp_path / "home"))
     with pytest.raises(kind, match=says) as caught:
-        cli.main(["--debug", "say", "Hi.", "-o", str(tmp_path / "a.wav"), "--model", str(tiny.short), *options])
+        cli.main(
+            [
+                "--debug",
+                "say",
+                "Hi.",
+                "-o",
+                str(tmp_path / "a.wav"),
+                "--model",
+                str(tiny.short),
+                *options,
+            ]
+        )
     assert type(caught.value) is kind
     assert not list(tmp_path.iterdir())

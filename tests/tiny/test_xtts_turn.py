@@ -25,7 +25,9 @@ pytestmark = pytest.mark.usefixtures("demo_models")
 
 def profile(tiny: Tiny) -> Profile:
     speak = SpeakEngine(str(tiny.short), "onnx", "int8")
-    return replace(load_profile("demo"), speak=speak, vocode=Engine(str(tiny.short), "openvino", "int8"))
+    return replace(
+        load_profile("demo"), speak=speak, vocode=Engine(str(tiny.short), "openvino", "int8")
+    )
 
 
 async def test_a_turn_with_xtts_speaks_every_clause_and_its_trace_says_what_ran(tiny: Tiny) -> None:
@@ -47,11 +49,15 @@ async def test_a_turn_with_xtts_speaks_every_clause_and_its_trace_says_what_ran(
     assert sum(c.samples.size for c in chunks) <= len(clauses) * SHORT_CODES * 1115
     trace = turn.trace.to_dict()
     assert trace["stages"]["speak"]["synthetic"]
-    assert trace["stages"]["speak"]["artifact_sha256"] == trace["stages"]["vocode"]["artifact_sha256"]
+    assert (
+        trace["stages"]["speak"]["artifact_sha256"] == trace["stages"]["vocode"]["artifact_sha256"]
+    )
     assert trace["stages"]["vocode"]["executor"] == "openvino"
 
 
-async def test_barge_in_while_xtts_speaks_frees_its_slot_and_the_next_turn_works(tiny: Tiny) -> None:
+async def test_barge_in_while_xtts_speaks_frees_its_slot_and_the_next_turn_works(
+    tiny: Tiny,
+) -> None:
     async with Assistant.load(profile(tiny)) as assistant:
         await assistant.warm()
         for number in range(3):
@@ -65,7 +71,9 @@ async def test_barge_in_while_xtts_speaks_frees_its_slot_and_the_next_turn_works
         stage = assistant.stages.speak
         service = stage.service  # type: ignore[attr-defined]
         for _ in range(400):
-            if not service.engine.running and not any(slot.busy for slot in service.engine.cache.slots):
+            if not service.engine.running and not any(
+                slot.busy for slot in service.engine.cache.slots
+            ):
                 break
             await asyncio.sleep(0.005)
         else:

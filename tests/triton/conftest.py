@@ -44,9 +44,26 @@ class Running:
 def serve(profile: Path, models: Sequence[str] = MODELS) -> Running:
     if not PYTHON.exists():
         pytest.fail("the server's environment is missing; run `make .triton/ready`")
-    command = [str(PYTHON), "-P", "-m", "voxturn.runtime.cli", "serve", "triton", "--profile", str(profile)]
-    with_us = [str(PYTHON), "-S", "-c", WITH_PARENT, str(os.getpid())]  # a test that is killed leaves nothing
-    process = subprocess.Popen([*with_us, *command, "--models", ",".join(models)], stdout=subprocess.PIPE, text=True)
+    command = [
+        str(PYTHON),
+        "-P",
+        "-m",
+        "voxturn.runtime.cli",
+        "serve",
+        "triton",
+        "--profile",
+        str(profile),
+    ]
+    with_us = [
+        str(PYTHON),
+        "-S",
+        "-c",
+        WITH_PARENT,
+        str(os.getpid()),
+    ]  # a test that is killed leaves nothing
+    process = subprocess.Popen(
+        [*with_us, *command, "--models", ",".join(models)], stdout=subprocess.PIPE, text=True
+    )
     assert process.stdout is not None
     addresses = dict(line.split() for line in (process.stdout.readline() for _ in range(3)) if line)
     if process.poll() is not None or len(addresses) < 3:

@@ -56,11 +56,16 @@ async def test_the_question_is_heard_answered_and_the_answer_spoken(server: Runn
         chunks = await spoken(client, "It is Paris.", language="en")
         assert chunks[-1].final
         assert sum(chunk.samples.size for chunk in chunks) > 1000
-        assert [chunk.start for chunk in chunks] == np.cumsum([0, *(c.samples.size for c in chunks)])[:-1].tolist()
+        assert [chunk.start for chunk in chunks] == np.cumsum(
+            [0, *(c.samples.size for c in chunks)]
+        )[:-1].tolist()
 
 
 async def test_a_conversation_is_kept_by_its_id(server: Running) -> None:
-    first, second = ("user", "What is the capital of France?"), ("user", "How many people live there?")
+    first, second = (
+        ("user", "What is the capital of France?"),
+        ("user", "How many people live there?"),
+    )
 
     async def answer(client: VoiceClient, *messages: tuple[str, str]) -> str:
         return "".join([token.text async for token in client.reply(*messages)])
@@ -70,19 +75,32 @@ async def test_a_conversation_is_kept_by_its_id(server: Running) -> None:
         assert await answer(client, second) != await answer(stranger, second)
 
 
-async def test_the_served_voice_says_what_the_embedded_one_says(server: Running, tiny: Tiny) -> None:
+async def test_the_served_voice_says_what_the_embedded_one_says(
+    server: Running, tiny: Tiny
+) -> None:
     async with VoiceClient(server.grpc) as client:
-        served = await asyncio.gather(*(spoken(client, "Good morning.", language="en", seed=n) for n in range(4)))
+        served = await asyncio.gather(
+            *(spoken(client, "Good morning.", language="en", seed=n) for n in range(4))
+        )
     with XTTS.load(tiny.short, vocoder="onnx") as voice:
         for seed, chunks in enumerate(served):
             wanted = voice.tts("Good morning.", language="en", seed=seed)
-            np.testing.assert_allclose(np.concatenate([c.samples for c in chunks]), wanted, atol=2e-4)
+            np.testing.assert_allclose(
+                np.concatenate([c.samples for c in chunks]), wanted, atol=2e-4
+            )
 
 
 def latents(
-    sequences: int, count: int, width: int, names: tuple[str, ...] = ("latents", "speaker"), scale: float = 0.0
+    sequences: int,
+    count: int,
+    width: int,
+    names: tuple[str, ...] = ("latents", "speaker"),
+    scale: float = 0.0,
 ) -> dict[str, Any]:
-    made = {"latents": np.full((sequences, count, width), scale), "speaker": np.zeros((sequences, 512, 1))}
+    made = {
+        "latents": np.full((sequences, count, width), scale),
+        "speaker": np.zeros((sequences, 512, 1)),
+    }
     return {name: made[name].astype(np.float32) for name in names}
 
 
@@ -117,12 +135,18 @@ BAD: list[tuple[str, dict[str, Any], type[errors.VoxturnError]]] = [
     ("whisper", {"request": '{"call": "generate", "name": "x"}'}, errors.ForgottenWindow),
     ("qwen3", {"messages": "no JSON"}, errors.UsageError),
     ("qwen3", {"messages": '[{"role": "king", "text": "x"}]'}, errors.UsageError),
-    ("qwen3", {"messages": '[{"role": "user", "text": "' + "x " * 6000 + '"}]'}, errors.TextTooLong),
+    (
+        "qwen3",
+        {"messages": '[{"role": "user", "text": "' + "x " * 6000 + '"}]'},
+        errors.TextTooLong,
+    ),
     ("no_such_model", {"text": "x"}, errors.ServerUnavailable),
 ]
 
 
-@pytest.mark.parametrize(("model", "inputs", "kind"), BAD, ids=[f"{m}-{i}" for i, (m, _, _) in enumerate(BAD)])
+@pytest.mark.parametrize(
+    ("model", "inputs", "kind"), BAD, ids=[f"{m}-{i}" for i, (m, _, _) in enumerate(BAD)]
+)
 async def test_bad_requests_end_in_typed_errors(
     server: Running, model: str, inputs: dict[str, Any], kind: type[errors.VoxturnError]
 ) -> None:
@@ -139,7 +163,9 @@ async def test_bad_requests_end_in_typed_errors(
         await connection.aclose()
 
 
-async def test_latents_of_one_s_own_are_vocoded_several_at_once(server: Running, tiny: Tiny) -> None:
+async def test_latents_of_one_s_own_are_vocoded_several_at_once(
+    server: Running, tiny: Tiny
+) -> None:
     contract = Manifest.read(tiny.short).graphs["vocoder_whole"]
     graph = OnnxGraph(tiny.short / contract.file, contract, Cores().budget("vocode", 1))
     random, width = np.random.default_rng(0), int(contract.inputs[0].shape[2])
@@ -153,7 +179,9 @@ async def test_latents_of_one_s_own_are_vocoded_several_at_once(server: Running,
     requests = [request(*shape) for shape in ((1, 5), (2, 5), (1, 7), (1, 5), (8, 5), (3, 7))]
     connection = TritonServer(server.grpc)
     try:
-        answers = await asyncio.gather(*(connection.infer("xtts_hifigan", each) for each in requests))
+        answers = await asyncio.gather(
+            *(connection.infer("xtts_hifigan", each) for each in requests)
+        )
     finally:
         await connection.aclose()
     for answer, each in zip(answers, requests, strict=True):
@@ -164,7 +192,9 @@ async def test_latents_of_one_s_own_are_vocoded_several_at_once(server: Running,
 async def test_cancelled_streams_free_their_slots(server: Running) -> None:
     async with VoiceClient(server.grpc) as client:
         for _ in range(12):  # more than there are slots
-            stream = client.say("A sentence that takes a while to be said by anyone.", language="en")
+            stream = client.say(
+                "A sentence that takes a while to be said by anyone.", language="en"
+            )
             await anext(stream)
             await stream.aclose()
         async with asyncio.timeout(20):
@@ -185,7 +215,14 @@ def children(pid: int) -> Iterator[int]:
 
 def triton_of(server: Running) -> int:
     """The process of the server itself; 0 while there is none."""
-    return next((pid for pid in children(server.process.pid) if "bin/tritonserver" in launcher._command(pid)), 0)
+    return next(
+        (
+            pid
+            for pid in children(server.process.pid)
+            if "bin/tritonserver" in launcher._command(pid)
+        ),
+        0,
+    )
 
 
 async def test_a_server_that_dies_is_started_again_with_its_models(server: Running) -> None:
@@ -207,7 +244,9 @@ def stub_of(server: Running, model: str) -> int:
     raise AssertionError(f"no process of {model}")
 
 
-async def test_a_model_killed_at_random_moments_is_an_error_in_time_and_is_started_again(server: Running) -> None:
+async def test_a_model_killed_at_random_moments_is_an_error_in_time_and_is_started_again(
+    server: Running,
+) -> None:
     random = np.random.default_rng(0)
     failures = (errors.ServerDied, errors.ServerUnavailable, errors.InferenceFailed)
     first = triton_of(server)
@@ -216,7 +255,9 @@ async def test_a_model_killed_at_random_moments_is_an_error_in_time_and_is_start
 
         async def listen(who: int) -> None:
             for number in range(1000):
-                await spoken(client, "A sentence that takes a while to be said.", language="en", seed=number)
+                await spoken(
+                    client, "A sentence that takes a while to be said.", language="en", seed=number
+                )
                 said[who] += 1
 
         async def fails(task: asyncio.Task[None], who: int) -> bool:
@@ -234,7 +275,12 @@ async def test_a_model_killed_at_random_moments_is_an_error_in_time_and_is_start
             return False
 
         async def reads() -> None:
-            text = "".join([token.text async for token in VoiceClient(server.grpc).reply(("user", "Count to ten."))])
+            text = "".join(
+                [
+                    token.text
+                    async for token in VoiceClient(server.grpc).reply(("user", "Count to ten."))
+                ]
+            )
             assert text
 
         async def goes_on() -> bool:
@@ -242,7 +288,9 @@ async def test_a_model_killed_at_random_moments_is_an_error_in_time_and_is_start
                 assert await spoken(client, "Hello.", language="en")
             except failures:
                 return False
-            return not await silent(server.grpc, MODELS)  # a server that died, too, loads the others later
+            return not await silent(
+                server.grpc, MODELS
+            )  # a server that died, too, loads the others later
 
         failed = 0
         for _ in range(20):
@@ -251,12 +299,16 @@ async def test_a_model_killed_at_random_moments_is_an_error_in_time_and_is_start
             await asyncio.sleep(float(random.uniform(0, 0.5)))
             killed, serving = time.monotonic(), triton_of(server)
             os.kill(stub_of(server, "xtts"), signal.SIGKILL)
-            failed += sum(await asyncio.gather(*(fails(task, who) for who, task in enumerate(talking))))
+            failed += sum(
+                await asyncio.gather(*(fails(task, who) for who, task in enumerate(talking)))
+            )
             async with asyncio.timeout(20):
                 try:
                     await reading  # other models go on,
                 except failures:
-                    assert triton_of(server) != serving  # but where the model held a lock of the server's, which died
+                    assert (
+                        triton_of(server) != serving
+                    )  # but where the model held a lock of the server's, which died
             while not await goes_on():
                 assert time.monotonic() < killed + 30, "the model was not started again"
                 await asyncio.sleep(0.1)
@@ -264,7 +316,9 @@ async def test_a_model_killed_at_random_moments_is_an_error_in_time_and_is_start
     page = urllib.request.urlopen(f"http://{server.metrics}/metrics", timeout=5).read().decode()  # noqa: ASYNC210
     assert 'voxturn_loads_total{model="xtts"} ' in page
     if triton_of(server) == first:
-        assert 'voxturn_loads_total{model="xtts"} 21' in page  # it survives the model's process: how often it healed
+        assert (
+            'voxturn_loads_total{model="xtts"} 21' in page
+        )  # it survives the model's process: how often it healed
 
 
 async def test_of_two_servers_one_is_killed_and_new_streams_go_on(profile: Path) -> None:
@@ -277,7 +331,9 @@ async def test_of_two_servers_one_is_killed_and_new_streams_go_on(profile: Path)
             async def listen(number: int) -> None:
                 for turn in range(30):
                     try:
-                        assert await spoken(client, "A sentence that takes a while.", language="en", seed=number)
+                        assert await spoken(
+                            client, "A sentence that takes a while.", language="en", seed=number
+                        )
                         outcomes.append(None)
                         if dead.is_set() and turn > 3:
                             return
@@ -305,7 +361,9 @@ async def test_of_two_servers_one_is_killed_and_new_streams_go_on(profile: Path)
     assert not regions_of(servers[0].process.pid)
 
 
-async def test_an_utterance_piece_by_piece_gives_partials_and_the_transcript(server: Running) -> None:
+async def test_an_utterance_piece_by_piece_gives_partials_and_the_transcript(
+    server: Running,
+) -> None:
     samples = decode_all(QUESTION, 16000)
 
     async def pieces() -> AsyncIterator[Any]:
@@ -328,13 +386,17 @@ async def test_a_voice_is_cloned_from_samples_in_the_request(server: Running, ti
         cloned = await spoken(client, "Good morning.", language="en", reference=speech)
         assert np.concatenate([chunk.samples for chunk in cloned]).size > 1000
         with pytest.raises(errors.AudioError):
-            await spoken(client, "Good morning.", language="en", reference=np.zeros(64000, np.float32))
+            await spoken(
+                client, "Good morning.", language="en", reference=np.zeros(64000, np.float32)
+            )
 
 
 async def test_a_deadline_ends_a_request(server: Running) -> None:
     async with VoiceClient(server.grpc, deadline_s=0.05) as client:
         with pytest.raises(errors.DeadlineExceeded):
-            await spoken(client, "A sentence that takes a while to be said by anyone.", language="en")
+            await spoken(
+                client, "A sentence that takes a while to be said by anyone.", language="en"
+            )
 
 
 def test_the_synchronous_client_talks_to_a_server(server: Running) -> None:
@@ -347,7 +409,9 @@ def test_the_synchronous_client_talks_to_a_server(server: Running) -> None:
 async def forget_regions(connection: TritonServer) -> None:
     """The server forgets the shared memory of all its clients."""
     for _ in range(500):
-        with contextlib.suppress(InferenceServerException):  # it lets go of a request just after its answer
+        with contextlib.suppress(
+            InferenceServerException
+        ):  # it lets go of a request just after its answer
             await connection._client.unregister_system_shared_memory()
         if not await regions_known(connection):
             return
@@ -363,19 +427,27 @@ async def test_large_inputs_go_through_shared_memory_that_leaves_nothing(server:
     connection = TritonServer(server.grpc)
     try:
         answers = [
-            await connection.infer("whisper", {"audio": decode_all(QUESTION, 16000), "language": ""}) for _ in range(3)
+            await connection.infer(
+                "whisper", {"audio": decode_all(QUESTION, 16000), "language": ""}
+            )
+            for _ in range(3)
         ]
         assert connection._shared._made  # it was used
         assert not list(Path("/dev/shm").glob("voxturn-client-*"))
         assert {text_of(answer["text"]) for answer in answers} == {text_of(answers[0]["text"])}
         await forget_regions(connection)  # as if the server had been started again
-        again = await connection.infer("whisper", {"audio": decode_all(QUESTION, 16000), "language": ""})
+        again = await connection.infer(
+            "whisper", {"audio": decode_all(QUESTION, 16000), "language": ""}
+        )
         assert text_of(again["text"]) == text_of(answers[0]["text"])
         await forget_regions(connection)
         spoken_from = {"text": "Good morning.", "language": "en", "reference": voiced(4.0)}
         assert [tensors async for tensors in connection.stream("xtts", spoken_from)]
         together = await asyncio.gather(
-            *(connection.infer("whisper", {"audio": np.full(20000 + n, 1e-3, np.float32)}) for n in range(6))
+            *(
+                connection.infer("whisper", {"audio": np.full(20000 + n, 1e-3, np.float32)})
+                for n in range(6)
+            )
         )
         assert len(together) == 6
         assert await regions_known(connection) == set(connection._shared._made) != set()
@@ -396,7 +468,10 @@ async def test_metrics_say_what_the_models_did(server: Running) -> None:
         await asyncio.sleep(0.1)
     for series in ("voxturn_tokens_total", "voxturn_slots_busy", "voxturn_loads_total"):
         assert f'{series}{{model="xtts"}}' in page, series
-    assert 'voxturn_requests_total{model="xtts",outcome="done"}' in page or 'outcome="done",model="xtts"' in page
+    assert (
+        'voxturn_requests_total{model="xtts",outcome="done"}' in page
+        or 'outcome="done",model="xtts"' in page
+    )
     assert "nv_inference_request_success" in page
 
 
@@ -496,7 +571,11 @@ def test_a_container_is_asked_by_canary_healed_and_removed(profile: Path, tmp_pa
             assert process.stdout.readline() == f"grpc 127.0.0.1:{ports['GRPC']}\n"
             assert asyncio.run(silent(f"127.0.0.1:{ports['GRPC']}", ["xtts"])) == []
             os.kill(stub_of(Running(process, "", "", ""), "xtts"), signal.SIGKILL)
-            said = [line for line in iter(process.stderr.readline, "xtts: answers again\n") if "xtts: died" in line]
+            said = [
+                line
+                for line in iter(process.stderr.readline, "xtts: answers again\n")
+                if "xtts: died" in line
+            ]
             assert said == ["xtts: died; starting it again\n"]
             family = list(children(process.pid))
         finally:
@@ -512,20 +591,37 @@ def test_a_container_that_ends_is_an_error(tmp_path: Path) -> None:
     program = tmp_path / "docker"
     program.write_text("#!/bin/sh\nexit 3\n")
     program.chmod(0o755)
-    command = [str(PYTHON), "-P", "-m", "voxturn.runtime.cli", "serve", "triton", "--docker", "--models", "xtts"]
+    command = [
+        str(PYTHON),
+        "-P",
+        "-m",
+        "voxturn.runtime.cli",
+        "serve",
+        "triton",
+        "--docker",
+        "--models",
+        "xtts",
+    ]
     environment = dict(os.environ) | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=ROOT, check=False)
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, cwd=ROOT, check=False
+    )
     assert done.returncode == errors.ServerUnavailable.exit_code
     assert done.stderr == "voxturn: the container's server did not start (docker compose: 3)\n"
 
 
 def memory_mb(server: Running) -> float:
     """Of the server and its models."""
-    pages = [int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in children(server.process.pid)]
+    pages = [
+        int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+        for pid in children(server.process.pid)
+    ]
     return sum(pages) * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
-async def test_a_thousand_malformed_requests_and_two_hundred_streams_leave_memory_flat(server: Running) -> None:
+async def test_a_thousand_malformed_requests_and_two_hundred_streams_leave_memory_flat(
+    server: Running,
+) -> None:
     random, connection = np.random.default_rng(0), TritonServer(server.grpc)
     client = VoiceClient(server.grpc)
 
@@ -542,7 +638,9 @@ async def test_a_thousand_malformed_requests_and_two_hundred_streams_leave_memor
         for _ in range(requests // 8):
             await asyncio.gather(*(refused(int(i)) for i in random.integers(0, len(BAD), 8)))
         for _ in range(streams // 4):
-            heard = await asyncio.gather(*(spoken(client, "Hello.", language="en", seed=n) for n in range(4)))
+            heard = await asyncio.gather(
+                *(spoken(client, "Hello.", language="en", seed=n) for n in range(4))
+            )
             assert all(heard)
 
     try:

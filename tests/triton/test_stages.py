@@ -86,18 +86,28 @@ def faked(settings: Any, tiny: Tiny, lanes: contextlib.ExitStack) -> Made:
         return made
 
     folders = Assembler(settings)
-    hearing, replying = JsonTokenizer(folders.folder("transcribe") / "tokenizer.json"), folders.folder("reply")
+    hearing, replying = (
+        JsonTokenizer(folders.folder("transcribe") / "tokenizer.json"),
+        folders.folder("reply"),
+    )
     tokenizer = JsonTokenizer(replying / "tokenizer.json")
     said = Generated(tuple(hearing.encode(" What is the capital of France?")), -0.2, 0.0)
     transcribe = Transcribe(
-        FakeWhisper([said]), hearing, lambda s: np.zeros((80, s.size // 160), np.float32), lane("t"), "en", PassAll()
+        FakeWhisper([said]),
+        hearing,
+        lambda s: np.zeros((80, s.size // 160), np.float32),
+        lane("t"),
+        "en",
+        PassAll(),
     )
     chat = Chat(tokenizer, CHAT_FORMATS[str(Manifest.read(replying).properties["chat"])])
     answer = tokenizer.encode("It is Paris.")
     stop = next(iter(chat.stop_ids))
 
     def written(ids: Sequence[int]) -> int:
-        given = next(n for n in range(len(answer), -1, -1) if list(ids[len(ids) - n :]) == answer[:n])
+        given = next(
+            n for n in range(len(answer), -1, -1) if list(ids[len(ids) - n :]) == answer[:n]
+        )
         return answer[given] if given < len(answer) else stop
 
     decoder = FakeDecoder(written, 60_000, slots=2, capacity=2048)
@@ -109,20 +119,28 @@ def faked(settings: Any, tiny: Tiny, lanes: contextlib.ExitStack) -> Made:
         starts = [i for i, value in enumerate(prompt) if value == ids.code(ids.start_audio, 0)]
         return 5 if not starts or len(prompt) - starts[-1] < 12 else ids.stop_audio
 
-    codes = DecodeService(DecodeEngine(FakeDecoder(code, ids.audio_tokens, 4, ids.positions)), lane("s"))
+    codes = DecodeService(
+        DecodeEngine(FakeDecoder(code, ids.audio_tokens, 4, ids.positions)), lane("s")
+    )
     voice = Voice("v", np.zeros((32, 1), np.float32), np.zeros(512, np.float32))
     xtts = XttsTokenizer(tiny.short / "vocab.json")
     hop = int(p["output_hop_length"])
     graph = FakeGraph(
         lambda i: {
-            "audio": np.full((1, 1, (int(i["frames"]) - int(i["before"]) - int(i["after"])) * hop), 0.5, np.float32)
+            "audio": np.full(
+                (1, 1, (int(i["frames"]) - int(i["before"]) - int(i["after"])) * hop),
+                0.5,
+                np.float32,
+            )
         }
     )
     return Made(
         transcribe,
         reply,
         XttsSpeak(codes, ids, xtts, voice, "en", Sampling(0.75, 50, 0.85, 0.0, 10.0, 0)),
-        Vocode(graph, lane("v"), 24000, hop, int(p["margin"]), xtts_frames(p), (Plan(9, 96, 1.25),)),
+        Vocode(
+            graph, lane("v"), 24000, hop, int(p["margin"]), xtts_frames(p), (Plan(9, 96, 1.25),)
+        ),
     )
 
 
@@ -178,10 +196,14 @@ async def test_a_text_becomes_audio_the_same_each_time(stages: Made) -> None:
     await stages.speak.warm()
     chunks = await voiced(stages, "Good morning to all of you.")
     assert chunks[-1].final
-    assert [c.start for c in chunks] == np.cumsum([0, *(c.samples.size for c in chunks)])[:-1].tolist()
+    assert [c.start for c in chunks] == np.cumsum([0, *(c.samples.size for c in chunks)])[
+        :-1
+    ].tolist()
     again = await voiced(stages, "Good morning to all of you.")
     np.testing.assert_allclose(
-        np.concatenate([c.samples for c in again]), np.concatenate([c.samples for c in chunks]), atol=2e-4
+        np.concatenate([c.samples for c in again]),
+        np.concatenate([c.samples for c in chunks]),
+        atol=2e-4,
     )
 
 
@@ -192,7 +214,9 @@ async def test_streams_at_once_and_a_cancelled_one(stages: Made) -> None:
 
     async with asyncio.timeout(60):
         whole, *rest = await asyncio.gather(
-            voiced(stages, "Good evening."), *(cancelled() for _ in range(4)), return_exceptions=True
+            voiced(stages, "Good evening."),
+            *(cancelled() for _ in range(4)),
+            return_exceptions=True,
         )
         assert isinstance(whole, list)
         assert whole[-1].final
@@ -220,7 +244,9 @@ async def test_turns_are_driven_here_on_engines_there(server: Running, profile: 
             assert [event async for event in client.turn(decode_all(QUESTION, 16000))]
 
 
-async def test_a_server_of_another_artifact_is_refused(server: Running, profile: Path, tiny: Tiny) -> None:
+async def test_a_server_of_another_artifact_is_refused(
+    server: Running, profile: Path, tiny: Tiny
+) -> None:
     text = profile.read_text(encoding="utf-8").replace(str(tiny.short), str(tiny.fp32))
     other = profile.with_name("other.toml")
     other.write_text(text, encoding="utf-8")

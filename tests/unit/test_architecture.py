@@ -33,7 +33,9 @@ def modules(folder: str) -> list[Path]:
 
 def test_the_runtime_imports_neither_export_nor_bench() -> None:
     for path in modules("runtime"):
-        assert not [n for n in imports(path) if n.startswith(("voxturn.export", "voxturn.bench"))], path
+        assert not [
+            n for n in imports(path) if n.startswith(("voxturn.export", "voxturn.bench"))
+        ], path
 
 
 def test_nobody_imports_bench_and_only_it_may_import_both() -> None:
@@ -53,7 +55,11 @@ def test_only_executors_import_inference_libraries() -> None:
 
 def test_stages_never_import_each_other_nor_executors() -> None:
     for path in modules("runtime/stages"):
-        bad = [n for n in imports(path) if n.startswith(("voxturn.runtime.stages", "voxturn.runtime.executors"))]
+        bad = [
+            n
+            for n in imports(path)
+            if n.startswith(("voxturn.runtime.stages", "voxturn.runtime.executors"))
+        ]
         assert not bad, path
 
 
@@ -88,7 +94,9 @@ print(voxturn.runtime.Assistant.__name__)
 
 
 def test_the_whole_runtime_imports_with_numpy_alone() -> None:
-    done = subprocess.run([sys.executable, "-P", "-c", BLOCKED], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", BLOCKED], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.split("\n")[:2] == ["[]", "Assistant"]
 

@@ -40,7 +40,13 @@ KINDS = {
     "flac": ("flac", "flac", (8000, 22050, 44100, 48000), (1, 2), 4),
     "mp3": ("mp3", "libmp3lame", (8000, 22050, 44100, 48000), (1, 2), 1200),
     "opus": ("ogg", "libopus", (8000, 48000), (1, 2), 400),
-    "vorbis": ("ogg", "vorbis", (22050, 44100, 48000), (2,), 400),  # FFmpeg's own encoder knows stereo alone
+    "vorbis": (
+        "ogg",
+        "vorbis",
+        (22050, 44100, 48000),
+        (2,),
+        400,
+    ),  # FFmpeg's own encoder knows stereo alone
     "webm": ("webm", "libopus", (48000,), (1, 2), 400),
     "aac": ("adts", "aac", (44100,), (1, 2), 1600),
     "m4a": ("mp4", "aac", (22050, 44100, 48000), (1, 2), 1200),
@@ -54,7 +60,9 @@ CASES = [
 
 
 def sine(rate: int, seconds: float = SECONDS) -> Samples:
-    return (LEVEL * np.sin(2 * np.pi * PITCH * np.arange(int(rate * seconds)) / rate)).astype(np.float32)
+    return (LEVEL * np.sin(2 * np.pi * PITCH * np.arange(int(rate * seconds)) / rate)).astype(
+        np.float32
+    )
 
 
 def encoded(kind: str, rate: int, channels: Samples) -> bytes:
@@ -64,7 +72,9 @@ def encoded(kind: str, rate: int, channels: Samples) -> bytes:
     buffer = io.BytesIO()
     with av.open(buffer, "w", format=container) as out:
         stream = out.add_stream(codec, rate=rate, layout=layout, options={"strict": "experimental"})
-        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(channels), format="fltp", layout=layout)
+        frame = av.AudioFrame.from_ndarray(
+            np.ascontiguousarray(channels), format="fltp", layout=layout
+        )
         frame.sample_rate, frame.pts = rate, 0
         out.mux(stream.encode(frame))
         out.mux(stream.encode(None))
@@ -73,7 +83,20 @@ def encoded(kind: str, rate: int, channels: Samples) -> bytes:
 
 def float_wav(samples: Samples, rate: int = RATE) -> bytes:
     data = samples.astype("<f4").tobytes()
-    head = struct.pack("<4sI4s4sIHHIIHH", b"RIFF", 36 + len(data), b"WAVE", b"fmt ", 16, 3, 1, rate, rate * 4, 4, 32)
+    head = struct.pack(
+        "<4sI4s4sIHHIIHH",
+        b"RIFF",
+        36 + len(data),
+        b"WAVE",
+        b"fmt ",
+        16,
+        3,
+        1,
+        rate,
+        rate * 4,
+        4,
+        32,
+    )
     return head + struct.pack("<4sI", b"data", len(data)) + data
 
 
@@ -102,7 +125,9 @@ def check_tone(samples: Samples, level: float = LEVEL, tolerance: float = 0.06) 
 
 
 @pytest.mark.parametrize(("kind", "rate", "channels"), CASES)
-def test_every_kind_gives_the_tone_at_its_length_and_level(kind: str, rate: int, channels: int, tmp_path: Path) -> None:
+def test_every_kind_gives_the_tone_at_its_length_and_level(
+    kind: str, rate: int, channels: int, tmp_path: Path
+) -> None:
     data = encoded(kind, rate, np.stack([sine(rate)] * channels))
     path = tmp_path / f"tone.{kind}"  # the container is known by its content, not by the name
     path.write_bytes(data)
@@ -123,13 +148,20 @@ def test_every_kind_gives_the_tone_at_its_length_and_level(kind: str, rate: int,
 
 def test_stereo_is_the_mean_of_its_channels_and_never_over_full_scale() -> None:
     loud = np.ones(48000, np.float32)
-    assert np.abs(decode_all(io.BytesIO(encoded("wav-f32", 48000, np.stack([loud, loud]))), RATE)).max() <= 1.01
+    assert (
+        np.abs(
+            decode_all(io.BytesIO(encoded("wav-f32", 48000, np.stack([loud, loud]))), RATE)
+        ).max()
+        <= 1.01
+    )
     one_side = np.stack([sine(48000), np.zeros(int(48000 * SECONDS), np.float32)])
     check_tone(decode_all(io.BytesIO(encoded("wav-f32", 48000, one_side)), RATE), LEVEL / 2, 0.01)
 
 
 def test_a_recording_that_changes_its_rate_and_channels_goes_on() -> None:
-    joined = encoded("aac", 44100, np.stack([sine(44100)] * 2)) + encoded("aac", 22050, sine(22050)[None])
+    joined = encoded("aac", 44100, np.stack([sine(44100)] * 2)) + encoded(
+        "aac", 22050, sine(22050)[None]
+    )
     samples = decode_all(io.BytesIO(joined), RATE)
     assert samples.size == pytest.approx(2 * SECONDS * RATE, abs=4000)
     check_tone(samples)
@@ -184,14 +216,34 @@ def test_raw_pcm_in_blocks_of_odd_sizes_stays_aligned() -> None:
         (lambda p: p / "missing.wav", AudioNotFound, "missing.wav: no such audio file"),
         (lambda p: p, AudioNotFound, "is a folder; give an audio file"),
         (lambda p: _put(p / "e.wav", b""), EmptyAudio, "e.wav: is empty"),
-        (lambda p: _put(p / "h.wav", _wav()[: _wav().index(b"data") + 8]), EmptyAudio, "h.wav: holds no samples"),
-        (lambda p: _put(p / "c.wav", _wav()[:20]), UnreadableAudio, "c.wav: not readable as audio, or cut short"),
-        (lambda p: _put(p / "t.wav", b"This is a text.\n" * 99), UnreadableAudio, "t.wav: not readable as audio"),
+        (
+            lambda p: _put(p / "h.wav", _wav()[: _wav().index(b"data") + 8]),
+            EmptyAudio,
+            "h.wav: holds no samples",
+        ),
+        (
+            lambda p: _put(p / "c.wav", _wav()[:20]),
+            UnreadableAudio,
+            "c.wav: not readable as audio, or cut short",
+        ),
+        (
+            lambda p: _put(p / "t.wav", b"This is a text.\n" * 99),
+            UnreadableAudio,
+            "t.wav: not readable as audio",
+        ),
         (lambda p: _put(p / "t.txt", b"This is a text.\n" * 99), UnreadableAudio, r"t\.txt: "),
         (lambda p: _put(p / "n.wav", bytes(5000)), UnreadableAudio, "n.wav: not readable as audio"),
         (lambda p: _put(p / "v.mp4", _video()), UnreadableAudio, "v.mp4: has no audio track"),
-        (lambda p: _put(p / "nan.wav", float_wav(_with(np.nan))), InvalidSamples, r"nan.wav: has NaN .* 0\.50 s"),
-        (lambda p: _put(p / "inf.wav", float_wav(_with(-np.inf))), InvalidSamples, r"inf.wav: has NaN or inf.* 0\.50"),
+        (
+            lambda p: _put(p / "nan.wav", float_wav(_with(np.nan))),
+            InvalidSamples,
+            r"nan.wav: has NaN .* 0\.50 s",
+        ),
+        (
+            lambda p: _put(p / "inf.wav", float_wav(_with(-np.inf))),
+            InvalidSamples,
+            r"inf.wav: has NaN or inf.* 0\.50",
+        ),
     ],
 )
 def test_a_file_that_cannot_be_used_says_what_and_where(
@@ -246,7 +298,10 @@ def test_an_index_at_the_end_cannot_come_through_a_pipe_and_the_message_says_so(
     noise = np.random.default_rng(1).uniform(-1, 1, (2, 44100 * 6)).astype(np.float32)
     data = encoded("m4a", 44100, noise)
     assert decode_all(io.BytesIO(data), RATE).size > 5 * RATE
-    with pipe(data) as stream, pytest.raises(UnreadableAudio, match=r"the stream: .*a file instead of a pipe"):
+    with (
+        pipe(data) as stream,
+        pytest.raises(UnreadableAudio, match=r"the stream: .*a file instead of a pipe"),
+    ):
         decode_all(stream, RATE)
 
 
@@ -254,7 +309,9 @@ async def test_frames_of_a_raw_file_end_as_its_stream_would(tmp_path: Path) -> N
     path = _put(tmp_path / "a.pcm", np.rint(sine(8000) * 32767).astype("<i2").tobytes())
     frames = [frame async for frame in frames_from(path, raw_rate=8000)]
     check_tone(np.concatenate([frame.samples for frame in frames]), tolerance=0.01)
-    assert [frame.start for frame in frames] == list(range(0, frames[-1].start + 1, frames[0].samples.size))
+    assert [frame.start for frame in frames] == list(
+        range(0, frames[-1].start + 1, frames[0].samples.size)
+    )
     with pytest.raises(AudioNotFound, match=r"gone\.pcm"):
         [frame async for frame in frames_from(tmp_path / "gone.pcm", raw_rate=8000)]
     with pytest.raises(EmptyAudio, match="is empty"):
@@ -325,7 +382,21 @@ def test_half_an_hour_is_read_in_little_memory(raw: bool) -> None:
     second = np.rint(sine(rate, 1.0) * 32767).astype("<i2").tobytes()
     head = struct.pack(
         "<4sI4s4sIHHIIHH4sI",
-        *(b"RIFF", 0x7FFFFFFF, b"WAVE", b"fmt ", 16, 1, 1, rate, rate * 2, 2, 16, b"data", 0x7FFFFFFF - 36),
+        *(
+            b"RIFF",
+            0x7FFFFFFF,
+            b"WAVE",
+            b"fmt ",
+            16,
+            1,
+            1,
+            rate,
+            rate * 2,
+            2,
+            16,
+            b"data",
+            0x7FFFFFFF - 36,
+        ),
     )
     stream = Endless(b"" if raw else head, second, 60 * minutes)
     pieces = decode_raw(stream, rate, RATE, 7680) if raw else decode(stream, RATE, 7680)
@@ -334,7 +405,9 @@ def test_half_an_hour_is_read_in_little_memory(raw: bool) -> None:
     try:
         for piece in pieces:
             count += piece.size
-            furthest = max(furthest, stream.given - count)  # bytes read early: a sample out is a byte in
+            furthest = max(
+                furthest, stream.given - count
+            )  # bytes read early: a sample out is a byte in
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -364,6 +437,10 @@ def _video() -> bytes:
         stream = out.add_stream("mpeg4", rate=10)
         stream.width = stream.height = 64
         for _ in range(5):
-            out.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), format="rgb24")))
+            out.mux(
+                stream.encode(
+                    av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), format="rgb24")
+                )
+            )
         out.mux(stream.encode(None))
     return buffer.getvalue()

@@ -143,11 +143,22 @@ AUDIO = [
 @pytest.mark.parametrize(("name", "data", "kind", "says"), AUDIO, ids=[row[0] for row in AUDIO])
 @pytest.mark.parametrize("live", [False, True])
 def test_audio_that_cannot_be_used(
-    name: str, data: bytes, kind: type[VoxturnError], says: str, live: bool, tmp_path: Path, output: Path, fails: Fails
+    name: str,
+    data: bytes,
+    kind: type[VoxturnError],
+    says: str,
+    live: bool,
+    tmp_path: Path,
+    output: Path,
+    fails: Fails,
 ) -> None:
     path = tmp_path / f"{name}.wav"
     path.write_bytes(data)
-    fails(["turn", str(path), "-o", str(output), *(["--live"] if live else [])], kind, f"{name}.wav: .*{says}")
+    fails(
+        ["turn", str(path), "-o", str(output), *(["--live"] if live else [])],
+        kind,
+        f"{name}.wav: .*{says}",
+    )
     assert untouched(output)
     assert fails(["transcribe", str(path)], kind, says) == ""
 
@@ -169,13 +180,19 @@ def test_audio_on_standard_input_that_cannot_be_used(
 
 
 @pytest.mark.usefixtures("fakes")
-def test_audio_that_is_not_there(tmp_path: Path, output: Path, fails: Fails, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_audio_that_is_not_there(
+    tmp_path: Path, output: Path, fails: Fails, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def load(_: object) -> Assistant:
         raise AssertionError("models are loaded for a question that is not there")
 
     monkeypatch.setattr(Assistant, "load", load)
     for raw in ([], ["--raw", "8000"]):
-        fails(["turn", str(tmp_path / "no.wav"), "-o", str(output), *raw], AudioNotFound, "no.wav: no such audio file")
+        fails(
+            ["turn", str(tmp_path / "no.wav"), "-o", str(output), *raw],
+            AudioNotFound,
+            "no.wav: no such audio file",
+        )
         fails(["transcribe", str(tmp_path), *raw], AudioNotFound, "is a folder; give an audio file")
     fails(["transcribe", QUESTION, "--raw", "-8000"], UsageError, "-8000 Hz is not a rate")
     assert untouched(output)
@@ -207,11 +224,17 @@ def test_text_that_cannot_be_said(
 
 
 @pytest.mark.usefixtures("fakes")
-def test_lines_of_a_chat_that_are_no_text(fails: Fails, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lines_of_a_chat_that_are_no_text(
+    fails: Fails, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("sys.stdin", Given(b"\xff\xff\n"))
     fails(["chat"], TextError, "standard input: is not UTF-8")
     (tmp_path / "file").touch()
-    fails(["chat", "-o", str(tmp_path / "file")], OutputNotWritable, "file: is not a folder and cannot be made")
+    fails(
+        ["chat", "-o", str(tmp_path / "file")],
+        OutputNotWritable,
+        "file: is not a folder and cannot be made",
+    )
 
 
 @pytest.mark.usefixtures("fakes")
@@ -235,7 +258,11 @@ def test_an_output_that_is_no_file_is_left_alone(tmp_path: Path, fails: Fails) -
     )
     loop = tmp_path / "loop.wav"
     loop.symlink_to(loop)
-    fails(["turn", QUESTION, "-o", str(loop), "--trace", str(loop)], UsageError, r"loop\.wav: is named twice")
+    fails(
+        ["turn", QUESTION, "-o", str(loop), "--trace", str(loop)],
+        UsageError,
+        r"loop\.wav: is named twice",
+    )
     target, link = tmp_path / "target.wav", tmp_path / "link.wav"
     target.write_bytes(PRECIOUS)
     link.symlink_to(target)
@@ -249,7 +276,9 @@ def test_an_output_that_would_take_the_place_of_another(tmp_path: Path, fails: F
     question, wav = tmp_path / "question.wav", str(tmp_path / "a.wav")
     question.write_bytes(Path(QUESTION).read_bytes())
     before = question.read_bytes()
-    fails(["turn", str(question), "-o", str(question)], UsageError, r"question\.wav: is named twice")
+    fails(
+        ["turn", str(question), "-o", str(question)], UsageError, r"question\.wav: is named twice"
+    )
     fails(["turn", str(question), "-o", wav, "--trace", wav], UsageError, r"a\.wav: is named twice")
     assert question.read_bytes() == before
     assert not Path(wav).exists()
@@ -257,9 +286,17 @@ def test_an_output_that_would_take_the_place_of_another(tmp_path: Path, fails: F
 
 @pytest.mark.usefixtures("fakes")
 def test_a_seed_below_zero(output: Path, tmp_path: Path, fails: Fails) -> None:
-    fails(["say", "Hello there.", "-o", str(output), "--seed", "-3"], UsageError, "--seed -3: must be 0 or more")
+    fails(
+        ["say", "Hello there.", "-o", str(output), "--seed", "-3"],
+        UsageError,
+        "--seed -3: must be 0 or more",
+    )
     made = str(tmp_path / "made")
-    fails(["export", "make-checkpoint", "qwen3-0.6b", "-o", made, "--seed", "-1"], UsageError, "--seed -1: must be 0")
+    fails(
+        ["export", "make-checkpoint", "qwen3-0.6b", "-o", made, "--seed", "-1"],
+        UsageError,
+        "--seed -1: must be 0",
+    )
 
 
 @pytest.mark.usefixtures("fakes")
@@ -267,7 +304,11 @@ def test_a_seed_below_zero(output: Path, tmp_path: Path, fails: Fails) -> None:
 def test_an_output_that_cannot_be_written(
     command: list[str], tmp_path: Path, output: Path, fails: Fails, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fails([*command, "-o", str(tmp_path / "none" / "a.wav")], OutputNotWritable, "a.wav: its folder does not exist")
+    fails(
+        [*command, "-o", str(tmp_path / "none" / "a.wav")],
+        OutputNotWritable,
+        "a.wav: its folder does not exist",
+    )
     fails([*command, "-o", str(tmp_path)], OutputNotWritable, "is a folder")
     real = Path.open
 
@@ -277,7 +318,11 @@ def test_an_output_that_cannot_be_written(
         return real(path, *args, **named)
 
     monkeypatch.setattr(Path, "open", refuse)
-    fails([*command, "-o", str(output)], OutputNotWritable, r"reply\.wav: cannot be written \(Permission denied\)")
+    fails(
+        [*command, "-o", str(output)],
+        OutputNotWritable,
+        r"reply\.wav: cannot be written \(Permission denied\)",
+    )
     monkeypatch.setattr(Path, "open", real)
     assert untouched(output)
 
@@ -291,8 +336,14 @@ def test_a_disk_that_fills_while_the_answer_is_written(
     def full(*args: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(wave.Wave_write, "writeframesraw" if moment == "write" else "_patchheader", full)
-    fails([*command, "-o", str(output)], DiskFull, r"reply\.wav: the disk is full; what was there before is untouched")
+    monkeypatch.setattr(
+        wave.Wave_write, "writeframesraw" if moment == "write" else "_patchheader", full
+    )
+    fails(
+        [*command, "-o", str(output)],
+        DiskFull,
+        r"reply\.wav: the disk is full; what was there before is untouched",
+    )
     assert untouched(output)
 
 
@@ -320,7 +371,9 @@ def test_a_second_output_that_cannot_be_written(
     option: str, tmp_path: Path, output: Path, fails: Fails, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     command = ["turn", QUESTION, "-o", str(tmp_path / "a.wav"), option]
-    fails([*command, str(tmp_path / "none" / "b")], OutputNotWritable, "b: its folder does not exist")
+    fails(
+        [*command, str(tmp_path / "none" / "b")], OutputNotWritable, "b: its folder does not exist"
+    )
     fails([*command, str(tmp_path)], OutputNotWritable, "is a folder")
 
     def full(path: Path, data: bytes) -> int:
@@ -332,7 +385,11 @@ def test_a_second_output_that_cannot_be_written(
 
 
 def test_a_demo_folder_that_is_a_file(output: Path, fails: Fails) -> None:
-    fails(["demo", "-o", str(output)], OutputNotWritable, r"reply\.wav: is not a folder and cannot be made")
+    fails(
+        ["demo", "-o", str(output)],
+        OutputNotWritable,
+        r"reply\.wav: is not a folder and cannot be made",
+    )
     assert untouched(output)
 
 
@@ -352,7 +409,9 @@ def test_raw_goes_with_standard_output_alone(output: Path, fails: Fails) -> None
 
 
 def profile(folder: Path, *changes: tuple[str, str]) -> str:
-    text = (resources.files("voxturn.runtime") / "profiles" / "demo.toml").read_text(encoding="utf-8")
+    text = (resources.files("voxturn.runtime") / "profiles" / "demo.toml").read_text(
+        encoding="utf-8"
+    )
     for old, new in changes:
         assert old in text
         text = text.replace(old, new)
@@ -364,19 +423,34 @@ def profile(folder: Path, *changes: tuple[str, str]) -> str:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (("max_tokens = 80", "max_tokns = 80"), r"own\.reply: unknown key 'max_tokns' \(did you mean 'max_tokens'\?\)"),
+        (
+            ("max_tokens = 80", "max_tokns = 80"),
+            r"own\.reply: unknown key 'max_tokns' \(did you mean 'max_tokens'\?\)",
+        ),
         (("max_tokens = 80", 'max_tokens = "80"'), r"own\.reply\.max_tokens: must be int, not str"),
-        (("max_tokens = 80", "max_tokens = true"), r"own\.reply\.max_tokens: must be int, not bool"),
+        (
+            ("max_tokens = 80", "max_tokens = true"),
+            r"own\.reply\.max_tokens: must be int, not bool",
+        ),
         (("max_tokens = 80", "stops = 'x'"), r"own\.reply\.stops: must be a list"),
         (("max_tokens = 80", "stops = [1]"), r"own\.reply\.stops\[0\]: must be str, not int"),
         (('language = "en"', "language = 7"), r"own\.language: must be str, not int"),
         (('language = "en"', ""), "own: key 'language' is missing"),
         (('language = "en"', 'language = "en"\nfilter = "off"'), r"own\.filter: must be a table"),
-        (('language = "en"', 'language = "en"\nfilter = { kind = "of" }'), r"filter\.kind: must be words or off"),
-        (('executor = "ctranslate2"', 'executor = "ctranslate"'), r"transcribe\.executor.*did you mean 'ctranslate2'"),
+        (
+            ('language = "en"', 'language = "en"\nfilter = { kind = "of" }'),
+            r"filter\.kind: must be words or off",
+        ),
+        (
+            ('executor = "ctranslate2"', 'executor = "ctranslate"'),
+            r"transcribe\.executor.*did you mean 'ctranslate2'",
+        ),
         (("threads = 1", "threads = -1"), r"own\.listen\.threads: must be 0 or more"),
         (("[reply]", "[reply"), r"own\.toml: not TOML: "),
-        (('"fp32"\nthreads', '"int4"\nthreads'), r"own\.listen\.precision: model 'silero-vad' has fp32, not 'int4'"),
+        (
+            ('"fp32"\nthreads', '"int4"\nthreads'),
+            r"own\.listen\.precision: model 'silero-vad' has fp32, not 'int4'",
+        ),
     ],
 )
 def test_a_profile_that_breaks_the_rules(
@@ -384,23 +458,49 @@ def test_a_profile_that_breaks_the_rules(
 ) -> None:
     fails(["transcribe", QUESTION, "--profile", profile(tmp_path, change)], InvalidProfile, says)
     if "precision" not in says:
-        fails(["say", "Hi.", "-o", str(output), "--profile", profile(tmp_path, change)], InvalidProfile, says)
+        fails(
+            ["say", "Hi.", "-o", str(output), "--profile", profile(tmp_path, change)],
+            InvalidProfile,
+            says,
+        )
     assert untouched(output)
 
 
 def test_a_profile_that_is_not_there(tmp_path: Path, output: Path, fails: Fails) -> None:
-    for command in (["say", "Hi.", "-o", str(output)], ["turn", QUESTION, "-o", str(output)], ["chat"], ["doctor"]):
-        fails([*command, "--profile", "dmeo"], UnknownProfile, "no profile 'dmeo' .did you mean 'demo'")
-    fails(["chat", "--profile", str(tmp_path / "no.toml")], InvalidProfile, r"no\.toml: cannot be read")
+    for command in (
+        ["say", "Hi.", "-o", str(output)],
+        ["turn", QUESTION, "-o", str(output)],
+        ["chat"],
+        ["doctor"],
+    ):
+        fails(
+            [*command, "--profile", "dmeo"],
+            UnknownProfile,
+            "no profile 'dmeo' .did you mean 'demo'",
+        )
+    fails(
+        ["chat", "--profile", str(tmp_path / "no.toml")],
+        InvalidProfile,
+        r"no\.toml: cannot be read",
+    )
     (tmp_path / "bad.toml").write_bytes(b'about = "\xff"')
-    fails(["doctor", "--profile", str(tmp_path / "bad.toml")], InvalidProfile, r"bad\.toml: not TOML")
+    fails(
+        ["doctor", "--profile", str(tmp_path / "bad.toml")], InvalidProfile, r"bad\.toml: not TOML"
+    )
     assert untouched(output)
 
 
-def test_a_list_of_words_that_is_not_there(tmp_path: Path, output: Path, fails: Fails, home: Path) -> None:
-    own = profile(tmp_path, ('language = "en"', 'language = "en"\nfilter = { own_words = "no-such-words.txt" }'))
+def test_a_list_of_words_that_is_not_there(
+    tmp_path: Path, output: Path, fails: Fails, home: Path
+) -> None:
+    own = profile(
+        tmp_path,
+        ('language = "en"', 'language = "en"\nfilter = { own_words = "no-such-words.txt" }'),
+    )
     make = talk.Assembler(talk.load_profile(own))
-    with pytest.raises(InvalidProfile, match=r"filter\.own_words: no-such-words\.txt cannot be read"):
+    with pytest.raises(
+        InvalidProfile, match=r"filter\.own_words: no-such-words\.txt cannot be read"
+    ):
         make.content_filter()
     make.close()
 
@@ -415,10 +515,16 @@ def test_an_unknown_model(tmp_path: Path, fails: Fails) -> None:
 @pytest.mark.usefixtures("fakes")
 def test_a_language_that_whisper_lacks(tmp_path: Path, output: Path, fails: Fails) -> None:
     own = profile(tmp_path, ('language = "en"', 'language = "xx"'))
-    fails(["transcribe", QUESTION, "--profile", own], UnsupportedLanguage, "does not know language 'xx'")
+    fails(
+        ["transcribe", QUESTION, "--profile", own],
+        UnsupportedLanguage,
+        "does not know language 'xx'",
+    )
 
 
-def test_a_language_that_the_voice_lacks(tmp_path: Path, output: Path, fails: Fails, home: Path) -> None:
+def test_a_language_that_the_voice_lacks(
+    tmp_path: Path, output: Path, fails: Fails, home: Path
+) -> None:
     own = profile(tmp_path, ('language = "en"', 'language = "fi"'))
     says = "voice 'vits-en-us-joe' does not speak 'fi'"
     fails(["say", "Hyvää iltaa.", "-o", str(output), "--profile", own], UnsupportedLanguage, says)
@@ -427,7 +533,9 @@ def test_a_language_that_the_voice_lacks(tmp_path: Path, output: Path, fails: Fa
 
 def test_more_threads_than_cores(tmp_path: Path, output: Path, fails: Fails, home: Path) -> None:
     own = profile(tmp_path, ("threads = 1", f"threads = {Cores().available + 1}"))
-    fails(["transcribe", QUESTION, "--profile", own], UsageError, "stage 'listen': .* lower `threads`")
+    fails(
+        ["transcribe", QUESTION, "--profile", own], UsageError, "stage 'listen': .* lower `threads`"
+    )
 
 
 def test_openvino_that_is_not_installed(
@@ -441,10 +549,16 @@ def test_openvino_that_is_not_installed(
     assert untouched(output)
 
 
-def test_an_executor_that_this_version_lacks(tmp_path: Path, output: Path, fails: Fails, home: Path) -> None:
+def test_an_executor_that_this_version_lacks(
+    tmp_path: Path, output: Path, fails: Fails, home: Path
+) -> None:
     speak = '[speak]\nmodel = "vits-en-us-joe"\nexecutor = '
     own = profile(tmp_path, (f'{speak}"onnx"', f'{speak}"tensorrt"'))
-    fails(["say", "Hello.", "-o", str(output), "--profile", own], ExecutorUnavailable, "needs cuda-bindings")
+    fails(
+        ["say", "Hello.", "-o", str(output), "--profile", own],
+        ExecutorUnavailable,
+        "needs cuda-bindings",
+    )
     assert untouched(output)
 
 
@@ -456,7 +570,9 @@ def identity(path: Path) -> None:
     from onnx import TensorProto, helper, save
 
     value = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n"]) for name in ("x", "y")]
-    graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "g", value[:1], value[1:])
+    graph = helper.make_graph(
+        [helper.make_node("Identity", ["x"], ["y"])], "g", value[:1], value[1:]
+    )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
     model.ir_version = 10
     save(model, str(path))
@@ -478,10 +594,25 @@ def tiny_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
         folder = store.artifact_path(registry.models[name], precision)
         folder.mkdir(parents=True)
         for file in wanted:
-            identity(folder / file) if file.endswith(".onnx") else (folder / file).write_bytes(b"tiny")
-        graphs = {role: ModelContract(file, (), ()) for role, file in contract.items() if file in wanted}
-        properties = {"espeak_voice": "en-us", "phoneme_id_map": {"_": [0]}, "noise_scale": 0.6, "length_scale": 1.0}
-        properties |= {"noise_w": 0.8, "noise_frames": 8, "sample_rate": 22050, "hop": 256, "margin": 3}
+            identity(folder / file) if file.endswith(".onnx") else (folder / file).write_bytes(
+                b"tiny"
+            )
+        graphs = {
+            role: ModelContract(file, (), ()) for role, file in contract.items() if file in wanted
+        }
+        properties = {
+            "espeak_voice": "en-us",
+            "phoneme_id_map": {"_": [0]},
+            "noise_scale": 0.6,
+            "length_scale": 1.0,
+        }
+        properties |= {
+            "noise_w": 0.8,
+            "noise_frames": 8,
+            "sample_rate": 22050,
+            "hop": 256,
+            "margin": 3,
+        }
         hashes = {file: sha256_of(folder / file) for file in wanted}
         manifest = Manifest(name, "artifact", precision, {}, hashes, graphs, properties)
         (folder / MANIFEST).write_text(manifest.to_json())
@@ -496,12 +627,22 @@ def home(tiny_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     return copy
 
 
-def test_models_that_are_not_here(tmp_path: Path, output: Path, fails: Fails, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_models_that_are_not_here(
+    tmp_path: Path, output: Path, fails: Fails, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("VOXTURN_HOME", str(tmp_path / "nothing"))
-    for command in (["say", "Hi.", "-o", str(output)], ["turn", QUESTION, "-o", str(output)], ["chat"]):
+    for command in (
+        ["say", "Hi.", "-o", str(output)],
+        ["turn", QUESTION, "-o", str(output)],
+        ["chat"],
+    ):
         fails(command, ModelNotInstalled, "is not on this machine; run `voxturn models pull ")
     for action in ("path", "verify"):
-        fails(["models", action, "silero-vad"], ModelNotInstalled, "run `voxturn models pull silero-vad")
+        fails(
+            ["models", action, "silero-vad"],
+            ModelNotInstalled,
+            "run `voxturn models pull silero-vad",
+        )
     assert untouched(output)
     assert not (tmp_path / "nothing").exists()
 
@@ -512,18 +653,31 @@ def test_models_that_are_not_here(tmp_path: Path, output: Path, fails: Fails, mo
         (lambda path: path.write_text("{"), "manifest.json: not a manifest"),
         (lambda path: path.write_bytes(b"\xff"), "manifest.json: not a manifest"),
         (lambda path: path.write_text("[]"), "manifest.json: written by another version"),
-        (lambda path: path.write_text('{"format": 99}'), "manifest.json: written by another version"),
+        (
+            lambda path: path.write_text('{"format": 99}'),
+            "manifest.json: written by another version",
+        ),
         (lambda path: path.write_text('{"format": 1}'), "manifest.json: a field is missing"),
         (
             lambda path: path.write_text(json.dumps(json.loads(path.read_text()) | {"more": 1})),
             "manifest.json: a field is missing or unknown",
         ),
-        (lambda path: (path.parent / "silero_vad.onnx").unlink(), "lacks silero_vad.onnx; run `voxturn models pull"),
-        (lambda path: (path.parent / "silero_vad.onnx").write_bytes(b"noise" * 9), "ONNX Runtime cannot load it"),
+        (
+            lambda path: (path.parent / "silero_vad.onnx").unlink(),
+            "lacks silero_vad.onnx; run `voxturn models pull",
+        ),
+        (
+            lambda path: (path.parent / "silero_vad.onnx").write_bytes(b"noise" * 9),
+            "ONNX Runtime cannot load it",
+        ),
     ],
 )
 def test_an_artifact_that_is_damaged(
-    damage: Callable[[Path], object], says: str, fails: Fails, home: Path, capsys: pytest.CaptureFixture[str]
+    damage: Callable[[Path], object],
+    says: str,
+    fails: Fails,
+    home: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     (manifest,) = (home / "checkpoints" / "silero-vad").glob(f"*/{MANIFEST}")
     assert cli.main(["models", "verify", "silero-vad"]) == 0
@@ -536,12 +690,18 @@ def test_an_artifact_that_is_damaged(
 def test_a_voice_that_is_damaged(file: str, output: Path, fails: Fails, home: Path) -> None:
     (path,) = (home / "artifacts" / "vits-en-us-joe").glob(f"*/{file}")
     path.write_bytes(path.read_bytes()[:20])
-    fails(["say", "Hello.", "-o", str(output)], CorruptModel, f"{file}: ONNX Runtime cannot load it")
+    fails(
+        ["say", "Hello.", "-o", str(output)], CorruptModel, f"{file}: ONNX Runtime cannot load it"
+    )
     assert untouched(output)
 
 
 def test_a_speech_model_that_is_damaged(fails: Fails, home: Path) -> None:
-    fails(["transcribe", QUESTION], CorruptModel, "CTranslate2 cannot load it .*; pull or export the model again")
+    fails(
+        ["transcribe", QUESTION],
+        CorruptModel,
+        "CTranslate2 cannot load it .*; pull or export the model again",
+    )
 
 
 # --- what ends a run from outside
@@ -578,7 +738,9 @@ def run(*arguments: str, seconds: float = 0.0, **named: Any) -> subprocess.Popen
     """`voxturn` on fakes in a process of its own."""
     # a background job's children ignore interrupts; this one is to be interrupted as in a terminal
     heeds = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
-    code = f"{heeds}sys.path.append({str(ROOT)!r}); from tests.cli_fakes import main; main({seconds})"
+    code = (
+        f"{heeds}sys.path.append({str(ROOT)!r}); from tests.cli_fakes import main; main({seconds})"
+    )
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | named
     return subprocess.Popen([sys.executable, "-P", "-c", code, *arguments], **streams)
 
@@ -589,7 +751,8 @@ def ended(process: subprocess.Popen[bytes]) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize(
-    "command", [["models", "list"], ["say", "Hello there.", "-o", "-"], ["turn", QUESTION, "-o", "-"]]
+    "command",
+    [["models", "list"], ["say", "Hello there.", "-o", "-"], ["turn", QUESTION, "-o", "-"]],
 )
 def test_a_reader_that_has_gone_is_no_error(command: list[str]) -> None:
     reading, writing = os.pipe()
@@ -625,7 +788,9 @@ def test_an_interruption_in_the_middle_of_an_answer_keeps_the_old_file(
     text = "This is a sentence that takes its time. " * 50
     process = run("say", text, "-o", str(output), seconds=0.05)
     deadline = time.monotonic() + 60
-    while len(list(output.parent.iterdir())) == 1:  # until the new file is begun, under another name
+    while (
+        len(list(output.parent.iterdir())) == 1
+    ):  # until the new file is begun, under another name
         assert time.monotonic() < deadline
         assert process.poll() is None, process.communicate()
         time.sleep(0.01)
@@ -653,7 +818,9 @@ def test_a_pipe_that_fails_otherwise_is_said() -> None:
         def write(self, data: object, /) -> int:
             raise OSError(errno.EIO, "Input/output error")
 
-    with pytest.raises(OutputNotWritable, match=r"the output pipe: cannot be written \(Input/output error\)"):
+    with pytest.raises(
+        OutputNotWritable, match=r"the output pipe: cannot be written \(Input/output error\)"
+    ):
         PipeSink(Failing(), 22050, raw=False)
 
 

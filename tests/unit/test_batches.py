@@ -33,7 +33,11 @@ def call(number: int, rows: int, length: int) -> Tensors:
     return {"x": np.full((rows, length), number, np.float32)}
 
 
-@given(st.lists(st.tuples(st.integers(1, 4), st.integers(1, 3), st.integers(0, 2)), min_size=1, max_size=20))
+@given(
+    st.lists(
+        st.tuples(st.integers(1, 4), st.integers(1, 3), st.integers(0, 2)), min_size=1, max_size=20
+    )
+)
 def test_everyone_gets_their_own(shapes: list[tuple[int, int, int]]) -> None:
     graph = Graph()
 
@@ -62,7 +66,9 @@ async def test_those_of_one_shape_that_come_at_once_are_one_call() -> None:
 async def test_a_failure_is_that_of_its_batch_alone() -> None:
     graph = Graph()
     batches = Batches(graph.run, 8, 1 << 20)
-    found = await asyncio.gather(*(batches.run(call(1, 1, n)) for n in (13, 2, 13)), return_exceptions=True)
+    found = await asyncio.gather(
+        *(batches.run(call(1, 1, n)) for n in (13, 2, 13)), return_exceptions=True
+    )
     assert [isinstance(each, InferenceFailed) for each in found] == [True, False, True]
     assert (await batches.run(call(3, 1, 2)))["y"][0, 0] == 6
 
@@ -91,5 +97,7 @@ async def test_nobody_waits_for_a_graph_that_was_closed() -> None:
         raise asyncio.CancelledError
 
     batches = Batches(closed, 8, 1 << 20)
-    found = await asyncio.gather(*(batches.run(call(1, 1, n)) for n in (4, 5, 4)), return_exceptions=True)
+    found = await asyncio.gather(
+        *(batches.run(call(1, 1, n)) for n in (4, 5, 4)), return_exceptions=True
+    )
     assert [type(each) for each in found] == [StreamClosed] * 3  # those of another batch as well

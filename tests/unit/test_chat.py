@@ -29,7 +29,13 @@ class PairTokenizer:
         ids: list[int] = []
         while text:
             mark = next((m for m in self.marks if text.startswith(m)), None)
-            size = len(mark) if mark else 2 if len(text) > 1 and text[:2].isalpha() and "<" not in text[:2] else 1
+            size = (
+                len(mark)
+                if mark
+                else 2
+                if len(text) > 1 and text[:2].isalpha() and "<" not in text[:2]
+                else 1
+            )
             ids.append(1 + self.marks.index(mark) if mark else self._id(text[:size]))
             text = text[size:]
         return ids
@@ -101,14 +107,22 @@ class Dialogue:
 
         def following(ids: Sequence[int]) -> int:
             opening = TOKENIZER.encode("<|im_start|>assistant\n")
-            begins = [i + len(opening) for i in range(len(ids)) if list(ids[i : i + len(opening)]) == opening]
+            begins = [
+                i + len(opening)
+                for i in range(len(ids))
+                if list(ids[i : i + len(opening)]) == opening
+            ]
             said = len(ids) - begins[-1] if begins else 0  # a prompt that is warmed has no opening
             return TOKENIZER._id(self.answer[said]) if said < len(self.answer) else END
 
         self.engine = DecodeEngine(FakeDecoder(following, 100_000, slots=slots, capacity=capacity))
         self.lane = Lane("reply")
         self.reply = Reply(
-            DecodeService(self.engine, self.lane), TOKENIZER, Chat(TOKENIZER, CHAT_FORMATS["chatml"]), Sampling(), 40
+            DecodeService(self.engine, self.lane),
+            TOKENIZER,
+            Chat(TOKENIZER, CHAT_FORMATS["chatml"]),
+            Sampling(),
+            40,
         )
         self.messages = [Message("system", "Be brief and kind to everyone who asks.")]
 
@@ -127,7 +141,9 @@ class Dialogue:
 async def test_ten_turns_compute_only_what_is_new() -> None:
     dialogue = Dialogue()
     await dialogue.reply.warm(dialogue.messages)
-    assert dialogue.engine.counts.computed == len(Chat(TOKENIZER, CHAT_FORMATS["chatml"]).beginning(dialogue.messages))
+    assert dialogue.engine.counts.computed == len(
+        Chat(TOKENIZER, CHAT_FORMATS["chatml"]).beginning(dialogue.messages)
+    )
     question = "Is it?"
     ends = len(TOKENIZER.encode("<|im_end|>\n"))
     new = len(TOKENIZER.encode(f"<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n"))
@@ -156,7 +172,9 @@ async def test_the_oldest_turns_go_whole_when_the_context_is_full() -> None:
         await dialogue.turn(f"Question {number}?")
         lengths.append(len(dialogue.messages))
         assert dialogue.messages[0].role == "system"
-        assert [m.role for m in dialogue.messages[1:]] == ["user", "assistant"] * (len(dialogue.messages) // 2)
+        assert [m.role for m in dialogue.messages[1:]] == ["user", "assistant"] * (
+            len(dialogue.messages) // 2
+        )
         assert dialogue.messages[-2].text == f"Question {number}?"
     drops = [i for i in range(1, 30) if lengths[i] <= lengths[i - 1]]
     assert drops

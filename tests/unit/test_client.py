@@ -112,7 +112,11 @@ async def test_streams_go_to_servers_that_answer_and_a_conversation_stays_at_its
     now = [0.0]
     servers = Endpoints(["a", "b", "a"], Server, lambda: now[0])  # type: ignore[arg-type]
     assert len(servers) == 2
-    async with servers.one(keep=True) as mine, servers.one() as other, servers.one(keep=True) as again:
+    async with (
+        servers.one(keep=True) as mine,
+        servers.one() as other,
+        servers.one(keep=True) as again,
+    ):
         assert (mine.address, other.address, again.address) == ("a", "b", "a")
     with pytest.raises(ServerDied):
         async with servers.one(keep=True) as mine:
@@ -200,7 +204,9 @@ async def test_the_loudspeaker_plays_in_order_and_counts_what_sounded(sounddevic
     assert not stream.open
 
 
-async def test_devices_that_are_not_there_are_typed_errors(sounddevice: None, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_devices_that_are_not_there_are_typed_errors(
+    sounddevice: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(ExecutorUnavailable, match="loudspeaker cannot be opened"):
         Loudspeaker(24000, "broken")
     with pytest.raises(ExecutorUnavailable, match="microphone cannot be opened"):

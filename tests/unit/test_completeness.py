@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from voxturn.runtime.text.completeness import FINISHED, LIKELY, UNFINISHED, UNLIKELY, UNSURE, Wording
+from voxturn.runtime.text.completeness import (
+    FINISHED,
+    LIKELY,
+    UNFINISHED,
+    UNLIKELY,
+    UNSURE,
+    Wording,
+)
 
 
 @pytest.mark.parametrize(
@@ -47,5 +54,7 @@ from voxturn.runtime.text.completeness import FINISHED, LIKELY, UNFINISHED, UNLI
         ("xx", "anything and.", LIKELY),
     ],
 )
-def test_how_likely_words_are_all_that_will_be_said(language: str, text: str, chance: float) -> None:
+def test_how_likely_words_are_all_that_will_be_said(
+    language: str, text: str, chance: float
+) -> None:
     assert Wording().chance(text, language) == chance

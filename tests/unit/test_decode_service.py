@@ -33,7 +33,9 @@ def expected(prompt: Sequence[int], count: int) -> list[int]:
 @pytest.fixture
 def service() -> Iterator[DecodeService]:
     lane = Lane("tokens")
-    yield DecodeService(DecodeEngine(FakeDecoder(following, VOCABULARY, slots=3, seconds=0.0005)), lane)
+    yield DecodeService(
+        DecodeEngine(FakeDecoder(following, VOCABULARY, slots=3, seconds=0.0005)), lane
+    )
     lane.close()
 
 
@@ -58,7 +60,9 @@ async def test_many_readers_get_their_own_tokens(service: DecodeService) -> None
     await settled(service)
 
 
-async def test_closing_a_stream_frees_its_slot_and_leaves_the_others(service: DecodeService) -> None:
+async def test_closing_a_stream_frees_its_slot_and_leaves_the_others(
+    service: DecodeService,
+) -> None:
     long = asyncio.create_task(read(service, [1], 120))
     stream = service.stream(Request([2], max_tokens=200))
     first = [await anext(stream), await anext(stream)]
@@ -68,7 +72,9 @@ async def test_closing_a_stream_frees_its_slot_and_leaves_the_others(service: De
     await settled(service)
 
 
-async def test_a_hundred_streams_cancelled_at_random_moments_leave_nothing(service: DecodeService) -> None:
+async def test_a_hundred_streams_cancelled_at_random_moments_leave_nothing(
+    service: DecodeService,
+) -> None:
     random = np.random.default_rng(5)
 
     async def some(number: int) -> None:
@@ -96,7 +102,9 @@ async def test_the_error_of_a_batched_step_reaches_every_reader(
 ) -> None:
     run = service.engine.executor.run
 
-    def dies_at_two(first: int, ids: np.ndarray, pasts: Sequence[int], rows: object = None) -> object:
+    def dies_at_two(
+        first: int, ids: np.ndarray, pasts: Sequence[int], rows: object = None
+    ) -> object:
         if len(ids) == 2 and max(pasts) > 20:
             raise InferenceFailed("the machine died")
         return run(first, ids, pasts)
@@ -139,7 +147,9 @@ async def test_what_else_the_engine_is_asked_is_done_between_steps(service: Deco
     assert service.engine.counts.reused >= 3
 
 
-async def test_the_first_tokens_of_an_urgent_request_come_before_other_work(service: DecodeService) -> None:
+async def test_the_first_tokens_of_an_urgent_request_come_before_other_work(
+    service: DecodeService,
+) -> None:
     """Its steps hold the turn together: what waits for the cores comes after them."""
     gate, order = Gate(), list[str]()
     lane = Lane("tokens", turn=lambda urgent: gate.turn(0 if urgent else 2))

@@ -32,7 +32,9 @@ def engine(slots: int = 2, capacity: int = 64) -> DecodeEngine:
     return DecodeEngine(FakeDecoder(mixed, VOCABULARY, slots, capacity))
 
 
-def answer(e: DecodeEngine, prompt: Sequence[int], max_tokens: int = 8, sampling: Sampling = GREEDY) -> list[int]:
+def answer(
+    e: DecodeEngine, prompt: Sequence[int], max_tokens: int = 8, sampling: Sampling = GREEDY
+) -> list[int]:
     return list(e.generate(prompt, sampling, (), max_tokens))
 
 
@@ -101,7 +103,9 @@ def test_a_turn_pays_only_for_what_is_new() -> None:
     assert e.counts == DecodeCounts(computed=10, reused=0, generated=4)
     dialogue = [*range(10), *first, 40, 41, 42]
     assert answer(e, dialogue, 4) == expected(dialogue, 4)
-    assert e.counts == DecodeCounts(computed=14, reused=13, generated=8)  # the last token given was never computed
+    assert e.counts == DecodeCounts(
+        computed=14, reused=13, generated=8
+    )  # the last token given was never computed
 
 
 def test_a_prefilled_beginning_is_reused_by_every_dialogue_that_has_it() -> None:
@@ -124,7 +128,9 @@ def test_two_dialogues_in_turn_copy_their_beginning_once() -> None:
     for _ in range(3):
         a += [33, *answer(e, [*a, 33], 3)]
         b += [34, *answer(e, [*b, 34], 3)]
-    assert e.counts.computed == 22 + 12  # each time what was said last, which was never computed, and what is new
+    assert (
+        e.counts.computed == 22 + 12
+    )  # each time what was said last, which was never computed, and what is new
     assert a == [*system, 30, *expected([*system, 30], 3), *a[24:]]
 
 
@@ -140,7 +146,11 @@ def test_a_prompt_is_computed_in_pieces_of_the_lengths_that_are_fast() -> None:
     assert (e.counts.computed, e.counts.reused) == (520, 95)  # what is computed once more was there
 
 
-@given(total=st.integers(1, 700), done=st.integers(0, 699), lengths=st.sets(st.integers(1, 300)).map(sorted))
+@given(
+    total=st.integers(1, 700),
+    done=st.integers(0, 699),
+    lengths=st.sets(st.integers(1, 300)).map(sorted),
+)
 def test_pieces_cover_the_prompt_and_have_fast_lengths_where_there_is_room(
     total: int, done: int, lengths: list[int]
 ) -> None:
@@ -234,7 +244,9 @@ def test_requests_that_join_and_leave_at_any_step_get_their_own_tokens(
     e = engine(slots, 32)
     going: list[tuple[Generation, list[int], int, int]] = []
     for number in range(200):
-        going += [(e.add(Request(p, max_tokens=m)), p, m, c) for at, p, m, c in requests if at == number]
+        going += [
+            (e.add(Request(p, max_tokens=m)), p, m, c) for at, p, m, c in requests if at == number
+        ]
         for generation, _, _, cancel_after in going:
             generation.cancelled = generation.cancelled or (generation.given >= cancel_after > 6)
         e.step()
@@ -284,7 +296,9 @@ def test_what_is_kept_outlives_the_slots_until_it_is_forgotten() -> None:
     assert tokens_of(again) == expected([1, 2, 3, 4], 3)
     assert e.counts.reused == 3
     e.forget("voice")
-    run_all(e, Request([9] * 20, max_tokens=2), Request([1, 2, 3, 4], max_tokens=3, namespace="voice"))
+    run_all(
+        e, Request([9] * 20, max_tokens=2), Request([1, 2, 3, 4], max_tokens=3, namespace="voice")
+    )
     assert e.counts.reused == 3
 
 
@@ -399,7 +413,9 @@ def test_the_prompt_counts_as_history_for_the_penalty() -> None:
     slots=st.integers(1, 3),
     lengths=st.sets(st.integers(1, 24)).map(sorted),
     prompts=st.lists(
-        st.tuples(st.lists(st.integers(0, 2), min_size=1, max_size=20), st.integers(0, 6), st.booleans()),
+        st.tuples(
+            st.lists(st.integers(0, 2), min_size=1, max_size=20), st.integers(0, 6), st.booleans()
+        ),
         min_size=1,
         max_size=10,
     ),

@@ -76,7 +76,12 @@ def test_certain_frames_are_most_of_those_there_are(repeat: int, ratio: float) -
         assert frames.certain(count) >= frames.certain(count - 1)
 
 
-@given(count=st.integers(FEWEST, 60), more=st.integers(0, 9), data=st.data(), kind=st.sampled_from(MAPS))
+@given(
+    count=st.integers(FEWEST, 60),
+    more=st.integers(0, 9),
+    data=st.data(),
+    kind=st.sampled_from(MAPS),
+)
 def test_the_span_holds_every_latent_that_a_window_is_made_of(
     count: int, more: int, data: st.DataObject, kind: tuple[int, float]
 ) -> None:
@@ -94,7 +99,9 @@ def test_the_span_holds_every_latent_that_a_window_is_made_of(
     assert given_.shape == elsewhere.shape[1:], "so many frames, so many latents"
     held = latents[offset : offset + len(given_)]
     np.testing.assert_array_equal(given_[: len(held)], held)
-    np.testing.assert_array_equal(given_[len(held) :], latents[-1:].repeat(len(given_) - len(held), axis=0))
+    np.testing.assert_array_equal(
+        given_[len(held) :], latents[-1:].repeat(len(given_) - len(held), axis=0)
+    )
     assert (inputs["frame_offset"], inputs["frames"]) == (low, high - low)
     assert (inputs["before"], inputs["after"]) == (more, more)
     changed = latents + 1.0
@@ -115,7 +122,12 @@ def test_windows_partition_the_frames(total: int, plan: Plan) -> None:
     assert all(end - begin < plan.first + plan.largest for begin, end in windows)
 
 
-@given(total=st.integers(1, 500), begin=st.integers(0, 499), size=st.integers(1, 99), margin=st.integers(0, 60))
+@given(
+    total=st.integers(1, 500),
+    begin=st.integers(0, 499),
+    size=st.integers(1, 99),
+    margin=st.integers(0, 60),
+)
 def test_a_margin_stops_at_both_ends(total: int, begin: int, size: int, margin: int) -> None:
     begin = min(begin, total - 1)
     end = min(total, begin + size)
@@ -207,14 +219,18 @@ SHIPPED = (*XTTS_PLANS, *TURN_PLANS, *GPU_PLANS)
     late=st.booleans(),
 )
 @example(9, Plan(first=20, largest=96, growth=1.1, steady=2, rounds=16), 1, True)
-async def test_once_warm_no_sentence_has_a_new_shape(count: int, plan: Plan, at_once: int, late: bool) -> None:
+async def test_once_warm_no_sentence_has_a_new_shape(
+    count: int, plan: Plan, at_once: int, late: bool
+) -> None:
     shapes, lane, frames = Shapes(), Lane("vocode"), XttsFrames(4, 24000 / 22050)
     vocode = Vocode(FakeGraph(shapes), lane, 24000, HOP, 14, frames, (plan,))
     latents, sentence = latents_of(count), Sentence("x", 0)
 
     async def codes() -> AsyncIterator[SpeechCodes]:
         for code in range(0, count, at_once):
-            yield SpeechCodes(latents[code : code + at_once], sentence, not late and code + at_once >= count)
+            yield SpeechCodes(
+                latents[code : code + at_once], sentence, not late and code + at_once >= count
+            )
         if late:  # that it was the last is known when a stop comes
             yield SpeechCodes(latents[:0], sentence, True)
 
@@ -231,16 +247,22 @@ async def test_once_warm_no_sentence_has_a_new_shape(count: int, plan: Plan, at_
 
 
 @pytest.mark.parametrize("ahead", [0, 40])
-async def test_silence_ends_a_sentence_at_the_same_sample_however_far_ahead_the_codes_are(ahead: int) -> None:
+async def test_silence_ends_a_sentence_at_the_same_sample_however_far_ahead_the_codes_are(
+    ahead: int,
+) -> None:
     def noise_then_silence(inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         low, count = int(inputs["frame_offset"]), int(inputs["frames"])
         before, after = int(inputs["before"]), int(inputs["after"])
         frame = np.arange(low + before, low + count - after)
-        return {"audio": np.repeat(np.where(frame < 30, 0.5, 0.0).astype(np.float32), HOP)[None, None]}
+        return {
+            "audio": np.repeat(np.where(frame < 30, 0.5, 0.0).astype(np.float32), HOP)[None, None]
+        }
 
     lane, frames, stopped = Lane("vocode"), XttsFrames(4, 24000 / 22050), list[int]()
     rate = 100 * HOP
-    vocode = Vocode(FakeGraph(noise_then_silence), lane, rate, HOP, 4, frames, (Plan(10, 10),), trim=False)
+    vocode = Vocode(
+        FakeGraph(noise_then_silence), lane, rate, HOP, 4, frames, (Plan(10, 10),), trim=False
+    )
 
     async def codes() -> AsyncIterator[SpeechCodes]:
         for index in range(2):
@@ -251,7 +273,9 @@ async def test_silence_ends_a_sentence_at_the_same_sample_however_far_ahead_the_
                 if left < 0:
                     break
                 ended = 0.5 if code > 5 else 0.0
-                yield SpeechCodes(latents_of(1), sentence, False, None, "", ended, partial(stopped.append, index))
+                yield SpeechCodes(
+                    latents_of(1), sentence, False, None, "", ended, partial(stopped.append, index)
+                )
             yield SpeechCodes(latents_of(1)[:0], sentence, True)
 
     try:
@@ -262,14 +286,18 @@ async def test_silence_ends_a_sentence_at_the_same_sample_however_far_ahead_the_
     silence = int(0.7 * rate)
     windows = 30 + -(-silence // HOP // 10) * 10
     heard = [sum(c.samples.size for c in chunks if c.sentence.index == index) for index in range(2)]
-    assert heard == [(windows - 10) * HOP] * 2  # of the window that made it long enough, nothing is needed
+    assert (
+        heard == [(windows - 10) * HOP] * 2
+    )  # of the window that made it long enough, nothing is needed
     assert [c.cut for c in chunks if c.final] == ["silence"] * 2
 
 
 def test_the_latents_of_a_vits_are_frames() -> None:
     latents = latents_of(7)
     assert SameFrames().count(7) == SameFrames().certain(7) == 7
-    np.testing.assert_array_equal(SameFrames().inputs(latents, 2, 5, 1, 1)["latents"], latents[2:5].T[None])
+    np.testing.assert_array_equal(
+        SameFrames().inputs(latents, 2, 5, 1, 1)["latents"], latents[2:5].T[None]
+    )
 
 
 # --- windows that playback does not starve with
@@ -284,7 +312,10 @@ def played_dry(plan: Plan, speed: Speed, margin: int, frames: XttsFrames) -> boo
     while number < 24:
         made += 1
         now += speed.latent_s
-        while number < 24 and (window := plan.next(number, begin, frames.certain(made), margin, None)) is not None:
+        while (
+            number < 24
+            and (window := plan.next(number, begin, frames.certain(made), margin, None)) is not None
+        ):
             now += speed.window_s(window[1] - window[0] + (2 * margin if begin else margin))
             chunks.append((now, (window[1] - window[0]) * FRAME_S))
             number, begin = number + 1, window[1]
@@ -308,7 +339,9 @@ def test_a_plan_starves_where_a_simulation_does(
     plan: Plan, latent_s: float, base_s: float, frame_s: float, margin: int
 ) -> None:
     speed, frames = Speed(latent_s, base_s, frame_s), XttsFrames(4, 24000 / 22050)
-    assert starves(plan, speed, margin, FRAME_S, frames.latents_for) == played_dry(plan, speed, margin, frames)
+    assert starves(plan, speed, margin, FRAME_S, frames.latents_for) == played_dry(
+        plan, speed, margin, frames
+    )
 
 
 def test_the_soonest_plan_that_holds_is_taken() -> None:
@@ -337,7 +370,9 @@ async def test_shapes_are_compiled_while_nobody_is_answered() -> None:
         stream = vocode(codes())
         await anext(stream)
         seen = len(shapes.seen)
-        later = asyncio.create_task(vocode.warm_shapes(SpeechCodes(latents[:1], sentence), idle=True))
+        later = asyncio.create_task(
+            vocode.warm_shapes(SpeechCodes(latents[:1], sentence), idle=True)
+        )
         await asyncio.sleep(0.2)
         assert (later.done(), len(shapes.seen)) == (False, seen)
         await stream.aclose()

@@ -50,7 +50,13 @@ def until(true: Callable[[], bool]) -> None:
 def test_the_most_urgent_goes_first_whoever_came_first() -> None:
     crowd = Crowd(Gate())
     with crowd.gate.turn(1):
-        for name, urgency in (("late", 2), ("speak", 1), ("vocode", 0), ("vocode", 0), ("speak", 1)):
+        for name, urgency in (
+            ("late", 2),
+            ("speak", 1),
+            ("vocode", 0),
+            ("vocode", 0),
+            ("speak", 1),
+        ):
             crowd.join_in(name, urgency)
     assert crowd.end() == ["vocode", "vocode", "speak", "speak", "late"]
 
@@ -164,7 +170,9 @@ def test_budgets_of_the_cores() -> None:
     budget = cores.budget("speak", 0, spin=True)
     assert (budget.threads, budget.spin, budget.nice) == (4, True, 0)
     assert cores.budget("reply", 2).nice > cores.budget("vocode", 2).nice == 0
-    with pytest.raises(UsageError, match="stage 'vocode': 5 threads asked for, but this process has 4 cores"):
+    with pytest.raises(
+        UsageError, match="stage 'vocode': 5 threads asked for, but this process has 4 cores"
+    ):
         cores.budget("vocode", 5)
 
 

@@ -15,7 +15,9 @@ from voxturn.runtime.errors import InferenceFailed, StreamClosed
 from voxturn.runtime.handoff import Ahead, Handoff, Lane, cancel_and_wait, close_iterator, recording
 
 
-async def numbers(count: int, closed: list[str] | None = None, fail_at: int = -1) -> AsyncIterator[int]:
+async def numbers(
+    count: int, closed: list[str] | None = None, fail_at: int = -1
+) -> AsyncIterator[int]:
     try:
         for i in range(count):
             if i == fail_at:

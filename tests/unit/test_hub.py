@@ -78,7 +78,11 @@ class Hub:
             blob = hashlib.sha1(f"blob {len(data)}\0".encode() + data).hexdigest()
             item: dict[str, Any] = {"rfilename": name, "size": len(data), "blobId": blob}
             if name.endswith(".bin"):
-                item["lfs"] = {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data), "pointerSize": 130}
+                item["lfs"] = {
+                    "sha256": hashlib.sha256(data).hexdigest(),
+                    "size": len(data),
+                    "pointerSize": 130,
+                }
             siblings.append(item)
         return {"id": "some/model", "sha": COMMIT, "siblings": siblings}
 
@@ -90,19 +94,27 @@ def handler(hub: Hub) -> type[http.server.BaseHTTPRequestHandler]:
 
         def do_GET(self) -> None:
             path = self.path.split("?")[0]
-            request = Request(path, self.headers.get("Range", ""), self.headers.get("Authorization", ""))
+            request = Request(
+                path, self.headers.get("Range", ""), self.headers.get("Authorization", "")
+            )
             hub.requests.append(request)
             name = path.split("/resolve/")[-1].partition("/")[2] if "/resolve/" in path else "info"
             if name in hub.statuses:
                 self.send_error(hub.statuses[name])
             elif name == "info":
-                self.answer(b"<html>sign in</html>" if hub.html else json.dumps(hub.info()).encode())
+                self.answer(
+                    b"<html>sign in</html>" if hub.html else json.dumps(hub.info()).encode()
+                )
             else:
                 self.file(name, request)
 
         def file(self, name: str, request: Request) -> None:
             data = hub.files[name]
-            begin = 0 if hub.ignores_range or not request.range else int(request.range[len("bytes=") : -1])
+            begin = (
+                0
+                if hub.ignores_range or not request.range
+                else int(request.range[len("bytes=") : -1])
+            )
             if begin >= len(data) > 0 and request.range and not hub.ignores_range:
                 self.send_error(416)
                 return
@@ -188,7 +200,9 @@ def store(tmp_path: Path) -> Store:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    return {
+        p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()
+    }
 
 
 def left_over(store: Store) -> list[str]:
@@ -196,7 +210,9 @@ def left_over(store: Store) -> list[str]:
     return [p.name for p in store.root.rglob(".*")]
 
 
-def test_a_pull_brings_what_the_patterns_name_and_locks_its_hashes(hub: Hub, store: Store, model: Model) -> None:
+def test_a_pull_brings_what_the_patterns_name_and_locks_its_hashes(
+    hub: Hub, store: Store, model: Model
+) -> None:
     seen: list[tuple[str, int, int]] = []
     folder = store.pull(model, lambda *said: seen.append(said))
     got = contents(folder)
@@ -227,7 +243,9 @@ def test_what_is_here_needs_no_hub(hub: Hub, store: Store, model: Model) -> None
     assert len(hub.requests) == asked
 
 
-def test_a_file_that_changed_behind_a_locked_commit_is_refused(hub: Hub, store: Store, model: Model) -> None:
+def test_a_file_that_changed_behind_a_locked_commit_is_refused(
+    hub: Hub, store: Store, model: Model
+) -> None:
     folder = store.pull(model)
     (folder / "model.bin").write_bytes(b"damaged")
     before = contents(folder)
@@ -237,10 +255,14 @@ def test_a_file_that_changed_behind_a_locked_commit_is_refused(hub: Hub, store: 
     assert contents(folder) == before
     hub.files["model.bin"] = BIG
     assert (store.pull(model, again=True) / "model.bin").read_bytes() == BIG
-    assert f"/revision/{COMMIT}" in hub.requests[-1].path or hub.asked(COMMIT)  # the commit is asked for, not `main`
+    assert f"/revision/{COMMIT}" in hub.requests[-1].path or hub.asked(
+        COMMIT
+    )  # the commit is asked for, not `main`
 
 
-def test_a_damaged_lock_is_said_and_not_taken_for_trust(hub: Hub, store: Store, model: Model) -> None:
+def test_a_damaged_lock_is_said_and_not_taken_for_trust(
+    hub: Hub, store: Store, model: Model
+) -> None:
     store.pull(model)
     (lock,) = (store.root / "hublocks").iterdir()
     (store.checkpoint_path(model) / "config.json").unlink()
@@ -262,7 +284,9 @@ def test_a_cut_connection_goes_on_where_it_stopped(hub: Hub, store: Store, model
 
 def test_an_interrupted_pull_brings_no_byte_twice(hub: Hub, store: Store, model: Model) -> None:
     hub.statuses["parts/two.bin"] = 503
-    with pytest.raises(DownloadFailed, match=r"^parts/two\.bin: .*503.*run the same command to go on$"):
+    with pytest.raises(
+        DownloadFailed, match=r"^parts/two\.bin: .*503.*run the same command to go on$"
+    ):
         store.pull(model)
     assert not left_over(store)
     hub.statuses.clear()
@@ -271,7 +295,9 @@ def test_an_interrupted_pull_brings_no_byte_twice(hub: Hub, store: Store, model:
         assert sum(request.sent for request in hub.asked(name)) == len(FILES[name])
 
 
-def test_a_download_that_was_whole_but_not_yet_renamed_is_taken(hub: Hub, store: Store, model: Model) -> None:
+def test_a_download_that_was_whole_but_not_yet_renamed_is_taken(
+    hub: Hub, store: Store, model: Model
+) -> None:
     digest = hashlib.sha256(BIG).hexdigest()
     part = store.root / "partial" / f"hubbed-{digest}-model.bin.part"
     part.parent.mkdir(parents=True)
@@ -280,7 +306,9 @@ def test_a_download_that_was_whole_but_not_yet_renamed_is_taken(hub: Hub, store:
     assert sum(request.sent for request in hub.asked("model.bin")) == 0
 
 
-def test_a_hub_that_ignores_ranges_is_read_from_the_start(hub: Hub, store: Store, model: Model) -> None:
+def test_a_hub_that_ignores_ranges_is_read_from_the_start(
+    hub: Hub, store: Store, model: Model
+) -> None:
     hub.cut["model.bin"], hub.ignores_range = 1_000_000, True
     assert (store.pull(model) / "model.bin").read_bytes() == BIG
     assert [bool(request.range) for request in hub.asked("model.bin")] == [False, True]
@@ -292,7 +320,9 @@ def test_a_hub_that_would_compress_is_asked_not_to(hub: Hub, store: Store, model
 
 
 @pytest.mark.parametrize("name", ["model.bin", "config.json"])
-def test_a_wrong_hash_leaves_nothing_and_what_was_there_stays(name: str, hub: Hub, store: Store, model: Model) -> None:
+def test_a_wrong_hash_leaves_nothing_and_what_was_there_stays(
+    name: str, hub: Hub, store: Store, model: Model
+) -> None:
     folder = store.pull(model)
     (folder / name).write_bytes(b"damaged")
     before = contents(folder)
@@ -304,7 +334,9 @@ def test_a_wrong_hash_leaves_nothing_and_what_was_there_stays(name: str, hub: Hu
     assert not [p for p in (store.root / "partial").iterdir() if name in p.name]
 
 
-def test_a_finished_download_that_was_damaged_since_is_thrown_away(hub: Hub, store: Store, model: Model) -> None:
+def test_a_finished_download_that_was_damaged_since_is_thrown_away(
+    hub: Hub, store: Store, model: Model
+) -> None:
     digest = hashlib.sha256(BIG).hexdigest()
     here = store.root / "partial" / f"hubbed-{digest}-model.bin"
     here.parent.mkdir(parents=True)
@@ -334,13 +366,19 @@ def test_a_refusal_is_one_line_that_names_what_and_never_the_token(
 
 
 def test_a_hub_that_is_gone_is_said(gone: str, store: Store, model: Model) -> None:
-    with pytest.raises(DownloadFailed, match=r"hub repository some/model@main: .*check the network and HF_ENDPOINT"):
+    with pytest.raises(
+        DownloadFailed, match=r"hub repository some/model@main: .*check the network and HF_ENDPOINT"
+    ):
         store.pull(model)
     remote = Remote("a.bin", f"{gone}/a.bin", "0" * 64)
     with pytest.raises(DownloadFailed, match=r"^a\.bin: .*run the same command to go on"):
         download(remote, store.root / "a.bin", lambda *said: None)
     with pytest.raises(DownloadFailed, match=r"^a\.bin: "):
-        download(Remote("a.bin", "http://127.0.0.1:port/a.bin", "0" * 64), store.root / "a.bin", lambda *said: None)
+        download(
+            Remote("a.bin", "http://127.0.0.1:port/a.bin", "0" * 64),
+            store.root / "a.bin",
+            lambda *said: None,
+        )
 
 
 def test_a_page_instead_of_an_answer_is_said(hub: Hub, store: Store, model: Model) -> None:
@@ -357,7 +395,9 @@ def test_a_file_that_the_repository_lacks_is_named(hub: Hub, store: Store, model
 
 
 @pytest.mark.parametrize("name", ["../../escaped.bin", "/escaped.bin"])
-def test_a_name_that_leaves_the_folder_is_refused(name: str, hub: Hub, store: Store, model: Model) -> None:
+def test_a_name_that_leaves_the_folder_is_refused(
+    name: str, hub: Hub, store: Store, model: Model
+) -> None:
     hub.files[name] = b"x"
     with pytest.raises(DownloadFailed, match="is not a name of a file in it"):
         store.pull(model)
@@ -366,7 +406,11 @@ def test_a_name_that_leaves_the_folder_is_refused(name: str, hub: Hub, store: St
 
 def test_a_source_without_a_hash_is_not_even_asked(hub: Hub, tmp_path: Path) -> None:
     with pytest.raises(DownloadFailed, match="states no hash"):
-        download(Remote("a", f"{hub.url}/some/model/resolve/x/model.bin"), tmp_path / "a", lambda *said: None)
+        download(
+            Remote("a", f"{hub.url}/some/model/resolve/x/model.bin"),
+            tmp_path / "a",
+            lambda *said: None,
+        )
     assert not hub.requests
     assert not list(tmp_path.iterdir())
 
@@ -466,7 +510,14 @@ print(Store(Path(sys.argv[2])).pull(Registry.read(Path(sys.argv[1])).models["hub
 
 
 def pulling(tmp_path: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-P", "-c", PULL, str(tmp_path / "models.toml"), str(tmp_path / "root")]
+    command = [
+        sys.executable,
+        "-P",
+        "-c",
+        PULL,
+        str(tmp_path / "models.toml"),
+        str(tmp_path / "root"),
+    ]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -488,13 +539,17 @@ def test_killed_in_the_middle_of_a_pull_leaves_what_was_there_and_the_next_one_s
     folder = store.checkpoint_path(model)
     if installed:
         store.pull(model)
-        (folder / MANIFEST).unlink()  # what stands there is pulled anew, and stays until the new one is whole
+        (
+            folder / MANIFEST
+        ).unlink()  # what stands there is pulled anew, and stays until the new one is whole
     before = contents(folder)
     hub.requests.clear()
     hub.slow = 0.05
     process = pulling(tmp_path)
     deadline = time.monotonic() + 60
-    while not [p for p in store.root.glob("partial/*model.bin.part") if p.stat().st_size > 1_000_000]:
+    while not [
+        p for p in store.root.glob("partial/*model.bin.part") if p.stat().st_size > 1_000_000
+    ]:
         assert time.monotonic() < deadline
         assert process.poll() is None, process.communicate()
         time.sleep(0.01)
@@ -513,7 +568,11 @@ def test_killed_in_the_middle_of_a_pull_leaves_what_was_there_and_the_next_one_s
 
 
 def test_the_command_pulls_from_a_hub_and_says_one_line_when_it_cannot(
-    hub: Hub, tmp_path: Path, model: Model, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    hub: Hub,
+    tmp_path: Path,
+    model: Model,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     registry = Registry.read(tmp_path / "models.toml")
     monkeypatch.setattr(Registry, "read", classmethod(lambda cls, path=None: registry))

@@ -58,7 +58,9 @@ class Batch:
             "status": np.full(count, -1, np.int32),
         }
         pointers = {name: array.ctypes.data for name, array in self.arrays.items()}
-        self.step = CStep(**pointers, vocabulary=size, history_room=self.room, stop_count=len(self.stops))
+        self.step = CStep(
+            **pointers, vocabulary=size, history_room=self.room, stop_count=len(self.stops)
+        )
         settings = [CSampling.of(sampling, Follow(*self.follow)) for sampling in self.samplings]
         self.params = (CSampling * count)(*settings)
 
@@ -77,13 +79,17 @@ def random_batches(total: int, size: int = 50) -> Iterator[Batch]:
     random = np.random.default_rng(0)
     for _ in range(total // size):
         vocabulary = int(random.integers(1, 300))
-        logits = random.standard_normal((size, vocabulary)) * random.choice([0.1, 3.0, 30.0], (size, 1))
+        logits = random.standard_normal((size, vocabulary)) * random.choice(
+            [0.1, 3.0, 30.0], (size, 1)
+        )
         if random.random() < 0.5:
             logits = np.round(logits)  # ties
         if random.random() < 0.2:
             logits[:, :: max(2, vocabulary // 3)] = -np.inf
             logits[:, -1] = 1.0
-        histories = [random.integers(0, vocabulary, random.integers(0, 40)).tolist() for _ in range(size)]
+        histories = [
+            random.integers(0, vocabulary, random.integers(0, 40)).tolist() for _ in range(size)
+        ]
         samplings = [
             Sampling(
                 float(random.choice([0.0, 0.3, 0.75, 1.0, 4.0])),
@@ -107,7 +113,11 @@ def test_ten_thousand_random_cases_give_the_tokens_of_the_numpy_twin(shim: CudaK
         wanted = [
             sample_numpy(logits, np.array(ids, np.int64), s, counter)
             for logits, ids, s, counter in zip(
-                batch.arrays["logits"], batch.histories, batch.samplings, batch.counters, strict=True
+                batch.arrays["logits"],
+                batch.histories,
+                batch.samplings,
+                batch.counters,
+                strict=True,
             )
         ]
         assert found["token"].tolist() == wanted
@@ -119,7 +129,9 @@ def test_ten_thousand_random_cases_give_the_tokens_of_the_numpy_twin(shim: CudaK
     "kind", ["random", "sorted", "ties", "one thread's", "great ones equal", "zeros of both signs"]
 )
 @pytest.mark.parametrize("threads", [8, 64])
-def test_large_vocabularies_are_pruned_without_losing_a_candidate(shim: CudaKernels, kind: str, threads: int) -> None:
+def test_large_vocabularies_are_pruned_without_losing_a_candidate(
+    shim: CudaKernels, kind: str, threads: int
+) -> None:
     random, count, size = np.random.default_rng(5), 6, 6000
     logits = random.standard_normal((count, size)) * 3
     if kind == "sorted":
@@ -133,12 +145,17 @@ def test_large_vocabularies_are_pruned_without_losing_a_candidate(shim: CudaKern
     elif kind == "zeros of both signs":
         logits = np.where(logits > 0, 0.0, -0.0)
     histories = [random.integers(0, size, 500).tolist() for _ in range(count)]
-    sampled = [Sampling(0.9, k, 0.99, 0.0, 1.0 if n % 2 else 3.7, n) for n, k in enumerate((1, 5, 50, 50, 300, 1024))]
+    sampled = [
+        Sampling(0.9, k, 0.99, 0.0, 1.0 if n % 2 else 3.7, n)
+        for n, k in enumerate((1, 5, 50, 50, 300, 1024))
+    ]
     batch = Batch(logits.astype(np.float32), histories, sampled, list(range(count)))
     found = batch.run(shim, threads)
     assert found["status"].tolist() == [DONE] * count
     logits32 = batch.arrays["logits"]
-    wanted = [sample_numpy(logits32[n], np.array(histories[n]), sampled[n], n) for n in range(count)]
+    wanted = [
+        sample_numpy(logits32[n], np.array(histories[n]), sampled[n], n) for n in range(count)
+    ]
     assert found["token"].tolist() == wanted
 
 
@@ -164,15 +181,25 @@ def test_the_token_stays_on_the_device_for_the_next_step(shim: CudaKernels) -> N
 
 
 @pytest.mark.parametrize(("kind", "rotary"), [(np.float16, True), (np.float32, False)])
-def test_every_sequence_goes_one_position_on_and_sees_it(shim: CudaKernels, kind: type, rotary: bool) -> None:
+def test_every_sequence_goes_one_position_on_and_sees_it(
+    shim: CudaKernels, kind: type, rotary: bool
+) -> None:
     capacity, pasts = 9, [0, 7, 8, 3]
     write, positions = np.array(pasts, np.int64), np.array(pasts, np.int64)
     mask = np.where(np.arange(capacity) <= write[:, None], 0, -30000).astype(kind)
-    place = CPlace(write.ctypes.data, positions.ctypes.data if rotary else 0, mask.ctypes.data, capacity, mask.itemsize)
+    place = CPlace(
+        write.ctypes.data,
+        positions.ctypes.data if rotary else 0,
+        mask.ctypes.data,
+        capacity,
+        mask.itemsize,
+    )
     shim.advance(place, len(pasts), 3)
     assert write.tolist() == [1, 8, 8, 4]  # a full one stays
     assert positions.tolist() == ([1, 8, 8, 4] if rotary else pasts)
-    np.testing.assert_array_equal(mask, np.where(np.arange(capacity) <= write[:, None], 0, -30000).astype(kind))
+    np.testing.assert_array_equal(
+        mask, np.where(np.arange(capacity) <= write[:, None], 0, -30000).astype(kind)
+    )
 
 
 def test_a_stop_is_flagged_and_not_remembered(shim: CudaKernels) -> None:
@@ -207,7 +234,11 @@ def test_what_it_cannot_do_is_a_status_and_touches_nothing(
     found = batch.run(shim)
     assert found["status"].tolist() == [status]
     assert STATUSES[status] != "done"
-    assert (found["token"][0], found["counter"][0], found["history_count"][0]) == (-1, 0, len(batch.histories[0]))
+    assert (found["token"][0], found["counter"][0], found["history_count"][0]) == (
+        -1,
+        0,
+        len(batch.histories[0]),
+    )
 
 
 def test_a_chunk_becomes_sixteen_bits_with_its_beginning_faded_in(shim: CudaKernels) -> None:
@@ -221,7 +252,9 @@ def test_a_chunk_becomes_sixteen_bits_with_its_beginning_faded_in(shim: CudaKern
         mixed = samples.copy()
         mixed[:fade] = before[:fade] * (1 - share) + samples[:fade] * share
         wanted = np.frombuffer(to_int16(mixed), "<i2")
-        assert np.abs(wanted.astype(int) - out).max() <= (1 if fade else 0)  # a fade may round at the edge of a step
+        assert np.abs(wanted.astype(int) - out).max() <= (
+            1 if fade else 0
+        )  # a fade may round at the edge of a step
 
 
 def test_without_the_library_it_says_so(tmp_path: Path) -> None:
@@ -271,10 +304,22 @@ def sanitized(folder: Path, kind: str, source: str) -> subprocess.CompletedProce
     """The kernels with a thread for every CUDA thread, under a sanitizer."""
     (folder / "kernels.cuh").write_text(source)
     (folder / "main.cpp").write_text(MAIN.replace("KERNELS", "kernels.cuh"))
-    command = ["c++", "-std=c++20", "-O1", "-g", f"-fsanitize={kind}", "-DVOXTURN_SHIM_THREADS", f"-I{NATIVE}"]
-    subprocess.run([*command, f"-I{folder}", str(folder / "main.cpp"), "-o", str(folder / "main")], check=True)
+    command = [
+        "c++",
+        "-std=c++20",
+        "-O1",
+        "-g",
+        f"-fsanitize={kind}",
+        "-DVOXTURN_SHIM_THREADS",
+        f"-I{NATIVE}",
+    ]
+    subprocess.run(
+        [*command, f"-I{folder}", str(folder / "main.cpp"), "-o", str(folder / "main")], check=True
+    )
     # a fixed layout of addresses: ThreadSanitizer of older compilers does not start with a random one of newer kernels
-    return subprocess.run(["setarch", "-R", str(folder / "main")], capture_output=True, text=True, check=False)
+    return subprocess.run(
+        ["setarch", "-R", str(folder / "main")], capture_output=True, text=True, check=False
+    )
 
 
 @pytest.mark.parametrize("kind", ["thread", "address,undefined"])
@@ -294,10 +339,20 @@ def test_a_barrier_less_is_found(number: int, tmp_path: Path) -> None:
     assert "ThreadSanitizer: data race" in done.stderr
 
 
-@pytest.mark.skipif(shutil.which("nvcc") is None, reason="there is no nvcc: the kernels are not compiled")
+@pytest.mark.skipif(
+    shutil.which("nvcc") is None, reason="there is no nvcc: the kernels are not compiled"
+)
 def test_every_architecture_compiles_within_its_budget(tmp_path: Path) -> None:
     for architecture in ARCHITECTURES:
-        command = ["nvcc", "-std=c++17", f"-arch=sm_{architecture}", "--fmad=false", "-Xptxas", "-v", "-cubin"]
+        command = [
+            "nvcc",
+            "-std=c++17",
+            f"-arch=sm_{architecture}",
+            "--fmad=false",
+            "-Xptxas",
+            "-v",
+            "-cubin",
+        ]
         done = subprocess.run(
             [*command, "-o", str(tmp_path / "out.cubin"), str(NATIVE / "kernels.cu")],
             capture_output=True,

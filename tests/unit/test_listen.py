@@ -12,7 +12,9 @@ from voxturn.runtime.stages.listen import WINDOW, Endpointer, Endpointing
 from tests.conftest import FakeTurn, fed, tone
 
 
-def all_heard(pattern: str, options: Endpointing | None = None, finished: float | None = None) -> list[Heard]:
+def all_heard(
+    pattern: str, options: Endpointing | None = None, finished: float | None = None
+) -> list[Heard]:
     """`s` a window of speech, `.` one of silence; each window holds its own number."""
     endpointer = Endpointer(options or Endpointing())
     out: list[Heard] = []
@@ -22,9 +24,13 @@ def all_heard(pattern: str, options: Endpointing | None = None, finished: float 
     return out + list(endpointer.flush())
 
 
-def heard(pattern: str, options: Endpointing | None = None, finished: float | None = None) -> list[Heard]:
+def heard(
+    pattern: str, options: Endpointing | None = None, finished: float | None = None
+) -> list[Heard]:
     """What is heard, without the speech while it goes on."""
-    return [event for event in all_heard(pattern, options, finished) if not isinstance(event, Speaking)]
+    return [
+        event for event in all_heard(pattern, options, finished) if not isinstance(event, Speaking)
+    ]
 
 
 def kinds(events: list[Heard]) -> list[str]:
@@ -106,15 +112,21 @@ def test_every_window_of_speech_gives_the_speech_so_far() -> None:
     assert [int(event.samples[-1]) for event in speech] == [*range(22, 30), 35, 36]
     final = events[-1]
     assert isinstance(final, Utterance)
-    assert all(np.array_equal(event.samples, final.samples[: event.samples.size]) for event in speech)
+    assert all(
+        np.array_equal(event.samples, final.samples[: event.samples.size]) for event in speech
+    )
     resumed = next(i for i, event in enumerate(events) if isinstance(event, SpeechResumed))
-    assert isinstance(events[resumed + 1], Speaking)  # what was suspected is void before speech is heard again
+    assert isinstance(
+        events[resumed + 1], Speaking
+    )  # what was suspected is void before speech is heard again
 
 
 def silences(finished: float | None, options: Endpointing) -> int:
     """How many silent windows end an utterance."""
     return next(
-        n for n in range(200) if kinds(heard("s" * 10 + "." * n + "s" * 9, options, finished)).count("final") > 1
+        n
+        for n in range(200)
+        if kinds(heard("s" * 10 + "." * n + "s" * 9, options, finished)).count("final") > 1
     )
 
 
@@ -127,7 +139,9 @@ def test_the_wait_depends_on_whether_the_words_are_finished() -> None:
 def test_eager_halves_the_wait_and_its_opposite_doubles_it() -> None:
     for eager, count in ((0.0, 24), (0.5, 12), (1.0, 6)):
         assert silences(None, Endpointing(end_ms=384, eager=eager)) == count
-    assert silences(1.0, Endpointing(suspect_ms=96, finished_ms=96, eager=1.0)) == 3  # never before it is suspected
+    assert (
+        silences(1.0, Endpointing(suspect_ms=96, finished_ms=96, eager=1.0)) == 3
+    )  # never before it is suspected
 
 
 def test_what_is_known_later_shortens_a_wait_that_has_begun() -> None:
@@ -137,14 +151,18 @@ def test_what_is_known_later_shortens_a_wait_that_has_begun() -> None:
     ended = [
         number
         for number, (kind, finished) in enumerate(zip(pattern, knowing, strict=True))
-        for event in endpointer.push(np.zeros(WINDOW, np.float32), 0.9 if kind == "s" else 0.01, finished)
+        for event in endpointer.push(
+            np.zeros(WINDOW, np.float32), 0.9 if kind == "s" else 0.01, finished
+        )
         if isinstance(event, Utterance) and event.final
     ]
     assert ended == [10 + 8 - 1]
 
 
 @given(st.floats(0, 1), st.floats(0, 1), st.floats(0, 1))
-def test_the_wait_falls_with_what_is_finished_and_with_eagerness(low: float, high: float, eager: float) -> None:
+def test_the_wait_falls_with_what_is_finished_and_with_eagerness(
+    low: float, high: float, eager: float
+) -> None:
     low, high = sorted((low, high))
     options = Endpointing(eager=eager)
     assert options.suspect_ms <= options.wait_ms(high) <= options.wait_ms(low)

@@ -52,7 +52,9 @@ async def minutes(block: Samples) -> AsyncIterator[AudioFrame]:
     ],
     ids=["silence", "tone", "both"],
 )
-async def test_twenty_minutes_are_heard_in_the_memory_of_one_utterance(block: Samples, texts: float) -> None:
+async def test_twenty_minutes_are_heard_in_the_memory_of_one_utterance(
+    block: Samples, texts: float
+) -> None:
     fake = FakeTurn(seconds=0.0)
     longest, count, covered = 0, 0, 0
     with peak_below(16_000_000):  # all of it would be 77 MB
@@ -69,12 +71,16 @@ async def test_twenty_minutes_are_heard_in_the_memory_of_one_utterance(block: Sa
         assert covered == pytest.approx(MINUTES * 60 * 16000, abs=16000)  # cut, but nothing is lost
 
 
-def test_ten_thousand_characters_are_said_in_little_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ten_thousand_characters_are_said_in_little_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(talk, "Assembler", FakeAssembler)
     sentence = "The seventh train of the evening leaves from the other side. "
     text = (sentence * (10_000 // len(sentence) + 1))[:10_000]
     splitter = ClauseSplitter(max_chars=220)
-    letters = sum(c.isalnum() for clause in [*splitter.push(text), *splitter.flush()] for c in clause)
+    letters = sum(
+        c.isalnum() for clause in [*splitter.push(text), *splitter.flush()] for c in clause
+    )
     assert letters == sum(c.isalnum() for c in text)
     out = tmp_path / "long.wav"
     with peak_below(8_000_000):  # the audio is 41 MB, and twice that before it is 16 bits

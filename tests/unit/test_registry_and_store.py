@@ -23,7 +23,9 @@ from voxturn.runtime.registry import Registry
 GOOD = b"weights"
 
 
-def registry(tmp_path: Path, sha256: str = hashlib.sha256(GOOD).hexdigest(), extra: str = "") -> Registry:
+def registry(
+    tmp_path: Path, sha256: str = hashlib.sha256(GOOD).hexdigest(), extra: str = ""
+) -> Registry:
     path = tmp_path / "models.toml"
     path.write_text(
         f"""[tiny]
@@ -104,13 +106,23 @@ def test_rules_of_the_registry(tmp_path: Path) -> None:
         registry(tmp_path, extra='[aliases]\nold = { model = "nothing" }')
     with pytest.raises(UnknownModel, match="did you mean 'tiny'"):
         registry(tmp_path).resolve("tinny")
-    with pytest.raises(UnknownModel, match=r"build/voice: no artifact there, which is a folder with a manifest\.json"):
+    with pytest.raises(
+        UnknownModel,
+        match=r"build/voice: no artifact there, which is a folder with a manifest\.json",
+    ):
         registry(tmp_path).resolve("build/voice")
 
 
 def test_the_shipped_registry_says_what_it_must() -> None:
     shipped = Registry.read()
-    for name in ("xtts-v2", "whisper-tiny", "whisper-large-v3-turbo", "qwen3-0.6b", "qwen3-1.7b", "qwen3-4b"):
+    for name in (
+        "xtts-v2",
+        "whisper-tiny",
+        "whisper-large-v3-turbo",
+        "qwen3-0.6b",
+        "qwen3-1.7b",
+        "qwen3-4b",
+    ):
         assert shipped.models[name].repository()
     assert "NON-COMMERCIAL" in shipped.models["xtts-v2"].license
     model, alias = shipped.resolve("coqui-tts-arabic")
@@ -145,7 +157,11 @@ def test_the_models_commands(
     ],
 )
 def test_bad_input_ends_in_one_line_and_its_code(
-    arguments: list[str], code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    arguments: list[str],
+    code: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("VOXTURN_HOME", str(tmp_path))
     assert cli.main(arguments) == code

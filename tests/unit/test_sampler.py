@@ -30,12 +30,22 @@ _ALL = 0xFFFFFFFF
 
 def native_sample(logits: Logits, history: npt.NDArray[np.int64], s: Sampling, counter: int) -> int:
     token: int = native.sample(
-        logits, history, s.temperature, s.top_k, s.top_p, s.min_p, s.repetition_penalty, s.seed, counter
+        logits,
+        history,
+        s.temperature,
+        s.top_k,
+        s.top_p,
+        s.min_p,
+        s.repetition_penalty,
+        s.seed,
+        counter,
     )
     return token
 
 
-def outcome(call: Any, logits: Logits, history: npt.NDArray[np.int64], s: Sampling, counter: int) -> int | str:
+def outcome(
+    call: Any, logits: Logits, history: npt.NDArray[np.int64], s: Sampling, counter: int
+) -> int | str:
     try:
         token: int = call(logits, history, s, counter)
     except ValueError as exc:
@@ -43,7 +53,9 @@ def outcome(call: Any, logits: Logits, history: npt.NDArray[np.int64], s: Sampli
     return token
 
 
-def assert_twins(logits: Logits, history: npt.NDArray[np.int64], s: Sampling, counter: int) -> int | str:
+def assert_twins(
+    logits: Logits, history: npt.NDArray[np.int64], s: Sampling, counter: int
+) -> int | str:
     theirs, ours = (
         outcome(native_sample, logits, history, s, counter),
         outcome(sample_numpy, logits, history, s, counter),
@@ -88,7 +100,9 @@ def test_native_and_numpy_draw_the_same_uniforms_below_one(seed: int, counter: i
 def test_a_seed_s_stream_is_uniform() -> None:
     draws = np.array([native.uniform(5, i) for i in range(20_000)])
     counts, _ = np.histogram(draws, 20, (0.0, 1.0))
-    assert ((counts - 1000) ** 2 / 1000).sum() < 43.8  # chi-square, 19 degrees of freedom, p = 0.001
+    assert (
+        (counts - 1000) ** 2 / 1000
+    ).sum() < 43.8  # chi-square, 19 degrees of freedom, p = 0.001
     assert abs(np.corrcoef(draws[:-1], draws[1:])[0, 1]) < 0.03
 
 
@@ -124,7 +138,9 @@ def test_native_and_numpy_agree_on_ten_thousand_random_cases() -> None:
 
 
 finite = st.floats(width=32, allow_nan=False, allow_infinity=False)
-logit = st.one_of(st.integers(-3, 3).map(float), st.floats(-50, 50, width=32), st.just(-math.inf), finite)
+logit = st.one_of(
+    st.integers(-3, 3).map(float), st.floats(-50, 50, width=32), st.just(-math.inf), finite
+)
 
 
 @given(
@@ -159,7 +175,9 @@ def test_native_and_numpy_agree_at_the_extremes(
         chosen = str(exc).split("; ")[0].removeprefix("sampler: ")
     expected = outcome(sample_numpy, values, np.array(seen, np.int64), s, counter)
     assert chosen == expected
-    assert isinstance(expected, str) or values[expected] > -np.inf  # what has no probability is never chosen
+    assert (
+        isinstance(expected, str) or values[expected] > -np.inf
+    )  # what has no probability is never chosen
 
 
 @pytest.mark.parametrize(
@@ -184,7 +202,9 @@ def test_the_distribution_is_that_of_transformers(s: Sampling) -> None:
         chain.append(TopPLogitsWarper(s.top_p))
     if s.min_p:
         chain.append(MinPLogitsWarper(s.min_p))
-    scores = LogitsProcessorList(chain)(torch.tensor([history]), torch.from_numpy(logits)[None].clone())
+    scores = LogitsProcessorList(chain)(
+        torch.tensor([history]), torch.from_numpy(logits)[None].clone()
+    )
     expected = torch.softmax(scores[0].double(), -1).numpy()
 
     draws = 20_000
@@ -196,7 +216,9 @@ def test_the_distribution_is_that_of_transformers(s: Sampling) -> None:
     wanted = np.append(expected[common], expected[kept & ~common].sum()) * draws
     seen, wanted = seen[wanted > 0], wanted[wanted > 0]
     freedom = len(seen) - 1
-    limit = freedom * (1 - 2 / (9 * freedom) + 3.09 * math.sqrt(2 / (9 * freedom))) ** 3  # Wilson-Hilferty, p = 0.001
+    limit = (
+        freedom * (1 - 2 / (9 * freedom) + 3.09 * math.sqrt(2 / (9 * freedom))) ** 3
+    )  # Wilson-Hilferty, p = 0.001
     assert ((seen - wanted) ** 2 / wanted).sum() < limit
 
 
@@ -219,7 +241,10 @@ def test_ties_go_to_the_lower_id(temperature: float) -> None:
 
 def test_tied_logits_share_the_probability_and_min_p_one_keeps_them_all() -> None:
     logits = np.array([1, 5, 2, 5], np.float32)
-    assert {sample(logits, [], Sampling(temperature=1.0, min_p=1.0), i) for i in range(60)} == {1, 3}
+    assert {sample(logits, [], Sampling(temperature=1.0, min_p=1.0), i) for i in range(60)} == {
+        1,
+        3,
+    }
     assert {sample(logits, [], Sampling(temperature=5e-324), i) for i in range(60)} == {1, 3}
 
 

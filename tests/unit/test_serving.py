@@ -68,7 +68,9 @@ def test_the_committed_configuration_is_the_contracts(name: str) -> None:
     assert (folder / "configs/ngc.pbtxt").read_text(encoding="utf-8") == ngc_pbtxt(model)
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "triton_models").glob("*/1/model.py")), ids=lambda p: p.parts[-3])
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "triton_models").glob("*/1/model.py")), ids=lambda p: p.parts[-3]
+)
 def test_adapters_are_thin(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert len(text.splitlines()) < 80
@@ -273,7 +275,10 @@ def test_answers_come_piece_by_piece_and_end(served: tuple[Backend, Scripted]) -
         ({"text": text_tensor("bad")}, "EmptyText: nothing to say"),
         ({"text": text_tensor("broken")}, "InferenceFailed: vits: ZeroDivisionError: oops"),
         ({}, "UsageError: vits: needs input text"),
-        ({"text": np.array([[b"x"]], np.object_)}, "UsageError: vits: input 'text' must have shape [1]"),
+        (
+            {"text": np.array([[b"x"]], np.object_)},
+            "UsageError: vits: input 'text' must have shape [1]",
+        ),
     ],
 )
 def test_errors_are_named_and_end_the_request(
@@ -291,7 +296,9 @@ def test_a_canary_is_answered_without_the_handler(served: tuple[Backend, Scripte
     assert served[1].ended == 0
 
 
-def test_whoever_has_gone_is_noticed_while_nothing_is_made(served: tuple[Backend, Scripted]) -> None:
+def test_whoever_has_gone_is_noticed_while_nothing_is_made(
+    served: tuple[Backend, Scripted],
+) -> None:
     sender = ask(served[0], text=text_tensor("for ever"))
     sender.cancelled = True
     assert sender.done.wait(10)
@@ -340,7 +347,9 @@ def test_the_one_answer_of_a_model_that_does_not_stream_carries_the_end() -> Non
         said = json.loads(dict(response[0])["answer"][0])
         assert said["artifact_sha256"] == "abc"
         assert said["load_s"] >= 0
-        piece = Asked({"audio": np.zeros(1, np.float32), "text": text_tensor("hello")}, sequence=7, flag=2)
+        piece = Asked(
+            {"audio": np.zeros(1, np.float32), "text": text_tensor("hello")}, sequence=7, flag=2
+        )
         backend.execute([piece])
         assert piece.sender.done.wait(10)
         assert handler.asked[-1][SEQUENCE][0] == b"7"
@@ -373,7 +382,9 @@ def test_requests_are_counted_by_how_they_ended(served: tuple[Backend, Scripted]
     assert ask(backend, text=text_tensor("bad")).done.wait(10)
     assert ask(backend, **{CANARY: np.array([True])}).done.wait(10)
     backend.close()
-    counted = {key[2]: sum(values) for key, values in SERIES.items() if key[0] == "voxturn_requests_total"}
+    counted = {
+        key[2]: sum(values) for key, values in SERIES.items() if key[0] == "voxturn_requests_total"
+    }
     assert counted == {"done": 1, "error": 1}
 
 
@@ -382,7 +393,12 @@ def test_a_stall_of_the_loudspeaker_is_an_underrun() -> None:
     now = [0.0]
     heard = Heard(Metrics(Utilities, "xtts"), lambda: now[0])
     second = {"pcm": np.zeros(24000, np.float32), "rate": np.array([24000])}
-    for at in (0.25, 1.0, 2.5, 3.1):  # the third comes a quarter of a second after the two before have been played
+    for at in (
+        0.25,
+        1.0,
+        2.5,
+        3.1,
+    ):  # the third comes a quarter of a second after the two before have been played
         now[0] = at
         heard.sent(second)
         heard.sent({"event": np.array([b""])})
@@ -425,7 +441,9 @@ def test_requests_survive_the_wire(
     assert (again.rows is None) == (made is None)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"keep": 1}', '{"prompt": [-1]}', '{"x": 1, "keep": false}'])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"keep": 1}', '{"prompt": [-1]}', '{"x": 1, "keep": false}']
+)
 def test_a_request_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="request: "):
         to_request({"request": text_tensor(text)})
@@ -446,7 +464,9 @@ def test_ids_that_a_model_does_not_have_end_their_own_request_alone(change: dict
         check_request(Request(**given | change), 10, lambda i: i < 10, Follow(), 4)
 
 
-@pytest.mark.parametrize("change", [{"urgent": 65}, {"max_tokens": True}, {"prompt": [1 << 50]}, {"namespace": 5}])
+@pytest.mark.parametrize(
+    "change", [{"urgent": 65}, {"max_tokens": True}, {"prompt": [1 << 50]}, {"namespace": 5}]
+)
 def test_numbers_that_would_stop_the_engine_are_refused(change: dict[str, Any]) -> None:
     about = json.loads(of_request(Request([1]))["request"][0]) | change
     with pytest.raises(UsageError, match="not one for a token engine"):
@@ -464,7 +484,10 @@ def test_whisper_s_calls_name_windows_and_make_forgotten_ones_again() -> None:
     lane = Lane("transcribe")
     executor = FakeWhisper([Generated((1, 2, 3), -0.5, 0.1)], {"en": 0.75, "ar": 0.25})
     calls = WhisperCalls(
-        SimpleNamespace(whisper=SimpleNamespace(executor=executor, tokenizer=SimpleNamespace(size=50)), lane=lane)
+        SimpleNamespace(
+            whisper=SimpleNamespace(executor=executor, tokenizer=SimpleNamespace(size=50)),
+            lane=lane,
+        )
     )  # type: ignore[arg-type]
 
     class Near:
@@ -518,16 +541,29 @@ def test_what_nobody_asks_for_is_forgotten() -> None:
 
 
 def test_the_compose_file_runs_models_that_there_are_and_asks_them_by_canary() -> None:
-    service = yaml.safe_load((ROOT / "deploy/docker-compose.yml").read_text(encoding="utf-8"))["services"]["triton"]
-    served = service["environment"]["VOXTURN_SERVED"].removeprefix("${VOXTURN_SERVED:-").removesuffix("}").split()
+    service = yaml.safe_load((ROOT / "deploy/docker-compose.yml").read_text(encoding="utf-8"))[
+        "services"
+    ]["triton"]
+    served = (
+        service["environment"]["VOXTURN_SERVED"]
+        .removeprefix("${VOXTURN_SERVED:-")
+        .removesuffix("}")
+        .split()
+    )
     assert set(served) < set(MODELS)
     shell, option, script = service["command"]
     assert (shell, option) == ("sh", "-c")
     script = script.replace("$$", "$").replace("exec tritonserver", "printf '%s\\n'")
     done = subprocess.run(
-        ["sh", "-c", script], env={"VOXTURN_SERVED": " ".join(served)}, capture_output=True, text=True, check=True
+        ["sh", "-c", script],
+        env={"VOXTURN_SERVED": " ".join(served)},
+        capture_output=True,
+        text=True,
+        check=True,
     )
-    assert [word for word in done.stdout.split() if "load" in word] == [f"--load-model={name}" for name in served]
+    assert [word for word in done.stdout.split() if "load" in word] == [
+        f"--load-model={name}" for name in served
+    ]
     assert service["healthcheck"]["test"].endswith("health localhost:8001 $$VOXTURN_SERVED")
     assert service["ports"][2].endswith(":8002")  # metrics
 
@@ -541,8 +577,13 @@ def test_without_docker_it_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     monkeypatch.chdir(tmp_path)
     assert main(["serve", "triton", "--docker"]) == UsageError.exit_code
     monkeypatch.chdir(ROOT)
-    assert main(["serve", "triton", "--docker"]) == errors.ServerUnavailable.exit_code  # it ends at once
-    assert main(["serve", "triton", "--docker", "--profile", "runtime/profiles/demo.toml"]) == UsageError.exit_code
+    assert (
+        main(["serve", "triton", "--docker"]) == errors.ServerUnavailable.exit_code
+    )  # it ends at once
+    assert (
+        main(["serve", "triton", "--docker", "--profile", "runtime/profiles/demo.toml"])
+        == UsageError.exit_code
+    )
     monkeypatch.setenv("VOXTURN_GRPC_PORT", "here")
     assert main(["serve", "triton", "--docker"]) == UsageError.exit_code
 
@@ -550,8 +591,14 @@ def test_without_docker_it_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 @pytest.mark.parametrize(
     ("said", "lives"),
     [
-        ("[StatusCode.INVALID_ARGUMENT] unexpected inference input 'canary' for model 'xtts_hifigan'", True),
-        ("[StatusCode.INVALID_ARGUMENT] expected 2 inputs but got 1 inputs for model 'xtts_hifigan'", True),
+        (
+            "[StatusCode.INVALID_ARGUMENT] unexpected inference input 'canary' for model 'xtts_hifigan'",
+            True,
+        ),
+        (
+            "[StatusCode.INVALID_ARGUMENT] expected 2 inputs but got 1 inputs for model 'xtts_hifigan'",
+            True,
+        ),
         ("[StatusCode.UNAVAILABLE] Request for unknown model: 'xtts_hifigan' is not found", False),
     ],
 )
@@ -570,7 +617,10 @@ async def test_a_plain_graph_that_refuses_a_canary_lives(said: str, lives: bool)
     ("said", "has"),
     [
         ('{"up_s": 60.0}', True),
-        ('{"up_s": 3.0}', False),  # healed within the client's patience: it answers, and knows nothing of the request
+        (
+            '{"up_s": 3.0}',
+            False,
+        ),  # healed within the client's patience: it answers, and knows nothing of the request
         ("", True),
         (None, False),
     ],
@@ -593,4 +643,6 @@ def test_wrong_models_to_serve_are_a_usage_error() -> None:
     assert main(["serve", "triton", "--models", "xtts,parrot"]) == UsageError.exit_code
     assert main(["serve", "triton", "--models", ","]) == UsageError.exit_code
     assert main(["serve", "triton", "--profile", "nowhere"]) == errors.UnknownProfile.exit_code
-    assert main(["serve", "triton"]) == errors.ExecutorUnavailable.exit_code  # numpy 2, or no server
+    assert (
+        main(["serve", "triton"]) == errors.ExecutorUnavailable.exit_code
+    )  # numpy 2, or no server

@@ -72,7 +72,9 @@ def test_nothing_is_lost_none_is_too_long_and_the_pieces_do_not_matter(
 
 @given(text=texts, more=texts, longest=st.integers(1, 60), language=languages)
 @settings(deadline=None)
-def test_a_clause_once_given_is_certain_whatever_follows(text: str, more: str, longest: int, language: str) -> None:
+def test_a_clause_once_given_is_certain_whatever_follows(
+    text: str, more: str, longest: int, language: str
+) -> None:
     given_so_far = ClauseSplitter(max_chars=longest, language=language).push(text)
     assert clauses([text + more], language, max_chars=longest)[: len(given_so_far)] == given_so_far
 
@@ -123,10 +125,19 @@ def test_sentences_end_where_a_reader_ends_them(text: str, expected: list[str]) 
             ["The weather is fine today,", "so we walk, and then rest.", "Well, that is all, bye."],
         ),
         ("Yes, the weather is very fine: go on.", ["Yes, the weather is very fine:", "go on."]),
-        ("The price is about 1,000,000 dollars, no less.", ["The price is about 1,000,000 dollars,", "no less."]),
-        ("الطقس جميل جدا اليوم، لذلك نمشي، ثم نعود.", ["الطقس جميل جدا اليوم،", "لذلك نمشي، ثم نعود."]),
+        (
+            "The price is about 1,000,000 dollars, no less.",
+            ["The price is about 1,000,000 dollars,", "no less."],
+        ),
+        (
+            "الطقس جميل جدا اليوم، لذلك نمشي، ثم نعود.",
+            ["الطقس جميل جدا اليوم،", "لذلك نمشي، ثم نعود."],
+        ),
         ("الطقس جميل جدا اليوم؛ لذلك نمشي.", ["الطقس جميل جدا اليوم؛", "لذلك نمشي."]),
-        ("今天天气非常好我们一起去公园散步吧，好吗，走。", ["今天天气非常好我们一起去公园散步吧，", "好吗，走。"]),
+        (
+            "今天天气非常好我们一起去公园散步吧，好吗，走。",
+            ["今天天气非常好我们一起去公园散步吧，", "好吗，走。"],
+        ),
     ],
 )
 def test_only_the_first_clause_may_end_at_a_pause(text: str, expected: list[str]) -> None:
@@ -141,8 +152,16 @@ def test_only_the_first_clause_may_end_at_a_pause(text: str, expected: list[str]
         ("de", "Montag, 13. Mai oder später. Gut.", ["Montag, 13. Mai oder später.", "Gut."]),
         ("de", "Es war im 19. Jahrhundert. Ja.", ["Es war im 19. Jahrhundert.", "Ja."]),
         ("de-AT", "Am 24. 12. 2026 ist es so. Ja.", ["Am 24. 12. 2026 ist es so.", "Ja."]),
-        ("de", "Ich bin 30. Und du? Seit 2024. Dann", ["Ich bin 30.", "Und du?", "Seit 2024.", "Dann"]),
-        ("de", "Ludwig XIV. war im II. Weltkrieg tot. Ja.", ["Ludwig XIV. war im II. Weltkrieg tot.", "Ja."]),
+        (
+            "de",
+            "Ich bin 30. Und du? Seit 2024. Dann",
+            ["Ich bin 30.", "Und du?", "Seit 2024.", "Dann"],
+        ),
+        (
+            "de",
+            "Ludwig XIV. war im II. Weltkrieg tot. Ja.",
+            ["Ludwig XIV. war im II. Weltkrieg tot.", "Ja."],
+        ),
         ("cs", "Sejdeme se 21. června. Ahoj.", ["Sejdeme se 21. června.", "Ahoj."]),
         ("hu", "A 2026. év 12. napja. Igen.", ["A 2026. év 12. napja.", "Igen."]),
         ("tr", "Bu 21. Yüzyıl Okulu. Evet.", ["Bu 21. Yüzyıl Okulu.", "Evet."]),
@@ -152,12 +171,16 @@ def test_only_the_first_clause_may_end_at_a_pause(text: str, expected: list[str]
         ("", "It is 30.\nand so on", ["It is 30.", "and so on"]),
     ],
 )
-def test_the_full_stop_of_an_ordinal_ends_nothing(language: str, text: str, expected: list[str]) -> None:
+def test_the_full_stop_of_an_ordinal_ends_nothing(
+    language: str, text: str, expected: list[str]
+) -> None:
     assert clauses([text], language) == expected
     assert clauses(list(text), language) == expected
 
 
-def test_the_full_stop_of_a_number_waits_for_one_character_or_where_months_have_capitals_for_a_word() -> None:
+def test_the_full_stop_of_a_number_waits_for_one_character_or_where_months_have_capitals_for_a_word() -> (
+    None
+):
     english, german = ClauseSplitter(language="en"), ClauseSplitter(language="de")
     assert english.push("I am 30. ") == []
     assert english.push("Y") == ["I am 30."]
@@ -242,7 +265,10 @@ class NoApples:
 
 
 async def sentences(
-    *pieces: str, content_filter: PassAll | NoApples | None = None, max_chars: int = 220, language: str = ""
+    *pieces: str,
+    content_filter: PassAll | NoApples | None = None,
+    max_chars: int = 220,
+    language: str = "",
 ) -> list[Sentence]:
     stage = Split(content_filter or PassAll(), max_chars, language)
     return [sentence async for sentence in stage(Tokens(*pieces).stream())]
@@ -256,12 +282,16 @@ async def test_the_stage_numbers_its_sentences() -> None:
 
 
 async def test_markup_is_not_spoken_and_what_has_no_sound_is_dropped() -> None:
-    got = await sentences("# **Title**\n", "***\n", "- `code` here\n", "🎉\n", "!!!\n", "End ``", "`py\nx = 1")
+    got = await sentences(
+        "# **Title**\n", "***\n", "- `code` here\n", "🎉\n", "!!!\n", "End ``", "`py\nx = 1"
+    )
     assert got == [Sentence("Title.", 0), Sentence("code here.", 1), Sentence("!!!\nEnd", 2)]
 
 
 async def test_thoughts_are_not_spoken() -> None:
-    got = await sentences("<", "think", ">", "\nHm. Let me", " see.\n", "</", "think", ">", "\n\n", "Yes", ".")
+    got = await sentences(
+        "<", "think", ">", "\nHm. Let me", " see.\n", "</", "think", ">", "\n\n", "Yes", "."
+    )
     assert got == [Sentence("Yes.", 0)]
 
 

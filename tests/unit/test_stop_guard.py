@@ -33,7 +33,9 @@ def test_a_missed_stop_ends_within_a_few_codes() -> None:
 
 def test_a_pause_that_looks_like_an_end_is_not_one() -> None:
     """One step that was nearly a stop, in the middle of a sentence, as the speaking checkpoint has it."""
-    assert ends_at([(i, 0.0) for i in range(9)] + [(9, 0.6)] + [(i, 0.0) for i in range(61)] + [(1, 0.9)]) == (-1, "")
+    assert ends_at(
+        [(i, 0.0) for i in range(9)] + [(9, 0.6)] + [(i, 0.0) for i in range(61)] + [(1, 0.9)]
+    ) == (-1, "")
 
 
 def test_low_probabilities_over_a_long_text_are_no_end() -> None:
@@ -47,7 +49,9 @@ def test_speech_without_any_stop_ends_by_its_length() -> None:
 
 
 def test_codes_in_a_circle_end_once_an_end_was_likely() -> None:
-    at, reason = ends_at([(i, 0.0) for i in range(20)] + [(20, 0.4)] + [(i % 3, 0.0) for i in range(100)])
+    at, reason = ends_at(
+        [(i, 0.0) for i in range(20)] + [(20, 0.4)] + [(i % 3, 0.0) for i in range(100)]
+    )
     assert 50 <= at <= 56
     assert "circle" in reason
 
@@ -71,7 +75,9 @@ def test_silence_ends_once_an_end_was_likely_and_where_it_does_not_end() -> None
 
 
 @given(st.lists(st.tuples(st.integers(0, 1023), st.floats(0, 1)), max_size=300), st.integers(1, 60))
-def test_a_sentence_is_cut_only_for_a_reason_that_its_trace_has(trace: list[tuple[int, float]], tokens: int) -> None:
+def test_a_sentence_is_cut_only_for_a_reason_that_its_trace_has(
+    trace: list[tuple[int, float]], tokens: int
+) -> None:
     at, reason = ends_at(trace, tokens)
     goes_on = 1.0
     for _, probability in trace[: max(at, 0)]:

@@ -18,14 +18,18 @@ torch = pytest.importorskip("torch")
 @settings(deadline=None)
 def test_any_pieces_give_the_interpolation_of_the_whole(cuts: list[int], speed: float) -> None:
     latents = np.random.default_rng(0).standard_normal((sum(cuts), 3), np.float32)
-    assume(speed == 1.0 or int(sum(cuts) / speed) != sum(cuts))  # torch then copies instead of interpolating
+    assume(
+        speed == 1.0 or int(sum(cuts) / speed) != sum(cuts)
+    )  # torch then copies instead of interpolating
     stretch, pieces = Stretch(speed), []
     for piece in np.split(latents, np.cumsum(cuts)[:-1]):
         pieces.append(stretch.push(piece))
     pieces.append(stretch.flush())
     whole = torch.from_numpy(latents.T[None].copy())
     assume(int(whole.shape[-1] / speed) >= 1)  # torch refuses to give nothing
-    wanted = torch.nn.functional.interpolate(whole, scale_factor=1.0 / speed, mode="linear")[0].numpy().T
+    wanted = (
+        torch.nn.functional.interpolate(whole, scale_factor=1.0 / speed, mode="linear")[0].numpy().T
+    )
     got = np.concatenate(pieces)
     assert got.shape == wanted.shape
     np.testing.assert_allclose(got, wanted, atol=2e-5)

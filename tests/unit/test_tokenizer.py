@@ -97,7 +97,9 @@ def test_any_text_comes_back_byte_by_byte(text: str) -> None:
 )
 @example(text="a😀😀😀😀😀", sizes=[2, 4])
 @settings(deadline=None)
-def test_tokens_that_end_and_begin_inside_characters_come_back_whole(text: str, sizes: list[int]) -> None:
+def test_tokens_that_end_and_begin_inside_characters_come_back_whole(
+    text: str, sizes: list[int]
+) -> None:
     raw, tokens = text.encode(), []
     while raw:
         size = sizes[len(tokens) % len(sizes)]
@@ -138,7 +140,9 @@ def whole(text: str, stops: Sequence[str]) -> tuple[str, bool]:
 @example(text="abab", stops=["abb", "ba"], sizes=[1])
 @example(text="abba", stops=["abbb", "b"], sizes=[1])
 @settings(deadline=None, max_examples=500)
-def test_stop_strings_equal_a_search_of_the_whole_text(text: str, stops: list[str], sizes: list[int]) -> None:
+def test_stop_strings_equal_a_search_of_the_whole_text(
+    text: str, stops: list[str], sizes: list[int]
+) -> None:
     stream, out, at, turn = StopStrings(stops), "", 0, 0
     expected, hit = whole(text, stops)
     while at < len(text):
@@ -153,7 +157,9 @@ def test_stop_strings_equal_a_search_of_the_whole_text(text: str, stops: list[st
 
 def test_only_what_may_begin_a_stop_is_held_back() -> None:
     stream = StopStrings(["\nUser:"])
-    assert [stream.push(piece) for piece in ("Hello\n", "Us", "e it. ", "\nUser", ": hi", "more")] == [
+    assert [
+        stream.push(piece) for piece in ("Hello\n", "Us", "e it. ", "\nUser", ": hi", "more")
+    ] == [
         "Hello",
         "",
         "\nUse it. ",

@@ -43,7 +43,9 @@ def test_stalls_are_exactly_what_playback_lacks(gaps: list[tuple[float, float]])
         ready.append((now, chunk(seconds, 0.0)))
         length += int(1000 * seconds) / 1000
     played = play(ready)
-    finish = max(r + sum(c.samples.size for _, c in ready[i:]) / 1000 for i, (r, _) in enumerate(ready))
+    finish = max(
+        r + sum(c.samples.size for _, c in ready[i:]) / 1000 for i, (r, _) in enumerate(ready)
+    )
     assert abs(ready[0][0] + length + played.stalled_s - finish) < 1e-4
 
 
@@ -67,4 +69,9 @@ def test_times_are_relative_to_the_end_of_speech() -> None:
 
 def test_an_empty_trace_is_plain_data_too() -> None:
     data = Trace("p", {}, "numpy").to_dict()
-    assert (data["outcome"], data["response_ms"], data["audio_ms"], data["times_ms"]) == ("open", None, 0, {})
+    assert (data["outcome"], data["response_ms"], data["audio_ms"], data["times_ms"]) == (
+        "open",
+        None,
+        0,
+        {},
+    )

@@ -46,7 +46,9 @@ class Heard:
     ) -> None:
         self.whisper = FakeWhisper(results, chances)
         self.lane = Lane("transcribe")
-        self.stage = Transcribe(self.whisper, Biased(), mel, self.lane, language, PassAll(), names, share)
+        self.stage = Transcribe(
+            self.whisper, Biased(), mel, self.lane, language, PassAll(), names, share
+        )
 
     async def transcript(self, seconds: float, prior: str = "", words: bool = False) -> Transcript:
         try:
@@ -66,7 +68,10 @@ def speaking(seconds: float) -> Speaking:
 async def test_a_good_result_takes_one_short_window_continued_with_silence() -> None:
     heard = Heard(result("Good morning."))
     assert await heard.transcript(3.0) == Transcript("Good morning.", "en", -0.2, 0)
-    assert heard.whisper.encoded_frames == [3000, 330]  # the silence, once; then 3 s and their padding
+    assert heard.whisper.encoded_frames == [
+        3000,
+        330,
+    ]  # the silence, once; then 3 s and their padding
     assert heard.whisper.positions == [215]  # the decoder sees another second of silence
     heard = Heard(result("Good morning."))
     await heard.transcript(7.0)
@@ -101,7 +106,9 @@ async def test_a_runaway_on_every_window_is_no_text() -> None:
 async def test_of_doubtful_attempts_one_that_ran_away_is_the_last() -> None:
     said = "the cat sat down and saw a bird and the cat sat down"
     for score, wanted in ((-0.3, said), (-1.2, "")):
-        heard = Heard(result("no no no no " * 6, -0.1), result(said, score), result("no no no no " * 6, -0.1))
+        heard = Heard(
+            result("no no no no " * 6, -0.1), result(said, score), result("no no no no " * 6, -0.1)
+        )
         assert (await heard.transcript(9.0)).text == wanted
 
 
@@ -173,7 +180,9 @@ def test_an_unknown_language_is_refused_when_it_is_made() -> None:
 async def test_names_come_before_what_is_said() -> None:
     heard = Heard(result("Hello Ada."), names=("Ada", "Grace"))
     await heard.transcript(1.0)
-    text = Biased().encode("<|startofprev|> Ada, Grace.<|startoftranscript|><|en|><|transcribe|><|notimestamps|>")
+    text = Biased().encode(
+        "<|startofprev|> Ada, Grace.<|startoftranscript|><|en|><|transcribe|><|notimestamps|>"
+    )
     assert heard.whisper.prompts == [text]
 
 
@@ -213,7 +222,11 @@ async def partials(hearing: Hearing, count: int) -> list[tuple[str, str] | None]
 
 
 async def test_what_partials_agree_in_is_stable_and_the_next_goes_on_from_it() -> None:
-    heard = Heard(result(" What is that?"), result(" What is the cup?"), result(" What is the capital of France?"))
+    heard = Heard(
+        result(" What is that?"),
+        result(" What is the cup?"),
+        result(" What is the capital of France?"),
+    )
     hearing = heard.stage.hear()
     assert await partials(hearing, 3) == [
         ("", "What is that?"),
@@ -227,7 +240,9 @@ async def test_what_partials_agree_in_is_stable_and_the_next_goes_on_from_it() -
 
 
 async def test_a_partial_that_is_not_believed_is_none() -> None:
-    heard = Heard(result(" turn on the light turn on the light"), result(" Hm", -2.0), result(" Turn"))
+    heard = Heard(
+        result(" turn on the light turn on the light"), result(" Hm", -2.0), result(" Turn")
+    )
     assert await partials(heard.stage.hear(), 3) == [None, None, ("", "Turn")]
     heard.lane.close()
 

@@ -49,21 +49,34 @@ async def test_a_turn_gives_its_events_in_order_and_a_trace(fake_turn: FakeTurn)
     assert events[-1] == TurnDone(fake_turn.reply_text)
     assert "".join(e.text for e in events if isinstance(e, ReplyToken)) == fake_turn.reply_text
     sentences = [e.text for e in events if isinstance(e, Sentence)]
-    assert sentences == ["Paris is the capital,", "of course.", "It lies on the Seine.", "Do visit it one day."]
+    assert sentences == [
+        "Paris is the capital,",
+        "of course.",
+        "It lies on the Seine.",
+        "Do visit it one day.",
+    ]
     chunks = [e for e in events if isinstance(e, PcmChunk)]
-    assert [c.start for c in chunks] == np.cumsum([0, *(c.samples.size for c in chunks)])[:-1].tolist()
+    assert [c.start for c in chunks] == np.cumsum([0, *(c.samples.size for c in chunks)])[
+        :-1
+    ].tolist()
     trace = turn.trace.to_dict()
     assert trace["outcome"] == "done"
     assert trace["stages"]["reply"]["executor"] == "fake"
     assert trace["stages"]["reply"]["artifact_sha256"] == "0" * 64
-    order = [trace["times_ms"][k] for k in ("speech_end", "suspected", "transcript", "first_token", "first_clause")]
+    order = [
+        trace["times_ms"][k]
+        for k in ("speech_end", "suspected", "transcript", "first_token", "first_clause")
+    ]
     assert order == sorted(order)
     assert [m.role for m in conversation.messages] == ["system", "user", "assistant"]
     assert len(asyncio.all_tasks()) == 1
 
 
 async def test_the_first_clause_is_spoken_while_the_reply_is_being_written() -> None:
-    fake = FakeTurn(reply_text="The first clause is here. " + "And a very long rest follows it. " * 8, seconds=0.004)
+    fake = FakeTurn(
+        reply_text="The first clause is here. " + "And a very long rest follows it. " * 8,
+        seconds=0.004,
+    )
     events = await all_events(fake.conversation().turn(fed(tone(1.0, 1.0))))
     kinds = [type(e) for e in events]
     assert kinds.index(PcmChunk) < len(kinds) - 1 - kinds[::-1].index(ReplyToken)
@@ -88,12 +101,16 @@ async def test_speech_that_goes_on_voids_what_was_begun(fake_turn: FakeTurn) -> 
     await settled(fake_turn)
 
 
-async def test_partials_come_while_someone_speaks_and_what_they_mark_stable_stays(fake_turn: FakeTurn) -> None:
+async def test_partials_come_while_someone_speaks_and_what_they_mark_stable_stays(
+    fake_turn: FakeTurn,
+) -> None:
     events = await all_events(fake_turn.conversation().turn(fed(tone(3.0), wait=0.004, rest=1.0)))
     partials = [event for event in events if isinstance(event, Partial)]
     assert len(partials) > 1
     assert {partial.stable + partial.unstable for partial in partials} == {fake_turn.heard}
-    assert all(later.stable.startswith(before.stable) for before, later in itertools.pairwise(partials))
+    assert all(
+        later.stable.startswith(before.stable) for before, later in itertools.pairwise(partials)
+    )
     transcript = next(event for event in events if isinstance(event, Transcript))
     assert events.index(partials[-1]) < events.index(transcript)
 
@@ -101,7 +118,9 @@ async def test_partials_come_while_someone_speaks_and_what_they_mark_stable_stay
 async def test_no_partials_of_a_whole_input_nor_without_their_share(fake_turn: FakeTurn) -> None:
     for whole, share in ((True, 1.0), (False, 0.0)):
         fake_turn.stages.transcribe.partial_share = share
-        events = await all_events(fake_turn.conversation().turn(fed(tone(2.0, 1.0), wait=0.002), whole_input=whole))
+        events = await all_events(
+            fake_turn.conversation().turn(fed(tone(2.0, 1.0), wait=0.002), whole_input=whole)
+        )
         assert not [event for event in events if isinstance(event, Partial)]
 
 
@@ -111,14 +130,19 @@ async def test_a_partial_that_fails_ends_the_turn_with_its_error(fake_turn: Fake
 
     fake_turn.whisper.encode = dead  # type: ignore[method-assign]
     with pytest.raises(InferenceFailed, match="the engine died"):
-        await asyncio.wait_for(all_events(fake_turn.conversation().turn(fed(tone(5.0), wait=0.002))), 5)
+        await asyncio.wait_for(
+            all_events(fake_turn.conversation().turn(fed(tone(5.0), wait=0.002))), 5
+        )
     await settled(fake_turn)
 
 
 @pytest.mark.parametrize(
-    ("heard", "turns"), [("What is it?", 1), ("It is mine.", 1), ("It is the", 2), ("It is mine and", 2)]
+    ("heard", "turns"),
+    [("What is it?", 1), ("It is mine.", 1), ("It is the", 2), ("It is mine and", 2)],
 )
-async def test_a_pause_ends_the_turn_only_where_the_words_are_finished(heard: str, turns: int) -> None:
+async def test_a_pause_ends_the_turn_only_where_the_words_are_finished(
+    heard: str, turns: int
+) -> None:
     options = Endpointing(finished_ms=256, end_ms=400, unfinished_ms=1600)
     fake = FakeTurn(heard=heard, endpointing=options)
     samples = np.concatenate([tone(0.6, 0.7), tone(0.6, 1.0)])
@@ -167,7 +191,9 @@ async def test_a_second_turn_computes_only_what_is_new(fake_turn: FakeTurn) -> N
 
 
 @pytest.mark.parametrize("broken", ["whisper", "decoder", "acoustic", "vocoder", "vad"])
-async def test_an_engine_that_dies_ends_the_turn_with_its_error(fake_turn: FakeTurn, broken: str) -> None:
+async def test_an_engine_that_dies_ends_the_turn_with_its_error(
+    fake_turn: FakeTurn, broken: str
+) -> None:
     def dead(*args: object) -> object:
         raise InferenceFailed("the engine died")
 
@@ -181,7 +207,9 @@ async def test_an_engine_that_dies_ends_the_turn_with_its_error(fake_turn: FakeT
     await settled(fake_turn)
 
 
-async def test_barge_in_at_any_moment_stops_everything_and_the_next_turn_works(fake_turn: FakeTurn) -> None:
+async def test_barge_in_at_any_moment_stops_everything_and_the_next_turn_works(
+    fake_turn: FakeTurn,
+) -> None:
     random = np.random.default_rng(7)
     await all_events(fake_turn.conversation().turn(fed(tone(0.5, 1.0))))
     threads = threading.active_count()
@@ -238,7 +266,9 @@ def test_of_a_sentence_that_is_not_made_yet_only_a_share_was_heard() -> None:
     assert heard_text([replace(chunk, final=True)], RATE) == sentence.text
 
 
-async def test_a_loudspeaker_stopped_after_the_turn_was_made_trims_it_too(fake_turn: FakeTurn) -> None:
+async def test_a_loudspeaker_stopped_after_the_turn_was_made_trims_it_too(
+    fake_turn: FakeTurn,
+) -> None:
     conversation = fake_turn.conversation()
     turn = conversation.turn(fed(tone(1.0, 1.0)))
     async with turn:

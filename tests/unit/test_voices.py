@@ -40,7 +40,14 @@ from tests.voiced import voiced
 
 WIDTH = 8
 QUESTION = Path(__file__).parents[2] / "runtime" / "demo" / "question.wav"
-CLONE = {"rate": 22050, "fft": 2048, "hop": 256, "gpt_cond_len": 12, "gpt_cond_chunk_len": 4, "max_ref_len": 10}
+CLONE = {
+    "rate": 22050,
+    "fft": 2048,
+    "hop": 256,
+    "gpt_cond_len": 12,
+    "gpt_cond_chunk_len": 4,
+    "max_ref_len": 10,
+}
 SPEAKER = {"rate": 16000, "fft": 512, "hop": 160}
 
 
@@ -55,7 +62,11 @@ def artifact(folder: Path, weights: bytes = b"weights", **changed: Any) -> tuple
         (folder / f"{role}.onnx.data").write_bytes(weights + role.encode())
     np.savez(
         folder / "voices.npz",
-        **{f"Studio One/{kind}": value for kind, value in vars(voice("", 9.0)).items() if kind != "name"},
+        **{
+            f"Studio One/{kind}": value
+            for kind, value in vars(voice("", 9.0)).items()
+            if kind != "name"
+        },
     )
     np.savez(
         folder / "mel.npz",
@@ -69,7 +80,10 @@ def artifact(folder: Path, weights: bytes = b"weights", **changed: Any) -> tuple
     files = {path.name: sha256_of(path) for path in folder.iterdir() if path.name != MANIFEST}
     graphs = {role: ModelContract(f"{role}.onnx", (), ()) for role in ("conditioning", "speaker")}
     properties = {"gpt_n_model_channels": WIDTH, "clone": CLONE, "speaker_encoder": SPEAKER}
-    manifest = replace(Manifest("xtts-v2", "xtts", "fp32", {}, files, graphs, properties, synthetic=True), **changed)
+    manifest = replace(
+        Manifest("xtts-v2", "xtts", "fp32", {}, files, graphs, properties, synthetic=True),
+        **changed,
+    )
     (folder / MANIFEST).write_text(manifest.to_json())
     return folder, manifest
 
@@ -105,7 +119,9 @@ def test_a_voice_added_again_is_replaced_and_one_removed_is_gone(store: VoiceSto
         store.add(voice("a", value))
         assert store.load("a").latents[0, 0] == value
     store.remove("a")
-    with pytest.raises(UnknownVoice, match="no voice 'a' for this checkpoint; here: Studio One; add one with"):
+    with pytest.raises(
+        UnknownVoice, match="no voice 'a' for this checkpoint; here: Studio One; add one with"
+    ):
         store.load("a")
     with pytest.raises(UnknownVoice):
         store.remove("a")
@@ -138,8 +154,12 @@ def test_a_changed_checkpoint_never_gets_a_stale_voice(tmp_path: Path) -> None:
         other.load("Ana")
 
 
-@pytest.mark.parametrize(("key", "changed"), [("clone", {"max_ref_len": 30}), ("speaker_encoder", {"hop": 100})])
-def test_other_settings_for_cloning_are_another_checkpoint(tmp_path: Path, key: str, changed: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("key", "changed"), [("clone", {"max_ref_len": 30}), ("speaker_encoder", {"hop": 100})]
+)
+def test_other_settings_for_cloning_are_another_checkpoint(
+    tmp_path: Path, key: str, changed: dict[str, Any]
+) -> None:
     folder, manifest = artifact(tmp_path / "one")
 
     def checkpoint(settings: dict[str, Any]) -> str:
@@ -155,11 +175,16 @@ def test_other_settings_for_cloning_are_another_checkpoint(tmp_path: Path, key: 
 def test_other_mel_constants_are_another_checkpoint(tmp_path: Path) -> None:
     folder, manifest = artifact(tmp_path / "one")
     other = replace(manifest, files=dict(manifest.files) | {"mel.npz": "0" * 64})
-    assert VoiceStore(tmp_path, folder, manifest).checkpoint != VoiceStore(tmp_path, folder, other).checkpoint
+    assert (
+        VoiceStore(tmp_path, folder, manifest).checkpoint
+        != VoiceStore(tmp_path, folder, other).checkpoint
+    )
 
 
 @pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 short", b"x" * 500])
-def test_a_damaged_voice_is_refused_and_can_be_added_again(store: VoiceStore, tmp_path: Path, damage: bytes) -> None:
+def test_a_damaged_voice_is_refused_and_can_be_added_again(
+    store: VoiceStore, tmp_path: Path, damage: bytes
+) -> None:
     store.add(voice("a", 1.0))
     (path,) = (tmp_path / "home").rglob("a.npz")
     path.write_bytes(damage)
@@ -199,7 +224,9 @@ def test_studio_voices_that_are_damaged_are_said(store: VoiceStore, tmp_path: Pa
         Voice("a", np.full((32, WIDTH), np.nan, np.float32), np.ones(512, np.float32)),
     ],
 )
-def test_a_voice_of_another_shape_or_of_no_numbers_is_not_kept(store: VoiceStore, bad: Voice) -> None:
+def test_a_voice_of_another_shape_or_of_no_numbers_is_not_kept(
+    store: VoiceStore, bad: Voice
+) -> None:
     with pytest.raises(CorruptModel, match="voice 'a' does not fit the checkpoint"):
         store.add(bad)
     assert list(store.names()) == ["Studio One"]
@@ -235,7 +262,9 @@ def test_a_name_is_no_path(store: VoiceStore, tmp_path: Path, name: str) -> None
     assert not (tmp_path / "home").exists()
 
 
-@pytest.mark.parametrize("name", ["Ana", "Claribel Dervla", "Eugenio Mataracı", "علي", "小明", "v1.2-b", "7", "a" * 64])
+@pytest.mark.parametrize(
+    "name", ["Ana", "Claribel Dervla", "Eugenio Mataracı", "علي", "小明", "v1.2-b", "7", "a" * 64]
+)
 def test_names_that_are_good(store: VoiceStore, name: str) -> None:
     store.add(voice(name, 1.0))
     assert store.load(name).name == name
@@ -259,7 +288,9 @@ def whole(found: Voice) -> bool:
     return len(values) == 1
 
 
-def test_many_threads_adding_one_name_leave_one_whole_voice_at_every_moment(store: VoiceStore, tmp_path: Path) -> None:
+def test_many_threads_adding_one_name_leave_one_whole_voice_at_every_moment(
+    store: VoiceStore, tmp_path: Path
+) -> None:
     store.add(voice("shared", 0.0))
     folder, ended, failures = tmp_path / "artifact", threading.Event(), list[Exception]()
 
@@ -288,10 +319,14 @@ def test_many_threads_adding_one_name_leave_one_whole_voice_at_every_moment(stor
     for thread in readers:
         thread.join(60)
     assert not failures
-    assert [path.name for path in (tmp_path / "home").rglob("*") if path.is_file()] == ["shared.npz"]
+    assert [path.name for path in (tmp_path / "home").rglob("*") if path.is_file()] == [
+        "shared.npz"
+    ]
 
 
-def test_many_processes_adding_one_name_leave_one_whole_voice(store: VoiceStore, tmp_path: Path) -> None:
+def test_many_processes_adding_one_name_leave_one_whole_voice(
+    store: VoiceStore, tmp_path: Path
+) -> None:
     spawn = multiprocessing.get_context("spawn")
     arguments = (tmp_path / "home", tmp_path / "artifact")
     processes = [spawn.Process(target=_add_often, args=(*arguments, float(i))) for i in (1, 2)]
@@ -301,7 +336,9 @@ def test_many_processes_adding_one_name_leave_one_whole_voice(store: VoiceStore,
         process.join(60)
         assert process.exitcode == 0
     assert whole(store.load("shared"))
-    assert [path.name for path in (tmp_path / "home").rglob("*") if path.is_file()] == ["shared.npz"]
+    assert [path.name for path in (tmp_path / "home").rglob("*") if path.is_file()] == [
+        "shared.npz"
+    ]
 
 
 # --- the cloner, on fakes
@@ -334,18 +371,32 @@ def test_of_long_recordings_as_much_is_heeded_in_such_pieces_as_the_checkpoint_s
         return seconds * 22050 // 256 + 1
 
     one = cloner.clone("a", [wav(tmp_path / "long.wav", voiced(9.0))])
-    assert one.voice.latents[0, 0] == pytest.approx(np.mean([frames(4), frames(4), frames(1)]), abs=0.5)
+    assert one.voice.latents[0, 0] == pytest.approx(
+        np.mean([frames(4), frames(4), frames(1)]), abs=0.5
+    )
     longer = cloner.clone("a", [wav(tmp_path / "longer.wav", voiced(13.0))])
     assert longer.seconds == pytest.approx(10.0)  # of each recording
-    assert longer.voice.latents[0, 0] == pytest.approx(np.mean([frames(4), frames(4), frames(2)]), abs=0.5)
+    assert longer.voice.latents[0, 0] == pytest.approx(
+        np.mean([frames(4), frames(4), frames(2)]), abs=0.5
+    )
     both = cloner.clone("a", [tmp_path / "long.wav", tmp_path / "longer.wav"])
     assert both.voice.latents[0, 0] == pytest.approx(frames(4), abs=0.5)  # 12 s of both
 
 
 def nan_wav(path: Path) -> Path:
     samples = np.full(16000, np.nan, "<f4").tobytes()
-    header = b"RIFF" + (36 + len(samples)).to_bytes(4, "little") + b"WAVEfmt " + (16).to_bytes(4, "little")
-    header += b"\x03\x00\x01\x00" + (16000).to_bytes(4, "little") + (64000).to_bytes(4, "little") + b"\x04\x00\x20\x00"
+    header = (
+        b"RIFF"
+        + (36 + len(samples)).to_bytes(4, "little")
+        + b"WAVEfmt "
+        + (16).to_bytes(4, "little")
+    )
+    header += (
+        b"\x03\x00\x01\x00"
+        + (16000).to_bytes(4, "little")
+        + (64000).to_bytes(4, "little")
+        + b"\x04\x00\x20\x00"
+    )
     path.write_bytes(header + b"data" + len(samples).to_bytes(4, "little") + samples)
     return path
 
@@ -353,9 +404,21 @@ def nan_wav(path: Path) -> Path:
 def test_recordings_that_cannot_be_cloned(cloner: Cloner, tmp_path: Path) -> None:
     good = wav(tmp_path / "good.wav", voiced(4.0))
     bad: list[tuple[Path, type[VoxturnError], str]] = [
-        (wav(tmp_path / "silent.wav", np.zeros(48000)), AudioError, r"silent\.wav: holds 0\.00 s of speech in 3\.00 s"),
-        (wav(tmp_path / "short.wav", voiced(0.4)), AudioError, r"short\.wav: holds 0\.40 s of speech in 0\.40 s; 1 s"),
-        (wav(tmp_path / "click.wav", voiced(0.1, 2.0)), AudioError, r"holds 0\.1. s of speech in 2\.10 s"),
+        (
+            wav(tmp_path / "silent.wav", np.zeros(48000)),
+            AudioError,
+            r"silent\.wav: holds 0\.00 s of speech in 3\.00 s",
+        ),
+        (
+            wav(tmp_path / "short.wav", voiced(0.4)),
+            AudioError,
+            r"short\.wav: holds 0\.40 s of speech in 0\.40 s; 1 s",
+        ),
+        (
+            wav(tmp_path / "click.wav", voiced(0.1, 2.0)),
+            AudioError,
+            r"holds 0\.1. s of speech in 2\.10 s",
+        ),
         (nan_wav(tmp_path / "nan.wav"), InvalidSamples, r"nan\.wav: has NaN or infinite samples"),
         (tmp_path / "none.wav", AudioNotFound, "no such audio file"),
     ]
@@ -394,14 +457,20 @@ NOT_SPEECH = not_speech()
 
 
 @pytest.mark.parametrize("name", NOT_SPEECH)
-def test_a_recording_of_something_else_than_speech_is_refused(cloner: Cloner, tmp_path: Path, name: str) -> None:
+def test_a_recording_of_something_else_than_speech_is_refused(
+    cloner: Cloner, tmp_path: Path, name: str
+) -> None:
     path = wav(tmp_path / f"{name}.wav", NOT_SPEECH[name])
-    with pytest.raises(AudioError, match=rf"{name}\.wav: holds no speech, its sound is as even as noise or music"):
+    with pytest.raises(
+        AudioError, match=rf"{name}\.wav: holds no speech, its sound is as even as noise or music"
+    ):
         cloner.clone("a", [path])
 
 
 @pytest.mark.parametrize("noise_db", [None, -10])
-def test_real_speech_is_cloned_even_in_noise(cloner: Cloner, tmp_path: Path, noise_db: float | None) -> None:
+def test_real_speech_is_cloned_even_in_noise(
+    cloner: Cloner, tmp_path: Path, noise_db: float | None
+) -> None:
     samples = decode_all(QUESTION, 16000)
     random = np.random.default_rng(2).standard_normal(samples.size)
     if noise_db is not None:
@@ -429,7 +498,9 @@ def test_silence_around_speech_and_its_level_do_not_matter() -> None:
 # --- the command line
 
 
-def fails(capsys: pytest.CaptureFixture[str], arguments: list[str], kind: type[VoxturnError], says: str) -> None:
+def fails(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], kind: type[VoxturnError], says: str
+) -> None:
     with pytest.raises(kind, match=says) as caught:
         cli.main(["--debug", *arguments])
     assert type(caught.value) is kind
@@ -458,31 +529,59 @@ def test_the_voices_of_an_artifact_are_listed_shown_and_removed(
     ]
     assert cli.main(["voices", "show", "Ana", *model]) == 0
     shown = json.loads(capsys.readouterr().out)
-    assert (shown["name"], shown["latents"], shown["checkpoint"]) == ("Ana", [32, WIDTH], store.checkpoint)
+    assert (shown["name"], shown["latents"], shown["checkpoint"]) == (
+        "Ana",
+        [32, WIDTH],
+        store.checkpoint,
+    )
     assert cli.main(["voices", "show", "Studio One", *model]) == 0
     assert json.loads(capsys.readouterr().out)["from"] == "studio"
     assert cli.main(["voices", "remove", "Ana", *model]) == 0
-    fails(capsys, ["voices", "show", "Ana", *model], UnknownVoice, "no voice 'Ana'.*here: Studio One")
+    fails(
+        capsys, ["voices", "show", "Ana", *model], UnknownVoice, "no voice 'Ana'.*here: Studio One"
+    )
     fails(capsys, ["voices", "remove", "Ana", *model], UnknownVoice, "no voice 'Ana'")
     fails(capsys, ["voices", "remove", "Studio One", *model], UsageError, "cannot be removed")
     fails(capsys, ["voices", "add", "../up", "a.wav", *model], UsageError, "voice name '../up'")
 
 
 @pytest.mark.usefixtures("home")
-def test_an_artifact_that_is_none_or_of_another_kind(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_artifact_that_is_none_or_of_another_kind(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder, manifest = artifact(tmp_path / "artifact", kind="vits")
     for command in (
         ["voices", "list"],
         ["voices", "add", "Ana", "a.wav"],
         ["say", "Hi.", "-o", str(tmp_path / "a.wav")],
     ):
-        fails(capsys, [*command, "--model", str(folder)], UsageError, "is of kind 'vits', not an XTTS artifact")
-        fails(capsys, [*command, "--model", str(tmp_path / "none")], ModelNotInstalled, "none: no artifact here")
+        fails(
+            capsys,
+            [*command, "--model", str(folder)],
+            UsageError,
+            "is of kind 'vits', not an XTTS artifact",
+        )
+        fails(
+            capsys,
+            [*command, "--model", str(tmp_path / "none")],
+            ModelNotInstalled,
+            "none: no artifact here",
+        )
         fails(capsys, [*command, "--model", "xtts-v3"], UnknownModel, "did you mean 'xtts-v2'")
-        fails(capsys, [*command, "--model", "xtts-v2"], ModelNotInstalled, "run `voxturn models pull xtts-v2")
+        fails(
+            capsys,
+            [*command, "--model", "xtts-v2"],
+            ModelNotInstalled,
+            "run `voxturn models pull xtts-v2",
+        )
     fails(capsys, ["voices", "list"], ModelNotInstalled, "run `voxturn models pull xtts-v2")
     (folder / MANIFEST).write_text(json.dumps(json.loads(manifest.to_json()) | {"format": 99}))
-    fails(capsys, ["voices", "list", "--model", str(folder)], CorruptModel, "written by another version")
+    fails(
+        capsys,
+        ["voices", "list", "--model", str(folder)],
+        CorruptModel,
+        "written by another version",
+    )
     folder, _ = artifact(tmp_path / "artifact")
     (folder / "mel.npz").unlink()
     fails(capsys, ["voices", "list", "--model", str(folder)], CorruptModel, r"lacks mel\.npz")
@@ -500,35 +599,67 @@ def lines_of(tmp_path: Path, text: str) -> list[str]:
 
 
 @pytest.mark.usefixtures("fakes")
-def test_a_batch_is_a_file_a_line_each_as_its_line_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_batch_is_a_file_a_line_each_as_its_line_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     said = ["Hello there.", "How are you today? Fine, I hope.", "Bye."]
     assert cli.main(lines_of(tmp_path, f"{said[0]}\n\n{said[1]}\n  {said[2]}  \n")) == 0
     out = capsys.readouterr().out.split()
     assert sorted(Path(line).name for line in out) == ["001.wav", "003.wav", "004.wav"]
     for line, number in zip(said, ("001", "003", "004"), strict=True):
         assert cli.main(["say", line, "-o", str(tmp_path / "alone.wav")]) == 0
-        assert (tmp_path / "alone.wav").read_bytes() == (tmp_path / "out" / f"{number}.wav").read_bytes()
+        assert (tmp_path / "alone.wav").read_bytes() == (
+            tmp_path / "out" / f"{number}.wav"
+        ).read_bytes()
 
 
 @pytest.mark.usefixtures("fakes")
 def test_a_batch_that_cannot_be_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    fails(capsys, lines_of(tmp_path, "\n \n"), EmptyText, r"lines\.txt: has no line that can be spoken")
-    fails(capsys, lines_of(tmp_path, "Hi.\n🙂\n"), EmptyText, r"lines\.txt: line 2 has nothing that can be spoken")
+    fails(
+        capsys,
+        lines_of(tmp_path, "\n \n"),
+        EmptyText,
+        r"lines\.txt: has no line that can be spoken",
+    )
+    fails(
+        capsys,
+        lines_of(tmp_path, "Hi.\n🙂\n"),
+        EmptyText,
+        r"lines\.txt: line 2 has nothing that can be spoken",
+    )
     fails(capsys, lines_of(tmp_path, "Hi.\n\udcff\n"), TextError, "is not UTF-8 text")
     assert not (tmp_path / "out").exists()
     command = lines_of(tmp_path, "Hi.\n")
-    fails(capsys, [*command[:2], str(tmp_path / "none.txt"), *command[3:]], TextError, r"none\.txt: cannot be read")
+    fails(
+        capsys,
+        [*command[:2], str(tmp_path / "none.txt"), *command[3:]],
+        TextError,
+        r"none\.txt: cannot be read",
+    )
     fails(capsys, [*command[:-1], "-"], UsageError, "--batch writes WAV files into a folder")
-    fails(capsys, [*command[:-1], str(tmp_path / "lines.txt")], OutputNotWritable, "is not a folder and cannot be made")
+    fails(
+        capsys,
+        [*command[:-1], str(tmp_path / "lines.txt")],
+        OutputNotWritable,
+        "is not a folder and cannot be made",
+    )
     fails(capsys, [*command, "--slots", "0"], UsageError, "--slots 0: must be 1 or more")
     fails(capsys, [*command, "Hello."], UsageError, "a text or --batch FILE, one of them")
     fails(capsys, ["say", "-o", "a.wav"], UsageError, "a text or --batch FILE, one of them")
 
 
 @pytest.mark.usefixtures("fakes")
-def test_options_of_xtts_are_refused_by_another_voice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_options_of_xtts_are_refused_by_another_voice(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     command = ["say", "Hello.", "-o", str(tmp_path / "a.wav")]
-    for option in ("--voice=Ana", "--temperature=0.5", "--top-k=5", "--top-p=0.5", "--repetition-penalty=2"):
+    for option in (
+        "--voice=Ana",
+        "--temperature=0.5",
+        "--top-k=5",
+        "--top-p=0.5",
+        "--repetition-penalty=2",
+    ):
         fails(capsys, [*command, option], UsageError, f"{option.split('=')[0]}: only XTTS has this")
     assert cli.main([*command, "--seed", "3"]) == 0
     assert list(tmp_path.iterdir()) == [tmp_path / "a.wav"]

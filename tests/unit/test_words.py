@@ -48,7 +48,10 @@ def test_joined_they_are_the_tokens(ids: list[int]) -> None:
 
 def test_a_word_lasts_from_its_first_token_to_the_next_word() -> None:
     words = words_of([0, 2, 3, 4], SPACED, "en")
-    assert timed(words, [0.1, 0.5, 0.7, 0.9, 1.2], SPACED) == (Word("Turn", 0.1, 0.5), Word("around,", 0.5, 1.2))
+    assert timed(words, [0.1, 0.5, 0.7, 0.9, 1.2], SPACED) == (
+        Word("Turn", 0.1, 0.5),
+        Word("around,", 0.5, 1.2),
+    )
 
 
 def test_no_tokens_no_words() -> None:

@@ -20,7 +20,9 @@ from voxturn.runtime.text.normalize.lexicon import lexicon
 from voxturn.runtime.text.xtts import CHAR_LIMITS, MAX_TOKENS, XttsTokenizer
 
 DATA = Path(__file__).parents[1] / "data" / "xtts_text"
-EXPECTED: dict[str, list[dict[str, str]]] = json.loads((DATA / "expected.json").read_text(encoding="utf-8"))
+EXPECTED: dict[str, list[dict[str, str]]] = json.loads(
+    (DATA / "expected.json").read_text(encoding="utf-8")
+)
 FAILED = "!"  # begins what stands for upstream's output where upstream raises
 
 # coqui-tts imports torchaudio, which need not load here: the tokenizer does not use it. Its own process, so that the
@@ -65,7 +67,9 @@ def tokenizer(vocabulary: Path) -> XttsTokenizer:
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_every_sentence_is_said_as_expected_and_every_difference_from_upstream_has_a_reason(language: str) -> None:
+def test_every_sentence_is_said_as_expected_and_every_difference_from_upstream_has_a_reason(
+    language: str,
+) -> None:
     cases = EXPECTED[language]
     assert len(cases) >= 30
     for case in cases:
@@ -85,10 +89,15 @@ def test_ids_are_those_of_the_tag_and_of_the_text_with_its_spaces_as_tokens(
 
 
 @pytest.mark.skipif(importlib.util.find_spec("TTS") is None, reason="coqui-tts is not installed")
-def test_upstream_says_what_is_recorded_of_it_and_its_ids_are_ours(vocabulary: Path, tokenizer: XttsTokenizer) -> None:
+def test_upstream_says_what_is_recorded_of_it_and_its_ids_are_ours(
+    vocabulary: Path, tokenizer: XttsTokenizer
+) -> None:
     texts = {language: [case["text"] for case in cases] for language, cases in EXPECTED.items()}
     done = subprocess.run(
-        [sys.executable, "-c", UPSTREAM, str(vocabulary)], input=json.dumps(texts), capture_output=True, text=True
+        [sys.executable, "-c", UPSTREAM, str(vocabulary)],
+        input=json.dumps(texts),
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr[-2000:]
     said = json.loads(done.stdout)
@@ -141,8 +150,12 @@ def test_arabic_vowel_marks_are_kept_unless_they_are_not_wanted() -> None:
     assert normalize("ذَهَبَ الوَلَدُ", "ar", diacritics=False) == "ذهب الولد"
 
 
-@pytest.mark.parametrize(("name", "known"), [("EN", "en"), ("pt-BR", "pt"), ("zh", "zh-cn"), ("zh_TW", "zh-cn")])
-def test_languages_are_known_by_their_common_names(name: str, known: str, tokenizer: XttsTokenizer) -> None:
+@pytest.mark.parametrize(
+    ("name", "known"), [("EN", "en"), ("pt-BR", "pt"), ("zh", "zh-cn"), ("zh_TW", "zh-cn")]
+)
+def test_languages_are_known_by_their_common_names(
+    name: str, known: str, tokenizer: XttsTokenizer
+) -> None:
     assert tokenizer.encode("OK", name) == tokenizer.encode("OK", known)
 
 
@@ -155,13 +168,17 @@ def test_an_unknown_language_is_refused_with_the_known_ones(tokenizer: XttsToken
 
 
 @pytest.mark.parametrize("text", ["", "  \n", "👍🏽👨‍👩‍👧", "… — „“ !?", "\u200b"])
-def test_a_text_without_speech_has_no_pieces_and_no_ids(text: str, tokenizer: XttsTokenizer) -> None:
+def test_a_text_without_speech_has_no_pieces_and_no_ids(
+    text: str, tokenizer: XttsTokenizer
+) -> None:
     assert tokenizer.split(text, "en") == []
     with pytest.raises(EmptyText):
         tokenizer.encode(text, "en")
 
 
-def test_a_tag_in_the_text_does_not_change_the_language(tokenizer: XttsTokenizer, vocabulary: Path) -> None:
+def test_a_tag_in_the_text_does_not_change_the_language(
+    tokenizer: XttsTokenizer, vocabulary: Path
+) -> None:
     french = Tokenizer.from_file(str(vocabulary)).token_to_id("[fr]")
     assert french not in tokenizer.encode("He typed [fr] into it.", "en")
 
@@ -175,9 +192,12 @@ def test_what_fits_is_one_piece_and_sentences_are_filled_in_order(tokenizer: Xtt
 
 
 @pytest.mark.parametrize(
-    ("unit", "pieces"), [("word ", 201), ("x", 200), ("1", 400), ("This is a sentence, and it ends here. ", 220)]
+    ("unit", "pieces"),
+    [("word ", 201), ("x", 200), ("1", 400), ("This is a sentence, and it ends here. ", 220)],
 )
-def test_fifty_thousand_characters_are_split(unit: str, pieces: int, tokenizer: XttsTokenizer) -> None:
+def test_fifty_thousand_characters_are_split(
+    unit: str, pieces: int, tokenizer: XttsTokenizer
+) -> None:
     text = (unit * 50_000)[:50_000]
     cut = tokenizer.split(text, "en")
     assert "".join(cut).replace(" ", "") == text.replace(" ", "")
@@ -196,7 +216,8 @@ def test_a_file_that_is_no_vocabulary_is_corrupt(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("library", "language"), [("num2words", "en"), ("pypinyin", "zh"), ("cutlet", "ja"), ("ko_speech_tools", "ko")]
+    ("library", "language"),
+    [("num2words", "en"), ("pypinyin", "zh"), ("cutlet", "ja"), ("ko_speech_tools", "ko")],
 )
 def test_a_missing_library_is_named_with_its_remedy(
     library: str, language: str, monkeypatch: pytest.MonkeyPatch
@@ -227,7 +248,9 @@ PIECES = st.sampled_from(
      "word ", "слово ", "كلمة ", "词", "ことば", "단어 ", "शब्द ", "٣", "½", "👍", "\u200d", "\n", "[en]", "e.g. ", "İ"]
 )  # fmt: skip
 TEXTS = st.lists(st.one_of(PIECES, st.text(max_size=6)), max_size=60).map("".join)
-EXAMPLES = settings(max_examples=120, deadline=3000, suppress_health_check=[HealthCheck.function_scoped_fixture])
+EXAMPLES = settings(
+    max_examples=120, deadline=3000, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 
 
 def _letters(text: str) -> str:
@@ -236,7 +259,9 @@ def _letters(text: str) -> str:
 
 @EXAMPLES
 @given(text=TEXTS, language=st.sampled_from(LANGUAGES))
-def test_any_text_is_normalised_the_same_way_twice_and_leaves_no_digit(text: str, language: str) -> None:
+def test_any_text_is_normalised_the_same_way_twice_and_leaves_no_digit(
+    text: str, language: str
+) -> None:
     said = normalize(text, language)
     assert said == normalize(text, language)
     assert "\n" not in said
@@ -246,7 +271,9 @@ def test_any_text_is_normalised_the_same_way_twice_and_leaves_no_digit(text: str
 
 @EXAMPLES
 @given(text=TEXTS, language=st.sampled_from(LANGUAGES))
-def test_pieces_keep_both_limits_and_lose_no_letter(text: str, language: str, tokenizer: XttsTokenizer) -> None:
+def test_pieces_keep_both_limits_and_lose_no_letter(
+    text: str, language: str, tokenizer: XttsTokenizer
+) -> None:
     pieces = tokenizer.split(text, language)
     assert _letters("".join(pieces)) == _letters(text)
     for piece in pieces:
@@ -258,7 +285,9 @@ def test_pieces_keep_both_limits_and_lose_no_letter(text: str, language: str, to
 
 def test_a_checkpoint_with_a_small_table_of_positions_gets_smaller_pieces(vocabulary: Path) -> None:
     small = XttsTokenizer(vocabulary, max_tokens=24)
-    text = "The train to the coast leaves at nine in the morning, and the boat leaves a little later."
+    text = (
+        "The train to the coast leaves at nine in the morning, and the boat leaves a little later."
+    )
     pieces = small.split(text, "en")
     assert len(pieces) > 1
     assert max(len(small.encode(piece, "en")) for piece in pieces) <= 24
@@ -266,6 +295,8 @@ def test_a_checkpoint_with_a_small_table_of_positions_gets_smaller_pieces(vocabu
 
 
 def test_a_recorded_failure_of_upstream_is_marked() -> None:
-    failures = [case for cases in EXPECTED.values() for case in cases if case["upstream"].startswith(FAILED)]
+    failures = [
+        case for cases in EXPECTED.values() for case in cases if case["upstream"].startswith(FAILED)
+    ]
     assert failures
     assert all("fails" in case["reason"] for case in failures)

@@ -8,7 +8,9 @@ from functools import lru_cache
 
 _PLAIN = str.maketrans(
     {
-        **dict.fromkeys('"“”„‟«»‹›〝〞＂', ""),  # upstream takes the straight ones away; the others are no token
+        **dict.fromkeys(
+            '"“”„‟«»‹›〝〞＂', ""
+        ),  # upstream takes the straight ones away; the others are no token
         **dict.fromkeys("’‘‚‛ʼʹ′`´", "'"),
         **dict.fromkeys("‐‑‒–—―−﹣－", "-"),
         **dict.fromkeys("\u00a0\u2007\u202f\u2009", "\u00a0"),  # spaces inside numbers; see `clean`

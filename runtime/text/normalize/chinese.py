@@ -20,7 +20,9 @@ _MOBILE = re.compile(r"(?<!\d)(?:\+?86 ?)?1(?:[38]\d|5[0-35-9]|7[678]|9[89])\d{8
 _FRACTION = re.compile(r"(?<!\d)(\d{1,15})/(\d{1,15})(?!\d)")
 _PERCENT = re.compile(r"(?<![\d.])(\d+(?:\.\d+)?)%")
 _YEAR = re.compile(r"(\d{4}|[089]\d)(?=年)")
-_AMOUNT = re.compile(rf"(?<![\d.])(\d{{1,15}}(?:\.\d+)?)(?=[多余几]?(?:[{_COUNTED}]|[千分厘毫微][克米]))")
+_AMOUNT = re.compile(
+    rf"(?<![\d.])(\d{{1,15}}(?:\.\d+)?)(?=[多余几]?(?:[{_COUNTED}]|[千分厘毫微][克米]))"
+)
 _CODE = re.compile(r"\d{4,}")
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 _PUNCTUATION = str.maketrans(

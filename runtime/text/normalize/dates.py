@@ -6,9 +6,19 @@ import re
 from functools import cache
 
 from voxturn.runtime.text.normalize.lexicon import Lexicon, noun
-from voxturn.runtime.text.normalize.numbers import Number, agree, cardinal, counted, form_of, ordinal, year
+from voxturn.runtime.text.normalize.numbers import (
+    Number,
+    agree,
+    cardinal,
+    counted,
+    form_of,
+    ordinal,
+    year,
+)
 
-_YEAR_FIRST = re.compile(r"(?<![\d./-])(\d{4})([-/.])\s?(\d{1,2})\2\s?(\d{1,2})(?![\d/-]|\.\d)(\.?)")
+_YEAR_FIRST = re.compile(
+    r"(?<![\d./-])(\d{4})([-/.])\s?(\d{1,2})\2\s?(\d{1,2})(?![\d/-]|\.\d)(\.?)"
+)
 _YEAR_LAST = re.compile(r"(?<![\d./-])(\d{1,2})([-/.])\s?(\d{1,2})\2\s?(\d{4})(?![\d/-]|\.\d)")
 _KOREAN_MONTH = re.compile(r"(?<!\d)(\d{1,2})월")
 _DECADE = re.compile(r"(?<![\w.,])'?((?:1[1-9]|20)?[2-9]0)s(?!\w)")  # the 1990s, the '90s
@@ -23,17 +33,31 @@ def dates(text: str, lexicon: Lexicon) -> str:
         said = _say(match, lexicon, match[1], int(match[3]), int(match[4]))
         # 2026. 11. 24. has its own full stop; a sentence's is kept
         own = match[2] == "." and not match.string[match.end() :].lstrip()[:1].isupper()
-        return said if said == match[0] or (own and match.end() < len(match.string)) else said + match[5]
+        return (
+            said
+            if said == match[0] or (own and match.end() < len(match.string))
+            else said + match[5]
+        )
 
     def year_last(match: re.Match[str]) -> str:
         first, second = int(match[1]), int(match[3])
-        month, day = (first, second) if lexicon.date.order == "mdy" and match[2] == "/" else (second, first)
-        if month > 12 >= day:  # 11/24/2026 in a language that writes 24/11/2026, or the other way round
+        month, day = (
+            (first, second) if lexicon.date.order == "mdy" and match[2] == "/" else (second, first)
+        )
+        if (
+            month > 12 >= day
+        ):  # 11/24/2026 in a language that writes 24/11/2026, or the other way round
             month, day = day, month
         return _say(match, lexicon, match[4], month, day)
 
     def named(match: re.Match[str]) -> str:
-        return _say(match, lexicon, match["year"], lexicon.date.months.index(match["month"]) + 1, int(match["day"]))
+        return _say(
+            match,
+            lexicon,
+            match["year"],
+            lexicon.date.months.index(match["month"]) + 1,
+            int(match["day"]),
+        )
 
     text = _YEAR_LAST.sub(year_last, _YEAR_FIRST.sub(year_first, text))
     if lexicon.language == "ko":  # the sixth and the tenth month lose a sound
@@ -57,16 +81,24 @@ def _named(lexicon: Lexicon) -> re.Pattern[str]:
     months = "|".join(map(re.escape, lexicon.date.months))
     after = r"(?:,?\s(?:de\s|del\s)?(?P<year>\d{4})(?!\d|[.,]\d)(?:\s?г(?:\.|ода)|\sroku)?)?"
     if lexicon.date.order == "mdy":
-        return re.compile(rf"(?<!\w)(?P<month>{months})\s(?P<day>\d{{1,2}})(?:st|nd|rd|th)?(?![\w:]|[.,]\d){after}")
+        return re.compile(
+            rf"(?<!\w)(?P<month>{months})\s(?P<day>\d{{1,2}})(?:st|nd|rd|th)?(?![\w:]|[.,]\d){after}"
+        )
     if lexicon.date.order == "ymd":
-        return re.compile(rf"(?<!\w)(?:(?P<year>\d{{4}})\.?\s)?(?P<month>{months})\s(?P<day>\d{{1,2}})(?:\.|(?!\w))")
-    return re.compile(rf"(?<![\w.,])(?P<day>\d{{1,2}}){_ORDINAL_DAY}\s(?:de\s)?(?P<month>{months})(?!\w){after}")
+        return re.compile(
+            rf"(?<!\w)(?:(?P<year>\d{{4}})\.?\s)?(?P<month>{months})\s(?P<day>\d{{1,2}})(?:\.|(?!\w))"
+        )
+    return re.compile(
+        rf"(?<![\w.,])(?P<day>\d{{1,2}}){_ORDINAL_DAY}\s(?:de\s)?(?P<month>{months})(?!\w){after}"
+    )
 
 
 @cache
 def _years(lexicon: Lexicon) -> re.Pattern[str]:
     lookbehind = "|".join(rf"(?<=\b{re.escape(word)}\s)" for word in lexicon.date.years_after)
-    return re.compile(rf"(?:{lookbehind})(?:1[1-9]|20)\d\d(?![\w:%€$£°-]|[.,]\d|\s(?:{_units(lexicon)}))")
+    return re.compile(
+        rf"(?:{lookbehind})(?:1[1-9]|20)\d\d(?![\w:%€$£°-]|[.,]\d|\s(?:{_units(lexicon)}))"
+    )
 
 
 @cache
@@ -74,7 +106,9 @@ def _units(lexicon: Lexicon) -> str:
     return "|".join(rf"{re.escape(unit)}\b" for unit in lexicon.units if unit[0].isalpha())
 
 
-def _say(match: re.Match[str], lexicon: Lexicon, written_year: str | None, month: int, day: int) -> str:
+def _say(
+    match: re.Match[str], lexicon: Lexicon, written_year: str | None, month: int, day: int
+) -> str:
     words = lexicon.date
     if not (1 <= month <= 12 and 1 <= day <= 31):
         return match[0]
@@ -83,7 +117,9 @@ def _say(match: re.Match[str], lexicon: Lexicon, written_year: str | None, month
     if before and before[-1] in words.oblique_after:
         said_day = said_day.removesuffix("r") + "n"
     form = words.form if written_year else _without_year(words.form, words.order)
-    said = form.format(year=_year(written_year or "", lexicon), month=words.months[month - 1], day=said_day)
+    said = form.format(
+        year=_year(written_year or "", lexicon), month=words.months[month - 1], day=said_day
+    )
     following = match.string[match.end() : match.end() + 1]
     return f"{said} " if following.isalnum() and not lexicon.joined else said
 
@@ -105,11 +141,16 @@ def _year(written: str, lexicon: Lexicon) -> str:
     if not lexicon.date.genitive_years:
         return year(written, lexicon)
     words = ordinal(written, lexicon).split(" ")
-    for at in (-2, -1):  # of the year two thousand and twenty-sixth: its last ordinals are inflected
+    for at in (
+        -2,
+        -1,
+    ):  # of the year two thousand and twenty-sixth: its last ordinals are inflected
         for ending, genitive in lexicon.date.genitive_years.items():
             if len(words) >= -at and words[at].endswith(ending):
                 stem = words[at].removesuffix(ending)
-                words[at] = stem + (genitive.removeprefix("i") if stem.endswith(("k", "g")) else genitive)
+                words[at] = stem + (
+                    genitive.removeprefix("i") if stem.endswith(("k", "g")) else genitive
+                )
                 break
     return " ".join(words)
 
@@ -128,7 +169,9 @@ def times(text: str, lexicon: Lexicon) -> str:
         if hour > 24 or minute > 59:
             return match[0]
         mark = match["mark"] or match["before"] or ""
-        half = "am" if mark in lexicon.time.am_marks else "pm" if mark in lexicon.time.pm_marks else ""
+        half = (
+            "am" if mark in lexicon.time.am_marks else "pm" if mark in lexicon.time.pm_marks else ""
+        )
         words = _time(hour, minute, half, lexicon)
         if mark.endswith(".") and match.end() == len(text):
             words += "."  # the mark's is the sentence's too
@@ -145,13 +188,18 @@ def times(text: str, lexicon: Lexicon) -> str:
 @cache
 def _times(lexicon: Lexicon) -> re.Pattern[str]:
     words = lexicon.time
-    marks = "|".join(map(re.escape, sorted(words.am_marks + words.pm_marks, key=len, reverse=True))) or "(?!)"
+    marks = (
+        "|".join(map(re.escape, sorted(words.am_marks + words.pm_marks, key=len, reverse=True)))
+        or "(?!)"
+    )
     end = "(?![a-z0-9])" if lexicon.joined else r"(?!\w)"
     unit = rf"(?:\s?(?:{words.word}))?" if words.word else ""
     minutes = rf"[{words.separators}](?P<minute>\d\d)(?::(?P<second>[0-5]\d))?(?!\d|[:.,]\d)"
     minutes = rf"(?:{minutes}|(?=\s?(?:{marks}){end}))" if lexicon.language == "en" else minutes
     before = rf"(?:(?P<before>{marks})\s?)?" if lexicon.joined else "(?P<before>(?!))?"
-    return re.compile(rf"{before}(?<![\d:.,])(?P<hour>\d{{1,2}}){minutes}(?:\s?(?P<mark>{marks}){end})?{unit}")
+    return re.compile(
+        rf"{before}(?<![\d:.,])(?P<hour>\d{{1,2}}){minutes}(?:\s?(?P<mark>{marks}){end})?{unit}"
+    )
 
 
 def _time(hour: int, minute: int, half: str, lexicon: Lexicon) -> str:
@@ -177,7 +225,9 @@ def _time(hour: int, minute: int, half: str, lexicon: Lexicon) -> str:
         m=minutes,
         half=said_half,
         hours=form_of(Number(str(hour)), noun(words.hours), lexicon) if words.hours else "",
-        minutes=counted(Number(str(minute)), noun(words.minutes), lexicon) if words.minutes and minute else "",
+        minutes=counted(Number(str(minute)), noun(words.minutes), lexicon)
+        if words.minutes and minute
+        else "",
     )
     if half and lexicon.language == "en":
         said = f"{said} {said_half}"

@@ -15,7 +15,25 @@ from typing import Any
 from voxturn.runtime.errors import InvalidRegistry, UnsupportedLanguage
 from voxturn.runtime.tomlfile import read_toml
 
-LANGUAGES = ("en", "es", "fr", "de", "it", "pt", "pl", "tr", "ru", "nl", "cs", "ar", "zh-cn", "hu", "ko", "ja", "hi")
+LANGUAGES = (
+    "en",
+    "es",
+    "fr",
+    "de",
+    "it",
+    "pt",
+    "pl",
+    "tr",
+    "ru",
+    "nl",
+    "cs",
+    "ar",
+    "zh-cn",
+    "hu",
+    "ko",
+    "ja",
+    "hi",
+)
 """The languages of XTTS v2, by the names that its vocabulary has for them."""
 
 
@@ -107,14 +125,18 @@ def language_of(name: str) -> str:
     short = lower.split("-")[0]
     found = "zh-cn" if short == "zh" else short
     if found not in LANGUAGES:
-        raise UnsupportedLanguage(f"XTTS v2 does not speak {name!r}; it knows {', '.join(LANGUAGES)}")
+        raise UnsupportedLanguage(
+            f"XTTS v2 does not speak {name!r}; it knows {', '.join(LANGUAGES)}"
+        )
     return found
 
 
 @cache
 def lexicon(language: str) -> Lexicon:
     """The words of one of `LANGUAGES`."""
-    table = _frozen(read_toml(Path(__file__).parent / "languages" / f"{language}.toml", InvalidRegistry))
+    table = _frozen(
+        read_toml(Path(__file__).parent / "languages" / f"{language}.toml", InvalidRegistry)
+    )
     date, time = DateWords(**table.pop("date")), TimeWords(**table.pop("time"))
     return Lexicon(language=language, date=date, time=time, **table)
 
@@ -122,7 +144,11 @@ def lexicon(language: str) -> Lexicon:
 def _frozen(table: dict[str, Any]) -> dict[str, Any]:
     """Lists become tuples, nobody appends to a lexicon."""
     return {
-        key: tuple(value) if isinstance(value, list) else _frozen(value) if isinstance(value, dict) else value
+        key: tuple(value)
+        if isinstance(value, list)
+        else _frozen(value)
+        if isinstance(value, dict)
+        else value
         for key, value in table.items()
     }
 

@@ -48,8 +48,12 @@ def _prices(lexicon: Lexicon) -> tuple[re.Pattern[str], re.Pattern[str]]:
     start = "" if lexicon.joined else r"(?<![^\W\d_])"
     # "2 Kč 3": a sign between two numbers belongs to the first, unless it is glued to the second
     return (
-        re.compile(rf"{start}(?:(?<!\d)(?<!\d\s)(?P<sign>{sign})\s?|(?P<glued>{signs})){number}{magnitude}"),
-        re.compile(rf"(?<![\d.,]){number}{magnitude}\s?{of}(?:(?P<sign>{sign})|(?P<glued>(?!))){_end(lexicon)}"),
+        re.compile(
+            rf"{start}(?:(?<!\d)(?<!\d\s)(?P<sign>{sign})\s?|(?P<glued>{signs})){number}{magnitude}"
+        ),
+        re.compile(
+            rf"(?<![\d.,]){number}{magnitude}\s?{of}(?:(?P<sign>{sign})|(?P<glued>(?!))){_end(lexicon)}"
+        ),
     )
 
 
@@ -82,7 +86,11 @@ def measures(text: str, lexicon: Lexicon) -> str:
         number = parse(match["number"], lexicon)
         if number is None:
             return match[0]
-        return _apart(match, counted(number, noun(lexicon.units[match["long"] or match["short"]]), lexicon), lexicon)
+        return _apart(
+            match,
+            counted(number, noun(lexicon.units[match["long"] or match["short"]]), lexicon),
+            lexicon,
+        )
 
     return _measures(lexicon).sub(said, text)
 
@@ -94,7 +102,9 @@ def _measures(lexicon: Lexicon) -> re.Pattern[str]:
     short = "|".join(re.escape(unit) for unit in units if len(unit) == 1) or "(?!)"
     # one letter is a unit only after a space and a short number: not 5G, not 2026 г.
     end = r"(?![a-z0-9/$€£])" if lexicon.joined else r"(?![\w/$€£])"
-    return re.compile(rf"(?<![\d.,])(?P<number>{NUMBER})(?:\s?(?P<long>{long})|(?<!\d{{4}})\s(?P<short>{short})){end}")
+    return re.compile(
+        rf"(?<![\d.,])(?P<number>{NUMBER})(?:\s?(?P<long>{long})|(?<!\d{{4}})\s(?P<short>{short})){end}"
+    )
 
 
 def _apart(match: re.Match[str], said: str, lexicon: Lexicon) -> str:

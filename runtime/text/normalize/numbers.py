@@ -40,7 +40,9 @@ def parse(token: str, lexicon: Lexicon) -> Number | None:
     groups = re.split("[.,]", token)
     if len(kinds) == 2:
         last = seps[-1]
-        if seps.count(last) > 1 or not (_grouped(groups[:-1]) or (last == "." and _indian(groups[:-1]))):
+        if seps.count(last) > 1 or not (
+            _grouped(groups[:-1]) or (last == "." and _indian(groups[:-1]))
+        ):
             return None
         return Number("".join(groups[:-1]), groups[-1])
     if len(seps) == 1 and not (seps[0] == lexicon.group and _grouped(groups)):
@@ -51,11 +53,19 @@ def parse(token: str, lexicon: Lexicon) -> Number | None:
 
 
 def _grouped(groups: list[str]) -> bool:
-    return 1 <= len(groups[0]) <= 3 and groups[0] != "0" and all(len(group) == 3 for group in groups[1:])
+    return (
+        1 <= len(groups[0]) <= 3
+        and groups[0] != "0"
+        and all(len(group) == 3 for group in groups[1:])
+    )
 
 
 def _indian(groups: list[str]) -> bool:
-    return 1 <= len(groups[0]) <= 2 and len(groups[-1]) == 3 and all(len(group) == 2 for group in groups[1:-1])
+    return (
+        1 <= len(groups[0]) <= 2
+        and len(groups[-1]) == 3
+        and all(len(group) == 2 for group in groups[1:-1])
+    )
 
 
 def say(number: Number, lexicon: Lexicon) -> str:
@@ -69,7 +79,9 @@ def _words(value: int | float, language: str, kind: str = "cardinal") -> str:
     try:
         from num2words import num2words
     except ImportError as exc:
-        raise ExecutorUnavailable("numbers are read by num2words; pip install 'voxturn[xtts]'") from exc
+        raise ExecutorUnavailable(
+            "numbers are read by num2words; pip install 'voxturn[xtts]'"
+        ) from exc
     with _LIBRARY:
         said: str = num2words(value, lang=language, to=kind)
     return said
@@ -121,7 +133,10 @@ def decimal(number: Number, lexicon: Lexicon) -> str:
             pass
     if short and lexicon.decimals == "number":
         zeros = len(fraction) - len(fraction.lstrip("0"))
-        said = " ".join([_cardinal(0, lexicon)] * zeros + [_cardinal(int(fraction), lexicon)] * (zeros < len(fraction)))
+        said = " ".join(
+            [_cardinal(0, lexicon)] * zeros
+            + [_cardinal(int(fraction), lexicon)] * (zeros < len(fraction))
+        )
     else:
         said = one_by_one(fraction, lexicon)
     return f"{cardinal(whole, lexicon)}{point_word(lexicon)}{said}"
@@ -162,7 +177,14 @@ def year(digits: str, lexicon: Lexicon) -> str:
 def indian(value: int, ones: tuple[str, ...]) -> str:
     """A number in hundreds, thousands, lakhs and crores, for Hindi; `ones` has the names below a hundred."""
     parts = []
-    for size, name in ((10**11, "खरब"), (10**9, "अरब"), (10**7, "करोड़"), (10**5, "लाख"), (1000, "हज़ार"), (100, "सौ")):
+    for size, name in (
+        (10**11, "खरब"),
+        (10**9, "अरब"),
+        (10**7, "करोड़"),
+        (10**5, "लाख"),
+        (1000, "हज़ार"),
+        (100, "सौ"),
+    ):
         if value >= size:
             parts += [indian(value // size, ones), name]
             value %= size
@@ -172,7 +194,12 @@ def indian(value: int, ones: tuple[str, ...]) -> str:
 def counted(number: Number, noun: Noun, lexicon: Lexicon) -> str:
     """A number and what it counts, in the form and the gender that belong together."""
     form = form_of(number, noun, lexicon)
-    if lexicon.plural == "arabic" and number.fraction is None and number.value in (1, 2) and len(noun.forms) > 1:
+    if (
+        lexicon.plural == "arabic"
+        and number.fraction is None
+        and number.value in (1, 2)
+        and len(noun.forms) > 1
+    ):
         return form if number.value == 2 else f"{form} {'واحدة' if noun.gender == 'f' else 'واحد'}"
     words = say(number, lexicon)
     if number.fraction is None:
@@ -191,10 +218,16 @@ def agree(words: str, gender: str, lexicon: Lexicon) -> str:
     if lexicon.plural == "arabic":
         return _arabic_feminine(words) if gender == "f" else words
     if lexicon.language == "es" and gender == "f":
-        words = re.sub(r"(cient|quinient)os\b(?!.*mill)", r"\1as", words)  # millions are masculine themselves
+        words = re.sub(
+            r"(cient|quinient)os\b(?!.*mill)", r"\1as", words
+        )  # millions are masculine themselves
         head, space, last = words.rpartition(" ")
     for ending, other in lexicon.last_word.get(gender, {}).items():
-        whole_word = lexicon.language in ("de", "pl", "cs") or (lexicon.language == "it" and gender == "f") or head
+        whole_word = (
+            lexicon.language in ("de", "pl", "cs")
+            or (lexicon.language == "it" and gender == "f")
+            or head
+        )
         if last == ending or (not whole_word and last.endswith(ending)):
             return f"{head}{space}{last.removesuffix(ending)}{other}"
     return words
@@ -211,7 +244,9 @@ def _arabic_feminine(words: str) -> str:
     """What is below a hundred of an Arabic number beside a feminine noun: three of thirteen loses the ending that ten gets."""
     parts = words.split(" و ")
     below = max((at + 1 for at, part in enumerate(parts) if _THOUSANDS.search(part)), default=0)
-    said = [" ".join(_FEMININE.get(word, word) for word in part.split(" ")) for part in parts[below:]]
+    said = [
+        " ".join(_FEMININE.get(word, word) for word in part.split(" ")) for part in parts[below:]
+    ]
     return " و ".join(parts[:below] + said)
 
 
@@ -219,7 +254,13 @@ def _form(number: Number, rule: str) -> int:
     """Which of a noun's forms goes with the number: index into `Noun.forms`."""
     n = number.value
     if number.fraction is not None:
-        return {"russian": 1, "polish": 3, "czech": 3, "arabic": 4, "below-two": 0 if n < 2 else 1}.get(rule, 1)
+        return {
+            "russian": 1,
+            "polish": 3,
+            "czech": 3,
+            "arabic": 4,
+            "below-two": 0 if n < 2 else 1,
+        }.get(rule, 1)
     tens, ones = n % 100, n % 10
     few = 2 <= ones <= 4 and not 12 <= tens <= 14
     if rule == "one-other":

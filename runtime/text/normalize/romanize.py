@@ -29,7 +29,10 @@ def _pinyin() -> Callable[[str], str]:
 
     def say(text: str) -> str:
         return "".join(
-            heard[0] for heard in pinyin(text, style=Style.TONE3, heteronym=False, neutral_tone_with_five=True)
+            heard[0]
+            for heard in pinyin(
+                text, style=Style.TONE3, heteronym=False, neutral_tone_with_five=True
+            )
         )
 
     return say
@@ -42,7 +45,9 @@ def _romaji() -> Callable[[str], str]:
 
         cutlet = Cutlet()
     except (ImportError, RuntimeError) as exc:  # MeCab without a dictionary is a RuntimeError
-        raise ExecutorUnavailable("Japanese needs cutlet and unidic-lite; pip install 'voxturn[xtts]'") from exc
+        raise ExecutorUnavailable(
+            "Japanese needs cutlet and unidic-lite; pip install 'voxturn[xtts]'"
+        ) from exc
 
     def say(text: str) -> str:
         with _TAGGER:
@@ -57,7 +62,9 @@ def _hangul() -> Callable[[str], str]:
     try:
         from ko_speech_tools import hangul_romanize
     except ImportError as exc:
-        raise ExecutorUnavailable("Korean needs ko-speech-tools; pip install 'voxturn[xtts]'") from exc
+        raise ExecutorUnavailable(
+            "Korean needs ko-speech-tools; pip install 'voxturn[xtts]'"
+        ) from exc
 
     def say(text: str) -> str:
         latin: str = hangul_romanize(text)

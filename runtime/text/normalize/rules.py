@@ -7,7 +7,15 @@ from functools import cache
 
 from voxturn.runtime.text.normalize import chinese, korean
 from voxturn.runtime.text.normalize.lexicon import Lexicon
-from voxturn.runtime.text.normalize.numbers import NUMBER, cardinal, one_by_one, ordinal, parse, point_word, say
+from voxturn.runtime.text.normalize.numbers import (
+    NUMBER,
+    cardinal,
+    one_by_one,
+    ordinal,
+    parse,
+    point_word,
+    say,
+)
 
 _SPACED_GROUPS = re.compile(r"(?<![\d.,])\d{1,3}(?: \d{3})+(?!\d)")
 _END = r"\d+(?:[.,:]\d+)*"  # of a range: a number or a time
@@ -32,7 +40,9 @@ def lower(text: str, language: str) -> str:
 
 def separate_groups(text: str, lexicon: Lexicon) -> str:
     """1 234 567 without its spaces, where numbers are written so."""
-    return _SPACED_GROUPS.sub(lambda m: m[0].replace(" ", ""), text) if lexicon.space_groups else text
+    return (
+        _SPACED_GROUPS.sub(lambda m: m[0].replace(" ", ""), text) if lexicon.space_groups else text
+    )
 
 
 def ranges(text: str, lexicon: Lexicon) -> str:
@@ -89,7 +99,9 @@ def numbers(text: str, lexicon: Lexicon) -> str:
 
 
 def _telephone(written: str, lexicon: Lexicon) -> str:
-    return (" " if lexicon.joined else ", ").join(one_by_one(part, lexicon) for part in written.split("-"))
+    return (" " if lexicon.joined else ", ").join(
+        one_by_one(part, lexicon) for part in written.split("-")
+    )
 
 
 def _ungrouped(token: str, lexicon: Lexicon) -> str:
@@ -159,5 +171,7 @@ def _abbreviations(lexicon: Lexicon) -> re.Pattern[str]:
 def symbols(text: str, lexicon: Lexicon) -> str:
     """Signs that have a name."""
     for sign, name in lexicon.symbols.items():
-        text = text.replace(sign, name if lexicon.joined and lexicon.language != "ko" else f" {name} ")
+        text = text.replace(
+            sign, name if lexicon.joined and lexicon.language != "ko" else f" {name} "
+        )
     return text
