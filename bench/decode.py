@@ -13,10 +13,10 @@ import numpy as np
 from voxturn.bench.harness import Result, peak_rss_mb, read_bandwidth, timed_ms
 from voxturn.runtime.assemble import Assembler
 from voxturn.runtime.decode.sampler import Sampling, sample
+from voxturn.runtime.models.registry import Registry
+from voxturn.runtime.models.store import Store
 from voxturn.runtime.profile import load_profile
 from voxturn.runtime.protocols import Outputs
-from voxturn.runtime.registry import Registry
-from voxturn.runtime.store import Store
 
 _ROUNDS, _STEPS, _CONTEXT = 8, 40, 60
 _PREFILLS = (16, 64, 256)

@@ -13,6 +13,7 @@ from voxturn.bench.corpus import BANDS, PHRASES, SENTENCES, VOICES, Speakers
 from voxturn.bench.harness import Result
 from voxturn.runtime.assemble import Assembler
 from voxturn.runtime.assistant import Assistant
+from voxturn.runtime.families.whisper.hearing import Transcribe
 from voxturn.runtime.frames import RATE, frames_from
 from voxturn.runtime.messages import (
     AudioFrame,
@@ -23,9 +24,8 @@ from voxturn.runtime.messages import (
     Utterance,
 )
 from voxturn.runtime.profile import Profile
-from voxturn.runtime.stages.listen import WINDOW, Listen
-from voxturn.runtime.stages.transcribe import Transcribe
-from voxturn.runtime.text.completeness import Wording
+from voxturn.runtime.turn.end_of_turn import Wording
+from voxturn.runtime.turn.listen import WINDOW, Listen
 
 EAGER = (0.0, 0.25, 0.5, 0.75, 1.0)
 PAUSES_S = (0.2, 0.35, 0.5, 0.75, 1.0)

@@ -26,19 +26,19 @@ from voxturn.bench.gpu_speed import measure
 from voxturn.bench.harness import Result
 from voxturn.export.artifact import contract_of
 from voxturn.export.bfloat16 import computable
-from voxturn.runtime.contract import Manifest, ModelContract
-from voxturn.runtime.cores import EngineBudget
 from voxturn.runtime.decode.engine import DecodeEngine, next_piece
 from voxturn.runtime.decode.sampler import Sampling
 from voxturn.runtime.errors import ExportFailed, InferenceFailed, VoxturnError
-from voxturn.runtime.executors.cuda import Cuda
-from voxturn.runtime.executors.gpu import Gpu
+from voxturn.runtime.executors.cuda.gpu import Gpu
+from voxturn.runtime.executors.cuda.library import Cuda
+from voxturn.runtime.executors.cuda.report import gpu_report
 from voxturn.runtime.executors.onnx import OnnxDecoder, OnnxGraph
-from voxturn.runtime.gpu_report import gpu_report
+from voxturn.runtime.flow.scheduling import EngineBudget
+from voxturn.runtime.models.manifest import Manifest, ModelContract
+from voxturn.runtime.models.store import Store, write_atomic
 from voxturn.runtime.profile import GPU_EXECUTORS, NOT_FOR_A_GPU
 from voxturn.runtime.progress import Bar
 from voxturn.runtime.protocols import DecoderExecutor
-from voxturn.runtime.store import Store, write_atomic
 
 _CPU = EngineBudget(0, False, 0)
 _SANITIZERS = ("memcheck", "racecheck", "initcheck", "synccheck")

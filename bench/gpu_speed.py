@@ -14,11 +14,11 @@ import numpy as np
 from voxturn.bench import tts
 from voxturn.bench.harness import Result, engine_of, timed_ms
 from voxturn.runtime.assemble import warm_shapes, warm_voice
-from voxturn.runtime.contract import Manifest
 from voxturn.runtime.decode.engine import DecodeEngine
 from voxturn.runtime.decode.generation import Request
 from voxturn.runtime.decode.sampler import Sampling
-from voxturn.runtime.executors.gpu import Gpu
+from voxturn.runtime.executors.cuda.gpu import Gpu
+from voxturn.runtime.models.manifest import Manifest
 from voxturn.runtime.protocols import DecoderExecutor
 from voxturn.runtime.xtts import XTTS
 

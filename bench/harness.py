@@ -18,9 +18,9 @@ import numpy as np
 from voxturn.runtime.decode import sampler
 from voxturn.runtime.decode.engine import DecodeEngine
 from voxturn.runtime.decode.service import DecodeService
-from voxturn.runtime.stages.speak import XttsSpeak
-from voxturn.runtime.store import write_atomic
-from voxturn.runtime.trace import StageInfo
+from voxturn.runtime.families.xtts.speak import XttsSpeak
+from voxturn.runtime.models.store import write_atomic
+from voxturn.runtime.turn.trace import StageInfo
 
 _LIBRARIES = (
     "voxturn",

@@ -22,11 +22,11 @@ from voxturn.bench.harness import Result, peak_rss_mb
 from voxturn.bench.peer import Peer, llm_peer
 from voxturn.export import qwen3
 from voxturn.runtime.assemble import Assembler
-from voxturn.runtime.contract import Manifest
 from voxturn.runtime.decode.engine import DecodeEngine
 from voxturn.runtime.decode.generation import Request
+from voxturn.runtime.models.manifest import Manifest
+from voxturn.runtime.models.store import quiet
 from voxturn.runtime.profile import ReplyEngine, load_profile
-from voxturn.runtime.store import quiet
 
 _SYSTEM, _QUESTION, _ANSWER, _STEPS = 48, 16, 40, 48
 _IDLE_S = 0.3

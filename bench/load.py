@@ -30,19 +30,19 @@ from voxturn.bench.harness import Result
 from voxturn.runtime import profile
 from voxturn.runtime.audio.window import Plan
 from voxturn.runtime.client import VoiceClient
-from voxturn.runtime.contract import MANIFEST, Manifest
 from voxturn.runtime.errors import ExecutorUnavailable, InferenceFailed, VoxturnError
-from voxturn.runtime.handoff import cancel_and_wait
+from voxturn.runtime.flow.handoff import cancel_and_wait
 from voxturn.runtime.messages import PcmChunk
+from voxturn.runtime.models.manifest import MANIFEST, Manifest
+from voxturn.runtime.models.store import write_atomic
 from voxturn.runtime.profile import GPU_EXECUTORS
+from voxturn.runtime.remote.codec import text_of
+from voxturn.runtime.remote.contract import INFO, MODELS
+from voxturn.runtime.remote.transport import TritonServer
 from voxturn.runtime.serving.backend import PROFILE
-from voxturn.runtime.serving.contract import INFO, MODELS
-from voxturn.runtime.serving.events import text_of
 from voxturn.runtime.serving.launcher import EmbeddedTriton, repository
 from voxturn.runtime.serving.supervisor import Supervisor
-from voxturn.runtime.serving.wire import TritonServer
-from voxturn.runtime.store import write_atomic
-from voxturn.runtime.trace import play
+from voxturn.runtime.turn.trace import play
 from voxturn.runtime.xtts import XTTS
 
 TEXTS = (

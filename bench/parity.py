@@ -15,9 +15,9 @@ from voxturn.export import decoder, parity
 from voxturn.export.checkpoint import GgufCheckpoint, open_checkpoint
 from voxturn.export.coqui import keep_torchaudio_in_python
 from voxturn.runtime.assemble import Assembler
+from voxturn.runtime.models.registry import Registry
+from voxturn.runtime.models.store import Store
 from voxturn.runtime.profile import load_profile
-from voxturn.runtime.registry import Registry
-from voxturn.runtime.store import Store
 from voxturn.runtime.text.chat import CHAT_FORMATS, Chat, Message
 from voxturn.runtime.text.tokenizer import JsonTokenizer
 

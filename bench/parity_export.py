@@ -13,9 +13,9 @@ from pathlib import Path
 
 from voxturn.bench.harness import Result
 from voxturn.export import decoder, xtts
-from voxturn.runtime.contract import Manifest
-from voxturn.runtime.store import quiet
-from voxturn.runtime.trace import StageInfo
+from voxturn.runtime.models.manifest import Manifest
+from voxturn.runtime.models.store import quiet
+from voxturn.runtime.turn.trace import StageInfo
 
 KINDS = {
     "xtts-v2": (

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from voxturn.bench.harness import load_result
-from voxturn.runtime.store import write_atomic
+from voxturn.runtime.models.store import write_atomic
 
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 _TTS = "tts-xtts-int4"

@@ -21,9 +21,9 @@ from typing import Any
 
 import numpy as np
 from voxturn.bench.harness import Result
-from voxturn.runtime.contract import Manifest, ModelContract
 from voxturn.runtime.errors import UsageError
-from voxturn.runtime.executors.tensorrt_build import PREFILL, STEP
+from voxturn.runtime.executors.cuda.tensorrt_build import PREFILL, STEP
+from voxturn.runtime.models.manifest import Manifest, ModelContract
 
 
 @dataclass(frozen=True)

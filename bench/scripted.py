@@ -15,8 +15,8 @@ import numpy as np
 from voxturn.runtime.assistant import Assistant
 from voxturn.runtime.errors import UsageError
 from voxturn.runtime.executors.ctranslate2_tokens import Ct2Tokens
-from voxturn.runtime.stages.reply import Reply
-from voxturn.runtime.stages.speak import XttsSpeak
+from voxturn.runtime.families.decoder import Reply
+from voxturn.runtime.families.xtts.speak import XttsSpeak
 from voxturn.runtime.text.chat import Message
 
 SCRIPT = Path(__file__).with_name("turn_script.txt")

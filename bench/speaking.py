@@ -28,13 +28,13 @@ from voxturn.runtime.audio.level import first_audible, last_audible
 from voxturn.runtime.audio.window import Plan
 from voxturn.runtime.decode.generation import Step
 from voxturn.runtime.decode.sampler import Sampling
-from voxturn.runtime.decode.stop_guard import StopGuard
-from voxturn.runtime.decode.xtts import SpeechOptions, speech
+from voxturn.runtime.families.xtts.prompt import SpeechOptions, speech
+from voxturn.runtime.families.xtts.speak import XttsSpeak
+from voxturn.runtime.families.xtts.stop_guard import StopGuard
+from voxturn.runtime.flow.handoff import Ahead
 from voxturn.runtime.frames import RATE
-from voxturn.runtime.handoff import Ahead
 from voxturn.runtime.messages import Samples, Sentence
 from voxturn.runtime.profile import SpeakEngine, load_profile, xtts_vocoder
-from voxturn.runtime.stages.speak import XttsSpeak
 
 GREEDY = Sampling(temperature=0.0, repetition_penalty=10.0)
 DEFAULT = Sampling(0.75, 50, 0.85, 0.0, 10.0, 1)

@@ -21,11 +21,11 @@ from voxturn.bench.corpus import ARABIC, BANDS, VOICES, Clip, Sound, Speakers, V
 from voxturn.bench.harness import Result, timed_ms
 from voxturn.bench.words import error_rate, runaway
 from voxturn.runtime.assemble import Assembler
+from voxturn.runtime.families.whisper.hearing import Transcribe
 from voxturn.runtime.frames import RATE, frames_from
 from voxturn.runtime.messages import Utterance
 from voxturn.runtime.profile import Profile, load_profile
-from voxturn.runtime.stages.listen import Listen
-from voxturn.runtime.stages.transcribe import Transcribe
+from voxturn.runtime.turn.listen import Listen
 
 if TYPE_CHECKING:
     from faster_whisper import WhisperModel

@@ -22,16 +22,16 @@ import numpy as np
 from voxturn.bench.harness import Result, engine_of, peak_rss_mb, read_bandwidth, timed_ms
 from voxturn.bench.peer import Peer, coqui_peer
 from voxturn.runtime.assemble import Assembler, warm_shapes, warm_voice
-from voxturn.runtime.contract import Manifest
 from voxturn.runtime.decode.generation import Request
 from voxturn.runtime.decode.sampler import Sampling
-from voxturn.runtime.decode.xtts import SpeechOptions, speech
-from voxturn.runtime.handoff import RECORDER, Ahead
+from voxturn.runtime.families.windowed import Vocode
+from voxturn.runtime.families.xtts.prompt import SpeechOptions, speech
+from voxturn.runtime.families.xtts.speak import XttsSpeak
+from voxturn.runtime.flow.handoff import RECORDER, Ahead
 from voxturn.runtime.messages import PcmChunk, Sentence
+from voxturn.runtime.models.manifest import Manifest
 from voxturn.runtime.profile import Engine, SpeakEngine, load_profile, xtts_vocoder
-from voxturn.runtime.stages.speak import XttsSpeak
-from voxturn.runtime.stages.vocode import Vocode
-from voxturn.runtime.trace import play
+from voxturn.runtime.turn.trace import play
 from voxturn.runtime.xtts import XTTS
 
 CASES = {3: (10, 22), 12: (36, 86), 45: (130, 320)}

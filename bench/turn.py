@@ -16,10 +16,10 @@ from voxturn.bench.harness import Result, peak_rss_mb
 from voxturn.runtime.assistant import Assistant
 from voxturn.runtime.audio.decode import decode_all
 from voxturn.runtime.audio.level import last_audible
-from voxturn.runtime.contract import Manifest
 from voxturn.runtime.errors import AudioNotFound, InferenceFailed
 from voxturn.runtime.frames import RATE, frames_from
 from voxturn.runtime.messages import Samples, Sentence
+from voxturn.runtime.models.manifest import Manifest
 from voxturn.runtime.profile import Profile, load_profile
 
 QUESTIONS = (

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import onnx
-from voxturn.runtime.contract import MANIFEST, Manifest, ModelContract, TensorSpec, sha256_of
+from voxturn.runtime.models.manifest import MANIFEST, Manifest, ModelContract, TensorSpec, sha256_of
 
 _TOOLS = ("voxturn", "onnx", "numpy", "gguf", "safetensors")
 _TYPES = {

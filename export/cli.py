@@ -19,12 +19,12 @@ from voxturn.export.folder_command import FolderCommand
 from voxturn.export.xtts_checkpoint import flat, read_speakers
 from voxturn.runtime.audio.encode import output_error
 from voxturn.runtime.commands import voices
-from voxturn.runtime.contract import Manifest, sha256_of
 from voxturn.runtime.errors import CorruptModel, ExportFailed, OutputNotWritable, UsageError
+from voxturn.runtime.families.xtts.voices import check_name
+from voxturn.runtime.models.manifest import Manifest, sha256_of
+from voxturn.runtime.models.registry import Registry
+from voxturn.runtime.models.store import find_exporter, publish
 from voxturn.runtime.progress import Bar
-from voxturn.runtime.registry import Registry
-from voxturn.runtime.store import find_exporter, publish
-from voxturn.runtime.voices import check_name
 
 MODELS = ("xtts-v2", "smollm2-135m", "vits-en-us-joe")
 """The registry's models that this version has an exporter for."""

@@ -30,9 +30,9 @@ from voxturn.export.families import (
     positive,
 )
 from voxturn.export.tokenizer import read_tokenizer
-from voxturn.runtime.contract import Manifest
 from voxturn.runtime.errors import CorruptModel, ExportFailed, UsageError
-from voxturn.runtime.fetch import Progress
+from voxturn.runtime.models.fetch import Progress
+from voxturn.runtime.models.manifest import Manifest
 
 _GRAPHS: dict[str, type[DecoderGraph]] = dict(
     zip(ENGINES, (FusedDecoder, ScatterElementsDecoder, PortableDecoder), strict=True)

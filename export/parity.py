@@ -19,9 +19,9 @@ from voxturn.export.artifact import contract_of
 from voxturn.export.bfloat16 import computable
 from voxturn.export.checkpoint import Checkpoint
 from voxturn.export.families import DecoderConfig
-from voxturn.runtime.cores import Cores
 from voxturn.runtime.errors import ExportFailed
 from voxturn.runtime.executors.onnx import OnnxDecoder
+from voxturn.runtime.flow.scheduling import Cores
 
 Float = npt.NDArray[np.float64]
 PROMPTS = (

@@ -18,9 +18,9 @@ import numpy as np
 from voxturn.export import decoder
 from voxturn.export.families import FAMILIES, DecoderConfig
 from voxturn.export.whisper_ctranslate2 import convert_folder
-from voxturn.runtime.contract import Manifest
 from voxturn.runtime.errors import ExportFailed, UsageError
-from voxturn.runtime.fetch import Progress
+from voxturn.runtime.models.fetch import Progress
+from voxturn.runtime.models.manifest import Manifest
 
 
 def export(

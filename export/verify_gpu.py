@@ -21,10 +21,16 @@ from typing import Any
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
-from voxturn.runtime.contract import Manifest, ModelContract, TensorSpec
 from voxturn.runtime.errors import CorruptModel, ExportFailed
-from voxturn.runtime.executors.tensorrt_build import PROFILES, Log, Profile, build, load_library
-from voxturn.runtime.store import write_atomic
+from voxturn.runtime.executors.cuda.tensorrt_build import (
+    PROFILES,
+    Log,
+    Profile,
+    build,
+    load_library,
+)
+from voxturn.runtime.models.manifest import Manifest, ModelContract, TensorSpec
+from voxturn.runtime.models.store import write_atomic
 
 CAPABILITIES = ("SM80", "SM86", "SM89", "SM120")
 _LAYERS = "Layers:\n"

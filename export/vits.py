@@ -23,9 +23,9 @@ from google.protobuf.message import DecodeError
 from onnx import TensorProto, helper, utils
 from voxturn.export.artifact import contract_of, write_manifest
 from voxturn.runtime.audio.window import schedule, with_margin
-from voxturn.runtime.contract import Manifest
 from voxturn.runtime.errors import CorruptModel, ExportFailed
-from voxturn.runtime.fetch import Progress
+from voxturn.runtime.models.fetch import Progress
+from voxturn.runtime.models.manifest import Manifest
 
 _NOISE_FRAMES = 1024
 _MIN_SNR_DB = 60.0

@@ -10,11 +10,11 @@ import numpy.typing as npt
 from voxturn.export.artifact import contract_of
 from voxturn.export.xtts_checkpoint import XttsArgs
 from voxturn.export.xtts_graphs import margin_needed
-from voxturn.runtime.audio.frames_map import XttsFrames
 from voxturn.runtime.audio.window import Plan, schedule, with_margin
-from voxturn.runtime.cores import Cores
 from voxturn.runtime.errors import ExportFailed
 from voxturn.runtime.executors.onnx import OnnxGraph
+from voxturn.runtime.families.frames import XttsFrames
+from voxturn.runtime.flow.scheduling import Cores
 
 _PROBE_LATENTS = 40
 Float = npt.NDArray[np.float32]

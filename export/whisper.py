@@ -21,9 +21,9 @@ from voxturn.export.whisper_checkpoint import WhisperCheckpoint
 from voxturn.export.whisper_fused import FusedWhisper
 from voxturn.export.whisper_portable import PortableWhisper
 from voxturn.export.whisper_spec import PRECISIONS
-from voxturn.runtime.contract import Manifest
 from voxturn.runtime.errors import ExportFailed
-from voxturn.runtime.fetch import Progress
+from voxturn.runtime.models.fetch import Progress
+from voxturn.runtime.models.manifest import Manifest
 
 GRAPHS = {"encoder": "encoder.onnx", "decoder": "decoder.onnx"}
 _BITS = {"fp32": 32, "fp16": 16, "int8": 8}

@@ -19,10 +19,10 @@ from voxturn.export.parity import log_softmax, missed
 from voxturn.export.whisper_checkpoint import WhisperCheckpoint
 from voxturn.export.whisper_reference import Original
 from voxturn.export.whisper_spec import Float, Marks
-from voxturn.runtime.contract import Manifest
-from voxturn.runtime.cores import Cores
 from voxturn.runtime.errors import ExportFailed
 from voxturn.runtime.executors.whisper_onnx import OnnxWhisper
+from voxturn.runtime.flow.scheduling import Cores
+from voxturn.runtime.models.manifest import Manifest
 
 _STEPS = 24
 _WORST: Mapping[str, Callable[[list[float]], Any]] = {

@@ -30,12 +30,12 @@ from voxturn.export.xtts_checkpoint import (
     flat,
     gpt_shapes,
 )
-from voxturn.runtime.audio.frames_map import WHOLE_POSITIONS
-from voxturn.runtime.audio.mel import hann_window, mel_filters
-from voxturn.runtime.contract import Manifest
 from voxturn.runtime.errors import CorruptModel, ExportFailed
-from voxturn.runtime.fetch import Progress
-from voxturn.runtime.voices import checked
+from voxturn.runtime.families.frames import WHOLE_POSITIONS
+from voxturn.runtime.families.xtts.mel import hann_window, mel_filters
+from voxturn.runtime.families.xtts.voices import checked
+from voxturn.runtime.models.fetch import Progress
+from voxturn.runtime.models.manifest import Manifest
 
 GRAPHS = {
     "gpt": "gpt.onnx",

@@ -18,14 +18,14 @@ from voxturn.export import coqui
 from voxturn.export.artifact import contract_of
 from voxturn.export.parity import log_softmax
 from voxturn.export.xtts_checkpoint import XttsCheckpoint
-from voxturn.runtime.audio.frames_map import XttsFrames
-from voxturn.runtime.cores import Cores
 from voxturn.runtime.decode.engine import DecodeEngine
 from voxturn.runtime.decode.sampler import Sampling
-from voxturn.runtime.decode.xtts import SpeechOptions, XttsIds, rows_of, speech
 from voxturn.runtime.errors import ExportFailed
 from voxturn.runtime.executors.onnx import OnnxDecoder, OnnxGraph
-from voxturn.runtime.voices import Cloner
+from voxturn.runtime.families.frames import XttsFrames
+from voxturn.runtime.families.xtts.prompt import SpeechOptions, XttsIds, rows_of, speech
+from voxturn.runtime.families.xtts.voices import Cloner
+from voxturn.runtime.flow.scheduling import Cores
 
 Float = npt.NDArray[np.float32]
 _GREEDY_STEPS, _GIVEN_STEPS, _TEXT_TOKENS = 200, 500, 24

@@ -10,26 +10,35 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from voxturn.runtime.audio.frames_map import WHOLE_POSITIONS, SameFrames, XttsFrames
 from voxturn.runtime.audio.window import Plan
-from voxturn.runtime.contract import Manifest, ModelContract, TensorSpec
-from voxturn.runtime.cores import Cores, EngineBudget, Gate, Pace
 from voxturn.runtime.decode.engine import DecodeEngine
 from voxturn.runtime.decode.sampler import Sampling
 from voxturn.runtime.decode.service import DecodeService, TokenService
-from voxturn.runtime.decode.xtts import XttsIds
 from voxturn.runtime.errors import ExecutorUnavailable, InvalidProfile, UnsupportedLanguage
 from voxturn.runtime.executors.ctranslate2 import Ct2Whisper
 from voxturn.runtime.executors.ctranslate2_tokens import Ct2Tokens, not_sampled
-from voxturn.runtime.executors.gpu import Gpu as Gpu
-from voxturn.runtime.executors.gpu import has_cuda_kernels as has_cuda_kernels
-from voxturn.runtime.executors.gpu import has_cuda_provider as has_cuda_provider
+from voxturn.runtime.executors.cuda.gpu import Gpu as Gpu
+from voxturn.runtime.executors.cuda.gpu import has_cuda_kernels as has_cuda_kernels
+from voxturn.runtime.executors.cuda.gpu import has_cuda_provider as has_cuda_provider
 from voxturn.runtime.executors.onnx import OnnxDecoder, OnnxGraph
 from voxturn.runtime.executors.openvino import OpenVinoGraph, faster_compute
 from voxturn.runtime.executors.triton import Connection, TritonGraph, TritonTokens, TritonWhisper
 from voxturn.runtime.executors.whisper_onnx import OnnxWhisper
-from voxturn.runtime.handoff import Lane
+from voxturn.runtime.families.decoder import Reply
+from voxturn.runtime.families.frames import WHOLE_POSITIONS, SameFrames, XttsFrames
+from voxturn.runtime.families.whisper.hearing import Transcribe
+from voxturn.runtime.families.whisper.recognise import Features
+from voxturn.runtime.families.windowed import Vocode
+from voxturn.runtime.families.xtts.prompt import XttsIds
+from voxturn.runtime.families.xtts.speak import Speak, VitsSpeak, XttsSpeak
+from voxturn.runtime.families.xtts.text import XttsTokenizer
+from voxturn.runtime.families.xtts.voices import Cloner, Voice, VoiceStore
+from voxturn.runtime.flow.handoff import Lane
+from voxturn.runtime.flow.scheduling import Cores, EngineBudget, Gate, Pace
 from voxturn.runtime.messages import Samples, Sentence, SpeechCodes
+from voxturn.runtime.models.manifest import Manifest, ModelContract, TensorSpec
+from voxturn.runtime.models.registry import Registry
+from voxturn.runtime.models.store import Store, is_artifact
 from voxturn.runtime.profile import (
     GPU_EXECUTORS,
     NOT_FOR_A_GPU,
@@ -41,23 +50,14 @@ from voxturn.runtime.profile import (
 )
 from voxturn.runtime.progress import Bar
 from voxturn.runtime.protocols import DecoderExecutor, GraphExecutor
-from voxturn.runtime.registry import Registry
-from voxturn.runtime.stages.listen import Listen
-from voxturn.runtime.stages.reply import Reply
-from voxturn.runtime.stages.speak import Speak, VitsSpeak, XttsSpeak
-from voxturn.runtime.stages.split import Split
-from voxturn.runtime.stages.transcribe import Transcribe
-from voxturn.runtime.stages.vocode import Vocode
-from voxturn.runtime.store import Store, is_artifact
 from voxturn.runtime.text.chat import CHAT_FORMATS, Chat
 from voxturn.runtime.text.filter import ContentFilter, PassAll, WordListFilter
 from voxturn.runtime.text.normalize import language_of
 from voxturn.runtime.text.phonemes import EspeakPhonemizer
 from voxturn.runtime.text.tokenizer import JsonTokenizer
-from voxturn.runtime.text.xtts import XttsTokenizer
-from voxturn.runtime.trace import StageInfo
-from voxturn.runtime.voices import Cloner, Voice, VoiceStore
-from voxturn.runtime.whisper import Features
+from voxturn.runtime.turn.listen import Listen
+from voxturn.runtime.turn.split import Split
+from voxturn.runtime.turn.trace import StageInfo
 
 
 class Closable(Protocol):

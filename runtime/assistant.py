@@ -9,17 +9,17 @@ from types import TracebackType
 
 import numpy as np
 from voxturn.runtime.assemble import TURN_PLANS, Assembler, warm_shapes, warm_voice
-from voxturn.runtime.clock import Clock, WallClock
-from voxturn.runtime.cores import Cores
 from voxturn.runtime.decode import sampler
 from voxturn.runtime.decode.engine import DecodeEngine
-from voxturn.runtime.handoff import Ahead
+from voxturn.runtime.families.xtts.speak import XttsSpeak
+from voxturn.runtime.flow.clock import Clock, WallClock
+from voxturn.runtime.flow.handoff import Ahead
+from voxturn.runtime.flow.scheduling import Cores
 from voxturn.runtime.messages import PcmChunk, Sentence
+from voxturn.runtime.models.registry import Registry
+from voxturn.runtime.models.store import Store
 from voxturn.runtime.profile import Profile, load_profile
-from voxturn.runtime.registry import Registry
-from voxturn.runtime.stages.speak import XttsSpeak
-from voxturn.runtime.store import Store
-from voxturn.runtime.turn import Conversation, Stages, TurnSetup
+from voxturn.runtime.turn.turn import Conversation, Stages, TurnSetup
 
 
 class Assistant:

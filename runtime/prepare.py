@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from voxturn.runtime.cores import Cores
 from voxturn.runtime.errors import CorruptModel, ExportFailed, InvalidProfile, VoxturnError
-from voxturn.runtime.fetch import Progress
-from voxturn.runtime.gpu_report import gpu_report
+from voxturn.runtime.executors.cuda.report import gpu_report
+from voxturn.runtime.flow.scheduling import Cores
+from voxturn.runtime.models.fetch import Progress
+from voxturn.runtime.models.registry import Registry
+from voxturn.runtime.models.store import Store, find_exporter, is_artifact, quiet
 from voxturn.runtime.profile import (
     GPU_EXECUTORS,
     NOT_FOR_A_GPU,
@@ -19,8 +21,6 @@ from voxturn.runtime.profile import (
     Profile,
     is_for_ctranslate2,
 )
-from voxturn.runtime.registry import Registry
-from voxturn.runtime.store import Store, find_exporter, is_artifact, quiet
 
 _LIBRARIES = {
     "onnx": ("onnxruntime",),

@@ -7,10 +7,10 @@ from importlib import resources
 from importlib.util import find_spec
 from pathlib import Path
 
-from voxturn.runtime.contract import Manifest
 from voxturn.runtime.errors import InvalidProfile, UnknownProfile, UsageError
-from voxturn.runtime.stages.listen import Endpointing
+from voxturn.runtime.models.manifest import Manifest
 from voxturn.runtime.tomlfile import build, nearest, read_toml
+from voxturn.runtime.turn.listen import Endpointing
 
 SHIPPED = ("demo", "cpu", "gpu", "gpu-onnx")
 COMPUTES = ("auto", "fp32", "bf16")

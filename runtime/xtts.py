@@ -21,20 +21,20 @@ from voxturn.runtime.assemble import Assembler, warm_shapes, warm_voice
 from voxturn.runtime.audio.decode import check_file
 from voxturn.runtime.audio.encode import WavFile
 from voxturn.runtime.audio.window import Plan
-from voxturn.runtime.contract import Manifest, sha256_of
 from voxturn.runtime.decode.sampler import Sampling
 from voxturn.runtime.decode.service import TokenService
-from voxturn.runtime.decode.xtts import XttsIds
 from voxturn.runtime.errors import EmptyText, UnsupportedLanguage, UsageError
-from voxturn.runtime.handoff import Ahead, Iterated, Lane, cancel_and_wait, close_iterator
+from voxturn.runtime.families.xtts.prompt import XttsIds
+from voxturn.runtime.families.xtts.speak import XttsSpeak
+from voxturn.runtime.families.xtts.voices import Cloner, Voice, VoiceStore
+from voxturn.runtime.flow.handoff import Ahead, Iterated, Lane, cancel_and_wait, close_iterator
 from voxturn.runtime.messages import PcmChunk, Samples, Sentence
+from voxturn.runtime.models.manifest import Manifest, sha256_of
+from voxturn.runtime.models.store import Store
 from voxturn.runtime.profile import SpeakEngine, load_profile, xtts_vocoder
-from voxturn.runtime.stages.speak import XttsSpeak
-from voxturn.runtime.store import Store
 from voxturn.runtime.text.normalize import language_of
 from voxturn.runtime.text.split import ClauseSplitter
-from voxturn.runtime.trace import StageInfo
-from voxturn.runtime.voices import Cloner, Voice, VoiceStore
+from voxturn.runtime.turn.trace import StageInfo
 
 T = TypeVar("T")
 _CHUNKS_AHEAD, _CLONES, _TOKENS_AHEAD = 64, 32, 4

@@ -6,14 +6,14 @@ import sys
 
 from voxturn.runtime import cli
 from voxturn.runtime.assistant import Assistant
-from voxturn.runtime.clock import WallClock
 from voxturn.runtime.commands import talk, transcribe
+from voxturn.runtime.families.whisper.hearing import Transcribe
+from voxturn.runtime.families.windowed import Vocode
+from voxturn.runtime.families.xtts.speak import VitsSpeak
+from voxturn.runtime.flow.clock import WallClock
 from voxturn.runtime.profile import Profile
-from voxturn.runtime.stages.listen import Listen
-from voxturn.runtime.stages.speak import VitsSpeak
-from voxturn.runtime.stages.transcribe import Transcribe
-from voxturn.runtime.stages.vocode import Vocode
 from voxturn.runtime.text.filter import PassAll
+from voxturn.runtime.turn.listen import Listen
 
 from tests.conftest import CharTokenizer, FakeTurn, mel
 

@@ -9,26 +9,26 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
-from voxturn.runtime.audio.frames_map import SameFrames
 from voxturn.runtime.audio.window import Plan
-from voxturn.runtime.clock import WallClock
 from voxturn.runtime.decode.engine import DecodeEngine
 from voxturn.runtime.decode.sampler import Sampling
 from voxturn.runtime.decode.service import DecodeService
 from voxturn.runtime.executors.fake import FakeDecoder, FakeGraph, FakeWhisper
-from voxturn.runtime.handoff import Lane
+from voxturn.runtime.families.decoder import Reply
+from voxturn.runtime.families.frames import SameFrames
+from voxturn.runtime.families.whisper.hearing import Transcribe
+from voxturn.runtime.families.windowed import Vocode
+from voxturn.runtime.families.xtts.speak import VitsSpeak
+from voxturn.runtime.flow.clock import WallClock
+from voxturn.runtime.flow.handoff import Lane
 from voxturn.runtime.messages import AudioFrame, Samples
 from voxturn.runtime.protocols import Generated, Tensor
-from voxturn.runtime.stages.listen import Endpointing, Listen
-from voxturn.runtime.stages.reply import Reply
-from voxturn.runtime.stages.speak import VitsSpeak
-from voxturn.runtime.stages.split import Split
-from voxturn.runtime.stages.transcribe import Transcribe
-from voxturn.runtime.stages.vocode import Vocode
 from voxturn.runtime.text.chat import CHAT_FORMATS, Chat
 from voxturn.runtime.text.filter import PassAll
-from voxturn.runtime.trace import StageInfo
-from voxturn.runtime.turn import Conversation, Stages, TurnSetup
+from voxturn.runtime.turn.listen import Endpointing, Listen
+from voxturn.runtime.turn.split import Split
+from voxturn.runtime.turn.trace import StageInfo
+from voxturn.runtime.turn.turn import Conversation, Stages, TurnSetup
 
 HOP, RATE = 256, 22050
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from voxturn.runtime.executors.cuda_kernels import CudaKernels
+from voxturn.runtime.executors.cuda.kernels import CudaKernels
 
 NATIVE = Path(__file__).parents[1] / "runtime/native"
 _FLAGS = (

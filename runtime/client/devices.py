@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 from voxturn.runtime.errors import ExecutorUnavailable
+from voxturn.runtime.flow.handoff import Handoff
 from voxturn.runtime.frames import FRAME_MS, RATE
-from voxturn.runtime.handoff import Handoff
 from voxturn.runtime.messages import AudioFrame, PcmChunk, Samples
 
 _FRAMES_AHEAD = 512

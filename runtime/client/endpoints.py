@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from voxturn.runtime.errors import ServerDied, ServerUnavailable, UsageError
-from voxturn.runtime.serving.wire import TritonServer
+from voxturn.runtime.remote.transport import TritonServer
 
 _AVOIDED_S = 2.0
 

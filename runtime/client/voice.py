@@ -18,8 +18,8 @@ from voxturn.runtime.assemble import Assembler
 from voxturn.runtime.assistant import Assistant
 from voxturn.runtime.client.endpoints import Endpoints
 from voxturn.runtime.errors import ServerDied, ServerUnavailable, UsageError, VoxturnError
+from voxturn.runtime.flow.handoff import Ahead
 from voxturn.runtime.frames import frames_from
-from voxturn.runtime.handoff import Ahead
 from voxturn.runtime.messages import (
     AudioFrame,
     Event,
@@ -30,10 +30,10 @@ from voxturn.runtime.messages import (
     Transcript,
 )
 from voxturn.runtime.profile import Profile, load_profile
-from voxturn.runtime.serving.events import text_of, to_chunk, to_event
-from voxturn.runtime.serving.wire import TritonServer
+from voxturn.runtime.remote.codec import text_of, to_chunk, to_event
+from voxturn.runtime.remote.transport import TritonServer
 from voxturn.runtime.text.chat import Message
-from voxturn.runtime.turn import Conversation
+from voxturn.runtime.turn.turn import Conversation
 
 _PIECE_S = 0.5
 

@@ -8,15 +8,15 @@ import json
 import platform
 from importlib import metadata
 
-from voxturn.runtime.cores import Cores
 from voxturn.runtime.decode import sampler
 from voxturn.runtime.errors import UsageError
-from voxturn.runtime.gpu_report import gpu_report
+from voxturn.runtime.executors.cuda.report import gpu_report
+from voxturn.runtime.flow.scheduling import Cores
+from voxturn.runtime.models.registry import Registry
+from voxturn.runtime.models.store import Store
 from voxturn.runtime.prepare import bring, bring_model, problems
 from voxturn.runtime.profile import SHIPPED, load_profile
 from voxturn.runtime.progress import Bar
-from voxturn.runtime.registry import Registry
-from voxturn.runtime.store import Store
 
 _LIBRARIES = (
     "numpy",

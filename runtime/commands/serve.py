@@ -9,14 +9,14 @@ import signal
 import sys
 
 from voxturn.runtime.errors import ServerDied, UsageError
-from voxturn.runtime.handoff import cancel_and_wait
+from voxturn.runtime.flow.handoff import cancel_and_wait
 from voxturn.runtime.profile import load_profile
+from voxturn.runtime.remote.contract import MODELS
+from voxturn.runtime.remote.transport import TritonServer
 from voxturn.runtime.serving.backend import PROFILE
 from voxturn.runtime.serving.container import ContainerTriton
-from voxturn.runtime.serving.contract import MODELS
 from voxturn.runtime.serving.launcher import EmbeddedTriton, repository
 from voxturn.runtime.serving.supervisor import Supervisor
-from voxturn.runtime.serving.wire import TritonServer
 
 _LOOK_S = 0.5
 

@@ -27,22 +27,22 @@ from voxturn.runtime.audio.encode import (
     file_behind,
     output_error,
 )
-from voxturn.runtime.captions import webvtt
 from voxturn.runtime.commands.voices import artifact
 from voxturn.runtime.errors import EmptyText, OutputNotWritable, TextError, UsageError
+from voxturn.runtime.families.xtts.speak import XttsSpeak
+from voxturn.runtime.flow.handoff import Ahead
 from voxturn.runtime.frames import frames_from
-from voxturn.runtime.handoff import Ahead
 from voxturn.runtime.messages import PcmChunk, ReplyToken, Sentence, Transcript
-from voxturn.runtime.plot import waterfall
+from voxturn.runtime.models.registry import Registry
+from voxturn.runtime.models.store import Store, write_atomic
 from voxturn.runtime.prepare import bring
 from voxturn.runtime.profile import GPU_EXECUTORS, Profile, load_profile, xtts_vocoder
 from voxturn.runtime.progress import Bar
-from voxturn.runtime.registry import Registry
-from voxturn.runtime.stages.speak import XttsSpeak
-from voxturn.runtime.store import Store, write_atomic
 from voxturn.runtime.text.chat import Message
 from voxturn.runtime.text.split import ClauseSplitter
-from voxturn.runtime.turn import Conversation
+from voxturn.runtime.turn.captions import webvtt
+from voxturn.runtime.turn.plot import waterfall
+from voxturn.runtime.turn.turn import Conversation
 from voxturn.runtime.xtts import Counted
 
 MAX_TEXT = 1_000_000

@@ -12,12 +12,12 @@ from dataclasses import asdict, replace
 from voxturn.runtime.assemble import Assembler
 from voxturn.runtime.audio.decode import length_s
 from voxturn.runtime.errors import UsageError
+from voxturn.runtime.flow.handoff import Ahead
 from voxturn.runtime.frames import frames_from
-from voxturn.runtime.handoff import Ahead
 from voxturn.runtime.messages import AudioFrame, Transcript, Utterance, Word
 from voxturn.runtime.profile import Profile, load_profile
 from voxturn.runtime.progress import Bar
-from voxturn.runtime.stages.listen import Endpointing
+from voxturn.runtime.turn.listen import Endpointing
 
 
 def transcribe(args: argparse.Namespace) -> int:

@@ -9,12 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from voxturn.runtime.assemble import Assembler
-from voxturn.runtime.contract import Manifest
 from voxturn.runtime.errors import UsageError
+from voxturn.runtime.families.xtts.voices import VoiceStore, check_name
+from voxturn.runtime.models.manifest import Manifest
+from voxturn.runtime.models.registry import Registry
+from voxturn.runtime.models.store import Store
 from voxturn.runtime.profile import SpeakEngine, load_profile
-from voxturn.runtime.registry import Registry
-from voxturn.runtime.store import Store
-from voxturn.runtime.voices import VoiceStore, check_name
 
 _PROFILE = "cpu"
 """Whose voice model is meant where none is named."""

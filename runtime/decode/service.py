@@ -14,7 +14,7 @@ from typing import Protocol
 from voxturn.runtime.decode.engine import DecodeEngine
 from voxturn.runtime.decode.generation import Generation, Request, Step
 from voxturn.runtime.errors import InferenceFailed, StreamClosed
-from voxturn.runtime.handoff import RECORDER, Handoff, Lane, Recorder
+from voxturn.runtime.flow.handoff import RECORDER, Handoff, Lane, Recorder
 
 _AHEAD = 64
 

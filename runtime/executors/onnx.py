@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from voxturn.runtime.contract import ModelContract
-from voxturn.runtime.cores import EngineBudget
 from voxturn.runtime.errors import CorruptModel, ExecutorUnavailable, InferenceFailed
 from voxturn.runtime.executors.decoder_inputs import FusedInputs, PortableInputs
+from voxturn.runtime.flow.scheduling import EngineBudget
+from voxturn.runtime.models.manifest import ModelContract
 from voxturn.runtime.protocols import Outputs, Tensor
 
 

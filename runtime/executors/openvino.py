@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from voxturn.runtime.contract import ModelContract
-from voxturn.runtime.cores import EngineBudget
 from voxturn.runtime.errors import CorruptModel, ExecutorUnavailable, InferenceFailed
+from voxturn.runtime.flow.scheduling import EngineBudget
+from voxturn.runtime.models.manifest import ModelContract
 from voxturn.runtime.protocols import Tensor
 
 _CACHED_KERNELS = 512

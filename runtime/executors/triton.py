@@ -19,10 +19,10 @@ import numpy.typing as npt
 from voxturn.runtime.decode.generation import Request, Step
 from voxturn.runtime.errors import ForgottenWindow, InferenceFailed, PromptTooLong
 from voxturn.runtime.protocols import Generated, Tensor
-from voxturn.runtime.serving.contract import INFO, MODELS, WINDOW
-from voxturn.runtime.serving.events import Tensors, text_of
-from voxturn.runtime.serving.requests import of_request, to_step
-from voxturn.runtime.serving.wire import TritonServer
+from voxturn.runtime.remote.codec import Tensors, text_of
+from voxturn.runtime.remote.contract import INFO, MODELS, WINDOW
+from voxturn.runtime.remote.requests import of_request, to_step
+from voxturn.runtime.remote.transport import TritonServer
 
 T = TypeVar("T")
 

@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from voxturn.runtime.contract import Manifest
-from voxturn.runtime.cores import EngineBudget
 from voxturn.runtime.errors import InferenceFailed
 from voxturn.runtime.executors.decoder_inputs import FusedInputs, PortableInputs
 from voxturn.runtime.executors.onnx import OnnxGraph, first_line, session_of
 from voxturn.runtime.executors.whisper_align import begins, follow
+from voxturn.runtime.flow.scheduling import EngineBudget
+from voxturn.runtime.models.manifest import Manifest
 from voxturn.runtime.protocols import Generated, Tensor
 
 Float = npt.NDArray[np.float32]

@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 from voxturn.runtime.errors import TooManyStreams, VoxturnError
 from voxturn.runtime.profile import load_profile
-from voxturn.runtime.serving.contract import (
+from voxturn.runtime.remote.codec import Tensors, text_of, text_tensor
+from voxturn.runtime.remote.contract import (
     CANARY,
     CANCEL,
     CLIENT,
@@ -30,7 +31,6 @@ from voxturn.runtime.serving.contract import (
     SEQUENCE,
     UP_S,
 )
-from voxturn.runtime.serving.events import Tensors, text_of, text_tensor
 from voxturn.runtime.serving.handlers import HANDLERS, Handler, WarmsLater
 from voxturn.runtime.serving.inputs import Inputs
 from voxturn.runtime.serving.metrics import Heard, Metrics

@@ -15,7 +15,6 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from voxturn.runtime.assemble import Assembler
 from voxturn.runtime.assistant import Assistant
-from voxturn.runtime.contract import Manifest
 from voxturn.runtime.decode.engine import DecodeEngine
 from voxturn.runtime.decode.generation import Follow, Request
 from voxturn.runtime.decode.service import DecodeService, TokenService
@@ -25,10 +24,12 @@ from voxturn.runtime.errors import (
 )
 from voxturn.runtime.frames import frames_from
 from voxturn.runtime.messages import PcmChunk
+from voxturn.runtime.models.manifest import Manifest
 from voxturn.runtime.profile import Profile
+from voxturn.runtime.remote.codec import Tensors, of_chunk, of_event, text_tensor
+from voxturn.runtime.remote.contract import MOST_SEQUENCES, REQUEST, WINDOW
+from voxturn.runtime.remote.requests import check_request, of_step, to_request
 from voxturn.runtime.serving.batches import Batches
-from voxturn.runtime.serving.contract import MOST_SEQUENCES, REQUEST, WINDOW
-from voxturn.runtime.serving.events import Tensors, of_chunk, of_event, text_tensor
 from voxturn.runtime.serving.inputs import (
     MOST_LATENTS,
     Inputs,
@@ -40,10 +41,9 @@ from voxturn.runtime.serving.inputs import (
     string,
 )
 from voxturn.runtime.serving.kept import Expiring
-from voxturn.runtime.serving.requests import check_request, of_step, to_request
 from voxturn.runtime.serving.whisper import WhisperHandler
 from voxturn.runtime.text.chat import Message
-from voxturn.runtime.turn import Conversation
+from voxturn.runtime.turn.turn import Conversation
 from voxturn.runtime.xtts import XTTS
 
 _MOST_WINDOW, _MOST_NUMBERS = (

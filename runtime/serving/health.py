@@ -6,7 +6,7 @@ import asyncio
 import sys
 from collections.abc import Sequence
 
-from voxturn.runtime.serving.wire import TritonServer
+from voxturn.runtime.remote.transport import TritonServer
 
 _PATIENCE_S = 2.0
 

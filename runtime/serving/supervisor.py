@@ -14,8 +14,8 @@ import signal
 from collections.abc import Callable, Sequence
 
 from voxturn.runtime.errors import ServerDied, ServerUnavailable
+from voxturn.runtime.remote.transport import TritonServer
 from voxturn.runtime.serving.launcher import EmbeddedTriton
-from voxturn.runtime.serving.wire import TritonServer
 
 _EVERY_S, _LOADED_S, _HUNG_S, _RARELY_S = 0.2, 120.0, 15.0, 10.0
 

@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 from voxturn.runtime.assemble import Assembler
 from voxturn.runtime.errors import AudioTooLong, ForgottenWindow, UsageError
+from voxturn.runtime.families.whisper.hearing import Hearing, Transcribe
 from voxturn.runtime.frames import RATE
 from voxturn.runtime.messages import Samples, Speaking, Transcript
 from voxturn.runtime.profile import Profile
-from voxturn.runtime.serving.contract import END, REQUEST, SEQUENCE
-from voxturn.runtime.serving.events import Tensors, text_tensor
+from voxturn.runtime.remote.codec import Tensors, text_tensor
+from voxturn.runtime.remote.contract import END, REQUEST, SEQUENCE
+from voxturn.runtime.remote.requests import json_of
 from voxturn.runtime.serving.inputs import LONGEST_AUDIO_S, Inputs, audio_of, string
 from voxturn.runtime.serving.kept import Expiring
-from voxturn.runtime.serving.requests import json_of
-from voxturn.runtime.stages.transcribe import Hearing, Transcribe
 
 _WINDOWS, _SEQUENCES = 32, 64
 _MOST_FRAMES, _MOST_TOKENS = 3000, 448

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from voxturn.runtime.models.registry import Registry
+from voxturn.runtime.models.store import Store
 from voxturn.runtime.prepare import bring
 from voxturn.runtime.profile import load_profile
-from voxturn.runtime.registry import Registry
-from voxturn.runtime.store import Store
 
 
 @pytest.fixture(scope="session")

@@ -17,8 +17,8 @@ from voxturn.runtime.assistant import Assistant
 from voxturn.runtime.audio.decode import decode_all
 from voxturn.runtime.frames import frames_from
 from voxturn.runtime.messages import Event, PcmChunk, TurnDone
-from voxturn.runtime.registry import Registry
-from voxturn.runtime.store import Store
+from voxturn.runtime.models.registry import Registry
+from voxturn.runtime.models.store import Store
 
 QUESTION = Path(__file__).parents[2] / "runtime" / "demo" / "question.wav"
 _WORDS = jiwer.Compose(

@@ -9,12 +9,12 @@ import pytest
 from voxturn.export import whisper
 from voxturn.runtime.assemble import log_mel
 from voxturn.runtime.audio.decode import decode_all
-from voxturn.runtime.contract import Manifest
-from voxturn.runtime.cores import Cores
 from voxturn.runtime.executors.ctranslate2 import Ct2Whisper
 from voxturn.runtime.executors.whisper_onnx import OnnxWhisper
-from voxturn.runtime.registry import Registry
-from voxturn.runtime.store import Store, quiet
+from voxturn.runtime.flow.scheduling import Cores
+from voxturn.runtime.models.manifest import Manifest
+from voxturn.runtime.models.registry import Registry
+from voxturn.runtime.models.store import Store, quiet
 from voxturn.runtime.text.tokenizer import JsonTokenizer
 
 QUESTION = Path(__file__).parents[2] / "runtime" / "demo" / "question.wav"

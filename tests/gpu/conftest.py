@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 from voxturn.export import decoder, qwen3
-from voxturn.runtime.contract import Manifest
-from voxturn.runtime.executors.cuda_kernels import CudaKernels
-from voxturn.runtime.store import quiet
+from voxturn.runtime.executors.cuda.kernels import CudaKernels
+from voxturn.runtime.models.manifest import Manifest
+from voxturn.runtime.models.store import quiet
 
 from tests.shim import compiled
 from tests.tiny.conftest import Tiny as Tiny

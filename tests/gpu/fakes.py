@@ -19,8 +19,8 @@ import numpy as np
 import onnxruntime as ort
 from voxturn.export.artifact import contract_of
 from voxturn.export.bfloat16 import computable
-from voxturn.runtime.executors.cuda_kernels import CPlace, CSampling, CStep, CudaKernels
-from voxturn.runtime.executors.tensorrt_build import PROFILES, shapes
+from voxturn.runtime.executors.cuda.kernels import CPlace, CSampling, CStep, CudaKernels
+from voxturn.runtime.executors.cuda.tensorrt_build import PROFILES, shapes
 
 Work = Callable[[], None]
 

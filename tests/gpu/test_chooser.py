@@ -9,18 +9,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from voxturn.runtime.contract import Manifest
 from voxturn.runtime.decode.ahead import Choosing, StepsAhead
 from voxturn.runtime.decode.engine import DecodeEngine
 from voxturn.runtime.decode.generation import Follow, Generation, Request
 from voxturn.runtime.decode.sampler import Sampling
 from voxturn.runtime.errors import InferenceFailed
-from voxturn.runtime.executors.cuda import Cuda
-from voxturn.runtime.executors.cuda_kernels import CudaKernels
-from voxturn.runtime.executors.device_chooser import Chooser
-from voxturn.runtime.executors.device_decoder import DeviceDecoder
-from voxturn.runtime.executors.tensorrt_engine import Engine
-from voxturn.runtime.streams import Streams
+from voxturn.runtime.executors.cuda.device_chooser import Chooser
+from voxturn.runtime.executors.cuda.device_decoder import DeviceDecoder
+from voxturn.runtime.executors.cuda.kernels import CudaKernels
+from voxturn.runtime.executors.cuda.library import Cuda
+from voxturn.runtime.executors.cuda.streams import Streams
+from voxturn.runtime.executors.cuda.tensorrt_engine import Engine
+from voxturn.runtime.models.manifest import Manifest
 
 from tests.gpu.conftest import Portable
 from tests.gpu.fakes import FakeCuda, FakeKernels, FakeTensorRt
@@ -237,7 +237,7 @@ MUTATIONS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
         _with(StepsAhead._begin, lambda self: setattr(self, "_held", _Kept(self._held))),
     ),
     "the state of the slot before": lambda patch: patch.setattr(
-        "voxturn.runtime.executors.device_chooser._row", lambda buffer, slot: buffer.device
+        "voxturn.runtime.executors.cuda.device_chooser._row", lambda buffer, slot: buffer.device
     ),
 }
 

@@ -8,9 +8,9 @@ from typing import Any
 import ctranslate2
 import numpy as np
 import pytest
-from voxturn.runtime.cores import Cores
 from voxturn.runtime.errors import ExecutorUnavailable
 from voxturn.runtime.executors.ctranslate2 import Ct2Whisper
+from voxturn.runtime.flow.scheduling import Cores
 from voxturn.runtime.profile import load_profile
 
 BUDGET = Cores().budget("transcribe", 1)

@@ -14,25 +14,25 @@ import onnx
 import onnxruntime
 import pytest
 from voxturn.runtime import assemble
-from voxturn.runtime.audio.frames_map import XttsFrames
-from voxturn.runtime.contract import Manifest, ModelContract, TensorSpec
-from voxturn.runtime.cores import EngineBudget
 from voxturn.runtime.decode.engine import DecodeEngine
 from voxturn.runtime.decode.sampler import Sampling
 from voxturn.runtime.errors import CorruptModel, ExecutorUnavailable, InferenceFailed
-from voxturn.runtime.executors import device_chooser, onnx_cuda
-from voxturn.runtime.executors.cuda import Cuda
-from voxturn.runtime.executors.cuda_kernels import CudaKernels
-from voxturn.runtime.executors.device_decoder import DeviceDecoder
-from voxturn.runtime.executors.onnx import OnnxDecoder, OnnxGraph
-from voxturn.runtime.executors.onnx_cuda import (
+from voxturn.runtime.executors.cuda import device_chooser, onnx_cuda
+from voxturn.runtime.executors.cuda.device_decoder import DeviceDecoder
+from voxturn.runtime.executors.cuda.kernels import CudaKernels
+from voxturn.runtime.executors.cuda.library import Cuda
+from voxturn.runtime.executors.cuda.onnx_cuda import (
     PROVIDER,
     OnnxCudaEngine,
     OnnxCudaGraph,
     cuda_session,
 )
+from voxturn.runtime.executors.cuda.streams import Streams
+from voxturn.runtime.executors.onnx import OnnxDecoder, OnnxGraph
+from voxturn.runtime.families.frames import XttsFrames
+from voxturn.runtime.flow.scheduling import EngineBudget
+from voxturn.runtime.models.manifest import Manifest, ModelContract, TensorSpec
 from voxturn.runtime.profile import Engine, SpeakEngine, load_profile
-from voxturn.runtime.streams import Streams
 
 from tests.gpu import test_tensorrt
 from tests.gpu.conftest import Portable, Tiny

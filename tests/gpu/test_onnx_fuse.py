@@ -13,10 +13,10 @@ import onnx
 import onnxruntime as ort
 import pytest
 from voxturn.export.xtts import export as export_xtts
-from voxturn.runtime.contract import Manifest
+from voxturn.runtime.executors.cuda.onnx_fuse import fuse
 from voxturn.runtime.executors.decoder_inputs import PortableInputs
-from voxturn.runtime.executors.onnx_fuse import fuse
-from voxturn.runtime.store import quiet
+from voxturn.runtime.models.manifest import Manifest
+from voxturn.runtime.models.store import quiet
 
 from tests.gpu.conftest import Portable, Tiny
 from tests.gpu.test_onnx_cuda import Bench

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from voxturn.runtime.decode.generation import Follow
 from voxturn.runtime.decode.sampler import Sampling, sample_numpy
-from voxturn.runtime.executors.cuda import Cuda
-from voxturn.runtime.executors.cuda_kernels import CPlace, CSampling, CStep, CudaKernels
-from voxturn.runtime.gpu_report import devices
-from voxturn.runtime.streams import Streams
+from voxturn.runtime.executors.cuda.kernels import CPlace, CSampling, CStep, CudaKernels
+from voxturn.runtime.executors.cuda.library import Cuda
+from voxturn.runtime.executors.cuda.report import devices
+from voxturn.runtime.executors.cuda.streams import Streams
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not devices(), reason="there is no GPU")]
 

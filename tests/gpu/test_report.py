@@ -12,16 +12,17 @@ import onnxruntime
 import pytest
 from voxturn.bench import gpu
 from voxturn.bench.harness import Result
-from voxturn.runtime import gpu_report, prepare, profile
+from voxturn.runtime import prepare, profile
 from voxturn.runtime.cli import main
-from voxturn.runtime.contract import Manifest
 from voxturn.runtime.errors import ExportFailed
-from voxturn.runtime.executors import tensorrt_build
-from voxturn.runtime.executors.cuda import Cuda
-from voxturn.runtime.executors.cuda_kernels import CudaKernels
-from voxturn.runtime.executors.gpu import Gpu
-from voxturn.runtime.executors.onnx_cuda import PROVIDER
-from voxturn.runtime.store import quiet
+from voxturn.runtime.executors.cuda import report as gpu_report
+from voxturn.runtime.executors.cuda import tensorrt_build
+from voxturn.runtime.executors.cuda.gpu import Gpu
+from voxturn.runtime.executors.cuda.kernels import CudaKernels
+from voxturn.runtime.executors.cuda.library import Cuda
+from voxturn.runtime.executors.cuda.onnx_cuda import PROVIDER
+from voxturn.runtime.models.manifest import Manifest
+from voxturn.runtime.models.store import quiet
 
 from tests.gpu.conftest import Portable, Tiny
 from tests.gpu.fakes import FakeCuda, FakeKernels, FakeTensorRt

@@ -13,8 +13,8 @@ from onnx import TensorProto, helper, numpy_helper
 from voxturn.bench import roofline
 from voxturn.bench.roofline import DEVICES, Call, Device, decoder_call, graph_call
 from voxturn.export import verify_gpu
-from voxturn.runtime.contract import Manifest
 from voxturn.runtime.errors import UsageError
+from voxturn.runtime.models.manifest import Manifest
 
 from tests.gpu.conftest import Portable
 

@@ -17,8 +17,6 @@ from voxturn.export import xtts
 from voxturn.export.artifact import contract_of
 from voxturn.export.bfloat16 import computable
 from voxturn.runtime import assemble
-from voxturn.runtime.contract import Manifest
-from voxturn.runtime.cores import EngineBudget
 from voxturn.runtime.decode.engine import DecodeEngine
 from voxturn.runtime.decode.sampler import Sampling
 from voxturn.runtime.errors import (
@@ -27,18 +25,20 @@ from voxturn.runtime.errors import (
     InferenceFailed,
     InvalidProfile,
 )
-from voxturn.runtime.executors import device_decoder, tensorrt_build
-from voxturn.runtime.executors.cuda import Cuda
-from voxturn.runtime.executors.cuda_kernels import CudaKernels
-from voxturn.runtime.executors.device_decoder import DeviceDecoder
-from voxturn.runtime.executors.gpu import Gpu
+from voxturn.runtime.executors.cuda import device_decoder, tensorrt_build
+from voxturn.runtime.executors.cuda.device_decoder import DeviceDecoder
+from voxturn.runtime.executors.cuda.gpu import Gpu
+from voxturn.runtime.executors.cuda.kernels import CudaKernels
+from voxturn.runtime.executors.cuda.library import Cuda
+from voxturn.runtime.executors.cuda.streams import Streams
+from voxturn.runtime.executors.cuda.tensorrt import TensorRtGraph
+from voxturn.runtime.executors.cuda.tensorrt_engine import Engine as TensorRtEngine
 from voxturn.runtime.executors.onnx import OnnxDecoder, OnnxGraph
-from voxturn.runtime.executors.tensorrt import TensorRtGraph
-from voxturn.runtime.executors.tensorrt_engine import Engine as TensorRtEngine
+from voxturn.runtime.flow.scheduling import EngineBudget
+from voxturn.runtime.models.manifest import Manifest
+from voxturn.runtime.models.store import Store, quiet
 from voxturn.runtime.profile import Engine, SpeakEngine, load_profile
 from voxturn.runtime.serving.handlers import XttsHandler
-from voxturn.runtime.store import Store, quiet
-from voxturn.runtime.streams import Streams
 from voxturn.runtime.xtts import XTTS
 
 from tests.gpu.conftest import Portable, Tiny
@@ -556,15 +556,15 @@ MUTATIONS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     ),
     "no event": lambda patch: patch.setattr(Cuda, "record", lambda self, event, stream: None),
     "freed at once": lambda patch: patch.setattr(
-        "voxturn.runtime.executors.device_memory.DeviceMemory.allocate",
+        "voxturn.runtime.executors.cuda.device_memory.DeviceMemory.allocate",
         lambda self, size: (a := self.cuda.allocate(size), self.cuda.free(a))[0],
     ),
     "the default stream": lambda patch: patch.setattr(Cuda, "stream", lambda self, rank: 0),
     "unchecked": lambda patch: patch.setattr(
-        "voxturn.runtime.executors.tensorrt_engine.Engine.checked", lambda self, ok, what: None
+        "voxturn.runtime.executors.cuda.tensorrt_engine.Engine.checked", lambda self, ok, what: None
     ),
     "a slot too far": lambda patch: patch.setattr(
-        "voxturn.runtime.executors.device_decoder._Cache.slot",
+        "voxturn.runtime.executors.cuda.device_decoder._Cache.slot",
         lambda self, n: self.address + (n + 1) * self.heads * self._pitch,
     ),
     "one context for all lengths": lambda patch: patch.setattr(

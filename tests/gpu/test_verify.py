@@ -13,9 +13,8 @@ import onnxruntime as ort
 import pytest
 from voxturn.export import verify_gpu, xtts
 from voxturn.export.graph import GraphBuilder
-from voxturn.runtime.contract import Manifest, ModelContract, TensorSpec
 from voxturn.runtime.errors import CorruptModel, ExportFailed
-from voxturn.runtime.executors.tensorrt_build import (
+from voxturn.runtime.executors.cuda.tensorrt_build import (
     PROFILES,
     EngineCache,
     Log,
@@ -24,7 +23,8 @@ from voxturn.runtime.executors.tensorrt_build import (
     load_library,
     shapes,
 )
-from voxturn.runtime.store import quiet
+from voxturn.runtime.models.manifest import Manifest, ModelContract, TensorSpec
+from voxturn.runtime.models.store import quiet
 
 from tests.gpu.conftest import Portable, Tiny
 
@@ -171,9 +171,10 @@ def test_an_engine_is_built_once_and_again_when_what_it_is_made_of_changes(
         built.append(path)
         return b"engine %d" % len(built)
 
-    monkeypatch.setattr("voxturn.runtime.executors.tensorrt_build.build", fake)
+    monkeypatch.setattr("voxturn.runtime.executors.cuda.tensorrt_build.build", fake)
     monkeypatch.setattr(
-        "voxturn.runtime.executors.tensorrt_build.sha256_of", lambda path: pytest.fail("read whole")
+        "voxturn.runtime.executors.cuda.tensorrt_build.sha256_of",
+        lambda path: pytest.fail("read whole"),
     )
     contract = Manifest.read(portable.fp16).graphs["decoder"]
     library = SimpleNamespace(__name__="tensorrt", __version__="11.4")
@@ -213,8 +214,8 @@ def test_a_free_size_without_a_profile_is_named() -> None:
 
 
 def test_a_half_precision_graph_gives_the_same_in_steps_as_in_one_pass(portable: Portable) -> None:
-    from voxturn.runtime.cores import EngineBudget
     from voxturn.runtime.executors.onnx import OnnxDecoder
+    from voxturn.runtime.flow.scheduling import EngineBudget
 
     contract = Manifest.read(portable.fp16).graphs["decoder"]
     ids = list(range(300, 324))

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 from voxturn.export import coqui, xtts
-from voxturn.runtime.contract import MANIFEST, Manifest
-from voxturn.runtime.store import quiet
+from voxturn.runtime.models.manifest import MANIFEST, Manifest
+from voxturn.runtime.models.store import quiet
 
 SHORT_CODES = 20
 

@@ -16,15 +16,15 @@ import pytest
 from voxturn.bench.espeak import Espeak
 from voxturn.export import qwen3
 from voxturn.runtime.assistant import Assistant
-from voxturn.runtime.captions import webvtt
-from voxturn.runtime.contract import Manifest
+from voxturn.runtime.families.decoder import Reply
+from voxturn.runtime.families.xtts.speak import XttsSpeak
 from voxturn.runtime.frames import frames_from
 from voxturn.runtime.messages import PcmChunk, Sentence, Transcript, TurnDone
+from voxturn.runtime.models.manifest import Manifest
+from voxturn.runtime.models.store import quiet
 from voxturn.runtime.profile import Engine, ReplyEngine, SpeakEngine, load_profile
-from voxturn.runtime.stages.reply import Reply
-from voxturn.runtime.stages.speak import XttsSpeak
-from voxturn.runtime.store import quiet
 from voxturn.runtime.text.normalize import normalize
+from voxturn.runtime.turn.captions import webvtt
 
 from tests.e2e.conftest import demo_models as demo_models
 from tests.tiny.conftest import Tiny

@@ -17,8 +17,6 @@ from voxturn.export import qwen3
 from voxturn.export.parity import greedy, open_decoder
 from voxturn.runtime import assemble, prepare
 from voxturn.runtime.assemble import Assembler
-from voxturn.runtime.contract import Manifest
-from voxturn.runtime.cores import Cores
 from voxturn.runtime.decode.generation import Request, Step
 from voxturn.runtime.decode.sampler import Sampling
 from voxturn.runtime.errors import (
@@ -32,13 +30,15 @@ from voxturn.runtime.errors import (
     VoxturnError,
 )
 from voxturn.runtime.executors.ctranslate2_tokens import Ct2Tokens
-from voxturn.runtime.handoff import Lane
+from voxturn.runtime.flow.handoff import Lane
+from voxturn.runtime.flow.scheduling import Cores
 from voxturn.runtime.messages import ReplyToken
+from voxturn.runtime.models.manifest import Manifest
+from voxturn.runtime.models.registry import Registry
+from voxturn.runtime.models.store import Store, quiet
 from voxturn.runtime.profile import ReplyEngine, load_profile
-from voxturn.runtime.registry import Registry
+from voxturn.runtime.remote.requests import of_request, to_step
 from voxturn.runtime.serving.handlers import ReplyHandler
-from voxturn.runtime.serving.requests import of_request, to_step
-from voxturn.runtime.store import Store, quiet
 from voxturn.runtime.text.chat import Message
 
 PROMPT = list(range(300, 324))

@@ -17,10 +17,10 @@ from voxturn.export.families import DecoderConfig
 from voxturn.export.parity import forced, greedy, log_softmax, open_decoder
 from voxturn.export.quantize import quantize
 from voxturn.export.reference import logits_of
-from voxturn.runtime.cores import Cores
 from voxturn.runtime.errors import ExportFailed, UsageError
 from voxturn.runtime.executors.decoder_inputs import PortableInputs
 from voxturn.runtime.executors.onnx import OnnxDecoder
+from voxturn.runtime.flow.scheduling import Cores
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # transformers and what it imports
 _BASE = {

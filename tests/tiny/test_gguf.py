@@ -136,9 +136,10 @@ def test_a_file_without_embedding(
 def test_weights_of_a_type_that_cannot_be_read(
     checkpoint: Path, path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
-    integers = lambda name, values, kind: (
-        (values.astype(np.int32), None) if "ffn_up" in name else (values, kind)
-    )  # noqa: E731
+
+    def integers(name: str, values: np.ndarray, kind: object) -> tuple[np.ndarray, object]:
+        return (values.astype(np.int32), None) if "ffn_up" in name else (values, kind)
+
     changed(monkeypatch, integers)
     gguf_file.write(checkpoint, path, "F32")
     refused(

@@ -20,9 +20,9 @@ from voxturn.export.decoder import build_decoder, chat_form
 from voxturn.export.parity import forced, greedy, open_decoder
 from voxturn.export.whisper_reference import import_transformers
 from voxturn.runtime.cli import main
-from voxturn.runtime.contract import Manifest
 from voxturn.runtime.errors import CorruptModel, ExportFailed, UsageError, VoxturnError
-from voxturn.runtime.store import find_exporter, quiet
+from voxturn.runtime.models.manifest import Manifest
+from voxturn.runtime.models.store import find_exporter, quiet
 from voxturn.runtime.text.chat import CHAT_FORMATS, Chat, Message
 from voxturn.runtime.text.tokenizer import JsonTokenizer
 

@@ -20,8 +20,6 @@ from voxturn.export.whisper_checkpoint import WhisperCheckpoint
 from voxturn.export.whisper_fused import FusedWhisper
 from voxturn.export.whisper_reference import Original, import_transformers
 from voxturn.runtime import cli
-from voxturn.runtime.contract import Manifest
-from voxturn.runtime.cores import Cores
 from voxturn.runtime.errors import (
     CorruptModel,
     ExportFailed,
@@ -32,8 +30,10 @@ from voxturn.runtime.errors import (
 from voxturn.runtime.executors.ctranslate2 import Ct2Whisper
 from voxturn.runtime.executors.onnx import OnnxGraph
 from voxturn.runtime.executors.whisper_onnx import OnnxWhisper
+from voxturn.runtime.flow.scheduling import Cores
+from voxturn.runtime.models.manifest import Manifest
+from voxturn.runtime.models.store import Store, quiet
 from voxturn.runtime.protocols import SpeechToTextExecutor
-from voxturn.runtime.store import Store, quiet
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # transformers and what it imports
 TEXT, MARKS = 100, ("<|endoftext|>", "<|startoftranscript|>", "<|en|>", "<|ar|>", "<|translate|>", "<|transcribe|>", "<|startoflm|>", "<|startofprev|>", "<|nospeech|>", "<|notimestamps|>")  # fmt: skip

@@ -19,24 +19,24 @@ from voxturn.export.artifact import contract_of
 from voxturn.export.xtts_checkpoint import TRAINING_ONLY, XttsCheckpoint
 from voxturn.export.xtts_graphs import context_needed, margin_needed
 from voxturn.runtime.assemble import XTTS_PLANS
-from voxturn.runtime.audio.frames_map import XttsFrames
 from voxturn.runtime.audio.window import Plan
-from voxturn.runtime.contract import MANIFEST, Manifest, sha256_of
-from voxturn.runtime.cores import Cores, EngineBudget
 from voxturn.runtime.decode.engine import DecodeEngine
 from voxturn.runtime.decode.generation import Request, Step
 from voxturn.runtime.decode.sampler import Sampling, sample
-from voxturn.runtime.decode.xtts import SpeechOptions, XttsIds, speech
 from voxturn.runtime.errors import ExportFailed, InferenceFailed
 from voxturn.runtime.executors.fake import FakeDecoder, FakeGraph
 from voxturn.runtime.executors.onnx import OnnxDecoder, OnnxGraph
 from voxturn.runtime.executors.openvino import OpenVinoGraph, convolution_s
-from voxturn.runtime.handoff import Lane
+from voxturn.runtime.families.frames import XttsFrames
+from voxturn.runtime.families.windowed import Vocode
+from voxturn.runtime.families.xtts.prompt import SpeechOptions, XttsIds, speech
+from voxturn.runtime.families.xtts.voices import Cloner
+from voxturn.runtime.flow.handoff import Lane
+from voxturn.runtime.flow.scheduling import Cores, EngineBudget
 from voxturn.runtime.messages import Sentence, SpeechCodes
+from voxturn.runtime.models.manifest import MANIFEST, Manifest, sha256_of
+from voxturn.runtime.models.store import quiet
 from voxturn.runtime.protocols import GraphExecutor
-from voxturn.runtime.stages.vocode import Vocode
-from voxturn.runtime.store import quiet
-from voxturn.runtime.voices import Cloner
 
 from tests.tiny.conftest import Tiny
 

@@ -22,10 +22,10 @@ from voxturn.export.xtts_checkpoint import (
     weight_norm_names,
 )
 from voxturn.runtime import cli
-from voxturn.runtime.contract import Manifest, sha256_of
-from voxturn.runtime.decode.xtts import XttsIds
 from voxturn.runtime.errors import CorruptModel, ExportFailed, VoxturnError
-from voxturn.runtime.store import Store
+from voxturn.runtime.families.xtts.prompt import XttsIds
+from voxturn.runtime.models.manifest import Manifest, sha256_of
+from voxturn.runtime.models.store import Store
 
 from tests.tiny.conftest import Tiny
 

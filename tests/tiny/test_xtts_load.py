@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from voxturn.runtime.errors import InferenceFailed
-from voxturn.runtime.store import Store
+from voxturn.runtime.models.store import Store
 from voxturn.runtime.xtts import XTTS
 
 from tests.tiny.conftest import Tiny

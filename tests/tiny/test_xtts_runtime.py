@@ -13,11 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 from voxturn.runtime import cli
-from voxturn.runtime.contract import MANIFEST, Manifest
 from voxturn.runtime.decode.engine import DecodeEngine
 from voxturn.runtime.decode.sampler import Sampling
 from voxturn.runtime.decode.service import DecodeService
-from voxturn.runtime.decode.xtts import XttsIds
 from voxturn.runtime.errors import (
     AudioError,
     AudioNotFound,
@@ -35,12 +33,14 @@ from voxturn.runtime.errors import (
 )
 from voxturn.runtime.executors import openvino
 from voxturn.runtime.executors.fake import FakeDecoder
-from voxturn.runtime.handoff import Lane
+from voxturn.runtime.families.xtts.prompt import XttsIds
+from voxturn.runtime.families.xtts.speak import XttsSpeak
+from voxturn.runtime.families.xtts.text import CHAR_LIMITS, MAX_TOKENS, XttsTokenizer
+from voxturn.runtime.families.xtts.voices import Voice
+from voxturn.runtime.flow.handoff import Lane
 from voxturn.runtime.messages import Sentence
-from voxturn.runtime.stages.speak import XttsSpeak
-from voxturn.runtime.store import Store
-from voxturn.runtime.text.xtts import CHAR_LIMITS, MAX_TOKENS, XttsTokenizer
-from voxturn.runtime.voices import Voice
+from voxturn.runtime.models.manifest import MANIFEST, Manifest
+from voxturn.runtime.models.store import Store
 from voxturn.runtime.xtts import XTTS
 
 from tests.tiny.conftest import SHORT_CODES, Tiny

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from voxturn.runtime.assemble import TURN_PLANS
 from voxturn.runtime.assistant import Assistant
+from voxturn.runtime.families.windowed import Progress
+from voxturn.runtime.families.xtts.speak import XttsSpeak
 from voxturn.runtime.frames import frames_from
 from voxturn.runtime.messages import PcmChunk, TurnDone
 from voxturn.runtime.profile import Engine, Profile, SpeakEngine, load_profile
-from voxturn.runtime.stages.speak import XttsSpeak
-from voxturn.runtime.stages.vocode import Progress
 
 from tests.e2e.conftest import demo_models as demo_models
 from tests.tiny.conftest import SHORT_CODES, Tiny

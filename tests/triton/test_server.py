@@ -22,16 +22,16 @@ from tritonclient.utils import InferenceServerException
 from voxturn.runtime import errors
 from voxturn.runtime.audio.decode import decode_all
 from voxturn.runtime.client import SyncVoiceClient, VoiceClient
-from voxturn.runtime.contract import Manifest
-from voxturn.runtime.cores import Cores
 from voxturn.runtime.executors.onnx import OnnxGraph
+from voxturn.runtime.flow.scheduling import Cores
 from voxturn.runtime.messages import Partial, PcmChunk, Transcript
+from voxturn.runtime.models.manifest import Manifest
+from voxturn.runtime.remote.codec import text_of
+from voxturn.runtime.remote.contract import MODELS as SERVED
+from voxturn.runtime.remote.contract import WINDOW
+from voxturn.runtime.remote.transport import TritonServer
 from voxturn.runtime.serving import launcher
-from voxturn.runtime.serving.contract import MODELS as SERVED
-from voxturn.runtime.serving.contract import WINDOW
-from voxturn.runtime.serving.events import text_of
 from voxturn.runtime.serving.health import silent
-from voxturn.runtime.serving.wire import TritonServer
 from voxturn.runtime.xtts import XTTS
 
 from tests.tiny.conftest import Tiny

@@ -17,26 +17,26 @@ from voxturn.runtime.audio.decode import decode_all
 from voxturn.runtime.audio.window import Plan
 from voxturn.runtime.client import VoiceClient
 from voxturn.runtime.client.voice import served_by
-from voxturn.runtime.contract import Manifest
 from voxturn.runtime.decode.engine import DecodeEngine
 from voxturn.runtime.decode.sampler import Sampling
 from voxturn.runtime.decode.service import DecodeService
-from voxturn.runtime.decode.xtts import XttsIds
 from voxturn.runtime.executors.fake import FakeDecoder, FakeGraph, FakeWhisper
+from voxturn.runtime.families.decoder import Reply
+from voxturn.runtime.families.whisper.hearing import Transcribe
+from voxturn.runtime.families.windowed import Vocode
+from voxturn.runtime.families.xtts.prompt import XttsIds
+from voxturn.runtime.families.xtts.speak import XttsSpeak
+from voxturn.runtime.families.xtts.text import XttsTokenizer
+from voxturn.runtime.families.xtts.voices import Voice
+from voxturn.runtime.flow.handoff import Ahead, Lane
 from voxturn.runtime.frames import frames_from
-from voxturn.runtime.handoff import Ahead, Lane
 from voxturn.runtime.messages import PcmChunk, ReplyToken, Sentence, Transcript, TurnDone
+from voxturn.runtime.models.manifest import Manifest
 from voxturn.runtime.profile import load_profile
 from voxturn.runtime.protocols import Generated
-from voxturn.runtime.stages.reply import Reply
-from voxturn.runtime.stages.speak import XttsSpeak
-from voxturn.runtime.stages.transcribe import Transcribe
-from voxturn.runtime.stages.vocode import Vocode
 from voxturn.runtime.text.chat import CHAT_FORMATS, Chat, Message
 from voxturn.runtime.text.filter import PassAll
 from voxturn.runtime.text.tokenizer import JsonTokenizer
-from voxturn.runtime.text.xtts import XttsTokenizer
-from voxturn.runtime.voices import Voice
 
 from tests.tiny.conftest import Tiny
 from tests.triton.conftest import ROOT, Running, serve

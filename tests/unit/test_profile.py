@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 from voxturn.runtime import cli, prepare
-from voxturn.runtime.cores import Cores
 from voxturn.runtime.errors import CorruptModel, InvalidProfile
+from voxturn.runtime.flow.scheduling import Cores
+from voxturn.runtime.models.registry import Registry
+from voxturn.runtime.models.store import Store
 from voxturn.runtime.prepare import problems
 from voxturn.runtime.profile import NOT_SERVED, SHIPPED, load_profile
-from voxturn.runtime.registry import Registry
-from voxturn.runtime.store import Store
 
 
 @pytest.mark.parametrize("name", SHIPPED)

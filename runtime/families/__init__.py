@@ -1,0 +1,1 @@
+"""Model families: what each is, behind the protocols of `base`."""

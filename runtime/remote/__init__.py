@@ -1,0 +1,1 @@
+"""Models behind a server: the wire and what is sent over it."""

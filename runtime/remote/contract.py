@@ -1,0 +1,259 @@
+"""The models of the Triton repository and their tensors; `config.pbtxt` is made from this. Pure.
+
+Source of the format: Triton's `model_config.proto`; of its Python backend: triton-inference-server/python_backend.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from voxturn.runtime.errors import UsageError
+from voxturn.runtime.models.manifest import TensorSpec
+
+CANARY = "canary"
+"""An input that every model has: a request with it is answered at once, without the engine."""
+
+CANCEL = "cancel"
+"""An input that every model has: the id of a request that is to end now. Answered as a canary."""
+
+CLIENT = "client"
+"""An input that every model has: a name that a client gives itself, whose streams at once are counted."""
+
+INFO = "info"
+"""An input that every model has: a request with it is answered with what runs here, as JSON, in the output `answer`."""
+
+UP_S = "up_s"
+"""Of that JSON: for how many seconds the model's process has been there."""
+
+_TYPES = {
+    "float32": "FP32",
+    "float16": "FP16",
+    "int32": "INT32",
+    "int64": "INT64",
+    "bool": "BOOL",
+    "object": "BYTES",
+}
+
+
+@dataclass(frozen=True)
+class Served:
+    """A model of the repository. Its adapter asks for the inputs of `required`, or for those of `engine` where its engine
+    itself is asked (`requests`); the server for none: a canary has no others. `streams`: answers come piece by piece."""
+
+    name: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    required: frozenset[str]
+    streams: bool = True
+    engine: bool = False
+
+    def check(self, inputs: Mapping[str, np.ndarray[Any, Any]]) -> None:
+        """Raise `UsageError` for what is missing, and for a shape that the server lets pass."""
+        missing = sorted(self.required - set(inputs))
+        if missing and not (self.engine and REQUEST in inputs):
+            raise UsageError(f"{self.name}: needs input {', '.join(missing)}")
+        for spec in self.inputs:
+            value = inputs.get(spec.name)
+            if value is not None and not _fits(spec.shape, value.shape):
+                raise UsageError(
+                    f"{self.name}: input {spec.name!r} must have shape {list(spec.shape)}"
+                )
+
+
+def _fits(wanted: tuple[int | str, ...], shape: tuple[int, ...]) -> bool:
+    return len(wanted) == len(shape) and all(
+        isinstance(w, str) or w == s for w, s in zip(wanted, shape, strict=True)
+    )
+
+
+def _text(name: str) -> TensorSpec:
+    return TensorSpec(name, "object", (1,))
+
+
+def _floats(name: str) -> TensorSpec:
+    return TensorSpec(name, "float32", ("samples",))
+
+
+_RATE = TensorSpec("reference_rate", "int32", (1,))
+_LANGUAGE, _SEED, _SPEED = (
+    _text("language"),
+    TensorSpec("seed", "int64", (1,)),
+    TensorSpec("speed", "float32", (1,)),
+)
+REQUEST, SEQUENCE, END = "request", "sequence", "end"
+"""What is asked of an engine itself; the name of an utterance that is sent piece by piece: Triton's sequence id,
+and whether it is the last."""
+_REQUEST, _ANSWER = _text(REQUEST), _text("answer")
+_TOKENS = (_REQUEST, TensorSpec("rows", "float32", ("rows", "width")))
+_STEP = (TensorSpec("hidden", "float32", ("width",)),)
+_PCM = (
+    _floats("pcm"),
+    TensorSpec("rate", "int32", (1,)),
+    TensorSpec("final", "bool", (1,)),
+    _text("sentence"),
+)
+
+WINDOW = ("latent_offset", "frame_offset", "frames", "before", "after")
+"""Inputs of the vocoder's graph that say which frames are wanted. Scalars there, `[1]` here."""
+
+MOST_SEQUENCES = 8
+"""How many sequences of latents `xtts_hifigan` vocodes at once."""
+
+
+def _latents(sequences: int | str) -> tuple[TensorSpec, TensorSpec]:
+    return (
+        TensorSpec("latents", "float32", (sequences, "latents", "width")),
+        TensorSpec("speaker", "float32", (sequences, "speaker", 1)),
+    )
+
+
+MODELS = {
+    model.name: model
+    for model in (
+        Served(
+            "whisper",
+            (
+                _floats("audio"),
+                _LANGUAGE,
+                _REQUEST,
+                TensorSpec("features", "float32", ("mels", "frames")),
+            ),
+            (_text("text"), _text("stable"), _LANGUAGE, TensorSpec("confidence", "float32", (1,))),
+            frozenset({"audio"}),
+            streams=False,
+            engine=True,
+        ),
+        Served(
+            "qwen3",
+            (_text("messages"), _text("conversation"), *_TOKENS),
+            (_text("text"), TensorSpec("ids", "int32", ("tokens",)), *_STEP),
+            frozenset({"messages"}),
+            engine=True,
+        ),
+        Served(
+            "xtts",
+            (
+                _text("text"),
+                _LANGUAGE,
+                _text("voice"),
+                _floats("reference"),
+                _RATE,
+                _SPEED,
+                _SEED,
+                *_TOKENS,
+            ),
+            (*_PCM, *_STEP),
+            frozenset({"text"}),
+            engine=True,
+        ),
+        Served(
+            "xtts_vocoder",
+            (*_latents(1), *(TensorSpec(name, "int64", (1,)) for name in WINDOW)),
+            (TensorSpec("audio", "float32", (1, 1, "samples")),),
+            frozenset({"latents", "speaker", *WINDOW}),
+            streams=False,
+        ),
+        Served(
+            "xtts_hifigan",
+            _latents("sequences"),
+            (TensorSpec("audio", "float32", ("sequences", 1, "samples")),),
+            frozenset({"latents", "speaker"}),
+            streams=False,
+        ),
+        Served("vits", (_text("text"),), _PCM, frozenset({"text"})),
+        Served(
+            "voice_turn",
+            (_floats("audio"), _text("conversation")),
+            (_text("event"), *_PCM),
+            frozenset({"audio"}),
+        ),
+    )
+}
+"""Audio in is float32 at 16 kHz; `reference` is a recording to clone, at `reference_rate` (16 kHz if left out); `messages` is a JSON list of `{"role", "text"}`; `event` JSON as in `events`."""
+
+
+def config_pbtxt(model: Served) -> str:
+    """The model's `config.pbtxt`."""
+    inputs = (
+        *model.inputs,
+        _text(CLIENT),
+        _text(CANCEL),
+        TensorSpec(CANARY, "bool", (1,)),
+        TensorSpec(INFO, "bool", (1,)),
+    )
+    lines = [
+        "# made by `python -m voxturn.runtime.remote.contract`; do not edit",
+        f'name: "{model.name}"',
+        'backend: "python"',
+        "max_batch_size: 0",
+        f"model_transaction_policy {{ decoupled: {str(model.streams).lower()} }}",
+        *(_tensor("input", spec, optional=True) for spec in inputs),
+        *(_tensor("output", spec) for spec in (*model.outputs, _ANSWER)),
+        "instance_group [{ kind: KIND_CPU count: 1 }]",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _tensor(kind: str, spec: TensorSpec, optional: bool = False, scalar: bool = False) -> str:
+    dims = ", ".join(str(-1 if isinstance(size, str) else size) for size in spec.shape)
+    type_name = "STRING" if spec.dtype == "object" else _TYPES[spec.dtype]
+    return (
+        f'{kind} [{{ name: "{spec.name}" data_type: TYPE_{type_name} dims: [ {dims} ]'
+        f"{' optional: true' if optional else ''}{' reshape: { shape: [ ] }' if scalar else ''} }}]"
+    )
+
+
+def wire_type(value: np.ndarray[Any, Any]) -> str:
+    """The name that Triton's protocol has for an array's type."""
+    try:
+        return _TYPES[value.dtype.name]
+    except KeyError:
+        raise UsageError(f"tensors of {value.dtype} cannot be sent") from None
+
+
+_GRAPHS = {"xtts_vocoder": "vocoder.onnx", "xtts_hifigan": "vocoder_whole.onnx"}
+"""The files of an artifact that the server runs by itself."""
+
+
+def ngc_pbtxt(model: Served) -> str:
+    """The variant for NVIDIA's container on a machine with a GPU, chosen by `--model-config-name ngc`.
+
+    The vocoder's graphs run in the server's own ONNX Runtime backend there, whole sequences batched as they come; models
+    with token loops stay Python.
+    """
+    if model.name not in _GRAPHS:
+        return config_pbtxt(model).replace("KIND_CPU count: 1", "KIND_GPU count: 1 gpus: [ 0 ]")
+    batched = model.name == "xtts_hifigan"
+    inputs, outputs = (
+        [replace(spec, shape=spec.shape[1:]) for spec in specs] if batched else specs
+        for specs in (model.inputs, model.outputs)
+    )
+    lines = [
+        "# made by `python -m voxturn.runtime.remote.contract`; do not edit",
+        f'name: "{model.name}"',
+        'backend: "onnxruntime"',
+        f'default_model_filename: "{_GRAPHS[model.name]}"',
+        f"max_batch_size: {MOST_SEQUENCES if batched else 0}",
+        *(["dynamic_batching { max_queue_delay_microseconds: 1000 }"] if batched else []),
+        *(_tensor("input", spec, scalar=spec.name in WINDOW) for spec in inputs),
+        *(_tensor("output", spec) for spec in outputs),
+        "instance_group [{ kind: KIND_GPU count: 1 gpus: [ 0 ] }]",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Write every configuration of the repository in the current folder."""
+    for model in MODELS.values():
+        folder = Path("triton_models", model.name)
+        (folder / "configs").mkdir(parents=True, exist_ok=True)
+        (folder / "config.pbtxt").write_text(config_pbtxt(model), encoding="utf-8")
+        (folder / "configs/ngc.pbtxt").write_text(ngc_pbtxt(model), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

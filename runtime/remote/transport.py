@@ -1,0 +1,333 @@
+"""Tensors to and from a Triton server over gRPC, with a watchdog: no stream waits for a model that died.
+
+The server never says that a model's process was killed: its streams just hang. So whenever nothing came for a while the
+model is sent a canary request, which it answers at once even while it computes; no answer means that it is dead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import math
+import time
+import uuid
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from contextlib import aclosing
+from typing import Any
+
+import numpy as np
+from voxturn.runtime import errors
+from voxturn.runtime.errors import (
+    DeadlineExceeded,
+    ExecutorUnavailable,
+    InferenceFailed,
+    ServerDied,
+    ServerUnavailable,
+    VoxturnError,
+)
+from voxturn.runtime.remote.codec import Tensors, text_of
+from voxturn.runtime.remote.contract import CANARY, CANCEL, CLIENT, INFO, MODELS, UP_S, wire_type
+from voxturn.runtime.remote.shared import SharedInputs
+
+_PLAIN = "unexpected inference input", "inputs but got"
+"""What a server says to a canary for a graph without that input; the latter where the number of inputs is wrong, too."""
+_PATIENCE_S, _CANARY_S, _LEAVE_S = 0.7, 1.0, 1.0
+_NEVER_REACHED = ("failed to connect", "Connection refused", "DNS resolution", "no address")
+
+
+class _UnknownRegion(ServerUnavailable):
+    """The server was started again behind the connection and knows none of its shared memory."""
+
+
+class TritonServer:
+    """One server by its gRPC address, as `localhost:8001`. Close it when done.
+
+    `name` is what the client is called: a server limits the streams at once of each. Nothing for `patience_s`, and no
+    answer to a canary within `canary_s`: `ServerDied`. A request longer than `deadline_s` in all (0: none) is
+    `DeadlineExceeded`.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        name: str = "",
+        patience_s: float = _PATIENCE_S,
+        canary_s: float = _CANARY_S,
+        deadline_s: float = 0,
+    ) -> None:
+        try:
+            from tritonclient.grpc import aio
+        except ImportError as exc:
+            raise ExecutorUnavailable(
+                "a Triton client needs tritonclient; pip install 'voxturn[triton]'"
+            ) from exc
+        self.address, self._name, self._aio = address, name, aio
+        self._patience_s, self._canary_s, self._deadline_s = patience_s, canary_s, deadline_s
+        self._client = aio.InferenceServerClient(address)
+        self._shared = SharedInputs(self._client, address)
+
+    async def stream(self, model: str, inputs: Mapping[str, Any]) -> AsyncGenerator[Tensors, None]:
+        """The answers to a request, piece by piece. Closing this cancels it in the server.
+
+        Raises the error that the model raised, `ServerUnavailable`, `ServerDied` or `DeadlineExceeded`.
+        """
+        try:
+            async with aclosing(self._stream(model, inputs)) as answers:
+                async for tensors in answers:
+                    yield tensors
+        except _UnknownRegion:  # nothing was answered: the server looks for its inputs first
+            self._shared.forget()
+            async with aclosing(self._stream(model, inputs)) as answers:
+                async for tensors in answers:
+                    yield tensors
+
+    async def _stream(self, model: str, inputs: Mapping[str, Any]) -> AsyncGenerator[Tensors, None]:
+        until, name = self._until(), uuid.uuid4().hex
+        async with self._sent(inputs) as tensors_in:
+            sent, request = (
+                time.monotonic(),
+                {"model_name": model, "inputs": tensors_in, "request_id": name},
+            )
+            answers = self._client.stream_infer(_one(request))
+            begun, reachable = False, True
+            try:
+                while True:
+                    following = asyncio.ensure_future(anext(answers, None))
+                    try:
+                        await self._wait(following, model, until, sent)
+                        answer = await following
+                    finally:
+                        following.cancel()
+                    if answer is None:
+                        return
+                    result, error = answer
+                    if error is not None:
+                        message = str(error.message())
+                        raise _raised(message, model) or InferenceFailed(
+                            f"{model}: {' '.join(message.split())[:300]}"
+                        )
+                    begun = True
+                    tensors = _arrays(result)
+                    if tensors:
+                        yield tensors
+            except VoxturnError as exc:
+                reachable = not isinstance(exc, ServerDied | ServerUnavailable)
+                raise
+            except Exception as exc:
+                reachable = False
+                raise self._lost(exc, model, begun) from exc
+            finally:
+                await self._leave(model, name, answers, reachable)
+
+    async def _leave(self, model: str, name: str, answers: Any, reachable: bool) -> None:
+        """End a stream: ask the model to, read the rest, and cut the connection only where that is in vain.
+
+        Triton crashes now and then where a call is cancelled in the moment of its last answer (server issue 8034; once in
+        some thousand streams here).
+        """
+        try:
+            if reachable:
+                async with asyncio.timeout(_LEAVE_S):
+                    await self._ask(model, {CANCEL: np.array([name.encode()], np.object_)})
+                    async for _ in answers:
+                        pass
+        except Exception:  # noqa: BLE001, S110  it is left all the same
+            pass
+        finally:
+            answers.cancel()
+
+    async def infer(
+        self, model: str, inputs: Mapping[str, Any], sequence: int = 0, end: bool = False
+    ) -> Tensors:
+        """The one answer of a model that does not stream. `sequence` (not 0) names an utterance sent piece by piece."""
+        try:
+            return await self._infer(model, inputs, sequence, end)
+        except _UnknownRegion:
+            self._shared.forget()
+            return await self._infer(model, inputs, sequence, end)
+
+    async def _infer(
+        self, model: str, inputs: Mapping[str, Any], sequence: int, end: bool
+    ) -> Tensors:
+        until, name = self._until(), uuid.uuid4().hex
+        async with self._sent(inputs) as tensors:
+            options = {"sequence_id": sequence, "sequence_end": end} if sequence else {}
+            sent = time.monotonic()
+            call = asyncio.ensure_future(
+                self._client.infer(model, tensors, request_id=name, **options)
+            )
+            try:
+                await self._wait(call, model, until, sent)
+                return _arrays(await asyncio.shield(call))
+            except VoxturnError:
+                raise
+            except Exception as exc:
+                raise self._lost(exc, model, False) from exc
+            finally:
+                if not call.done():
+                    await self._leave(model, name, _Call(call), True)
+
+    async def answers(self, model: str, timeout_s: float) -> bool:
+        """Whether a model answers a canary in time."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await self._ask(model, {CANARY: np.array([True])}) is not None
+        except Exception as exc:  # noqa: BLE001  whatever it is, it is no answer
+            return _is_plain(exc)
+
+    async def _has(self, model: str, sent: float) -> bool:
+        """Whether a model still has what was sent to it at `sent`: it answers, and was not started since."""
+        asked = time.monotonic()
+        try:
+            async with asyncio.timeout(self._canary_s):
+                said = await self._ask(model, {INFO: np.array([True])})
+        except Exception as exc:  # noqa: BLE001  as above
+            return _is_plain(exc)
+        return said is not None and (
+            not said or json.loads(said).get(UP_S, math.inf) >= asked - sent
+        )
+
+    async def _ask(self, model: str, inputs: Mapping[str, Any]) -> str | None:
+        """What a model says to a request that it answers without its engine; None where that ends in an error."""
+        request, said = self._tensors(inputs), ""
+        if not MODELS[model].streams:
+            return text_of(_arrays(await self._client.infer(model, request))["answer"])
+        call = self._client.stream_infer(_one({"model_name": model, "inputs": request}))
+        try:
+            async for result, error in call:
+                if error is not None:
+                    return None
+                if "answer" in (tensors := _arrays(result)):
+                    said = text_of(tensors["answer"])
+            return said
+        finally:
+            call.cancel()
+
+    async def load(self, model: str) -> None:
+        """Load a model of the repository. Raises `ServerUnavailable` with the server's reason."""
+        try:
+            await self._client.load_model(model)
+        except Exception as exc:
+            raise ServerUnavailable(
+                f"{self.address}: model {model!r} does not load: {exc}"
+            ) from exc
+
+    async def unload(self, model: str) -> None:
+        """Unload a model."""
+        try:
+            await self._client.unload_model(model)
+        except Exception as exc:
+            raise ServerUnavailable(
+                f"{self.address}: model {model!r} does not unload: {exc}"
+            ) from exc
+
+    async def aclose(self) -> None:
+        """Close the connection."""
+        await self._shared.aclose()
+        await self._client.close()
+
+    def _until(self) -> float:
+        return time.monotonic() + self._deadline_s if self._deadline_s else math.inf
+
+    async def _wait(self, call: asyncio.Future[Any], model: str, until: float, sent: float) -> None:
+        """Wait for an answer to what was sent at `sent`, as long as the model has it and its caller allows."""
+        while not call.done():
+            await asyncio.wait(
+                [call], timeout=max(0.0, min(self._patience_s, until - time.monotonic()))
+            )
+            if not call.done() and time.monotonic() >= until:
+                raise DeadlineExceeded(
+                    f"{self.address}: model {model!r} took longer than {self._deadline_s:g} s"
+                )
+            if not call.done() and not await self._has(model, sent) and not call.done():
+                raise ServerDied(
+                    f"{self.address}: model {model!r} stopped answering; the request may be made again"
+                )
+
+    @contextlib.asynccontextmanager
+    async def _sent(self, inputs: Mapping[str, Any]) -> AsyncGenerator[list[Any], None]:
+        """The inputs of a request; large ones lie in shared memory until this ends."""
+        named = dict(inputs) | ({CLIENT: self._name} if self._name else {})
+        with contextlib.ExitStack() as regions:
+            made = []
+            for name, array in _as_arrays(named):
+                tensor = self._aio.InferInput(name, list(array.shape), wire_type(array))
+                if array.dtype != np.object_:
+                    await self._shared.prepare(array.nbytes)
+                if array.dtype == np.object_ or not regions.enter_context(
+                    self._shared.placed(tensor, array)
+                ):
+                    tensor.set_data_from_numpy(array)
+                made.append(tensor)
+            yield made
+
+    def _tensors(self, inputs: Mapping[str, Any]) -> list[Any]:
+        made = []
+        for name, array in _as_arrays(inputs):
+            tensor = self._aio.InferInput(name, list(array.shape), wire_type(array))
+            tensor.set_data_from_numpy(array)
+            made.append(tensor)
+        return made
+
+    def _lost(self, exc: Exception, model: str, begun: bool) -> VoxturnError:
+        message = str(getattr(exc, "message", lambda: exc)())
+        if (raised := _raised(message, model)) is not None:
+            return raised
+        never = not begun and any(sign in message for sign in _NEVER_REACHED)
+        kind = ServerUnavailable if never else ServerDied
+        return kind(f"{self.address}: model {model!r}: {' '.join(message.split())[:200]}")
+
+
+def _is_plain(error: Exception) -> bool:
+    """Whether it is a plain graph's, which has no canary, and lives."""
+    return any(said in str(error) for said in _PLAIN)
+
+
+class _Call:
+    """A call with one answer, as a stream to be left."""
+
+    def __init__(self, call: asyncio.Future[Any]) -> None:
+        self._call = call
+
+    async def __aiter__(self) -> AsyncIterator[Any]:
+        yield await asyncio.shield(self._call)
+
+    def cancel(self) -> None:
+        self._call.cancel()
+
+
+def _as_arrays(inputs: Mapping[str, Any]) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
+    for name, value in inputs.items():
+        yield (
+            name,
+            np.array([value.encode()], np.object_) if isinstance(value, str) else np.asarray(value),
+        )
+
+
+def _raised(message: str, model: str) -> VoxturnError | None:
+    """The error that a model raised, by the name that its message begins with."""
+    text = message.removeprefix("[StatusCode.INTERNAL] ")
+    name, _, rest = text.partition(": ")
+    kind = getattr(errors, name, None)
+    if isinstance(kind, type) and issubclass(kind, VoxturnError):
+        return kind(rest)
+    if "shared memory region" in text:
+        return _UnknownRegion(
+            "the server was started again and has not our shared memory; the request may be made again"
+        )
+    if "tub process" in text:
+        return ServerDied(f"model {model!r} died; the request may be made again")
+    if "unknown model" in text:
+        return ServerUnavailable(
+            f"the server has no model {model!r}; serve it with --models …,{model}"
+        )
+    return None
+
+
+def _arrays(result: Any) -> Tensors:
+    return {output.name: result.as_numpy(output.name) for output in result.get_response().outputs}
+
+
+async def _one(request: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
+    yield request

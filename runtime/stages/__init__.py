@@ -1,1 +1,0 @@
-"""One file a stage: an async iterator in, an async iterator out. Stages never import each other."""

@@ -1,0 +1,1 @@
+"""A spoken turn: listen, recognise, reply, split, speak; its memory and its trace."""

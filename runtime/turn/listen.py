@@ -1,0 +1,184 @@
+"""Listen: audio frames in; the beginning and the (suspected) end of speech out. Silero VAD and an end-pointer.
+
+Source of the model's interface: snakers4/silero-vad v6, windows of 512 samples with 64 samples of context at 16 kHz.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from voxturn.runtime.flow.handoff import Lane, close_iterator
+from voxturn.runtime.messages import (
+    AudioFrame,
+    Heard,
+    Samples,
+    Speaking,
+    SpeechResumed,
+    SpeechStarted,
+    Utterance,
+)
+from voxturn.runtime.protocols import GraphExecutor
+
+RATE = 16000
+WINDOW = 512
+_CONTEXT = 64
+_WINDOW_MS = 1000 * WINDOW / RATE
+
+
+@dataclass(frozen=True)
+class Endpointing:
+    """When speech begins and ends. `suspect_ms` of silence start the answer on suspicion; then it is certain after
+
+    `finished_ms` where the words so far sound finished, `unfinished_ms` where they do not, `end_ms` where nobody knows.
+    `eager` from 0 to 1 halves or doubles the three: 1 answers soonest and interrupts most. Speech longer than `cut_s`
+    is cut at the next pause of `cut_pause_ms`, at `max_s` anywhere.
+    """
+
+    threshold: float = 0.5
+    start_ms: int = 64
+    suspect_ms: int = 96
+    finished_ms: int = 256
+    end_ms: int = 400
+    unfinished_ms: int = 1000
+    eager: float = 0.5
+    before_ms: int = 192
+    cut_s: float = 20.0
+    cut_pause_ms: int = 32
+    max_s: float = 28.0
+
+    def wait_ms(self, finished: float | None) -> float:
+        """The silence that makes an end certain. `finished`: how likely the words are complete; None: not known."""
+        likely = 0.5 if finished is None else finished
+        ms = float(
+            np.interp(likely, [0.0, 0.5, 1.0], [self.unfinished_ms, self.end_ms, self.finished_ms])
+        )
+        return max(float(self.suspect_ms), ms * 2 ** (1 - 2 * self.eager))
+
+
+class Endpointer:
+    """The state machine behind the stage. Pure: windows and their speech probabilities in, `Heard` out.
+
+    How long a silence must be is asked with every window, so that whoever reads the words may change it meanwhile.
+    """
+
+    def __init__(self, options: Endpointing) -> None:
+        self._o = options
+        self._windows: list[Samples] = []
+        self._first = 0  # number of the first window held
+        self._next = 0
+        self._run = 0  # consecutive speech windows before the beginning, silent ones after it
+        self._speaking = False
+        self._spoke = False  # since the utterance began: False where a long speech was cut and silence followed
+        self._suspected: Utterance | None = None
+
+    def push(
+        self, window: Samples, probability: float, finished: float | None = None
+    ) -> Iterator[Heard]:
+        """One window of 512 samples. `finished` as in `Endpointing.wait_ms`, of the utterance whose end is suspected."""
+        self._windows.append(window)
+        self._next += 1
+        if self._speaking:
+            yield from self._in_speech(probability, finished)
+        elif self._enough_speech(probability):
+            self._speaking, self._spoke, self._run = True, True, 0
+            yield SpeechStarted((self._next - self._count(self._o.start_ms)) * WINDOW)
+        else:
+            self._forget(self._count(self._o.before_ms) + self._run)
+
+    def flush(self) -> Iterator[Heard]:
+        """The input ended: an open utterance is final."""
+        if self._speaking:
+            yield self._finish(more=False)
+
+    def _enough_speech(self, probability: float) -> bool:
+        self._run = self._run + 1 if probability >= self._o.threshold else 0
+        return self._run >= self._count(self._o.start_ms)
+
+    def _in_speech(self, probability: float, finished: float | None) -> Iterator[Heard]:
+        if probability >= self._o.threshold:
+            self._run, self._spoke = 0, True
+            if self._suspected is not None:
+                self._suspected = None
+                yield SpeechResumed((self._next - 1) * WINDOW)
+            yield Speaking(tuple(self._windows), RATE, self._first * WINDOW)
+        elif self._run or probability < self._o.threshold - 0.15:
+            self._run += 1
+        seconds = len(self._windows) * WINDOW / RATE
+        pause = self._run >= self._count(self._o.cut_pause_ms)
+        if self._suspected is None and (
+            (pause and seconds >= self._o.cut_s) or seconds >= self._o.max_s
+        ):
+            yield self._finish(more=True)
+        elif self._run >= self._count(self._o.wait_ms(finished)):
+            yield self._finish(more=False)
+        elif self._run >= self._count(self._o.suspect_ms) and self._suspected is None:
+            self._suspected = self._utterance(final=False, more=False)
+            yield self._suspected
+
+    def _finish(self, more: bool) -> Utterance:
+        """The final utterance; with the very samples of the suspected one where nothing but silence came since."""
+        suspected = self._suspected
+        utterance = (
+            Utterance(suspected.samples, RATE, suspected.start, True, more)
+            if suspected is not None
+            else self._utterance(True, more)
+        )
+        self._suspected, self._run, self._speaking, self._spoke = None, 0, more, False
+        self._forget(0 if more else self._count(self._o.before_ms))
+        return utterance
+
+    def _utterance(self, final: bool, more: bool) -> Utterance:
+        samples = np.concatenate(self._windows) if self._spoke else np.zeros(0, np.float32)
+        return Utterance(samples, RATE, self._first * WINDOW, final, more)
+
+    def _forget(self, keep: int) -> None:
+        drop = len(self._windows) - keep
+        if drop > 0:
+            del self._windows[:drop]
+            self._first += drop
+
+    @staticmethod
+    def _count(ms: float) -> int:
+        return max(1, round(ms / _WINDOW_MS))
+
+
+class Listen:
+    """The stage. The frames must have a rate of 16 kHz."""
+
+    def __init__(self, vad: GraphExecutor, lane: Lane, options: Endpointing) -> None:
+        self._vad, self._lane, self.options = vad, lane, options
+
+    async def __call__(
+        self, frames: AsyncIterator[AudioFrame], finished: Callable[[], float | None] = lambda: None
+    ) -> AsyncGenerator[Heard, None]:
+        """What is heard. `finished` is asked how likely the words of the suspected utterance are complete."""
+        endpointer = Endpointer(self.options)
+        state = np.zeros((1, 1, 128), np.float32), np.zeros((1, 1, 128), np.float32)
+        tail = np.zeros(
+            _CONTEXT, np.float32
+        )  # the context of the next window, then samples that fill none yet
+        try:
+            async for frame in frames:
+                tail = np.concatenate([tail, frame.samples])
+                count = (tail.size - _CONTEXT) // WINDOW
+                if not count:
+                    continue
+                windows = np.stack(
+                    [tail[i * WINDOW : i * WINDOW + WINDOW + _CONTEXT] for i in range(count)]
+                )
+                tail = tail[count * WINDOW :]
+                out = await self._lane.run(
+                    self._vad.run, {"input": windows, "h": state[0], "c": state[1]}
+                )
+                state = out["hn"], out["cn"]
+                for window, probability in zip(
+                    windows, out["speech_probs"].reshape(-1), strict=True
+                ):
+                    for heard in endpointer.push(window[_CONTEXT:], float(probability), finished()):
+                        yield heard
+            for heard in endpointer.flush():
+                yield heard
+        finally:
+            await close_iterator(frames)

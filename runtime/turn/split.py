@@ -1,0 +1,57 @@
+"""Split: reply tokens in, sentences to be spoken out, each seen by the content filter."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+
+from voxturn.runtime.flow.handoff import close_iterator
+from voxturn.runtime.messages import ReplyToken, Sentence
+from voxturn.runtime.text.filter import ContentFilter
+from voxturn.runtime.text.split import ClauseSplitter
+from voxturn.runtime.text.spoken import Spoken
+
+
+class Split:
+    """The stage. Markup is not spoken; sentences without a letter or a digit are dropped."""
+
+    def __init__(self, content_filter: ContentFilter, max_chars: int, language: str = "") -> None:
+        self._filter, self._max_chars, self._language = content_filter, max_chars, language
+
+    async def __call__(self, tokens: AsyncIterator[ReplyToken]) -> AsyncGenerator[Sentence, None]:
+        spoken, splitter = (
+            Spoken(),
+            ClauseSplitter(max_chars=self._max_chars, language=self._language),
+        )
+        index = 0
+        try:
+            async for token in tokens:
+                for clause in splitter.push(spoken.push(token.text)):
+                    if sentence := self._sentence(clause, index):
+                        yield sentence
+                        index += 1
+            for clause in [*splitter.push(spoken.flush()), *splitter.flush()]:
+                if sentence := self._sentence(clause, index):
+                    yield sentence
+                    index += 1
+        finally:
+            await close_iterator(tokens)
+
+    async def whole(self, text: str) -> AsyncGenerator[Sentence, None]:
+        """The sentences of a text that is there already."""
+
+        async def once() -> AsyncIterator[ReplyToken]:
+            yield ReplyToken(text)
+
+        async with aclosing(self(once())) as sentences:
+            async for sentence in sentences:
+                yield sentence
+
+    def _sentence(self, clause: str, index: int) -> Sentence | None:
+        passed = self._filter.check(clause, "out")
+        text = passed.text.strip()
+        return (
+            Sentence(text, index, passed.actions)
+            if any(c.isalnum() for c in text) or passed.actions
+            else None
+        )

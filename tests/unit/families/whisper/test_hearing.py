@@ -1,0 +1,320 @@
+"""Whisper's short window and its guard: what is believed, what is tried again, what is silence; partial transcripts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+
+import numpy as np
+import pytest
+from voxturn.runtime.errors import CorruptModel, InferenceFailed, UnsupportedLanguage, UsageError
+from voxturn.runtime.executors.fake import FakeWhisper
+from voxturn.runtime.families.whisper.hearing import Hearing, Partials, Transcribe
+from voxturn.runtime.families.whisper.recognise import repeats
+from voxturn.runtime.flow.handoff import Lane
+from voxturn.runtime.messages import Partial, Samples, Speaking, Transcript, Utterance, Word
+from voxturn.runtime.protocols import Generated
+from voxturn.runtime.text.filter import Filtered, PassAll
+
+from tests.conftest import CharTokenizer, mel
+
+
+class Biased(CharTokenizer):
+    """With the mark that Whisper puts before what was said earlier."""
+
+    marks = (*CharTokenizer.marks, "<|startofprev|>")
+
+
+TOKENS = CharTokenizer()
+EN_AND_AR = {"en": 0.3, "ar": 0.7}
+
+
+def result(text: str, score: float = -0.2, no_speech: float = 0.0) -> Generated:
+    return Generated(tuple(TOKENS.encode(text)), score, no_speech)
+
+
+class Heard:
+    """A stage on a fake executor, and what it asked of it."""
+
+    def __init__(
+        self,
+        *results: Generated,
+        language: str = "en",
+        chances: Mapping[str, float] | None = None,
+        names: Sequence[str] = (),
+        share: float = 1.0,
+    ) -> None:
+        self.whisper = FakeWhisper(results, chances)
+        self.lane = Lane("transcribe")
+        self.stage = Transcribe(
+            self.whisper, Biased(), mel, self.lane, language, PassAll(), names, share
+        )
+
+    async def transcript(self, seconds: float, prior: str = "", words: bool = False) -> Transcript:
+        try:
+            return await self.stage.transcribe(audio(seconds), prior, words)
+        finally:
+            self.lane.close()
+
+
+def audio(seconds: float) -> Samples:
+    return np.zeros(int(16000 * seconds), np.float32)
+
+
+def speaking(seconds: float) -> Speaking:
+    return Speaking((audio(seconds),), 16000, 512)
+
+
+async def test_a_good_result_takes_one_short_window_continued_with_silence() -> None:
+    heard = Heard(result("Good morning."))
+    assert await heard.transcript(3.0) == Transcript("Good morning.", "en", -0.2, 0)
+    assert heard.whisper.encoded_frames == [
+        3000,
+        330,
+    ]  # the silence, once; then 3 s and their padding
+    assert heard.whisper.positions == [215]  # the decoder sees another second of silence
+    heard = Heard(result("Good morning."))
+    await heard.transcript(7.0)
+    assert (heard.whisper.encoded_frames[1:], heard.whisper.positions) == ([730], [415])
+
+
+async def test_the_silence_is_encoded_once() -> None:
+    heard = Heard(result("Good morning."))
+    await heard.stage.transcribe(audio(1.0))
+    await heard.transcript(1.0)
+    assert heard.whisper.encoded_frames == [3000, 130, 130]
+
+
+async def test_repetition_is_tried_again_on_a_longer_window() -> None:
+    heard = Heard(result("turn on the light turn on the light"), result("Turn on the light."))
+    transcript = await heard.transcript(4.0)
+    assert (transcript.text, transcript.fallbacks) == ("Turn on the light.", 1)
+    assert heard.whisper.encoded_frames == [3000, 430, 1000]
+
+
+async def test_low_confidence_is_tried_up_to_the_full_window() -> None:
+    heard = Heard(result("a", -1.2), result("b", -1.2), result("c", -1.2))
+    transcript = await heard.transcript(2.0)
+    assert (transcript.text, transcript.fallbacks) == ("c", 2)
+    assert heard.whisper.encoded_frames == [3000, 230, 1000, 3000]
+
+
+async def test_a_runaway_on_every_window_is_no_text() -> None:
+    assert (await Heard(result("no no no no " * 20)).transcript(20.0)).text == ""
+
+
+async def test_of_doubtful_attempts_one_that_ran_away_is_the_last() -> None:
+    said = "the cat sat down and saw a bird and the cat sat down"
+    for score, wanted in ((-0.3, said), (-1.2, "")):
+        heard = Heard(
+            result("no no no no " * 6, -0.1), result(said, score), result("no no no no " * 6, -0.1)
+        )
+        assert (await heard.transcript(9.0)).text == wanted
+
+
+async def test_length_is_capped_by_the_duration() -> None:
+    assert len((await Heard(result("x" * 400)).transcript(1.0)).text) <= 20
+
+
+@pytest.mark.parametrize(("score", "no_speech"), [(-0.8, 0.5), (-1.6, 0.0), (-4.0, 0.9)])
+async def test_no_speech_is_silence(score: float, no_speech: float) -> None:
+    heard = Heard(result("Thanks for watching!", score, no_speech))
+    transcript = await heard.transcript(2.0)
+    assert (transcript.text, transcript.words) == ("", ())
+    assert len(heard.whisper.positions) == 1
+
+
+async def test_an_end_at_once_is_silence() -> None:
+    assert (await Heard(result("")).transcript(2.0)).text == ""
+
+
+async def test_no_samples_are_silence_without_a_call() -> None:
+    heard = Heard(result("?"))
+    assert (await heard.transcript(0.0)).text == ""
+    assert heard.whisper.encoded_frames == []
+
+
+async def test_long_audio_is_taken_in_pieces_and_its_words_in_the_time_of_the_whole() -> None:
+    heard = Heard(result("one"), result("two"))
+    transcript = await heard.transcript(40.0, words=True)
+    assert transcript.text == "one two"
+    assert heard.whisper.encoded_frames[1:] == [2830, 1230]
+    assert transcript.words == (Word("one", 0.0, 28.0), Word("two", 28.0, 40.0))
+
+
+async def test_auto_asks_the_model_for_the_language() -> None:
+    transcript = await Heard(result("مرحبا"), language="auto", chances=EN_AND_AR).transcript(2.0)
+    assert (transcript.language, transcript.text) == ("ar", "مرحبا")
+
+
+async def test_the_conversation_s_language_needs_more_evidence_to_change() -> None:
+    heard = Heard(result("Hello."), language="auto", chances=EN_AND_AR)
+    assert (await heard.transcript(2.0, prior="en")).language == "en"
+    heard = Heard(result("مرحبا"), language="auto", chances={"en": 0.01, "ar": 0.99})
+    assert (await heard.transcript(2.0, prior="en")).language == "ar"
+
+
+async def test_a_language_that_is_known_is_not_asked() -> None:
+    heard = Heard(result("Hello."))
+    await heard.transcript(2.0)
+    assert heard.whisper.detections == 0
+
+
+async def test_the_stage_hands_the_language_on_from_one_utterance_to_the_next() -> None:
+    heard = Heard(result("مرحبا"), language="auto", chances={"en": 0.45, "ar": 0.55})
+
+    async def utterances() -> AsyncIterator[Utterance]:
+        for chances in ({"en": 0.1, "ar": 0.9}, {"en": 0.8, "ar": 0.2}):
+            heard.whisper.languages = chances
+            yield Utterance(audio(2.0), 16000, 0, final=True)
+
+    assert [t.language async for t in heard.stage(utterances())] == ["ar", "ar"]
+    heard.lane.close()
+
+
+def test_an_unknown_language_is_refused_when_it_is_made() -> None:
+    with pytest.raises(UnsupportedLanguage, match="'xx'"):
+        Heard(result(""), language="xx")
+
+
+async def test_names_come_before_what_is_said() -> None:
+    heard = Heard(result("Hello Ada."), names=("Ada", "Grace"))
+    await heard.transcript(1.0)
+    text = Biased().encode(
+        "<|startofprev|> Ada, Grace.<|startoftranscript|><|en|><|transcribe|><|notimestamps|>"
+    )
+    assert heard.whisper.prompts == [text]
+
+
+def test_too_many_names_and_a_tokenizer_without_their_mark_are_refused() -> None:
+    with pytest.raises(UsageError, match="the names take 202 tokens; at most 100"):
+        Heard(result(""), names=("x" * 200,))
+    lane = Lane("transcribe")
+    with pytest.raises(CorruptModel, match="startofprev"):
+        Transcribe(FakeWhisper([result("")]), TOKENS, mel, lane, "en", PassAll(), ("Ada",))
+    lane.close()
+
+
+async def test_the_filter_sees_what_was_heard_and_takes_the_words_times_with_it() -> None:
+    class Upper:
+        name = "upper"
+
+        def check(self, text: str, direction: str) -> Filtered:
+            return Filtered(text.upper(), (direction,))
+
+    lane = Lane("transcribe")
+    stage = Transcribe(FakeWhisper([result("quiet")]), TOKENS, mel, lane, "en", Upper())
+    transcript = await stage.transcribe(audio(1.0), words=True)
+    lane.close()
+    assert (transcript.text, transcript.filtered, transcript.words) == ("QUIET", ("in",), ())
+
+
+def test_repeats_finds_an_end_that_was_said_before() -> None:
+    assert repeats("We spent the whole summer by the sea. We spent the whole summer", 4)
+    assert not repeats("I would like to sing and I would like to dance.", 4)
+    assert not repeats("No, no, no. I said no.", 4)
+    assert not repeats("", 4)
+
+
+async def partials(hearing: Hearing, count: int) -> list[tuple[str, str] | None]:
+    made = [await hearing.partial(speaking(2.0 + i)) for i in range(count)]
+    return [(p.stable, p.unstable) if p else None for p in made]
+
+
+async def test_what_partials_agree_in_is_stable_and_the_next_goes_on_from_it() -> None:
+    heard = Heard(
+        result(" What is that?"),
+        result(" What is the cup?"),
+        result(" What is the capital of France?"),
+    )
+    hearing = heard.stage.hear()
+    assert await partials(hearing, 3) == [
+        ("", "What is that?"),
+        ("What is", " the cup?"),
+        ("What is the", " capital of France?"),
+    ]
+    assert [TOKENS.decode(prompt) for prompt in heard.whisper.prompts] == ["", "", " What is"]
+    assert (await hearing.final(audio(5.0))).text == "What is the capital of France?"
+    heard.lane.close()
+    assert TOKENS.decode(heard.whisper.prompts[-1]) == ""  # the final transcript is decoded anew
+
+
+async def test_a_partial_that_is_not_believed_is_none() -> None:
+    heard = Heard(
+        result(" turn on the light turn on the light"), result(" Hm", -2.0), result(" Turn")
+    )
+    assert await partials(heard.stage.hear(), 3) == [None, None, ("", "Turn")]
+    heard.lane.close()
+
+
+async def test_the_language_is_asked_once_an_utterance() -> None:
+    heard = Heard(result(" one two three"), language="auto", chances=EN_AND_AR)
+    hearing = heard.stage.hear()
+    await partials(hearing, 3)
+    assert (await hearing.final(audio(6.0))).language == "ar"
+    assert heard.whisper.detections == 1
+    heard.lane.close()
+
+
+class Steps:
+    """A clock that is moved by hand."""
+
+    def __init__(self) -> None:
+        self.time = 0.0
+
+    def now(self) -> float:
+        return self.time
+
+    async def sleep_until(self, when: float) -> None:
+        raise NotImplementedError
+
+
+async def offered(partials: Partials, seconds: float) -> Partial | None:
+    """Offer speech, and again when what that began is done."""
+    partials.offer(speaking(seconds))
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    if others:
+        await asyncio.wait(others)
+    return partials.offer(speaking(0.5))
+
+
+async def test_partials_begin_after_a_second_and_take_their_share_of_the_time() -> None:
+    heard, clock = Heard(result(" one two")), Steps()
+    hearing = heard.stage.hear()
+    partials = Partials(hearing, 0.25, clock)
+    assert await offered(partials, 0.9) is None
+    made = hearing.partial
+
+    async def slow(speech: Speaking) -> Partial | None:
+        clock.time += 0.2
+        return await made(speech)
+
+    hearing.partial = slow  # type: ignore[method-assign]
+    assert await offered(partials, 1.1) == Partial("", "one two", "en", 512)
+    clock.time = 0.7
+    assert await offered(partials, 1.5) is None  # 0.2 s are a quarter of 0.8 s
+    clock.time = 0.8
+    assert await offered(partials, 1.6) == Partial("one two", "", "en", 512)
+    heard.lane.close()
+
+
+async def test_no_share_no_partials() -> None:
+    heard = Heard(result(" one two"))
+    assert await offered(Partials(heard.stage.hear(), 0.0, Steps()), 5.0) is None
+    heard.lane.close()
+
+
+async def test_a_partial_is_given_up_for_something_more_urgent_and_its_error_is_told() -> None:
+    heard = Heard(result(" one two"))
+    partials = Partials(heard.stage.hear(), 1.0, Steps())
+    partials.offer(speaking(2.0))
+    await partials.aclose()
+    assert partials.offer(speaking(0.5)) is None
+
+    def dead(*args: object) -> object:
+        raise InferenceFailed("the engine died")
+
+    heard.whisper.encode = dead  # type: ignore[assignment,method-assign]
+    with pytest.raises(InferenceFailed):
+        await offered(partials, 2.0)
+    heard.lane.close()

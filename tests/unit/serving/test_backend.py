@@ -1,0 +1,648 @@
+"""Triton's side of a model, on a fake of its Python backend; its configuration; events on the wire."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import threading
+import time
+from collections.abc import AsyncGenerator, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from voxturn.runtime import errors
+from voxturn.runtime.decode.engine import DecodeEngine
+from voxturn.runtime.decode.generation import Follow, Request, Step
+from voxturn.runtime.decode.sampler import Sampling
+from voxturn.runtime.errors import EmptyText, UsageError
+from voxturn.runtime.executors.fake import FakeDecoder, FakeWhisper
+from voxturn.runtime.executors.triton import TritonWhisper
+from voxturn.runtime.flow.handoff import Lane
+from voxturn.runtime.messages import (
+    Event,
+    Partial,
+    PcmChunk,
+    ReplyToken,
+    Sentence,
+    SpeechStarted,
+    Transcript,
+    TurnDone,
+    Word,
+)
+from voxturn.runtime.protocols import Generated
+from voxturn.runtime.remote.codec import Tensors, of_event, text_tensor, to_event
+from voxturn.runtime.remote.contract import (
+    CANARY,
+    CANCEL,
+    CLIENT,
+    END,
+    INFO,
+    MODELS,
+    SEQUENCE,
+    config_pbtxt,
+    ngc_pbtxt,
+)
+from voxturn.runtime.remote.requests import check_request, of_request, of_step, to_request, to_step
+from voxturn.runtime.remote.transport import TritonServer
+from voxturn.runtime.serving.backend import MOST_STREAMS, Backend
+from voxturn.runtime.serving.inputs import Inputs
+from voxturn.runtime.serving.kept import Expiring
+from voxturn.runtime.serving.metrics import Heard, Metrics
+from voxturn.runtime.serving.whisper import WhisperCalls
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_committed_configuration_is_the_contracts(name: str) -> None:
+    folder, model = ROOT / "triton_models" / name, MODELS[name]
+    assert (folder / "config.pbtxt").read_text(encoding="utf-8") == config_pbtxt(model)
+    assert (folder / "configs/ngc.pbtxt").read_text(encoding="utf-8") == ngc_pbtxt(model)
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "triton_models").glob("*/1/model.py")), ids=lambda p: p.parts[-3]
+)
+def test_adapters_are_thin(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert len(text.splitlines()) < 80
+    assert f'Backend(pb_utils, "{path.parts[-3]}")' in text
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        SpeechStarted(7),
+        Partial("so", " far", "en", 3),
+        Transcript("مرحبا", "ar", -0.5, 1, ("a",), (Word("مرحبا", 0.1, 0.5),)),
+        ReplyToken("token", (1, 2)),
+        Sentence("A clause.", 2, ("b",)),
+        PcmChunk(np.arange(4, dtype=np.float32), 24000, 8, Sentence("x", 0), "silence", True),
+        TurnDone("all"),
+    ],
+)
+def test_events_survive_the_wire(event: Event) -> None:
+    again = to_event(of_event(event))
+    if isinstance(event, PcmChunk):
+        assert isinstance(again, PcmChunk)
+        np.testing.assert_array_equal(again.samples, event.samples)
+        assert (again.rate, again.start, again.sentence, again.cut, again.final) == (
+            24000,
+            8,
+            event.sentence,
+            "silence",
+            True,
+        )
+    else:
+        assert again == event
+        assert getattr(again, "ids", ()) == getattr(event, "ids", ())
+
+
+def test_an_event_of_another_version_is_refused() -> None:
+    with pytest.raises(errors.InferenceFailed, match="upgrade"):
+        to_event({"event": text_tensor('{"kind": "Telepathy"}')})
+
+
+@dataclass
+class Sender:
+    """What a request is answered through: notes what is sent."""
+
+    sent: list[tuple[Any, int]] = field(default_factory=list)
+    done: threading.Event = field(default_factory=threading.Event)
+    cancelled: bool = False
+
+    def is_cancelled(self) -> bool:
+        return self.cancelled
+
+    def send(self, response: Any = None, flags: int = 0) -> None:
+        assert not self.done.is_set(), "sent after the end"
+        self.sent.append((response, flags))
+        if flags:
+            self.done.set()
+
+
+@dataclass
+class Item:
+    label: str
+    value: np.ndarray[Any, Any]
+
+    def name(self) -> str:
+        return self.label
+
+    def as_numpy(self) -> np.ndarray[Any, Any]:
+        return self.value
+
+
+@dataclass
+class Asked:
+    tensors: dict[str, np.ndarray[Any, Any]]
+    sender: Sender = field(default_factory=Sender)
+    sequence: int = 0
+    flag: int = 0
+    name: str = ""
+
+    def request_id(self) -> str:
+        return self.name
+
+    def correlation_id(self) -> int:
+        return self.sequence
+
+    def flags(self) -> int:
+        return self.flag
+
+    def inputs(self) -> list[Item]:
+        return [Item(name, value) for name, value in self.tensors.items()]
+
+    def get_response_sender(self) -> Sender:
+        return self.sender
+
+
+SERIES: dict[tuple[str, ...], list[float]] = {}
+"""What the metrics were told, by their family's name and their labels."""
+
+
+@dataclass
+class Metric:
+    key: tuple[str, ...]
+
+    def increment(self, by: float) -> None:
+        SERIES.setdefault(self.key, []).append(by)
+
+    observe = set = increment
+
+
+@dataclass
+class MetricFamily:
+    """Of the backend's utilities."""
+
+    name: str
+    description: str
+    kind: str
+    COUNTER, GAUGE, HISTOGRAM = "counter", "gauge", "histogram"
+
+    def Metric(self, labels: dict[str, str], buckets: list[float] | None = None) -> Metric:
+        assert (buckets is not None) == (self.kind == "histogram")
+        return Metric((self.name, *labels.values()))
+
+
+class Utilities:
+    """`triton_python_backend_utils`."""
+
+    TRITONSERVER_RESPONSE_COMPLETE_FINAL = 1
+    TRITONSERVER_REQUEST_FLAG_SEQUENCE_END = 2
+    MetricFamily = MetricFamily
+
+    @staticmethod
+    def Tensor(name: str, value: Any) -> tuple[str, Any]:
+        return name, value
+
+    @staticmethod
+    def TritonError(message: str) -> str:
+        return message
+
+    @staticmethod
+    def InferenceResponse(output_tensors: Any, error: str | None = None) -> tuple[Any, str | None]:
+        return output_tensors, error
+
+
+class Scripted:
+    """A handler that does what the text says."""
+
+    engine = None
+
+    def __init__(self) -> None:
+        self.closed, self.ended = False, 0
+        self.asked: list[Inputs] = []
+
+    def describe(self) -> dict[str, Any]:
+        return {"artifact_sha256": "abc"}
+
+    async def warm(self) -> None:
+        return None
+
+    async def __call__(self, inputs: Inputs) -> AsyncGenerator[Tensors, None]:
+        self.asked.append(inputs)
+        try:
+            text = inputs["text"][0].decode()
+            if text == "bad":
+                raise EmptyText("nothing to say")
+            if text == "broken":
+                raise ZeroDivisionError("oops")
+            for number in range(3):
+                yield {"text": np.array([number])}
+            if text == "for ever":
+                await asyncio.Event().wait()
+        finally:
+            self.ended += 1
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.fixture
+def served() -> Iterator[tuple[Backend, Scripted]]:
+    handler = Scripted()
+    backend = Backend(Utilities, "vits", handler)
+    yield backend, handler
+    if not handler.closed:
+        backend.close()
+
+
+def ask(backend: Backend, **tensors: np.ndarray[Any, Any]) -> Sender:
+    asked = Asked(tensors)
+    backend.execute([asked])
+    return asked.sender
+
+
+def test_answers_come_piece_by_piece_and_end(served: tuple[Backend, Scripted]) -> None:
+    sender = ask(served[0], text=text_tensor("hello"))
+    assert sender.done.wait(10)
+    assert [response[0][0][1][0] for response, _ in sender.sent[:-1]] == [0, 1, 2]
+    assert sender.sent[-1] == (None, 1)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "error"),
+    [
+        ({"text": text_tensor("bad")}, "EmptyText: nothing to say"),
+        ({"text": text_tensor("broken")}, "InferenceFailed: vits: ZeroDivisionError: oops"),
+        ({}, "UsageError: vits: needs input text"),
+        (
+            {"text": np.array([[b"x"]], np.object_)},
+            "UsageError: vits: input 'text' must have shape [1]",
+        ),
+    ],
+)
+def test_errors_are_named_and_end_the_request(
+    served: tuple[Backend, Scripted], inputs: dict[str, Any], error: str
+) -> None:
+    sender = ask(served[0], **inputs)
+    assert sender.done.wait(10)
+    assert sender.sent == [(([], error), 1)]
+
+
+def test_a_canary_is_answered_without_the_handler(served: tuple[Backend, Scripted]) -> None:
+    sender = ask(served[0], **{CANARY: np.array([True])})
+    assert sender.done.wait(10)
+    assert sender.sent == [(None, 1)]
+    assert served[1].ended == 0
+
+
+def test_whoever_has_gone_is_noticed_while_nothing_is_made(
+    served: tuple[Backend, Scripted],
+) -> None:
+    sender = ask(served[0], text=text_tensor("for ever"))
+    sender.cancelled = True
+    assert sender.done.wait(10)
+    assert served[1].ended == 1
+
+
+def test_a_request_is_ended_by_its_name(served: tuple[Backend, Scripted]) -> None:
+    backend, handler = served
+    asked = [Asked({"text": text_tensor("for ever")}, name=name) for name in ("one", "two")]
+    backend.execute(asked)
+    ended = ask(backend, **{CANCEL: text_tensor("one")})
+    assert ended.done.wait(10)
+    assert ended.sent == [(None, 1)]
+    assert asked[0].sender.done.wait(10)
+    assert asked[0].sender.sent[-1][0][1].startswith("StreamClosed")
+    assert not asked[1].sender.done.is_set()
+    again = ask(backend, **{CANCEL: text_tensor("one")})  # it is over already
+    assert again.done.wait(10)
+    assert handler.ended == 1
+
+
+def test_closing_ends_every_request(served: tuple[Backend, Scripted]) -> None:
+    backend, handler = served
+    senders = [ask(backend, text=text_tensor("for ever")) for _ in range(5)]
+    backend.close()
+    assert all(sender.done.is_set() for sender in senders)
+    assert (handler.ended, handler.closed) == (5, True)
+
+
+def test_the_one_answer_of_a_model_that_does_not_stream_carries_the_end() -> None:
+    handler = Scripted()
+    backend = Backend(Utilities, "whisper", handler)
+    try:
+        sender = ask(backend, audio=np.zeros(1, np.float32), text=text_tensor("hello"))
+        assert sender.done.wait(10)
+        assert [flags for _, flags in sender.sent] == [1]
+        canary = ask(backend, **{CANARY: np.array([True])})
+        assert canary.done.wait(10)
+        ((response, flags),) = canary.sent
+        assert flags == 1
+        outputs = ["answer", "text", "stable", "language", "confidence"]
+        assert [name for name, _ in response[0]] == outputs
+        about = ask(backend, **{INFO: np.array([True])})
+        assert about.done.wait(10)
+        ((response, _),) = about.sent
+        said = json.loads(dict(response[0])["answer"][0])
+        assert said["artifact_sha256"] == "abc"
+        assert said["load_s"] >= 0
+        piece = Asked(
+            {"audio": np.zeros(1, np.float32), "text": text_tensor("hello")}, sequence=7, flag=2
+        )
+        backend.execute([piece])
+        assert piece.sender.done.wait(10)
+        assert handler.asked[-1][SEQUENCE][0] == b"7"
+        assert END in handler.asked[-1]
+    finally:
+        backend.close()
+
+
+def test_a_client_may_have_so_many_streams_at_once(served: tuple[Backend, Scripted]) -> None:
+    backend = served[0]
+    asked = {"text": text_tensor("for ever"), CLIENT: text_tensor("me")}
+    senders = [ask(backend, **asked) for _ in range(MOST_STREAMS)]
+    refused = ask(backend, **asked)
+    assert refused.done.wait(10)
+    assert refused.sent[-1][0][1].startswith("TooManyStreams: vits: a client may have 16 streams")
+    other = ask(backend, text=text_tensor("hello"), **{CLIENT: text_tensor("another")})
+    assert other.done.wait(10)
+    assert other.sent[-1] == (None, 1)
+    senders[0].cancelled = True
+    assert senders[0].done.wait(10)
+    again = ask(backend, text=text_tensor("hello"), **{CLIENT: text_tensor("me")})
+    assert again.done.wait(10)
+    assert again.sent[-1] == (None, 1)
+
+
+def test_requests_are_counted_by_how_they_ended(served: tuple[Backend, Scripted]) -> None:
+    backend = served[0]
+    SERIES.clear()
+    assert ask(backend, text=text_tensor("hello")).done.wait(10)
+    assert ask(backend, text=text_tensor("bad")).done.wait(10)
+    assert ask(backend, **{CANARY: np.array([True])}).done.wait(10)
+    backend.close()
+    counted = {
+        key[2]: sum(values) for key, values in SERIES.items() if key[0] == "voxturn_requests_total"
+    }
+    assert counted == {"done": 1, "error": 1}
+
+
+def test_a_stall_of_the_loudspeaker_is_an_underrun() -> None:
+    SERIES.clear()
+    now = [0.0]
+    heard = Heard(Metrics(Utilities, "xtts"), lambda: now[0])
+    second = {"pcm": np.zeros(24000, np.float32), "rate": np.array([24000])}
+    for at in (
+        0.25,
+        1.0,
+        2.5,
+        3.1,
+    ):  # the third comes a quarter of a second after the two before have been played
+        now[0] = at
+        heard.sent(second)
+        heard.sent({"event": np.array([b""])})
+    assert SERIES["voxturn_first_audio_seconds", "xtts"] == [0.25]
+    assert SERIES["voxturn_underruns_total", "xtts"] == [1]
+
+
+def test_metrics_tell_what_an_engine_has_done_since() -> None:
+    SERIES.clear()
+    engine = DecodeEngine(FakeDecoder(lambda ids: 1, 8))
+    metrics = Metrics(Utilities, "qwen3")
+    list(engine.generate([1, 2, 3], Sampling(), (), 4))
+    metrics.engine(engine)
+    list(engine.generate([1, 2, 3, 4], Sampling(), (), 2))
+    metrics.engine(engine)
+    assert SERIES["voxturn_tokens_total", "qwen3"] == [4, 2]
+    assert SERIES["voxturn_prompt_positions_total", "qwen3", "computed"] == [3, 1]
+    assert SERIES["voxturn_prompt_positions_total", "qwen3", "reused"] == [0, 3]
+    assert SERIES["voxturn_slots_busy", "qwen3"] == [0, 0]
+
+
+@given(
+    prompt=st.lists(st.integers(0, (1 << 40) - 1), min_size=1),
+    history=st.none() | st.lists(st.integers(0, 9)),
+    rows=st.none() | st.integers(1, 3),
+    keep=st.booleans(),
+    penalty=st.floats(0.5, 20),
+)
+def test_requests_survive_the_wire(
+    prompt: list[int], history: list[int] | None, rows: int | None, keep: bool, penalty: float
+) -> None:
+    made = None if rows is None else np.ones((rows, 4), np.float32)
+    sampling = Sampling(0.7, 5, 0.9, 0.0, penalty, 3)
+    request = Request(prompt, sampling, {1, 2}, 9, "voice", made, history, Follow(5, 7), 3, [4], 2)
+    again, kept = to_request(of_request(request, keep))
+    assert kept == keep
+    for name in ("sampling", "max_tokens", "namespace", "history", "follow", "watch", "urgent"):
+        assert getattr(again, name) == getattr(request, name)
+    assert (list(again.prompt), set(again.stop_ids), list(again.forced)) == (prompt, {1, 2}, [4])
+    assert (again.rows is None) == (made is None)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"keep": 1}', '{"prompt": [-1]}', '{"x": 1, "keep": false}']
+)
+def test_a_request_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="request: "):
+        to_request({"request": text_tensor(text)})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"prompt": [10]}, {"forced": [10]}, {"stop_ids": {10}}, {"history": [10]}, {"watch": 10}, {"follow": Follow(1, 0)},
+        {"rows": np.zeros((2, 5), np.float32)}, {"rows": np.full((2, 4), np.nan, np.float32)},
+        {"rows": np.zeros((34, 4), np.float32)},
+    ],
+)  # fmt: skip
+def test_ids_that_a_model_does_not_have_end_their_own_request_alone(change: dict[str, Any]) -> None:
+    given: dict[str, Any] = {"prompt": [1, 2], "rows": np.zeros((33, 4), np.float32)}
+    check_request(Request(**given), 10, lambda i: i < 10, Follow(), 4)
+    with pytest.raises(UsageError, match="request: "):
+        check_request(Request(**given | change), 10, lambda i: i < 10, Follow(), 4)
+
+
+@pytest.mark.parametrize(
+    "change", [{"urgent": 65}, {"max_tokens": True}, {"prompt": [1 << 50]}, {"namespace": 5}]
+)
+def test_numbers_that_would_stop_the_engine_are_refused(change: dict[str, Any]) -> None:
+    about = json.loads(of_request(Request([1]))["request"][0]) | change
+    with pytest.raises(UsageError, match="not one for a token engine"):
+        to_request({"request": text_tensor(json.dumps(about))})
+
+
+def test_steps_survive_the_wire() -> None:
+    step = Step(7, np.arange(3, dtype=np.float32), True, 0.25)
+    again = to_step(of_step(step))
+    assert (again.token, again.stop, again.watched) == (7, True, 0.25)
+    np.testing.assert_array_equal(again.hidden, step.hidden)
+
+
+def test_whisper_s_calls_name_windows_and_make_forgotten_ones_again() -> None:
+    lane = Lane("transcribe")
+    executor = FakeWhisper([Generated((1, 2, 3), -0.5, 0.1)], {"en": 0.75, "ar": 0.25})
+    calls = WhisperCalls(
+        SimpleNamespace(
+            whisper=SimpleNamespace(executor=executor, tokenizer=SimpleNamespace(size=50)),
+            lane=lane,
+        )
+    )  # type: ignore[arg-type]
+
+    class Near:
+        """A connection to the handler in this process."""
+
+        def describe(self, model: str) -> dict[str, Any]:
+            return {"multilingual": True, "mels": 80}
+
+        def infer(self, model: str, inputs: dict[str, Any]) -> Tensors:
+            tensors = {k: text_tensor(v) if isinstance(v, str) else v for k, v in inputs.items()}
+            return asyncio.run(calls(tensors))
+
+    whisper = TritonWhisper(Near())  # type: ignore[arg-type]
+    try:
+        silence = whisper.encode(np.zeros((80, 100), np.float32))
+        window = whisper.extend(whisper.encode(np.ones((80, 60), np.float32)), silence, 45)
+        assert whisper.generate(window, [9], 2) == Generated((1, 2), -0.5, 0.1)
+        assert whisper.detect_language(window) == {"en": 0.75, "ar": 0.25}
+        assert whisper.align(window, [9], [1, 2], 40) == [0, 20, 40]
+        assert executor.positions == [45]
+        encoded = len(executor.encoded_frames)
+        calls._kept.clear()  # the server was started again
+        assert whisper.generate(window, [9], 2).ids == (1, 2)
+        assert len(executor.encoded_frames) == encoded + 2
+        for number in range(40):
+            whisper.encode(np.full((80, 10), number, np.float32))
+        assert len(calls._kept) == 32
+        with pytest.raises(UsageError, match="not a call of Whisper's"):
+            asyncio.run(calls({"request": text_tensor('{"call": "sing", "name": "x"}')}))
+        for wrong in ({"prompt": [50]}, {"prompt": [-1]}, {"max_tokens": 449}, {"max_tokens": 0}):
+            with pytest.raises(UsageError, match="not a call of Whisper's"):
+                whisper._ask(window, **{"call": "generate", "prompt": [9], "max_tokens": 2} | wrong)
+        with pytest.raises(UsageError, match="features must be"):
+            whisper.encode(np.zeros((80, 3001), np.float32))
+    finally:
+        lane.close()
+
+
+def test_what_nobody_asks_for_is_forgotten() -> None:
+    now = [0.0]
+    kept = Expiring(list[int], lambda: now[0])
+    kept.of("a").append(1)
+    kept.of("").append(9)
+    assert (kept.of("a"), kept.of(""), kept.of("b")) == ([1], [], [])
+    now[0] = 599.0
+    assert kept.of("a") == [1]
+    now[0] = 700.0
+    assert kept.of("b") == []
+    now[0] = 1400.0
+    assert kept.of("a") == []
+
+
+def test_the_compose_file_runs_models_that_there_are_and_asks_them_by_canary() -> None:
+    service = yaml.safe_load((ROOT / "deploy/docker-compose.yml").read_text(encoding="utf-8"))[
+        "services"
+    ]["triton"]
+    served = (
+        service["environment"]["VOXTURN_SERVED"]
+        .removeprefix("${VOXTURN_SERVED:-")
+        .removesuffix("}")
+        .split()
+    )
+    assert set(served) < set(MODELS)
+    shell, option, script = service["command"]
+    assert (shell, option) == ("sh", "-c")
+    script = script.replace("$$", "$").replace("exec tritonserver", "printf '%s\\n'")
+    done = subprocess.run(
+        ["sh", "-c", script],
+        env={"VOXTURN_SERVED": " ".join(served)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert [word for word in done.stdout.split() if "load" in word] == [
+        f"--load-model={name}" for name in served
+    ]
+    assert service["healthcheck"]["test"].endswith("health localhost:8001 $$VOXTURN_SERVED")
+    assert service["ports"][2].endswith(":8002")  # metrics
+
+
+def test_without_docker_it_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from voxturn.runtime.cli import main
+
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    assert main(["serve", "triton", "--docker"]) == errors.ExecutorUnavailable.exit_code
+    monkeypatch.setattr("shutil.which", lambda name: "/bin/false")
+    monkeypatch.chdir(tmp_path)
+    assert main(["serve", "triton", "--docker"]) == UsageError.exit_code
+    monkeypatch.chdir(ROOT)
+    assert (
+        main(["serve", "triton", "--docker"]) == errors.ServerUnavailable.exit_code
+    )  # it ends at once
+    assert (
+        main(["serve", "triton", "--docker", "--profile", "runtime/profiles/demo.toml"])
+        == UsageError.exit_code
+    )
+    monkeypatch.setenv("VOXTURN_GRPC_PORT", "here")
+    assert main(["serve", "triton", "--docker"]) == UsageError.exit_code
+
+
+@pytest.mark.parametrize(
+    ("said", "lives"),
+    [
+        (
+            "[StatusCode.INVALID_ARGUMENT] unexpected inference input 'canary' for model 'xtts_hifigan'",
+            True,
+        ),
+        (
+            "[StatusCode.INVALID_ARGUMENT] expected 2 inputs but got 1 inputs for model 'xtts_hifigan'",
+            True,
+        ),
+        ("[StatusCode.UNAVAILABLE] Request for unknown model: 'xtts_hifigan' is not found", False),
+    ],
+)
+async def test_a_plain_graph_that_refuses_a_canary_lives(said: str, lives: bool) -> None:
+    class Refuses:
+        async def infer(self, *_: Any) -> None:
+            raise RuntimeError(said)
+
+    server = TritonServer("127.0.0.1:9")
+    await server._client.close()
+    server._client = Refuses()
+    assert await server.answers("xtts_hifigan", 1.0) == lives
+
+
+@pytest.mark.parametrize(
+    ("said", "has"),
+    [
+        ('{"up_s": 60.0}', True),
+        (
+            '{"up_s": 3.0}',
+            False,
+        ),  # healed within the client's patience: it answers, and knows nothing of the request
+        ("", True),
+        (None, False),
+    ],
+)
+async def test_a_model_that_was_started_again_has_not_what_was_sent_before(
+    said: str | None, has: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def ask(*_: Any) -> str | None:
+        return said
+
+    server = TritonServer("127.0.0.1:9")
+    monkeypatch.setattr(server, "_ask", ask)
+    assert await server._has("xtts", time.monotonic() - 5) == has
+    await server.aclose()
+
+
+def test_wrong_models_to_serve_are_a_usage_error() -> None:
+    from voxturn.runtime.cli import main
+
+    assert main(["serve", "triton", "--models", "xtts,parrot"]) == UsageError.exit_code
+    assert main(["serve", "triton", "--models", ","]) == UsageError.exit_code
+    assert main(["serve", "triton", "--profile", "nowhere"]) == errors.UnknownProfile.exit_code
+    assert (
+        main(["serve", "triton"]) == errors.ExecutorUnavailable.exit_code
+    )  # numpy 2, or no server
