@@ -6,6 +6,8 @@ import re
 import unicodedata
 from functools import lru_cache
 
+from voxturn.runtime.text.normalize.spelling import Spelling, substitute
+
 _PLAIN = str.maketrans(
     {
         **dict.fromkeys(
@@ -26,6 +28,13 @@ _PLAIN = str.maketrans(
 )
 # Chinese and Japanese quotes and dashes are punctuation of their own romanisers
 _EAST = str.maketrans({'"': None} | dict.fromkeys("−﹣", "-") | {"℃": "°c", "℉": "°f", "％": "%"})
+# marks that the rules read as others, where words are wanted; a dash between words is no hyphen
+_READ_AS = {
+    mark: plain
+    for mark, plain in _PLAIN.items()
+    if plain is not None and len(plain) == 1 and chr(mark) not in "—―"
+}
+_NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 _DIACRITICS = re.compile("[\u064b-\u0652\u0670\u0640]")
 _INSIDE_NUMBER = re.compile(r"(?<=\d)[\u00a0'](?=\d{3}(?!\d))")
 _KEPT = frozenset("°№^`´¨¯")  # symbols that have a name, and ASCII's
@@ -46,6 +55,24 @@ def clean(text: str, language: str, *, diacritics: bool = True) -> str:
     if not diacritics:
         text = _DIACRITICS.sub("", text)
     return _INSIDE_NUMBER.sub("", text).replace("\u00a0", " ")
+
+
+def legible(text: str) -> Spelling:
+    """`text` as the rules read it, every mark at its place; digits and signs in one form, all else as it was written."""
+    text = substitute(_NOT_ASCII, lambda m: _sign(m[0]), Spelling(text, text))
+    assert isinstance(text, Spelling)
+    text = substitute(_INSIDE_NUMBER, "", Spelling(text.translate(_READ_AS), text.written))
+    assert isinstance(text, Spelling)
+    return Spelling(text.replace("\u00a0", " "), text.written)
+
+
+@lru_cache(maxsize=4096)
+def _sign(char: str) -> str:
+    """The plain form of a digit or of a sign that stands for several; any other character itself."""
+    if unicodedata.category(char) in ("Nd", "No"):
+        return _plain(char)
+    plain = _PLAIN.get(ord(char)) or char
+    return plain if len(plain) > 1 and char != "…" else char
 
 
 @lru_cache(maxsize=4096)

@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 import string
 
+from voxturn.runtime.text.normalize.spelling import substitute
+
 _DIGITS = "零一二三四五六七八九"
 _SMALL = ("", "十", "百", "千")
 _LARGE = ("", "万", "亿", "万亿")
@@ -69,13 +71,13 @@ def _whole(digits: str) -> str:
 
 def numbers(text: str) -> str:
     """All numbers in `text` in words."""
-    text = _YEAR.sub(lambda m: one_by_one(m[1]), text)
-    text = _MOBILE.sub(lambda m: one_by_one(re.sub(r"\D", "", m[0])), text)
-    text = _FRACTION.sub(lambda m: f"{cardinal(m[2])}分之{cardinal(m[1])}", text)
-    text = _PERCENT.sub(lambda m: f"百分之{cardinal(m[1])}", text)
-    text = _AMOUNT.sub(lambda m: cardinal(m[1]), text)
-    text = _CODE.sub(lambda m: one_by_one(m[0]), text)
-    return _NUMBER.sub(lambda m: cardinal(m[0]), text)
+    text = substitute(_YEAR, lambda m: one_by_one(m[1]), text)
+    text = substitute(_MOBILE, lambda m: one_by_one(re.sub(r"\D", "", m[0])), text)
+    text = substitute(_FRACTION, lambda m: f"{cardinal(m[2])}分之{cardinal(m[1])}", text)
+    text = substitute(_PERCENT, lambda m: f"百分之{cardinal(m[1])}", text)
+    text = substitute(_AMOUNT, lambda m: cardinal(m[1]), text)
+    text = substitute(_CODE, lambda m: one_by_one(m[0]), text)
+    return substitute(_NUMBER, lambda m: cardinal(m[0]), text)
 
 
 def commas(text: str) -> str:

@@ -15,6 +15,7 @@ from voxturn.runtime.text.normalize.numbers import (
     ordinal,
     year,
 )
+from voxturn.runtime.text.normalize.spelling import substitute
 
 _YEAR_FIRST = re.compile(
     r"(?<![\d./-])(\d{4})([-/.])\s?(\d{1,2})\2\s?(\d{1,2})(?![\d/-]|\.\d)(\.?)"
@@ -32,7 +33,8 @@ def dates(text: str, lexicon: Lexicon) -> str:
     def year_first(match: re.Match[str]) -> str:
         said = _say(match, lexicon, match[1], int(match[3]), int(match[4]))
         # 2026. 11. 24. has its own full stop; a sentence's is kept
-        own = match[2] == "." and not match.string[match.end() :].lstrip()[:1].isupper()
+        following = match.string[match.end() : match.end() + 8].lstrip()[:1]
+        own = match[2] == "." and not following.isupper()
         return (
             said
             if said == match[0] or (own and match.end() < len(match.string))
@@ -59,16 +61,16 @@ def dates(text: str, lexicon: Lexicon) -> str:
             int(match["day"]),
         )
 
-    text = _YEAR_LAST.sub(year_last, _YEAR_FIRST.sub(year_first, text))
+    text = substitute(_YEAR_LAST, year_last, substitute(_YEAR_FIRST, year_first, text))
     if lexicon.language == "ko":  # the sixth and the tenth month lose a sound
-        return _KOREAN_MONTH.sub(lambda m: _month(int(m[1]), lexicon, m[0]), text)
+        return substitute(_KOREAN_MONTH, lambda m: _month(int(m[1]), lexicon, m[0]), text)
     if lexicon.language == "en":
-        text = _DECADE.sub(lambda m: f"{year(m[1], lexicon).removesuffix('y')}ies", text)
+        text = substitute(_DECADE, lambda m: f"{year(m[1], lexicon).removesuffix('y')}ies", text)
     if lexicon.joined:
         return text  # 2026年11月24日 is read by its numbers
-    text = _named(lexicon).sub(named, text)
+    text = substitute(_named(lexicon), named, text)
     if lexicon.date.years_after:
-        text = _years(lexicon).sub(lambda m: year(m[0], lexicon), text)
+        text = substitute(_years(lexicon), lambda m: year(m[0], lexicon), text)
     return text
 
 
@@ -182,7 +184,7 @@ def times(text: str, lexicon: Lexicon) -> str:
             words = f"{words}{'' if lexicon.joined else ' '}{cardinal(str(int(match['second'])), lexicon)}"
         return words
 
-    return _times(lexicon).sub(said, text)
+    return substitute(_times(lexicon), said, text)
 
 
 @cache

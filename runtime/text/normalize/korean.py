@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from voxturn.runtime.text.normalize.spelling import substitute
+
 _ONES = ("", "한", "두", "세", "네", "다섯", "여섯", "일곱", "여덟", "아홉")
 _TENS = ("", "열", "스물", "서른", "마흔", "쉰", "예순", "일흔", "여든", "아흔")
 _COUNTED = re.compile(
@@ -14,7 +16,7 @@ _HOUR = re.compile(r"(?<![\d.,:/-])(1[0-2]|[1-9])(?=\s?시(?!간|장|민|내))")
 
 def counted(text: str) -> str:
     """`text` with its own numbers where a counter asks for them: 세 개, 스무 살, 두 시."""
-    return _COUNTED.sub(_said, _HOUR.sub(_said, text))
+    return substitute(_COUNTED, _said, substitute(_HOUR, _said, text))
 
 
 def _said(match: re.Match[str]) -> str:

@@ -7,6 +7,7 @@ from functools import cache
 
 from voxturn.runtime.text.normalize.lexicon import Lexicon, money, noun
 from voxturn.runtime.text.normalize.numbers import NUMBER, Number, counted, form_of, parse, say
+from voxturn.runtime.text.normalize.spelling import substitute
 
 _SIGNS = {
     "us$": "USD", "$": "USD", "€": "EUR", "£": "GBP", "¥": "JPY", "₹": "INR",
@@ -26,7 +27,7 @@ def prices(text: str, lexicon: Lexicon) -> str:
         return _apart(match, _price(number, currency, match["magnitude"], lexicon), lexicon)
 
     before, after = _prices(lexicon)
-    return after.sub(said, before.sub(said, text))
+    return substitute(after, said, substitute(before, said, text))
 
 
 @cache
@@ -92,7 +93,7 @@ def measures(text: str, lexicon: Lexicon) -> str:
             lexicon,
         )
 
-    return _measures(lexicon).sub(said, text)
+    return substitute(_measures(lexicon), said, text)
 
 
 @cache

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import unicodedata
+
+from voxturn.runtime.errors import UnsupportedLanguage
 from voxturn.runtime.text.normalize import chinese
-from voxturn.runtime.text.normalize.characters import clean
+from voxturn.runtime.text.normalize.characters import clean, legible
 from voxturn.runtime.text.normalize.dates import dates, times
-from voxturn.runtime.text.normalize.lexicon import language_of, lexicon
+from voxturn.runtime.text.normalize.lexicon import Lexicon, language_of, lexicon
 from voxturn.runtime.text.normalize.measures import measures, prices
 from voxturn.runtime.text.normalize.romanize import romanize
 from voxturn.runtime.text.normalize.rules import (
@@ -16,6 +19,7 @@ from voxturn.runtime.text.normalize.rules import (
     separate_groups,
     symbols,
 )
+from voxturn.runtime.text.normalize.spelling import Spelling
 
 
 def normalize(text: str, language: str, *, diacritics: bool = True) -> str:
@@ -26,10 +30,44 @@ def normalize(text: str, language: str, *, diacritics: bool = True) -> str:
     """
     words = lexicon(language_of(language))
     text = lower(clean(text, words.language, diacritics=diacritics), words.language)
-    text = ranges(separate_groups(text, words), words)
-    for step in (dates, times, prices, measures, numbers, abbreviations, symbols):
-        text = step(text, words)
+    text = _passes(text, words)
     if words.language == "zh-cn":
         text = chinese.commas(text)
     text = " ".join(text.split())
     return romanize(text, words.language) if text else ""
+
+
+def in_words(text: str, language: str) -> str:
+    """`text` with its numbers, dates, times, prices, units, abbreviations and signs in the words of `language`.
+
+    All else stays as it was written: case, punctuation, spaces, script. A region (`pt-br`) is ignored; text of a language
+    without rules comes back as it is. Raises ExecutorUnavailable where the library that reads numbers is missing.
+    """
+    try:
+        rules = lexicon(language_of(language))
+    except UnsupportedLanguage:
+        return text
+    composed = unicodedata.normalize("NFC", text)
+    body = composed.strip()
+    spelling = legible(body)
+    lowered = "".join(_lower(char, rules.language) for char in spelling)
+    words = _passes(Spelling(lowered, spelling.written), rules)
+    assert isinstance(words, Spelling)
+    if words.written == body:
+        return text
+    start = composed.index(body)
+    return composed[:start] + words.written + composed[start + len(body) :]
+
+
+def _lower(char: str, language: str) -> str:
+    """`char` in lower case, one character for one: İ, which becomes two outside Turkish, stays."""
+    lowered = lower(char, language)
+    return lowered if len(lowered) == 1 else char
+
+
+def _passes(text: str, words: Lexicon) -> str:
+    """`text`, in lower case, through the passes."""
+    text = ranges(separate_groups(text, words), words)
+    for step in (dates, times, prices, measures, numbers, abbreviations, symbols):
+        text = step(text, words)
+    return text

@@ -16,12 +16,13 @@ from voxturn.runtime.text.normalize.numbers import (
     point_word,
     say,
 )
+from voxturn.runtime.text.normalize.spelling import substitute
 
 _SPACED_GROUPS = re.compile(r"(?<![\d.,])\d{1,3}(?: \d{3})+(?!\d)")
 _END = r"\d+(?:[.,:]\d+)*"  # of a range: a number or a time
 _RANGE = re.compile(rf"(?<![\w.,:/-])([$€£¥₹]?)({_END})-([$€£¥₹]?)({_END})(?![\d/-])")
 _RANGE_JOINED = re.compile(rf"(?<![\da-z.,:/-])([$€£¥₹]?)({_END})-([$€£¥₹]?)({_END})(?![\d/-])")
-_NEGATIVE = re.compile(r"(?<![^\s(\[])-(?=[$€£¥₹]?\d)")
+_NEGATIVE = re.compile(r'(?<![^\s(\["“„«])-(?=[$€£¥₹]?\d)')
 _NEGATIVE_JOINED = re.compile(r"(?<![\da-z)-])-(?=[$€£¥₹]?\d)")
 _PLUS = re.compile(r"\+(?=\s?\d)")
 _EQUALS = re.compile(r"(?<=\d)\s?=\s?")
@@ -40,9 +41,9 @@ def lower(text: str, language: str) -> str:
 
 def separate_groups(text: str, lexicon: Lexicon) -> str:
     """1 234 567 without its spaces, where numbers are written so."""
-    return (
-        _SPACED_GROUPS.sub(lambda m: m[0].replace(" ", ""), text) if lexicon.space_groups else text
-    )
+    if not lexicon.space_groups:
+        return text
+    return substitute(_SPACED_GROUPS, lambda m: m[0].replace(" ", ""), text)
 
 
 def ranges(text: str, lexicon: Lexicon) -> str:
@@ -54,12 +55,12 @@ def ranges(text: str, lexicon: Lexicon) -> str:
             return match[0]
         return f"{match[1]}{first}{_around(lexicon.to, lexicon)}{match[3]}{last}"
 
-    text = (_RANGE_JOINED if lexicon.joined else _RANGE).sub(said, text)
+    text = substitute(_RANGE_JOINED if lexicon.joined else _RANGE, said, text)
     minus = _NEGATIVE_JOINED if lexicon.joined else _NEGATIVE
-    text = minus.sub(_after(lexicon.minus, lexicon), text)
-    text = _PLUS.sub(_around(lexicon.plus, lexicon), text)
-    text = _TIMES.sub(_around(lexicon.times, lexicon), text)
-    return _EQUALS.sub(_around(lexicon.equals, lexicon), text)
+    text = substitute(minus, _after(lexicon.minus, lexicon), text)
+    text = substitute(_PLUS, _around(lexicon.plus, lexicon), text)
+    text = substitute(_TIMES, _around(lexicon.times, lexicon), text)
+    return substitute(_EQUALS, _around(lexicon.equals, lexicon), text)
 
 
 def _ascending(first: str, last: str) -> bool:
@@ -85,17 +86,19 @@ def _after(word: str, lexicon: Lexicon) -> str:
 def numbers(text: str, lexicon: Lexicon) -> str:
     """Every number that is left, ordinals first. No digit remains."""
     if lexicon.before_number:
-        text = _before_number(lexicon).sub(lambda m: f"{lexicon.before_number[m[1]]} ", text)
+        text = substitute(
+            _before_number(lexicon), lambda m: f"{lexicon.before_number[m[1]]} ", text
+        )
     if lexicon.language == "zh-cn":
-        return chinese.numbers(_NUMBER.sub(lambda m: _ungrouped(m[0], lexicon), text))
-    text = _TELEPHONE.sub(lambda m: _telephone(m[0], lexicon), text)
+        return chinese.numbers(substitute(_NUMBER, lambda m: _ungrouped(m[0], lexicon), text))
+    text = substitute(_TELEPHONE, lambda m: _telephone(m[0], lexicon), text)
     if lexicon.language == "ko":
         text = korean.counted(text)
     if lexicon.ordinal or lexicon.dot_ordinal:
-        text = _ordinals(lexicon).sub(lambda m: ordinal(m[1], lexicon), text)
+        text = substitute(_ordinals(lexicon), lambda m: ordinal(m[1], lexicon), text)
     if not lexicon.joined:
-        text = _GLUED.sub(" ", text)
-    return _NUMBER.sub(lambda m: _number(m[0], lexicon), text)
+        text = substitute(_GLUED, " ", text)
+    return substitute(_NUMBER, lambda m: _number(m[0], lexicon), text)
 
 
 def _telephone(written: str, lexicon: Lexicon) -> str:
@@ -148,8 +151,7 @@ def abbreviations(text: str, lexicon: Lexicon) -> str:
     """Abbreviations in full. One that ends the text leaves it its full stop."""
     if not lexicon.abbreviations:
         return text
-    text = text.rstrip()
-    length = len(text)
+    length = len(text.rstrip())
 
     def said(match: re.Match[str]) -> str:
         word = lexicon.abbreviations[match[1] or match[2]]
@@ -157,7 +159,7 @@ def abbreviations(text: str, lexicon: Lexicon) -> str:
             return f"{word}."
         return f"{word} " if text[match.end() : match.end() + 1].isalnum() else word
 
-    return _abbreviations(lexicon).sub(said, text)
+    return substitute(_abbreviations(lexicon), said, text)
 
 
 @cache
@@ -171,7 +173,6 @@ def _abbreviations(lexicon: Lexicon) -> re.Pattern[str]:
 def symbols(text: str, lexicon: Lexicon) -> str:
     """Signs that have a name."""
     for sign, name in lexicon.symbols.items():
-        text = text.replace(
-            sign, name if lexicon.joined and lexicon.language != "ko" else f" {name} "
-        )
+        words = name if lexicon.joined and lexicon.language != "ko" else f" {name} "
+        text = substitute(re.compile(re.escape(sign)), words, text)
     return text
