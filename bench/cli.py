@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from voxturn.runtime.errors import UsageError
-from voxturn.runtime.profile import GPU_EXECUTORS
+from voxturn.runtime.executors.catalogue import names_for
 
 
 def _folder(text: str) -> Path:
@@ -236,7 +236,10 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.add_argument("--target", choices=["triton"], default="triton")
     parser.add_argument("--artifact", type=_folder, required=True, metavar="DIR")
     parser.add_argument(
-        "--executor", choices=["onnx", *GPU_EXECUTORS], default="onnx", help="what runs XTTS's GPT"
+        "--executor",
+        choices=[name for name in names_for("speak") if name != "triton"],
+        default="onnx",
+        help="what runs XTTS's GPT",
     )
     parser.add_argument(
         "--streams", default="1,2,4,8", metavar="N,N", help="how many at once (default: 1,2,4,8)"

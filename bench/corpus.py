@@ -14,10 +14,11 @@ import numpy as np
 import numpy.typing as npt
 import soxr
 from voxturn.bench.espeak import Espeak
-from voxturn.runtime.assemble import Assembler
 from voxturn.runtime.audio.level import first_audible, last_audible
+from voxturn.runtime.families.pipe import spoken
 from voxturn.runtime.frames import RATE
 from voxturn.runtime.messages import Samples, Sentence
+from voxturn.runtime.parts import LoadedParts
 from voxturn.runtime.profile import Profile
 
 Float = npt.NDArray[np.float64]
@@ -90,28 +91,26 @@ class Speakers:
 
     def __init__(self, profile: Profile) -> None:
         speeds = {voice.speed for voice in VOICES if voice.name == JOE}
-        self._makers = [
-            Assembler(replace(profile, speak=replace(profile.speak, speed=s)))
-            for s in sorted(speeds)
-        ]
-        self._joe = {
-            make.profile.speak.speed: (make.speak(), make.vocode()) for make in self._makers
+        self._parts = {
+            speed: LoadedParts(replace(profile, speak=replace(profile.speak, speed=speed)))
+            for speed in sorted(speeds)
         }
+        self._joe = {speed: parts.voice() for speed, parts in self._parts.items()}
         self._espeak = Espeak()
 
     async def say(self, text: str, voice: Voice) -> Samples:
         """A text at 16 kHz, without the silence around it."""
         if voice.name != JOE:
             return audible(self._espeak.say(text, voice.name, round(165 * voice.speed)))
-        speak, vocode = self._joe[voice.speed]
-        parts = [chunk.samples async for chunk in vocode(speak(_once(Sentence(text, 0))))]
+        joe = self._joe[voice.speed]
+        parts = [chunk.samples async for chunk in spoken(joe, _once(Sentence(text, 0)))]
         return audible(
-            soxr.resample(np.concatenate(parts), vocode.rate * voice.pitch, RATE).astype(np.float32)
+            soxr.resample(np.concatenate(parts), joe.rate * voice.pitch, RATE).astype(np.float32)
         )
 
     def close(self) -> None:
-        for make in self._makers:
-            make.close()
+        for parts in self._parts.values():
+            parts.close()
 
 
 async def _once(sentence: Sentence) -> AsyncIterator[Sentence]:

@@ -10,12 +10,13 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from voxturn.bench.harness import Result, peak_rss_mb, read_bandwidth, timed_ms
-from voxturn.runtime.assemble import Assembler
+from voxturn.bench.harness import Result, engine_here, peak_rss_mb, read_bandwidth, timed_ms
 from voxturn.runtime.decode.sampler import Sampling, sample
+from voxturn.runtime.families.decoder import as_decoder
 from voxturn.runtime.models.registry import Registry
 from voxturn.runtime.models.store import Store
-from voxturn.runtime.profile import load_profile
+from voxturn.runtime.parts import LoadedParts
+from voxturn.runtime.profile import Profile, load_profile
 from voxturn.runtime.protocols import Outputs
 
 _ROUNDS, _STEPS, _CONTEXT = 8, 40, 60
@@ -28,10 +29,10 @@ def run(profile_name: str, precision: str, path: Path | None) -> Result:
     if precision:
         profile = replace(profile, reply=replace(profile.reply, precision=precision))
     result = Result("decode")
-    make = Assembler(profile)
+    parts = LoadedParts(profile)
     try:
-        engine, loaded, _ = make.engine()
-        graph = engine.executor
+        graph = engine_here(as_decoder(parts.replier()).service).executor
+        loaded = parts.choice("reply")
         ids = np.random.default_rng(0).integers(10, graph.vocabulary - 10, 512).tolist()
 
         def run(new: list[int], past: int) -> Outputs:
@@ -74,19 +75,19 @@ def run(profile_name: str, precision: str, path: Path | None) -> Result:
         result.value("decode.peak_rss_mb", "MB", peak_rss_mb())
         for name, value in loaded.manifest.reached.items():
             result.value(f"decode.{name}", "nats" if name.startswith("kl") else "ratio", value)
-        result.artifact("reply", make.info["reply"])
-        _other_precisions(result, make)
+        result.artifact("reply", parts.info["reply"])
+        _other_precisions(result, profile)
     finally:
-        make.close()
+        parts.close()
     if path:
         result.write(path)
     return result
 
 
-def _other_precisions(result: Result, make: Assembler) -> None:
+def _other_precisions(result: Result, profile: Profile) -> None:
     """What the exports of the same model's other precisions reached, where they are here."""
     registry, store = Registry.read(), Store()
-    model, _ = registry.resolve(make.profile.reply.model)
+    model, _ = registry.resolve(profile.reply.model)
     for precision in model.precisions:
         if store.installed(model, precision):
             folder, manifest = store.artifact(model, precision)

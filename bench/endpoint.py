@@ -11,9 +11,7 @@ from pathlib import Path
 import numpy as np
 from voxturn.bench.corpus import BANDS, PHRASES, SENTENCES, VOICES, Speakers
 from voxturn.bench.harness import Result
-from voxturn.runtime.assemble import Assembler
 from voxturn.runtime.assistant import Assistant
-from voxturn.runtime.families.whisper.hearing import Transcribe
 from voxturn.runtime.frames import RATE, frames_from
 from voxturn.runtime.messages import (
     AudioFrame,
@@ -23,9 +21,11 @@ from voxturn.runtime.messages import (
     Transcript,
     Utterance,
 )
+from voxturn.runtime.parts import LoadedParts
 from voxturn.runtime.profile import Profile
-from voxturn.runtime.turn.end_of_turn import Wording
+from voxturn.runtime.turn.end_of_turn import TextCompleteness
 from voxturn.runtime.turn.listen import WINDOW, Listen
+from voxturn.runtime.turn.recognise import FilteredRecogniser
 
 EAGER = (0.0, 0.25, 0.5, 0.75, 1.0)
 PAUSES_S = (0.2, 0.35, 0.5, 0.75, 1.0)
@@ -44,7 +44,9 @@ class Ending:
     wait_ms: float
 
 
-async def curve(result: Result, speakers: Speakers, profile: Profile, stage: Transcribe) -> None:
+async def curve(
+    result: Result, speakers: Speakers, profile: Profile, stage: FilteredRecogniser
+) -> None:
     """For every eagerness: how often a pause within a sentence is taken for its end, and how long the real end takes.
 
     `fixed` is the default wait whatever the words are. Time is that of the audio, not of this machine's clock; a transcript is known as long after the suspicion as it took.
@@ -54,12 +56,12 @@ async def curve(result: Result, speakers: Speakers, profile: Profile, stage: Tra
     settings = {f"eager_{round(100 * eager)}": replace(own, eager=eager) for eager in EAGER}
     settings["fixed"] = replace(own, finished_ms=own.end_ms, unfinished_ms=own.end_ms)
     for setting, endpointing in settings.items():
-        make = Assembler(replace(profile, endpointing=endpointing))
+        parts = LoadedParts(replace(profile, endpointing=endpointing))
         try:
-            listen = make.listen()
+            listen = Listen(parts.activity(), parts.profile.endpointing)
             endings = [await _ending(listen, stage, samples) for samples in spoken]
         finally:
-            make.close()
+            parts.close()
         name = f"stt.endpoint.{setting}"
         result.value(f"{name}.false_ends", "ratio", sum(e.cut_off for e in endings) / len(endings))
         result.samples(f"{name}.wait_ms", "ms", [e.wait_ms for e in endings if not e.cut_off])
@@ -78,8 +80,8 @@ async def _paused(speakers: Speakers, number: int) -> Samples:
     return np.concatenate([samples, _TRAIL])
 
 
-async def _ending(listen: Listen, stage: Transcribe, samples: Samples) -> Ending:
-    wording, pace = Wording(), _Pace(samples)
+async def _ending(listen: Listen, stage: FilteredRecogniser, samples: Samples) -> Ending:
+    wording, pace = TextCompleteness(), _Pace(samples)
     stream = listen(pace.frames(), pace.finished)
     try:
         async for heard in stream:
@@ -91,7 +93,7 @@ async def _ending(listen: Listen, stage: Transcribe, samples: Samples) -> Ending
                 begin = time.perf_counter()
                 transcript = await stage.transcribe(heard.samples)
                 known_at = pace.now_s + time.perf_counter() - begin
-                pace.known = known_at, wording.chance(transcript.text, transcript.language)
+                pace.known = known_at, wording.chance(transcript, heard.samples)
     finally:
         await stream.aclose()
     spoken_s = (samples.size - _TRAIL.size) / RATE

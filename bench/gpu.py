@@ -22,29 +22,27 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from voxturn.bench.gpu_speed import measure
+from voxturn.bench.gpu_speed import NO_CORES, measure
 from voxturn.bench.harness import Result
 from voxturn.export.artifact import contract_of
 from voxturn.export.bfloat16 import computable
 from voxturn.runtime.decode.engine import DecodeEngine, next_piece
 from voxturn.runtime.decode.sampler import Sampling
 from voxturn.runtime.errors import ExportFailed, InferenceFailed, VoxturnError
-from voxturn.runtime.executors.cuda.gpu import Gpu
-from voxturn.runtime.executors.cuda.library import Cuda
+from voxturn.runtime.executors.backend import Backend, Host, LoadedArtifact
+from voxturn.runtime.executors.catalogue import executor_of, on_gpu
 from voxturn.runtime.executors.cuda.report import gpu_report
 from voxturn.runtime.executors.onnx import OnnxDecoder, OnnxGraph
-from voxturn.runtime.flow.scheduling import EngineBudget
 from voxturn.runtime.models.manifest import Manifest, ModelContract
 from voxturn.runtime.models.store import Store, write_atomic
-from voxturn.runtime.profile import GPU_EXECUTORS, NOT_FOR_A_GPU
+from voxturn.runtime.profile import SHIPPED, load_profile
 from voxturn.runtime.progress import Bar
 from voxturn.runtime.protocols import DecoderExecutor
 
-_CPU = EngineBudget(0, False, 0)
 _SANITIZERS = ("memcheck", "racecheck", "initcheck", "synccheck")
-_PROFILES = dict(zip(GPU_EXECUTORS, ("gpu", "gpu-onnx"), strict=True))
-_STAGES = {"decoder": "--reply", "xtts": "--voice"}
-"""What `bench turn` calls the stage of an artifact's kind."""
+_DECODERS = ("token_decoder", "whisper_decoder")
+_STAGES = {"text-generation": "--reply", "text-to-speech": "--voice"}
+"""What `bench turn` calls the stage of an artifact's task."""
 _FOR_KERNELS = ("driver", "device", "cuda-bindings")
 _PROMPT = 300  # two pieces, and some positions twice
 _TOKENS, _LEAST_SAME, _LEAST_SNR_DB = 64, 0.9, 20.0
@@ -60,14 +58,14 @@ class Outcome:
     said: str
 
 
-def compare(gpu: Gpu, artifact: Path, executor: str, result: Result) -> None:
+def compare(backend: Backend, artifact: Path, executor: str, result: Result) -> None:
     """Every graph of an artifact on the GPU against ONNX Runtime on the CPU. Raises `ExportFailed` for all that differ."""
     manifest, missed = Manifest.read(artifact), []
     for role, contract in manifest.graphs.items():
         name = f"gpu.{executor}.{manifest.model}.{role}"
-        check = _decoder_differs if role in ("gpt", "decoder") else _graph_differs
+        check = _decoder_differs if role in _DECODERS else _graph_differs
         try:
-            differs = check(gpu, artifact / contract.file, contract, role, executor, name, result)
+            differs = check(_loaded(artifact, manifest, executor), backend, role, name, result)
         except VoxturnError as exc:  # the others are compared all the same
             differs = str(exc)
         if differs:
@@ -76,22 +74,20 @@ def compare(gpu: Gpu, artifact: Path, executor: str, result: Result) -> None:
         raise ExportFailed("; ".join(missed))
 
 
+def _loaded(artifact: Path, manifest: Manifest, executor: str) -> LoadedArtifact:
+    return LoadedArtifact("reply", executor, artifact, manifest, manifest.precision, NO_CORES)
+
+
 def _decoder_differs(
-    gpu: Gpu,
-    path: Path,
-    contract: ModelContract,
-    role: str,
-    executor: str,
-    name: str,
-    result: Result,
+    artifact: LoadedArtifact, backend: Backend, role: str, name: str, result: Result
 ) -> str:
     """What is wrong with a decoder; empty if nothing is."""
-    with computable(path) as readable:
-        reference = OnnxDecoder(readable, contract_of(readable), _CPU, 2, 2048)
+    with computable(artifact.path(role)) as readable:
+        reference = OnnxDecoder(readable, contract_of(readable), NO_CORES, 2, 2048)
     with contextlib.closing(reference) as theirs:
         wanted = _logits(theirs)
     first = wanted.argmax(-1)
-    with contextlib.closing(gpu.decoder(path, contract, role, "reply", 2, executor)) as ours:
+    with contextlib.closing(backend.decoder(artifact, role, 2, 0)) as ours:
         made = _logits(ours, first)
         chosen = list(DecodeEngine(ours).generate(_prompt(ours), Sampling(), (), _TOKENS))
         own = float(np.mean(_logits(ours, chosen).argmax(-1) == chosen))
@@ -107,19 +103,14 @@ def _decoder_differs(
 
 
 def _graph_differs(
-    gpu: Gpu,
-    path: Path,
-    contract: ModelContract,
-    role: str,
-    executor: str,
-    name: str,
-    result: Result,
+    artifact: LoadedArtifact, backend: Backend, role: str, name: str, result: Result
 ) -> str:
     """What is wrong with a stateless graph; empty if nothing is."""
+    contract = artifact.contract(role)
     inputs = _inputs(contract)
-    with contextlib.closing(gpu.graph(path, contract, role, "vocode", executor)) as graph:
+    with contextlib.closing(backend.graph(artifact.beside("vocode"), role)) as graph:
         made = graph.run(inputs)
-    with contextlib.closing(OnnxGraph(path, contract, _CPU)) as reference:
+    with contextlib.closing(OnnxGraph(artifact.path(role), contract, NO_CORES)) as reference:
         wanted = reference.run(inputs)
     worst = min(_snr(made[spec.name], wanted[spec.name]) for spec in contract.outputs)
     if not np.isfinite(worst):
@@ -193,13 +184,16 @@ def run(artifacts: Sequence[Path], folder: Path) -> list[Outcome]:
         except Exception as exc:  # noqa: BLE001  one step's failure is not the others'
             out.append(Outcome(name, "failed", f"{type(exc).__name__}: {exc}"))
 
-    def each(work: Callable[[Gpu, Path, str, Result], None], executor: str) -> Callable[[], str]:
+    def each(
+        work: Callable[[Backend, Path, str, Result], None], executor: str
+    ) -> Callable[[], str]:
         def call() -> str:
             failed = []
-            with contextlib.closing(Gpu(Store().root / "engines", Bar(), cuda=Cuda())) as gpu:
+            with contextlib.closing(Host(Store().root / "engines", Bar())) as host:
+                backend = executor_of(executor).load()(host)
                 for artifact in artifacts:
                     try:
-                        work(gpu, artifact, executor, result)
+                        work(backend, artifact, executor, result)
                     except Exception as exc:  # noqa: BLE001  the others run all the same
                         failed.append(f"{artifact.name}: {exc}")
             if failed:
@@ -217,8 +211,9 @@ def run(artifacts: Sequence[Path], folder: Path) -> list[Outcome]:
 
         return call
 
+    decoding = [row.name for row in on_gpu() if "speak" in row.stages]
     none = "" if artifacts else "artifacts: name some, exported with --for tensorrt"
-    for executor in GPU_EXECUTORS:
+    for executor in decoding:
         lacks = report.executors[executor] or none
         step(f"parity of {executor} with ONNX Runtime on the CPU", lacks, each(compare, executor))
         step(f"speed of {executor}", lacks, each(measure, executor))
@@ -232,29 +227,30 @@ def run(artifacts: Sequence[Path], folder: Path) -> list[Outcome]:
         checked = ("compute-sanitizer", "--tool", tool, "--error-exitcode", "1", *kernels)
         step(f"compute-sanitizer over the kernels: {tool}", device or sanitizer, command(*checked))
     voxturn = str(Path(sys.executable).with_name("voxturn"))
-    best = next((name for name in GPU_EXECUTORS if not report.executors[name]), GPU_EXECUTORS[0])
-    kinds = {
-        Manifest.read(artifact).kind: str(artifact) for artifact in reversed(artifacts)
-    }  # the first of each
+    best = next((name for name in decoding if not report.executors[name]), decoding[0])
+    tasks = {Manifest.read(artifact).task: str(artifact) for artifact in reversed(artifacts)}
     given = [
-        word for kind, option in _STAGES.items() if kind in kinds for word in (option, kinds[kind])
+        word for task, option in _STAGES.items() if task in tasks for word in (option, tasks[task])
     ]
     turn = (
         voxturn,
         "bench",
         "turn",
         "--profile",
-        _PROFILES[best],
+        _profile_with(best),
         *given,
         "--json",
         str(folder / "turn-gpu.json"),
     )
-    lacking = (report.executors[name] for name in (best, "ctranslate2"))
+    lacking = (
+        report.executors[name]
+        for name in (best, load_profile(_profile_with(best)).transcribe.executor)
+    )
     everything = ", ".join(
         dict.fromkeys(each for needs in lacking for each in needs.split(", ") if each)
     )
     step("latency of a turn", everything, command(*turn))
-    voice = kinds.get("xtts", "")
+    voice = tasks.get("text-to-speech", "")
     load = (voxturn, "bench", "load", "--executor", best, "--artifact", voice)
     server = "" if find_spec("pytriton") else "nvidia-pytriton"
     lacks = report.executors[best] or ("" if voice else "artifacts: an XTTS among them") or server
@@ -264,6 +260,11 @@ def run(artifacts: Sequence[Path], folder: Path) -> list[Outcome]:
     result.write(folder / "gpu.json")
     write_atomic(folder / "gpu.html", page(out, result.metrics, result.notes["machine"]).encode())
     return out
+
+
+def _profile_with(executor: str) -> str:
+    """The shipped profile whose voice an executor of a GPU runs."""
+    return next(name for name in SHIPPED if load_profile(name).speak.executor == executor)
 
 
 def page(
@@ -297,8 +298,10 @@ def main() -> None:
     args = parser.parse_args()
     for artifact in args.artifacts:
         try:
-            if Manifest.read(artifact).properties.get("engine") != "tensorrt":
-                parser.error(f"{artifact}: {NOT_FOR_A_GPU}")
+            dialects = {graph.dialect for graph in Manifest.read(artifact).graphs.values()}
+            unread = [row for row in on_gpu() if "speak" in row.stages and dialects - row.dialects]
+            if unread or not dialects:
+                parser.error(f"{artifact}: {(unread or on_gpu())[0].advice}")
         except VoxturnError as exc:
             parser.error(str(exc))
     args.output.mkdir(parents=True, exist_ok=True)

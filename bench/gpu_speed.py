@@ -12,29 +12,32 @@ from pathlib import Path
 
 import numpy as np
 from voxturn.bench import tts
-from voxturn.bench.harness import Result, engine_of, timed_ms
-from voxturn.runtime.assemble import warm_shapes, warm_voice
+from voxturn.bench.harness import Result, engine_here, timed_ms
 from voxturn.runtime.decode.engine import DecodeEngine
 from voxturn.runtime.decode.generation import Request
 from voxturn.runtime.decode.sampler import Sampling
-from voxturn.runtime.executors.cuda.gpu import Gpu
+from voxturn.runtime.executors.backend import Backend, LoadedArtifact
+from voxturn.runtime.families.xtts.family import VOCODER
+from voxturn.runtime.flow.scheduling import EngineBudget
 from voxturn.runtime.models.manifest import Manifest
 from voxturn.runtime.protocols import DecoderExecutor
 from voxturn.runtime.xtts import XTTS
 
 SLOTS = 8
+NO_CORES = EngineBudget(0, False, 0)
 _RUNS, _TOKENS, _PAST = 20, 100, 200
 _WINDOWS, _CONTEXT = (9, 33, 120, 240), 13
 
 
-def measure(gpu: Gpu, artifact: Path, executor: str, result: Result) -> None:
+def measure(backend: Backend, artifact: Path, executor: str, result: Result) -> None:
     """Everything that an artifact has."""
     manifest = Manifest.read(artifact)
-    if manifest.kind == "xtts":
+    if VOCODER in manifest.graphs:
         asyncio.run(voice(artifact, executor, result))
         return
-    for role, contract in manifest.graphs.items():
-        decoder = gpu.decoder(artifact / contract.file, contract, role, "reply", SLOTS, executor)
+    loaded = LoadedArtifact("reply", executor, artifact, manifest, manifest.precision, NO_CORES)
+    for role in manifest.graphs:
+        decoder = backend.decoder(loaded, role, SLOTS, 0)
         try:
             steps(decoder, f"gpu.{executor}.{manifest.model}", result)
         finally:
@@ -46,9 +49,8 @@ async def voice(artifact: Path, executor: str, result: Result) -> None:
     name = f"gpu.{executor}.{Manifest.read(artifact).model}"
     bench = tts.Bench(artifact, "", SLOTS, executor)
     try:
-        await warm_voice(bench.stage, bench.vocode)
-        await warm_shapes(bench.stage, bench.vocode)
-        steps(engine_of(bench.stage).executor, name, result)
+        await bench.warm()
+        steps(engine_here(bench.voice.service).executor, name, result)
         windows(bench, name, result)
         speech = Result("tts")
         await tts.single(bench, None, speech, _RUNS)
@@ -57,10 +59,10 @@ async def voice(artifact: Path, executor: str, result: Result) -> None:
         for streams in (1, 4, SLOTS):
             await at_once(bench, streams, speech)
         result.metrics.update({f"{name}.{key}": metric for key, metric in speech.metrics.items()})
-        for stage, info in bench.make.info.items():
+        for stage, info in bench.parts.info.items():
             result.artifact(f"{executor}.{stage}", info)
     finally:
-        bench.make.close()
+        bench.parts.close()
 
 
 def steps(executor: DecoderExecutor, name: str, result: Result) -> None:
@@ -103,17 +105,19 @@ def _chosen_s(executor: DecoderExecutor, count: int) -> float:
 
 def windows(bench: tts.Bench, name: str, result: Result) -> None:
     """The vocoder, `frames` of 10.7 ms in their context."""
-    speaker = bench.stage.voice
+    speaker = bench.voice.speech.manner.voice
     assert speaker is not None
     latents = np.random.default_rng(2).standard_normal((140, speaker.latents.shape[1]), np.float32)
     for frames in _WINDOWS:
-        call = partial(bench.vocode.window, latents, _CONTEXT, _CONTEXT + frames, speaker.speaker)
+        more = {"speaker": speaker.speaker.reshape(1, -1, 1)}
+        window = bench.voice.vocoder.window
+        call = partial(window, latents, _CONTEXT, _CONTEXT + frames, more)
         result.samples(f"{name}.window_{frames}_ms", "ms", _timed(call))
 
 
 async def first_audio(bench: tts.Bench, result: Result) -> None:
     """From a whole text to its first audio, every token sampled: what a program sees."""
-    spoken = XTTS(bench.make, bench.stage)
+    spoken = XTTS(bench.parts, bench.voice)
     await spoken.awarm()
     firsts = []
     for number in range(_RUNS + 1):

@@ -17,9 +17,11 @@ from typing import Any
 import numpy as np
 from voxturn.runtime.decode import sampler
 from voxturn.runtime.decode.engine import DecodeEngine
-from voxturn.runtime.decode.service import DecodeService
-from voxturn.runtime.families.xtts.speak import XttsSpeak
+from voxturn.runtime.decode.service import TokenService, engine_of
 from voxturn.runtime.models.store import write_atomic
+from voxturn.runtime.parts import LoadedParts
+from voxturn.runtime.turn.listen import Listen
+from voxturn.runtime.turn.recognise import FilteredRecogniser
 from voxturn.runtime.turn.trace import StageInfo
 
 _LIBRARIES = (
@@ -163,7 +165,14 @@ def _version(name: str) -> str:
         return ""
 
 
-def engine_of(stage: XttsSpeak) -> DecodeEngine:
-    """The token engine of a stage, which is in this process."""
-    assert isinstance(stage.service, DecodeService)
-    return stage.service.engine
+def engine_here(service: TokenService) -> DecodeEngine:
+    """The token engine behind a service, which is in this process."""
+    engine = engine_of(service)
+    assert engine is not None
+    return engine
+
+
+def ears(parts: LoadedParts) -> tuple[Listen, FilteredRecogniser]:
+    """What a turn listens and hears with."""
+    recogniser = FilteredRecogniser(parts.recogniser(), parts.content_filter())
+    return Listen(parts.activity(), parts.profile.endpointing), recogniser

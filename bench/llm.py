@@ -18,14 +18,14 @@ from pathlib import Path
 
 import numpy as np
 from voxturn.bench import gguf_file
-from voxturn.bench.harness import Result, peak_rss_mb
+from voxturn.bench.harness import Result, engine_here, peak_rss_mb
 from voxturn.bench.peer import Peer, llm_peer
 from voxturn.export import qwen3
-from voxturn.runtime.assemble import Assembler
-from voxturn.runtime.decode.engine import DecodeEngine
 from voxturn.runtime.decode.generation import Request
+from voxturn.runtime.families.decoder import as_decoder
 from voxturn.runtime.models.manifest import Manifest
 from voxturn.runtime.models.store import quiet
+from voxturn.runtime.parts import LoadedParts
 from voxturn.runtime.profile import ReplyEngine, load_profile
 
 _SYSTEM, _QUESTION, _ANSWER, _STEPS = 48, 16, 40, 48
@@ -65,8 +65,8 @@ class Ours:
         reply = ReplyEngine(
             str(artifact), "onnx", Manifest.read(artifact).precision, slots=1, context=2048
         )
-        self.make = Assembler(replace(load_profile("demo"), reply=reply))
-        self.engine: DecodeEngine = self.make.engine()[0]
+        self.parts = LoadedParts(replace(load_profile("demo"), reply=reply))
+        self.engine = engine_here(as_decoder(self.parts.replier()).service)
 
     def arrivals(self, case: Case, count: int) -> list[float]:
         """Seconds from the request to each token."""
@@ -116,7 +116,7 @@ def measure(
 ) -> None:
     """One artifact against the peers of its precision."""
     ours = Ours(artifact)
-    precision, threads = ours.make.info["reply"].precision, ours.make.info["reply"].threads
+    precision, threads = ours.parts.info["reply"].precision, ours.parts.info["reply"].threads
     steps: dict[str, list[float]] = {}
     firsts: dict[str, list[float]] = {}
     ratios: list[float] = []
@@ -172,8 +172,8 @@ def measure(
         result.samples(label if precision == "int8" else f"{label}.{precision}", "ms", values)
     if ratios:
         result.samples(f"llm.best_peer.{precision}_ratio", "ratio", ratios)
-    result.artifact(f"reply.{precision}", ours.make.info["reply"])
-    ours.make.close()
+    result.artifact(f"reply.{precision}", ours.parts.info["reply"])
+    ours.parts.close()
 
 
 def main(

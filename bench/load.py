@@ -31,11 +31,11 @@ from voxturn.runtime import profile
 from voxturn.runtime.audio.window import Plan
 from voxturn.runtime.client import VoiceClient
 from voxturn.runtime.errors import ExecutorUnavailable, InferenceFailed, VoxturnError
+from voxturn.runtime.executors.catalogue import executor_of
 from voxturn.runtime.flow.handoff import cancel_and_wait
 from voxturn.runtime.messages import PcmChunk
 from voxturn.runtime.models.manifest import MANIFEST, Manifest
 from voxturn.runtime.models.store import write_atomic
-from voxturn.runtime.profile import GPU_EXECUTORS
 from voxturn.runtime.remote.codec import text_of
 from voxturn.runtime.remote.contract import INFO, MODELS
 from voxturn.runtime.remote.transport import TritonServer
@@ -306,7 +306,7 @@ def profile_of(artifact: Path, path: Path, executor: str) -> Path:
 
 def _vocoder(executor: str) -> str:
     """What runs the vocoder beside a GPT: the same GPU, or OpenVINO."""
-    return executor if executor in GPU_EXECUTORS else "openvino"
+    return executor if executor_of(executor).on_gpu else "openvino"
 
 
 async def run(

@@ -14,9 +14,9 @@ from voxturn.bench.harness import Result
 from voxturn.export import decoder, parity
 from voxturn.export.checkpoint import GgufCheckpoint, open_checkpoint
 from voxturn.export.coqui import keep_torchaudio_in_python
-from voxturn.runtime.assemble import Assembler
 from voxturn.runtime.models.registry import Registry
 from voxturn.runtime.models.store import Store
+from voxturn.runtime.parts import LoadedParts
 from voxturn.runtime.profile import load_profile
 from voxturn.runtime.text.chat import CHAT_FORMATS, Chat, Message
 from voxturn.runtime.text.tokenizer import JsonTokenizer
@@ -86,9 +86,10 @@ def main(profile_name: str, path: Path | None) -> Result:
     model, _ = registry.resolve(profile.reply.model)
     opened = open_checkpoint(store.checkpoint_path(model))
     assert isinstance(opened, GgufCheckpoint)
-    make = Assembler(profile)
+    parts = LoadedParts(profile)
     try:
-        _, loaded, _ = make.engine()
+        loaded = parts.choice("reply")
+        parts.replier()  # the artifact that is compared is one that loads
         chat = Chat(JsonTokenizer(loaded.folder / "tokenizer.json"), CHAT_FORMATS["chatml"])
         prompts = [
             chat.prompt([Message("system", profile.system_prompt), Message("user", text)])
@@ -128,11 +129,11 @@ def main(profile_name: str, path: Path | None) -> Result:
         )
         result.samples("decode.shipped.kl", "nats", np.concatenate(divergence).tolist())
         result.value("decode.shipped.kl_mean", "nats", float(np.concatenate(divergence).mean()))
-        result.artifact("reply", make.info["reply"])
+        result.artifact("reply", parts.info["reply"])
         result.notes["prompts"] = list(PROMPTS)
         result.notes["steps"] = _STEPS
     finally:
-        make.close()
+        parts.close()
     if path:
         result.write(path)
     return result

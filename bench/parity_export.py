@@ -38,8 +38,8 @@ KINDS = {
     ),
 }
 _EXPORTERS = {
-    "xtts-v2": (xtts.export, "xtts", "gpt"),
-    "qwen3": (decoder.export, "qwen3", "decoder"),
+    "xtts-v2": (xtts.export, "xtts", "token_decoder"),
+    "qwen3": (decoder.export, "qwen3", "token_decoder"),
 }
 """By model: what exports it, what its figures are called, and its decoder's graph."""
 _RATIOS = ("error", "logits_error", "top1", "top1_agreement")

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from voxturn.bench.corpus import Clip
-from voxturn.bench.harness import Result
+from voxturn.bench.harness import Result, ears
 from voxturn.bench.words import error_rate
-from voxturn.runtime.assemble import Assembler
 from voxturn.runtime.commands.transcribe import for_files
 from voxturn.runtime.frames import RATE, frames_from
 from voxturn.runtime.messages import Samples, Utterance
+from voxturn.runtime.parts import LoadedParts
 from voxturn.runtime.profile import Profile
 
 if TYPE_CHECKING:
@@ -43,9 +43,9 @@ async def compare(
 
 
 async def _ours(samples: Samples, profile: Profile) -> tuple[str, float]:
-    make = Assembler(replace(profile, endpointing=for_files(profile.endpointing)))
+    parts = LoadedParts(replace(profile, endpointing=for_files(profile.endpointing)))
     try:
-        listen, stage = make.listen(), make.transcribe()
+        listen, stage = ears(parts)
         await stage.transcribe(samples[:RATE])
         begin = time.perf_counter()
         texts = [
@@ -55,7 +55,7 @@ async def _ours(samples: Samples, profile: Profile) -> tuple[str, float]:
         ]
         return " ".join(texts), time.perf_counter() - begin
     finally:
-        make.close()
+        parts.close()
 
 
 def _joined(made: Sequence[Clip]) -> tuple[Samples, str]:

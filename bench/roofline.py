@@ -214,21 +214,25 @@ def calls_of(
     whisper: Path, reply: Path, voice: Path, launches: Mapping[str, int]
 ) -> dict[str, Call]:
     """Every call of a turn, from three artifacts in standard operators."""
-    for folder, role in ((whisper, "encoder"), (reply, "decoder"), (voice, "vocoder")):
+    for folder, role in (
+        (whisper, "whisper_encoder"),
+        (reply, "token_decoder"),
+        (voice, "windowed_waveform_decoder"),
+    ):
         if role not in Manifest.read(folder).graphs:
             raise UsageError(
                 f"{folder}: has no graph {role!r}; the folders are Whisper's, the reply's and the voice's"
             )
     w = Manifest.read(whisper)
-    mels = next(int(spec.shape[-2]) for spec in w.graphs["encoder"].inputs)
+    mels = next(int(spec.shape[-2]) for spec in w.graphs["whisper_encoder"].inputs)
     features = {
-        w.graphs["encoder"].inputs[0].name: np.zeros(
-            (1, mels, 500), w.graphs["encoder"].inputs[0].dtype
+        w.graphs["whisper_encoder"].inputs[0].name: np.zeros(
+            (1, mels, 500), w.graphs["whisper_encoder"].inputs[0].dtype
         )
     }
     p = Manifest.read(voice).properties
     frames, width = 9 + int(p["margin"]), int(p["gpt_n_model_channels"])
-    kind = Manifest.read(voice).graphs["vocoder"].inputs[0].dtype
+    kind = Manifest.read(voice).graphs["windowed_waveform_decoder"].inputs[0].dtype
     window = {
         "latents": np.zeros((1, 6, width), kind),
         "speaker": np.zeros((1, int(p["d_vector_dim"]), 1), kind),
@@ -236,12 +240,14 @@ def calls_of(
         "before": np.array(0), "after": np.array(int(p["margin"])),
     }  # fmt: skip
     return {
-        "whisper.encoder": graph_call(whisper, w.graphs["encoder"].file, features, launches),
-        "whisper.decoder": decoder_call(whisper, "decoder", 1, 8, launches),
-        "reply.prefill": decoder_call(reply, "decoder", 16, 300, launches),
-        "reply.step": decoder_call(reply, "decoder", 1, 316, launches),
-        "gpt.prefill": decoder_call(voice, "gpt", 38, 32, launches),
-        "gpt.step": decoder_call(voice, "gpt", 1, 75, launches),
+        "whisper.encoder": graph_call(
+            whisper, w.graphs["whisper_encoder"].file, features, launches
+        ),
+        "whisper.decoder": decoder_call(whisper, "whisper_decoder", 1, 8, launches),
+        "reply.prefill": decoder_call(reply, "token_decoder", 16, 300, launches),
+        "reply.step": decoder_call(reply, "token_decoder", 1, 316, launches),
+        "gpt.prefill": decoder_call(voice, "token_decoder", 38, 32, launches),
+        "gpt.step": decoder_call(voice, "token_decoder", 1, 75, launches),
         "vocoder.window": graph_call(voice, "vocoder.onnx", window, launches),
     }
 

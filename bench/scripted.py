@@ -14,10 +14,9 @@ from pathlib import Path
 import numpy as np
 from voxturn.runtime.assistant import Assistant
 from voxturn.runtime.errors import UsageError
-from voxturn.runtime.executors.ctranslate2_tokens import Ct2Tokens
-from voxturn.runtime.families.decoder import Reply
-from voxturn.runtime.families.xtts.speak import XttsSpeak
-from voxturn.runtime.text.chat import Message
+from voxturn.runtime.families.decoder import as_decoder
+from voxturn.runtime.families.xtts.family import as_xtts
+from voxturn.runtime.messages import Message
 
 SCRIPT = Path(__file__).with_name("turn_script.txt")
 _CODES_A_WORD = 86 / 12
@@ -47,23 +46,23 @@ def codes_of(stop: int) -> Callable[[str], tuple[int, ...]]:
 
 
 def follow(assistant: Assistant) -> None:
-    """Let every synthetic model of an assistant follow the script."""
-    reply, speak, info = assistant.stages.reply, assistant.stages.speak, assistant.setup.info
-    answers = read()
+    """Let every synthetic model of an assistant follow the script. Raises `UsageError` for one that cannot."""
+    info, answers = assistant.setup.info, read()
+    if info["reply"].synthetic:
+        replier = as_decoder(assistant.stages.replier)
+        if assistant.engine is None:
+            raise UsageError(
+                f"{info['reply'].model}: {info['reply'].executor} cannot follow a script; "
+                "take an executor with a token engine in this process"
+            )
 
-    def answer(messages: Sequence[Message]) -> list[int]:
-        return [
-            *reply.tokenizer.encode(answer_to(messages[-1].text, answers)),
-            min(reply.chat.stop_ids),
-        ]
+        def answer(messages: Sequence[Message]) -> list[int]:
+            ids = replier.tokenizer.encode(answer_to(messages[-1].text, answers))
+            return [*ids, min(replier.chat.stop_ids)]
 
-    if info["reply"].synthetic and isinstance(reply.service, Ct2Tokens):
-        raise UsageError(
-            f"{info['reply'].model}: CTranslate2 cannot follow a script; take the executor onnx-cuda"
-        )
-    if isinstance(reply, Reply) and info["reply"].synthetic:
-        reply.script = answer
+        replier.script = answer
         info["reply"] = replace(info["reply"], scripted=True)
-    if isinstance(speak, XttsSpeak) and info["speak"].synthetic:
-        speak.script = codes_of(speak.ids.start_audio)
+    if info["speak"].synthetic:
+        speech = as_xtts(assistant.stages.voice).speech
+        speech.script = codes_of(speech.ids.start_audio)
         info["speak"] = replace(info["speak"], scripted=True)

@@ -20,21 +20,23 @@ from typing import Any
 import numpy as np
 import soxr
 from tqdm import tqdm
-from voxturn.bench.harness import Result, engine_of
+from voxturn.bench.harness import Result, ears, engine_here
 from voxturn.bench.peer import coqui_peer
 from voxturn.bench.words import errors
-from voxturn.runtime.assemble import Assembler
 from voxturn.runtime.audio.level import first_audible, last_audible
 from voxturn.runtime.audio.window import Plan
 from voxturn.runtime.decode.generation import Step
 from voxturn.runtime.decode.sampler import Sampling
+from voxturn.runtime.families.pipe import CHUNKS_AHEAD
+from voxturn.runtime.families.xtts.family import as_xtts
 from voxturn.runtime.families.xtts.prompt import SpeechOptions, speech
-from voxturn.runtime.families.xtts.speak import XttsSpeak
 from voxturn.runtime.families.xtts.stop_guard import StopGuard
+from voxturn.runtime.families.xtts.voice import XttsVoice
 from voxturn.runtime.flow.handoff import Ahead
 from voxturn.runtime.frames import RATE
 from voxturn.runtime.messages import Samples, Sentence
-from voxturn.runtime.profile import SpeakEngine, load_profile, xtts_vocoder
+from voxturn.runtime.parts import LoadedParts
+from voxturn.runtime.profile import Engine, SpeakEngine, load_profile
 
 GREEDY = Sampling(temperature=0.0, repetition_penalty=10.0)
 DEFAULT = Sampling(0.75, 50, 0.85, 0.0, 10.0, 1)
@@ -80,32 +82,28 @@ class Runtime:
     """The runtime on one artifact."""
 
     def __init__(self, artifact: Path) -> None:
-        base = load_profile("cpu")
-        speak, vocode = (
-            SpeakEngine(str(artifact), "onnx", ""),
-            xtts_vocoder(artifact, executor="openvino"),
-        )
-        profile = replace(base, speak=speak, vocode=vocode)
-        self.make, self._whole = Assembler(profile), Assembler(profile, plans=(WHOLE,))
-        self.stage: XttsSpeak = self.make.xtts_speak()
-        self._vocoders = {"streamed": self.make.vocode(), "whole": self._whole.vocode()}
+        speak = SpeakEngine(str(artifact), "onnx")
+        vocode = Engine(str(artifact), "openvino", compute="auto")
+        self.parts = LoadedParts(replace(load_profile("cpu"), speak=speak, vocode=vocode))
+        self.voice = as_xtts(self.parts.voice())
+        self._plan = self.voice.vocoder.plan
 
     async def say(self, tokens: list[int], sampling: Sampling, way: str) -> Samples:
         """Audio at 16 kHz, "streamed" and guarded or "whole" and unguarded."""
-        stage, vocode = (
-            self.stage.with_voice(self.stage.voice, "en", sampling, guard=way == "streamed"),
-            self._vocoders[way],
+        streamed, manner = way == "streamed", self.voice.speech.manner
+        speech = self.voice.speech.using(
+            replace(manner, language="en", sampling=sampling, guard=streamed)
         )
-        chunks = Ahead(vocode(Ahead(stage.codes(tokens, Sentence("", 0)), 8)), 8)
+        self.voice.vocoder.plan = self._plan if streamed else WHOLE
+        chunks = Ahead(self.voice.of_latents(speech.codes(tokens, Sentence("", 0))), CHUNKS_AHEAD)
         parts = [chunk.samples async for chunk in chunks]
         await chunks.aclose()
         audio = np.concatenate(parts) if parts else np.zeros(1, np.float32)
-        return np.asarray(soxr.resample(audio, vocode.rate, RATE), np.float32)
+        return np.asarray(soxr.resample(audio, self.voice.rate, RATE), np.float32)
 
     def close(self) -> None:
         """Free engines and threads."""
-        self.make.close()
-        self._whole.close()
+        self.parts.close()
 
 
 def padded(samples: Samples) -> Samples:
@@ -117,12 +115,13 @@ def padded(samples: Samples) -> Samples:
     )
 
 
-def steps_of(stage: XttsSpeak, tokens: list[int], sampling: Sampling) -> list[Step]:
+def steps_of(voice: XttsVoice, tokens: list[int], sampling: Sampling) -> list[Step]:
     """The runtime's codes without a guard, the stop included."""
-    assert stage.voice is not None
-    engine = engine_of(stage)
+    speaker = voice.speech.manner.voice
+    assert speaker is not None
+    engine = engine_here(voice.service)
     generation = engine.add(
-        speech(stage.ids, "voice", stage.voice.latents, tokens, SpeechOptions(sampling))
+        speech(voice.ids, "voice", speaker.latents, tokens, SpeechOptions(sampling))
     )
     while engine.busy:
         engine.step()
@@ -149,25 +148,25 @@ async def run(
     """Every sentence through both sides."""
     result = Result("speaking")
     said: dict[str, Said] = {}
-    listener = Assembler(load_profile("demo"))
-    ears = listener.transcribe()
+    listener = LoadedParts(load_profile("demo"))
+    hearing = ears(listener)[1]
     identical, cuts = 0, {"greedy": [0], "default": [0]}
     runtimes = {artifact.name: Runtime(artifact) for artifact in artifacts}
-    stage = runtimes[artifacts[0].name].stage
+    voice = runtimes[artifacts[0].name].voice
     with coqui_peer(checkpoint, 2) as peer, tempfile.TemporaryDirectory() as folder:
         wave = str(Path(folder) / "wave.npy")
 
         async def hear(who: str, text: str, samples: Samples) -> None:
             seconds = samples.size / RATE
-            transcript = await ears.transcribe(padded(samples))
+            transcript = await hearing.transcribe(padded(samples))
             said.setdefault(who, Said()).add(text, transcript.text, seconds, expected_seconds(text))
 
         for text in tqdm(texts, disable=not sys.stderr.isatty()):
-            tokens = stage.tokenizer.encode(text, "en")
+            tokens = voice.tokenizer.encode(text, "en")
             theirs = peer.ask(do="codes", tokens=tokens, steps=602)["codes"]
-            identical += [step.token for step in steps_of(stage, tokens, GREEDY)] == theirs
+            identical += [step.token for step in steps_of(voice, tokens, GREEDY)] == theirs
             for name, sampling in (("greedy", GREEDY), ("default", DEFAULT)):
-                cuts[name].append(cut_by_guard(steps_of(stage, tokens, sampling), len(tokens)))
+                cuts[name].append(cut_by_guard(steps_of(voice, tokens, sampling), len(tokens)))
                 peer.ask(do="speak", tokens=tokens, sampling=dict(PEER_SAMPLING[name]), output=wave)
                 await hear(
                     f"coqui.{name}",
@@ -180,7 +179,7 @@ async def run(
                             f"{label}.{way}.{name}", text, await runtime.say(tokens, sampling, way)
                         )
     for label, runtime in runtimes.items():
-        result.artifact(label, runtime.make.info["speak"])
+        result.artifact(label, runtime.parts.info["speak"])
         runtime.close()
     listener.close()
     result.value("speaking.sentences", "count", len(texts))

@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, Any
 
 from voxturn.bench import endpoint, recording
 from voxturn.bench.corpus import ARABIC, BANDS, VOICES, Clip, Sound, Speakers, Voice, clips, sounds
-from voxturn.bench.harness import Result, timed_ms
+from voxturn.bench.harness import Result, ears, timed_ms
 from voxturn.bench.words import error_rate, runaway
-from voxturn.runtime.assemble import Assembler
-from voxturn.runtime.families.whisper.hearing import Transcribe
 from voxturn.runtime.frames import RATE, frames_from
 from voxturn.runtime.messages import Utterance
+from voxturn.runtime.parts import LoadedParts
 from voxturn.runtime.profile import Profile, load_profile
 from voxturn.runtime.turn.listen import Listen
+from voxturn.runtime.turn.recognise import FilteredRecogniser
 
 if TYPE_CHECKING:
     from faster_whisper import WhisperModel
@@ -51,12 +51,12 @@ async def run(profile_name: str, per_band: int, turns: int, path: Path | None) -
 
     profile = load_profile(profile_name)
     result = Result("stt")
-    speakers, make = Speakers(profile), Assembler(profile)
+    speakers, parts = Speakers(profile), LoadedParts(profile)
     try:
-        listen, stage = make.listen(), make.transcribe()
-        info = make.info["transcribe"]
+        listen, stage = ears(parts)
+        info = parts.info["transcribe"]
         result.artifact("transcribe", info)
-        folder = str(make.folder("transcribe"))
+        folder = str(parts.choice("transcribe").folder)
         precision = profile.transcribe.precision
         peer = WhisperModel(
             folder, device="cpu", compute_type=precision, cpu_threads=os.cpu_count() or 0
@@ -74,7 +74,7 @@ async def run(profile_name: str, per_band: int, turns: int, path: Path | None) -
         await endpoint.curve(result, speakers, profile, stage)
         await endpoint.live(result, speakers, profile, turns)
     finally:
-        make.close()
+        parts.close()
         speakers.close()
     result.notes["voices"] = (
         f"{', '.join(map(str, VOICES))}; joe is Piper's en_US-joe-medium, the rest espeak-ng's"
@@ -85,7 +85,7 @@ async def run(profile_name: str, per_band: int, turns: int, path: Path | None) -
 
 
 async def compare(
-    number: int, clip: Clip, stage: Transcribe, peer: WhisperModel, scores: Scores
+    number: int, clip: Clip, stage: FilteredRecogniser, peer: WhisperModel, scores: Scores
 ) -> None:
     """One clip through both, in turn; the first clips also through the peer without its beam.
 
@@ -149,7 +149,9 @@ def _rows(made: list[Clip], heard: dict[str, list[str]]) -> Iterator[dict[str, s
         yield {"text": clip.text, "condition": clip.condition, "short": short, "peer": peer}
 
 
-async def without_words(result: Result, of: list[Sound], listen: Listen, stage: Transcribe) -> None:
+async def without_words(
+    result: Result, of: list[Sound], listen: Listen, stage: FilteredRecogniser
+) -> None:
     """Sounds without words: straight into the speech model, which is harder, and through the voice detector first."""
     invented = {"straight": 0, "listened": 0}
     notes = []
@@ -173,13 +175,13 @@ async def without_words(result: Result, of: list[Sound], listen: Listen, stage: 
 
 async def arabic(result: Result, speakers: Speakers, profile: Profile, peer: WhisperModel) -> None:
     """A smoke test: a few sentences by espeak-ng's Arabic voice, the language not given."""
-    make = Assembler(replace(profile, language="auto"))
+    parts = LoadedParts(replace(profile, language="auto"))
     try:
-        stage = make.transcribe()
+        stage = ears(parts)[1]
         said = [await speakers.say(text, Voice("ar")) for text in ARABIC]
         heard = [await stage.transcribe(samples) for samples in said]
     finally:
-        make.close()
+        parts.close()
     peers = [_text(peer.transcribe(samples, language="ar")[0]) for samples in said]
     result.value(
         "stt.arabic.detected", "ratio", sum(t.language == "ar" for t in heard) / len(heard)

@@ -19,18 +19,19 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-from voxturn.bench.harness import Result, engine_of, peak_rss_mb, read_bandwidth, timed_ms
+from voxturn.bench.harness import Result, engine_here, peak_rss_mb, read_bandwidth, timed_ms
 from voxturn.bench.peer import Peer, coqui_peer
-from voxturn.runtime.assemble import Assembler, warm_shapes, warm_voice
 from voxturn.runtime.decode.generation import Request
 from voxturn.runtime.decode.sampler import Sampling
-from voxturn.runtime.families.windowed import Vocode
+from voxturn.runtime.families.pipe import CHUNKS_AHEAD
+from voxturn.runtime.families.xtts.family import as_xtts
 from voxturn.runtime.families.xtts.prompt import SpeechOptions, speech
-from voxturn.runtime.families.xtts.speak import XttsSpeak
+from voxturn.runtime.families.xtts.voice import XttsVoice
 from voxturn.runtime.flow.handoff import RECORDER, Ahead
 from voxturn.runtime.messages import PcmChunk, Sentence
 from voxturn.runtime.models.manifest import Manifest
-from voxturn.runtime.profile import Engine, SpeakEngine, load_profile, xtts_vocoder
+from voxturn.runtime.parts import LoadedParts
+from voxturn.runtime.profile import Engine, SpeakEngine, load_profile
 from voxturn.runtime.turn.trace import play
 from voxturn.runtime.xtts import XTTS
 
@@ -70,32 +71,35 @@ class Bench:
 
     def __init__(self, artifact: Path, vocoder: str, slots: int, gpu: str = "") -> None:
         """`vocoder` is what runs it on the CPU; `gpu`, if given, the executor of both parts on a GPU."""
-        base = load_profile("cpu")
-        speak = SpeakEngine(str(artifact), gpu or "onnx", "", slots=slots)
-        vocode = Engine(str(artifact), gpu, "") if gpu else xtts_vocoder(artifact, executor=vocoder)
-        self.make = Assembler(replace(base, speak=speak, vocode=vocode))
-        self.stage: XttsSpeak = self.make.xtts_speak()
-        self.vocode: Vocode = self.make.vocode(trim=False)
+        model = str(artifact)
+        speak = SpeakEngine(model, gpu or "onnx", slots=slots)
+        vocode = Engine(model, gpu or vocoder).computing("auto", 0)
+        self.parts = LoadedParts(replace(load_profile("cpu"), speak=speak, vocode=vocode))
+        self.voice: XttsVoice = as_xtts(self.parts.voice())
+        self.voice.vocoder.trims = False
         self.random = np.random.default_rng(0)
         self.busy: dict[str, float] = {}
 
+    async def warm(self) -> None:
+        """Everything that a first stream would wait for."""
+        await self.voice.warm()
+        await self.voice.warm(later=True)
+
     def tokens(self, count: int) -> list[int]:
         """Random text ids."""
-        return [int(t) for t in self.random.integers(2, self.stage.ids.text_tokens - 2, count)]
+        return [int(t) for t in self.random.integers(2, self.voice.ids.text_tokens - 2, count)]
 
     def codes(self, count: int) -> tuple[int, ...]:
         """Random audio codes to be forced."""
-        return tuple(int(c) for c in self.random.integers(0, self.stage.ids.start_audio - 1, count))
+        return tuple(int(c) for c in self.random.integers(0, self.voice.ids.start_audio - 1, count))
 
     async def speak(self, tokens: list[int], codes: int) -> Spoken:
         """One utterance."""
         self.busy = {}
         RECORDER.set(self._record)
         begin, spoken = time.perf_counter(), Spoken()
-        chunks = Ahead(
-            self.vocode(Ahead(self.stage.codes(tokens, _SENTENCE, forced=self.codes(codes)), 16)),
-            16,
-        )
+        latents = self.voice.speech.codes(tokens, _SENTENCE, forced=self.codes(codes))
+        chunks = Ahead(self.voice.of_latents(latents), CHUNKS_AHEAD)
         async for chunk in chunks:
             spoken.chunks.append((time.perf_counter() - begin, chunk))
         await chunks.aclose()
@@ -163,7 +167,7 @@ async def growth(bench: Bench, result: Result, runs: int) -> None:
 
 async def streamed_text(bench: Bench, result: Result, runs: int) -> None:
     """From the last word of a text that comes word by word, 30 a second, to its first audio: what a program sees."""
-    voice = XTTS(bench.make, bench.stage)
+    voice = XTTS(bench.parts, bench.voice)
     await voice.awarm()
     firsts = [
         await after_last_word(voice, TEXTS[number % len(TEXTS)], number)
@@ -216,14 +220,15 @@ async def batched(bench: Bench, result: Result, runs: int) -> None:
 
 def codes_a_second(bench: Bench, streams: int, codes: int) -> float:
     """Codes a second of the GPT alone, prefill not counted."""
-    engine, stage = engine_of(bench.stage), bench.stage
-    assert stage.voice is not None
+    engine, voice = engine_here(bench.voice.service), bench.voice
+    speaker = voice.speech.manner.voice
+    assert speaker is not None
     options = [
         SpeechOptions(Sampling(0.75, 50, 0.85, 0.0, 10.0, i), bench.codes(codes))
         for i in range(streams)
     ]
     requests: list[Request] = [
-        speech(stage.ids, stage.voice.key, stage.voice.latents, bench.tokens(36), option)
+        speech(voice.ids, speaker.key, speaker.latents, bench.tokens(36), option)
         for option in options
     ]
     going = [engine.add(request) for request in requests]
@@ -238,12 +243,12 @@ def codes_a_second(bench: Bench, streams: int, codes: int) -> float:
 
 def steps(bench: Bench, result: Result) -> None:
     """A step at context 60, and its share of the read bandwidth measured in between."""
-    executor, folder = engine_of(bench.stage).executor, bench.make.folder("speak")
+    executor, folder = engine_here(bench.voice.service).executor, bench.parts.choice("speak").folder
     properties = Manifest.read(folder).properties
-    rows = bench.stage.ids.text_tokens + bench.stage.ids.audio_tokens + bench.stage.ids.positions
+    rows = bench.voice.ids.text_tokens + bench.voice.ids.audio_tokens + bench.voice.ids.positions
     tables = 2 * rows * int(properties["gpt_n_model_channels"])  # gathered from, not read
     weights = (folder / "gpt.onnx.data").stat().st_size - tables
-    ids = np.full((1, 1), bench.stage.ids.code(5, 1), np.int64)
+    ids = np.full((1, 1), bench.voice.ids.code(5, 1), np.int64)
     times, shares, rates = [], [], []
     for number in range(7):
         some = [timed_ms(lambda: executor.run(0, ids, [60])) for _ in range(30)]
@@ -269,9 +274,9 @@ def speak_and_weigh(artifact: str, vocoder: str, slots: str) -> None:
 
     async def run() -> None:
         bench = Bench(Path(artifact), vocoder, int(slots))
-        await bench.stage.warm()
+        await bench.voice.speech.warm()
         await asyncio.gather(*(bench.speak(bench.tokens(36), 86) for _ in range(int(slots))))
-        bench.make.close()
+        bench.parts.close()
 
     asyncio.run(run())
     print(json.dumps(peak_rss_mb()))
@@ -285,11 +290,12 @@ async def run(
     for slots in (1, 4):
         result.value(f"tts.peak_rss_mb.slots{slots}", "MB", peak_memory(artifact, vocoder, slots))
     bench = Bench(artifact, vocoder, 1)
-    await warm_voice(bench.stage, bench.vocode)
-    await warm_shapes(bench.stage, bench.vocode)
+    await bench.warm()
     steps(bench, result)
     peer = (
-        coqui_peer(checkpoint, bench.make.info["speak"].threads) if checkpoint is not None else None
+        coqui_peer(checkpoint, bench.parts.info["speak"].threads)
+        if checkpoint is not None
+        else None
     )
     try:
         await single(bench, peer, result, runs)
@@ -298,15 +304,14 @@ async def run(
             peer.close()
     await growth(bench, result, runs)
     await streamed_text(bench, result, runs)
-    for stage, info in bench.make.info.items():
+    for stage, info in bench.parts.info.items():
         result.artifact(stage, info)
-    bench.make.close()
+    bench.parts.close()
     several = Bench(artifact, vocoder, 4)
-    await warm_voice(several.stage, several.vocode)
-    await warm_shapes(several.stage, several.vocode)
+    await several.warm()
     await batched(several, result, runs)
-    several.make.close()
-    result.notes["windows"] = asdict(bench.vocode.plan)
+    several.parts.close()
+    result.notes["windows"] = asdict(bench.voice.vocoder.plan)
     result.notes["forced"] = (
         "token ids and code counts are given to both sides; the stop token is ignored"
     )

@@ -41,9 +41,7 @@ async def speak(assistant: Assistant, text: str) -> Samples:
     chunks = assistant.say(one())  # type: ignore[arg-type]
     parts = [chunk.samples async for chunk in chunks]
     await chunks.aclose()
-    voice = soxr.resample(np.concatenate(parts), assistant.stages.vocode.rate, RATE).astype(
-        np.float32
-    )
+    voice = soxr.resample(np.concatenate(parts), assistant.rate, RATE).astype(np.float32)
     last = last_audible(voice)
     return np.concatenate(
         [np.zeros(int(0.3 * RATE), np.float32), voice[: (last or voice.size) + 1]]
@@ -143,6 +141,6 @@ def main(
         profile = replace(
             profile,
             speak=replace(profile.speak, model=str(voice), precision=precision),
-            vocode=replace(profile.vocode, model=str(voice), precision=precision),
+            vocode=replace(profile.engine("vocode"), model=str(voice), precision=precision),
         )
     return asyncio.run(run(profile, runs, path, recorded(recordings) if recordings else None))

@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import onnx
-from voxturn.runtime.models.manifest import MANIFEST, Manifest, ModelContract, TensorSpec, sha256_of
+from voxturn.runtime.models.manifest import (
+    MANIFEST,
+    ONNX,
+    Manifest,
+    ModelContract,
+    TensorSpec,
+    sha256_of,
+)
 
 _TOOLS = ("voxturn", "onnx", "numpy", "gguf", "safetensors")
 _TYPES = {
@@ -20,7 +27,7 @@ _TYPES = {
 }
 
 
-def contract_of(path: Path) -> ModelContract:
+def contract_of(path: Path, dialect: str = ONNX) -> ModelContract:
     """The contract of an ONNX file, read from the file."""
     graph = onnx.load(str(path), load_external_data=False).graph
 
@@ -37,7 +44,7 @@ def contract_of(path: Path) -> ModelContract:
             for v in values
         )
 
-    return ModelContract(path.name, specs(graph.input), specs(graph.output))
+    return ModelContract(path.name, specs(graph.input), specs(graph.output), dialect)
 
 
 def write_manifest(
@@ -48,20 +55,32 @@ def write_manifest(
     graphs: Mapping[str, str],
     properties: Mapping[str, Any],
     reached: Mapping[str, float],
+    *,
+    task: str,
     synthetic: bool = False,
+    dialect: str = ONNX,
+    dialects: Mapping[str, str] | None = None,
 ) -> Manifest:
-    """Write `folder/manifest.json` over all files in it. `graphs` maps roles to ONNX file names."""
+    """Write `folder/manifest.json` over all files in it. `graphs` maps roles to ONNX file names.
+
+    `task` is what the model does, `dialect` the format of the folder, `dialects` those of graphs that are not plain ONNX.
+    """
     manifest = Manifest(
         model=source.model,
         kind=kind,
         precision=precision,
         source={"checkpoint": source.digest} | dict(source.source),
         files={p.name: sha256_of(p) for p in sorted(folder.iterdir()) if p.is_file()},
-        graphs={role: contract_of(folder / name) for role, name in graphs.items()},
+        graphs={
+            role: contract_of(folder / name, (dialects or {}).get(role, ONNX))
+            for role, name in graphs.items()
+        },
         properties=dict(properties),
         reached=dict(reached),
         versions={tool: metadata.version(tool) for tool in _TOOLS},
         synthetic=source.synthetic or synthetic,
+        task=task,
+        dialect=dialect,
     )
     (folder / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
     return manifest

@@ -32,7 +32,7 @@ from voxturn.export.families import (
 from voxturn.export.tokenizer import read_tokenizer
 from voxturn.runtime.errors import CorruptModel, ExportFailed, UsageError
 from voxturn.runtime.models.fetch import Progress
-from voxturn.runtime.models.manifest import Manifest
+from voxturn.runtime.models.manifest import CTRANSLATE2, ONNX, Manifest, decoder_dialect
 
 _GRAPHS: dict[str, type[DecoderGraph]] = dict(
     zip(ENGINES, (FusedDecoder, ScatterElementsDecoder, PortableDecoder), strict=True)
@@ -162,10 +162,22 @@ def write_properties(
         "family": checkpoint.family,
         "engine": engine,
     }
-    graphs = {"decoder": "decoder.onnx"} if engine in ENGINES else {}
+    graphs = {"token_decoder": "decoder.onnx"} if engine in ENGINES else {}
     reached = parity.decoder_reached(target, checkpoint, opened.config, precision)
     synthetic = bool(checkpoint.config.get("voxturn_synthetic", False))
-    write_manifest(target, source, "decoder", precision, graphs, properties, reached, synthetic)
+    write_manifest(
+        target,
+        source,
+        "decoder",
+        precision,
+        graphs,
+        properties,
+        reached,
+        task="text-generation",
+        synthetic=synthetic,
+        dialect=ONNX if graphs else CTRANSLATE2,
+        dialects={"token_decoder": decoder_dialect(engine)} if graphs else None,
+    )
 
 
 def chat_form(tokenizer: Tokenizer) -> str:

@@ -109,7 +109,7 @@ def verify(trt: Any, artifact: Path, capabilities: Sequence[str]) -> dict[str, d
             raise ExportFailed(f"{artifact}: there are no TensorRT profiles for its graph {role!r}")
         log, begin = Log(), time.perf_counter()
         engine = build(trt, artifact / contract.file, contract, PROFILES[role], log, capabilities)
-        if role in ("gpt", "decoder") and manifest.precision != "fp32":
+        if role in ("token_decoder", "whisper_decoder") and manifest.precision != "fp32":
             check_decoder(f"{artifact}/{contract.file}", contract, log, len(PROFILES[role]))
             if (artifact / f"{contract.file}.data").stat().st_size > _SMALL:
                 check_weights(

@@ -82,9 +82,16 @@ def export(
         "length_scale": settings["length_scale"],
         "noise_w": settings["noise_w"],
     }
-    graphs = {"acoustic": "acoustic.onnx", "decoder": "decoder.onnx"}
+    graphs = {"acoustic_encoder": "acoustic.onnx", "waveform_decoder": "decoder.onnx"}
     write_manifest(
-        target, source, "vits", precision, graphs, properties, {"stream.snr_db": round(snr, 1)}
+        target,
+        source,
+        "vits",
+        precision,
+        graphs,
+        properties,
+        {"stream.snr_db": round(snr, 1)},
+        task="text-to-speech",
     )
     progress(what, 3, 3)
 

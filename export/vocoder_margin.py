@@ -13,7 +13,7 @@ from voxturn.export.xtts_graphs import margin_needed
 from voxturn.runtime.audio.window import Plan, schedule, with_margin
 from voxturn.runtime.errors import ExportFailed
 from voxturn.runtime.executors.onnx import OnnxGraph
-from voxturn.runtime.families.frames import XttsFrames
+from voxturn.runtime.families.xtts.frames import XttsFrames
 from voxturn.runtime.flow.scheduling import Cores
 
 _PROBE_LATENTS = 40

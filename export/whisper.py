@@ -23,9 +23,9 @@ from voxturn.export.whisper_portable import PortableWhisper
 from voxturn.export.whisper_spec import PRECISIONS
 from voxturn.runtime.errors import ExportFailed
 from voxturn.runtime.models.fetch import Progress
-from voxturn.runtime.models.manifest import Manifest
+from voxturn.runtime.models.manifest import CTRANSLATE2, ONNX, Manifest, decoder_dialect
 
-GRAPHS = {"encoder": "encoder.onnx", "decoder": "decoder.onnx"}
+GRAPHS = {"whisper_encoder": "encoder.onnx", "whisper_decoder": "decoder.onnx"}
 _BITS = {"fp32": 32, "fp16": 16, "int8": 8}
 
 
@@ -51,8 +51,8 @@ def export(
         whisper_ctranslate2.convert(opened, target, precision)
     else:
         made = (FusedWhisper if engine == "onnx" else PortableWhisper)(opened, _BITS[precision])
-        made.encoder(target / GRAPHS["encoder"])
-        made.decoder(target / GRAPHS["decoder"])
+        made.encoder(target / GRAPHS["whisper_encoder"])
+        made.decoder(target / GRAPHS["whisper_decoder"])
     progress(what, 1, 3)
     shutil.copyfile(opened.folder / "tokenizer.json", target / "tokenizer.json")
     properties = asdict(opened.sizes) | asdict(opened.marks) | {"engine": engine}
@@ -62,5 +62,16 @@ def export(
         draft = Manifest(source.model, "whisper", precision, {}, {}, contracts, properties)
         reached = whisper_parity.reached(opened, target, draft)
     progress(what, 2, 3)
-    write_manifest(target, source, "whisper", precision, graphs, properties, reached)
+    write_manifest(
+        target,
+        source,
+        "whisper",
+        precision,
+        graphs,
+        properties,
+        reached,
+        task="speech-to-text",
+        dialect=ONNX if graphs else CTRANSLATE2,
+        dialects={"whisper_decoder": decoder_dialect(engine)} if graphs else None,
+    )
     progress(what, 3, 3)

@@ -31,18 +31,17 @@ from voxturn.export.xtts_checkpoint import (
     gpt_shapes,
 )
 from voxturn.runtime.errors import CorruptModel, ExportFailed
-from voxturn.runtime.families.frames import WHOLE_POSITIONS
 from voxturn.runtime.families.xtts.mel import hann_window, mel_filters
 from voxturn.runtime.families.xtts.voices import checked
 from voxturn.runtime.models.fetch import Progress
-from voxturn.runtime.models.manifest import Manifest
+from voxturn.runtime.models.manifest import WHOLE_POSITIONS, Manifest, decoder_dialect
 
 GRAPHS = {
-    "gpt": "gpt.onnx",
-    "conditioning": "conditioning.onnx",
-    "speaker": "speaker.onnx",
-    "vocoder": "vocoder.onnx",
-    "vocoder_whole": "vocoder_whole.onnx",
+    "token_decoder": "gpt.onnx",
+    "conditioning_encoder": "conditioning.onnx",
+    "speaker_encoder": "speaker.onnx",
+    "windowed_waveform_decoder": "vocoder.onnx",
+    "sequence_waveform_decoder": "vocoder_whole.onnx",
 }
 _CLONE_RATE, _CLONE_FFT, _CLONE_HOP, _CLONE_WINDOW, _CLONE_BANDS, _CLONE_HIGH = (
     22050,
@@ -74,21 +73,25 @@ def export(
     voices = _studio_voices(opened)
     progress(what, 1, 6)
     config = decoder.build_decoder(
-        GptWeights(args, weights), precision, target / GRAPHS["gpt"], engine
+        GptWeights(args, weights), precision, target / GRAPHS["token_decoder"], engine
     )
     progress(what, 2, 6)
-    xtts_graphs.conditioning(args, weights, target / GRAPHS["conditioning"])
-    xtts_graphs.speaker(weights, target / GRAPHS["speaker"])
+    xtts_graphs.conditioning(args, weights, target / GRAPHS["conditioning_encoder"])
+    xtts_graphs.speaker(weights, target / GRAPHS["speaker_encoder"])
     vocoder_type = np.float16 if engine == "tensorrt" and precision != "fp32" else np.float32
-    xtts_graphs.vocoder(args, weights, target / GRAPHS["vocoder"], vocoder_type)
-    xtts_graphs.whole_vocoder(args, target / GRAPHS["vocoder"], target / GRAPHS["vocoder_whole"])
+    xtts_graphs.vocoder(args, weights, target / GRAPHS["windowed_waveform_decoder"], vocoder_type)
+    xtts_graphs.whole_vocoder(
+        args,
+        target / GRAPHS["windowed_waveform_decoder"],
+        target / GRAPHS["sequence_waveform_decoder"],
+    )
     progress(what, 3, 6)
     np.savez(target / "mel.npz", **_mel_constants(weights))  # type: ignore[arg-type]
     np.savez(target / "voices.npz", **voices)  # type: ignore[arg-type]
     shutil.copyfile(opened.vocabulary, target / "vocab.json")
     weights.check_taken(wanted)
     progress(what, 4, 6)
-    margin, snr = measure(target / GRAPHS["vocoder"], args)
+    margin, snr = measure(target / GRAPHS["windowed_waveform_decoder"], args)
     if not snr >= _MIN_SNR_DB:
         raise ExportFailed(
             f"{checkpoint}: streamed audio reaches {snr:.1f} dB against the full decode, {_MIN_SNR_DB} needed"
@@ -117,7 +120,18 @@ def export(
         reached["parity"] = 0
         why = "not compared with coqui-tts, which is not installed; pip install 'voxturn[coqui]'"
         sys.stderr.write(f"warning: {source.model}: {why}\n")
-    write_manifest(target, source, "xtts", precision, GRAPHS, properties, reached, opened.synthetic)
+    write_manifest(
+        target,
+        source,
+        "xtts",
+        precision,
+        GRAPHS,
+        properties,
+        reached,
+        task="text-to-speech",
+        synthetic=opened.synthetic,
+        dialects={"token_decoder": decoder_dialect(engine)},
+    )
     progress(what, 6, 6)
 
 

@@ -22,7 +22,7 @@ from voxturn.runtime.decode.engine import DecodeEngine
 from voxturn.runtime.decode.sampler import Sampling
 from voxturn.runtime.errors import ExportFailed
 from voxturn.runtime.executors.onnx import OnnxDecoder, OnnxGraph
-from voxturn.runtime.families.frames import XttsFrames
+from voxturn.runtime.families.xtts.frames import XttsFrames
 from voxturn.runtime.families.xtts.prompt import SpeechOptions, XttsIds, rows_of, speech
 from voxturn.runtime.families.xtts.voices import Cloner
 from voxturn.runtime.flow.scheduling import Cores
@@ -122,7 +122,10 @@ def missed(found: dict[str, float], precision: str) -> list[str]:
 def _front(
     original: Original, folder: Path, properties: dict[str, Any], random: np.random.Generator
 ) -> dict[str, float]:
-    conditioning, speaker = _graph(folder, "conditioning"), _graph(folder, "speaker")
+    conditioning, speaker = (
+        _graph(folder, "conditioning_encoder"),
+        _graph(folder, "speaker_encoder"),
+    )
     try:
         mel = random.standard_normal((1, 80, 259), np.float32)
         wanted = original.run(original.gpt.get_style_emb, mel).transpose(0, 2, 1)
@@ -151,7 +154,7 @@ def _gpt(
     decoder = OnnxDecoder(
         path, contract_of(path), Cores().budget("speak", 0, spin=True), 1, ids.positions
     )
-    vocoder = _graph(folder, "vocoder")
+    vocoder = _graph(folder, "windowed_waveform_decoder")
     try:
         theirs = original.greedy(latents, tokens)
         ours = _greedy(decoder, ids, latents, tokens, len(theirs))

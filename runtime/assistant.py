@@ -7,18 +7,21 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from types import TracebackType
 
-import numpy as np
-from voxturn.runtime.assemble import TURN_PLANS, Assembler, warm_shapes, warm_voice
 from voxturn.runtime.decode import sampler
 from voxturn.runtime.decode.engine import DecodeEngine
-from voxturn.runtime.families.xtts.speak import XttsSpeak
-from voxturn.runtime.flow.clock import Clock, WallClock
+from voxturn.runtime.families.pipe import spoken
+from voxturn.runtime.flow.clock import Clock
 from voxturn.runtime.flow.handoff import Ahead
 from voxturn.runtime.flow.scheduling import Cores
 from voxturn.runtime.messages import PcmChunk, Sentence
+from voxturn.runtime.models.fetch import Progress
 from voxturn.runtime.models.registry import Registry
-from voxturn.runtime.models.store import Store
+from voxturn.runtime.models.store import Store, quiet
+from voxturn.runtime.parts import LoadedParts
 from voxturn.runtime.profile import Profile, load_profile
+from voxturn.runtime.turn.listen import Listen
+from voxturn.runtime.turn.recognise import FilteredRecogniser
+from voxturn.runtime.turn.split import Split
 from voxturn.runtime.turn.turn import Conversation, Stages, TurnSetup
 
 
@@ -28,20 +31,11 @@ class Assistant:
     Use as `async with Assistant.load("demo") as assistant: …`.
     """
 
-    def __init__(
-        self, assembler: Assembler, stages: Stages, engine: DecodeEngine | None, clock: Clock
-    ) -> None:
-        self._assembler, self.stages, self.engine = assembler, stages, engine
-        self.profile = assembler.profile
-        self.setup = TurnSetup(
-            self.profile.name,
-            assembler.info,
-            sampler.BACKEND,
-            clock,
-            (lambda: (engine.counts.computed, engine.counts.reused))
-            if engine is not None
-            else (lambda: (0, 0)),
-        )
+    def __init__(self, parts: LoadedParts, stages: Stages) -> None:
+        self._parts = parts
+        self.stages = stages
+        self.profile = parts.profile
+        self.setup = TurnSetup(parts.profile.name, parts.info, sampler.BACKEND, parts.clock)
 
     @classmethod
     def load(
@@ -50,36 +44,41 @@ class Assistant:
         store: Store | None = None,
         registry: Registry | None = None,
         cores: Cores | None = None,
+        clock: Clock | None = None,
+        progress: Progress = quiet,
     ) -> Assistant:
-        """Load every model of a profile. Takes about two seconds for `demo`."""
+        """Load every model of a profile. Takes about two seconds for `demo`.
+
+        `progress` is told of what takes longer, as building engines for a GPU. Raises `ConfigError`, `ModelError`,
+        `ResourceError` or `UnsupportedLanguage`.
+        """
         chosen = profile if isinstance(profile, Profile) else load_profile(profile)
-        make = Assembler(chosen, store, registry, cores, TURN_PLANS)
+        parts = LoadedParts(
+            chosen, store, registry, cores, in_turn=True, clock=clock, progress=progress
+        )
         try:
-            reply, engine = make.reply()
-            stages = Stages(
-                make.listen(), make.transcribe(), reply, make.split(), make.speak(), make.vocode()
-            )
+            return cls(parts, stages_of(parts))
         except BaseException:
-            make.close()
+            parts.close()
             raise
-        return cls(make, stages, engine, WallClock())
 
     @property
     def rate(self) -> int:
         """The sample rate of what it says, in Hz."""
-        return self.stages.vocode.rate
+        return self.stages.voice.rate
+
+    @property
+    def engine(self) -> DecodeEngine | None:
+        """The reply's token engine, where that is in this process."""
+        service = getattr(self.stages.replier, "service", None)
+        return getattr(service, "engine", None)
 
     async def warm(self) -> None:
         """Run every engine once, so that the first turn is as fast as the second."""
-        await self.stages.reply.warm(self.conversation().messages)
-        await self.stages.transcribe.transcribe(np.zeros(16000, np.float32))
-        if isinstance(self.stages.speak, XttsSpeak):
-            await warm_voice(self.stages.speak, self.stages.vocode)
-            await warm_shapes(self.stages.speak, self.stages.vocode)
-            return
-        codes = [code async for code in self.stages.speak(_once(Sentence("Ready.", 0)))]
-        await self.stages.vocode.warm(codes[0])
-        await self.stages.vocode.warm_shapes(codes[0])
+        await self.stages.replier.warm(self.conversation().messages)
+        await self.stages.recogniser.warm()
+        await self.stages.voice.warm()
+        await self.stages.voice.warm(later=True)
 
     def conversation(self) -> Conversation:
         """A new dialogue."""
@@ -87,7 +86,7 @@ class Assistant:
 
     def say(self, sentences: AsyncIterator[Sentence]) -> Ahead[PcmChunk]:
         """Sentences as audio. Close what this returns to stop early."""
-        return self.stages.voice(sentences)
+        return spoken(self.stages.voice, sentences)
 
     async def aclose(self) -> None:
         """Let running calls end, then free engines and threads."""
@@ -95,7 +94,7 @@ class Assistant:
 
     def close(self) -> None:
         """As `aclose`, for code without an event loop."""
-        self._assembler.close()
+        self._parts.close()
 
     async def __aenter__(self) -> Assistant:
         return self
@@ -109,5 +108,20 @@ class Assistant:
         await self.aclose()
 
 
-async def _once(sentence: Sentence) -> AsyncIterator[Sentence]:
-    yield sentence
+def stages_of(parts: LoadedParts) -> Stages:
+    """Everything that a turn is composed of."""
+    profile = parts.profile
+    return Stages(
+        listen=Listen(parts.activity(), profile.endpointing),
+        recogniser=FilteredRecogniser(parts.recogniser(), parts.content_filter()),
+        replier=parts.replier(),
+        split=splitter_of(parts),
+        voice=parts.voice(),
+        partial_share=profile.transcribe.partial_share,
+    )
+
+
+def splitter_of(parts: LoadedParts) -> Split:
+    """What cuts a text into the sentences that the profile's voice says."""
+    profile = parts.profile
+    return Split(parts.content_filter(), profile.speak.max_chars, profile.language)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -103,6 +102,18 @@ class Transcript:
 
 
 @dataclass(frozen=True)
+class Message:
+    """A message of a dialogue. `role` is system, user or assistant.
+
+    `ids` are an answer's tokens as the model gave them, `text` what counts of it.
+    """
+
+    role: str
+    text: str
+    ids: tuple[int, ...] = field(default=(), compare=False)
+
+
+@dataclass(frozen=True)
 class ReplyToken:
     """A piece of the reply's text, in order, and the tokens that the model gave for it."""
 
@@ -120,28 +131,10 @@ class Sentence:
 
 
 @dataclass(frozen=True)
-class SpeechCodes:
-    """The acoustic form of a sentence, or the next piece of it: float32 `[n, channels]` for the voice's vocoder.
-
-    `final`: it is the sentence's last piece. `speaker` float32 `[512]` is whose voice it is, where the vocoder asks.
-    `cut` says why the stop guard ended it, if it did. `ended` is how likely it had ended before; `stop`, where it is
-    guarded, ends it: nothing of it is wanted any more.
-    """
-
-    latents: npt.NDArray[np.float32]
-    sentence: Sentence
-    final: bool = True
-    speaker: npt.NDArray[np.float32] | None = None
-    cut: str = ""
-    ended: float = 0.0
-    stop: Callable[[], None] | None = None
-
-
-@dataclass(frozen=True)
 class PcmChunk:
     """A piece of the spoken answer. `start` counts samples since the answer began; `final`: the sentence's last.
 
-    `cut` as in `SpeechCodes`.
+    `cut`: why the voice's guard ended the sentence, if it did.
     """
 
     samples: Samples

@@ -2,38 +2,64 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from importlib import resources
-from importlib.util import find_spec
 from pathlib import Path
+from typing import Any, Self
 
 from voxturn.runtime.errors import InvalidProfile, UnknownProfile, UsageError
+from voxturn.runtime.executors.catalogue import catalogue, executor_of, names_for
+from voxturn.runtime.models.compatible import EVERYWHERE
 from voxturn.runtime.models.manifest import Manifest
 from voxturn.runtime.tomlfile import build, nearest, read_toml
 from voxturn.runtime.turn.listen import Endpointing
 
 SHIPPED = ("demo", "cpu", "gpu", "gpu-onnx")
-COMPUTES = ("auto", "fp32", "bf16")
-GPU_EXECUTORS = ("tensorrt", "onnx-cuda")
-NOT_SERVED = "the executor 'triton' has XTTS alone of voices; name the executor onnx"
-NOT_FOR_A_GPU = "was not exported for a GPU; export XTTS with --for tensorrt, a text model with --to tensorrt-onnx"
-NOT_FOR_CTRANSLATE2 = "is no text model for CTranslate2; name the folder of one that was exported with --to ctranslate2"
+COMPUTES = (*EVERYWHERE, "bf16")
+SERVED_BY = "triton"
+"""The executor of engines in a server."""
+CONTEXT = 2048
+"""Positions of a reply's buffers where the profile says nothing."""
 
 
 @dataclass(frozen=True)
 class Engine:
-    """What runs a stage. `model` is one of the registry's, or an artifact's folder. `threads` 0: all cores.
+    """What runs a stage. A key that is None is left to the family or to the executor.
 
-    `server` is the address of the Triton server of the executor `triton`, which has to run that artifact. `compute` is what
-    the executor `openvino` computes in: fp32, bf16, or auto, the faster one on this processor.
+    `model` is one of the registry's, or an artifact's folder. `precision` is that of a model of the registry; of a folder
+    it may be empty, which takes what is there. `threads` 0: all cores. `server` is the address of a server of the executor
+    `triton`, which has to run that artifact. `compute` is what the executor `openvino` computes in: fp32, bf16, or auto,
+    the faster one on this processor.
     """
 
     model: str
     executor: str
-    precision: str
+    precision: str = ""
     threads: int = 0
-    server: str = "localhost:8001"
-    compute: str = "fp32"
+    server: str | None = None
+    compute: str | None = None
+
+    def computing(self, compute: str, threads: int) -> Engine:
+        """The same in another arithmetic, with other threads. Raises `UsageError` for one that the executor has not."""
+        if compute not in COMPUTES:
+            raise UsageError(f"compute: must be {', '.join(COMPUTES)}, not {compute!r}")
+        chooses = "compute" in executor_of(self.executor).options
+        if not chooses and compute not in EVERYWHERE:
+            able = [row.name for row in catalogue().values() if "compute" in row.options]
+            raise UsageError(
+                f"compute: the executor {self.executor} has no {compute}, {', '.join(able)} has"
+            )
+        return replace(self, compute=compute if chooses else None, threads=threads)
+
+    def served(self, address: str) -> Self:
+        """The same in a server, whose own profile says what a client's cannot."""
+        row = executor_of(SERVED_BY)
+        left_to_it = {key: _default(self, key) for key in row.lacks if hasattr(self, key)}
+        return replace(self, executor=SERVED_BY, server=address, **left_to_it)
+
+
+def _default(settings: Engine, key: str) -> Any:
+    return next(field.default for field in fields(settings) if field.name == key)
 
 
 @dataclass(frozen=True)
@@ -49,32 +75,32 @@ class ReplyEngine(Engine):
     """The reply's engine. `context` is the number of positions of each of `slots` sequences' buffers."""
 
     max_tokens: int = 96
-    context: int = 2048
-    slots: int = 2
-    temperature: float = 0.0
-    top_k: int = 0
-    top_p: float = 1.0
-    min_p: float = 0.0
-    repetition_penalty: float = 1.0
-    seed: int = 0
+    context: int | None = None
+    slots: int | None = None
+    temperature: float | None = None
+    top_k: int | None = None
+    top_p: float | None = None
+    min_p: float | None = None
+    repetition_penalty: float | None = None
+    seed: int | None = None
     stops: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class SpeakEngine(Engine):
-    """The voice's engine. `voice` and the sampling are XTTS's (upstream's defaults); `slots`: streams at once;
-    `guard`: end speech whose stop token was missed."""
+    """The voice's engine. `voice` is a speaker's name; `slots`: streams at once; `guard`: end speech whose stop token was
+    missed; `speed`: 2 is twice as fast; `max_chars`: the longest clause that is spoken at once."""
 
-    seed: int = 0
-    speed: float = 1.0
+    seed: int | None = None
+    speed: float | None = None
     max_chars: int = 220
-    voice: str = ""
-    temperature: float = 0.75
-    top_k: int = 50
-    top_p: float = 0.85
-    repetition_penalty: float = 10.0
-    slots: int = 1
-    guard: bool = True
+    voice: str | None = None
+    temperature: float | None = None
+    top_k: int | None = None
+    top_p: float | None = None
+    repetition_penalty: float | None = None
+    slots: int | None = None
+    guard: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -95,38 +121,70 @@ class Profile:
     transcribe: TranscribeEngine
     reply: ReplyEngine
     speak: SpeakEngine
-    vocode: Engine
+    vocode: Engine | None = None
     system_prompt: str = ""
     endpointing: Endpointing = field(default_factory=Endpointing)
     filter: FilterSettings = field(default_factory=FilterSettings)
     name: str = ""
 
     def engines(self) -> dict[str, Engine]:
-        """The engines by stage, in the order of the turn."""
-        return {
+        """The engines that the profile names, by stage, in the order of the turn."""
+        named = {
             "listen": self.listen,
             "transcribe": self.transcribe,
             "reply": self.reply,
             "speak": self.speak,
-            "vocode": self.vocode,
         }
+        return named | ({} if self.vocode is None else {"vocode": self.vocode})
+
+    def engine(self, stage: str) -> Engine:
+        """A stage's engine; of a vocoder that the profile leaves out, the voice's."""
+        if stage == "vocode" and self.vocode is None:
+            s = self.speak
+            return Engine(s.model, s.executor, s.precision, s.threads, s.server, s.compute)
+        return self.engines()[stage]
+
+    def with_voice(
+        self, folder: Path, manifest: Manifest, stages: tuple[str, ...], vocoder: str = ""
+    ) -> Profile:
+        """The same with the voice in a folder, whose family has `stages`.
+
+        Executors stay where they can run it, on a GPU above all; else the best that is installed is taken. `vocoder`
+        names the one of the stage vocode.
+        """
+        speak = replace(
+            SpeakEngine(str(folder), self.speak.executor, threads=self.speak.threads),
+            max_chars=self.speak.max_chars,
+            server=self.speak.server,
+        )
+        if not _reads(self.speak.executor, manifest):
+            speak = replace(speak, executor=best_executor("speak"), server=None)
+        if "vocode" not in stages:
+            return replace(self, speak=speak, vocode=None)
+        before = self.engine("vocode")
+        on_gpu = catalogue()[before.executor].on_gpu
+        executor = vocoder or (before.executor if on_gpu else best_executor("vocode"))
+        return replace(self, speak=speak, vocode=_vocoder(str(folder), executor, before.threads))
 
 
-def is_for_ctranslate2(manifest: Manifest) -> bool:
-    """Whether an artifact is a text model in CTranslate2's format."""
-    return manifest.properties.get("engine") == "ctranslate2" and "chat" in manifest.properties
+def _reads(executor: str, manifest: Manifest) -> bool:
+    """Whether an executor here reads all graphs of an artifact, or asks a server that does."""
+    row = executor_of(executor)
+    dialects = {graph.dialect for graph in manifest.graphs.values()}
+    return row.remote or dialects <= row.dialects
 
 
-def xtts_vocoder(
-    artifact: str | Path, threads: int = 0, executor: str = "", compute: str = "auto"
-) -> Engine:
-    """The vocoder of an XTTS artifact's folder; `executor` is OpenVINO if it is installed."""
-    if compute not in COMPUTES:
-        raise UsageError(f"compute: must be {', '.join(COMPUTES)}, not {compute!r}")
-    executor = executor or ("openvino" if find_spec("openvino") else "onnx")
-    if compute == "bf16" and executor != "openvino":
-        raise UsageError(f"compute: the executor {executor} has no bf16, openvino has")
-    return Engine(str(artifact), executor, "fp32", threads, compute=compute)
+def _vocoder(model: str, executor: str, threads: int) -> Engine:
+    """A vocoder's engine that computes in what is fastest."""
+    chooses = "compute" in executor_of(executor).options
+    return Engine(model, executor, threads=threads, compute="auto" if chooses else None)
+
+
+def best_executor(stage: str) -> str:
+    """The executor of this machine's processor that a stage takes where nobody names one."""
+    rows = [r for r in catalogue().values() if stage in r.stages and not (r.on_gpu or r.remote)]
+    preferred = [row for row in rows if stage in row.preferred and row.installed()]
+    return (preferred or rows)[0].name
 
 
 def load_profile(name: str | Path) -> Profile:
@@ -150,26 +208,9 @@ def _read(path: Path) -> Profile:
     raw = {"name": path.stem} | read_toml(path, error)
     profile = build(Profile, raw, f"profile {path.stem}", error)
     for stage, engine in profile.engines().items():
-        known = EXECUTORS[stage]
-        if engine.executor not in known:
-            raise InvalidProfile(
-                f"profile {path.stem}.{stage}.executor: {engine.executor!r} cannot run this stage"
-                f"{nearest(engine.executor, known)}; known: {', '.join(known)}"
-            )
-        if engine.threads < 0:
-            raise InvalidProfile(
-                f"profile {path.stem}.{stage}.threads: must be 0 or more, not {engine.threads}"
-            )
-        if engine.compute not in COMPUTES:
-            raise InvalidProfile(
-                f"profile {path.stem}.{stage}.compute: must be {', '.join(COMPUTES)}, not {engine.compute!r}"
-            )
-        if engine.compute == "bf16" and engine.executor != "openvino":
-            raise InvalidProfile(
-                f"profile {path.stem}.{stage}.compute: {engine.executor} has no bf16, openvino has"
-            )
+        _check_engine(f"profile {path.stem}.{stage}", stage, engine)
     for name, value, least, most in _limits(profile):
-        if not least <= value <= most:
+        if value is not None and not least <= value <= most:
             raise InvalidProfile(
                 f"profile {path.stem}.{name}: must be between {least:g} and {most:g}, not {value:g}"
             )
@@ -180,14 +221,29 @@ def _read(path: Path) -> Profile:
     return profile
 
 
-def _limits(p: Profile) -> list[tuple[str, float, float, float]]:
-    """Key, value, least and most of every number whose range matters."""
+def _check_engine(where: str, stage: str, engine: Engine) -> None:
+    known = names_for(stage)
+    if engine.executor not in known:
+        raise InvalidProfile(
+            f"{where}.executor: {engine.executor!r} cannot run this stage"
+            f"{nearest(engine.executor, known)}; known: {', '.join(known)}"
+        )
+    if engine.threads < 0:
+        raise InvalidProfile(f"{where}.threads: must be 0 or more, not {engine.threads}")
+    if engine.compute is not None and engine.compute not in COMPUTES:
+        raise InvalidProfile(
+            f"{where}.compute: must be {', '.join(COMPUTES)}, not {engine.compute!r}"
+        )
+
+
+def _limits(p: Profile) -> list[tuple[str, float | None, float, float]]:
+    """Key, value (None: left out), least and most of every number whose range matters."""
     e = p.endpointing
     return [
         ("transcribe.partial_share", p.transcribe.partial_share, 0.0, 1.0),
         ("reply.slots", p.reply.slots, 1, 256),
         ("reply.context", p.reply.context, 64, 1 << 20),
-        ("reply.max_tokens", p.reply.max_tokens, 1, p.reply.context // 2),
+        ("reply.max_tokens", p.reply.max_tokens, 1, (p.reply.context or CONTEXT) // 2),
         ("speak.slots", p.speak.slots, 1, 256),
         ("speak.speed", p.speak.speed, 0.25, 4.0),
         ("speak.max_chars", p.speak.max_chars, 1, 10_000),
@@ -203,13 +259,3 @@ def _limits(p: Profile) -> list[tuple[str, float, float, float]]:
         ("endpointing.cut_s", e.cut_s, 1.0, e.max_s),
         ("endpointing.max_s", e.max_s, 1.0, 28.0),
     ]
-
-
-EXECUTORS: dict[str, tuple[str, ...]] = {
-    "listen": ("onnx",),
-    "transcribe": ("ctranslate2", "ctranslate2-cuda", "onnx", "triton"),
-    "reply": ("onnx", "onnx-cuda", "tensorrt", "ctranslate2-cuda", "triton"),
-    "speak": ("onnx", "onnx-cuda", "tensorrt", "triton"),
-    "vocode": ("onnx", "onnx-cuda", "openvino", "tensorrt", "triton"),
-}
-"""Which executors a profile may name for a stage; `assemble` knows which of them this version has."""

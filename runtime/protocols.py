@@ -14,12 +14,18 @@ Tensor = np.ndarray[Any, Any]
 
 @runtime_checkable
 class GraphExecutor(Protocol):
-    """A stateless graph: named tensors in, named tensors out. `compiles_shapes`: each new shape is slow the first time."""
+    """A stateless graph: named tensors in, named tensors out.
+
+    `compiles_shapes`: each new shape is slow the first time. `few_shapes`: so slow that a caller should use few of them.
+    """
 
     name: str
 
     @property
     def compiles_shapes(self) -> bool: ...
+
+    @property
+    def few_shapes(self) -> bool: ...
 
     def run(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]: ...
 

@@ -14,7 +14,6 @@ from types import TracebackType
 from typing import Any
 
 import numpy as np
-from voxturn.runtime.assemble import Assembler
 from voxturn.runtime.assistant import Assistant
 from voxturn.runtime.client.endpoints import Endpoints
 from voxturn.runtime.errors import ServerDied, ServerUnavailable, UsageError, VoxturnError
@@ -29,6 +28,9 @@ from voxturn.runtime.messages import (
     Samples,
     Transcript,
 )
+from voxturn.runtime.models.registry import Registry
+from voxturn.runtime.models.store import Store
+from voxturn.runtime.parts import choose
 from voxturn.runtime.profile import Profile, load_profile
 from voxturn.runtime.remote.codec import text_of, to_chunk, to_event
 from voxturn.runtime.remote.transport import TritonServer
@@ -248,19 +250,14 @@ class VoiceClient:
 
 
 def served_by(profile: Profile, address: str) -> Profile:
-    """A profile whose engines are those of a server, but for the voice detector and for a voice that is not XTTS."""
-    served = replace(
-        profile,
-        transcribe=replace(profile.transcribe, executor="triton", server=address),
-        reply=replace(profile.reply, executor="triton", server=address),
-    )
-    if not Assembler(profile).speaks_xtts:
-        return served
-    return replace(
-        served,
-        speak=replace(profile.speak, executor="triton", server=address),
-        vocode=replace(profile.vocode, executor="triton", server=address),
-    )
+    """A profile whose engines are those of a server, but for those that no server has: the voice detector, some voices."""
+    registry, store = Registry.read(), Store()
+    changed: dict[str, Any] = {}
+    for stage, settings in profile.engines().items():
+        family = choose(profile, stage, store, registry).family
+        if family is not None and set(family.roles.get(stage, ())) & set(family.served):
+            changed[stage] = settings.served(address)
+    return replace(profile, **changed)
 
 
 async def _loaded(profile: Profile) -> Assistant:

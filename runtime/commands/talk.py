@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import logging
 import os
 import signal
 import sys
@@ -16,7 +17,6 @@ from importlib import resources
 from pathlib import Path
 from typing import IO
 
-from voxturn.runtime.assemble import Assembler
 from voxturn.runtime.assistant import Assistant
 from voxturn.runtime.audio.decode import check_file
 from voxturn.runtime.audio.encode import (
@@ -27,25 +27,25 @@ from voxturn.runtime.audio.encode import (
     file_behind,
     output_error,
 )
-from voxturn.runtime.commands.voices import artifact
+from voxturn.runtime.commands.loading import load_assistant, load_parts, voice_artifact
 from voxturn.runtime.errors import EmptyText, OutputNotWritable, TextError, UsageError
-from voxturn.runtime.families.xtts.speak import XttsSpeak
-from voxturn.runtime.flow.handoff import Ahead
+from voxturn.runtime.families.pipe import spoken
 from voxturn.runtime.frames import frames_from
 from voxturn.runtime.messages import PcmChunk, ReplyToken, Sentence, Transcript
 from voxturn.runtime.models.registry import Registry
 from voxturn.runtime.models.store import Store, write_atomic
+from voxturn.runtime.parts import choose
 from voxturn.runtime.prepare import bring
-from voxturn.runtime.profile import GPU_EXECUTORS, Profile, load_profile, xtts_vocoder
+from voxturn.runtime.profile import Profile, load_profile
 from voxturn.runtime.progress import Bar
 from voxturn.runtime.text.chat import Message
 from voxturn.runtime.text.split import ClauseSplitter
 from voxturn.runtime.turn.captions import webvtt
 from voxturn.runtime.turn.plot import waterfall
 from voxturn.runtime.turn.turn import Conversation
-from voxturn.runtime.xtts import Counted
 
 MAX_TEXT = 1_000_000
+_LOG = logging.getLogger(__name__)
 
 
 def demo(args: argparse.Namespace) -> int:
@@ -106,12 +106,12 @@ def _check_outputs(outputs: Sequence[str], others: Sequence[str]) -> None:
 async def _turn(args: argparse.Namespace) -> tuple[dict[str, object], str]:
     """The trace and the captions of a turn."""
     source = _source(args.input)  # what is not there is said before models are loaded
-    async with Assistant.load(args.profile) as assistant:
+    async with load_assistant(args.profile) as assistant:
         _warn_synthetic(assistant)
         await assistant.warm()
         conversation = assistant.conversation()
         frames = frames_from(source, args.live, args.raw)
-        with _sink(args.output, assistant.stages.vocode.rate, raw=False) as sink:
+        with _sink(args.output, assistant.rate, raw=False) as sink:
             async with conversation.turn(frames, whole_input=not args.live) as turn:
                 async for event in turn:
                     if isinstance(event, PcmChunk):
@@ -134,12 +134,14 @@ def say(args: argparse.Namespace) -> int:
     if args.batch:
         if args.raw or args.output == "-":
             raise UsageError("--batch writes WAV files into a folder: -o DIR, without --raw")
-        if args.slots < 1:
+        if args.slots is not None and args.slots < 1:
             raise UsageError(f"--slots {args.slots}: must be 1 or more")
         lines, folder = _batch_lines(args.batch), Path(args.output)
         _make_folder(folder)
         asyncio.run(_say_batch(args, lines, folder))
         return 0
+    if args.slots is not None:
+        raise UsageError("--slots goes with --batch")
     asyncio.run(_say(args, _speakable(_given_text(args.text), "the text")))
     return 0
 
@@ -176,83 +178,75 @@ def _batch_lines(name: str) -> dict[int, str]:
     return {number: _speakable(line, f"{name}: line {number}") for number, line in lines.items()}
 
 
-_XTTS_OPTIONS = ("voice", "temperature", "top_k", "top_p", "repetition_penalty")
+_OPTIONS = ("voice", "temperature", "top_k", "top_p", "repetition_penalty", "seed", "speed")
+"""Options of the command line that are keys of the profile's stage speak."""
+_FLAGS = {"guard": "--no-guard"}
+_LINES_AT_ONCE = 4
 
 
-def _say_profile(args: argparse.Namespace, slots: int) -> Profile:
-    """The profile with what the command line says of the voice."""
-    profile = load_profile(args.profile)
+def _say_profile(args: argparse.Namespace, lines: int) -> Profile:
+    """The profile with what the command line says of the voice, for so many lines at once."""
+    profile, store, registry = load_profile(args.profile), Store(), Registry.read()
+    if args.language:
+        profile = replace(profile, language=args.language)
+    if args.model:
+        folder, manifest, named = voice_artifact(args.model, store)
+        profile = profile.with_voice(folder, manifest, tuple(named.roles))
+    family = choose(profile, "speak", store, registry).family
+    given = {key: value for key in _OPTIONS if (value := getattr(args, key)) is not None}
+    if args.no_guard:
+        given["guard"] = False
+    if args.slots is not None:
+        given["slots"] = args.slots
+    known = family.options.get("speak", frozenset()) if family is not None else frozenset()
+    if lines > 1 and "slots" in known:
+        given["slots"] = lines
+    if wrong := sorted(set(given) - known):
+        names = ", ".join(_FLAGS.get(key, f"--{key.replace('_', '-')}") for key in wrong)
+        raise UsageError(f"{names}: this voice has no such option; name another with --model")
+    return replace(profile, speak=replace(profile.speak, **given))
+
+
+def _check_numbers(args: argparse.Namespace) -> None:
+    """Raise `UsageError` for numbers that no voice takes."""
     if args.speed is not None and not 0.25 <= args.speed <= 4.0:
         raise UsageError(f"--speed {args.speed:g}: must be between 0.25 and 4")
     if args.seed is not None and args.seed < 0:
         raise UsageError(f"--seed {args.seed}: must be 0 or more")
-    language, speak, vocode = args.language or profile.language, profile.speak, profile.vocode
-    if args.model:
-        folder, manifest = artifact(args.model, Store())
-        speaks, vocodes = (
-            engine.executor if engine.executor in GPU_EXECUTORS else ""
-            for engine in (speak, vocode)
-        )
-        speak = replace(
-            speak, model=str(folder), executor=speaks or "onnx", precision=manifest.precision
-        )
-        vocode = xtts_vocoder(folder, vocode.threads, vocodes)
-    given = {
-        name: value
-        for name in (*_XTTS_OPTIONS, "seed", "speed")
-        if (value := getattr(args, name)) is not None
-    }
-    speak = replace(
-        speak, **given, slots=slots or speak.slots, guard=speak.guard and not args.no_guard
-    )
-    return replace(profile, language=language, speak=speak, vocode=vocode)
 
 
 class _Speaker:
     """A profile's voice, loaded. Close it when done."""
 
-    def __init__(self, args: argparse.Namespace, slots: int = 0) -> None:
-        self._make = Assembler(_say_profile(args, slots))
+    def __init__(self, args: argparse.Namespace, lines: int = 1) -> None:
+        _check_numbers(args)
+        self._parts = load_parts(_say_profile(args, lines))
         try:
-            self._speak, self._vocode = self._make.speak(), self._make.vocode()
-            if not isinstance(self._speak, XttsSpeak):
-                wrong = [
-                    f"--{name.replace('_', '-')}"
-                    for name in _XTTS_OPTIONS
-                    if getattr(args, name) is not None
-                ]
-                if wrong:
-                    raise UsageError(
-                        f"{', '.join(wrong)}: only XTTS has this; name an artifact with --model"
-                    )
-            if (info := self._make.info["speak"]).synthetic:
-                print(
-                    f"warning: {info.model} has synthetic weights; its voice is noise",
-                    file=sys.stderr,
-                )
+            self._voice = self._parts.voice()
         except BaseException:
-            self._make.close()
+            self._parts.close()
             raise
-        self.rate = self._vocode.rate
-        self.close = self._make.close
+        if (info := self._parts.info["speak"]).synthetic:
+            _LOG.warning("%s has synthetic weights; its voice is noise", info.model)
+        self.rate = self._voice.rate
+        self.close = self._parts.close
 
     def clauses(self, text: str) -> list[str]:
         """The text as it is spoken, piece by piece."""
-        splitter = ClauseSplitter(
-            max_chars=self._make.profile.speak.max_chars, language=self._make.profile.language
-        )
+        profile = self._parts.profile
+        splitter = ClauseSplitter(max_chars=profile.speak.max_chars, language=profile.language)
         return [*splitter.push(text), *splitter.flush()]
 
     async def say(self, clauses: list[str], what: str) -> AsyncGenerator[PcmChunk, None]:
         """The audio of a text. Raises `EmptyText` where the voice finds nothing in it to speak."""
-        codes = Counted(self._speak(_sentences(clauses)))
-        chunks = Ahead(self._vocode(Ahead(codes, 2)), 4)
+        chunks, spoke = spoken(self._voice, _sentences(clauses)), False
         try:
             async for chunk in chunks:
+                spoke = True
                 yield chunk
         finally:
             await chunks.aclose()
-        if not codes.count:
+        if not spoke:
             raise EmptyText(f"{what} has nothing that this voice can speak")
 
 
@@ -271,7 +265,7 @@ async def _say(args: argparse.Namespace, text: str) -> None:
 
 async def _say_batch(args: argparse.Namespace, lines: Mapping[int, str], folder: Path) -> None:
     """As many lines at once as there are slots; each file is what its line alone gives."""
-    slots = min(args.slots, len(lines))
+    slots = min(args.slots or _LINES_AT_ONCE, len(lines))
     digits = max(3, len(str(max(lines))))
     speaker = _Speaker(args, slots)
     waiting, done = iter(lines.items()), 0
@@ -321,9 +315,9 @@ def chat(args: argparse.Namespace) -> int:
 
 
 async def _chat(args: argparse.Namespace) -> None:
-    async with Assistant.load(args.profile) as assistant:
+    async with load_assistant(args.profile) as assistant:
         conversation = assistant.conversation()
-        await assistant.stages.reply.warm(conversation.messages)
+        await assistant.stages.replier.warm(conversation.messages)
         interactive = sys.stdin.isatty()
         for number, line in enumerate(_lines(interactive), 1):
             await _chat_turn(
@@ -338,7 +332,7 @@ async def _chat_turn(
     assistant: Assistant, conversation: Conversation, line: str, output: Path | None
 ) -> None:
     said: list[ReplyToken] = []
-    dialogue = assistant.stages.reply.fitted([*conversation.messages, Message("user", line)])
+    dialogue = assistant.stages.replier.fitted([*conversation.messages, Message("user", line)])
     if dropped := len(conversation.messages) + 1 - len(dialogue):
         print(
             f"voxturn: the dialogue is long; its oldest {dropped} messages were dropped",
@@ -346,7 +340,7 @@ async def _chat_turn(
         )
 
     async def tokens() -> AsyncIterator[ReplyToken]:
-        async for token in assistant.stages.reply(dialogue):
+        async for token in assistant.stages.replier(dialogue):
             print(token.text, end="", flush=True)
             said.append(token)
             yield token
@@ -356,7 +350,7 @@ async def _chat_turn(
             pass
     else:
         chunks = assistant.say(assistant.stages.split(tokens()))
-        with WavFile(output, assistant.stages.vocode.rate) as sink:
+        with WavFile(output, assistant.rate) as sink:
             try:
                 async for chunk in chunks:
                     sink.write(chunk.samples)
@@ -437,10 +431,7 @@ def _tell(args: argparse.Namespace, text: str) -> None:
 def _warn_synthetic(assistant: Assistant) -> None:
     for stage, info in assistant.setup.info.items():
         if info.synthetic:
-            print(
-                f"warning: {stage}: {info.model} has synthetic weights; what it gives is noise",
-                file=sys.stderr,
-            )
+            _LOG.warning("%s: %s has synthetic weights; what it gives is noise", stage, info.model)
 
 
 def _make_folder(folder: Path) -> None:
@@ -532,7 +523,7 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         help="speak every line of FILE into 001.wav, 002.wav, …",
     )
     parser.add_argument(
-        "--slots", type=int, default=4, metavar="N", help="with --batch: lines at once (default: 4)"
+        "--slots", type=int, metavar="N", help="with --batch: lines at once (default: 4)"
     )
     parser.add_argument(
         "--model",

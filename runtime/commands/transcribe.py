@@ -9,15 +9,16 @@ import sys
 from collections.abc import AsyncIterator
 from dataclasses import asdict, replace
 
-from voxturn.runtime.assemble import Assembler
 from voxturn.runtime.audio.decode import length_s
+from voxturn.runtime.commands.loading import load_parts
 from voxturn.runtime.errors import UsageError
 from voxturn.runtime.flow.handoff import Ahead
 from voxturn.runtime.frames import frames_from
 from voxturn.runtime.messages import AudioFrame, Transcript, Utterance, Word
 from voxturn.runtime.profile import Profile, load_profile
 from voxturn.runtime.progress import Bar
-from voxturn.runtime.turn.listen import Endpointing
+from voxturn.runtime.turn.listen import Endpointing, Listen
+from voxturn.runtime.turn.recognise import FilteredRecogniser
 
 
 def transcribe(args: argparse.Namespace) -> int:
@@ -30,9 +31,10 @@ def transcribe(args: argparse.Namespace) -> int:
 
 async def _transcribe(args: argparse.Namespace) -> None:
     piped = args.input == "-"
-    make = Assembler(_profile(args, piped))
+    parts = load_parts(_profile(args, piped))
     try:
-        listen, stage = make.listen(), make.transcribe()
+        listen = Listen(parts.activity(), parts.profile.endpointing)
+        recogniser = FilteredRecogniser(parts.recogniser(), parts.content_filter())
         total = 0.0 if piped or args.raw else length_s(args.input)
         with Bar() as bar:
             frames = frames_from(sys.stdin.buffer if piped else args.input, raw_rate=args.raw)
@@ -43,7 +45,9 @@ async def _transcribe(args: argparse.Namespace) -> None:
             language = ""
             try:
                 async for utterance in utterances:
-                    transcript = await stage.transcribe(utterance.samples, language, args.words)
+                    transcript = await recogniser.transcribe(
+                        utterance.samples, language, args.words
+                    )
                     if transcript.text:
                         language = transcript.language
                         print(
@@ -54,7 +58,7 @@ async def _transcribe(args: argparse.Namespace) -> None:
                 await utterances.aclose()
                 await heard.aclose()
     finally:
-        make.close()
+        parts.close()
 
 
 def _profile(args: argparse.Namespace, piped: bool) -> Profile:

@@ -4,62 +4,56 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
-from dataclasses import replace
+import logging
 from pathlib import Path
 
-from voxturn.runtime.assemble import Assembler
+from voxturn.runtime.commands.loading import cloning_profile, load_parts, voice_artifact
 from voxturn.runtime.errors import UsageError
+from voxturn.runtime.families.base import Family
 from voxturn.runtime.families.xtts.voices import VoiceStore, check_name
 from voxturn.runtime.models.manifest import Manifest
-from voxturn.runtime.models.registry import Registry
 from voxturn.runtime.models.store import Store
-from voxturn.runtime.profile import SpeakEngine, load_profile
 
-_PROFILE = "cpu"
-"""Whose voice model is meant where none is named."""
+_LOG = logging.getLogger(__name__)
 
 
-def artifact(name: str, store: Store) -> tuple[Path, Manifest]:
-    """An XTTS artifact by its folder or its name in the registry; empty: the one of the profile `cpu`."""
-    if name and (Path(name).exists() or "/" in name):
-        folder, manifest = store.at(Path(name))
-    else:
-        speak = load_profile(_PROFILE).speak
-        model, _ = Registry.read().resolve(name or speak.model)
-        precision = speak.precision if speak.precision in model.precisions else model.precisions[0]
-        folder, manifest = store.artifact(model, precision)
-    if manifest.kind != "xtts":
-        raise UsageError(f"{name or folder}: is of kind {manifest.kind!r}, not an XTTS artifact")
-    return folder, manifest
+def library_artifact(name: str, store: Store) -> tuple[Path, Manifest, Family]:
+    """A voice whose speakers can be added to, by its folder or its name. Raises `UsageError`."""
+    folder, manifest, family = voice_artifact(name, store)
+    if family.library is None:
+        raise UsageError(
+            f"{name or folder}: a voice of kind {family.kind!r} has no speakers of one's own; "
+            "name one that clones, as XTTS"
+        )
+    return folder, manifest, family
 
 
 def voice_store(name: str) -> VoiceStore:
-    """The voices of an artifact, named as `artifact` takes it."""
+    """The speakers of an artifact, named as `voice_artifact` takes it."""
     store = Store()
-    return VoiceStore(store.root, *artifact(name, store))
+    folder, manifest, family = library_artifact(name, store)
+    assert family.library is not None  # looked at above
+    library: VoiceStore = family.library(store.root, folder, manifest)
+    return library
 
 
 def add(args: argparse.Namespace) -> int:
     """Clone a voice from recordings and keep it."""
     check_name(args.name)
     store = Store()
-    folder, manifest = artifact(args.model, store)
-    speak = SpeakEngine(str(folder), "onnx", manifest.precision)
-    make = Assembler(replace(load_profile(_PROFILE), speak=speak), store)
+    folder, manifest, family = library_artifact(args.model, store)
+    assert family.cloner is not None  # what has a library clones
     recordings = [Path(recording) for recording in args.recordings]
+    parts = load_parts(cloning_profile(folder, family))
     try:
-        added = make.cloner().clone(args.name, recordings)
+        added = family.cloner(parts).clone(args.name, recordings)
     finally:
-        make.close()
+        parts.close()
     for warning in added.warnings:
-        print(f"warning: voice {args.name!r}: {warning}", file=sys.stderr)
+        _LOG.warning("voice %r: %s", args.name, warning)
     if manifest.synthetic:
-        print(
-            f"warning: {manifest.model} has synthetic weights; its voices are noise",
-            file=sys.stderr,
-        )
-    VoiceStore(store.root, folder, manifest).add(added.voice, recordings)
+        _LOG.warning("%s has synthetic weights; its voices are noise", manifest.model)
+    voice_store(args.model).add(added.voice, recordings)
     print(f"{args.name}: {added.seconds:.1f} s of speech from {len(recordings)} recording(s)")
     return 0
 

@@ -167,3 +167,8 @@ class DecodeService:
             if reader.recorder is not None:
                 reader.recorder(self._lane.name, begin, end)
             reader.deliver()
+
+
+def engine_of(service: TokenService) -> DecodeEngine | None:
+    """The engine behind a token service, where it is in this process."""
+    return service.engine if isinstance(service, DecodeService) else None

@@ -9,12 +9,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from voxturn.runtime.errors import CorruptModel, ExecutorUnavailable, InferenceFailed
+from voxturn.runtime.executors.backend import Backend, ClosableTokens, LoadedArtifact
+from voxturn.runtime.flow.handoff import Lane
 from voxturn.runtime.flow.scheduling import EngineBudget
-from voxturn.runtime.protocols import Generated
+from voxturn.runtime.protocols import Generated, SpeechToTextExecutor
 
 _BEAM = 3  # measured on 120 clips: 1.5 points fewer word errors than 1, a fifth more time; 5 costs twice as much more
 _LONGEST_BEAM = 108  # tokens, of 12 s: on longer speech a beam leaves out sentences (18 % word errors, greedy 12 %)
 _COMPUTE_TYPES = {"int8": "int8", "fp32": "float32", "fp16": "float16"}
+_AS_STORED = ("", "source")
 
 
 def load(kind: str, folder: Path, precision: str, budget: EngineBudget, device: str) -> Any:
@@ -25,12 +28,12 @@ def load(kind: str, folder: Path, precision: str, budget: EngineBudget, device: 
         raise ExecutorUnavailable(
             "executor 'ctranslate2' needs ctranslate2; pip install 'voxturn[embedded]'"
         ) from exc
-    compute = _COMPUTE_TYPES.get(precision, precision)
+    compute = "default" if precision in _AS_STORED else _COMPUTE_TYPES.get(precision, precision)
     if device == "cuda" and not ctranslate2.get_cuda_device_count():
         raise ExecutorUnavailable(
             "executor 'ctranslate2-cuda' finds no GPU, or no driver for it; see `voxturn doctor --gpu`"
         )
-    if compute not in ctranslate2.get_supported_compute_types(device):
+    if compute not in ("default", *ctranslate2.get_supported_compute_types(device)):
         raise ExecutorUnavailable(
             f"CTranslate2 does not compute in {precision} on this machine's {device}; it does in "
             f"{', '.join(sorted(ctranslate2.get_supported_compute_types(device)))}"
@@ -135,6 +138,34 @@ class Ct2Whisper:
 
     def close(self) -> None:
         self._model.unload_model()
+
+
+class Ct2Backend(Backend):
+    """CTranslate2 on the CPU: Whisper."""
+
+    device = "cpu"
+
+    def whisper(self, artifact: LoadedArtifact) -> SpeechToTextExecutor:
+        return Ct2Whisper(artifact.folder, artifact.precision, artifact.budget, device=self.device)
+
+
+class Ct2CudaBackend(Ct2Backend):
+    """CTranslate2 on a GPU: Whisper, and the tokens of text models."""
+
+    device = "cuda"
+
+    def tokens(
+        self, artifact: LoadedArtifact, role: str, slots: int, capacity: int, lane: Lane
+    ) -> ClosableTokens:
+        from voxturn.runtime.executors.ctranslate2_tokens import (
+            Ct2Tokens,  # it builds on this module
+        )
+
+        manifest = artifact.manifest
+        longest = min(capacity, int(manifest.properties["context"]))
+        return Ct2Tokens(
+            artifact.folder, manifest.precision, longest, artifact.budget, lane, self.device
+        )
 
 
 def _overlap(prompt: Sequence[int], ids: Sequence[int]) -> int:

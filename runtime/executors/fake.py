@@ -17,6 +17,7 @@ class FakeGraph:
 
     name = "fake"
     compiles_shapes = True
+    few_shapes = False
 
     def __init__(
         self, function: Callable[[Mapping[str, Tensor]], dict[str, Tensor]], seconds: float = 0.0

@@ -9,10 +9,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from voxturn.runtime.errors import CorruptModel, ExecutorUnavailable, InferenceFailed
+from voxturn.runtime.executors.backend import Backend, LoadedArtifact
 from voxturn.runtime.executors.decoder_inputs import FusedInputs, PortableInputs
 from voxturn.runtime.flow.scheduling import EngineBudget
 from voxturn.runtime.models.manifest import ModelContract
-from voxturn.runtime.protocols import Outputs, Tensor
+from voxturn.runtime.protocols import (
+    DecoderExecutor,
+    GraphExecutor,
+    Outputs,
+    SpeechToTextExecutor,
+    Tensor,
+)
 
 
 def session_of(path: Path, budget: EngineBudget) -> Any:
@@ -46,6 +53,7 @@ class OnnxGraph:
 
     name = "onnx"
     compiles_shapes = False
+    few_shapes = False
 
     def __init__(self, path: Path, contract: ModelContract, budget: EngineBudget) -> None:
         self._session = session_of(path, budget)
@@ -162,6 +170,24 @@ class OnnxDecoder:
         for name, array in outputs.items():
             binding.bind_output(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
         return changing, binding
+
+
+class OnnxBackend(Backend):
+    """ONNX Runtime on the CPU."""
+
+    def graph(self, artifact: LoadedArtifact, role: str) -> GraphExecutor:
+        return OnnxGraph(artifact.path(role), artifact.contract(role), artifact.budget)
+
+    def decoder(
+        self, artifact: LoadedArtifact, role: str, slots: int, capacity: int
+    ) -> DecoderExecutor:
+        contract = artifact.contract(role)
+        return OnnxDecoder(artifact.path(role), contract, artifact.budget, slots, capacity)
+
+    def whisper(self, artifact: LoadedArtifact) -> SpeechToTextExecutor:
+        from voxturn.runtime.executors.whisper_onnx import OnnxWhisper  # it builds on this module
+
+        return OnnxWhisper(artifact.folder, artifact.manifest, artifact.budget)
 
 
 def first_line(exc: Exception) -> str:

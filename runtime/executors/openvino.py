@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 from voxturn.runtime.errors import CorruptModel, ExecutorUnavailable, InferenceFailed
+from voxturn.runtime.executors.backend import Backend, LoadedArtifact
 from voxturn.runtime.flow.scheduling import EngineBudget
-from voxturn.runtime.models.manifest import ModelContract
-from voxturn.runtime.protocols import Tensor
+from voxturn.runtime.models.manifest import WHOLE_POSITIONS, ModelContract
+from voxturn.runtime.protocols import GraphExecutor, Tensor
 
 _CACHED_KERNELS = 512
 """Kernels that are kept for shapes seen before; the plugin's own 5000 grow a process by a gigabyte."""
@@ -28,6 +29,7 @@ class OpenVinoGraph:
 
     name = "openvino"
     compiles_shapes = True
+    few_shapes = False
 
     def __init__(
         self, path: Path, contract: ModelContract, budget: EngineBudget, compute: str
@@ -63,6 +65,24 @@ class OpenVinoGraph:
 
     def close(self) -> None:
         self._request = self._compiled = None
+
+
+class OpenVinoBackend(Backend):
+    """OpenVINO on the CPU. `compute` of the profile: fp32, bf16 or auto, the faster one on this processor."""
+
+    def arithmetic(self, artifact: LoadedArtifact) -> str:
+        if artifact.compute != "auto":
+            return artifact.compute or "fp32"
+        exact = bool(artifact.manifest.properties.get(WHOLE_POSITIONS, False))
+        return faster_compute(artifact.budget.threads) if exact else "fp32"
+
+    def graph(self, artifact: LoadedArtifact, role: str) -> GraphExecutor:
+        return OpenVinoGraph(
+            artifact.path(role),
+            artifact.contract(role),
+            artifact.budget,
+            self.arithmetic(artifact),
+        )
 
 
 @functools.cache

@@ -17,14 +17,27 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 from voxturn.runtime.decode.generation import Request, Step
-from voxturn.runtime.errors import ForgottenWindow, InferenceFailed, PromptTooLong
-from voxturn.runtime.protocols import Generated, Tensor
+from voxturn.runtime.errors import (
+    ForgottenWindow,
+    InferenceFailed,
+    InvalidProfile,
+    PromptTooLong,
+)
+from voxturn.runtime.executors.backend import Backend, ClosableTokens, Host, LoadedArtifact
+from voxturn.runtime.flow.handoff import Lane
+from voxturn.runtime.protocols import (
+    Generated,
+    GraphExecutor,
+    SpeechToTextExecutor,
+    Tensor,
+)
 from voxturn.runtime.remote.codec import Tensors, text_of
 from voxturn.runtime.remote.contract import INFO, MODELS, WINDOW
 from voxturn.runtime.remote.requests import of_request, to_step
 from voxturn.runtime.remote.transport import TritonServer
 
 T = TypeVar("T")
+_ADDRESS = "localhost:8001"
 
 
 class Connection:
@@ -106,7 +119,9 @@ class TritonGraph:
     compiles_shapes = True  # its server's may
 
     def __init__(self, connection: Connection, model: str) -> None:
-        self._connection, self._model = connection, model
+        self._connection = connection
+        self._model = model
+        self.few_shapes = bool(connection.describe(model)["few_shapes"])
 
     def run(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         sent = {
@@ -206,7 +221,8 @@ class TritonTokens:
     """The token engine of the model `name` in a server, as `decode.service.TokenService`."""
 
     def __init__(self, connection: Connection, name: str) -> None:
-        self._connection, self._model = connection, name
+        self._connection = connection
+        self._model = name
         self.capacity = int(connection.describe(name)["capacity"])
 
     async def stream(self, request: Request) -> AsyncGenerator[Step, None]:
@@ -231,3 +247,46 @@ class TritonTokens:
         """Compute a beginning that many prompts share and keep it in the server."""
         async for _ in self._connection.stream(self._model, of_request(request, keep=True)):
             raise InferenceFailed(f"{self._model}: gave tokens that were not asked for")
+
+    def close(self) -> None:
+        """The connection is closed by whoever made it."""
+
+
+class TritonBackend(Backend):
+    """Engines in Triton servers. A server must run the very artifact that is here."""
+
+    def __init__(self, host: Host) -> None:
+        super().__init__(host)
+        self._connections: dict[str, Connection] = {}
+
+    def graph(self, artifact: LoadedArtifact, role: str) -> GraphExecutor:
+        return TritonGraph(*self._server(artifact, role))
+
+    def tokens(
+        self, artifact: LoadedArtifact, role: str, slots: int, capacity: int, lane: Lane
+    ) -> ClosableTokens:
+        return TritonTokens(*self._server(artifact, role))
+
+    def whisper(self, artifact: LoadedArtifact) -> SpeechToTextExecutor:
+        return TritonWhisper(self._server(artifact, "whisper_decoder")[0])
+
+    def close(self) -> None:
+        while self._connections:
+            self._connections.popitem()[1].close()
+
+    def _server(self, artifact: LoadedArtifact, role: str) -> tuple[Connection, str]:
+        """The connection to the artifact's server, and the name of the model there that has the role."""
+        if role not in artifact.served:
+            raise self._missing(artifact, role)
+        address, model = artifact.server or _ADDRESS, artifact.served[role]
+        if address not in self._connections:
+            self._connections[address] = Connection(address)
+        connection = self._connections[address]
+        served = str(connection.describe(model)["artifact_sha256"])
+        here = artifact.manifest.digest
+        if served != here:
+            raise InvalidProfile(
+                f"{address} runs artifact {served[:12]} as {model}, here is {here[:12]} of "
+                f"{artifact.manifest.model}; both sides need the same"
+            )
+        return connection, model

@@ -53,8 +53,8 @@ class OnnxWhisper:
     def __init__(self, folder: Path, manifest: Manifest, budget: EngineBudget) -> None:
         p, encoder, decoder = (
             manifest.properties,
-            manifest.graphs["encoder"],
-            manifest.graphs["decoder"],
+            manifest.graphs["whisper_encoder"],
+            manifest.graphs["whisper_decoder"],
         )
         self._encoder = OnnxGraph(folder / encoder.file, encoder, budget)
         self._session = session_of(folder / decoder.file, budget)

@@ -1,4 +1,4 @@
-"""Reply: a dialogue in, the answer's text out, token by token."""
+"""Text models that are decoders alone (Qwen3, Llama, SmolLM2): a dialogue to its answer's text, token by token."""
 
 from __future__ import annotations
 
@@ -7,13 +7,17 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from voxturn.runtime.decode.generation import Request
 from voxturn.runtime.decode.sampler import Sampling
 from voxturn.runtime.decode.service import TokenService
-from voxturn.runtime.messages import ReplyToken
-from voxturn.runtime.text.chat import Chat, Message
-from voxturn.runtime.text.tokenizer import StopStrings, StreamDecoder, Tokenizer
+from voxturn.runtime.errors import UsageError
+from voxturn.runtime.families.base import Family, Parts, Replier
+from voxturn.runtime.messages import Message, ReplyToken
+from voxturn.runtime.text.chat import CHAT_FORMATS, Chat
+from voxturn.runtime.text.tokenizer import JsonTokenizer, StopStrings, StreamDecoder, Tokenizer
+
+_SLOTS, _CONTEXT = 2, 2048
 
 
-class Reply:
-    """The stage. The engine's slots keep each dialogue's keys and values, so a turn pays for what is new.
+class DecoderReplier:
+    """A `Replier`. The engine's slots keep each dialogue's keys and values, so a turn pays for what is new.
 
     `script`, where it is set, says which tokens the answer to a dialogue has, whatever the model would choose:
     everything is computed all the same. For measurements on synthetic weights.
@@ -28,8 +32,12 @@ class Reply:
         max_tokens: int,
         stops: Sequence[str] = (),
     ) -> None:
-        self.service, self.tokenizer, self.chat = service, tokenizer, chat
-        self._sampling, self._max_tokens, self._stops = sampling, max_tokens, tuple(stops)
+        self.service = service
+        self.tokenizer = tokenizer
+        self.chat = chat
+        self._sampling = sampling
+        self._max_tokens = max_tokens
+        self._stops = tuple(stops)
         self.script: Callable[[Sequence[Message]], Sequence[int]] | None = None
 
     async def warm(self, messages: Sequence[Message]) -> None:
@@ -78,3 +86,53 @@ class Reply:
                 yield ReplyToken(rest, tuple(given))
         finally:
             await steps.aclose()
+
+
+def as_decoder(replier: Replier) -> DecoderReplier:
+    """A replier whose tokens come from a token engine. Raises `UsageError` for another."""
+    if not isinstance(replier, DecoderReplier):
+        raise UsageError("this replier has no token engine; name a text model")
+    return replier
+
+
+def _make(parts: Parts) -> DecoderReplier:
+    stage = parts.stage("reply")
+    service = stage.tokens(
+        "token_decoder", stage.option("slots", _SLOTS), stage.option("context", _CONTEXT)
+    )
+    tokenizer = JsonTokenizer(stage.folder / "tokenizer.json")
+    chat = Chat(tokenizer, CHAT_FORMATS[str(stage.manifest.properties["chat"])])
+    sampling = Sampling(
+        temperature=stage.option("temperature", 0.0),
+        top_k=stage.option("top_k", 0),
+        top_p=stage.option("top_p", 1.0),
+        min_p=stage.option("min_p", 0.0),
+        repetition_penalty=stage.option("repetition_penalty", 1.0),
+        seed=stage.option("seed", 0),
+    )
+    settings = stage.settings
+    return DecoderReplier(service, tokenizer, chat, sampling, settings.max_tokens, settings.stops)
+
+
+FAMILY = Family(
+    kind="decoder",
+    task="text-generation",
+    roles={"reply": ("token_decoder",)},
+    make=_make,
+    options={
+        "reply": frozenset(
+            {
+                "context",
+                "min_p",
+                "repetition_penalty",
+                "seed",
+                "slots",
+                "stops",
+                "temperature",
+                "top_k",
+                "top_p",
+            }
+        )
+    },
+    served={"token_decoder": "qwen3"},
+)

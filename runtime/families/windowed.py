@@ -1,33 +1,115 @@
-"""Vocode: acoustic latents in, PCM out, window by window; the samples are those of one full decode."""
+"""Acoustic latents to audio, window by window, for every family whose vocoder sees only so far to each side.
+
+The samples are those of one full decode: a window is decoded with as many frames of context as the vocoder's receptive
+field has (docs/decisions/0003).
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 from voxturn.runtime.audio.level import first_audible
 from voxturn.runtime.audio.window import Plan, Speed, sustained, with_margin
-from voxturn.runtime.families.frames import FrameMap
-from voxturn.runtime.families.xtts.stop_guard import SilenceGuard
-from voxturn.runtime.flow.handoff import Lane, close_iterator
+from voxturn.runtime.flow.handoff import Ahead, Lane
 from voxturn.runtime.flow.scheduling import Pace
-from voxturn.runtime.messages import PcmChunk, Samples, SpeechCodes
-from voxturn.runtime.protocols import GraphExecutor
+from voxturn.runtime.messages import PcmChunk, Samples, Sentence
+from voxturn.runtime.protocols import GraphExecutor, Tensor
 
 _LEAD_IN_MS, _IDLE_S = 5, 0.05
 _SLACK = 1.2  # of the speed measured: cores are shared, and the hour may be slower later
+_LATENTS_AHEAD = 16
 Float = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Latents:
+    """The acoustic form of a sentence, or the next piece of it: `values` float32 `[n, channels]`.
+
+    `final`: it is the sentence's last piece. `inputs`: what else the vocoder's graph takes, as the speaker it sounds like.
+    `cut`: why the family's guard ended the sentence, if it did. `end_probability`: chance that the sentence had
+    ended before this piece. `cancel()`: abandon the rest of the sentence; None where its end is not guarded.
+    """
+
+    values: Float
+    sentence: Sentence
+    final: bool = True
+    inputs: Mapping[str, Tensor] = field(default_factory=dict)
+    cut: str = ""
+    end_probability: float = 0.0
+    cancel: Callable[[], None] | None = None
+
+
+class FrameMap(Protocol):
+    """Latents `[n, channels]` to the vocoder's frames. `drops_context`: the graph's audio is the window's alone."""
+
+    @property
+    def drops_context(self) -> bool: ...
+
+    def count(self, latents: int) -> int:
+        """Frames of a whole utterance of that many latents."""
+        ...
+
+    def certain(self, latents: int) -> int:
+        """Frames that no further latent can change."""
+        ...
+
+    def latents_for(self, frames: int) -> int:
+        """How many latents make that many frames certain."""
+        ...
+
+    def inputs(
+        self, latents: Float, low: int, high: int, before: int, after: int
+    ) -> dict[str, npt.NDArray[Any]]:
+        """The graph's inputs for frames `[low, high)` of all latents so far; the outer ones are context."""
+        ...
+
+
+class SameFrames:
+    """A latent is a frame. The graph takes `latents` `[1, channels, frames]` and gives the context's audio too."""
+
+    drops_context = False
+
+    def count(self, latents: int) -> int:
+        return latents
+
+    def certain(self, latents: int) -> int:
+        return latents
+
+    def latents_for(self, frames: int) -> int:
+        return frames
+
+    def inputs(
+        self, latents: Float, low: int, high: int, before: int, after: int
+    ) -> dict[str, npt.NDArray[Any]]:
+        return {"latents": np.ascontiguousarray(latents[low:high].T[None])}
+
+
+class SentenceGuard(Protocol):
+    """Hears a sentence's audio and ends it where nothing more is wanted."""
+
+    def keeps(self, samples: Samples, end_probability: float) -> int | None:
+        """How many of these next samples to keep, where the sentence ends here; else None."""
+        ...
+
+
+class NoGuard:
+    """Ends nothing."""
+
+    def keeps(self, samples: Samples, end_probability: float) -> int | None:
+        return None
 
 
 @dataclass
 class Progress:
     """How far a sentence is vocoded: all its latents so far, and the next window's number and first frame.
 
-    `over`: it was ended at silence; what else comes of it is dropped.
+    `over`: it was ended by its guard; what else comes of it is dropped.
     """
 
     latents: list[Float] = field(default_factory=list)
@@ -37,17 +119,17 @@ class Progress:
     over: bool = False
 
 
-class Vocode:
-    """The stage. `hop` samples a frame, `margin` frames of context on each side, `frames` maps latents to frames.
+class WindowedVocoder:
+    """The loop. `hop` samples a frame, `margin` frames of context on each side, `frames` maps latents to frames.
 
     With `trim`, silence before the first audible sample of the whole answer is dropped, but for a few milliseconds.
     `pace` is told how much of the answer there is. `plans` go from the one that starts soonest to the safest; the first
-    is taken until `warm` knows how fast the voice is made.
+    is taken until `warm` knows how fast the voice is made. `guard` makes a sentence's guard.
     """
 
     def __init__(
         self,
-        executor: GraphExecutor,
+        graph: GraphExecutor,
         lane: Lane,
         rate: int,
         hop: int,
@@ -56,50 +138,64 @@ class Vocode:
         plans: Sequence[Plan],
         trim: bool = True,
         pace: Pace | None = None,
+        guard: Callable[[], SentenceGuard] = NoGuard,
     ) -> None:
-        self._executor, self._lane = executor, lane
-        self.rate, self._hop, self._margin = rate, hop, margin
-        self._frames, self._plans, self._trims = frames, plans, trim
+        self._graph = graph
+        self._lane = lane
+        self.rate = rate
+        self._hop = hop
+        self._margin = margin
+        self._frames = frames
+        self._plans = plans
+        self.trims = trim
         self.plan = plans[0]
         self._pace = pace or Pace()
+        self._guard = guard
 
-    async def __call__(self, codes: AsyncIterator[SpeechCodes]) -> AsyncGenerator[PcmChunk, None]:
-        start, audible, progress, answer = 0, not self._trims, Progress(), object()
-        silence = SilenceGuard(self.rate)
+    async def __call__(self, source: AsyncIterator[Latents]) -> AsyncGenerator[PcmChunk, None]:
+        """Latents as audio. `source` runs ahead by a few; it is closed with this."""
+        latents = Ahead(source, _LATENTS_AHEAD)
+        answer, audible, start = object(), not self.trims, 0
+        progress, guard = Progress(), self._guard()
         try:
-            async for code in codes:
+            async for piece in latents:
                 self._pace.made(answer, 0.0)
-                progress.latents.append(code.latents)
-                progress.final = code.final
+                progress.latents.append(piece.values)
+                progress.final = piece.final
                 while not progress.over and (window := self.next_window(progress)) is not None:
-                    latents = np.concatenate(progress.latents)
-                    progress.latents = [latents]
-                    run = (
-                        self._lane.run if start else self._lane.run_first
-                    )  # someone waits for an answer to begin
-                    samples = await run(self.window, latents, *window, code.speaker)
-                    progress.number, progress.begin = progress.number + 1, window[1]
-                    cut = code.cut
-                    if (
-                        code.stop is not None
-                        and (keeps := silence.keeps(samples, code.ended)) is not None
-                    ):
-                        code.stop()
-                        progress.over, samples, cut = True, samples[:keeps], "silence"
+                    samples = await self._next(progress, window, piece, urgent=not start)
+                    cut = piece.cut
+                    if piece.cancel is not None:
+                        keeps = guard.keeps(samples, piece.end_probability)
+                        if keeps is not None:
+                            piece.cancel()
+                            progress.over, samples, cut = True, samples[:keeps], "silence"
                     if not audible:
                         samples, audible = self._trim(samples)
-                    final = progress.over or (self.next_window(progress) is None and code.final)
+                    over = progress.over or (self.next_window(progress) is None and piece.final)
                     if samples.size or cut:
                         self._pace.made(answer, samples.size / self.rate)
-                        yield PcmChunk(samples, self.rate, start, code.sentence, cut, final)
+                        yield PcmChunk(samples, self.rate, start, piece.sentence, cut, over)
                         start += samples.size
-                if code.final:
-                    progress, silence = Progress(), SilenceGuard(self.rate)
+                if piece.final:
+                    progress, guard = Progress(), self._guard()
         finally:
             self._pace.ended(answer)
-            await close_iterator(codes)
+            await latents.aclose()
 
-    async def warm(self, like: SpeechCodes, latent_s: float = 0.0) -> None:
+    async def _next(
+        self, progress: Progress, window: tuple[int, int], piece: Latents, urgent: bool
+    ) -> Samples:
+        """The samples of the next window; `urgent`: someone waits for an answer to begin."""
+        values = np.concatenate(progress.latents)
+        progress.latents = [values]
+        run = self._lane.run_first if urgent else self._lane.run
+        samples = await run(self.window, values, *window, piece.inputs)
+        progress.number += 1
+        progress.begin = window[1]
+        return samples
+
+    async def warm(self, like: Latents, latent_s: float = 0.0) -> None:
         """Run the first window, on latents like these.
 
         `latent_s`, how long a latent takes to be made, chooses the plan: the soonest that playback does not starve with.
@@ -112,19 +208,19 @@ class Vocode:
                 self._plans, speed, self._margin, self._hop / self.rate, self._frames.latents_for
             )
         latents = _repeated(like, self.urgent_for(self.plan))
-        await self._lane.run(self.window, latents, 0, self.plan.first, like.speaker)
+        await self._lane.run(self.window, latents, 0, self.plan.first, like.inputs)
 
-    async def warm_shapes(self, like: SpeechCodes, idle: bool = False) -> None:
+    async def warm_shapes(self, like: Latents, idle: bool = False) -> None:
         """Where the executor compiles for each shape: run a window of every shape, on latents like these.
 
         With `idle`, only while nobody is answered.
         """
-        if not self._executor.compiles_shapes:
+        if not self._graph.compiles_shapes:
             return
         for count, begin, end in self._shapes():
             while idle and not self._pace.idle:  # noqa: ASYNC110  answers go first
                 await asyncio.sleep(_IDLE_S)
-            await self._lane.run(self.window, _repeated(like, count), begin, end, like.speaker)
+            await self._lane.run(self.window, _repeated(like, count), begin, end, like.inputs)
 
     def _shapes(self) -> list[tuple[int, int, int]]:
         """A window `(latents, begin, end)` of every shape, those of long sentences first.
@@ -149,7 +245,8 @@ class Vocode:
         while True:
             while (window := self.next_window(sentence)) is not None:
                 yield window
-                sentence.number, sentence.begin = sentence.number + 1, window[1]
+                sentence.number += 1
+                sentence.begin = window[1]
             if sentence.final:
                 return
             sentence.final = True
@@ -163,7 +260,7 @@ class Vocode:
         """How many latents the first window of a plan needs."""
         return self._frames.latents_for(plan.first + self._margin)
 
-    async def _window_speed(self, like: SpeechCodes) -> tuple[float, float]:
+    async def _window_speed(self, like: Latents) -> tuple[float, float]:
         """Seconds that a window takes by itself and for each frame that it decodes, from a small and a large one."""
         sizes = self._plans[0].first, self._plans[0].largest
         latents = _repeated(like, sizes[1] + 2 * self._margin)
@@ -173,7 +270,7 @@ class Vocode:
             for _ in range(3):
                 begin = time.perf_counter()
                 await self._lane.run(
-                    self.window, latents, self._margin, self._margin + size, like.speaker
+                    self.window, latents, self._margin, self._margin + size, like.inputs
                 )
                 took.append(time.perf_counter() - begin)
             seconds.append(min(took))  # the first has compiled kernels
@@ -190,13 +287,14 @@ class Vocode:
         certain = self._frames.certain(count)
         return self.plan.next(progress.number, progress.begin, certain, self._margin, total)
 
-    def window(self, latents: Float, begin: int, end: int, speaker: Float | None = None) -> Samples:
-        """The samples of frames `[begin, end)`."""
+    def window(
+        self, latents: Float, begin: int, end: int, more: Mapping[str, Tensor] | None = None
+    ) -> Samples:
+        """The samples of frames `[begin, end)`. `more`: what else the graph takes."""
         first, low, high, before = self._decoded(begin, end, self._frames.count(len(latents)))
         inputs = self._frames.inputs(latents, low, high, before, high - end)
-        if speaker is not None:
-            inputs["speaker"] = speaker.reshape(1, -1, 1)
-        audio = self._executor.run(inputs)["audio"].reshape(-1)
+        inputs.update(more or {})
+        audio = self._graph.run(inputs)["audio"].reshape(-1)
         if not self._frames.drops_context:
             audio = audio[before * self._hop : (before + end - first) * self._hop]
         return np.ascontiguousarray(audio[(begin - first) * self._hop :])
@@ -208,5 +306,5 @@ class Vocode:
         return samples[max(0, at - self.rate * _LEAD_IN_MS // 1000) :], True
 
 
-def _repeated(like: SpeechCodes, count: int) -> Float:
-    return np.repeat(like.latents[:1], count, axis=0)
+def _repeated(like: Latents, count: int) -> Float:
+    return np.repeat(like.values[:1], count, axis=0)

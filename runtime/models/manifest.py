@@ -1,6 +1,19 @@
 """What an artifact is and what its graphs take and give: the `manifest.json` beside the files.
 
-One declaration per tensor; configurations and run-time checks derive from it.
+One declaration per tensor; configurations and run-time checks derive from it. A graph's role means one contract:
+
+    token_decoder               ids and key/value buffers to `logits` and `hidden`: `protocols.DecoderExecutor`
+    whisper_encoder             log-mel features to the keys and values that `whisper_decoder` looks at
+    whisper_decoder             ids and key/value buffers to `logits`, looking at an encoder's output
+    voice_activity_detector     windows of samples to probabilities of speech
+    acoustic_encoder            phoneme ids to latents, a frame each
+    waveform_decoder            latents, a frame each, to their samples
+    windowed_waveform_decoder   latents and a window of frames to the window's samples
+    sequence_waveform_decoder   whole sequences of latents to their samples, in batches
+    conditioning_encoder        a recording's mel to what a voice is conditioned on
+    speaker_encoder             a recording's mel to a speaker's embedding
+
+A dialect says who can read a graph, or a folder without graphs; executors name those that they read.
 """
 
 from __future__ import annotations
@@ -22,7 +35,42 @@ from voxturn.runtime.errors import (
 )
 
 MANIFEST = "manifest.json"
-FORMAT = 1
+FORMAT = 2
+READABLE = (1, FORMAT)
+
+ONNX = "onnx"
+"""Standard operators, no state."""
+
+ONNX_CONTRIB = "onnx-contrib"
+"""A decoder over ONNX Runtime's contrib operators; its key/value buffers are as long as the caller makes them."""
+
+ONNX_TENSOR_SCATTER = "onnx-tensor-scatter"
+"""A decoder in standard operators of opset 24 with buffers of a fixed size: for TensorRT and other GPU executors."""
+
+ONNX_SCATTER_ELEMENTS = "onnx-scatter-elements"
+"""The same without `TensorScatter`: for OpenVINO and TensorRT 10."""
+
+CTRANSLATE2 = "ctranslate2"
+"""A folder in CTranslate2's format."""
+
+SOURCE = "source"
+"""A checkpoint as its source has it, which an exporter reads and no executor."""
+
+WHOLE_POSITIONS = "whole_positions"
+"""Property of artifacts whose graph counts positions in whole numbers: in bf16 others lose them in a second of speech."""
+
+DECODER_DIALECTS = {
+    "onnx": ONNX_CONTRIB,
+    "openvino": ONNX_SCATTER_ELEMENTS,
+    "tensorrt": ONNX_TENSOR_SCATTER,
+}
+"""The dialect of a decoder's graph by the engine that it was exported for."""
+
+
+def decoder_dialect(engine: str) -> str:
+    """The dialect of a decoder that was exported for an engine, as exporters name it. Raises `KeyError`."""
+    return DECODER_DIALECTS[engine.removesuffix("-onnx")]
+
 
 
 @dataclass(frozen=True)
@@ -48,19 +96,21 @@ class TensorSpec:
 
 @dataclass(frozen=True)
 class ModelContract:
-    """A graph's file and its tensors."""
+    """A graph's file, its tensors and the dialect that it is written in."""
 
     file: str
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+    dialect: str = ONNX
 
 
 @dataclass(frozen=True)
 class Manifest:
     """What an artifact says of itself.
 
-    `model` and `source` tie it to the registry; `files` are sha256 by relative name; `graphs` contracts by role;
-    `properties` sizes, token ids and rates that the runtime needs; `reached` the tolerances that the export measured.
+    `model` and `source` tie it to the registry; `kind` names its family, `task` what it does, `dialect` the format of
+    its files; `files` are sha256 by relative name; `graphs` contracts by role; `properties` sizes, token ids and rates
+    that the runtime needs; `reached` the tolerances that the export measured.
     """
 
     model: str
@@ -73,6 +123,8 @@ class Manifest:
     reached: Mapping[str, float] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     synthetic: bool = False
+    task: str = ""
+    dialect: str = ONNX
     format: int = FORMAT
 
     @property
@@ -102,22 +154,70 @@ class Manifest:
             raise CorruptModel(
                 f"{path}: not a manifest ({exc}); export it again, or pull it with --again"
             ) from exc
-        if not isinstance(raw, dict) or raw.get("format") != FORMAT:
+        if not isinstance(raw, dict) or raw.get("format") not in READABLE:
             raise CorruptModel(
                 f"{path}: written by another version of voxturn; export it again, or pull it with --again"
             )
         try:
-            raw["graphs"] = {role: _contract(graph) for role, graph in raw["graphs"].items()}
-            if not all(
-                isinstance(raw[key], dict)
-                for key in ("source", "files", "properties", "reached", "versions")
-            ):
+            if not all(isinstance(raw[key], dict) for key in _TABLES):
                 raise TypeError("a table is something else")
-            return cls(**raw)
+            described = _described(raw)
+            graphs = {role: _contract(graph) for role, graph in described["graphs"].items()}
+            return cls(**described | {"graphs": graphs})
         except (TypeError, KeyError, AttributeError) as exc:
             raise CorruptModel(
                 f"{path}: a field is missing or unknown ({exc}); export it again, or pull it with --again"
             ) from exc
+
+
+_TABLES = ("source", "files", "graphs", "properties", "reached", "versions")
+
+_TASKS = {
+    "decoder": "text-generation",
+    "silero": "voice-activity",
+    "vits": "text-to-speech",
+    "whisper": "speech-to-text",
+    "xtts": "text-to-speech",
+}
+"""The tasks of the kinds that format 1 had."""
+
+_ROLES = {
+    "decoder": {"decoder": "token_decoder"},
+    "vits": {"acoustic": "acoustic_encoder", "decoder": "waveform_decoder"},
+    "whisper": {"encoder": "whisper_encoder", "decoder": "whisper_decoder"},
+    "xtts": {
+        "gpt": "token_decoder",
+        "conditioning": "conditioning_encoder",
+        "speaker": "speaker_encoder",
+        "vocoder": "windowed_waveform_decoder",
+        "vocoder_whole": "sequence_waveform_decoder",
+    },
+}
+"""Of format 1: its roles by kind, which meant different contracts under one name."""
+
+_READY_FILES = {"silero_vad.onnx": ("silero", ONNX), "model.bin": ("whisper", CTRANSLATE2)}
+"""Files of pulled models that run as they are, and the kind and dialect of their folder."""
+
+
+def _described(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """A manifest's table in today's words: pulled folders say what they are, old roles have their new names."""
+    table = dict(raw)
+    if table["kind"] == "checkpoint":
+        kinds = [_READY_FILES[name] for name in table["files"] if name in _READY_FILES]
+        table["kind"], table["dialect"] = kinds[0] if kinds else ("checkpoint", SOURCE)
+        table["task"] = _TASKS.get(table["kind"], "")
+    if table["format"] == FORMAT:
+        return table
+    kind, engine = table["kind"], table["properties"].get("engine", "onnx")
+    table["task"] = _TASKS.get(kind, "")
+    if engine == CTRANSLATE2:
+        table["dialect"] = CTRANSLATE2
+    graphs = {}
+    for old, graph in table["graphs"].items():
+        role = _ROLES.get(kind, {}).get(old, old)
+        decodes = role in ("token_decoder", "whisper_decoder")
+        graphs[role] = graph | {"dialect": decoder_dialect(engine) if decodes else ONNX}
+    return table | {"graphs": graphs, "format": FORMAT}
 
 
 def _contract(raw: Mapping[str, Any]) -> ModelContract:
@@ -131,7 +231,7 @@ def _contract(raw: Mapping[str, Any]) -> ModelContract:
                 ) from exc
         return tuple(TensorSpec(t["name"], t["dtype"], tuple(t["shape"])) for t in raw[key])
 
-    return ModelContract(raw["file"], specs("inputs"), specs("outputs"))
+    return ModelContract(raw["file"], specs("inputs"), specs("outputs"), raw["dialect"])
 
 
 def sha256_of(path: Path) -> str:

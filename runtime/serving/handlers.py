@@ -5,6 +5,7 @@ A handler is made in the model's process, once; it answers many requests at a ti
 
 from __future__ import annotations
 
+import asyncio
 import tempfile
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, nullcontext
@@ -13,18 +14,18 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-from voxturn.runtime.assemble import Assembler
 from voxturn.runtime.assistant import Assistant
 from voxturn.runtime.decode.engine import DecodeEngine
 from voxturn.runtime.decode.generation import Follow, Request
-from voxturn.runtime.decode.service import DecodeService, TokenService
-from voxturn.runtime.errors import (
-    UsageError,
-    VoxturnError,
-)
+from voxturn.runtime.decode.service import TokenService, engine_of
+from voxturn.runtime.errors import EmptyText, UsageError, VoxturnError
+from voxturn.runtime.families.base import Voice, VoiceOptions
+from voxturn.runtime.families.decoder import as_decoder
+from voxturn.runtime.families.pipe import spoken
+from voxturn.runtime.families.xtts.family import SEQUENCES, VOCODER, as_xtts
 from voxturn.runtime.frames import frames_from
-from voxturn.runtime.messages import PcmChunk
-from voxturn.runtime.models.manifest import Manifest
+from voxturn.runtime.messages import Message
+from voxturn.runtime.parts import LoadedParts
 from voxturn.runtime.profile import Profile
 from voxturn.runtime.remote.codec import Tensors, of_chunk, of_event, text_tensor
 from voxturn.runtime.remote.contract import MOST_SEQUENCES, REQUEST, WINDOW
@@ -42,9 +43,8 @@ from voxturn.runtime.serving.inputs import (
 )
 from voxturn.runtime.serving.kept import Expiring
 from voxturn.runtime.serving.whisper import WhisperHandler
-from voxturn.runtime.text.chat import Message
+from voxturn.runtime.turn.split import Split
 from voxturn.runtime.turn.turn import Conversation
-from voxturn.runtime.xtts import XTTS
 
 _MOST_WINDOW, _MOST_NUMBERS = (
     4096,
@@ -84,27 +84,30 @@ class ReplyHandler:
     """`messages`, after those that the `conversation` had, to the answer, token by token; or `request` to its steps."""
 
     def __init__(self, profile: Profile) -> None:
-        self._make = Assembler(profile)
-        self._reply, self.engine = self._make.reply()
-        self._tokens = int(Manifest.read(self._make.folder("reply")).properties["vocabulary"])
+        self._parts = LoadedParts(profile)
+        self._replier = as_decoder(self._parts.replier())
+        self.engine = engine_of(self._replier.service)
+        manifest = self._parts.choice("reply").manifest
+        self._tokens = int(manifest.properties["vocabulary"])
         self._dialogues: Expiring[list[Message]] = Expiring(list)
-        self._system = [Message("system", profile.system_prompt)] if profile.system_prompt else []
+        prompt = profile.system_prompt
+        self._system = [Message("system", prompt)] if prompt else []
 
     async def warm(self) -> None:
-        await self._reply.warm(self._system)
+        await self._replier.warm(self._system)
 
     async def __call__(self, inputs: Inputs) -> AsyncGenerator[Tensors, None]:
         if REQUEST in inputs:
-            async with aclosing(_steps(self._reply.service, inputs, self._check)) as steps:
+            async with aclosing(_steps(self._replier.service, inputs, self._check)) as steps:
                 async for tensors in steps:
                     yield tensors
             return
         kept = self._dialogues.of(string(inputs, "conversation"))
         said = messages_of(string(inputs, "messages"))
         before = kept or ([] if said[0].role == "system" else self._system)
-        dialogue = self._reply.fitted([*before, *said])
+        dialogue = self._replier.fitted([*before, *said])
         answer, ids = "", list[int]()
-        tokens = self._reply(dialogue)
+        tokens = self._replier(dialogue)
         try:
             async for token in tokens:
                 answer += token.text
@@ -123,80 +126,101 @@ class ReplyHandler:
         check_request(request, self._tokens, lambda i: i < self._tokens, Follow())
 
     def describe(self) -> dict[str, Any]:
-        return asdict(self._make.info["reply"]) | {"capacity": self._reply.service.capacity}
+        return asdict(self._parts.info["reply"]) | {"capacity": self._replier.service.capacity}
 
     def close(self) -> None:
-        self._make.close()
+        self._parts.close()
 
 
-class XttsHandler:
-    """`text` to `pcm`, chunk by chunk, in a voice by its name or cloned from `reference`; or `request` to its steps."""
+class VoiceHandler:
+    """`text` to `pcm`, chunk by chunk, in the profile's voice or as a request's options say."""
+
+    engine: DecodeEngine | None = None
 
     def __init__(self, profile: Profile) -> None:
-        settings, engines = profile.speak, Assembler(profile)
-        self._language = profile.language
-        self._model = XTTS.load(
-            engines.folder("speak"),
-            slots=settings.slots,
-            threads=settings.threads,
-            executor=settings.executor,
-            vocoder=profile.vocode.executor,
-            compute=profile.vocode.compute,
-        )
-        assert isinstance(self._model.service, DecodeService)  # an artifact's own
-        self.engine = self._model.service.engine
+        self._parts = LoadedParts(profile)
+        self._voice = self._parts.voice()
 
     async def warm(self) -> None:
-        await self._model.awarm_first()
+        await self._voice.warm()
 
     async def warm_later(self) -> None:
-        await self._model.awarm_rest()
+        await self._voice.warm(later=True)
+
+    async def __call__(self, inputs: Inputs) -> AsyncGenerator[Tensors, None]:
+        text = spoken_text(inputs)
+        # a process that is killed leaves its folder behind: none is made without need
+        with tempfile.TemporaryDirectory() if "reference" in inputs else nullcontext("") as folder:
+            options = _voice_options(inputs, Path(folder))
+            voice = self._voice
+            if options.given():
+                voice = await asyncio.to_thread(voice.using, options)
+            chunks, spoke = spoken(voice, self._split(voice).whole(text)), False
+            try:
+                async for chunk in chunks:
+                    spoke = True
+                    yield of_chunk(chunk)
+            finally:
+                await chunks.aclose()
+            if not spoke:
+                raise EmptyText("there is nothing in the text that can be spoken")
+
+    def describe(self) -> dict[str, Any]:
+        return asdict(self._parts.info["speak"])
+
+    def close(self) -> None:
+        self._parts.close()
+
+    def _split(self, voice: Voice) -> Split:
+        profile = self._parts.profile
+        return Split(self._parts.content_filter(), profile.speak.max_chars, voice.language)
+
+
+class XttsHandler(VoiceHandler):
+    """As `VoiceHandler`, in a voice by its name or cloned from `reference`; or `request` to its steps."""
+
+    def __init__(self, profile: Profile) -> None:
+        super().__init__(profile)
+        self._xtts = as_xtts(self._voice)
+        self.engine = engine_of(self._xtts.service)
 
     async def __call__(self, inputs: Inputs) -> AsyncGenerator[Tensors, None]:
         if REQUEST in inputs:
-            async with aclosing(_steps(self._model.service, inputs, self._check)) as steps:
-                async for tensors in steps:
-                    yield tensors
-            return
-        # a process that is killed leaves its folder behind: none is made without need
-        with tempfile.TemporaryDirectory() if "reference" in inputs else nullcontext("") as folder:
-            chunks = self._model.astream(
-                spoken_text(inputs),
-                language=string(inputs, "language") or self._language,
-                speaker=string(inputs, "voice"),
-                speaker_wav=reference_of(inputs, Path(folder)),
-                speed=float(inputs["speed"][0]) if "speed" in inputs else 1.0,
-                seed=int(inputs["seed"][0]) if "seed" in inputs else 0,
-            )
-            async for tensors in _pcm(chunks):
+            answers = _steps(self._xtts.service, inputs, self._check)
+        else:
+            answers = super().__call__(inputs)
+        async with aclosing(answers):
+            async for tensors in answers:
                 yield tensors
 
     def _check(self, request: Request) -> None:
-        ids = self._model.ids
-        check_request(
-            request, self.engine.executor.vocabulary, ids.knows, ids.follow, self._model.width
-        )
+        ids, width = self._xtts.ids, self._xtts.people.store.width
+        assert self.engine is not None  # a client's profile is never served
+        check_request(request, self.engine.executor.vocabulary, ids.knows, ids.follow, width)
 
     def describe(self) -> dict[str, Any]:
         about = {
-            "capacity": self._model.service.capacity,
-            "vocoder": asdict(self._model.vocoder_info),
-            "windows": asdict(self._model.windows),
+            "capacity": self._xtts.service.capacity,
+            "vocoder": asdict(self._parts.info["vocode"]),
+            "windows": asdict(self._xtts.vocoder.plan),
         }
-        return asdict(self._model.info) | about
-
-    def close(self) -> None:
-        self._model.close()
+        return super().describe() | about
 
 
 class VocoderHandler:
     """A window of XTTS's vocoder, as its graph takes it: what the executor `triton` asks for."""
 
-    engine, role = None, "vocoder"
+    engine, role = None, VOCODER
 
     def __init__(self, profile: Profile) -> None:
-        self._make = Assembler(profile)
-        self._graph, self._lane = self._make.vocoder_graph(self.role)
+        self._parts = LoadedParts(profile)
+        try:
+            stage = self._parts.stage("vocode")
+            self._graph = stage.graph(self.role)
+        except BaseException:
+            self._parts.close()
+            raise
+        self._lane = stage.lane
 
     async def warm(self) -> None:
         """Nothing to do: what shapes come is not known."""
@@ -213,16 +237,16 @@ class VocoderHandler:
         return await self._lane.run(self._graph.run, inputs)
 
     def describe(self) -> dict[str, Any]:
-        return asdict(self._make.info["vocode"])
+        return asdict(self._parts.info["vocode"]) | {"few_shapes": self._graph.few_shapes}
 
     def close(self) -> None:
-        self._make.close()
+        self._parts.close()
 
 
 class HifiganHandler(VocoderHandler):
     """XTTS's vocoder for those who bring their own latents: whole sequences, those that come at once in one batch."""
 
-    role = "vocoder_whole"
+    role = SEQUENCES
 
     def __init__(self, profile: Profile) -> None:
         super().__init__(profile)
@@ -231,36 +255,6 @@ class HifiganHandler(VocoderHandler):
     async def __call__(self, inputs: Inputs) -> AsyncGenerator[Tensors, None]:
         check_latents(inputs, MOST_SEQUENCES)
         yield await self._batches.run(dict(inputs))
-
-
-class VitsHandler:
-    """`text` to `pcm`, sentence by sentence, in the profile's voice."""
-
-    engine = None
-
-    def __init__(self, profile: Profile) -> None:
-        self._make = Assembler(profile)
-        self._split, self._speak, self._vocode = (
-            self._make.split(),
-            self._make.speak(),
-            self._make.vocode(),
-        )
-
-    async def warm(self) -> None:
-        async for _ in self({"text": text_tensor("Ready.")}):
-            pass
-
-    async def __call__(self, inputs: Inputs) -> AsyncGenerator[Tensors, None]:
-        async for tensors in _pcm(
-            self._vocode(self._speak(self._split.whole(spoken_text(inputs))))
-        ):
-            yield tensors
-
-    def describe(self) -> dict[str, Any]:
-        return asdict(self._make.info["speak"])
-
-    def close(self) -> None:
-        self._make.close()
 
 
 class TurnHandler:
@@ -293,7 +287,7 @@ HANDLERS: dict[str, Callable[[Profile], Handler]] = {
     "xtts": XttsHandler,
     "xtts_vocoder": VocoderHandler,
     "xtts_hifigan": HifiganHandler,
-    "vits": VitsHandler,
+    "vits": VoiceHandler,
     "voice_turn": TurnHandler,
 }
 
@@ -316,9 +310,12 @@ async def _steps(
             yield of_step(step)
 
 
-async def _pcm(chunks: AsyncGenerator[PcmChunk, None]) -> AsyncGenerator[Tensors, None]:
-    try:
-        async for chunk in chunks:
-            yield of_chunk(chunk)
-    finally:
-        await chunks.aclose()
+def _voice_options(inputs: Inputs, folder: Path) -> VoiceOptions:
+    """The options of a request; what it leaves out is as the profile says. `folder` takes the recording to clone."""
+    return VoiceOptions(
+        language=string(inputs, "language") or None,
+        speaker=string(inputs, "voice") or None,
+        recordings=reference_of(inputs, folder) or None,
+        speed=float(inputs["speed"][0]) if "speed" in inputs else None,
+        seed=int(inputs["seed"][0]) if "seed" in inputs else None,
+    )

@@ -9,17 +9,18 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-from voxturn.runtime.assemble import Assembler
 from voxturn.runtime.errors import AudioTooLong, ForgottenWindow, UsageError
-from voxturn.runtime.families.whisper.hearing import Hearing, Transcribe
+from voxturn.runtime.families.whisper.hearing import WhisperRecogniser, as_whisper
 from voxturn.runtime.frames import RATE
 from voxturn.runtime.messages import Samples, Speaking, Transcript
+from voxturn.runtime.parts import LoadedParts
 from voxturn.runtime.profile import Profile
 from voxturn.runtime.remote.codec import Tensors, text_tensor
 from voxturn.runtime.remote.contract import END, REQUEST, SEQUENCE
 from voxturn.runtime.remote.requests import json_of
 from voxturn.runtime.serving.inputs import LONGEST_AUDIO_S, Inputs, audio_of, string
 from voxturn.runtime.serving.kept import Expiring
+from voxturn.runtime.turn.recognise import FilteredHearing, FilteredRecogniser
 
 _WINDOWS, _SEQUENCES = 32, 64
 _MOST_FRAMES, _MOST_TOKENS = 3000, 448
@@ -35,14 +36,15 @@ class WhisperHandler:
     engine = None
 
     def __init__(self, profile: Profile) -> None:
-        self._make = Assembler(profile)
-        self._stage = self._make.transcribe()
-        self._calls = WhisperCalls(self._stage)
+        self._parts = LoadedParts(profile)
+        self._whisper = as_whisper(self._parts.recogniser())
+        self._recogniser = FilteredRecogniser(self._whisper, self._parts.content_filter())
+        self._calls = WhisperCalls(self._whisper)
         self._sequences: Expiring[list[Samples]] = Expiring(list, most=_SEQUENCES)
-        self._hearings: Expiring[Hearing] = Expiring(self._stage.hear, most=_SEQUENCES)
+        self._hearings: Expiring[FilteredHearing] = Expiring(self._recogniser.hear, most=_SEQUENCES)
 
     async def warm(self) -> None:
-        await self._stage.transcribe(np.zeros(RATE, np.float32))
+        await self._recogniser.warm()
 
     async def __call__(self, inputs: Inputs) -> AsyncGenerator[Tensors, None]:
         if REQUEST in inputs:
@@ -51,18 +53,20 @@ class WhisperHandler:
             yield await self._piece(inputs)
         else:
             yield _heard(
-                await self._stage.transcribe(audio_of(inputs), prior=string(inputs, "language"))
+                await self._recogniser.transcribe(
+                    audio_of(inputs), prior=string(inputs, "language")
+                )
             )
 
     def describe(self) -> dict[str, Any]:
-        executor = self._stage.whisper.executor
-        return asdict(self._make.info["transcribe"]) | {
+        executor = self._whisper.whisper.executor
+        return asdict(self._parts.info["transcribe"]) | {
             "multilingual": executor.multilingual,
             "mels": executor.mels,
         }
 
     def close(self) -> None:
-        self._make.close()
+        self._parts.close()
 
     async def _piece(self, inputs: Inputs) -> Tensors:
         """The next piece of an utterance, whose name is `sequence`; `end`: it is the last."""
@@ -96,9 +100,10 @@ class WhisperCalls:
     A name is the hash of what was encoded; the latest windows are kept, and one that is not has to be sent again.
     """
 
-    def __init__(self, stage: Transcribe) -> None:
-        self._executor, self._lane = stage.whisper.executor, stage.lane
-        self._vocabulary = stage.whisper.tokenizer.size
+    def __init__(self, recogniser: WhisperRecogniser) -> None:
+        self._executor = recogniser.whisper.executor
+        self._lane = recogniser.lane
+        self._vocabulary = recogniser.whisper.tokenizer.size
         self._kept: OrderedDict[str, Any] = OrderedDict()
 
     async def __call__(self, inputs: Inputs) -> Tensors:

@@ -4,19 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from voxturn.runtime.errors import CorruptModel
+from voxturn.runtime.messages import Message as Message
 from voxturn.runtime.text.tokenizer import Tokenizer
-
-
-@dataclass(frozen=True)
-class Message:
-    """`role` is system, user or assistant. `ids` are an answer's tokens as the model gave them, `text` what counts of it."""
-
-    role: str
-    text: str
-    ids: tuple[int, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True)

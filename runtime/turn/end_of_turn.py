@@ -7,25 +7,23 @@ mark: nobody ends with "and the".
 from __future__ import annotations
 
 import re
-from typing import Protocol
+
+from voxturn.runtime.messages import Samples, Transcript
 
 FINISHED, LIKELY, UNSURE, UNLIKELY, UNFINISHED = 1.0, 0.8, 0.5, 0.25, 0.0
 
 
-class Completeness(Protocol):
-    """Says how likely a transcript is all that its speaker wants to say, from 0 to 1."""
+class TextCompleteness:
+    """An `EndOfTurn` that looks at the words alone.
 
-    def chance(self, text: str, language: str) -> float: ...
-
-
-class Wording:
-    """A question is finished, a sentence likely so; after a comma, a dash, an ellipsis or a word that leads on, it is not.
-
+    A question is finished, a sentence likely so; after a comma, a dash, an ellipsis or a word that leads on, it is not.
     A word that ends nothing but a question, as in "How is she?", does not lead on in one.
     Languages without a list of words are judged by their marks alone.
     """
 
-    def chance(self, text: str, language: str) -> float:
+    def chance(self, transcript: Transcript, samples: Samples) -> float:
+        """From 0 (goes on) to 1 (is done); the samples are not looked at."""
+        text, language = transcript.text, transcript.language
         bare = text.rstrip(_CLOSERS)
         if not bare or bare.endswith(_PAUSES):
             return UNFINISHED if bare else UNLIKELY

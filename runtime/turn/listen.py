@@ -1,7 +1,4 @@
-"""Listen: audio frames in; the beginning and the (suspected) end of speech out. Silero VAD and an end-pointer.
-
-Source of the model's interface: snakers4/silero-vad v6, windows of 512 samples with 64 samples of context at 16 kHz.
-"""
+"""Listen: audio frames in; the beginning and the (suspected) end of speech out, by an end-pointer over voice activity."""
 
 from __future__ import annotations
 
@@ -9,7 +6,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from voxturn.runtime.flow.handoff import Lane, close_iterator
+from voxturn.runtime.families.base import VoiceActivity
+from voxturn.runtime.flow.handoff import close_iterator
 from voxturn.runtime.messages import (
     AudioFrame,
     Heard,
@@ -19,12 +17,9 @@ from voxturn.runtime.messages import (
     SpeechStarted,
     Utterance,
 )
-from voxturn.runtime.protocols import GraphExecutor
 
 RATE = 16000
 WINDOW = 512
-_CONTEXT = 64
-_WINDOW_MS = 1000 * WINDOW / RATE
 
 
 @dataclass(frozen=True)
@@ -63,8 +58,9 @@ class Endpointer:
     How long a silence must be is asked with every window, so that whoever reads the words may change it meanwhile.
     """
 
-    def __init__(self, options: Endpointing) -> None:
+    def __init__(self, options: Endpointing, window: int = WINDOW) -> None:
         self._o = options
+        self._window = window
         self._windows: list[Samples] = []
         self._first = 0  # number of the first window held
         self._next = 0
@@ -76,14 +72,14 @@ class Endpointer:
     def push(
         self, window: Samples, probability: float, finished: float | None = None
     ) -> Iterator[Heard]:
-        """One window of 512 samples. `finished` as in `Endpointing.wait_ms`, of the utterance whose end is suspected."""
+        """One window of samples. `finished` as in `Endpointing.wait_ms`, of the utterance whose end is suspected."""
         self._windows.append(window)
         self._next += 1
         if self._speaking:
             yield from self._in_speech(probability, finished)
         elif self._enough_speech(probability):
             self._speaking, self._spoke, self._run = True, True, 0
-            yield SpeechStarted((self._next - self._count(self._o.start_ms)) * WINDOW)
+            yield SpeechStarted((self._next - self._count(self._o.start_ms)) * self._window)
         else:
             self._forget(self._count(self._o.before_ms) + self._run)
 
@@ -101,11 +97,11 @@ class Endpointer:
             self._run, self._spoke = 0, True
             if self._suspected is not None:
                 self._suspected = None
-                yield SpeechResumed((self._next - 1) * WINDOW)
-            yield Speaking(tuple(self._windows), RATE, self._first * WINDOW)
+                yield SpeechResumed((self._next - 1) * self._window)
+            yield Speaking(tuple(self._windows), RATE, self._first * self._window)
         elif self._run or probability < self._o.threshold - 0.15:
             self._run += 1
-        seconds = len(self._windows) * WINDOW / RATE
+        seconds = len(self._windows) * self._window / RATE
         pause = self._run >= self._count(self._o.cut_pause_ms)
         if self._suspected is None and (
             (pause and seconds >= self._o.cut_s) or seconds >= self._o.max_s
@@ -131,7 +127,7 @@ class Endpointer:
 
     def _utterance(self, final: bool, more: bool) -> Utterance:
         samples = np.concatenate(self._windows) if self._spoke else np.zeros(0, np.float32)
-        return Utterance(samples, RATE, self._first * WINDOW, final, more)
+        return Utterance(samples, RATE, self._first * self._window, final, more)
 
     def _forget(self, keep: int) -> None:
         drop = len(self._windows) - keep
@@ -139,44 +135,30 @@ class Endpointer:
             del self._windows[:drop]
             self._first += drop
 
-    @staticmethod
-    def _count(ms: float) -> int:
-        return max(1, round(ms / _WINDOW_MS))
+    def _count(self, ms: float) -> int:
+        """How many windows a time is, at least one."""
+        return max(1, round(ms * RATE / 1000 / self._window))
 
 
 class Listen:
-    """The stage. The frames must have a rate of 16 kHz."""
+    """Audio frames to what is heard. The frames must have a rate of 16 kHz."""
 
-    def __init__(self, vad: GraphExecutor, lane: Lane, options: Endpointing) -> None:
-        self._vad, self._lane, self.options = vad, lane, options
+    def __init__(self, activity: VoiceActivity, options: Endpointing) -> None:
+        self._activity = activity
+        self.options = options
 
     async def __call__(
-        self, frames: AsyncIterator[AudioFrame], finished: Callable[[], float | None] = lambda: None
+        self,
+        frames: AsyncIterator[AudioFrame],
+        finished: Callable[[], float | None] = lambda: None,
     ) -> AsyncGenerator[Heard, None]:
         """What is heard. `finished` is asked how likely the words of the suspected utterance are complete."""
-        endpointer = Endpointer(self.options)
-        state = np.zeros((1, 1, 128), np.float32), np.zeros((1, 1, 128), np.float32)
-        tail = np.zeros(
-            _CONTEXT, np.float32
-        )  # the context of the next window, then samples that fill none yet
+        endpointer = Endpointer(self.options, self._activity.window)
+        activity = self._activity.stream()
         try:
             async for frame in frames:
-                tail = np.concatenate([tail, frame.samples])
-                count = (tail.size - _CONTEXT) // WINDOW
-                if not count:
-                    continue
-                windows = np.stack(
-                    [tail[i * WINDOW : i * WINDOW + WINDOW + _CONTEXT] for i in range(count)]
-                )
-                tail = tail[count * WINDOW :]
-                out = await self._lane.run(
-                    self._vad.run, {"input": windows, "h": state[0], "c": state[1]}
-                )
-                state = out["hn"], out["cn"]
-                for window, probability in zip(
-                    windows, out["speech_probs"].reshape(-1), strict=True
-                ):
-                    for heard in endpointer.push(window[_CONTEXT:], float(probability), finished()):
+                for window, probability in await activity.push(frame.samples):
+                    for heard in endpointer.push(window, probability, finished()):
                         yield heard
             for heard in endpointer.flush():
                 yield heard

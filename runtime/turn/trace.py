@@ -8,13 +8,22 @@ its first sample above −40 dBFS, playback starting with the first chunk and st
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from voxturn.runtime.audio.level import first_audible
-from voxturn.runtime.messages import PcmChunk
+from voxturn.runtime.audio.level import first_audible, last_audible
+from voxturn.runtime.messages import (
+    AudioFrame,
+    Event,
+    PcmChunk,
+    ReplyToken,
+    Sentence,
+    Transcript,
+    Utterance,
+)
 
+_MOST_ARRIVALS = 1024
 MARKS = (
     "speech_end",
     "suspected",
@@ -65,9 +74,32 @@ def play(chunks: Sequence[tuple[float, PcmChunk]]) -> Playback:
     return Playback(onset, underruns, stalled)
 
 
+class Arrivals:
+    """When the frames of a stream arrived: the last ten seconds of them, enough to place the end of speech."""
+
+    def __init__(self) -> None:
+        self._ends: list[tuple[int, float]] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._ends)
+
+    async def noting(self, frames: AsyncIterator[AudioFrame]) -> AsyncGenerator[AudioFrame, None]:
+        """The frames, noting when each arrived."""
+        async for frame in frames:
+            self._ends.append((frame.start + frame.samples.size, frame.arrived_s))
+            if len(self._ends) > _MOST_ARRIVALS:
+                del self._ends[: _MOST_ARRIVALS // 2]
+            yield frame
+
+    def when(self, sample: int, rate: int) -> float:
+        """When a sample of the input sounded, in seconds of the frames' clock."""
+        end, arrived = next((each for each in self._ends if each[0] >= sample), self._ends[-1])
+        return arrived - (end - sample) / rate
+
+
 @dataclass
 class Trace:
-    """Collected while a turn runs. Times inside are seconds of the turn's clock; `to_dict` makes them relative."""
+    """What happened in a turn: it observes the turn's events and the engines' calls. Collected while a turn runs. Times inside are seconds of the turn's clock; `to_dict` makes them relative."""
 
     profile: str
     stages: Mapping[str, StageInfo]
@@ -94,9 +126,52 @@ class Trace:
         """The first time something happened."""
         self.marks.setdefault(name, when)
 
-    def record(self, stage: str, begin: float, end: float) -> None:
-        """A call of a stage's engine; safe from any thread."""
-        self.spans.append((stage, begin, end))
+    def unmark(self, name: str) -> None:
+        """It did not happen after all."""
+        self.marks.pop(name, None)
+
+    def ended(self, outcome: str) -> None:
+        """How the turn ended: done, error or cancelled."""
+        self.outcome = outcome
+
+    def speech_ended(self, arrivals: Arrivals, utterance: Utterance) -> None:
+        """Place the end of an utterance's speech on the turn's clock, if anything of it was audible."""
+        last = last_audible(utterance.samples)
+        if last is not None and arrivals:
+            sample = utterance.start + last + 1
+            self.marks["speech_end"] = arrivals.when(sample, utterance.rate)
+
+    def event(self, event: Event, produced_at: float, certain: float) -> None:
+        """An event of the answer that leaves the turn. Audio counts from when the end of speech was `certain`."""
+        match event:
+            case Transcript():
+                self.mark("transcript", produced_at)
+                self.transcript = event.text
+                self.language = event.language
+                self.transcribe_fallbacks = event.fallbacks
+                self.filtered.extend(event.filtered)
+            case ReplyToken():
+                self.mark("first_token", produced_at)
+            case Sentence():
+                self.mark("first_clause", produced_at)
+                self.reply = f"{self.reply} {event.text}".strip()
+                self.filtered.extend(event.filtered)
+            case PcmChunk():
+                ready = max(produced_at, certain)
+                self.mark("first_audio", ready)
+                self.chunks.append((ready, event))
+                if event.cut and event.cut not in self.speech_cuts:
+                    self.speech_cuts.append(event.cut)
+
+    def call(self, lane: str, begin_s: float, end_s: float) -> None:
+        """A call in a lane, made for this turn; safe from any thread."""
+        self.spans.append((lane, begin_s, end_s))
+
+    def prompt(self, lane: str, computed: int, reused: int) -> None:
+        """A prompt of this turn: positions computed and reused. The reply's count; safe from any thread."""
+        if lane == "reply":
+            self.prompt_tokens_computed += computed
+            self.prompt_tokens_reused += reused
 
     def to_dict(self) -> dict[str, Any]:
         """The trace as plain data."""

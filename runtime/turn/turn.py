@@ -1,8 +1,8 @@
-"""The turn: composes the stages, owns speculation, barge-in, the trace and clean-up.
+"""The turn: composes listening, recognising and answering; owns speculation, barge-in and clean-up.
 
 While the end of speech is only suspected, the whole answer is begun: transcript, reply, speech. Nothing of it leaves
 the turn before the end is certain; if speech resumes it is closed, exactly as a barge-in closes it. How soon the end is
-certain depends on whether its transcript sounds finished.
+certain depends on whether it sounds finished.
 """
 
 from __future__ import annotations
@@ -13,22 +13,19 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from functools import partial
 from types import TracebackType
-from typing import TypeVar
 
-from voxturn.runtime.audio.level import last_audible
-from voxturn.runtime.errors import StreamClosed
-from voxturn.runtime.families.decoder import Reply
-from voxturn.runtime.families.whisper.hearing import Partials, Transcribe
-from voxturn.runtime.families.windowed import Vocode
-from voxturn.runtime.families.xtts.speak import Speak
+import numpy as np
+from voxturn.runtime.families.base import EndOfTurn, Replier, Voice
 from voxturn.runtime.flow.clock import Clock
-from voxturn.runtime.flow.handoff import Ahead, Handoff, cancel_and_wait, close_iterator, recording
+from voxturn.runtime.flow.handoff import Ahead, close_iterator
+from voxturn.runtime.flow.observe import observing
 from voxturn.runtime.messages import (
     AudioFrame,
     Event,
+    Message,
     PcmChunk,
     ReplyToken,
-    Sentence,
+    Samples,
     Speaking,
     SpeechResumed,
     SpeechStarted,
@@ -36,34 +33,36 @@ from voxturn.runtime.messages import (
     TurnDone,
     Utterance,
 )
-from voxturn.runtime.text.chat import Message
-from voxturn.runtime.turn.end_of_turn import Completeness, Wording
+from voxturn.runtime.turn.answer import Answer, Speaker
+from voxturn.runtime.turn.end_of_turn import TextCompleteness
 from voxturn.runtime.turn.listen import Listen
+from voxturn.runtime.turn.memory import Dialogue, Exchange
+from voxturn.runtime.turn.recognise import FilteredRecogniser, Partials
 from voxturn.runtime.turn.split import Split
-from voxturn.runtime.turn.trace import StageInfo, Trace
+from voxturn.runtime.turn.trace import Arrivals, StageInfo, Trace
 
-T = TypeVar("T")
-_EVENTS_AHEAD = 256
-_LETTERS_A_SECOND = 15
-_SENTENCES_AHEAD, _CODES_AHEAD, _CHUNKS_AHEAD = 4, 2, 4
+_SILENCE = np.zeros(0, np.float32)
 
 
 @dataclass(frozen=True)
 class Stages:
-    """The stages of a turn, ready to run, and what judges whether words are all that their speaker wants to say."""
+    """What a turn is composed of, ready to run.
+
+    `partial_share`: the most of the recogniser's time that partial transcripts may take; 0: there are none.
+    """
 
     listen: Listen
-    transcribe: Transcribe
-    reply: Reply
+    recogniser: FilteredRecogniser
+    replier: Replier
     split: Split
-    speak: Speak
-    vocode: Vocode
-    completeness: Completeness = field(default_factory=Wording)
+    voice: Voice
+    end_of_turn: EndOfTurn = field(default_factory=TextCompleteness)
+    partial_share: float = 0.25
 
-    def voice(self, sentences: AsyncIterator[Sentence]) -> Ahead[PcmChunk]:
-        """Sentences to audio: speak and vocode, each ahead of its consumer. Close what this returns."""
-        codes = self.speak(Ahead(sentences, _SENTENCES_AHEAD))
-        return Ahead(self.vocode(Ahead(codes, _CODES_AHEAD)), _CHUNKS_AHEAD)
+    @property
+    def speaker(self) -> Speaker:
+        """What makes an answer."""
+        return Speaker(self.replier, self.split, self.voice)
 
 
 @dataclass(frozen=True)
@@ -74,16 +73,25 @@ class TurnSetup:
     info: dict[str, StageInfo]
     sampler: str
     clock: Clock
-    prompt_counts: Callable[[], tuple[int, int]] = lambda: (0, 0)
 
 
 class Conversation:
     """A dialogue: what was said, in which language, and what of each answer was really heard."""
 
     def __init__(self, stages: Stages, setup: TurnSetup, system_prompt: str = "") -> None:
-        self.stages, self.setup = stages, setup
-        self.language = ""
-        self.messages: list[Message] = [Message("system", system_prompt)] if system_prompt else []
+        self.stages = stages
+        self.setup = setup
+        self.dialogue = Dialogue(system_prompt)
+
+    @property
+    def messages(self) -> list[Message]:
+        """The dialogue so far, the system prompt first; change it in place."""
+        return self.dialogue.messages
+
+    @property
+    def language(self) -> str:
+        """The code of the language that was last spoken; empty at first."""
+        return self.dialogue.language
 
     def turn(self, frames: AsyncIterator[AudioFrame], whole_input: bool = False) -> Turn:
         """One turn on 16 kHz frames. It ends with the first utterance, or with the input if `whole_input`."""
@@ -101,25 +109,25 @@ class Turn:
     ) -> None:
         setup = conversation.setup
         self.trace = Trace(setup.profile, setup.info, setup.sampler)
-        self._conversation, self._stages, self._clock = (
-            conversation,
-            conversation.stages,
-            setup.clock,
-        )
-        self._frames, self._whole_input = frames, whole_input
-        self._answer: _Answer | None = None
+        self._dialogue = conversation.dialogue
+        self._exchange = Exchange(conversation.dialogue)
+        self._stages = conversation.stages
+        self._clock = setup.clock
+        self._frames = frames
+        self._whole_input = whole_input
+        self._arrivals = Arrivals()
+        self._answer: Answer | None = None
+        self._suspected: Samples = _SILENCE
         self._confirmed = False
+        self._first_audio = 0.0
         self._played: int | None = None
-        self._remembered: Message | None = None
-        self._arrivals: list[tuple[int, float]] = []
-        self._given: list[PcmChunk] = []
-        self._written: list[ReplyToken] = []
+        self._done = False
         self._events: Ahead[Event] | None = None
         self._closing = asyncio.Lock()
 
     def __aiter__(self) -> AsyncIterator[Event]:
         if self._events is None:
-            self._events = Ahead(self._run(), 1, recording(self.trace.record))
+            self._events = Ahead(self._run(), 1, observing(self.trace))
         return self._events
 
     async def __aenter__(self) -> Turn:
@@ -151,7 +159,6 @@ class Turn:
                 await close_iterator(self._frames)
 
     async def _run(self) -> AsyncGenerator[Event, None]:
-        computed, reused = self._conversation.setup.prompt_counts()
         try:
             async with aclosing(self._listened()) as listened:
                 async for event in listened:
@@ -160,13 +167,15 @@ class Turn:
                 async with aclosing(self._confirm(self._answer)) as confirmed:
                     async for event in confirmed:
                         yield event
-            self.trace.outcome = "done"
+            self._done = True
+            self.trace.ended("done")
             yield TurnDone(self.trace.reply)
         except (GeneratorExit, asyncio.CancelledError):
-            self.trace.outcome = self.trace.outcome if self.trace.outcome == "done" else "cancelled"
+            self.trace.ended("done" if self._done else "cancelled")
             raise
         except BaseException:
-            self.trace.outcome = "error"
+            self._done = False
+            self.trace.ended("error")
             raise
         finally:
             try:
@@ -174,40 +183,35 @@ class Turn:
                     await self._answer.aclose()
             finally:
                 self._remember()
-                now = self._conversation.setup.prompt_counts()
-                self.trace.prompt_tokens_computed, self.trace.prompt_tokens_reused = (
-                    now[0] - computed,
-                    now[1] - reused,
-                )
 
     async def _listened(self) -> AsyncGenerator[Event, None]:
         """Events until the end of speech; then `_answer` is the answer, if anything was said."""
         parts: list[Transcript] = []  # of speech of any length the words are kept, not the samples
         partials = self._hear()
-        stream = self._stages.listen(self._timed(self._frames), self._finished)
+        stream = self._stages.listen(self._arrivals.noting(self._frames), self._finished)
         try:
             async for heard in stream:
                 match heard:
                     case SpeechStarted():
                         yield heard
                     case Speaking():
-                        if not self._whole_input and (made := partials.offer(heard)) is not None:
-                            yield made
+                        if self._whole_input:
+                            continue
+                        if (text := partials.offer(heard)) is not None:
+                            yield text
                     case SpeechResumed():
                         await self._drop()
                     case Utterance(final=False):
                         if not self._whole_input:
                             await partials.aclose()
-                            await self._begin(parts, partial(partials.hearing.final, heard.samples))
+                            await self._begin(parts, heard.samples, partials)
                             self.trace.mark("suspected", self._clock.now())
                     case Utterance():
                         await partials.aclose()
-                        self._locate_end(heard)
+                        self.trace.speech_ended(self._arrivals, heard)
                         if not heard.more and not self._whole_input:
                             if self._answer is None:
-                                await self._begin(
-                                    parts, partial(partials.hearing.final, heard.samples)
-                                )
+                                await self._begin(parts, heard.samples, partials)
                             break
                         parts.append(await partials.hearing.final(heard.samples))
                         partials = self._hear(parts[-1].language)
@@ -218,212 +222,79 @@ class Turn:
                 await stream.aclose()
         self.trace.mark("endpoint", self._clock.now())
         if parts and self._answer is None:
-            await self._begin(parts)
+            await self._begin(parts, _SILENCE)
 
     def _hear(self, language: str = "") -> Partials:
         """What the next utterance is heard with. `language` is that of what was said before."""
-        transcribe = self._stages.transcribe
-        hearing = transcribe.hear(language or self._conversation.language)
-        return Partials(hearing, transcribe.partial_share, self._clock)
+        hearing = self._stages.recogniser.hear(language or self._dialogue.language)
+        return Partials(hearing, self._stages.partial_share, self._clock)
 
     def _finished(self) -> float | None:
-        """How likely the words of the suspected utterance are complete; None while they are not known."""
+        """How likely the suspected utterance is complete; None while its words are not known."""
         transcript = self._answer.transcript if self._answer is not None else None
-        return (
-            None
-            if transcript is None
-            else self._stages.completeness.chance(transcript.text, transcript.language)
-        )
+        if transcript is None:
+            return None
+        return self._stages.end_of_turn.chance(transcript, self._suspected)
 
     async def _begin(
-        self, parts: Sequence[Transcript], last: Callable[[], Awaitable[Transcript]] | None = None
+        self, parts: Sequence[Transcript], samples: Samples, hearing: Partials | None = None
     ) -> None:
-        """Begin to answer what `parts` and `last` say together."""
+        """Begin to answer what `parts` say, and the utterance of `samples` that was heard with `hearing`."""
         await self._drop()
         self.trace.speculations += 1
-        self._answer = _Answer(self._stages, self._conversation.messages, parts, last, self._clock)
+        self._suspected = samples
+        last: Callable[[], Awaitable[Transcript]] | None = None
+        if hearing is not None:
+            last = partial(hearing.hearing.final, samples)
+        messages = self._dialogue.messages
+        self._answer = Answer(self._stages.speaker, messages, parts, last, self._clock)
 
     async def _drop(self) -> None:
-        self.trace.marks.pop("suspected", None)
+        self.trace.unmark("suspected")
         if self._answer is not None:
             await self._answer.aclose()
             self._answer = None
 
-    async def _confirm(self, answer: _Answer) -> AsyncGenerator[Event, None]:
+    async def _confirm(self, answer: Answer) -> AsyncGenerator[Event, None]:
         """The end is certain: let the answer's events out."""
         self._confirmed = True
         certain = self._clock.now()
-        async for made, event in answer.events:
+        async for produced_at, event in answer.events:
+            self.trace.event(event, produced_at, certain)
             match event:
                 case Transcript():
-                    self.trace.mark("transcript", made)
-                    self.trace.transcript, self.trace.language = event.text, event.language
                     if event.text:  # what noise sounds like says nothing of the next utterance
-                        self._conversation.language = event.language
-                    self.trace.transcribe_fallbacks = event.fallbacks
-                    self.trace.filtered.extend(event.filtered)
+                        self._dialogue.language = event.language
                 case ReplyToken():
-                    self.trace.mark("first_token", made)
-                    self._written.append(event)
-                case Sentence():
-                    self.trace.mark("first_clause", made)
-                    self.trace.reply = f"{self.trace.reply} {event.text}".strip()
-                    self.trace.filtered.extend(event.filtered)
+                    self._exchange.tokens.append(event)
                 case PcmChunk():
-                    self.trace.mark("first_audio", max(made, certain))
-                    self.trace.chunks.append((max(made, certain), event))
-                    if event.cut and event.cut not in self.trace.speech_cuts:
-                        self.trace.speech_cuts.append(event.cut)
-                    self._given.append(event)
+                    if not self._exchange.chunks:
+                        self._first_audio = max(produced_at, certain)
+                    self._exchange.chunks.append(event)
             yield event
-
-    async def _timed(self, frames: AsyncIterator[AudioFrame]) -> AsyncGenerator[AudioFrame, None]:
-        """The frames, noting when each arrived: the last ten seconds are enough to place the end of speech."""
-        async for frame in frames:
-            self._arrivals.append((frame.start + frame.samples.size, frame.arrived_s))
-            if len(self._arrivals) > 1024:
-                del self._arrivals[:512]
-            yield frame
-
-    def _locate_end(self, utterance: Utterance) -> None:
-        last = last_audible(utterance.samples)
-        if last is None or not self._arrivals:
-            return
-        sample = utterance.start + last + 1
-        end, arrived = next(((e, a) for e, a in self._arrivals if e >= sample), self._arrivals[-1])
-        self.trace.marks["speech_end"] = arrived - (end - sample) / utterance.rate
 
     def _remember(self) -> None:
         """Add the exchange to the dialogue: the answer as far as it was heard."""
         if not self._confirmed or not self.trace.transcript:
             return
         if self._answer is not None and self._answer.dialogue:
-            kept = self._answer.dialogue[:-1]
-            dropped = len(self._conversation.messages) - len(kept)
-            self.trace.dropped_messages = dropped
-            self._conversation.messages[:] = kept
-        self._conversation.messages.append(Message("user", self.trace.transcript))
-        if self.trace.outcome == "done":
-            self._keep_heard(self.trace.reply, "".join(token.text for token in self._written))
+            self.trace.dropped_messages = self._dialogue.fit(self._answer.dialogue[:-1])
+        if self._done:
+            self._exchange.remember(self.trace.transcript, self.trace.reply)
         else:
-            self._keep_heard(heard_text(self._given, self._samples_heard()))
+            self._exchange.remember(self.trace.transcript, None, self._samples_heard())
+        self.trace.heard_reply = self._exchange.heard
 
     def _trim(self) -> None:
         """The answer was made, but the loudspeaker was stopped before its end."""
-        made = sum(chunk.samples.size for chunk in self._given)
-        if self.trace.outcome == "done" and self._played is not None and self._played < made:
-            if self._remembered is not None:
-                messages = self._conversation.messages
-                messages[:] = [message for message in messages if message is not self._remembered]
-            self._keep_heard(heard_text(self._given, self._played))
-
-    def _keep_heard(self, heard: str, written: str = "") -> None:
-        """Remember what was heard, as the model wrote it where all of it was."""
-        self.trace.heard_reply = heard
-        ids = tuple(i for token in self._written for i in token.ids)
-        self._remembered = Message("assistant", written or heard, ids) if heard else None
-        if self._remembered is not None:
-            self._conversation.messages.append(self._remembered)
+        if self._done and self._played is not None and self._played < self._exchange.samples:
+            self._exchange.trim(self._played)
+            self.trace.heard_reply = self._exchange.heard
 
     def _samples_heard(self) -> int:
         if self._played is not None:
             return self._played
-        if not self._given:
+        if not self._exchange.chunks:
             return 0
-        given = sum(chunk.samples.size for chunk in self._given)
-        return min(
-            given, int((self._clock.now() - self.trace.marks["first_audio"]) * self._given[0].rate)
-        )
-
-
-class _Answer:
-    """The answer to an utterance, made in its own task: events with the times they were made."""
-
-    def __init__(
-        self,
-        stages: Stages,
-        messages: Sequence[Message],
-        parts: Sequence[Transcript],
-        last: Callable[[], Awaitable[Transcript]] | None,
-        clock: Clock,
-    ) -> None:
-        self._stages, self._messages, self._clock = stages, list(messages), clock
-        self._parts, self._last = list(parts), last
-        self.transcript: Transcript | None = None
-        self.dialogue: list[Message] = []
-        self.events: Handoff[tuple[float, Event]] = Handoff(_EVENTS_AHEAD)
-        self._task = asyncio.create_task(self._run())
-
-    async def aclose(self) -> None:
-        self.events.abandon()
-        await cancel_and_wait(self._task)
-
-    async def _run(self) -> None:
-        try:
-            await self._make()
-            self.events.close()
-        except Exception as exc:  # noqa: BLE001  it is the reader's
-            self.events.fail(exc)
-        except BaseException:
-            self.events.fail(StreamClosed("the answer was cancelled"))
-            raise
-
-    async def _make(self) -> None:
-        stages = self._stages
-        if self._last is not None:
-            self._parts.append(await self._last())
-        self.transcript = transcript = joined(self._parts)
-        self._say(transcript)
-        if not transcript.text:
-            return
-        self.dialogue = stages.reply.fitted([*self._messages, Message("user", transcript.text)])
-        tokens = self._tapped(stages.reply(self.dialogue))
-        chunks = stages.voice(self._tapped(stages.split(Ahead(tokens, _EVENTS_AHEAD))))
-        try:
-            async for chunk in chunks:
-                await self.events.put((self._clock.now(), chunk))
-        finally:
-            await chunks.aclose()
-
-    def _say(self, event: Event) -> None:
-        self.events.put_now((self._clock.now(), event))
-
-    async def _tapped(self, source: AsyncIterator[T]) -> AsyncGenerator[T, None]:
-        try:
-            async for item in source:
-                self._say(item)  # type: ignore[arg-type]
-                yield item
-        finally:
-            await close_iterator(source)
-
-
-def joined(texts: Sequence[Transcript]) -> Transcript:
-    """The transcripts of consecutive utterances as one."""
-    return Transcript(
-        " ".join(t.text for t in texts if t.text),
-        next((t.language for t in texts if t.text), texts[0].language),
-        min(t.confidence for t in texts),
-        sum(t.fallbacks for t in texts),
-        tuple(action for t in texts for action in t.filtered),
-    )
-
-
-def heard_text(chunks: Sequence[PcmChunk], samples: int) -> str:
-    """The words of the answer that lie within its first `samples` samples, each sentence's words evenly spread.
-
-    A sentence whose last chunk was not made yet is taken to last as long as its letters suggest.
-    """
-    spans: dict[int, tuple[Sentence, int, int]] = {}
-    for chunk in chunks:
-        sentence, begin, longest = spans.get(chunk.sentence.index, (chunk.sentence, chunk.start, 0))
-        likely = (
-            0 if chunk.final else begin + int(len(sentence.text) / _LETTERS_A_SECOND * chunk.rate)
-        )
-        end = chunk.start + chunk.samples.size
-        spans[sentence.index] = (sentence, begin, end if chunk.final else max(longest, end, likely))
-    words: list[str] = []
-    for sentence, begin, end in spans.values():
-        share = (samples - begin) / max(1, end - begin)
-        all_words = sentence.text.split()
-        words += all_words if share >= 1 else all_words[: max(0, int(share * len(all_words)))]
-    return " ".join(words)
+        seconds = self._clock.now() - self._first_audio
+        return min(self._exchange.samples, int(seconds * self._exchange.chunks[0].rate))

@@ -49,7 +49,7 @@ class DecoderEngine(DeviceMemory, ABC):
         """Put a run of what is bound into the stream."""
 
 
-_MOST_ROWS = PROFILES["decoder"][PREFILL].sizes["R"][2]
+_MOST_ROWS = PROFILES["token_decoder"][PREFILL].sizes["R"][2]
 LENGTHS = 16, 32, 64, 96, 128, 192, 256
 """Of pieces of a prompt whose runs are captured."""
 
@@ -81,7 +81,7 @@ class DeviceDecoder:
                 int(outputs["logits"].shape[-1]),
                 int(outputs["hidden"].shape[-1]),
             )
-            least, _, most = PROFILES["decoder"][STEP].sizes["B"]
+            least, _, most = PROFILES["token_decoder"][STEP].sizes["B"]
             if not least <= slots <= most:
                 raise ExecutorUnavailable(
                     f"{self._file}: engines are built for {least} to {most} slots, not {slots}"
@@ -96,7 +96,7 @@ class DeviceDecoder:
             self._logits = self._engine.buffer((slots, 1, self.vocabulary), "float32")
             self._hidden = self._engine.buffer((slots, 1, self._width), "float32")
             self._captured: dict[tuple[int, int], _Call] = {}
-            self._longest = PROFILES["decoder"][PREFILL].sizes["S"][2]
+            self._longest = PROFILES["token_decoder"][PREFILL].sizes["S"][2]
             self._any_length = _Call(self, 1, self._longest)
             self.chooser = self._chooser(kernels) if kernels is not None else None
         except BaseException:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import sys
+import logging
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
 from voxturn.runtime.errors import ExecutorUnavailable
+from voxturn.runtime.executors.backend import Backend, Host, LoadedArtifact
 from voxturn.runtime.executors.cuda.device_decoder import DecoderEngine, DeviceDecoder
 from voxturn.runtime.executors.cuda.kernels import CudaKernels
 from voxturn.runtime.executors.cuda.library import Cuda
@@ -19,9 +20,10 @@ from voxturn.runtime.executors.cuda.tensorrt_build import EngineCache, load_libr
 from voxturn.runtime.executors.cuda.tensorrt_engine import CorruptEngine, Engine
 from voxturn.runtime.models.fetch import Progress
 from voxturn.runtime.models.manifest import ModelContract
-from voxturn.runtime.protocols import GraphExecutor
+from voxturn.runtime.protocols import DecoderExecutor, GraphExecutor
 
 T = TypeVar("T")
+_LOG = logging.getLogger(__name__)
 
 
 def has_cuda_kernels() -> bool:
@@ -57,41 +59,56 @@ class Gpu:
         cuda: Cuda | None = None,
         kernels: CudaKernels | None = None,
     ) -> None:
-        self._library, self._progress = trt, progress
-        self._cuda = cuda or Cuda()
-        self._engines = EngineCache(root, self._cuda.name)
-        self.streams = Streams(self._cuda)
+        self._library = trt
+        self._progress = progress
+        self.cuda = cuda or Cuda()
+        self._engines = EngineCache(root, self.cuda.name)
+        self.streams = Streams(self.cuda)
         self._given_kernels = kernels
+
+    def onnx_graph(
+        self, path: Path, contract: ModelContract, role: str, stage: str
+    ) -> GraphExecutor:
+        """A stateless graph on the stage's stream, run by ONNX Runtime's CUDA provider."""
+        return OnnxCudaGraph(path, contract, self.cuda, self.streams.of(stage))
+
+    def tensorrt_graph(
+        self, path: Path, contract: ModelContract, role: str, stage: str
+    ) -> GraphExecutor:
+        """A stateless graph on the stage's stream, run by TensorRT."""
+        stream = self.streams.of(stage)
+
+        def graph(plan: bytes) -> TensorRtGraph:
+            return TensorRtGraph(self._trt, self.cuda, stream, plan, contract, role)
+
+        return self._of_plan(path, contract, role, graph)
+
+    def onnx_decoder(
+        self, path: Path, contract: ModelContract, role: str, stage: str, slots: int
+    ) -> DeviceDecoder:
+        """A decoder on the stage's stream, run by ONNX Runtime's CUDA provider."""
+        stream = self.streams.of(stage)
+        return self._warm(OnnxCudaEngine(path, contract, self.cuda, stream), contract, slots)
+
+    def tensorrt_decoder(
+        self, path: Path, contract: ModelContract, role: str, stage: str, slots: int
+    ) -> DeviceDecoder:
+        """A decoder on the stage's stream, run by TensorRT."""
+        stream = self.streams.of(stage)
+
+        def engine(plan: bytes) -> Engine:
+            return Engine(self._trt, self.cuda, stream, plan)
+
+        return self._warm(self._of_plan(path, contract, role, engine), contract, slots)
+
+    def close(self) -> None:
+        """Free the streams."""
+        self.streams.close()
 
     @property
     def _trt(self) -> Any:
         self._library = self._library or load_library()
         return self._library
-
-    def graph(
-        self, path: Path, contract: ModelContract, role: str, stage: str, executor: str
-    ) -> GraphExecutor:
-        """A stateless graph on the stage's stream, run by `tensorrt` or `onnx-cuda`."""
-        stream = self.streams.of(stage)
-        if executor == "onnx-cuda":
-            return OnnxCudaGraph(path, contract, self._cuda, stream)
-        return self._of_engine(
-            path,
-            contract,
-            role,
-            lambda made: TensorRtGraph(self._trt, self._cuda, stream, made, contract, role),
-        )
-
-    def _of_engine(
-        self, path: Path, contract: ModelContract, role: str, make: Callable[[bytes], T]
-    ) -> T:
-        """What is made of a graph's engine; one that was kept and is not whole is built again, once."""
-        try:
-            return make(self._engines.engine(self._trt, path, contract, role, self._progress))
-        except CorruptEngine:
-            return make(
-                self._engines.engine(self._trt, path, contract, role, self._progress, again=True)
-            )
 
     @cached_property
     def _kernels(self) -> CudaKernels | None:
@@ -99,22 +116,22 @@ class Gpu:
         try:
             return self._given_kernels or CudaKernels()
         except ExecutorUnavailable as exc:
-            sys.stderr.write(f"warning: tokens are chosen on the host: {exc}\n")
+            _LOG.warning("tokens are chosen on the host: %s", exc)
             return None
 
-    def decoder(
-        self, path: Path, contract: ModelContract, role: str, stage: str, slots: int, executor: str
-    ) -> DeviceDecoder:
-        """A decoder on the stage's stream, run by `tensorrt` or `onnx-cuda`."""
-        stream, kernels = self.streams.of(stage), self._kernels
-        engine: DecoderEngine
-        if executor == "onnx-cuda":
-            engine = OnnxCudaEngine(path, contract, self._cuda, stream)
-        else:
-            engine = self._of_engine(
-                path, contract, role, lambda made: Engine(self._trt, self._cuda, stream, made)
+    def _of_plan(
+        self, path: Path, contract: ModelContract, role: str, make: Callable[[bytes], T]
+    ) -> T:
+        """What is made of a graph's plan; one that was kept and is not whole is built again, once."""
+        try:
+            return make(self._engines.engine(self._trt, path, contract, role, self._progress))
+        except CorruptEngine:
+            return make(
+                self._engines.engine(self._trt, path, contract, role, self._progress, again=True)
             )
-        decoder = DeviceDecoder(engine, contract, slots, kernels)
+
+    def _warm(self, engine: DecoderEngine, contract: ModelContract, slots: int) -> DeviceDecoder:
+        decoder = DeviceDecoder(engine, contract, slots, self._kernels)
         try:
             decoder.warm()
         except BaseException:
@@ -122,6 +139,35 @@ class Gpu:
             raise
         return decoder
 
-    def close(self) -> None:
-        """Free the streams."""
-        self.streams.close()
+
+class OnnxCudaBackend(Backend):
+    """ONNX Runtime's CUDA provider."""
+
+    def graph(self, artifact: LoadedArtifact, role: str) -> GraphExecutor:
+        gpu, contract = gpu_of(self._host), artifact.contract(role)
+        return gpu.onnx_graph(artifact.path(role), contract, role, artifact.stage)
+
+    def decoder(
+        self, artifact: LoadedArtifact, role: str, slots: int, capacity: int
+    ) -> DecoderExecutor:
+        gpu, contract = gpu_of(self._host), artifact.contract(role)
+        return gpu.onnx_decoder(artifact.path(role), contract, role, artifact.stage, slots)
+
+
+class TensorRtBackend(Backend):
+    """TensorRT 10, 11 or RTX."""
+
+    def graph(self, artifact: LoadedArtifact, role: str) -> GraphExecutor:
+        gpu, contract = gpu_of(self._host), artifact.contract(role)
+        return gpu.tensorrt_graph(artifact.path(role), contract, role, artifact.stage)
+
+    def decoder(
+        self, artifact: LoadedArtifact, role: str, slots: int, capacity: int
+    ) -> DecoderExecutor:
+        gpu, contract = gpu_of(self._host), artifact.contract(role)
+        return gpu.tensorrt_decoder(artifact.path(role), contract, role, artifact.stage, slots)
+
+
+def gpu_of(host: Host) -> Gpu:
+    """The one GPU of a host's backends, found when the first engine asks for it."""
+    return host.shared(Gpu, lambda: Gpu(host.engines, host.progress))

@@ -139,7 +139,7 @@ class OnnxCudaGraph:
     ) -> None:
         self._path, self._contract, self._cuda, self._stream = path, contract, cuda, stream
         self._deciding = [spec.name for spec in contract.inputs if spec.name in DECIDING]
-        self.compiles_shapes = bool(self._deciding)
+        self.compiles_shapes = self.few_shapes = bool(self._deciding)
         self._session = None if self._deciding else cuda_session(path, path, stream, _CHANGING)
         self._fixed: OrderedDict[tuple[object, ...], _FixedGraph] = OrderedDict()
         self._closed = False

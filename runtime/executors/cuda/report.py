@@ -12,7 +12,8 @@ import subprocess
 from dataclasses import dataclass
 from importlib import metadata
 
-from voxturn.runtime.assemble import has_cuda_kernels, has_cuda_provider
+from voxturn.runtime.executors.catalogue import on_gpu
+from voxturn.runtime.executors.cuda.gpu import has_cuda_kernels, has_cuda_provider
 
 CLASHES = (
     "CTranslate2's wheel uses CUDA 12; onnxruntime-gpu's CUDA 13, with a TensorRT provider that links TensorRT 10: "
@@ -88,22 +89,11 @@ def gpu_report() -> GpuReport:
         "ctranslate2": _library("ctranslate2", "pip install 'voxturn[embedded]'"),
     }
 
-    def missing(*names: str) -> str:
-        return ", ".join(name for name in names if not here[name].version)
+    def missing(need: str | tuple[str, ...]) -> str:
+        names = (need,) if isinstance(need, str) else need
+        return "" if any(here[name].version for name in names) else " or ".join(names)
 
-    runs = missing("driver", "device")
-    tensorrt = (
-        ""
-        if here["tensorrt"].version or here["tensorrt-rtx"].version
-        else "tensorrt or tensorrt-rtx"
-    )
-    executors = {
-        "tensorrt": ", ".join(filter(None, (runs, missing("cuda-bindings"), tensorrt))),
-        "onnx-cuda": ", ".join(
-            filter(None, (runs, missing("cuda-bindings", "onnxruntime-gpu", "onnx")))
-        ),
-        "ctranslate2": ", ".join(filter(None, (runs, missing("ctranslate2")))),
-    }
+    executors = {row.name: ", ".join(filter(None, map(missing, row.gpu_needs))) for row in on_gpu()}
     return GpuReport(tuple(here.values()), executors)
 
 

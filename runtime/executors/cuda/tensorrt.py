@@ -25,6 +25,7 @@ class TensorRtGraph:
 
     name = "tensorrt"
     compiles_shapes = False
+    few_shapes = False
 
     def __init__(
         self,

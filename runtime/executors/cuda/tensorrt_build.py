@@ -51,18 +51,22 @@ _WINDOW = {
     "after": (0, 13, 64),
 }  # fmt: skip
 PROFILES: dict[str, tuple[Profile, ...]] = {
-    "decoder": _DECODER,
-    "gpt": _DECODER,
-    "encoder": (Profile({"B": (1, 1, 1), "frames": (100, 500, 3000)}, outputs={"T": 1500}),),
-    "vocoder": (Profile({"N": (2, 12, 80)}, _WINDOW, {"samples": 256 * _WINDOW["frames"][2]}),),
-    "vocoder_whole": (
+    "token_decoder": _DECODER,
+    "whisper_decoder": _DECODER,
+    "whisper_encoder": (
+        Profile({"B": (1, 1, 1), "frames": (100, 500, 3000)}, outputs={"T": 1500}),
+    ),
+    "windowed_waveform_decoder": (
+        Profile({"N": (2, 12, 80)}, _WINDOW, {"samples": 256 * _WINDOW["frames"][2]}),
+    ),
+    "sequence_waveform_decoder": (
         Profile(
             {"B": (1, 1, 8), "N": (1, 86, 605)},
             outputs={"samples": 256 * (605 * 4 * 24000 // 22050)},
         ),
     ),
-    "conditioning": (Profile({"T": (64, 520, 2600)}),),
-    "speaker": (Profile({"T": (64, 600, 3100)}),),
+    "conditioning_encoder": (Profile({"T": (64, 520, 2600)}),),
+    "speaker_encoder": (Profile({"T": (64, 600, 3100)}),),
 }
 """By a graph's role."""
 

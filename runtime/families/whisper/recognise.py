@@ -98,10 +98,7 @@ class Whisper:
         self._guard = guard or Guard()
         if language not in ("auto", "en") and not executor.multilingual:
             raise UnsupportedLanguage(f"this speech model knows English alone, not {language!r}")
-        if language != "auto" and tokenizer.id_of(f"<|{language}|>") is None:
-            raise UnsupportedLanguage(
-                f"the speech model does not know language {language!r}; use its code, as en or ar, or auto"
-            )
+        check_language(tokenizer, language)
         self.language = "" if language == "auto" else language
         self._start, self._task, self._untimed = (
             self._mark(name) for name in ("startoftranscript", "transcribe", "notimestamps")
@@ -235,6 +232,14 @@ class Whisper:
                 f"the speech model's tokenizer has no <|{name}|>; pull the model again"
             )
         return found
+
+
+def check_language(tokenizer: Tokenizer, language: str) -> None:
+    """Raise `UnsupportedLanguage` for a language that the model's tokenizer has no mark of."""
+    if language != "auto" and tokenizer.id_of(f"<|{language}|>") is None:
+        raise UnsupportedLanguage(
+            f"the speech model does not know language {language!r}; use its code, as en or ar, or auto"
+        )
 
 
 def repeats(text: str, length: int) -> bool:

@@ -77,14 +77,15 @@ class SilenceGuard:
     """For the audio of one utterance. Feed it every window, with the chance that the utterance had ended."""
 
     def __init__(self, rate: int, options: GuardOptions | None = None) -> None:
-        self._rate, self._o = rate, options or GuardOptions()
+        self._rate = rate
+        self._o = options or GuardOptions()
         self._silent = 0
 
-    def keeps(self, samples: Samples, ended: float) -> int | None:
+    def keeps(self, samples: Samples, end_probability: float) -> int | None:
         """How many of the window's samples are to be heard if the utterance ends with them; None: it goes on."""
         last = last_audible(samples, self._o.silent_dbfs)
         self._silent = self._silent + samples.size if last is None else samples.size - 1 - last
-        longest_s = self._o.silence_s if ended >= self._o.likely else self._o.dead_s
+        longest_s = self._o.silence_s if end_probability >= self._o.likely else self._o.dead_s
         if self._silent < longest_s * self._rate:
             return None
         return max(0, samples.size - self._silent + int(self._o.tail_s * self._rate))

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
+from voxturn.runtime.messages import Transcript
 from voxturn.runtime.turn.end_of_turn import (
     FINISHED,
     LIKELY,
     UNFINISHED,
     UNLIKELY,
     UNSURE,
-    Wording,
+    TextCompleteness,
 )
+
+
+SILENCE = np.zeros(0, np.float32)
 
 
 @pytest.mark.parametrize(
@@ -57,4 +62,4 @@ from voxturn.runtime.turn.end_of_turn import (
 def test_how_likely_words_are_all_that_will_be_said(
     language: str, text: str, chance: float
 ) -> None:
-    assert Wording().chance(text, language) == chance
+    assert TextCompleteness().chance(Transcript(text, language), SILENCE) == chance

@@ -1,67 +1,21 @@
-"""Which vocoder frames a growing row of latents can make, and which latents a window of frames needs. Pure.
+"""Which vocoder frames a growing row of XTTS's latents can make, and which latents a window of frames needs. Pure.
 
-A VITS's latents are frames. XTTS's are stretched twice by linear interpolation, in the coordinates of the whole
-utterance: near the newest latent, frames may still change when the next one arrives.
+Latents are stretched twice by linear interpolation, in the coordinates of the whole utterance: near the newest latent,
+frames may still change when the next one arrives.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-WHOLE_POSITIONS = "whole_positions"
-"""Property of artifacts whose graph counts positions in whole numbers: in bf16 others lose them in a second of speech."""
 Float = npt.NDArray[np.float32]
-
-
-class FrameMap(Protocol):
-    """Latents `[n, channels]` to frames. `drops_context`: the graph's audio is the window's alone."""
-
-    @property
-    def drops_context(self) -> bool: ...
-
-    def count(self, latents: int) -> int:
-        """Frames of a whole utterance of that many latents."""
-        ...
-
-    def certain(self, latents: int) -> int:
-        """Frames that no further latent can change."""
-        ...
-
-    def latents_for(self, frames: int) -> int:
-        """How many latents make that many frames certain."""
-        ...
-
-    def inputs(
-        self, latents: Float, low: int, high: int, before: int, after: int
-    ) -> dict[str, npt.NDArray[Any]]:
-        """The graph's inputs for frames `[low, high)` of all latents so far; the outer ones are context."""
-        ...
-
-
-class SameFrames:
-    """A latent is a frame: VITS. The graph takes `latents` `[1, channels, frames]` and gives the context's audio too."""
-
-    drops_context = False
-
-    def count(self, latents: int) -> int:
-        return latents
-
-    def certain(self, latents: int) -> int:
-        return latents
-
-    def latents_for(self, frames: int) -> int:
-        return frames
-
-    def inputs(
-        self, latents: Float, low: int, high: int, before: int, after: int
-    ) -> dict[str, npt.NDArray[Any]]:
-        return {"latents": np.ascontiguousarray(latents[low:high].T[None])}
 
 
 @dataclass(frozen=True)
@@ -71,6 +25,12 @@ class XttsFrames:
     repeat: int
     ratio: float
     drops_context: bool = True
+
+    @classmethod
+    def from_properties(cls, p: Mapping[str, Any]) -> XttsFrames:
+        """Of an artifact's properties."""
+        rate, hop = int(p["output_sample_rate"]), int(p["output_hop_length"])
+        return cls(int(p["gpt_code_stride_len"]) // hop, rate / int(p["input_sample_rate"]))
 
     def count(self, latents: int) -> int:
         return math.floor(float(latents * self.repeat) * self.ratio)

@@ -1,0 +1,222 @@
+"""The executors: one row each. Whatever asks something of an executor asks its row.
+
+A new executor is a file of this folder with a `Backend`, and a row here; or, from another package, an entry point of the
+group `voxturn.executors` that names a row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import import_module, metadata
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, cast
+
+from voxturn.runtime.errors import InvalidProfile
+from voxturn.runtime.models.manifest import (
+    CTRANSLATE2,
+    ONNX,
+    ONNX_CONTRIB,
+    ONNX_SCATTER_ELEMENTS,
+    ONNX_TENSOR_SCATTER,
+)
+
+if TYPE_CHECKING:
+    from voxturn.runtime.executors.backend import Backend
+
+EXECUTORS_GROUP = "voxturn.executors"
+CPU, CUDA, REMOTE = "cpu", "cuda", "remote"
+
+_ALL_ONNX = frozenset({ONNX, ONNX_CONTRIB, ONNX_TENSOR_SCATTER, ONNX_SCATTER_ELEMENTS})
+_FIXED_ONNX = frozenset({ONNX, ONNX_TENSOR_SCATTER})
+_NOT_FOR_A_GPU = (
+    "was not exported for a GPU; export XTTS with --for tensorrt, a text model with --for tensorrt"
+)
+
+
+def _nothing(_: Any) -> str:
+    """No conflict."""
+    return ""
+
+
+def _top_p_alone(settings: Any) -> str:
+    """CTranslate2 narrows a choice to `top_p` among `top_k` only."""
+    top_p = getattr(settings, "top_p", None)
+    if top_p is not None and top_p < 1 and not getattr(settings, "top_k", None):
+        return "CTranslate2 takes a top_p among the top_k alone: set top_k as well"
+    return ""
+
+
+@dataclass(frozen=True)
+class Executor:
+    """What an executor is.
+
+    `device` is `cpu`, `cuda` or `remote`. `packages`: one of these modules has to be importable; `extra` of ours brings it.
+    `dialects` of `models.manifest` that it reads; a remote one reads none, its server does. `stages` of a profile that it
+    may run. `options`: keys of a profile's stage that only such executors have. `lacks`: keys that the stage has and this
+    executor has not, with the reason. `advice` ends the sentence "the artifact …" where it cannot read one. `gpu_needs`:
+    items of `cuda.report` that it needs; of a tuple within, one. `preferred`: stages in which it is taken before others of
+    its device where nobody names one. `conflict` tells which keys of a stage's table do not go together; empty if they do.
+    `backend` is `module:class`.
+    """
+
+    name: str
+    device: str
+    packages: tuple[str, ...]
+    extra: str
+    dialects: frozenset[str]
+    stages: tuple[str, ...]
+    backend: str
+    advice: str
+    options: frozenset[str] = frozenset()
+    lacks: Mapping[str, str] = field(default_factory=dict)
+    gpu_needs: tuple[str | tuple[str, ...], ...] = ()
+    preferred: tuple[str, ...] = ()
+    conflict: Callable[[Any], str] = _nothing
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether it computes on a GPU of this machine."""
+        return self.device == CUDA
+
+    @property
+    def remote(self) -> bool:
+        """Whether a server computes for it."""
+        return self.device == REMOTE
+
+    def installed(self) -> bool:
+        """Whether one of its packages is importable here."""
+        return any(find_spec(package) is not None for package in self.packages)
+
+    def load(self) -> type[Backend]:
+        """The class that makes its engines. Importing it needs no vendor's library; making an engine does."""
+        module, _, name = self.backend.partition(":")
+        return cast("type[Backend]", getattr(import_module(module), name))
+
+
+_HERE = "voxturn.runtime.executors"
+ROWS = (
+    Executor(
+        name="onnx",
+        device=CPU,
+        packages=("onnxruntime",),
+        extra="embedded",
+        dialects=_ALL_ONNX,
+        stages=("listen", "transcribe", "reply", "speak", "vocode"),
+        backend=f"{_HERE}.onnx:OnnxBackend",
+        advice="has no graph for ONNX Runtime; export it with --for onnx",
+    ),
+    Executor(
+        name="openvino",
+        device=CPU,
+        packages=("openvino",),
+        extra="openvino",
+        dialects=frozenset({ONNX}),
+        stages=("vocode",),
+        backend=f"{_HERE}.openvino:OpenVinoBackend",
+        advice="has no graph for OpenVINO; export it again with this version",
+        options=frozenset({"compute"}),
+        preferred=("vocode",),
+    ),
+    Executor(
+        name="ctranslate2",
+        device=CPU,
+        packages=("ctranslate2",),
+        extra="embedded",
+        dialects=frozenset({CTRANSLATE2}),
+        stages=("transcribe",),
+        backend=f"{_HERE}.ctranslate2:Ct2Backend",
+        advice="is not in CTranslate2's format; export it with --for ctranslate2",
+    ),
+    Executor(
+        name="ctranslate2-cuda",
+        device=CUDA,
+        packages=("ctranslate2",),
+        extra="embedded",
+        dialects=frozenset({CTRANSLATE2}),
+        stages=("transcribe", "reply"),
+        backend=f"{_HERE}.ctranslate2:Ct2CudaBackend",
+        advice=(
+            "is no text model for CTranslate2; "
+            "name the folder of one that was exported with --for ctranslate2"
+        ),
+        lacks={
+            "seed": "CTranslate2 samples by itself and has no seed",
+            "slots": "CTranslate2 answers one dialogue at a time",
+            "min_p": "CTranslate2 has no min_p",
+        },
+        gpu_needs=("driver", "device", "ctranslate2"),
+        conflict=_top_p_alone,
+    ),
+    Executor(
+        name="onnx-cuda",
+        device=CUDA,
+        packages=("onnxruntime",),
+        extra="gpu",
+        dialects=_FIXED_ONNX,
+        stages=("reply", "speak", "vocode"),
+        backend=f"{_HERE}.cuda.gpu:OnnxCudaBackend",
+        advice=_NOT_FOR_A_GPU,
+        gpu_needs=("driver", "device", "cuda-bindings", "onnxruntime-gpu", "onnx"),
+    ),
+    Executor(
+        name="tensorrt",
+        device=CUDA,
+        packages=("tensorrt", "tensorrt_rtx"),
+        extra="gpu",
+        dialects=_FIXED_ONNX,
+        stages=("reply", "speak", "vocode"),
+        backend=f"{_HERE}.cuda.gpu:TensorRtBackend",
+        advice=_NOT_FOR_A_GPU,
+        gpu_needs=("driver", "device", "cuda-bindings", ("tensorrt", "tensorrt-rtx")),
+    ),
+    Executor(
+        name="triton",
+        device=REMOTE,
+        packages=("tritonclient",),
+        extra="triton",
+        dialects=frozenset(),
+        stages=("transcribe", "reply", "speak", "vocode"),
+        backend=f"{_HERE}.triton:TritonBackend",
+        advice="is served by no model; name another executor",
+        options=frozenset({"server"}),
+        lacks=dict.fromkeys(
+            ("threads", "slots", "context", "compute"), "the server's own profile says it"
+        ),
+    ),
+)
+
+
+@cache
+def catalogue() -> Mapping[str, Executor]:
+    """Every executor by its name: ours, then those of installed packages."""
+    rows = {row.name: row for row in ROWS}
+    for point in metadata.entry_points(group=EXECUTORS_GROUP):
+        row: Any = point.load()
+        if not isinstance(row, Executor) or row.name in rows:
+            raise InvalidProfile(
+                f"entry point {point.value!r} of {EXECUTORS_GROUP} names no executor of its own"
+            )
+        rows[row.name] = row
+    return rows
+
+
+def executor_of(name: str) -> Executor:
+    """The row of that name. Raises `InvalidProfile`."""
+    try:
+        return catalogue()[name]
+    except KeyError:
+        raise InvalidProfile(
+            f"there is no executor {name!r}; known: {', '.join(catalogue())}"
+        ) from None
+
+
+def names_for(stage: str) -> tuple[str, ...]:
+    """Which executors a profile may name for a stage."""
+    return tuple(row.name for row in catalogue().values() if stage in row.stages)
+
+
+def on_gpu() -> tuple[Executor, ...]:
+    """The executors that compute on a GPU of this machine."""
+    return tuple(row for row in catalogue().values() if row.on_gpu)

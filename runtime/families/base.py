@@ -1,0 +1,344 @@
+"""What a family of models is, and the protocols that a turn is composed of: hear, reply, speak. Needs numpy alone.
+
+A family is found by its entry point in the group `voxturn.families`, which names a `Family`. It is built from `Parts`,
+which give it its artifacts' graphs and token engines; it never names an executor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from voxturn.runtime.decode.service import TokenService
+from voxturn.runtime.errors import InvalidProfile, UsageError
+from voxturn.runtime.flow.clock import Clock
+from voxturn.runtime.flow.handoff import Lane
+from voxturn.runtime.flow.scheduling import Pace
+from voxturn.runtime.messages import (
+    Message,
+    Partial,
+    PcmChunk,
+    ReplyToken,
+    Samples,
+    Sentence,
+    Speaking,
+    Transcript,
+)
+from voxturn.runtime.models.manifest import Manifest, ModelContract
+from voxturn.runtime.protocols import GraphExecutor, SpeechToTextExecutor
+
+FAMILIES_GROUP = "voxturn.families"
+
+
+@runtime_checkable
+class VoiceActivity(Protocol):
+    """Tells speech from other sound in 16 kHz audio, window by window. Its state is the stream's, not the model's."""
+
+    window: int
+    """Samples of a window."""
+
+    def stream(self) -> ActivityStream:
+        """Begin a stream of samples."""
+        ...
+
+
+class ActivityStream(Protocol):
+    """One stream through a `VoiceActivity`."""
+
+    async def push(self, samples: Samples) -> list[tuple[Samples, float]]:
+        """The windows that `samples` complete, each with its probability of speech from 0 to 1."""
+        ...
+
+
+@runtime_checkable
+class Hearing(Protocol):
+    """One utterance on its way into words."""
+
+    async def partial(self, speaking: Speaking) -> Partial | None:
+        """What was said so far; None where nothing of it is certain enough to show."""
+        ...
+
+    async def final(self, samples: Samples, words: bool = False) -> Transcript:
+        """The words in 16 kHz samples of any length, with their times if `words`; empty text where there are none."""
+        ...
+
+
+@runtime_checkable
+class Recogniser(Protocol):
+    """Speech to text. Safe for many utterances at once."""
+
+    def hear(self, prior: str = "") -> Hearing:
+        """Begin an utterance. `prior`: the code of the language that the dialogue was in; empty if none was."""
+        ...
+
+    async def warm(self) -> None:
+        """Compute what the first utterance would wait for."""
+        ...
+
+
+@runtime_checkable
+class Replier(Protocol):
+    """A dialogue to the text of its answer. Safe for many dialogues at once."""
+
+    def __call__(self, messages: Sequence[Message]) -> AsyncGenerator[ReplyToken, None]:
+        """The answer to a dialogue that ends with the user's message. Closing this stops the model."""
+        ...
+
+    def fitted(self, messages: Sequence[Message]) -> list[Message]:
+        """The dialogue without its oldest turns, if it has become too long for the model with an answer to come."""
+        ...
+
+    async def warm(self, messages: Sequence[Message]) -> None:
+        """Compute and keep a beginning that dialogues share: the system prompt."""
+        ...
+
+
+@dataclass(frozen=True)
+class VoiceOptions:
+    """How a text is to be spoken; None: as the voice is set.
+
+    `speaker` is a name of `Voice.speakers`; `recordings` are files to clone instead. `speed`: 2 is twice as fast.
+    """
+
+    language: str | None = None
+    speaker: str | None = None
+    recordings: tuple[Path, ...] | None = None
+    speed: float | None = None
+    seed: int | None = None
+    temperature: float | None = None
+    top_k: int | None = None
+    top_p: float | None = None
+    repetition_penalty: float | None = None
+    guard: bool | None = None
+
+    def given(self) -> dict[str, Any]:
+        """The options that are not None."""
+        return {name: value for name, value in vars(self).items() if value is not None}
+
+    def only(self, known: frozenset[str], what: str) -> dict[str, Any]:
+        """The given options, all of which `known` names. Raises `UsageError` with those that it does not."""
+        values = self.given()
+        if unknown := sorted(set(values) - known):
+            raise UsageError(f"{', '.join(unknown)}: {what} has no such option")
+        return values
+
+
+class Preparation(Protocol):
+    """Computes the beginning of a sentence that is still being written."""
+
+    def update(self, text: str) -> None:
+        """What has come of the sentence so far."""
+        ...
+
+    async def aclose(self) -> None:
+        """Stop what is under way."""
+        ...
+
+
+@runtime_checkable
+class Voice(Protocol):
+    """Text to speech. Safe for many texts at once. `texts`: what it wants to read.
+
+    `WORDS`: numbers, dates, signs and abbreviations are written out before it. `WRITTEN`: it does so itself.
+    """
+
+    texts: str
+
+    @property
+    def rate(self) -> int:
+        """Of its samples, in Hz."""
+        ...
+
+    @property
+    def language(self) -> str:
+        """The code of the language that it is set to."""
+        ...
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """The codes of all languages that it speaks."""
+        ...
+
+    @property
+    def speakers(self) -> tuple[str, ...]:
+        """The names of its speakers; empty where it has one that has no name."""
+        ...
+
+    def __call__(self, sentences: AsyncIterator[Sentence]) -> AsyncGenerator[PcmChunk, None]:
+        """Sentences as audio, chunk by chunk while it is made. Closing this stops the models."""
+        ...
+
+    def using(self, options: VoiceOptions) -> Voice:
+        """The same engines with other options. Blocks where a recording is cloned.
+
+        Raises `UsageError` for options that the family has not, `UnknownVoice`, `UnsupportedLanguage`, `AudioError`.
+        """
+        ...
+
+    def preparation(self) -> Preparation:
+        """What makes use of a sentence before it is whole."""
+        ...
+
+    async def warm(self, later: bool = False) -> None:
+        """Compute what the first audio would wait for; with `later`, while nobody is answered, what later audio would."""
+        ...
+
+
+WORDS, WRITTEN = "words", "written"
+
+
+@runtime_checkable
+class Converter(Protocol):
+    """Speech to the same words in another voice."""
+
+    def __call__(self, audio: AsyncIterator[Samples]) -> AsyncGenerator[PcmChunk, None]:
+        """Audio in the target's voice, chunk by chunk."""
+        ...
+
+
+@runtime_checkable
+class EndOfTurn(Protocol):
+    """Judges whether someone who paused has said all that he wants to say: by the words, the sound, or both."""
+
+    def chance(self, transcript: Transcript, samples: Samples) -> float:
+        """From 0 (goes on) to 1 (is done). `samples` are the utterance's at 16 kHz."""
+        ...
+
+
+class StageParts(Protocol):
+    """One stage of a profile: its artifact, and the engines for its graphs. They are closed with the profile."""
+
+    @property
+    def settings(self) -> Any:
+        """The stage's table of the profile."""
+        ...
+
+    @property
+    def folder(self) -> Path: ...
+
+    @property
+    def manifest(self) -> Manifest: ...
+
+    @property
+    def lane(self) -> Lane:
+        """The thread that its engines are made in and run in."""
+        ...
+
+    def option(self, key: str, default: Any) -> Any:
+        """A key of the stage's table, or `default` where the profile leaves it out."""
+        ...
+
+    def graph(self, role: str, beside: str = "") -> GraphExecutor:
+        """The engine of a stateless graph. `beside` names what runs it outside the stage's lane."""
+        ...
+
+    def tokens(self, role: str, slots: int, capacity: int) -> TokenService:
+        """The service of a token decoder for `slots` sequences of up to `capacity` positions."""
+        ...
+
+    def whisper(self) -> SpeechToTextExecutor:
+        """The engine of an encoder-decoder for speech."""
+        ...
+
+
+class Parts(Protocol):
+    """What a family is built from.
+
+    `in_turn`: a reply is written on the same cores while this speaks. `home`: the folder of what users add, as voices.
+    """
+
+    @property
+    def language(self) -> str: ...
+
+    @property
+    def in_turn(self) -> bool: ...
+
+    @property
+    def home(self) -> Path: ...
+
+    @property
+    def clock(self) -> Clock: ...
+
+    @property
+    def pace(self) -> Pace:
+        """What is told how far each answer is ahead of its loudspeaker."""
+        ...
+
+    def stage(self, name: str) -> StageParts:
+        """A stage of the profile: listen, transcribe, reply, speak or vocode."""
+        ...
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An artifact that is to run in a stage: its folder, its manifest, the stage's table, the profile's language, and the
+    folder of what users add."""
+
+    folder: Path
+    manifest: Manifest
+    settings: Any
+    language: str
+    home: Path
+
+
+def _anything(candidate: Candidate) -> None:
+    """Nothing more to check."""
+
+
+@dataclass(frozen=True)
+class Need:
+    """A module that a family imports, what it is for, and our extra that brings it."""
+
+    module: str
+    what: str
+    extra: str
+
+
+@dataclass(frozen=True)
+class Family:
+    """What a family of models is.
+
+    `kind` is that of its manifests, `task` one of `models.compatible.TASKS`. `roles`: by stage of the profile, the graphs
+    that an artifact must have. `make` builds the `VoiceActivity`, `Recogniser`, `Replier` or `Voice` from its parts.
+    `options`: by stage, the keys of the profile that it heeds beyond those of every stage. `needs`: modules that it
+    imports. `contracts` are of files whose manifest has none. `served`: the served model of each role. `check` raises what
+    `make` would raise for a candidate, without loading a graph. `takes_turns`: its calls
+    are long enough that the stages of a turn take turns at the cores. `library` opens the speakers that users add to an
+    artifact, `cloner` makes new ones of recordings; None where a family has none.
+    """
+
+    kind: str
+    task: str
+    roles: Mapping[str, tuple[str, ...]]
+    make: Callable[[Parts], Any]
+    options: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    needs: tuple[Need, ...] = ()
+    contracts: Mapping[str, ModelContract] = field(default_factory=dict)
+    served: Mapping[str, str] = field(default_factory=dict)
+    check: Callable[[Candidate], None] = _anything
+    takes_turns: bool = False
+    library: Callable[[Path, Path, Manifest], Any] | None = None
+    cloner: Callable[[Parts], Any] | None = None
+
+
+@cache
+def families() -> Mapping[str, Family]:
+    """Every installed family by its kind. Raises `InvalidProfile` where an entry point names something else."""
+    rows: dict[str, Family] = {}
+    for point in metadata.entry_points(group=FAMILIES_GROUP):
+        row: Any = point.load()
+        if not isinstance(row, Family) or row.kind in rows:
+            raise InvalidProfile(
+                f"entry point {point.value!r} of {FAMILIES_GROUP} names no family of its own kind"
+            )
+        rows[row.kind] = row
+    return rows
+
+
+def family_of(kind: str) -> Family | None:
+    """The family of that kind; None where none is installed."""
+    return families().get(kind)

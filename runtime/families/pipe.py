@@ -1,0 +1,88 @@
+"""The one pipe from sentences to audio: every way in speaks through it, and every bench measures it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
+from contextlib import aclosing
+from dataclasses import replace
+
+from voxturn.runtime.families.base import WORDS, Voice
+from voxturn.runtime.flow.handoff import Ahead, Lane, close_iterator
+from voxturn.runtime.messages import PcmChunk, Sentence
+from voxturn.runtime.text.normalize import in_words
+from voxturn.runtime.text.scripts import check_script
+from voxturn.runtime.text.split import ClauseSplitter
+
+_SENTENCES_AHEAD, CHUNKS_AHEAD = 4, 4
+_PATIENCE_S = 0.05
+
+
+def spoken(voice: Voice, sentences: AsyncIterator[Sentence]) -> Ahead[PcmChunk]:
+    """Sentences as audio, each stage ahead of its consumer. Close what this returns; it closes `sentences`.
+
+    A voice gets its text as it wants to read it; its chunks name the sentences as they were given. Raises
+    `UnsupportedLanguage` for a text in a script that the voice's language does not have.
+    """
+    return Ahead(_read(voice, Ahead(sentences, _SENTENCES_AHEAD)), CHUNKS_AHEAD)
+
+
+async def _read(voice: Voice, sentences: AsyncIterator[Sentence]) -> AsyncGenerator[PcmChunk, None]:
+    written: dict[int, Sentence] = {}
+
+    async def readable() -> AsyncGenerator[Sentence, None]:
+        try:
+            async for sentence in sentences:
+                check_script(sentence.text, voice.language)
+                written[sentence.index] = sentence
+                yield replace(sentence, text=_as_read(voice, sentence.text))
+        finally:
+            await close_iterator(sentences)
+
+    async with aclosing(voice(readable())) as chunks:
+        async for chunk in chunks:
+            index = chunk.sentence.index
+            for earlier in [each for each in written if each < index]:
+                del written[earlier]  # a text may have no end
+            yield replace(chunk, sentence=written.get(index, chunk.sentence))
+
+
+def _as_read(voice: Voice, text: str) -> str:
+    return in_words(text, voice.language) if voice.texts == WORDS else text
+
+
+async def clauses(
+    voice: Voice, text: str | Iterable[str] | AsyncIterator[str]
+) -> AsyncGenerator[Sentence, None]:
+    """What a voice is to say: a whole text as one sentence, or the clauses of a text that comes in pieces.
+
+    What has come of a clause is made use of while the rest is still being written.
+    """
+    if isinstance(text, str):
+        yield Sentence(text, 0)
+        return
+    splitter = ClauseSplitter(language=voice.language)
+    ahead, index = voice.preparation(), 0
+    pieces = text if isinstance(text, AsyncIterator) else _pieces(iter(text))
+    try:
+        async for piece in pieces:
+            for clause in splitter.push(piece):
+                yield Sentence(clause, index)
+                index += 1
+            ahead.update(splitter.pending)
+        for clause in splitter.flush():
+            yield Sentence(clause, index)
+            index += 1
+    finally:
+        await ahead.aclose()
+        await close_iterator(pieces)
+
+
+async def _pieces(pieces: Iterator[str]) -> AsyncGenerator[str, None]:
+    lane = Lane("text")
+    stream = lane.stream(lambda: pieces)
+    try:
+        async for piece in stream:
+            yield piece
+    finally:
+        await stream.aclose()
+        lane.close(_PATIENCE_S)  # an iterator that waits for its next piece is left behind

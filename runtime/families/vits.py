@@ -1,0 +1,215 @@
+"""VITS voices as Piper publishes them: phonemes of espeak-ng to latents, and these to audio, window by window.
+
+Source: Kim et al. 2021; the graph that Piper's voices carry, cut in two by `export.vits`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+from voxturn.runtime.audio.window import Plan
+from voxturn.runtime.errors import InferenceFailed, UnsupportedLanguage
+from voxturn.runtime.families.base import (
+    WORDS,
+    Candidate,
+    Family,
+    Need,
+    Parts,
+    VoiceOptions,
+)
+from voxturn.runtime.families.windowed import Latents, SameFrames, WindowedVocoder
+from voxturn.runtime.flow.handoff import Lane, close_iterator
+from voxturn.runtime.messages import PcmChunk, Sentence
+from voxturn.runtime.protocols import GraphExecutor, Tensor
+from voxturn.runtime.text.phonemes import EspeakPhonemizer
+
+_OPTIONS = frozenset({"seed", "speed"})
+_WARM = Sentence("Ready.", 0)
+
+
+class Phonemizer(Protocol):
+    """Text to the voice's phoneme ids; empty for text that has no sound."""
+
+    def ids(self, text: str) -> list[int]: ...
+
+
+class VitsEncoder:
+    """Sentences to latents, a frame each. `scales`: noise of the prior, length, noise of the durations, at speed 1.
+
+    The same seed and text give the same latents.
+    """
+
+    def __init__(
+        self,
+        graph: GraphExecutor,
+        phonemizer: Phonemizer,
+        lane: Lane,
+        scales: Sequence[float],
+        noise_frames: int,
+        seed: int = 0,
+        speed: float = 1.0,
+    ) -> None:
+        self._graph = graph
+        self._phonemizer = phonemizer
+        self._lane = lane
+        self._scales = scales
+        self._noise_frames = noise_frames
+        self._seed = seed
+        self._speed = speed
+
+    def using(self, seed: int | None, speed: float | None) -> VitsEncoder:
+        """The same with another seed or speed; None: this one's."""
+        return VitsEncoder(
+            self._graph,
+            self._phonemizer,
+            self._lane,
+            self._scales,
+            self._noise_frames,
+            self._seed if seed is None else seed,
+            self._speed if speed is None else speed,
+        )
+
+    async def __call__(self, sentences: AsyncIterator[Sentence]) -> AsyncGenerator[Latents, None]:
+        """Latents `[frames, channels]` of each sentence that has a sound."""
+        try:
+            async for sentence in sentences:
+                values = await self._lane.run(self._encode, sentence)
+                if values is not None:
+                    yield Latents(values, sentence)
+        finally:
+            await close_iterator(sentences)
+
+    def _encode(self, sentence: Sentence) -> npt.NDArray[np.float32] | None:
+        ids = self._phonemizer.ids(sentence.text)
+        if not ids:
+            return None
+        random = np.random.default_rng([self._seed, sentence.index])
+        prior, length, durations = self._scales
+        inputs: dict[str, Tensor] = {
+            "input": np.array([ids], np.int64),
+            "input_lengths": np.array([len(ids)], np.int64),
+            "scales": np.array([prior, length / self._speed, durations], np.float32),
+            "duration_noise": random.standard_normal((1, 2, len(ids)), np.float32),
+            "prior_noise": random.standard_normal((1, 192, self._noise_frames), np.float32),
+        }
+        try:
+            latents = self._graph.run(inputs)["latents"]
+        except InferenceFailed as exc:
+            raise InferenceFailed(f"speak: {sentence.text[:40]!r}: {exc}") from exc
+        return np.ascontiguousarray(latents[0].T)
+
+
+class VitsVoice:
+    """One speaker of one language."""
+
+    texts = WORDS
+    speakers = ()
+
+    def __init__(self, encoder: VitsEncoder, vocoder: WindowedVocoder, language: str) -> None:
+        self._encoder = encoder
+        self._vocoder = vocoder
+        self.language = language
+        self.languages = (language,)
+
+    @property
+    def rate(self) -> int:
+        """Of its samples, in Hz."""
+        return self._vocoder.rate
+
+    async def __call__(self, sentences: AsyncIterator[Sentence]) -> AsyncGenerator[PcmChunk, None]:
+        """Sentences as audio, window by window."""
+        async with aclosing(self._vocoder(self._encoder(sentences))) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
+    def using(self, options: VoiceOptions) -> VitsVoice:
+        """The same with another `seed` or `speed`. Raises `UsageError`, `UnsupportedLanguage`."""
+        values = options.only(_OPTIONS | {"language"}, "a VITS voice")
+        language = values.pop("language", self.language)
+        if base_language(language) != self.language:
+            raise UnsupportedLanguage(f"this voice speaks {self.language!r}, not {language!r}")
+        encoder = self._encoder.using(values.get("seed"), values.get("speed"))
+        return VitsVoice(encoder, self._vocoder, self.language)
+
+    def preparation(self) -> NoPreparation:
+        """Nothing is computed of a sentence before it is whole: its prosody depends on all of it."""
+        return NoPreparation()
+
+    async def warm(self, later: bool = False) -> None:
+        """Run both graphs; with `later`, compile what later windows would wait for."""
+        async with aclosing(self._encoder(_once(_WARM))) as pieces:
+            async for latents in pieces:
+                if later:
+                    await self._vocoder.warm_shapes(latents, idle=True)
+                else:
+                    await self._vocoder.warm(latents)
+
+
+class NoPreparation:
+    """Makes no use of a sentence before it is whole."""
+
+    def update(self, text: str) -> None:
+        """Nothing to do."""
+
+    async def aclose(self) -> None:
+        """Nothing to stop."""
+
+
+async def _once(sentence: Sentence) -> AsyncIterator[Sentence]:
+    yield sentence
+
+
+def base_language(tag: str) -> str:
+    """A language's code without its region: `en-us` is `en`."""
+    return tag.split("-")[0].lower()
+
+
+def _check(candidate: Candidate) -> None:
+    spoken = base_language(str(candidate.manifest.properties["espeak_voice"]))
+    if base_language(candidate.language) not in (spoken, "auto"):
+        raise UnsupportedLanguage(
+            f"voice {candidate.settings.model!r} does not speak {candidate.language!r}; "
+            "choose another voice in the profile"
+        )
+
+
+def _make(parts: Parts) -> VitsVoice:
+    speak, vocode = parts.stage("speak"), parts.stage("vocode")
+    properties = speak.manifest.properties
+    espeak = str(properties["espeak_voice"])
+    encoder = VitsEncoder(
+        speak.graph("acoustic_encoder"),
+        EspeakPhonemizer(espeak, properties["phoneme_id_map"]),
+        speak.lane,
+        tuple(float(properties[key]) for key in ("noise_scale", "length_scale", "noise_w")),
+        int(properties["noise_frames"]),
+        speak.option("seed", 0),
+        speak.option("speed", 1.0),
+    )
+    p = vocode.manifest.properties
+    vocoder = WindowedVocoder(
+        vocode.graph("waveform_decoder"),
+        vocode.lane,
+        rate=int(p["sample_rate"]),
+        hop=int(p["hop"]),
+        margin=int(p["margin"]),
+        frames=SameFrames(),
+        plans=(Plan(),),
+        pace=parts.pace,
+    )
+    return VitsVoice(encoder, vocoder, base_language(espeak))
+
+
+FAMILY = Family(
+    kind="vits",
+    task="text-to-speech",
+    roles={"speak": ("acoustic_encoder",), "vocode": ("waveform_decoder",)},
+    make=_make,
+    options={"speak": _OPTIONS},
+    needs=(Need("piper", "espeak-ng's phonemes are not installed", "vits"),),
+    check=_check,
+)

@@ -1,0 +1,149 @@
+"""XTTS v2 as a family: what its artifacts must have, and how the voice is built from its parts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from voxturn.runtime.audio.window import Plan
+from voxturn.runtime.decode.sampler import Sampling
+from voxturn.runtime.errors import UnsupportedLanguage, UsageError
+from voxturn.runtime.families.base import Candidate, Family, Need, Parts, StageParts, Voice
+from voxturn.runtime.families.windowed import WindowedVocoder
+from voxturn.runtime.families.xtts import plans
+from voxturn.runtime.families.xtts.frames import XttsFrames
+from voxturn.runtime.families.xtts.prompt import XttsIds
+from voxturn.runtime.families.xtts.speak import SAMPLING, Manner, XttsSpeech
+from voxturn.runtime.families.xtts.stop_guard import SilenceGuard
+from voxturn.runtime.families.xtts.text import XttsTokenizer
+from voxturn.runtime.families.xtts.voice import Speakers, XttsVoice
+from voxturn.runtime.families.xtts.voices import Cloner, VoiceStore
+from voxturn.runtime.models.manifest import Manifest
+from voxturn.runtime.protocols import GraphExecutor
+from voxturn.runtime.text.normalize import language_of
+
+VOCODER, SEQUENCES = "windowed_waveform_decoder", "sequence_waveform_decoder"
+_OPTIONS = frozenset(
+    {
+        "guard",
+        "repetition_penalty",
+        "seed",
+        "slots",
+        "speed",
+        "temperature",
+        "top_k",
+        "top_p",
+        "voice",
+    }
+)
+
+
+def _make(parts: Parts) -> XttsVoice:
+    speak, vocode = parts.stage("speak"), parts.stage("vocode")
+    ids = XttsIds.from_properties(speak.manifest.properties)
+    store = VoiceStore(parts.home, speak.folder, speak.manifest)
+    manner = _manner(speak, store, parts.language)
+    tokenizer = _tokenizer(speak.folder, ids)
+    service = speak.tokens("token_decoder", speak.option("slots", 1), ids.positions)
+    graph = vocode.graph(VOCODER)
+    vocoder = _vocoder(graph, vocode, parts)
+    speech = XttsSpeech(service, ids, tokenizer, manner, vocoder.urgent_for(vocoder.plan))
+    return XttsVoice(speech, vocoder, Speakers(store, lambda: cloner(parts)))
+
+
+def as_xtts(voice: Voice) -> XttsVoice:
+    """A voice that is XTTS. Raises `UsageError` for another."""
+    if not isinstance(voice, XttsVoice):
+        raise UsageError("this voice is not XTTS; name an artifact of XTTS")
+    return voice
+
+
+def check_xtts(manifest: Manifest, name: str) -> None:
+    """Raise `UsageError` for an artifact that is not XTTS; `name` is what the user calls it."""
+    if manifest.kind != FAMILY.kind:
+        raise UsageError(f"{name}: is a {manifest.kind} artifact, not XTTS")
+
+
+def cloner(parts: Parts) -> Cloner:
+    """What makes voices of recordings for the profile's XTTS. Its graphs run in the caller's thread."""
+    speak = parts.stage("speak")
+    conditioning, speaker = (
+        speak.graph(role, beside="clone") for role in ("conditioning_encoder", "speaker_encoder")
+    )
+    return Cloner(speak.folder, speak.manifest.properties, conditioning, speaker)
+
+
+def _manner(speak: StageParts, store: VoiceStore, language: str) -> Manner:
+    """The profile's voice or the first that is here, and how it speaks."""
+    name = speak.option("voice", "") or next(iter(store.names()), "")
+    sampling = Sampling(
+        temperature=speak.option("temperature", SAMPLING.temperature),
+        top_k=speak.option("top_k", SAMPLING.top_k),
+        top_p=speak.option("top_p", SAMPLING.top_p),
+        repetition_penalty=speak.option("repetition_penalty", SAMPLING.repetition_penalty),
+        seed=speak.option("seed", SAMPLING.seed),
+    )
+    return Manner(
+        voice=store.load(name) if name else None,
+        language=language_of(language),
+        sampling=sampling,
+        speed=speak.option("speed", 1.0),
+        guard=speak.option("guard", True),
+    )
+
+
+def _vocoder(graph: GraphExecutor, vocode: StageParts, parts: Parts) -> WindowedVocoder:
+    p = vocode.manifest.properties
+    rate = int(p["output_sample_rate"])
+    return WindowedVocoder(
+        graph,
+        vocode.lane,
+        rate=rate,
+        hop=int(p["output_hop_length"]),
+        margin=int(p["margin"]),
+        frames=XttsFrames.from_properties(p),
+        plans=_plans(graph, parts),
+        pace=parts.pace,
+        guard=lambda: SilenceGuard(rate),
+    )
+
+
+def _plans(graph: GraphExecutor, parts: Parts) -> Sequence[Plan]:
+    if graph.few_shapes:
+        return plans.FEW_SHAPES
+    return plans.IN_TURN if parts.in_turn else plans.ALONE
+
+
+def _tokenizer(folder: Path, ids: XttsIds) -> XttsTokenizer:
+    return XttsTokenizer(folder / "vocab.json", max_tokens=ids.max_text - 2)
+
+
+def _check(candidate: Candidate) -> None:
+    ids = XttsIds.from_properties(candidate.manifest.properties)
+    languages = _tokenizer(candidate.folder, ids).languages
+    if language_of(candidate.language) not in languages:
+        raise UnsupportedLanguage(
+            f"voice model {candidate.settings.model!r} does not speak {candidate.language!r}; "
+            f"it has {', '.join(languages)}"
+        )
+    if name := getattr(candidate.settings, "voice", None):
+        VoiceStore(candidate.home, candidate.folder, candidate.manifest).load(name)
+
+
+def _library(home: Path, folder: Path, manifest: Manifest) -> VoiceStore:
+    return VoiceStore(home, folder, manifest)
+
+
+FAMILY = Family(
+    kind="xtts",
+    task="text-to-speech",
+    roles={"speak": ("token_decoder",), "vocode": (VOCODER,)},
+    make=_make,
+    options={"speak": _OPTIONS},
+    needs=(Need("num2words", "what writes numbers as words is not installed", "xtts"),),
+    served={"token_decoder": "xtts", VOCODER: "xtts_vocoder"},
+    check=_check,
+    takes_turns=True,
+    library=_library,
+    cloner=cloner,
+)

@@ -1,0 +1,211 @@
+"""XTTS v2 as a voice: its speakers, its manner of speaking, its pipe from sentences to audio."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import replace
+from pathlib import Path
+
+from voxturn.runtime.audio.decode import check_file
+from voxturn.runtime.decode.service import TokenService
+from voxturn.runtime.errors import UnsupportedLanguage, UsageError
+from voxturn.runtime.families.base import WRITTEN, VoiceOptions
+from voxturn.runtime.families.windowed import Latents, WindowedVocoder
+from voxturn.runtime.families.xtts.prompt import XttsIds
+from voxturn.runtime.families.xtts.speak import Manner, XttsSpeech
+from voxturn.runtime.families.xtts.text import XttsTokenizer
+from voxturn.runtime.families.xtts.voices import Cloner, Voice, VoiceStore
+from voxturn.runtime.flow.handoff import cancel_and_wait
+from voxturn.runtime.messages import PcmChunk, Sentence
+from voxturn.runtime.models.manifest import sha256_of
+from voxturn.runtime.text.normalize import language_of
+
+OPTIONS = frozenset(
+    {
+        "guard",
+        "language",
+        "recordings",
+        "repetition_penalty",
+        "seed",
+        "speaker",
+        "speed",
+        "temperature",
+        "top_k",
+        "top_p",
+    }
+)
+_SAMPLING = ("temperature", "top_k", "top_p", "repetition_penalty", "seed")
+_CLONES, _TOKENS_AHEAD = 32, 4
+
+
+class Speakers:
+    """The speakers of one checkpoint: those kept by name, and recordings that are cloned when they are asked for.
+
+    Thread-safe. `cloner` makes what clones, once, when it is first needed.
+    """
+
+    def __init__(self, store: VoiceStore, cloner: Callable[[], Cloner]) -> None:
+        self.store = store
+        self._make_cloner = cloner
+        self._cloner: Cloner | None = None
+        self._clones: dict[tuple[str, ...], Voice] = {}
+        self._lock = threading.Lock()
+
+    def named(self, name: str) -> Voice:
+        """A speaker by name. Raises `UnknownVoice`, `CorruptModel`."""
+        return self.store.load(name)
+
+    def cloned(self, recordings: Sequence[Path]) -> Voice:
+        """A speaker out of recordings; the last few are remembered by their hashes. Blocks. Raises `AudioError`."""
+        with self._lock:
+            for path in recordings:
+                check_file(path)
+            key = tuple(sha256_of(path) for path in recordings)
+            if key not in self._clones:
+                self._cloner = self._cloner or self._make_cloner()
+                self._clones[key] = self._cloner.clone("clone", list(recordings)).voice
+                if len(self._clones) > _CLONES:
+                    del self._clones[next(iter(self._clones))]
+            return self._clones[key]
+
+
+class XttsVoice:
+    """A cloned voice in 17 languages. Streams of several callers share one batched engine."""
+
+    texts = WRITTEN
+
+    def __init__(self, speech: XttsSpeech, vocoder: WindowedVocoder, people: Speakers) -> None:
+        self.speech = speech
+        self.vocoder = vocoder
+        self.people = people
+
+    @property
+    def rate(self) -> int:
+        """Of its samples, in Hz."""
+        return self.vocoder.rate
+
+    @property
+    def language(self) -> str:
+        """The code of the language that it is set to."""
+        return self.speech.manner.language
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """The codes of the languages that its vocabulary has."""
+        return self.speech.tokenizer.languages
+
+    @property
+    def speakers(self) -> tuple[str, ...]:
+        """The names of the voices that are here."""
+        return tuple(self.people.store.names())
+
+    @property
+    def service(self) -> TokenService:
+        """The GPT's token engine."""
+        return self.speech.service
+
+    @property
+    def ids(self) -> XttsIds:
+        """The sizes and ids of the checkpoint."""
+        return self.speech.ids
+
+    @property
+    def tokenizer(self) -> XttsTokenizer:
+        """Its text's."""
+        return self.speech.tokenizer
+
+    async def __call__(self, sentences: AsyncIterator[Sentence]) -> AsyncGenerator[PcmChunk, None]:
+        """Sentences as audio, window by window."""
+        async with aclosing(self.vocoder(self.speech(sentences))) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
+    def of_latents(self, latents: AsyncIterator[Latents]) -> AsyncGenerator[PcmChunk, None]:
+        """The later half of its pipe: latents, as `XttsSpeech.codes` gives them, as audio."""
+        return self.vocoder(latents)
+
+    def using(self, options: VoiceOptions) -> XttsVoice:
+        """The same engines in another manner. Blocks where a recording is cloned.
+
+        Raises `UsageError`, `UnknownVoice`, `UnsupportedLanguage`, `AudioError`.
+        """
+        values, manner = options.only(OPTIONS, "XTTS"), self.speech.manner
+        if "speed" in values and not 0.25 <= values["speed"] <= 4.0:
+            raise UsageError(f"speed {values['speed']:g}: must be between 0.25 and 4")
+        if values.get("speaker") and values.get("recordings"):
+            raise UsageError("give a speaker's name or recordings, not both")
+        language = language_of(values.get("language", manner.language))
+        if language not in self.languages:
+            raise UnsupportedLanguage(
+                f"language {language!r} is not one of {', '.join(self.languages)}"
+            )
+        chosen = {key: values[key] for key in _SAMPLING if key in values}
+        return XttsVoice(
+            self.speech.using(
+                Manner(
+                    voice=self._speaker(values.get("speaker", ""), values.get("recordings", ())),
+                    language=language,
+                    sampling=replace(manner.sampling, **chosen),
+                    speed=values.get("speed", manner.speed),
+                    guard=values.get("guard", manner.guard),
+                )
+            ),
+            self.vocoder,
+            self.people,
+        )
+
+    def preparation(self) -> XttsPreparation:
+        """Computes the keys of a clause while the rest of it is written."""
+        return XttsPreparation(self.speech)
+
+    async def warm(self, later: bool = False) -> None:
+        """Compute the voice's keys and choose the vocoder's windows by how fast the voice is made here.
+
+        With `later`: compile what later windows of the first answers would wait for, while nobody is answered.
+        """
+        if (voice := self.speech.manner.voice) is None:
+            return
+        like = Latents(
+            voice.latents, Sentence("", 0), inputs={"speaker": voice.speaker.reshape(1, -1, 1)}
+        )
+        if later:
+            await self.vocoder.warm_shapes(like, idle=True)
+            return
+        await self.speech.warm()
+        await self.vocoder.warm(like, await self.speech.latent_s())
+        self.speech.urgent = self.vocoder.urgent_for(self.vocoder.plan)
+
+    def _speaker(self, name: str, recordings: Sequence[Path]) -> Voice | None:
+        if recordings:
+            return self.people.cloned(recordings)
+        return self.people.named(name) if name else self.speech.manner.voice
+
+
+class XttsPreparation:
+    """Computes the beginning of a clause that is being written, one piece of it at a time, in a task of its own."""
+
+    def __init__(self, speech: XttsSpeech) -> None:
+        self._speech = speech
+        self._task: asyncio.Task[None] | None = None
+        self._done = 0
+
+    def update(self, text: str) -> None:
+        """What has come of the clause so far."""
+        if self._task is not None and not self._task.done():
+            return
+        if self._task is not None:
+            self._task.result()  # its error is the caller's
+        tokens = self._speech.beginning_of(text)[: self._speech.ids.max_text]
+        if len(tokens) < self._done:
+            self._done = 0  # another clause
+        if len(tokens) >= self._done + _TOKENS_AHEAD:
+            self._done = len(tokens)
+            self._task = asyncio.create_task(self._speech.prepare(tokens))
+
+    async def aclose(self) -> None:
+        """Stop what is under way."""
+        if self._task is not None:
+            await cancel_and_wait(self._task)

@@ -1,0 +1,339 @@
+"""What families are built from: a profile's artifacts, lanes and engines, made one by one and closed together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, cast
+
+from voxturn.runtime.decode.service import TokenService
+from voxturn.runtime.errors import ExecutorUnavailable, InvalidProfile, ModelNotInstalled
+from voxturn.runtime.executors.backend import Backend, Closable, ClosableT, Host, LoadedArtifact
+from voxturn.runtime.executors.catalogue import Executor, executor_of
+from voxturn.runtime.families.base import (
+    Candidate,
+    Family,
+    Recogniser,
+    Replier,
+    Voice,
+    VoiceActivity,
+    family_of,
+)
+from voxturn.runtime.flow.clock import Clock, WallClock
+from voxturn.runtime.flow.handoff import Lane
+from voxturn.runtime.flow.scheduling import Cores, Pace
+from voxturn.runtime.flow.sharing import URGENCY, SharedCores, process_cores
+from voxturn.runtime.models.compatible import Problem, compatible
+from voxturn.runtime.models.fetch import Progress
+from voxturn.runtime.models.manifest import Manifest
+from voxturn.runtime.models.registry import Registry
+from voxturn.runtime.models.store import Store, is_artifact, quiet
+from voxturn.runtime.profile import Engine, Profile
+from voxturn.runtime.protocols import GraphExecutor, SpeechToTextExecutor
+from voxturn.runtime.text.filter import ContentFilter, PassAll, WordListFilter
+from voxturn.runtime.turn.trace import StageInfo
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What runs a stage: its table of the profile, the artifact, the executor and the family that were found for it."""
+
+    stage: str
+    settings: Engine
+    folder: Path
+    manifest: Manifest
+    executor: Executor
+    family: Family | None
+
+    def missing(self) -> Problem | None:
+        """A package that the executor or the family needs and that is not here."""
+        if not self.executor.installed():
+            what = f"executor {self.executor.name!r} is not installed"
+            return Problem(self.stage, what, f"pip install 'voxturn[{self.executor.extra}]'")
+        for need in self.family.needs if self.family is not None else ():
+            if find_spec(need.module) is None:
+                return Problem(self.stage, need.what, f"pip install 'voxturn[{need.extra}]'")
+        return None
+
+    @property
+    def vocodes(self) -> bool:
+        """Whether the family has a stage that turns latents into audio."""
+        return self.family is not None and "vocode" in self.family.roles
+
+    def beside(self, voice: Choice) -> Problem | None:
+        """Whether this vocoder is of the voice's family: they are two halves of one model."""
+        if self.manifest.kind == voice.manifest.kind:
+            return None
+        return Problem(
+            self.stage,
+            f"{self.settings.model} is of kind {self.manifest.kind!r}, "
+            f"the voice of kind {voice.manifest.kind!r}",
+            "name one model for both",
+        )
+
+    def problem(self, language: str, home: Path) -> Problem | None:
+        """What keeps the stage from running, as doctor tells it and loading raises it. May raise the family's errors."""
+        wrong = compatible(self.stage, self.settings, self.manifest, self.executor, self.family)
+        if wrong is None and self.family is not None:
+            self.family.check(Candidate(self.folder, self.manifest, self.settings, language, home))
+        return wrong
+
+
+def choose(profile: Profile, stage: str, store: Store, registry: Registry) -> Choice:
+    """A stage's artifact, executor and family. Raises as the store and the registry do, or `InvalidProfile`."""
+    settings = profile.engine(stage)
+    folder, manifest = artifact_of(profile, stage, store, registry)
+    return Choice(
+        stage,
+        settings,
+        folder,
+        manifest,
+        executor_of(settings.executor),
+        family_of(manifest.kind),
+    )
+
+
+def artifact_of(
+    profile: Profile, stage: str, store: Store, registry: Registry
+) -> tuple[Path, Manifest]:
+    """The folder and manifest of a stage's model: one of the registry, or an artifact by its folder."""
+    engine = profile.engine(stage)
+    if is_artifact(engine.model):
+        return store.at(Path(engine.model))
+    model, _ = registry.resolve(engine.model)
+    precision = engine.precision or model.precisions[0]
+    if precision not in model.precisions:
+        raise InvalidProfile(
+            f"profile {profile.name}.{stage}.precision: model {model.id!r} has "
+            f"{', '.join(model.precisions)}, not {engine.precision!r}"
+        )
+    return store.artifact(model, precision)
+
+
+class LoadedStage:
+    """One stage of a loaded profile, as `families.base.StageParts`."""
+
+    def __init__(
+        self,
+        choice: Choice,
+        artifact: LoadedArtifact,
+        backend: Backend,
+        lane: Lane,
+        keep: Callable[[Closable], None],
+    ) -> None:
+        self.settings = choice.settings
+        self.folder = choice.folder
+        self.manifest = choice.manifest
+        self.lane = lane
+        self._artifact = artifact
+        self._backend = backend
+        self._keep = keep
+
+    def option(self, key: str, default: Any) -> Any:
+        """A key of the stage's table, or `default` where the profile leaves it out."""
+        value = getattr(self.settings, key, None)
+        return default if value is None else value
+
+    def graph(self, role: str, beside: str = "") -> GraphExecutor:
+        """The engine of a stateless graph. `beside` names what runs it outside the stage's lane."""
+        if beside:
+            return self._kept(self._backend.graph(self._artifact.beside(beside), role))
+        return self._kept(self.lane.make(self._backend.graph, self._artifact, role))
+
+    def tokens(self, role: str, slots: int, capacity: int) -> TokenService:
+        """The service of a token decoder for `slots` sequences of up to `capacity` positions."""
+        return self._kept(self._backend.tokens(self._artifact, role, slots, capacity, self.lane))
+
+    def whisper(self) -> SpeechToTextExecutor:
+        """The engine of an encoder-decoder for speech."""
+        return self._kept(self.lane.make(self._backend.whisper, self._artifact))
+
+    def _kept(self, engine: ClosableT) -> ClosableT:
+        self._keep(engine)
+        return engine
+
+
+class LoadedParts:
+    """The parts of one profile, as `families.base.Parts`. Close it when done.
+
+    `in_turn`: a reply is written on the same cores while this speaks. `info` says what each loaded stage runs.
+    """
+
+    def __init__(
+        self,
+        profile: Profile,
+        store: Store | None = None,
+        registry: Registry | None = None,
+        cores: Cores | None = None,
+        in_turn: bool = False,
+        shared: SharedCores | None = None,
+        clock: Clock | None = None,
+        progress: Progress = quiet,
+    ) -> None:
+        self.profile = profile
+        self.language = profile.language
+        self.in_turn = in_turn
+        self.clock = clock or WallClock()
+        self.info: dict[str, StageInfo] = {}
+        self._store = store or Store()
+        self._registry = registry or Registry.read()
+        self._cores = cores or Cores()
+        self._shared = shared or process_cores()
+        self._host = Host(self._store.root / "engines", progress)
+        self._stages: dict[str, LoadedStage] = {}
+        self._backends: dict[str, Backend] = {}
+        self._lanes: list[Lane] = []
+        self._engines: list[Closable] = []
+        self._filter: ContentFilter | None = None
+
+    @property
+    def home(self) -> Path:
+        """The folder of what users add."""
+        return self._store.root
+
+    @property
+    def pace(self) -> Pace:
+        """What is told how far each answer is ahead of its loudspeaker."""
+        return self._shared.pace
+
+    def activity(self) -> VoiceActivity:
+        """What tells speech from other sound."""
+        return cast(VoiceActivity, self._make("listen"))
+
+    def recogniser(self) -> Recogniser:
+        """What hears."""
+        return cast(Recogniser, self._make("transcribe"))
+
+    def replier(self) -> Replier:
+        """What answers."""
+        return cast(Replier, self._make("reply"))
+
+    def voice(self) -> Voice:
+        """What speaks."""
+        return cast(Voice, self._make("speak"))
+
+    def content_filter(self) -> ContentFilter:
+        """The profile's filter, made once."""
+        if self._filter is None:
+            self._filter = content_filter(self.profile)
+        return self._filter
+
+    def choice(self, stage: str) -> Choice:
+        """What runs a stage; nothing is loaded."""
+        return choose(self.profile, stage, self._store, self._registry)
+
+    def stage(self, name: str) -> LoadedStage:
+        """A stage's artifact and its engines, in a lane of their own. Raises `InvalidProfile` if it cannot run."""
+        if name not in self._stages:
+            self._stages[name] = self._load(self.choice(name))
+        return self._stages[name]
+
+    def close(self) -> None:
+        """Close every engine and thread that was made; safe to call twice."""
+        closing: list[Closable] = [
+            self._host,
+            *self._backends.values(),
+            *self._engines,
+            *self._lanes,
+        ]
+        self._stages.clear()
+        self._backends.clear()
+        self._engines.clear()
+        self._lanes.clear()
+        with ExitStack() as stack:  # last in, first out: lanes, engines, what they share
+            for each in closing:
+                stack.callback(each.close)  # one that fails to close keeps no other open
+
+    def _make(self, stage: str) -> object:
+        choice = self.choice(stage)
+        self._check(choice)
+        if stage == "speak" and (self.profile.vocode is not None or choice.vocodes):
+            vocoder = self.choice("vocode")
+            self._check(vocoder)
+            self._refuse(vocoder.beside(choice))
+        assert choice.family is not None  # what has none is a problem
+        return choice.family.make(self)
+
+    def _check(self, choice: Choice) -> None:
+        if (missing := choice.missing()) is not None:
+            raise ExecutorUnavailable(self._line(missing))
+        self._refuse(choice.problem(self.language, self.home))
+
+    def _refuse(self, problem: Problem | None) -> None:
+        if problem is not None:
+            raise InvalidProfile(self._line(problem))
+
+    def _line(self, problem: Problem) -> str:
+        return f"profile {self.profile.name}.{problem.stage}: {problem.what}; {problem.fix}"
+
+    def _load(self, choice: Choice) -> LoadedStage:
+        self._check(choice)
+        settings, executor, stage = choice.settings, choice.executor, choice.stage
+        turns = self._takes_turns()
+        spin = stage == ("speak" if turns else "reply")  # the tightest loop's idle threads may
+        budget = self._cores.budget(stage, settings.threads, spin=spin)
+        assert choice.family is not None  # what has none is a problem
+        artifact = LoadedArtifact(
+            stage,
+            executor.name,
+            choice.folder,
+            choice.manifest,
+            settings.precision or choice.manifest.precision,
+            budget,
+            settings.compute or "",
+            settings.server or "",
+            choice.family.contracts,
+            choice.family.served,
+        )
+        backend = self._backend(executor)
+        self.info[stage] = StageInfo(
+            choice.manifest.model,
+            choice.manifest.precision,
+            executor.name,
+            choice.manifest.digest,
+            budget.threads,
+            choice.manifest.synthetic,
+            compute=backend.arithmetic(artifact),
+        )
+        # what a GPU or a server computes needs no core here: there, stages overlap
+        shares = turns and stage in URGENCY and not executor.on_gpu
+        turn: Callable[[bool], AbstractContextManager[object]] = nullcontext
+        lane = Lane(stage, budget.nice, self._shared.turns(stage) if shares else turn)
+        self._lanes.append(lane)
+        return LoadedStage(choice, artifact, backend, lane, self._engines.append)
+
+    def _takes_turns(self) -> bool:
+        """Whether the voice's calls are so long that the stages of a turn take turns at the cores."""
+        try:
+            family = self.choice("speak").family
+        except ModelNotInstalled:  # a voice that is not here speaks beside nothing
+            return False
+        return family is not None and family.takes_turns
+
+    def _backend(self, executor: Executor) -> Backend:
+        if executor.name not in self._backends:
+            self._backends[executor.name] = executor.load()(self._host)
+        return self._backends[executor.name]
+
+
+def content_filter(profile: Profile) -> ContentFilter:
+    """The filter that a profile asks for. Raises `InvalidProfile`, `ExecutorUnavailable`."""
+    settings = profile.filter
+    if settings.kind == "off":
+        return PassAll()
+    own = _read_words(Path(settings.own_words)) if settings.own_words else []
+    return WordListFilter(profile.language, own)
+
+
+def _read_words(path: Path) -> list[str]:
+    """The user's own list of words, one a line."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as exc:
+        raise InvalidProfile(
+            f"filter.own_words: {path} cannot be read; give a text file with a word a line"
+        ) from exc
+    return [line.strip() for line in text.splitlines() if line.strip()]

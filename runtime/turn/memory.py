@@ -1,0 +1,90 @@
+"""What a dialogue remembers of a turn: the question, and of the answer what was really heard."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from voxturn.runtime.messages import Message, PcmChunk, ReplyToken, Sentence
+
+_LETTERS_A_SECOND = 15
+
+
+class Dialogue:
+    """The messages of a dialogue, and the code of the language that it was last held in."""
+
+    def __init__(self, system_prompt: str = "") -> None:
+        self.language = ""
+        self.messages: list[Message] = [Message("system", system_prompt)] if system_prompt else []
+
+    def fit(self, messages: Sequence[Message]) -> int:
+        """Keep the messages that still fitted the model; how many of the oldest went."""
+        dropped = len(self.messages) - len(messages)
+        self.messages[:] = messages
+        return dropped
+
+
+class Exchange:
+    """One question and its answer, as they come; `remember` adds them to the dialogue once, `trim` takes back.
+
+    `heard` is the part of the answer that the dialogue holds.
+    """
+
+    def __init__(self, dialogue: Dialogue) -> None:
+        self._dialogue = dialogue
+        self.tokens: list[ReplyToken] = []
+        self.chunks: list[PcmChunk] = []
+        self.heard = ""
+        self._answer: Message | None = None
+
+    @property
+    def samples(self) -> int:
+        """How many samples of the answer there are."""
+        return sum(chunk.samples.size for chunk in self.chunks)
+
+    def remember(self, question: str, answer: str | None, samples: int = 0) -> None:
+        """Add the question, and the whole `answer`; where it is None, what lies within its first `samples`."""
+        self._dialogue.messages.append(Message("user", question))
+        if answer is None:
+            self._keep(heard_text(self.chunks, samples))
+        else:
+            self._keep(answer, "".join(token.text for token in self.tokens))
+
+    def trim(self, samples: int) -> None:
+        """Of the answer that was remembered only the first `samples` were heard."""
+        messages = self._dialogue.messages
+        if self._answer is not None:
+            messages[:] = [message for message in messages if message is not self._answer]
+        self._keep(heard_text(self.chunks, samples))
+
+    def _keep(self, heard: str, written: str = "") -> None:
+        """Remember what was heard, as the model wrote it where all of it was."""
+        self.heard = heard
+        ids = tuple(i for token in self.tokens for i in token.ids)
+        self._answer = Message("assistant", written or heard, ids) if heard else None
+        if self._answer is not None:
+            self._dialogue.messages.append(self._answer)
+
+
+def heard_text(chunks: Sequence[PcmChunk], samples: int) -> str:
+    """The words of the answer that lie within its first `samples` samples, each sentence's words evenly spread.
+
+    A sentence whose last chunk was not made yet is taken to last as long as its letters suggest.
+    """
+    spans: dict[int, tuple[Sentence, int, int]] = {}
+    for chunk in chunks:
+        sentence, begin, longest = spans.get(chunk.sentence.index, (chunk.sentence, chunk.start, 0))
+        likely = (
+            0 if chunk.final else begin + int(len(sentence.text) / _LETTERS_A_SECOND * chunk.rate)
+        )
+        end = chunk.start + chunk.samples.size
+        spans[sentence.index] = (
+            sentence,
+            begin,
+            end if chunk.final else max(longest, end, likely),
+        )
+    words: list[str] = []
+    for sentence, begin, end in spans.values():
+        share = (samples - begin) / max(1, end - begin)
+        all_words = sentence.text.split()
+        words += all_words if share >= 1 else all_words[: max(0, int(share * len(all_words)))]
+    return " ".join(words)
