@@ -14,11 +14,11 @@ from voxturn.runtime.decode.engine import DecodeEngine
 from voxturn.runtime.decode.sampler import Sampling
 from voxturn.runtime.decode.service import DecodeService
 from voxturn.runtime.executors.fake import FakeDecoder, FakeGraph, FakeWhisper
-from voxturn.runtime.families.decoder import Reply
-from voxturn.runtime.families.frames import SameFrames
-from voxturn.runtime.families.whisper.hearing import Transcribe
-from voxturn.runtime.families.windowed import Vocode
-from voxturn.runtime.families.xtts.speak import VitsSpeak
+from voxturn.runtime.families.decoder import DecoderReplier
+from voxturn.runtime.families.silero import Silero
+from voxturn.runtime.families.vits import VitsEncoder, VitsVoice
+from voxturn.runtime.families.whisper.hearing import WhisperRecogniser
+from voxturn.runtime.families.windowed import SameFrames, WindowedVocoder
 from voxturn.runtime.flow.clock import WallClock
 from voxturn.runtime.flow.handoff import Lane
 from voxturn.runtime.messages import AudioFrame, Samples
@@ -26,6 +26,7 @@ from voxturn.runtime.protocols import Generated, Tensor
 from voxturn.runtime.text.chat import CHAT_FORMATS, Chat
 from voxturn.runtime.text.filter import PassAll
 from voxturn.runtime.turn.listen import Endpointing, Listen
+from voxturn.runtime.turn.recognise import FilteredRecogniser
 from voxturn.runtime.turn.split import Split
 from voxturn.runtime.turn.trace import StageInfo
 from voxturn.runtime.turn.turn import Conversation, Stages, TurnSetup
@@ -115,23 +116,28 @@ class FakeTurn:
         engine = DecodeEngine(self.decoder)
         self.engine = engine
         lanes = self.lanes
+        self.recogniser = WhisperRecogniser(self.whisper, tokenizer, mel, lanes["transcribe"], "en")
+        self.replier = DecoderReplier(
+            DecodeService(engine, lanes["reply"]),
+            tokenizer,
+            Chat(tokenizer, CHAT_FORMATS["chatml"]),
+            Sampling(),
+            400,
+        )
+        scales = (0.6, 1.0, 0.8)
+        self.encoder = VitsEncoder(self.acoustic, OrdPhonemizer(), lanes["speak"], scales, 64)
+        self.windowed = WindowedVocoder(
+            self.vocoder, lanes["vocode"], RATE, HOP, 3, SameFrames(), (Plan(),)
+        )
         self.stages = Stages(
-            Listen(self.vad, lanes["listen"], self.endpointing),
-            Transcribe(self.whisper, tokenizer, mel, lanes["transcribe"], "en", PassAll()),
-            Reply(
-                DecodeService(engine, lanes["reply"]),
-                tokenizer,
-                Chat(tokenizer, CHAT_FORMATS["chatml"]),
-                Sampling(),
-                400,
-            ),
+            Listen(Silero(self.vad, lanes["listen"]), self.endpointing),
+            FilteredRecogniser(self.recogniser, PassAll()),
+            self.replier,
             Split(PassAll(), 200),
-            VitsSpeak(self.acoustic, OrdPhonemizer(), lanes["speak"], (0.6, 1.0, 0.8), 64, 0),
-            Vocode(self.vocoder, lanes["vocode"], RATE, HOP, 3, SameFrames(), (Plan(),)),
+            VitsVoice(self.encoder, self.windowed, "en"),
         )
         info = {name: StageInfo("fake", "fp32", "fake", "0" * 64, 1) for name in lanes}
-        counts = lambda: (engine.counts.computed, engine.counts.reused)  # noqa: E731
-        self.setup = TurnSetup("fake", info, "numpy", WallClock(), counts)
+        self.setup = TurnSetup("fake", info, "numpy", WallClock())
 
     def conversation(self) -> Conversation:
         return Conversation(self.stages, self.setup, "Be brief.")

@@ -21,7 +21,8 @@ from voxturn.runtime.messages import (
     TurnDone,
 )
 from voxturn.runtime.turn.listen import Endpointing
-from voxturn.runtime.turn.turn import Turn, heard_text
+from voxturn.runtime.turn.memory import heard_text
+from voxturn.runtime.turn.turn import Turn
 
 from tests.conftest import RATE, FakeTurn, fed, tone
 
