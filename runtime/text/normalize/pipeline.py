@@ -38,7 +38,7 @@ def normalize(text: str, language: str, *, diacritics: bool = True) -> str:
 
 
 def in_words(text: str, language: str) -> str:
-    """`text` with its numbers, dates, prices, units, abbreviations and signs as words of `language`.
+    """`text` with its numbers, dates, prices, units, abbreviations, signs as words of `language`.
 
     All else stays as it was written: case, punctuation, spaces, script. A region (`pt-br`) is
     ignored; text of a language without rules comes back as it is. Raises ExecutorUnavailable where

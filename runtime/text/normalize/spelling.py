@@ -10,7 +10,7 @@ _CLOSERS = frozenset(".,;:!?)]}»”’…،؛؟۔।。\"'")
 
 
 class Spelling(str):
-    """Text as the rules read it; `written` is the same text, one character for one, as it came in."""
+    """Text as the rules read it; `written` is the text as it came in, character for character."""
 
     written: str
 
