@@ -46,8 +46,9 @@ from voxturn.runtime.flow.scheduling import Cores
 from voxturn.runtime.models.manifest import MANIFEST, Manifest, ModelContract, sha256_of
 from voxturn.runtime.models.registry import Registry
 from voxturn.runtime.models.store import Store
+from voxturn.runtime.parts import content_filter
 
-from tests.cli_fakes import FakeAssembler, FakeAssistant
+from tests.cli_fakes import FakeParts, fake_assistant
 from tests.conftest import tone
 
 ROOT = Path(__file__).parents[2]
@@ -60,8 +61,8 @@ NEWS = ("heard: ", "said: ", "audible ")
 @pytest.fixture
 def fakes(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (talk, transcribe):
-        monkeypatch.setattr(module, "Assembler", FakeAssembler)
-    monkeypatch.setattr(talk, "Assistant", FakeAssistant)
+        monkeypatch.setattr(module, "load_parts", FakeParts)
+    monkeypatch.setattr(talk, "load_assistant", fake_assistant)
 
 
 @pytest.fixture
@@ -497,12 +498,10 @@ def test_a_list_of_words_that_is_not_there(
         tmp_path,
         ('language = "en"', 'language = "en"\nfilter = { own_words = "no-such-words.txt" }'),
     )
-    make = talk.Assembler(talk.load_profile(own))
     with pytest.raises(
         InvalidProfile, match=r"filter\.own_words: no-such-words\.txt cannot be read"
     ):
-        make.content_filter()
-    make.close()
+        content_filter(talk.load_profile(own))
 
 
 def test_an_unknown_model(tmp_path: Path, fails: Fails) -> None:
