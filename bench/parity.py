@@ -11,9 +11,11 @@ from pathlib import Path
 
 import numpy as np
 from voxturn.bench.harness import Result
-from voxturn.export import decoder, parity
-from voxturn.export.checkpoint import GgufCheckpoint, open_checkpoint
-from voxturn.export.coqui import keep_torchaudio_in_python
+from voxturn.export.decoder import export as decoder
+from voxturn.export.decoder import parity
+from voxturn.export.decoder.checkpoint import GgufCheckpoint, open_checkpoint
+from voxturn.export.imports import keep_torchaudio_in_python
+from voxturn.export.parity import log_softmax
 from voxturn.runtime.assemble import Assembler
 from voxturn.runtime.models.registry import Registry
 from voxturn.runtime.models.store import Store
@@ -105,8 +107,8 @@ def main(profile_name: str, path: Path | None) -> Result:
         divergence, agreement = [], []
         for prompt, (tokens, logits) in zip(prompts, answers, strict=True):
             p, q = (
-                parity.log_softmax(logits),
-                parity.log_softmax(parity.forced(shipped, prompt, tokens)),
+                log_softmax(logits),
+                log_softmax(parity.forced(shipped, prompt, tokens)),
             )
             divergence.append((np.exp(p) * (p - q)).sum(-1))
             agreement.append(p.argmax(-1) == q.argmax(-1))

@@ -43,6 +43,7 @@ def contract_of(path: Path) -> ModelContract:
 def write_manifest(
     folder: Path,
     source: Manifest,
+    *,
     kind: str,
     precision: str,
     graphs: Mapping[str, str],
@@ -50,7 +51,11 @@ def write_manifest(
     reached: Mapping[str, float],
     synthetic: bool = False,
 ) -> Manifest:
-    """Write `folder/manifest.json` over all files in it. `graphs` maps roles to ONNX file names."""
+    """Write `folder/manifest.json` over all files in it, and return it: the one place where exporters describe artifacts.
+
+    `source` is the checkpoint's manifest; `graphs` maps roles to ONNX file names; `properties` are the kind's own;
+    `reached` are the figures of parity. `synthetic` says that the weights are random, if `source` does not.
+    """
     manifest = Manifest(
         model=source.model,
         kind=kind,
