@@ -13,7 +13,8 @@ import numpy as np
 from voxturn.bench.harness import Result
 from voxturn.export.decoder import export as decoder
 from voxturn.export.decoder import parity
-from voxturn.export.decoder.checkpoint import GgufCheckpoint, open_checkpoint
+from voxturn.export.decoder.checkpoint import open_checkpoint
+from voxturn.export.decoder.gguf import GgufCheckpoint
 from voxturn.export.imports import keep_torchaudio_in_python
 from voxturn.export.parity import log_softmax
 from voxturn.runtime.assemble import Assembler

@@ -22,7 +22,6 @@ from voxturn.export.decoder import parity
 from voxturn.export.decoder.checkpoint import (
     Checkpoint,
     FileCheckpoint,
-    GgufCheckpoint,
     open_checkpoint,
 )
 from voxturn.export.decoder.families import (
@@ -35,6 +34,7 @@ from voxturn.export.decoder.families import (
     positive,
 )
 from voxturn.export.decoder.fused import FusedDecoder
+from voxturn.export.decoder.gguf import GgufCheckpoint
 from voxturn.export.decoder.graph import DecoderGraph
 from voxturn.export.decoder.portable import PortableDecoder, ScatterElementsDecoder
 from voxturn.export.decoder.tokenizer import read_tokenizer

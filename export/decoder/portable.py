@@ -24,7 +24,8 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 from onnx import helper
-from voxturn.export.decoder.graph import DecoderGraph, Float
+from voxturn.export.checkpoint import Float
+from voxturn.export.decoder.graph import DecoderGraph
 from voxturn.export.quantize import quantize
 from voxturn.runtime.errors import ExportFailed
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
-from voxturn.export.decoder.checkpoint import GgufCheckpoint
+from voxturn.export.decoder.gguf import GgufCheckpoint
 from voxturn.runtime.errors import CorruptModel, ExportFailed
 
 _CONTROL, _USER_DEFINED = 3, 4  # llama.cpp's types of tokens

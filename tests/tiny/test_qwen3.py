@@ -276,7 +276,7 @@ _NO_FACTOR = {"rope_type": "llama3", "low_freq_factor": 1.0, "high_freq_factor":
          r"tensors do not fit the configuration: model\.layers\.1\.mlp\.up_proj\.weight is \[127, 64\], not \[128, 64\]; "
          r"model\.norm\.weight is \[63\], not \[64\]"),
         (_config(intermediate_size=100), ExportFailed, r"gate_proj\.weight is \[128, 64\], not \[100, 64\]"),
-        (_written("config.json", "[]"), CorruptModel, r"config\.json is not a table"),
+        (_written("config.json", "[]"), CorruptModel, r"config\.json: is not a table"),
         (_config(rope_scaling=_NO_FACTOR), ExportFailed, "lacks 'factor'"),
         (_config(rope_scaling=[8.0]), ExportFailed, r"has rotary scaling \[8\.0\], not a table"),
         (_config(rope_scaling={"rope_type": "divisors", "divisors": [1.0]}), ExportFailed, "'divisors' is not supported"),
