@@ -215,9 +215,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "--gpu", default="l4,4090,h100", metavar="NAME,NAME", help="of l4, 4090, a100, h100"
     )
     for name in ("whisper", "reply", "voice"):
-        about = (
-            "an artifact in standard operators (XTTS: --for tensorrt; others: --to tensorrt-onnx)"
-        )
+        about = "an artifact in standard operators (export … --for tensorrt)"
         parser.add_argument(f"--{name}", type=_folder, required=True, metavar="DIR", help=about)
     parser.add_argument(
         "--built",

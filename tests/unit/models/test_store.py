@@ -241,8 +241,8 @@ def test_a_precision_that_the_target_lacks_is_refused_before_anything_is_read(
     name: str, tmp_path: Path
 ) -> None:
     command = ["export", name, "--checkpoint", str(tmp_path / "none"), "-o", str(tmp_path / "out")]
-    with pytest.raises(UsageError, match="--to onnx has no --precision int5; it has "):
-        cli.main(["--debug", *command, "--to", "onnx", "--precision", "int5"])
+    with pytest.raises(UsageError, match="--for onnx has no --precision int5; it has "):
+        cli.main(["--debug", *command, "--for", "onnx", "--precision", "int5"])
 
 
 def test_the_models_of_a_checkpoint_need_no_export(tmp_path: Path) -> None:
