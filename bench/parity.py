@@ -15,6 +15,7 @@ from voxturn.export import decoder, parity
 from voxturn.export.checkpoint import GgufCheckpoint, open_checkpoint
 from voxturn.export.coqui import keep_torchaudio_in_python
 from voxturn.runtime.assemble import Assembler
+from voxturn.runtime.errors import UsageError
 from voxturn.runtime.models.registry import Registry
 from voxturn.runtime.models.store import Store
 from voxturn.runtime.profile import load_profile
@@ -84,8 +85,15 @@ def main(profile_name: str, path: Path | None) -> Result:
     profile = load_profile(profile_name)
     registry, store = Registry.read(), Store()
     model, _ = registry.resolve(profile.reply.model)
-    opened = open_checkpoint(store.checkpoint_path(model))
-    assert isinstance(opened, GgufCheckpoint)
+    store.artifact(model, profile.reply.precision)
+    checkpoint = store.checkpoint_path(model)
+    store.at(checkpoint)
+    opened = open_checkpoint(checkpoint)
+    if not isinstance(opened, GgufCheckpoint):
+        raise UsageError(
+            f"profile {profile.name}.reply: {model.id!r} is no GGUF file, which this compares; "
+            "use --model with --checkpoint"
+        )
     make = Assembler(profile)
     try:
         _, loaded, _ = make.engine()
