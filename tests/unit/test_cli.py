@@ -10,7 +10,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 import wave
 from collections.abc import AsyncGenerator, Callable, Sequence
 from importlib import metadata, resources
@@ -478,10 +477,9 @@ def test_a_demo_folder_that_is_a_file(output: Path, fails: Fails) -> None:
     assert untouched(output)
 
 
-def test_options_that_do_not_go_together(output: Path, fails: Fails) -> None:
+def test_options_that_do_not_go_together(fails: Fails) -> None:
     fails(["models", "pull"], UsageError, "name a model or --profile")
     fails(["models", "pull", "silero-vad", "--profile", "demo"], UsageError, "one of them")
-    assert untouched(output)
 
 
 @pytest.mark.usefixtures("fakes")
@@ -904,12 +902,15 @@ def test_a_defect_of_ours_is_one_line_that_asks_for_a_report(
         cli.main(["--debug", "models", "list"])
 
 
-def run(*arguments: str, seconds: float = 0.0, **named: Any) -> subprocess.Popen[bytes]:
-    """`voxturn` on fakes in a process of its own."""
+def run(
+    *arguments: str, seconds: float = 0.0, before: str = "", **named: Any
+) -> subprocess.Popen[bytes]:
+    """`voxturn` on fakes in a process of its own; `before` it is called, this code."""
     # a background job's children ignore interrupts; this one is to be interrupted as in a terminal
     heeds = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
     code = (
-        f"{heeds}sys.path.append({str(ROOT)!r}); from tests.cli_fakes import main; main({seconds})"
+        f"{heeds}sys.path.append({str(ROOT)!r}); from tests.cli_fakes import main\n"
+        f"{before}\nmain({seconds})"
     )
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | named
     return subprocess.Popen([sys.executable, "-P", "-c", code, *arguments], **streams)
@@ -1024,19 +1025,36 @@ def test_a_full_device_behind_standard_output_is_said(command: list[str]) -> Non
     assert error.count("\n") == 1
 
 
+TELLS = """
+import os
+def telling(call):
+    def told(*args):
+        os.write(1, b"!")
+        return call(*args)
+    return told
+"""
+"""Makes a function that writes a mark on standard output whenever it is called."""
+TELLS_OF_WRITING = f"""{TELLS}
+from voxturn.runtime.audio.encode import WavFile
+WavFile.write = telling(WavFile.write)
+"""
+TELLS_OF_READING = f"""{TELLS}
+class Stdin:
+    def __init__(self, file):
+        self.isatty, self.readline = file.isatty, telling(file.readline)
+sys.stdin = Stdin(sys.stdin)
+"""
+
+
 @pytest.mark.parametrize(("signal_number", "wanted"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interruption_in_the_middle_of_an_answer_keeps_the_old_file(
     output: Path, signal_number: signal.Signals, wanted: int
 ) -> None:
     text = "This is a sentence that takes its time. " * 50
-    process = run("say", text, "-o", str(output), seconds=0.05)
-    deadline = time.monotonic() + 60
-    while (
-        len(list(output.parent.iterdir())) == 1
-    ):  # until the new file is begun, under another name
-        assert time.monotonic() < deadline
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.01)
+    process = run("say", text, "-o", str(output), seconds=0.05, before=TELLS_OF_WRITING)
+    assert process.stdout is not None
+    assert process.stdout.read(1) == b"!"
+    assert len(list(output.parent.iterdir())) == 2  # the new file is begun, under another name
     process.send_signal(signal_number)
     code, error = ended(process)
     assert (code, error) == (wanted, "")
@@ -1046,14 +1064,13 @@ def test_an_interruption_in_the_middle_of_an_answer_keeps_the_old_file(
 def test_one_interruption_ends_a_chat_that_waits_for_a_line() -> None:
     ours, theirs = os.openpty()
     with os.fdopen(theirs, "rb") as terminal:
-        process = run("chat", stdin=terminal)
-    assert process.stderr is not None
-    assert process.stderr.read(2) == b"> "
-    time.sleep(0.2)  # it reads now, or its handler is there
+        process = run("chat", stdin=terminal, before=TELLS_OF_READING)
+    assert process.stdout is not None
+    assert process.stdout.read(1) == b"!"  # its handler is there, and it reads
     process.send_signal(signal.SIGINT)
     code, error = ended(process)
     os.close(ours)
-    assert (code, error) == (130, "")
+    assert (code, error) == (130, "> ")
 
 
 def test_a_pipe_that_fails_otherwise_is_said() -> None:
