@@ -91,6 +91,8 @@ def _tts(args: argparse.Namespace) -> int:
         raise UsageError(
             "--peer coqui-tts needs --checkpoint DIR, the one that the artifact was made of"
         )
+    if args.checkpoint is not None and not args.peer:
+        raise UsageError("--checkpoint goes with --peer coqui-tts, which reads it")
     checks.voice("--artifact", args.artifact)
     if args.peer:
         checks.checkpoint(args.checkpoint, checks.XTTS_FILES)
@@ -99,8 +101,7 @@ def _tts(args: argparse.Namespace) -> int:
         checks.needs("openvino")
     from voxturn.bench import tts
 
-    checkpoint = args.checkpoint if args.peer else None
-    tts.main(args.artifact, checkpoint, args.vocoder, args.runs, args.json).print()
+    tts.main(args.artifact, args.checkpoint, args.vocoder, args.runs, args.json).print()
     return 0
 
 

@@ -221,6 +221,7 @@ def test_folders_that_are_no_checkpoint(command: str, fails: Fails) -> None:
         ("parity --model qwen3 --checkpoint checkpoint --profile cpu", UsageError, "without"),
         ("parity", ModelNotInstalled, "is not on this machine"),
         (f"{COMMANDS['tts']} --peer coqui-tts", UsageError, "needs --checkpoint"),
+        (f"{COMMANDS['tts']} --checkpoint checkpoint", UsageError, "goes with --peer"),
         (f"{COMMANDS['speaking']} --artifact again/voice", UsageError, "two folders have"),
         *(
             (f"{COMMANDS['speaking']} --sentences {name}", UsageError, "--sentences .*must be")
