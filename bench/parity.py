@@ -17,6 +17,7 @@ from voxturn.export.decoder.checkpoint import open_checkpoint
 from voxturn.export.decoder.gguf import GgufCheckpoint
 from voxturn.export.imports import keep_torchaudio_in_python
 from voxturn.export.parity import log_softmax
+from voxturn.runtime.errors import UsageError
 from voxturn.runtime.models.registry import Registry
 from voxturn.runtime.models.store import Store
 from voxturn.runtime.parts import LoadedParts
@@ -87,8 +88,15 @@ def main(profile_name: str, path: Path | None) -> Result:
     profile = load_profile(profile_name)
     registry, store = Registry.read(), Store()
     model, _ = registry.resolve(profile.reply.model)
-    opened = open_checkpoint(store.checkpoint_path(model))
-    assert isinstance(opened, GgufCheckpoint)
+    store.artifact(model, profile.reply.precision)
+    checkpoint = store.checkpoint_path(model)
+    store.at(checkpoint)
+    opened = open_checkpoint(checkpoint)
+    if not isinstance(opened, GgufCheckpoint):
+        raise UsageError(
+            f"profile {profile.name}.reply: {model.id!r} is no GGUF file, which this compares; "
+            "use --model with --checkpoint"
+        )
     parts = LoadedParts(profile)
     try:
         parts.replier()  # what is compared is what loads
