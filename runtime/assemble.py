@@ -33,7 +33,7 @@ from voxturn.runtime.families.xtts.prompt import XttsIds
 from voxturn.runtime.families.xtts.speak import Speak, VitsSpeak, XttsSpeak
 from voxturn.runtime.families.xtts.text import XttsTokenizer
 from voxturn.runtime.families.xtts.voices import Cloner, Voice, VoiceStore
-from voxturn.runtime.flow.handoff import Lane
+from voxturn.runtime.flow.lane import Lane
 from voxturn.runtime.flow.scheduling import Cores, EngineBudget, Gate, Pace
 from voxturn.runtime.messages import Samples, Sentence, SpeechCodes
 from voxturn.runtime.models.manifest import Manifest, ModelContract, TensorSpec

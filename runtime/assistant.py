@@ -38,9 +38,6 @@ class Assistant:
             assembler.info,
             sampler.BACKEND,
             clock,
-            (lambda: (engine.counts.computed, engine.counts.reused))
-            if engine is not None
-            else (lambda: (0, 0)),
         )
 
     @classmethod

@@ -27,7 +27,9 @@ from voxturn.runtime.errors import EmptyText, UnsupportedLanguage, UsageError
 from voxturn.runtime.families.xtts.prompt import XttsIds
 from voxturn.runtime.families.xtts.speak import XttsSpeak
 from voxturn.runtime.families.xtts.voices import Cloner, Voice, VoiceStore
-from voxturn.runtime.flow.handoff import Ahead, Iterated, Lane, cancel_and_wait, close_iterator
+from voxturn.runtime.flow.handoff import Ahead, cancel_and_wait, close_iterator
+from voxturn.runtime.flow.lane import Lane
+from voxturn.runtime.flow.portal import Iterated
 from voxturn.runtime.messages import PcmChunk, Samples, Sentence
 from voxturn.runtime.models.manifest import Manifest, sha256_of
 from voxturn.runtime.models.store import Store

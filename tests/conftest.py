@@ -20,7 +20,7 @@ from voxturn.runtime.families.whisper.hearing import Transcribe
 from voxturn.runtime.families.windowed import Vocode
 from voxturn.runtime.families.xtts.speak import VitsSpeak
 from voxturn.runtime.flow.clock import WallClock
-from voxturn.runtime.flow.handoff import Lane
+from voxturn.runtime.flow.lane import Lane
 from voxturn.runtime.messages import AudioFrame, Samples
 from voxturn.runtime.protocols import Generated, Tensor
 from voxturn.runtime.text.chat import CHAT_FORMATS, Chat
@@ -130,8 +130,7 @@ class FakeTurn:
             Vocode(self.vocoder, lanes["vocode"], RATE, HOP, 3, SameFrames(), (Plan(),)),
         )
         info = {name: StageInfo("fake", "fp32", "fake", "0" * 64, 1) for name in lanes}
-        counts = lambda: (engine.counts.computed, engine.counts.reused)  # noqa: E731
-        self.setup = TurnSetup("fake", info, "numpy", WallClock(), counts)
+        self.setup = TurnSetup("fake", info, "numpy", WallClock())
 
     def conversation(self) -> Conversation:
         return Conversation(self.stages, self.setup, "Be brief.")

@@ -13,7 +13,8 @@ from voxturn.runtime.audio.level import first_audible
 from voxturn.runtime.audio.window import Plan, Speed, sustained, with_margin
 from voxturn.runtime.families.frames import FrameMap
 from voxturn.runtime.families.xtts.stop_guard import SilenceGuard
-from voxturn.runtime.flow.handoff import Lane, close_iterator
+from voxturn.runtime.flow.handoff import close_iterator
+from voxturn.runtime.flow.lane import Lane
 from voxturn.runtime.flow.scheduling import Pace
 from voxturn.runtime.messages import PcmChunk, Samples, SpeechCodes
 from voxturn.runtime.protocols import GraphExecutor

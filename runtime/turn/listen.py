@@ -9,7 +9,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from voxturn.runtime.flow.handoff import Lane, close_iterator
+from voxturn.runtime.flow.handoff import close_iterator
+from voxturn.runtime.flow.lane import Lane
 from voxturn.runtime.messages import (
     AudioFrame,
     Heard,

@@ -94,9 +94,15 @@ class Trace:
         """The first time something happened."""
         self.marks.setdefault(name, when)
 
-    def record(self, stage: str, begin: float, end: float) -> None:
-        """A call of a stage's engine; safe from any thread."""
-        self.spans.append((stage, begin, end))
+    def call(self, lane: str, begin_s: float, end_s: float) -> None:
+        """A call of a stage's engine ran; safe from any thread (`flow.observe.Observer`)."""
+        self.spans.append((lane, begin_s, end_s))
+
+    def prompt(self, lane: str, computed: int, reused: int) -> None:
+        """A prompt's positions; only the reply's count. In the thread of its lane (`flow.observe.Observer`)."""
+        if lane == "reply":
+            self.prompt_tokens_computed += computed
+            self.prompt_tokens_reused += reused
 
     def to_dict(self) -> dict[str, Any]:
         """The trace as plain data."""

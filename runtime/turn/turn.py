@@ -22,7 +22,14 @@ from voxturn.runtime.families.whisper.hearing import Partials, Transcribe
 from voxturn.runtime.families.windowed import Vocode
 from voxturn.runtime.families.xtts.speak import Speak
 from voxturn.runtime.flow.clock import Clock
-from voxturn.runtime.flow.handoff import Ahead, Handoff, cancel_and_wait, close_iterator, recording
+from voxturn.runtime.flow.handoff import (
+    Ahead,
+    Handoff,
+    Overflow,
+    cancel_and_wait,
+    close_iterator,
+)
+from voxturn.runtime.flow.observe import observing
 from voxturn.runtime.messages import (
     AudioFrame,
     Event,
@@ -74,7 +81,6 @@ class TurnSetup:
     info: dict[str, StageInfo]
     sampler: str
     clock: Clock
-    prompt_counts: Callable[[], tuple[int, int]] = lambda: (0, 0)
 
 
 class Conversation:
@@ -119,7 +125,7 @@ class Turn:
 
     def __aiter__(self) -> AsyncIterator[Event]:
         if self._events is None:
-            self._events = Ahead(self._run(), 1, recording(self.trace.record))
+            self._events = Ahead(self._run(), 1, observing(self.trace))
         return self._events
 
     async def __aenter__(self) -> Turn:
@@ -151,7 +157,6 @@ class Turn:
                 await close_iterator(self._frames)
 
     async def _run(self) -> AsyncGenerator[Event, None]:
-        computed, reused = self._conversation.setup.prompt_counts()
         try:
             async with aclosing(self._listened()) as listened:
                 async for event in listened:
@@ -174,11 +179,6 @@ class Turn:
                     await self._answer.aclose()
             finally:
                 self._remember()
-                now = self._conversation.setup.prompt_counts()
-                self.trace.prompt_tokens_computed, self.trace.prompt_tokens_reused = (
-                    now[0] - computed,
-                    now[1] - reused,
-                )
 
     async def _listened(self) -> AsyncGenerator[Event, None]:
         """Events until the end of speech; then `_answer` is the answer, if anything was said."""
@@ -351,7 +351,8 @@ class _Answer:
         self._parts, self._last = list(parts), last
         self.transcript: Transcript | None = None
         self.dialogue: list[Message] = []
-        self.events: Handoff[tuple[float, Event]] = Handoff(_EVENTS_AHEAD)
+        # words never wait, so that the audio they become is begun: the reply's length limits them
+        self.events: Handoff[tuple[float, Event]] = Handoff(_EVENTS_AHEAD, Overflow.GROW)
         self._task = asyncio.create_task(self._run())
 
     async def aclose(self) -> None:

@@ -21,7 +21,8 @@ from voxturn.runtime.families.whisper.recognise import (
 )
 from voxturn.runtime.families.whisper.words import words_of
 from voxturn.runtime.flow.clock import Clock
-from voxturn.runtime.flow.handoff import Lane, cancel_and_wait, close_iterator
+from voxturn.runtime.flow.handoff import cancel_and_wait, close_iterator
+from voxturn.runtime.flow.lane import Lane
 from voxturn.runtime.messages import Partial, Samples, Speaking, Transcript, Utterance
 from voxturn.runtime.protocols import SpeechToTextExecutor
 from voxturn.runtime.text.filter import ContentFilter

@@ -20,7 +20,8 @@ from voxturn.runtime.families.xtts.stop_guard import StopGuard
 from voxturn.runtime.families.xtts.stretch import Stretch
 from voxturn.runtime.families.xtts.text import XttsTokenizer
 from voxturn.runtime.families.xtts.voices import Voice
-from voxturn.runtime.flow.handoff import Lane, close_iterator
+from voxturn.runtime.flow.handoff import close_iterator
+from voxturn.runtime.flow.lane import Lane
 from voxturn.runtime.messages import Sentence, SpeechCodes
 from voxturn.runtime.protocols import GraphExecutor
 

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from voxturn.runtime.client import Loudspeaker, SyncVoiceClient, VoiceClient, microphone
 from voxturn.runtime.client.endpoints import Endpoints
-from voxturn.runtime.client.sync import twin
+from voxturn.runtime.client.sync import synchronous
 from voxturn.runtime.errors import ExecutorUnavailable, ServerDied, UsageError
+from voxturn.runtime.flow.clock import ManualClock
 from voxturn.runtime.messages import PcmChunk, Sentence
 
 
@@ -64,7 +65,7 @@ class Run:
         await self._numbers.aclose()
 
 
-SyncCounting = twin(Counting, "SyncCounting")
+SyncCounting = synchronous(Counting, "SyncCounting")
 
 
 def test_the_twin_does_what_the_original_does_in_one_loop() -> None:
@@ -109,8 +110,8 @@ class Server:
 
 
 async def test_streams_go_to_servers_that_answer_and_a_conversation_stays_at_its_own() -> None:
-    now = [0.0]
-    servers = Endpoints(["a", "b", "a"], Server, lambda: now[0])  # type: ignore[arg-type]
+    clock = ManualClock()
+    servers = Endpoints(["a", "b", "a"], Server, clock)  # type: ignore[arg-type]
     assert len(servers) == 2
     async with (
         servers.one(keep=True) as mine,
@@ -124,7 +125,7 @@ async def test_streams_go_to_servers_that_answer_and_a_conversation_stays_at_its
     for _ in range(3):
         async with servers.one() as spread, servers.one(keep=True) as kept:
             assert (spread.address, kept.address) == ("b", "b")
-    now[0] = 3.0  # it may have come back
+    clock.advance(3.0)  # it may have come back
     async with servers.one() as first, servers.one() as second:
         assert {first.address, second.address} == {"a", "b"}
     await servers.aclose()

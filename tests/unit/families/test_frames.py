@@ -16,7 +16,7 @@ from voxturn.runtime.audio.window import Plan, Speed, schedule, starves, sustain
 from voxturn.runtime.executors.fake import FakeGraph
 from voxturn.runtime.families.frames import SameFrames, XttsFrames
 from voxturn.runtime.families.windowed import Progress, Vocode
-from voxturn.runtime.flow.handoff import Lane
+from voxturn.runtime.flow.lane import Lane
 from voxturn.runtime.messages import Sentence, SpeechCodes
 from voxturn.runtime.protocols import Tensor
 

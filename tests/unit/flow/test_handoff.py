@@ -11,14 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from voxturn.runtime.errors import InferenceFailed, StreamClosed
-from voxturn.runtime.flow.handoff import (
-    Ahead,
-    Handoff,
-    Lane,
-    cancel_and_wait,
-    close_iterator,
-    recording,
-)
+from voxturn.runtime.flow.handoff import Ahead, Handoff, cancel_and_wait, close_iterator
+from voxturn.runtime.flow.lane import Lane
+from voxturn.runtime.flow.observe import observing
 from voxturn.runtime.flow.scheduling import Gate
 
 
@@ -154,14 +149,24 @@ async def test_put_after_the_reader_left_is_an_error() -> None:
         await waiting
 
 
-async def test_lane_runs_one_call_at_a_time_and_tells_the_recorder() -> None:
-    spans: list[tuple[str, float, float]] = []
+class Spans(list[tuple[str, float, float]]):
+    """An observer that keeps the calls."""
+
+    def call(self, lane: str, begin_s: float, end_s: float) -> None:
+        self.append((lane, begin_s, end_s))
+
+    def prompt(self, lane: str, computed: int, reused: int) -> None:
+        raise AssertionError("a lane has no prompts")
+
+
+async def test_lane_runs_one_call_at_a_time_and_tells_the_observer() -> None:
+    spans = Spans()
     lane = Lane("work")
 
     async def two() -> list[int]:
         return list(await asyncio.gather(lane.run(_slow, 1), lane.run(_slow, 2)))
 
-    task = asyncio.create_task(two(), context=recording(lambda *span: spans.append(span)))
+    task = asyncio.create_task(two(), context=observing(spans))
     assert await task == [1, 2]
     assert [name for name, _, _ in spans] == ["work", "work"]
     assert spans[0][2] <= spans[1][1]

@@ -11,7 +11,7 @@ from voxturn.runtime.errors import CorruptModel, InferenceFailed, UnsupportedLan
 from voxturn.runtime.executors.fake import FakeWhisper
 from voxturn.runtime.families.whisper.hearing import Hearing, Partials, Transcribe
 from voxturn.runtime.families.whisper.recognise import repeats
-from voxturn.runtime.flow.handoff import Lane
+from voxturn.runtime.flow.lane import Lane
 from voxturn.runtime.messages import Partial, Samples, Speaking, Transcript, Utterance, Word
 from voxturn.runtime.protocols import Generated
 from voxturn.runtime.text.filter import Filtered, PassAll

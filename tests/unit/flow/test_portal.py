@@ -7,7 +7,7 @@ import threading
 from collections.abc import AsyncGenerator, Callable
 
 import pytest
-from voxturn.runtime.flow.handoff import Iterated
+from voxturn.runtime.flow.portal import Iterated
 
 
 class Source:
