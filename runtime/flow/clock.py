@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from typing import Protocol
+from typing import Any, Protocol
 
 NEVER = float("inf")
 """A time that does not come."""
@@ -107,8 +107,10 @@ class ManualClock:
                 self._conditions.remove(condition)
 
 
-async def done_by(clock: Clock, call: asyncio.Future[object], when: float) -> bool:
+async def done_by(clock: Clock, call: asyncio.Future[Any], when: float) -> bool:
     """Wait for `call` until `when`; whether it is done. It goes on if not, and if this is cancelled."""
+    if call.done():
+        return True
     sleep = asyncio.ensure_future(clock.sleep_until(when))
     try:
         await asyncio.wait([call, sleep], return_when=asyncio.FIRST_COMPLETED)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import os
 from collections import Counter
 from collections.abc import AsyncGenerator, Coroutine, Sequence
@@ -33,8 +34,10 @@ from voxturn.runtime.remote.contract import (
 )
 from voxturn.runtime.serving.handlers import HANDLERS, Handler, WarmsLater
 from voxturn.runtime.serving.inputs import Inputs
+from voxturn.runtime.serving.logs import logged_by_triton
 from voxturn.runtime.serving.metrics import Heard, Metrics
 
+_LOG = logging.getLogger(__name__)
 PROFILE = "VOXTURN_PROFILE"
 ABOUT_THE_MODEL = {CANARY, CANCEL, INFO}
 """Inputs of requests that are answered at once, without the engine."""
@@ -59,20 +62,21 @@ class Backend:
         self._clock = clock or WallClock()
         self._tasks: set[asyncio.Task[None]] = set()
         self._named: dict[str, asyncio.Task[None]] = {}
-        self._begin_s = self._clock.now()  # before any request can come
-        self._handler = handler or HANDLERS[name](load_profile(os.environ.get(PROFILE, "demo")))
-        self._portal = Portal(f"voxturn-serve-{name}")
-        try:
-            self._portal.run(self._handler.warm())
-        except BaseException:
-            self._portal.close()
-            self._handler.close()
-            raise
-        if isinstance(self._handler, WarmsLater):
-            self._portal.call(self._keep, self._handler.warm_later())
-        self._load_s = self._clock.now() - self._begin_s
-        self._metrics = Metrics(utilities, name)
         self._clients: Counter[str] = Counter()
+        self._begin_s = self._clock.now()
+        with contextlib.ExitStack() as resources:  # closed if one of the later ones fails
+            resources.enter_context(logged_by_triton(utilities, name))
+            self._handler = handler or HANDLERS[name](load_profile(os.environ.get(PROFILE, "demo")))
+            resources.callback(self._handler.close)
+            self._portal = Portal(f"voxturn-serve-{name}")
+            resources.callback(self._portal.close)
+            self._portal.run(self._handler.warm())
+            if isinstance(self._handler, WarmsLater):
+                self._portal.call(self._keep, self._handler.warm_later())
+            self._load_s = self._clock.now() - self._begin_s
+            self._metrics = Metrics(utilities, name)
+            self._resources = resources.pop_all()
+        _LOG.info("%s: loaded in %.1f s", name, self._load_s)
 
     def execute(self, requests: Sequence[Any]) -> None:
         """Begin to answer requests; returns at once. Inputs are copied: their memory is the server's."""
@@ -87,9 +91,8 @@ class Backend:
 
     def close(self) -> None:
         """End every request, then the engines."""
-        self._portal.run(self._cancel_all())
-        self._portal.close()
-        self._handler.close()
+        with self._resources:
+            self._portal.run(self._cancel_all())
 
     def _begin(self, sender: Any, inputs: Inputs, name: str) -> None:
         if CANCEL in inputs and (named := self._named.get(text_of(inputs[CANCEL]))) is not None:
@@ -124,7 +127,8 @@ class Backend:
             error, outcome = f"{type(exc).__name__}: {exc}", "error"
         except asyncio.CancelledError:
             error, outcome = "StreamClosed: the request was cancelled", "cancelled"
-        except Exception as exc:  # noqa: BLE001  it is the client's
+        except Exception as exc:  # it is the client's, and a fault of ours
+            _LOG.exception("%s: a request ended in an unexpected error", self._model.name)
             error, outcome = (
                 f"InferenceFailed: {self._model.name}: {type(exc).__name__}: {exc}",
                 "error",

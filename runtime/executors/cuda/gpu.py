@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import logging
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +21,7 @@ from voxturn.runtime.models.fetch import Progress
 from voxturn.runtime.models.manifest import ModelContract
 from voxturn.runtime.protocols import GraphExecutor
 
+_LOG = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
@@ -99,7 +100,7 @@ class Gpu:
         try:
             return self._given_kernels or CudaKernels()
         except ExecutorUnavailable as exc:
-            sys.stderr.write(f"warning: tokens are chosen on the host: {exc}\n")
+            _LOG.warning("tokens are chosen on the host: %s", exc)
             return None
 
     def decoder(
