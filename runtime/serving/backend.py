@@ -127,7 +127,7 @@ class Backend:
             error, outcome = f"{type(exc).__name__}: {exc}", "error"
         except asyncio.CancelledError:
             error, outcome = "StreamClosed: the request was cancelled", "cancelled"
-        except Exception as exc:  # it is the client's, and a fault of ours
+        except Exception as exc:  # noqa: BLE001  it is the client's, and logged
             _LOG.exception("%s: a request ended in an unexpected error", self._model.name)
             error, outcome = (
                 f"InferenceFailed: {self._model.name}: {type(exc).__name__}: {exc}",

@@ -187,6 +187,32 @@ async def test_the_microphone_gives_frames_until_it_is_closed(sounddevice: None)
     assert not stream.open
 
 
+async def test_a_microphone_that_is_read_too_late_drops_its_oldest_frames_and_says_so_once(
+    sounddevice: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = ManualClock()
+    frames = microphone(clock=clock)
+    first = asyncio.create_task(anext(frames))
+    await asyncio.sleep(0)
+    (stream,) = Stream.made
+    for number in range(1 + 512 + 100):
+        clock.advance(0.02)
+        stream.options["callback"](np.full((320, 1), number, np.float32), 320, None, None)
+        if not number:
+            assert (await first).samples[0] == 0
+    await asyncio.sleep(0)
+    got = [await anext(frames) for _ in range(512)]
+    assert [frame.samples[0] for frame in got] == list(range(101, 613))
+    assert [frame.start for frame in got] == [320 * (1 + n) for n in range(512)]
+    assert got[0].arrived_s == pytest.approx(102 * 0.02)  # when it was there, not when it is read
+    stream.options["callback"](np.full((320, 1), 9.0, np.float32), 320, None, None)
+    assert (await anext(frames)).samples[0] == 9.0
+    await frames.aclose()
+    assert [record.getMessage() for record in caplog.records] == [
+        "the microphone is read too late: its oldest 2.0 s were dropped"
+    ]
+
+
 async def test_the_loudspeaker_plays_in_order_and_counts_what_sounded(sounddevice: None) -> None:
     with Loudspeaker(24000) as speaker:
         (stream,) = Stream.made
