@@ -18,6 +18,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
 from voxturn.runtime import cli
 from voxturn.runtime.assistant import Assistant
 from voxturn.runtime.audio.encode import PipeSink, WavFile
@@ -671,7 +673,7 @@ def test_openvino_that_is_not_installed(
     monkeypatch.setitem(sys.modules, "openvino", None)
     vocode = '[vocode]\nmodel = "vits-en-us-joe"\nexecutor = '
     own = profile(tmp_path, (f'{vocode}"onnx"', f'{vocode}"openvino"'))
-    says = "executor 'openvino' needs openvino; pip install openvino"
+    says = r"own\.vocode: executor 'openvino' is not installed; pip install 'voxturn\[openvino\]'"
     fails(["say", "Hello.", "-o", str(output), "--profile", own], ExecutorUnavailable, says)
     assert untouched(output)
 
@@ -710,23 +712,28 @@ def tiny_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A VOXTURN_HOME whose models are as small as can be: they load or not, but nobody ever runs them."""
     root = tmp_path_factory.mktemp("home")
     store, registry = Store(root), Registry.read()
-    contract = {"acoustic": "acoustic.onnx", "decoder": "decoder.onnx"}
-    files = {
-        "silero-vad": ("fp32", ["silero_vad.onnx"]),
-        "whisper-base": ("int8", ["model.bin", "config.json", "tokenizer.json", "vocabulary.txt"]),
-        "smollm2-135m": ("int8", ["decoder.onnx", "tokenizer.json"]),
-        "vits-en-us-joe": ("fp32", ["acoustic.onnx", "decoder.onnx"]),
+    roles = {
+        "decoder": {"token_decoder": "decoder.onnx"},
+        "vits": {"acoustic_encoder": "acoustic.onnx", "waveform_decoder": "decoder.onnx"},
     }
-    for name, (precision, wanted) in files.items():
+    whisper = ["model.bin", "config.json", "tokenizer.json", "vocabulary.txt"]
+    files = {
+        "silero-vad": ("checkpoint", "fp32", ["silero_vad.onnx"]),
+        "whisper-base": ("checkpoint", "int8", whisper),
+        "smollm2-135m": ("decoder", "int8", ["decoder.onnx", "tokenizer.json"]),
+        "vits-en-us-joe": ("vits", "fp32", ["acoustic.onnx", "decoder.onnx"]),
+    }
+    for name, (kind, precision, wanted) in files.items():
         folder = store.artifact_path(registry.models[name], precision)
         folder.mkdir(parents=True)
         for file in wanted:
             identity(folder / file) if file.endswith(".onnx") else (folder / file).write_bytes(
                 b"tiny"
             )
-        graphs = {
-            role: ModelContract(file, (), ()) for role, file in contract.items() if file in wanted
-        }
+        if "tokenizer.json" in wanted:
+            vocabulary = {"<|en|>": 0, "[UNK]": 1}
+            Tokenizer(WordLevel(vocabulary, "[UNK]")).save(str(folder / "tokenizer.json"))
+        graphs = {role: ModelContract(file, (), ()) for role, file in roles.get(kind, {}).items()}
         properties = {
             "espeak_voice": "en-us",
             "phoneme_id_map": {"_": [0]},
@@ -741,7 +748,7 @@ def tiny_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "margin": 3,
         }
         hashes = {file: sha256_of(folder / file) for file in wanted}
-        manifest = Manifest(name, "artifact", precision, {}, hashes, graphs, properties)
+        manifest = Manifest(name, kind, precision, {}, hashes, graphs, properties)
         (folder / MANIFEST).write_text(manifest.to_json())
     return root
 

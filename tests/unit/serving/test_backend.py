@@ -41,7 +41,7 @@ from voxturn.runtime.messages import (
     TurnDone,
     Word,
 )
-from voxturn.runtime.models.manifest import MANIFEST, Manifest
+from voxturn.runtime.models.manifest import MANIFEST, Manifest, ModelContract
 from voxturn.runtime.models.registry import Registry
 from voxturn.runtime.models.store import Store
 from voxturn.runtime.profile import load_profile
@@ -812,13 +812,24 @@ def started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
     return profiles
 
 
-def install(stage: str) -> None:
-    """An artifact of the demo's model for a stage, without files."""
+VITS_GRAPHS = {
+    role: ModelContract(f"{role}.onnx", (), ()) for role in ("acoustic_encoder", "waveform_decoder")
+}
+
+
+def install(stage: str, kind: str) -> None:
+    """An artifact of the demo's model for a stage, whose files are empty."""
     engine = load_profile("demo").engines()[stage]
     model = Registry.read().models[engine.model]
     folder = Store().artifact_path(model, engine.precision)
     folder.mkdir(parents=True, exist_ok=True)
-    manifest = Manifest(model.id, "artifact", engine.precision, {}, {})
+    graphs = VITS_GRAPHS if kind == "vits" else {}
+    names = [graph.file for graph in graphs.values()] or ["model.bin"]
+    for name in names:
+        (folder / name).touch()
+    files = dict.fromkeys(names, "")
+    properties = {"espeak_voice": "en-us"}
+    manifest = Manifest(model.id, kind, engine.precision, {}, files, graphs, properties)
     (folder / MANIFEST).write_text(manifest.to_json())
 
 
@@ -828,14 +839,15 @@ def test_what_a_served_model_lacks_is_said_before_a_server_is_started(
     assert main(["serve", "triton", "--models", "vits,whisper"]) == 5
     (line,) = capsys.readouterr().err.splitlines()
     assert "'vits-en-us-joe' (fp32) is not on this machine; run `voxturn models pull" in line
-    install("speak")
+    install("speak", "vits")
+    install("vocode", "vits")
     assert main(["serve", "triton", "--models", "vits,whisper"]) == 5
     assert "'whisper-base'" in capsys.readouterr().err
     assert started == []
     assert main(["serve", "triton", "--models", "vits"]) == 6  # the others are not asked for
     assert capsys.readouterr().err == "voxturn: there is no server\n"
     assert started == ["demo"]
-    install("transcribe")
+    install("transcribe", "checkpoint")
     monkeypatch.setitem(sys.modules, "ctranslate2", None)
     assert main(["serve", "triton", "--models", "whisper"]) == 6
     assert "demo.transcribe: executor 'ctranslate2' is not installed" in capsys.readouterr().err
