@@ -62,7 +62,7 @@ def compare(backend: Backend, artifact: Path, executor: str, result: Result) -> 
     """Every graph of an artifact on the GPU against ONNX Runtime on the CPU. Raises `ExportFailed` for all that differ."""
     manifest, missed = Manifest.read(artifact), []
     for role, contract in manifest.graphs.items():
-        name = f"gpu.{executor}.{manifest.model}.{role}"
+        name = f"gpu.{executor}.{manifest.model}.{Path(contract.file).stem}"
         check = _decoder_differs if role in _DECODERS else _graph_differs
         try:
             differs = check(_loaded(artifact, manifest, executor), backend, role, name, result)

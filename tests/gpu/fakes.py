@@ -19,10 +19,12 @@ import numpy as np
 import onnxruntime as ort
 from voxturn.export.artifact import contract_of
 from voxturn.export.bfloat16 import computable
+from voxturn.export.xtts.export import GRAPHS
 from voxturn.runtime.executors.cuda.kernels import CPlace, CSampling, CStep, CudaKernels
 from voxturn.runtime.executors.cuda.tensorrt_build import PROFILES, shapes
 
 Work = Callable[[], None]
+_ROLES = {file: role for role, file in GRAPHS.items()} | {"decoder.onnx": "token_decoder"}
 
 
 class FakeCuda:
@@ -321,7 +323,7 @@ class FakeEngine:
                 str(readable), options, providers=["CPUExecutionProvider"]
             )
         self.trt, self.session, contract = trt, session, contract_of(path)
-        self.profiles = PROFILES[path.stem]
+        self.profiles = PROFILES[_ROLES[path.name]]
         self.shapes = [shapes(contract, profile) for profile in self.profiles]
         self.inputs = {spec.name: np.dtype(spec.dtype) for spec in contract.inputs}
         self.outputs = {spec.name: np.dtype(spec.dtype) for spec in contract.outputs}

@@ -32,7 +32,7 @@ class Bench:
     """A decoder on the fake GPU that chooses tokens itself, and one that does not."""
 
     def __init__(self, artifact: Path, kernels: CudaKernels) -> None:
-        self.contract = Manifest.read(artifact).graphs["decoder"]
+        self.contract = Manifest.read(artifact).graphs["token_decoder"]
         self.fake = FakeCuda()
         self.trt, self.cuda = FakeTensorRt(self.fake), Cuda(self.fake)
         self.streams = Streams(self.cuda)

@@ -13,12 +13,12 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from voxturn.runtime import assemble
 from voxturn.runtime.decode.engine import DecodeEngine
 from voxturn.runtime.decode.sampler import Sampling
 from voxturn.runtime.errors import CorruptModel, ExecutorUnavailable, InferenceFailed
 from voxturn.runtime.executors.cuda import device_chooser, onnx_cuda
 from voxturn.runtime.executors.cuda.device_decoder import DeviceDecoder
+from voxturn.runtime.executors.cuda.gpu import Gpu
 from voxturn.runtime.executors.cuda.kernels import CudaKernels
 from voxturn.runtime.executors.cuda.library import Cuda
 from voxturn.runtime.executors.cuda.onnx_cuda import (
@@ -29,10 +29,15 @@ from voxturn.runtime.executors.cuda.onnx_cuda import (
 )
 from voxturn.runtime.executors.cuda.streams import Streams
 from voxturn.runtime.executors.onnx import OnnxDecoder, OnnxGraph
-from voxturn.runtime.families.frames import XttsFrames
+from voxturn.runtime.families.xtts import plans
+from voxturn.runtime.families.xtts.family import as_xtts
+from voxturn.runtime.families.xtts.frames import XttsFrames
 from voxturn.runtime.flow.scheduling import EngineBudget
 from voxturn.runtime.models.manifest import Manifest, ModelContract, TensorSpec
+from voxturn.runtime.models.store import Store
+from voxturn.runtime.parts import LoadedParts
 from voxturn.runtime.profile import Engine, SpeakEngine, load_profile
+from voxturn.runtime.serving.handlers import VocoderHandler
 
 from tests.gpu import test_tensorrt
 from tests.gpu.conftest import Portable, Tiny
@@ -241,7 +246,7 @@ def test_of_a_large_vocabulary_the_device_chooses_among_few(
 def test_a_window_is_captured_for_its_sizes_and_replayed(
     tiny: Tiny, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    contract = Manifest.read(tiny.fp32).graphs["vocoder"]
+    contract = Manifest.read(tiny.fp32).graphs["windowed_waveform_decoder"]
     path, fake = tiny.fp32 / contract.file, FakeCuda()
     cuda, provider = Cuda(fake), FakeCudaProvider(fake)
     streams, frames = Streams(cuda), XttsFrames(4, 24000 / 22050)
@@ -255,7 +260,7 @@ def test_a_window_is_captured_for_its_sizes_and_replayed(
     wanted = [reference.run(inputs)["audio"] for inputs in given]
     monkeypatch.setitem(sys.modules, "onnxruntime", provider)
     graph = OnnxCudaGraph(path, contract, cuda, streams.of("vocode"))
-    assert graph.compiles_shapes
+    assert (graph.compiles_shapes, graph.few_shapes) == (True, True)
     for inputs, audio in zip(given, wanted, strict=True):
         np.testing.assert_allclose(graph.run(inputs)["audio"], audio, atol=1e-5)
     names = [call[0] for call in fake.calls]
@@ -283,17 +288,29 @@ def test_a_window_is_captured_for_its_sizes_and_replayed(
 
 @pytest.mark.parametrize("executor", ["onnx-cuda", "openvino"])
 def test_whoever_asks_a_server_for_windows_takes_those_that_suit_it(
-    tiny: Tiny, monkeypatch: pytest.MonkeyPatch, executor: str
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, executor: str
 ) -> None:
-    about = {"artifact_sha256": Manifest.read(tiny.short).digest, "executor": executor}
+    """The client knows of the server's executor what the served model says of itself, and no more."""
+    folder, fake = str(tiny.short), FakeCuda()
+    monkeypatch.setenv("VOXTURN_HOME", str(tmp_path))
+    monkeypatch.setattr(
+        "voxturn.runtime.executors.cuda.gpu.Gpu",
+        lambda root, progress: Gpu(root, progress, cuda=Cuda(fake)),
+    )
+    speak, vocode = SpeakEngine(folder, "onnx", "int8"), Engine(folder, executor, "int8")
+    profile = replace(load_profile("demo"), speak=speak, vocode=vocode)
+    served = VocoderHandler(profile)
+    about = served.describe()
+    assert about["executor"] == executor
+    served.close()
+    assert fake.alive == 0
     server = SimpleNamespace(describe=lambda model: about, close=lambda: None)
-    monkeypatch.setattr(assemble, "Connection", lambda address: server)
-    folder = str(tiny.short)
-    speak, vocode = SpeakEngine(folder, "onnx", "int8"), Engine(folder, "triton", "int8")
-    make = assemble.Assembler(replace(load_profile("demo"), speak=speak, vocode=vocode))
-    taken = make.vocode().plan
-    make.close()
-    assert taken is (assemble.GPU_PLANS if executor == "onnx-cuda" else assemble.XTTS_PLANS)[0]
+    monkeypatch.setattr("voxturn.runtime.executors.triton.Connection", lambda address: server)
+    asking = replace(profile, vocode=vocode.served("localhost:8001"))
+    parts = LoadedParts(asking, Store(tmp_path))
+    plan = as_xtts(parts.voice()).vocoder.plan
+    parts.close()
+    assert plan is (plans.FEW_SHAPES if executor == "onnx-cuda" else plans.ALONE)[0]
 
 
 def test_a_run_that_fails_is_an_error_and_leaves_nothing_in_flight(bench: Bench) -> None:

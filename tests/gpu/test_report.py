@@ -15,13 +15,14 @@ from voxturn.bench.harness import Result
 from voxturn.runtime import prepare, profile
 from voxturn.runtime.cli import main
 from voxturn.runtime.errors import ExportFailed
+from voxturn.runtime.executors.backend import Host
 from voxturn.runtime.executors.cuda import report as gpu_report
 from voxturn.runtime.executors.cuda import tensorrt_build
-from voxturn.runtime.executors.cuda.gpu import Gpu
+from voxturn.runtime.executors.cuda.gpu import Gpu, TensorRtBackend
 from voxturn.runtime.executors.cuda.kernels import CudaKernels
 from voxturn.runtime.executors.cuda.library import Cuda
 from voxturn.runtime.executors.cuda.onnx_cuda import PROVIDER
-from voxturn.runtime.models.manifest import Manifest
+from voxturn.runtime.models.manifest import ONNX_CONTRIB, Manifest
 from voxturn.runtime.models.store import quiet
 
 from tests.gpu.conftest import Portable, Tiny
@@ -89,10 +90,11 @@ def test_the_doctor_says_what_a_profile_lacks_of_a_gpu(
     assert f"models pull --profile {tmp_path / 'mine.toml'}" in said
     assert "reply: " + str(portable.fp16) not in said
     manifest = Manifest.read(portable.fp16)
-    other = replace(manifest, properties=dict(manifest.properties) | {"engine": "onnx"})
+    graphs = {role: replace(g, dialect=ONNX_CONTRIB) for role, g in manifest.graphs.items()}
+    other = replace(manifest, graphs=graphs)
     monkeypatch.setattr(prepare.Store, "at", lambda self, path: (path, other))
     main(["doctor", "--profile", str(tmp_path / "mine.toml")])
-    assert f"reply: {portable.fp16}: was not exported for a GPU" in capsys.readouterr().out
+    assert f"reply: {portable.fp16} (decoder) was not exported for a GPU" in capsys.readouterr().out
 
 
 def test_make_gpu_takes_only_what_was_exported_for_one(
@@ -144,30 +146,38 @@ def test_engines_are_compared_with_the_cpu(
     )
     monkeypatch.setattr(tensorrt_build, "build", lambda trt, path, *_: serialized(path))
     on_device: Any = FakeKernels(fake, kernels)
-    device = Gpu(tmp_path, quiet, library, Cuda(fake), on_device)
+    monkeypatch.setattr(
+        "voxturn.runtime.executors.cuda.gpu.Gpu",
+        lambda root, progress: Gpu(root, progress, library, Cuda(fake), on_device),
+    )
+    host = Host(tmp_path, quiet)
+    backend = TensorRtBackend(host)
     result = Result("gpu")
-    gpu.compare(device, portable.fp32, "tensorrt", result)
+    gpu.compare(backend, portable.fp32, "tensorrt", result)
     assert result.metrics["gpu.tensorrt.qwen3-0.6b.decoder.first_choices_same"]["value"] == 1.0
     assert result.metrics["gpu.tensorrt.qwen3-0.6b.decoder.chosen_same"]["value"] == 1.0
     with monkeypatch.context() as patch:
         patch.setattr(gpu.DecodeEngine, "generate", lambda *_: iter(range(1, 65)))
         with pytest.raises(ExportFailed, match=r"decoder.onnx: of the tokens that it chose"):
-            gpu.compare(device, portable.fp32, "tensorrt", Result("gpu"))
+            gpu.compare(backend, portable.fp32, "tensorrt", Result("gpu"))
     with monkeypatch.context() as patch:
         patch.setattr(gpu, "_LEAST_SAME", 1.1)
         with pytest.raises(
             ExportFailed, match=r"100% of its first choices are the CPU's, 110% needed"
         ):
-            gpu.compare(device, portable.fp32, "tensorrt", Result("gpu"))
-    vocoder = Manifest.read(tiny.fp32).graphs["vocoder"]
+            gpu.compare(backend, portable.fp32, "tensorrt", Result("gpu"))
+    vocoder = Manifest.read(tiny.fp32).graphs["windowed_waveform_decoder"]
     monkeypatch.setattr(
         gpu.Manifest,
         "read",
-        lambda folder: Manifest("xtts-v2", "xtts", "fp32", {}, {}, {"vocoder": vocoder}),
+        lambda folder: Manifest(
+            "xtts-v2", "xtts", "fp32", {}, {}, {"windowed_waveform_decoder": vocoder}
+        ),
     )
-    gpu.compare(device, tiny.fp32, "tensorrt", result)
+    gpu.compare(backend, tiny.fp32, "tensorrt", result)
     assert result.metrics["gpu.tensorrt.xtts-v2.vocoder.snr_db"]["value"] > 100
-    device.close()
+    backend.close()
+    host.close()
     assert fake.alive == 0
 
 
@@ -175,11 +185,11 @@ def test_without_tensorrt_a_turn_and_load_run_on_onnx_runtime(
     tiny: Tiny, portable: Portable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And an artifact that differs does not keep the others from being compared."""
-    executors = {"tensorrt": "tensorrt or tensorrt-rtx", "onnx-cuda": "", "ctranslate2": ""}
+    executors = {"tensorrt": "tensorrt or tensorrt-rtx", "onnx-cuda": "", "ctranslate2-cuda": ""}
     compared: list[Path] = []
     ran: list[str] = []
 
-    def compare(device: Any, artifact: Path, executor: str, result: Result) -> None:
+    def compare(backend: Any, artifact: Path, executor: str, result: Result) -> None:
         compared.append(artifact)
         if artifact == portable.fp16:
             raise ExportFailed("decoder.onnx: differs")
@@ -189,8 +199,6 @@ def test_without_tensorrt_a_turn_and_load_run_on_onnx_runtime(
         return SimpleNamespace(returncode=0)
 
     monkeypatch.setattr(gpu, "gpu_report", lambda: SimpleNamespace(items=(), executors=executors))
-    monkeypatch.setattr(gpu, "Gpu", lambda *_, **__: SimpleNamespace(close=lambda: None))
-    monkeypatch.setattr(gpu, "Cuda", lambda: None)
     monkeypatch.setattr(gpu, "compare", compare)
     monkeypatch.setattr(gpu, "measure", lambda *_: None)
     monkeypatch.setattr(gpu, "find_spec", lambda name: name)

@@ -30,28 +30,30 @@ def test_a_step_reads_every_weight_and_the_cache_of_its_context(portable: Portab
     layers, width, inner, vocabulary, heads, kv_heads, head = 2, 64, 128, 4096, 4, 2, 32
     layer = width * (heads + 2 * kv_heads) * head + heads * head * width + 3 * width * inner
     weights = layers * layer + vocabulary * width
-    step = decoder_call(portable.fp16, "decoder", 1, 100, {})
+    step = decoder_call(portable.fp16, "token_decoder", 1, 100, {})
     cache = layers * 2 * kv_heads * head * 101 * 2
     assert step.bytes == pytest.approx(2 * weights + cache, rel=0.02)
     attention = layers * 2 * 2 * 101 * heads * head
     assert step.operations == pytest.approx(2 * weights + attention, rel=0.02)
-    prefill = decoder_call(portable.fp16, "decoder", 16, 100, {})
+    prefill = decoder_call(portable.fp16, "token_decoder", 16, 100, {})
     assert prefill.bytes == pytest.approx(step.bytes, rel=0.05)
     head_once = 2 * vocabulary * width
     assert prefill.operations == pytest.approx(
         16 * (step.operations - head_once) + head_once, rel=0.1
     )
-    file = Manifest.read(portable.fp16).graphs["decoder"].file
-    assert decoder_call(portable.fp16, "decoder", 1, 100, {f"fp16/{file}.1": 77}).launches == 77
+    file = Manifest.read(portable.fp16).graphs["token_decoder"].file
+    assert (
+        decoder_call(portable.fp16, "token_decoder", 1, 100, {f"fp16/{file}.1": 77}).launches == 77
+    )
 
 
 @pytest.mark.parametrize(("bits", "bytes_each"), [("int8", 1.0), ("int4", 0.5 + 2 / 64)])
 def test_packed_weights_are_read_packed_and_multiplied_as_often(
     portable: Portable, bits: str, bytes_each: float
 ) -> None:
-    plain = decoder_call(portable.fp16, "decoder", 16, 100, {})
+    plain = decoder_call(portable.fp16, "token_decoder", 16, 100, {})
     packed = decoder_call(
-        portable.int8 if bits == "int8" else portable.int4, "decoder", 16, 100, {}
+        portable.int8 if bits == "int8" else portable.int4, "token_decoder", 16, 100, {}
     )
     assert packed.operations == pytest.approx(plain.operations, rel=1e-3)
     layers, head = 2 * (64 * 256 + 128 * 64 + 3 * 64 * 128), 4096 * 64  # which has 8 bits in both

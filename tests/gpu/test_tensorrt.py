@@ -16,7 +16,6 @@ import pytest
 from voxturn.export.artifact import contract_of
 from voxturn.export.bfloat16 import computable
 from voxturn.export.xtts import export as xtts
-from voxturn.runtime import assemble
 from voxturn.runtime.decode.engine import DecodeEngine
 from voxturn.runtime.decode.sampler import Sampling
 from voxturn.runtime.errors import (
@@ -35,8 +34,10 @@ from voxturn.runtime.executors.cuda.tensorrt import TensorRtGraph
 from voxturn.runtime.executors.cuda.tensorrt_engine import Engine as TensorRtEngine
 from voxturn.runtime.executors.onnx import OnnxDecoder, OnnxGraph
 from voxturn.runtime.flow.scheduling import EngineBudget
+from voxturn.runtime.flow.sharing import process_cores
 from voxturn.runtime.models.manifest import Manifest
 from voxturn.runtime.models.store import Store, quiet
+from voxturn.runtime.parts import LoadedParts
 from voxturn.runtime.profile import Engine, SpeakEngine, load_profile
 from voxturn.runtime.serving.handlers import XttsHandler
 from voxturn.runtime.xtts import XTTS
@@ -57,7 +58,7 @@ class Bench:
     """The executor under test, what it runs on, and its equal on ONNX Runtime."""
 
     def __init__(self, artifact: Path, **library: Any) -> None:
-        self.contract = Manifest.read(artifact).graphs["decoder"]
+        self.contract = Manifest.read(artifact).graphs["token_decoder"]
         self.path = artifact / self.contract.file
         self.fake = FakeCuda()
         self.trt = FakeTensorRt(self.fake, **library)
@@ -199,7 +200,7 @@ def test_what_a_sequence_would_wait_for_is_captured_when_a_decoder_is_loaded(
     monkeypatch.setattr(tensorrt_build, "build", lambda trt, path, *_: serialized(path))
     on_device: Any = FakeKernels(bench.fake, kernels)
     gpu = Gpu(tmp_path, quiet, bench.trt, bench.cuda, on_device)
-    decoder = gpu.decoder(bench.path, bench.contract, "decoder", "reply", 2, "tensorrt")
+    decoder = gpu.tensorrt_decoder(bench.path, bench.contract, "token_decoder", "reply", 2)
     bench.fake.calls.clear()
     contexts, engine = len(bench.trt.contexts), DecodeEngine(decoder)
     for length in (5, 16, 40, 300):
@@ -310,7 +311,7 @@ def test_a_graph_is_run_by_several_threads_one_after_the_other(tiny: Tiny) -> No
         {"mel": np.random.default_rng(n).standard_normal((1, 64, 80 + n), np.float32)}
         for n in range(8)
     ]
-    with graph_on_the_fake_gpu(tiny, "speaker", "clone") as (graph, reference, _):
+    with graph_on_the_fake_gpu(tiny, "speaker_encoder", "clone") as (graph, reference, _):
         with ThreadPoolExecutor(4) as pool:
             made = list(pool.map(graph.run, inputs))
         for got, given in zip(made, inputs, strict=True):
@@ -379,7 +380,7 @@ def test_a_decoder_whose_steps_cannot_be_captured_leaves_nothing(
     gpu = Gpu(tmp_path, quiet, bench.trt, bench.cuda, on_device)
     bench.fake.fails = call
     with pytest.raises(InferenceFailed, match=f"CUDA: {call} failed with error 700"):
-        gpu.decoder(bench.path, bench.contract, "decoder", "reply", SLOTS, "tensorrt")
+        gpu.tensorrt_decoder(bench.path, bench.contract, "token_decoder", "reply", SLOTS)
     bench.fake.fails = ""
     gpu.close()
     assert bench.fake.alive == 0
@@ -395,15 +396,15 @@ def test_a_kept_engine_that_is_not_whole_is_built_again_once(
     )
     gpu = Gpu(tmp_path, quiet, bench.trt, bench.cuda, on_device)
     for _ in range(2):
-        gpu.decoder(bench.path, bench.contract, "decoder", "reply", SLOTS, "tensorrt").close()
+        gpu.tensorrt_decoder(bench.path, bench.contract, "token_decoder", "reply", SLOTS).close()
     (kept,) = tmp_path.glob("*.engine")
     kept.write_bytes(b"half of")
-    gpu.decoder(bench.path, bench.contract, "decoder", "reply", SLOTS, "tensorrt").close()
+    gpu.tensorrt_decoder(bench.path, bench.contract, "token_decoder", "reply", SLOTS).close()
     assert (len(built), kept.read_bytes()) == (2, serialized(bench.path))
     monkeypatch.setattr(tensorrt_build, "build", lambda *_: b"for another GPU")
     kept.write_bytes(b"half of")
     with pytest.raises(CorruptModel, match="not one for this GPU"):
-        gpu.decoder(bench.path, bench.contract, "decoder", "reply", SLOTS, "tensorrt")
+        gpu.tensorrt_decoder(bench.path, bench.contract, "token_decoder", "reply", SLOTS)
     gpu.close()
     assert bench.fake.alive == 0
 
@@ -438,7 +439,11 @@ def test_what_does_not_fit_is_refused(bench: Bench, length: int) -> None:
 def test_a_graph_whose_sizes_are_inputs(tiny: Tiny) -> None:
     sizes = ("latent_offset", "frame_offset", "frames", "before", "after")
     random = np.random.default_rng(0)
-    with graph_on_the_fake_gpu(tiny, "vocoder", "vocode", sizes) as (graph, reference, _):
+    with graph_on_the_fake_gpu(tiny, "windowed_waveform_decoder", "vocode", sizes) as (
+        graph,
+        reference,
+        _,
+    ):
         width = int(graph._contract.inputs[0].shape[2])
         for count, frames in (
             (6, 20),
@@ -467,7 +472,11 @@ def test_a_graph_whose_sizes_are_inputs(tiny: Tiny) -> None:
 
 def test_whole_sequences_have_room_for_what_they_become(tiny: Tiny) -> None:
     random = np.random.default_rng(0)
-    with graph_on_the_fake_gpu(tiny, "vocoder_whole", "vocode") as (graph, reference, fake):
+    with graph_on_the_fake_gpu(tiny, "sequence_waveform_decoder", "vocode") as (
+        graph,
+        reference,
+        fake,
+    ):
         width = int(graph._contract.inputs[0].shape[2])
         for sequences, count in ((1, 300), (3, 1), (8, 20)):
             inputs = {
@@ -618,7 +627,8 @@ def test_a_profile_for_tensorrt_speaks_on_the_fake_gpu(
     on_device: Any = FakeKernels(fake, kernels)
     monkeypatch.setattr(tensorrt_build, "build", lambda trt, path, *_: serialized(path))
     monkeypatch.setattr(
-        assemble, "Gpu", lambda root, progress: Gpu(root, progress, library, Cuda(fake), on_device)
+        "voxturn.runtime.executors.cuda.gpu.Gpu",
+        lambda root, progress: Gpu(root, progress, library, Cuda(fake), on_device),
     )
     demo = load_profile("demo")
     speak = SpeakEngine(str(folder), "tensorrt", "fp32", slots=2)
@@ -632,7 +642,7 @@ def test_a_profile_for_tensorrt_speaks_on_the_fake_gpu(
             # whoever has the cores keeps no GPU waiting
             with (
                 ThreadPoolExecutor(1) as pool,
-                assemble._GATE.turn(0) if executor == "tensorrt" else nullcontext(),
+                process_cores().gate.turn(0) if executor == "tensorrt" else nullcontext(),
             ):
                 says = partial(voice.tts, "Good morning.", language="en", guard=False)
                 said.append([pool.submit(says, seed=n).result(60) for n in range(2)])
@@ -648,7 +658,7 @@ def test_a_profile_for_tensorrt_speaks_on_the_fake_gpu(
     )
     assert list((tmp_path / "home/engines").glob("*.engine"))
     wrong = replace(demo, speak=replace(speak, model=str(tiny.fp32)), vocode=chosen.vocode)
-    make = assemble.Assembler(wrong, Store(tmp_path / "home"))
+    parts = LoadedParts(wrong, Store(tmp_path / "home"))
     with pytest.raises(InvalidProfile, match="export XTTS with --for tensorrt"):
-        make.xtts_speak()
-    make.close()
+        parts.voice()
+    parts.close()

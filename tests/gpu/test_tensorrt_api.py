@@ -61,7 +61,9 @@ def used(path: Path) -> set[tuple[str, str]]:
 def test_every_name_exists(file: str, version: str) -> None:
     api = API[version]
     names = {
-        pair for pair in used(ROOT / f"runtime/executors/{file}.py") if not pair[1].startswith("__")
+        pair
+        for pair in used(ROOT / f"runtime/executors/cuda/{file}.py")
+        if not pair[1].startswith("__")
     }
     assert names
     for owner, member in names - GUARDED:
@@ -72,7 +74,7 @@ def test_every_name_exists(file: str, version: str) -> None:
 
 
 def test_the_check_sees_what_is_used() -> None:
-    names = set().union(*(used(ROOT / f"runtime/executors/{file}.py") for file in FILES))
+    names = set().union(*(used(ROOT / f"runtime/executors/cuda/{file}.py") for file in FILES))
     assert {
         ("IExecutionContext", "execute_async_v3"),
         ("ICudaEngine", "get_aliased_input_tensor"),

@@ -139,9 +139,9 @@ def test_weights_that_are_unpacked_before_their_product_are_found(
 
 
 def test_a_decoder_whose_attention_is_not_fused_is_refused(trt: Any, portable: Portable) -> None:
-    contract = Manifest.read(portable.fp16).graphs["decoder"]
+    contract = Manifest.read(portable.fp16).graphs["token_decoder"]
     log = Log()
-    build(trt, portable.fp16 / contract.file, contract, PROFILES["decoder"], log, GPU)
+    build(trt, portable.fp16 / contract.file, contract, PROFILES["token_decoder"], log, GPU)
     verify_gpu.check_decoder("x", contract, log, 2)
     kept = list(log.lines)
     log.lines = [line.replace("_mha", "_gone") for line in kept]
@@ -153,7 +153,7 @@ def test_a_decoder_whose_attention_is_not_fused_is_refused(trt: Any, portable: P
     log.lines = [re.sub(r"(Name: \S*_mha.*?Datatype: )Half", r"\1Float", line) for line in kept]
     with pytest.raises(ExportFailed, match="attention is computed in Float, Half, not in Half"):
         verify_gpu.check_decoder("x", contract, log, 2)
-    other = Manifest.read(portable.bf16).graphs["decoder"]
+    other = Manifest.read(portable.bf16).graphs["token_decoder"]
     with pytest.raises(ExportFailed, match="attention is computed in Half, not in BFloat16"):
         verify_gpu.check_decoder("x", other, SimpleNamespace(lines=kept), 2)
     log.lines = [line for line in kept if not line.startswith("KVCACHE_UPDATE")]
@@ -177,12 +177,12 @@ def test_an_engine_is_built_once_and_again_when_what_it_is_made_of_changes(
         "voxturn.runtime.executors.cuda.tensorrt_build.sha256_of",
         lambda path: pytest.fail("read whole"),
     )
-    contract = Manifest.read(portable.fp16).graphs["decoder"]
+    contract = Manifest.read(portable.fp16).graphs["token_decoder"]
     library = SimpleNamespace(__name__="tensorrt", __version__="11.4")
     cache = EngineCache(tmp_path / "engines", "L4 sm89")
 
     def engine(trt: Any, cache: EngineCache, folder: Path) -> bytes:
-        return cache.engine(trt, folder / contract.file, contract, "decoder", quiet)
+        return cache.engine(trt, folder / contract.file, contract, "token_decoder", quiet)
 
     assert (
         engine(library, cache, portable.fp16)
@@ -198,7 +198,7 @@ def test_an_engine_is_built_once_and_again_when_what_it_is_made_of_changes(
         == b"engine 3"
     )
     assert engine(library, cache, portable.fp32) == b"engine 4"  # another graph
-    monkeypatch.setitem(PROFILES, "decoder", (Profile({"B": (1, 1, 2)}),))
+    monkeypatch.setitem(PROFILES, "token_decoder", (Profile({"B": (1, 1, 2)}),))
     assert engine(library, cache, portable.fp16) == b"engine 5"
     assert engine(library, cache, portable.fp16) == b"engine 5"
     with pytest.raises(CorruptModel, match="no TensorRT profiles"):
@@ -218,7 +218,7 @@ def test_a_half_precision_graph_gives_the_same_in_steps_as_in_one_pass(portable:
     from voxturn.runtime.executors.onnx import OnnxDecoder
     from voxturn.runtime.flow.scheduling import EngineBudget
 
-    contract = Manifest.read(portable.fp16).graphs["decoder"]
+    contract = Manifest.read(portable.fp16).graphs["token_decoder"]
     ids = list(range(300, 324))
     outputs = []
     for pieces in ([24], [16, *[1] * 8]):
@@ -239,12 +239,12 @@ def test_nothing_that_a_half_precision_voice_computes_overflows(voice: Path) -> 
     import onnx
 
     manifest = Manifest.read(voice)
-    for role in ("conditioning", "speaker"):
+    for role in ("conditioning_encoder", "speaker_encoder"):
         model = onnx.load(str(voice / manifest.graphs[role].file), load_external_data=False)
         assert not [
             t.name for t in model.graph.initializer if t.data_type == onnx.TensorProto.FLOAT16
         ], role
-    contract = manifest.graphs["vocoder"]
+    contract = manifest.graphs["windowed_waveform_decoder"]
     session = ort.InferenceSession(str(voice / contract.file), providers=["CPUExecutionProvider"])
     random = np.random.default_rng(0)
     kind = np.dtype(contract.inputs[0].dtype)

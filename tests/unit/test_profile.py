@@ -15,7 +15,7 @@ from voxturn.runtime.flow.scheduling import Cores
 from voxturn.runtime.models.registry import Registry
 from voxturn.runtime.models.store import Store
 from voxturn.runtime.prepare import problems
-from voxturn.runtime.profile import NOT_SERVED, SHIPPED, load_profile
+from voxturn.runtime.profile import SHIPPED, load_profile
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -100,6 +100,5 @@ def test_a_voice_that_no_server_has_is_a_problem_before_it_is_asked_for(tmp_path
     demo = load_profile("demo")
     served = replace(demo, speak=replace(demo.speak, executor="triton", server="localhost:8001"))
     found = problems(served, Store(tmp_path), Registry.read(), Cores())
-    assert f"{demo.speak.model}: {NOT_SERVED}" in [
-        problem.what for problem in found if problem.stage == "speak"
-    ]
+    what = f"{demo.speak.model} (vits) is served by no model; name another executor"
+    assert what in [problem.what for problem in found if problem.stage == "speak"]
