@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
+import shutil
+import sys
 
-from voxturn.runtime.errors import UsageError
+from voxturn.bench import checks
+from voxturn.runtime.commands.options import filled, whole
+from voxturn.runtime.errors import ExecutorUnavailable, UsageError
 from voxturn.runtime.executors.catalogue import names_for
-
-
-def _folder(text: str) -> Path:
-    """A folder that is there; said before anything is measured."""
-    if not Path(text).is_dir():
-        raise argparse.ArgumentTypeError(f"{text}: is no folder")
-    return Path(text)
-
-
-def _result(text: str) -> Path:
-    """A file that can be written; said before anything is measured."""
-    if not Path(text).absolute().parent.is_dir():
-        raise argparse.ArgumentTypeError(f"{text}: its folder does not exist")
-    return Path(text)
+from voxturn.runtime.profile import load_profile
 
 
 def _turn(args: argparse.Namespace) -> int:
+    checks.needs("soxr", "tokenizers")
+    if args.reply is not None:
+        checks.text_model("--reply", args.reply)
+    if args.voice is not None:
+        checks.voice("--voice", args.voice)
     from voxturn.bench import turn
 
     turn.main(args.profile, args.runs, args.json, args.reply, args.voice, args.questions).print()
@@ -31,13 +26,16 @@ def _turn(args: argparse.Namespace) -> int:
 
 
 def _decode(args: argparse.Namespace) -> int:
+    checks.needs("tokenizers")
     from voxturn.bench import decode
 
-    decode.run(args.profile, args.precision, args.json).print()
+    decode.run(args.profile, args.precision or "", args.json).print()
     return 0
 
 
 def _stt(args: argparse.Namespace) -> int:
+    load_profile(args.profile)
+    checks.needs("soxr", "faster_whisper", "piper")
     from voxturn.bench import stt
 
     stt.main(args.profile, args.clips, args.turns, args.json).print()
@@ -45,59 +43,114 @@ def _stt(args: argparse.Namespace) -> int:
 
 
 def _parity(args: argparse.Namespace) -> int:
-    from voxturn.bench import parity, parity_export
-
+    if not args.model and args.checkpoint is not None:
+        raise UsageError("--checkpoint goes with --model; a profile's model brings its own")
+    if args.model and args.profile is not None:
+        raise UsageError("--profile goes without --model; give one of them")
     if args.model and args.checkpoint is None:
         raise UsageError(
             f"--model {args.model} needs --checkpoint DIR, which is exported and compared"
         )
+    checks.needs("onnx", "onnxruntime", "tokenizers")
     if args.model:
+        if args.model == "xtts-v2":
+            checks.needs("torch", "TTS")
+            checks.checkpoint(args.checkpoint, checks.XTTS_FILES[:3])
+        else:
+            checks.needs("safetensors")
+            checks.checkpoint(args.checkpoint, checks.TEXT_FILES)
+        from voxturn.bench import parity_export
+
         parity_export.main(args.model, args.checkpoint, args.json).print()
     else:
-        parity.main(args.profile, args.json).print()
+        checks.needs("gguf", "torch", "transformers")
+        from voxturn.bench import parity
+
+        parity.main("demo" if args.profile is None else args.profile, args.json).print()
     return 0
 
 
 def _speaking(args: argparse.Namespace) -> int:
+    checks.sentences(args.sentences)
+    checks.checkpoint(args.checkpoint, checks.XTTS_FILES)
+    for path in args.artifact:
+        checks.voice("--artifact", path)
+    names = [path.resolve().name for path in args.artifact]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise UsageError(f"--artifact {twice[0]}: two folders have this name; results go by it")
+    checks.needs("soxr", "tqdm", "openvino", "torch", "TTS")
     from voxturn.bench import speaking
 
-    speaking.main(args.checkpoint, args.artifact, args.sentences, args.limit, args.json).print()
+    speaking.main(
+        args.checkpoint, args.artifact, args.sentences, args.limit or 0, args.json
+    ).print()
     return 0
 
 
 def _tts(args: argparse.Namespace) -> int:
-    from voxturn.bench import tts
-
     if args.peer and args.checkpoint is None:
         raise UsageError(
             "--peer coqui-tts needs --checkpoint DIR, the one that the artifact was made of"
         )
-    checkpoint = args.checkpoint if args.peer else None
-    tts.main(args.artifact, checkpoint, args.vocoder, args.runs, args.json).print()
+    if args.checkpoint is not None and not args.peer:
+        raise UsageError("--checkpoint goes with --peer coqui-tts, which reads it")
+    checks.voice("--artifact", args.artifact)
+    if args.peer:
+        checks.checkpoint(args.checkpoint, checks.XTTS_FILES)
+        checks.needs("torch", "TTS")
+    if args.vocoder == "openvino":
+        checks.needs("openvino")
+    from voxturn.bench import tts
+
+    tts.main(args.artifact, args.checkpoint, args.vocoder, args.runs, args.json).print()
     return 0
 
 
 def _llm(args: argparse.Namespace) -> int:
+    checks.needs("gguf", "tokenizers")
     from voxturn.bench import llm
 
+    if args.llama_python:
+        if args.checkpoint is None:
+            raise UsageError("--llama-python needs --checkpoint DIR, for the peer's weights")
+        if shutil.which(args.llama_python) is None:
+            raise UsageError(f"--llama-python {args.llama_python}: is no program")
+    for path in args.artifact:
+        manifest = checks.text_model("--artifact", path)
+        if "decoder" not in manifest.graphs:
+            raise UsageError(f"--artifact {path}: has no graph 'decoder'; export it with --to onnx")
+        if args.llama_python and manifest.precision not in llm.GGML:
+            raise UsageError(
+                f"--artifact {path}: has {manifest.precision}; llama.cpp is compared in {', '.join(llm.GGML)}"
+            )
+    if args.checkpoint is not None:
+        checks.needs("safetensors", "ctranslate2")
+        checks.checkpoint(args.checkpoint, checks.TEXT_FILES)
     llm.main(args.artifact, args.checkpoint, args.llama_python, args.runs, args.json).print()
     return 0
 
 
 def _load(args: argparse.Namespace) -> int:
+    checks.voice("--artifact", args.artifact)
+    checks.needs("tritonclient", "pytriton")
+    if args.json:
+        checks.needs("matplotlib")  # it is drawn, too
+    if shutil.which("perf_analyzer", path=f"{sys.exec_prefix}/bin") is None:
+        raise ExecutorUnavailable(
+            "perf_analyzer is not here; pip install 'voxturn[triton-embedded]' brings it"
+        )
     from voxturn.bench import load
 
-    try:
-        streams = [int(count) for count in args.streams.split(",")]
-    except ValueError:
-        streams = []
-    if not streams or min(streams) < 1:
-        raise UsageError(f"--streams {args.streams}: must be numbers of streams, as 1,2,4")
-    load.main(args.artifact, streams, args.runs, args.json, args.executor).print()
+    load.main(args.artifact, args.streams, args.runs, args.json, args.executor).print()
     return 0
 
 
 def _roofline(args: argparse.Namespace) -> int:
+    checks.artifact("--whisper", args.whisper, ("encoder", "decoder"))
+    checks.text_model("--reply", args.reply)
+    checks.artifact("--reply", args.reply, ("decoder",))
+    checks.voice("--voice", args.voice)
+    checks.needs("onnx", "onnxruntime")
     from voxturn.bench import roofline
 
     names = [name.strip() for name in args.gpu.split(",")]
@@ -110,69 +163,99 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     bench = commands.add_parser("bench", help="measure this machine")
     kinds = bench.add_subparsers(required=True, metavar="WHAT")
 
-    def kind(name: str, text: str, example: str = "") -> argparse.ArgumentParser:
+    def kind(
+        name: str, text: str, example: str = "", profile: bool = False
+    ) -> argparse.ArgumentParser:
         parser = kinds.add_parser(
             name,
             help=text,
             epilog=f"example:\n  voxturn bench {' '.join(filter(None, (name, example)))} --json {name}.json",
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        parser.add_argument("--profile", default="demo", metavar="P")
-        parser.add_argument("--json", type=_result, metavar="FILE", help="write the result file")
+        if profile:
+            parser.add_argument("--profile", default="demo", metavar="P")
+        parser.add_argument(
+            "--json", type=checks.result("--json"), metavar="FILE", help="write the result file"
+        )
         return parser
 
-    parser = kind("turn", "whole turns at the pace of real time")
-    parser.add_argument("--runs", type=int, default=20)
+    parser = kind("turn", "whole turns at the pace of real time", profile=True)
+    parser.add_argument("--runs", type=whole("--runs", 1), default=20)
     parser.add_argument(
         "--reply",
-        type=_folder,
+        type=checks.folder("--reply"),
         metavar="DIR",
         help="an artifact to answer, instead of the profile's",
     )
     parser.add_argument(
         "--voice",
-        type=_folder,
+        type=checks.folder("--voice"),
         metavar="DIR",
         help="an XTTS artifact to speak, instead of the profile's",
     )
     parser.add_argument(
         "--questions",
-        type=_folder,
+        type=checks.folder("--questions"),
         metavar="DIR",
         help="WAV files that ask, instead of the demo's voice",
     )
     parser.set_defaults(run=_turn)
-    parser = kind("decode", "the token engine: a step, prefill, the share of the memory bandwidth")
-    parser.add_argument("--precision", default="", help="another precision than the profile's")
+    parser = kind(
+        "decode",
+        "the token engine: a step, prefill, the share of the memory bandwidth",
+        profile=True,
+    )
+    parser.add_argument(
+        "--precision",
+        type=filled("--precision"),
+        metavar="P",
+        help="another precision than the profile's",
+    )
     parser.set_defaults(run=_decode)
     parser = kind(
         "stt",
         "hearing: against faster-whisper, live, end-pointing, sounds without words (20 minutes)",
+        profile=True,
     )
     parser.add_argument(
-        "--clips", type=int, default=70, metavar="N", help="of each duration (default: 70)"
+        "--clips",
+        type=whole("--clips", 1),
+        default=70,
+        metavar="N",
+        help="of each duration (default: 70)",
     )
     parser.add_argument(
-        "--turns", type=int, default=12, metavar="N", help="live, of each duration (default: 12)"
+        "--turns",
+        type=whole("--turns", 1),
+        default=12,
+        metavar="N",
+        help="live, of each duration (default: 12)",
     )
     parser.set_defaults(run=_stt)
     parser = kind(
-        "parity", "the reply's graph against transformers, or a checkpoint in every precision"
+        "parity",
+        "the reply's graph against transformers, or a checkpoint in every precision",
+        profile=True,
     )
     parser.add_argument(
         "--model", choices=["xtts-v2", "qwen3"], default="", help="instead of the profile's reply"
     )
-    parser.add_argument("--checkpoint", type=_folder, metavar="DIR", help="of the model")
+    parser.add_argument(
+        "--checkpoint", type=checks.folder("--checkpoint"), metavar="DIR", help="of the model"
+    )
+    parser.set_defaults(profile=None)
     parser.set_defaults(run=_parity)
     parser = kind(
         "speaking",
         "an XTTS checkpoint that speaks: codes and word errors against coqui-tts",
         "--checkpoint DIR --artifact DIR/fp32 --sentences sentences.json",
     )
-    parser.add_argument("--checkpoint", type=_folder, required=True, metavar="DIR")
+    parser.add_argument(
+        "--checkpoint", type=checks.folder("--checkpoint"), required=True, metavar="DIR"
+    )
     parser.add_argument(
         "--artifact",
-        type=_folder,
+        type=checks.folder("--artifact"),
         action="append",
         required=True,
         metavar="DIR",
@@ -180,13 +263,13 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     )
     parser.add_argument(
         "--sentences",
-        type=Path,
+        type=checks.file("--sentences"),
         required=True,
         metavar="FILE",
         help='JSON: {"trained": […], "held_out": […]}',
     )
     parser.add_argument(
-        "--limit", type=int, default=0, metavar="N", help="only the first N sentences"
+        "--limit", type=whole("--limit", 1), metavar="N", help="only the first N sentences"
     )
     parser.set_defaults(run=_speaking)
     parser = kind(
@@ -195,16 +278,18 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "--artifact DIR --checkpoint CHECKPOINT --peer coqui-tts",
     )
     parser.add_argument("--model", choices=["xtts-v2"], default="xtts-v2")
-    parser.add_argument("--artifact", type=_folder, required=True, metavar="DIR")
+    parser.add_argument(
+        "--artifact", type=checks.folder("--artifact"), required=True, metavar="DIR"
+    )
     parser.add_argument("--peer", choices=["coqui-tts"], default="")
     parser.add_argument(
         "--checkpoint",
-        type=_folder,
+        type=checks.folder("--checkpoint"),
         metavar="DIR",
         help="for the peer: what the artifact was made of",
     )
     parser.add_argument("--vocoder", choices=["openvino", "onnx"], default="openvino")
-    parser.add_argument("--runs", type=int, default=10)
+    parser.add_argument("--runs", type=whole("--runs", 1), default=10)
     parser.set_defaults(run=_tts)
     parser = kind(
         "roofline",
@@ -215,13 +300,13 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "--gpu", default="l4,4090,h100", metavar="NAME,NAME", help="of l4, 4090, a100, h100"
     )
     for name in ("whisper", "reply", "voice"):
-        about = (
-            "an artifact in standard operators (XTTS: --for tensorrt; others: --to tensorrt-onnx)"
+        about = "an artifact in standard operators (export … --for tensorrt)"
+        parser.add_argument(
+            f"--{name}", type=checks.folder(f"--{name}"), required=True, metavar="DIR", help=about
         )
-        parser.add_argument(f"--{name}", type=_folder, required=True, metavar="DIR", help=about)
     parser.add_argument(
         "--built",
-        type=Path,
+        type=checks.built,
         metavar="FILE",
         action="append",
         default=[],
@@ -234,7 +319,9 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "--artifact DIR",
     )
     parser.add_argument("--target", choices=["triton"], default="triton")
-    parser.add_argument("--artifact", type=_folder, required=True, metavar="DIR")
+    parser.add_argument(
+        "--artifact", type=checks.folder("--artifact"), required=True, metavar="DIR"
+    )
     parser.add_argument(
         "--executor",
         choices=[name for name in names_for("speak") if name != "triton"],
@@ -242,9 +329,13 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         help="what runs XTTS's GPT",
     )
     parser.add_argument(
-        "--streams", default="1,2,4,8", metavar="N,N", help="how many at once (default: 1,2,4,8)"
+        "--streams",
+        type=checks.streams,
+        default="1,2,4,8",
+        metavar="N,N",
+        help="how many at once (default: 1,2,4,8)",
     )
-    parser.add_argument("--runs", type=int, default=12)
+    parser.add_argument("--runs", type=whole("--runs", 1), default=12)
     parser.set_defaults(run=_load)
     parser = kind(
         "llm",
@@ -253,7 +344,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     )
     parser.add_argument(
         "--artifact",
-        type=_folder,
+        type=checks.folder("--artifact"),
         action="append",
         required=True,
         metavar="DIR",
@@ -261,12 +352,12 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     )
     parser.add_argument(
         "--checkpoint",
-        type=_folder,
+        type=checks.folder("--checkpoint"),
         metavar="DIR",
         help="for the peers: what the artifacts were made of",
     )
     parser.add_argument(
         "--llama-python", default="", metavar="FILE", help="a Python that has llama-cpp-python"
     )
-    parser.add_argument("--runs", type=int, default=10)
+    parser.add_argument("--runs", type=whole("--runs", 1), default=10)
     parser.set_defaults(run=_llm)

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 from voxturn.bench.harness import peak_rss_mb
-from voxturn.export import coqui
-from voxturn.export.xtts_checkpoint import XttsCheckpoint
+from voxturn.export.coqui import modules as coqui
+from voxturn.export.xtts.checkpoint import XttsCheckpoint
 
 
 class Peer:

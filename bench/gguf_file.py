@@ -7,8 +7,9 @@ from pathlib import Path
 
 import gguf
 from gguf import GGMLQuantizationType
-from voxturn.export.checkpoint import GGUF_LAYER_NAMES, GGUF_NAMES, SafetensorsCheckpoint
-from voxturn.export.families import DecoderConfig
+from voxturn.export.decoder.checkpoint import SafetensorsCheckpoint
+from voxturn.export.decoder.families import DecoderConfig
+from voxturn.export.decoder.gguf import GGUF_LAYER_NAMES, GGUF_NAMES
 
 _LAYER = {ours: theirs for theirs, ours in GGUF_LAYER_NAMES.items()}
 _OTHERS = {ours: theirs for theirs, ours in GGUF_NAMES.items()}

@@ -20,7 +20,7 @@ import numpy as np
 from voxturn.bench import gguf_file
 from voxturn.bench.harness import Result, engine_here, peak_rss_mb
 from voxturn.bench.peer import Peer, llm_peer
-from voxturn.export import qwen3
+from voxturn.export.decoder import export as decoder
 from voxturn.runtime.decode.generation import Request
 from voxturn.runtime.families.decoder import as_decoder
 from voxturn.runtime.models.manifest import Manifest
@@ -100,7 +100,7 @@ def peers(
             folder = Path(temporary) / "ctranslate2"
             folder.mkdir()
             source = Manifest("qwen3", "checkpoint", "source", {}, {})
-            qwen3.export(checkpoint, source, folder, "int8", quiet, "ctranslate2")
+            decoder.export(checkpoint, source, folder, "int8", quiet, "ctranslate2")
             found["ctranslate2"] = stack.enter_context(
                 llm_peer(sys.executable, "ctranslate2", folder, threads)
             )

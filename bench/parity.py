@@ -11,9 +11,13 @@ from pathlib import Path
 
 import numpy as np
 from voxturn.bench.harness import Result
-from voxturn.export import decoder, parity
-from voxturn.export.checkpoint import GgufCheckpoint, open_checkpoint
-from voxturn.export.coqui import keep_torchaudio_in_python
+from voxturn.export.decoder import export as decoder
+from voxturn.export.decoder import parity
+from voxturn.export.decoder.checkpoint import open_checkpoint
+from voxturn.export.decoder.gguf import GgufCheckpoint
+from voxturn.export.imports import keep_torchaudio_in_python
+from voxturn.export.parity import log_softmax
+from voxturn.runtime.errors import UsageError
 from voxturn.runtime.models.registry import Registry
 from voxturn.runtime.models.store import Store
 from voxturn.runtime.parts import LoadedParts
@@ -84,12 +88,19 @@ def main(profile_name: str, path: Path | None) -> Result:
     profile = load_profile(profile_name)
     registry, store = Registry.read(), Store()
     model, _ = registry.resolve(profile.reply.model)
-    opened = open_checkpoint(store.checkpoint_path(model))
-    assert isinstance(opened, GgufCheckpoint)
+    store.artifact(model, profile.reply.precision)
+    checkpoint = store.checkpoint_path(model)
+    store.at(checkpoint)
+    opened = open_checkpoint(checkpoint)
+    if not isinstance(opened, GgufCheckpoint):
+        raise UsageError(
+            f"profile {profile.name}.reply: {model.id!r} is no GGUF file, which this compares; "
+            "use --model with --checkpoint"
+        )
     parts = LoadedParts(profile)
     try:
+        parts.replier()  # what is compared is what loads
         loaded = parts.choice("reply")
-        parts.replier()  # the artifact that is compared is one that loads
         chat = Chat(JsonTokenizer(loaded.folder / "tokenizer.json"), CHAT_FORMATS["chatml"])
         prompts = [
             chat.prompt([Message("system", profile.system_prompt), Message("user", text)])
@@ -106,8 +117,8 @@ def main(profile_name: str, path: Path | None) -> Result:
         divergence, agreement = [], []
         for prompt, (tokens, logits) in zip(prompts, answers, strict=True):
             p, q = (
-                parity.log_softmax(logits),
-                parity.log_softmax(parity.forced(shipped, prompt, tokens)),
+                log_softmax(logits),
+                log_softmax(parity.forced(shipped, prompt, tokens)),
             )
             divergence.append((np.exp(p) * (p - q)).sum(-1))
             agreement.append(p.argmax(-1) == q.argmax(-1))

@@ -1,7 +1,7 @@
 """`voxturn bench parity --model …`: a checkpoint exported to every precision, each against the reference.
 
 XTTS's is coqui-tts, a Qwen3's its own graph in float32. The figures are those that an export measures for its manifest
-(`export.xtts_parity` and `export.parity` say what they are); here they are kept in one result file, beside the size of
+(`export.xtts.parity` and `export.decoder.parity` say what they are); here they are kept in one result file, beside the size of
 the decoder's weights. The artifacts are made in a temporary folder.
 """
 
@@ -12,7 +12,8 @@ import tempfile
 from pathlib import Path
 
 from voxturn.bench.harness import Result
-from voxturn.export import decoder, xtts
+from voxturn.export.decoder import export as decoder
+from voxturn.export.xtts import export as xtts
 from voxturn.runtime.models.manifest import Manifest
 from voxturn.runtime.models.store import quiet
 from voxturn.runtime.turn.trace import StageInfo

@@ -1,33 +1,62 @@
-"""Word errors."""
+"""Word errors of transcripts, counted by jiwer."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
+from typing import Any
+
+from voxturn.runtime.errors import ExecutorUnavailable
+
+try:  # at import, so that a benchmark of twenty minutes does not end in this
+    import jiwer
+except ImportError as exc:
+    raise ExecutorUnavailable(
+        "word errors are counted by jiwer; pip install 'voxturn[bench]'"
+    ) from exc
+
+_WORDS = jiwer.Compose(
+    [
+        jiwer.ToLowerCase(),
+        jiwer.SubstituteRegexes({r"[^\w']+": " "}),
+        jiwer.Strip(),
+        jiwer.ReduceToListOfListOfWords(),
+    ]
+)
+"""Lower case; what is neither letter, digit, underscore nor apostrophe separates words."""
 
 
 def words(text: str) -> list[str]:
     """Lower-case words and numbers, without punctuation."""
-    return re.findall(r"[\w']+", text.lower())
+    normalised: list[list[str]] = _WORDS([text])
+    return normalised[0]
 
 
-def errors(reference: str, heard: str) -> tuple[int, int]:
-    """Word errors (Levenshtein) and words in the reference."""
-    a, b = words(reference), words(heard)
-    row = list(range(len(b) + 1))
-    for i, x in enumerate(a, 1):
-        previous, row[0] = row[0], i
-        for j, y in enumerate(b, 1):
-            previous, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, previous + (x != y))
-    return row[-1], len(a)
+def errors(reference: str, transcript: str) -> tuple[int, int]:
+    """Word errors (substitutions, deletions, insertions) and the number of reference words."""
+    output = _compare([reference], [transcript])
+    wrong: int = output.substitutions + output.deletions + output.insertions
+    count: int = output.hits + output.substitutions + output.deletions
+    return wrong, count
 
 
-def error_rate(references: Sequence[str], heard: Sequence[str]) -> float:
-    """Word errors over words."""
-    counts = [errors(a, b) for a, b in zip(references, heard, strict=True)]
-    return sum(e for e, _ in counts) / sum(n for _, n in counts)
+def error_rate(references: Sequence[str], transcripts: Sequence[str]) -> float:
+    """Word errors of all pairs over the words of all references.
+
+    Where no reference has a word it is the number of inserted words. Raises `ValueError` where the
+    two sequences differ in length.
+    """
+    return float(_compare(references, transcripts).wer)
 
 
-def runaway(reference: str, heard: str) -> bool:
-    """Whether a decoder went on and on: many more words than were said."""
-    return len(words(heard)) > 1.5 * len(words(reference)) + 4
+def runaway(reference: str, transcript: str) -> bool:
+    """Whether a decoder did not stop in time: many more words than were spoken."""
+    return len(words(transcript)) > 1.5 * len(words(reference)) + 4
+
+
+def _compare(references: Sequence[str], transcripts: Sequence[str]) -> Any:
+    return jiwer.process_words(
+        list(references),
+        list(transcripts),
+        reference_transform=_WORDS,
+        hypothesis_transform=_WORDS,
+    )

@@ -9,11 +9,13 @@ from typing import Any
 
 import onnx
 from voxturn.runtime.models.manifest import (
+    CTRANSLATE2,
     MANIFEST,
     ONNX,
     Manifest,
     ModelContract,
     TensorSpec,
+    decoder_dialect,
     sha256_of,
 )
 
@@ -25,6 +27,10 @@ _TYPES = {
     onnx.TensorProto.INT64: "int64",
     onnx.TensorProto.INT32: "int32",
 }
+
+
+_DECODERS = ("token_decoder", "whisper_decoder")
+"""Roles whose graphs are written for one engine; all others are plain ONNX."""
 
 
 def contract_of(path: Path, dialect: str = ONNX) -> ModelContract:
@@ -50,20 +56,20 @@ def contract_of(path: Path, dialect: str = ONNX) -> ModelContract:
 def write_manifest(
     folder: Path,
     source: Manifest,
+    *,
     kind: str,
+    task: str,
     precision: str,
     graphs: Mapping[str, str],
     properties: Mapping[str, Any],
     reached: Mapping[str, float],
-    *,
-    task: str,
+    engine: str = "onnx",
     synthetic: bool = False,
-    dialect: str = ONNX,
-    dialects: Mapping[str, str] | None = None,
 ) -> Manifest:
-    """Write `folder/manifest.json` over all files in it. `graphs` maps roles to ONNX file names.
+    """Write `folder/manifest.json` over all files in it, and return it: the one place where exporters describe artifacts.
 
-    `task` is what the model does, `dialect` the format of the folder, `dialects` those of graphs that are not plain ONNX.
+    `source` is the checkpoint's manifest; `kind` the family's, `task` what it does; `graphs` maps roles to ONNX file names; `properties` are the kind's own;
+    `reached` are the figures of parity; `engine` is what it was exported for. `synthetic` says that the weights are random, if `source` does not.
     """
     manifest = Manifest(
         model=source.model,
@@ -72,7 +78,7 @@ def write_manifest(
         source={"checkpoint": source.digest} | dict(source.source),
         files={p.name: sha256_of(p) for p in sorted(folder.iterdir()) if p.is_file()},
         graphs={
-            role: contract_of(folder / name, (dialects or {}).get(role, ONNX))
+            role: contract_of(folder / name, decoder_dialect(engine) if role in _DECODERS else ONNX)
             for role, name in graphs.items()
         },
         properties=dict(properties),
@@ -80,7 +86,7 @@ def write_manifest(
         versions={tool: metadata.version(tool) for tool in _TOOLS},
         synthetic=source.synthetic or synthetic,
         task=task,
-        dialect=dialect,
+        dialect=ONNX if graphs else CTRANSLATE2,
     )
     (folder / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
     return manifest

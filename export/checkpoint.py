@@ -1,319 +1,102 @@
-"""Reads checkpoints into one form: Hugging Face names, float arrays on demand, quantised blocks where they exist.
+"""Reads a checkpoint's folder: its JSON files, and its weights in safetensors, under the names that they have there.
 
-Nothing is unpickled and nothing is read before it is asked for.
+Nothing is unpickled and no weight is read before it is asked for. What a model must hold is its family's business.
 """
 
 from __future__ import annotations
 
 import json
-import warnings
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from voxturn.export.families import Shapes
-from voxturn.export.quantize import BlockWeight
 from voxturn.runtime.errors import CorruptModel, ExportFailed
 
 Float = npt.NDArray[np.float32]
+Shapes = dict[str, tuple[int, ...]]
+"""Shapes of parameters by name."""
+
+_FLOATS = ("F32", "F16", "BF16", "F64")
+_WHOLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
+_AGAIN = "pull or get the checkpoint again"
 
 
-class Checkpoint(Protocol):
-    """A state dict with its configuration. `family` names a row of `export.families.FAMILIES`."""
-
-    @property
-    def family(self) -> str: ...
-
-    @property
-    def config(self) -> Mapping[str, Any]: ...
-
-    def names(self) -> set[str]: ...
-
-    def array(self, name: str) -> Float: ...
-
-    def blocks(self, name: str) -> BlockWeight | None:
-        """The tensor's own 4-bit blocks, taken over without rounding; None where it is stored otherwise."""
-        ...
+def read_table(path: Path) -> dict[str, Any]:
+    """A JSON file that holds a table. Raises `CorruptModel` if it is missing or holds anything else."""
+    try:
+        table = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as exc:
+        raise CorruptModel(f"{path}: is missing or not JSON; {_AGAIN}") from exc
+    if not isinstance(table, dict):
+        raise CorruptModel(f"{path}: is not a table; {_AGAIN}")
+    return table
 
 
-@dataclass(frozen=True)
-class MemoryCheckpoint:
-    """A checkpoint held in memory, as tests make them."""
-
-    family: str
-    config: Mapping[str, Any]
-    tensors: Mapping[str, Float]
-
-    def names(self) -> set[str]:
-        return set(self.tensors)
-
-    def array(self, name: str) -> Float:
-        return self.tensors[name]
-
-    def blocks(self, name: str) -> BlockWeight | None:
-        return None
-
-
-class SafetensorsCheckpoint:
-    """A Hugging Face folder: `config.json` and one or several `*.safetensors`, read tensor by tensor.
+class Safetensors:
+    """The weights of a folder: `model.safetensors`, else the shards of its index, else every `*.safetensors`.
 
     A file is opened for each tensor, because one that stays mapped stays in memory: of 8 GB, 8.
     """
 
     def __init__(self, folder: Path) -> None:
+        """Read names, types and shapes. Raises `CorruptModel` for damaged files, `ExportFailed` for integer weights."""
         import ml_dtypes  # noqa: F401 -- gives numpy the type bfloat16, in which most checkpoints are stored
         from safetensors import SafetensorError, safe_open
 
         self._open = safe_open
-        try:
-            self.config: Mapping[str, Any] = json.loads(
-                (folder / "config.json").read_text(encoding="utf-8")
-            )
-        except (OSError, ValueError) as exc:
-            raise CorruptModel(
-                f"{folder}: config.json is missing or not JSON; pull the model again"
-            ) from exc
-        if not isinstance(self.config, dict):
-            raise CorruptModel(f"{folder}: config.json is not a table; pull the model again")
-        self.family = str(self.config.get("model_type", ""))
         self._files: dict[str, Path] = {}
-        self._types: dict[str, str] = {}
         self._shapes: Shapes = {}
-        for file in _shards(folder):
+        types: dict[str, str] = {}
+        for file in _files(folder):
             try:
                 with safe_open(str(file), framework="np") as handle:
                     slices = {name: handle.get_slice(name) for name in handle.keys()}  # noqa: SIM118
-                    self._types |= {name: each.get_dtype() for name, each in slices.items()}
-                    self._shapes |= {name: tuple(each.get_shape()) for name, each in slices.items()}
+                    types |= {name: part.get_dtype() for name, part in slices.items()}
+                    self._shapes |= {name: tuple(part.get_shape()) for name, part in slices.items()}
             except (SafetensorError, OSError) as exc:
                 raise CorruptModel(
-                    f"{file}: not a whole safetensors file ({exc}); pull the model again"
+                    f"{file}: not a whole safetensors file ({exc}); {_AGAIN}"
                 ) from exc
             self._files |= dict.fromkeys(slices, file)
-        wrong = sorted(name for name, kind in self._types.items() if kind not in _FLOATS)
+        wrong = sorted(name for name, kind in types.items() if kind not in _FLOATS)
         if wrong:
             raise ExportFailed(
-                f"{folder}: {wrong[0]} is stored as {self._types[wrong[0]]}, one of {len(wrong)} such weights; "
+                f"{folder}: {wrong[0]} is stored as {types[wrong[0]]}, one of {len(wrong)} such weights; "
                 f"supported: {', '.join(_FLOATS)}"
             )
 
     def names(self) -> set[str]:
+        """The names of all weights."""
         return set(self._files)
 
     def shapes(self) -> Shapes:
+        """The shapes of all weights, by name."""
         return dict(self._shapes)
 
     def array(self, name: str) -> Float:
+        """A weight in float32, read now."""
         with self._open(str(self._files[name]), framework="np") as file:
             return np.asarray(file.get_tensor(name), np.float32)
 
-    def blocks(self, name: str) -> BlockWeight | None:
-        return None
 
-
-_FLOATS = ("F32", "F16", "BF16", "F64")
-_INDEX = "model.safetensors.index.json"
-
-
-def _shards(folder: Path) -> list[Path]:
-    """The files with weights: those of the index, where there is one, all of which must be here."""
-    index = folder / _INDEX
-    if not index.exists():
+def _files(folder: Path) -> list[Path]:
+    """The files with weights, in the order in which transformers looks for them. Raises `CorruptModel`."""
+    whole, index = folder / _WHOLE, folder / _INDEX
+    if whole.is_file():
+        return [whole]
+    if not index.is_file():
         files = sorted(folder.glob("*.safetensors"))
         if not files:
-            raise CorruptModel(f"{folder}: holds no *.safetensors; pull the model again")
+            raise CorruptModel(f"{folder}: holds no *.safetensors; {_AGAIN}")
         return files
     try:
-        weights = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
-        names = sorted({str(name) for name in weights.values()})
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as exc:
-        raise CorruptModel(f"{index}: not an index of shards; pull the model again") from exc
+        names = sorted({str(name) for name in read_table(index)["weight_map"].values()})
+    except (CorruptModel, KeyError, AttributeError) as exc:
+        raise CorruptModel(f"{index}: not an index of shards; {_AGAIN}") from exc
     missing = [name for name in names if not (folder / name).is_file()]
     if missing:
         raise CorruptModel(
-            f"{folder}: shard {missing[0]} is missing ({len(missing)} of {len(names)}); pull the model again"
+            f"{folder}: shards are missing: {', '.join(missing)} ({len(missing)} of {len(names)}); {_AGAIN}"
         )
     return [folder / name for name in names]
-
-
-_EMBEDDING, _FREQUENCIES = "model.embed_tokens.weight", "rope_freqs.weight"
-_GGUF_ARCHITECTURES = ("llama", "qwen2", "qwen3")
-GGUF_NAMES = {
-    "token_embd.weight": _EMBEDDING,
-    "output_norm.weight": "model.norm.weight",
-    "output.weight": "lm_head.weight",
-}
-GGUF_LAYER_NAMES = {
-    "attn_norm": "input_layernorm",
-    "attn_q": "self_attn.q_proj",
-    "attn_k": "self_attn.k_proj",
-    "attn_v": "self_attn.v_proj",
-    "attn_q_norm": "self_attn.q_norm",
-    "attn_k_norm": "self_attn.k_norm",
-    "attn_output": "self_attn.o_proj",
-    "ffn_norm": "post_attention_layernorm",
-    "ffn_gate": "mlp.gate_proj",
-    "ffn_up": "mlp.up_proj",
-    "ffn_down": "mlp.down_proj",
-}
-_GGUF_CONFIG = {
-    "block_count": "num_hidden_layers",
-    "embedding_length": "hidden_size",
-    "feed_forward_length": "intermediate_size",
-    "attention.head_count": "num_attention_heads",
-    "attention.head_count_kv": "num_key_value_heads",
-    "attention.key_length": "head_dim",
-    "attention.layer_norm_rms_epsilon": "rms_norm_eps",
-    "rope.freq_base": "rope_theta",
-    "context_length": "max_position_embeddings",
-    "vocab_size": "vocab_size",
-}
-
-
-class GgufCheckpoint:
-    """A GGUF file of the architectures llama, qwen2 and qwen3, under Hugging Face names and in their row order.
-
-    llama.cpp stores the rows of a llama's Q and K pairwise interleaved for its rotary embedding; they are put back
-    here, which only moves rows and so loses nothing.
-    """
-
-    def __init__(self, path: Path) -> None:
-        import gguf
-
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # damaged sizes overflow before they are refused
-                self._reader = gguf.GGUFReader(str(path))
-            architecture = self.field("general.architecture")
-        except (OSError, ValueError, KeyError, IndexError, OverflowError) as exc:
-            raise CorruptModel(
-                f"{path}: not a whole GGUF file ({exc}); pull the model again"
-            ) from exc
-        if architecture not in _GGUF_ARCHITECTURES:
-            raise ExportFailed(
-                f"{path}: GGUF architecture {architecture!r} is not supported; supported: {', '.join(_GGUF_ARCHITECTURES)}"
-            )
-        self.family = architecture
-        names = {f"{architecture}.{theirs}": ours for theirs, ours in _GGUF_CONFIG.items()}
-        self.config = {
-            ours: self.field(key) for key, ours in names.items() if key in self._reader.fields
-        }
-        self._tensors = {self._name(tensor.name): tensor for tensor in self._reader.tensors}
-        self._check_types(path)
-        self._read_scaling()
-        self.config["tie_word_embeddings"] = "lm_head.weight" not in self._tensors
-        if _EMBEDDING not in self._tensors:
-            raise CorruptModel(f"{path}: has no token_embd.weight; pull the model again")
-        self.config.setdefault("vocab_size", self.shapes()[_EMBEDDING][0])
-
-    def _check_types(self, path: Path) -> None:
-        unread = {
-            kind
-            for kind in {tensor.tensor_type for tensor in self._tensors.values()}
-            if not _readable(kind)
-        }
-        wrong = [tensor for tensor in self._tensors.values() if tensor.tensor_type in unread]
-        if wrong:
-            raise ExportFailed(
-                f"{path}: {wrong[0].name} is stored as {wrong[0].tensor_type.name}, one of {len(wrong)} weights that "
-                "cannot be read; use another file of the model"
-            )
-
-    def _read_scaling(self) -> None:
-        """Rotary scaling: what the metadata calls it, or a tensor of divisors, which is no weight."""
-        key = f"{self.family}.rope.scaling.type"
-        kind = self.field(key) if key in self._reader.fields else "none"
-        if kind != "none":
-            self.config["rope_scaling"] = {"rope_type": kind}
-        elif _FREQUENCIES in self._tensors:
-            divisors = tuple(self.array(_FREQUENCIES).reshape(-1).tolist())
-            self.config["rope_scaling"] = {"rope_type": "divisors", "divisors": divisors}
-            del self._tensors[_FREQUENCIES]
-
-    def field(self, key: str) -> Any:
-        """The value of a metadata key; KeyError if the file does not have it."""
-        return self._reader.fields[key].contents()
-
-    @staticmethod
-    def _name(name: str) -> str:
-        if name in GGUF_NAMES:
-            return GGUF_NAMES[name]
-        prefix, layer, part, kind = (*name.split("."), "", "", "")[:4]
-        if prefix != "blk" or part not in GGUF_LAYER_NAMES:
-            return name
-        return f"model.layers.{layer}.{GGUF_LAYER_NAMES[part]}.{kind}"
-
-    def names(self) -> set[str]:
-        return set(self._tensors)
-
-    def shapes(self) -> Shapes:
-        return {
-            name: tuple(int(n) for n in reversed(tensor.shape))
-            for name, tensor in self._tensors.items()
-        }
-
-    def array(self, name: str) -> Float:
-        import gguf
-
-        tensor = self._tensors[name]
-        values = gguf.dequantize(tensor.data, tensor.tensor_type).astype(np.float32)
-        return np.ascontiguousarray(
-            values[self._row_order(name, len(values))] if values.ndim == 2 else values
-        )
-
-    def blocks(self, name: str) -> BlockWeight | None:
-        """Q4_1 blocks: 32 weights as `d * q + m` (half-precision `d`, `m`), so scale `d` and zero point `-m / d`.
-
-        Where all weights of a block are equal, `d` is 0: codes 0, scale `m` and zero point -1.
-        """
-        tensor = self._tensors[name]
-        if tensor.tensor_type.name != "Q4_1":
-            return None
-        raw = np.asarray(tensor.data)
-        rows = raw.shape[0]
-        raw = raw.reshape(rows, -1, 20)
-        d = raw[..., 0:2].copy().view(np.float16).astype(np.float32)[..., 0]
-        m = raw[..., 2:4].copy().view(np.float16).astype(np.float32)[..., 0]
-        packed = raw[..., 4:]
-        codes = np.concatenate([packed & 15, packed >> 4], axis=-1)
-        flat = d == 0
-        zeros = np.where(flat, -1.0, -m / np.where(flat, 1.0, d)).astype(np.float32)
-        codes[flat], d[flat] = 0, m[flat]
-        order = self._row_order(name, rows)
-        return BlockWeight(codes[order], d[order], zeros[order], 4, codes.shape[1] * 32)
-
-    def _row_order(self, name: str, rows: int) -> npt.NDArray[np.intp]:
-        order = np.arange(rows)
-        if self.family != "llama":
-            return order
-        if ".q_proj." in name:
-            heads = int(self.config["num_attention_heads"])
-        elif ".k_proj." in name:
-            heads = int(self.config["num_key_value_heads"])
-        else:
-            return order
-        return order.reshape(heads, rows // heads // 2, 2).swapaxes(1, 2).reshape(-1)
-
-
-FileCheckpoint = SafetensorsCheckpoint | GgufCheckpoint
-
-
-def _readable(kind: Any) -> bool:
-    """Whether a GGML type can be dequantised; asked of the library with one block of zeros."""
-    import gguf
-
-    try:
-        gguf.dequantize(np.zeros((1, gguf.GGML_QUANT_SIZES[kind][1]), np.uint8), kind)
-    except NotImplementedError:
-        return False
-    return True
-
-
-def open_checkpoint(path: Path) -> FileCheckpoint:
-    """Open a GGUF file, a folder with one, or a Hugging Face folder."""
-    ggufs: Iterator[Path] = iter([path]) if path.is_file() else iter(sorted(path.glob("*.gguf")))
-    first = next(ggufs, None)
-    return GgufCheckpoint(first) if first is not None else SafetensorsCheckpoint(path)

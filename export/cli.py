@@ -13,10 +13,12 @@ from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 
-from voxturn.export import coqui, whisper_spec
-from voxturn.export.families import ENGINES, TEXT_TARGETS
+from voxturn.export.coqui import synthetic
+from voxturn.export.decoder.families import ENGINES, TARGETS
 from voxturn.export.folder_command import FolderCommand
-from voxturn.export.xtts_checkpoint import flat, read_speakers
+from voxturn.export.options import add_options
+from voxturn.export.whisper import spec
+from voxturn.export.xtts.checkpoint import flat, read_speakers
 from voxturn.runtime.audio.encode import output_error
 from voxturn.runtime.commands import voices
 from voxturn.runtime.errors import CorruptModel, ExportFailed, OutputNotWritable, UsageError
@@ -27,7 +29,15 @@ from voxturn.runtime.models.store import find_exporter, publish
 from voxturn.runtime.progress import Bar
 
 MODELS = ("xtts-v2", "smollm2-135m", "vits-en-us-joe")
-"""The registry's models that this version has an exporter for."""
+"""The registry's models that are exported by their own names; text models and Whispers go by `qwen3` and `whisper`."""
+_SYNTHETIC = (
+    "xtts-v2",
+    "qwen3-0.6b",
+    "qwen3-1.7b",
+    "qwen3-4b",
+    "qwen3-8b",
+    "whisper-large-v3-turbo",
+)
 
 
 def export(args: argparse.Namespace) -> int:
@@ -95,13 +105,13 @@ def make_checkpoint(args: argparse.Namespace) -> int:
     staging = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
     try:
         if args.model == "xtts-v2":
-            coqui.make_checkpoint(staging, args.size, args.seed)
+            synthetic.make_checkpoint(staging, args.size, args.seed)
         elif args.model == "whisper-large-v3-turbo":
-            _maker("whisper_synthetic").make_checkpoint(
+            _maker("whisper.synthetic").make_checkpoint(
                 staging, args.size, args.seed, args.tokenizer
             )
         else:
-            _maker("qwen3").make_checkpoint(
+            _maker("decoder.synthetic").make_checkpoint(
                 staging, args.model, args.size, args.seed, args.tokenizer
             )
         staging.rename(target)
@@ -149,76 +159,58 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     )
     actions = group.add_subparsers(required=True, metavar="MODEL")
     for name in MODELS:
-        parser = actions.add_parser(
-            name,
-            help=f"a folder of {name}, as its makers lay it out",
-            epilog=f"example:\n  voxturn export {name} --checkpoint DIR -o ARTIFACT --precision int8",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        parser.add_argument(
-            "--checkpoint",
-            required=True,
-            metavar="DIR",
-            help="the folder, in the model's official layout",
-        )
-        parser.add_argument(
-            "-o",
-            "--output",
-            required=True,
-            metavar="ARTIFACT",
-            help="a new folder, or an artifact to replace",
-        )
-        parser.add_argument(
-            "--precision",
-            default="",
-            help="one of the registry's for the model (default: its first)",
-        )
-        parser.add_argument(
-            "--for",
-            dest="engine",
-            choices=list(ENGINES),
-            default="",
-            help="what its token loop will run on: onnx has ONNX Runtime's own operators, the others standard ones "
-            "(default: tensorrt for fp16, else onnx)",
-        )
-        parser.set_defaults(run=export, model=name)
+        _add_model(actions, name)
     about = "a Whisper of any size, from a transformers or a CTranslate2 folder"
-    FolderCommand("whisper", "whisper", about, whisper_spec.PRECISIONS).add(actions, write)
+    FolderCommand("whisper", "whisper", about, spec.PRECISIONS).add(actions, write)
     about = "a Qwen3, Qwen2.5 or Llama, from a Hugging Face folder or a GGUF file"
-    FolderCommand("qwen3", "qwen3", about, TEXT_TARGETS).add(actions, write)
-    maker = actions.add_parser(
+    FolderCommand("qwen3", "qwen3", about, TARGETS).add(actions, write)
+    _add_maker(actions)
+    if "voices" in commands.choices:
+        _add_import(commands)
+
+
+def _add_model(actions: argparse._SubParsersAction[argparse.ArgumentParser], name: str) -> None:
+    parser = actions.add_parser(
+        name,
+        help=f"a folder of {name}, as its makers lay it out",
+        epilog=f"example:\n  voxturn export {name} --checkpoint DIR -o ARTIFACT --precision int8",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    engines = (
+        "what its token loop will run on: onnx has ONNX Runtime's own operators, the others standard ones "
+        "(default: tensorrt for fp16, else onnx)"
+    )
+    precisions = "one of the registry's for the model (default: its first)"
+    add_options(parser, ENGINES, engines, precisions, engine_needed=False)
+    parser.set_defaults(run=export, model=name)
+
+
+def _add_maker(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = actions.add_parser(
         "make-checkpoint",
         help="write a synthetic checkpoint (random weights, official layout) for tests and benchmarks",
         epilog="example:\n  voxturn export make-checkpoint xtts-v2 --size tiny --seed 1 -o tiny-xtts",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    models = [
-        "xtts-v2",
-        "qwen3-0.6b",
-        "qwen3-1.7b",
-        "qwen3-4b",
-        "qwen3-8b",
-        "whisper-large-v3-turbo",
-    ]
-    maker.add_argument("model", choices=models)
-    maker.add_argument("--size", choices=["tiny", "full"], default="tiny")
-    maker.add_argument("--seed", type=int, default=0)
-    maker.add_argument(
+    parser.add_argument("model", choices=_SYNTHETIC)
+    parser.add_argument("--size", choices=["tiny", "full"], default="tiny")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
         "--tokenizer",
         type=Path,
         metavar="FILE",
         help="a tokenizer.json for a Qwen3 (default: a small one) or a Whisper",
     )
-    maker.add_argument("-o", "--output", required=True, metavar="DIR")
-    maker.set_defaults(run=make_checkpoint)
-    if "voices" in commands.choices:
-        parser = voices.action(
-            voices.actions_of(commands),
-            "import",
-            "keep the voices of a checkpoint's speakers_xtts.pth",
-            "voxturn voices import speakers_xtts.pth",
-        )
-        parser.add_argument(
-            "speakers", metavar="PTH", help="the checkpoint's file of studio voices"
-        )
-        parser.set_defaults(run=import_voices)
+    parser.add_argument("-o", "--output", required=True, metavar="DIR")
+    parser.set_defaults(run=make_checkpoint)
+
+
+def _add_import(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = voices.action(
+        voices.actions_of(commands),
+        "import",
+        "keep the voices of a checkpoint's speakers_xtts.pth",
+        "voxturn voices import speakers_xtts.pth",
+    )
+    parser.add_argument("speakers", metavar="PTH", help="the checkpoint's file of studio voices")
+    parser.set_defaults(run=import_voices)

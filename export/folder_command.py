@@ -1,4 +1,4 @@
-"""Commands that export a folder by its path to one of several targets: `voxturn export whisper`, `… qwen3`.
+"""Commands that export a folder by its path for one of several engines: `voxturn export whisper`, `… qwen3`.
 
 Imports nothing that the exporters need.
 """
@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from voxturn.export.options import add_options
 from voxturn.runtime.errors import UsageError
 
 Write = Callable[[str, str, Path, Path, str, str], int]
@@ -18,7 +19,7 @@ Write = Callable[[str, str, Path, Path, str, str], int]
 
 @dataclass(frozen=True)
 class FolderCommand:
-    """`name` of the command and the model, its `exporter`, and the precisions of each target, the default first."""
+    """`name` of the command and the model, its `exporter`, and the precisions for each engine, the default first."""
 
     name: str
     exporter: str
@@ -32,28 +33,11 @@ class FolderCommand:
         parser = actions.add_parser(
             self.name,
             help=self.about,
-            epilog=f"example:\n  voxturn export {self.name} --checkpoint DIR --to onnx --precision int8 -o ARTIFACT",
+            epilog=f"example:\n  voxturn export {self.name} --checkpoint DIR --for onnx --precision int8 -o ARTIFACT",
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        parser.add_argument(
-            "--checkpoint", required=True, metavar="DIR", help="the folder with the model's files"
-        )
-        parser.add_argument(
-            "--to",
-            dest="engine",
-            required=True,
-            choices=list(self.precisions),
-            help="what will run it",
-        )
-        offers = "; ".join(f"{target}: {', '.join(has)}" for target, has in self.precisions.items())
-        parser.add_argument("--precision", default="", help=offers)
-        parser.add_argument(
-            "-o",
-            "--output",
-            required=True,
-            metavar="ARTIFACT",
-            help="a new folder, or an artifact to replace",
-        )
+        offers = "; ".join(f"{engine}: {', '.join(has)}" for engine, has in self.precisions.items())
+        add_options(parser, list(self.precisions), "what will run it", offers, engine_needed=True)
         parser.set_defaults(run=lambda args: self._run(args, write))
 
     def _run(self, args: argparse.Namespace, write: Write) -> int:
@@ -61,7 +45,7 @@ class FolderCommand:
         precision = args.precision or offered[0]
         if precision not in offered:
             raise UsageError(
-                f"--to {args.engine} has no --precision {precision}; it has {', '.join(offered)}"
+                f"--for {args.engine} has no --precision {precision}; it has {', '.join(offered)}"
             )
         return write(
             self.name,

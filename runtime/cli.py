@@ -1,36 +1,45 @@
-"""The command line `voxturn`. Commands of other packages join through entry points of the group `voxturn.commands`."""
+"""The command line `voxturn`. Commands of other packages join through entry points of the group `voxturn.commands`.
+
+This module is the way in, so it imports next to nothing: the commands, and numpy with them, are imported in `main`, where an
+interruption is expected.
+"""
 
 from __future__ import annotations
 
-import argparse
-import errno
 import os
 import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib import metadata
-from types import FrameType
+from types import FrameType, SimpleNamespace
+from typing import TYPE_CHECKING
 
-from voxturn.runtime.audio.encode import output_error
-from voxturn.runtime.commands import models, serve, talk, transcribe, voices
 from voxturn.runtime.errors import VoxturnError
+
+if TYPE_CHECKING:
+    import argparse
 
 _EXIT_CODES = """exit codes:
   0 good   1 doctor found problems, or an unexpected error   2 usage   3 input (audio, text, language)
   4 profile or registry   5 model files   6 disk, output or a missing library   7 a run failed   130 interrupted   143 terminated"""
+_INTERRUPTED = 128 + signal.SIGINT
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser with every command that is installed."""
+    import argparse
+    from importlib import metadata
+
+    from voxturn.runtime.commands import models, serve, talk, transcribe, voices
+
     parser = argparse.ArgumentParser(
         prog="voxturn",
         description="Spoken turns: Whisper hears, a language model answers, a voice speaks.",
         epilog=_EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="version", version=metadata.version("voxturn"))
+    parser.add_argument("--version", action="version", version=_version())
     parser.add_argument(
         "--debug", action="store_true", help="show tracebacks; the exit code of an error is then 1"
     )
@@ -45,17 +54,34 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _version() -> str:
+    from importlib import metadata
+
+    return metadata.version("voxturn")
+
+
+def _print_version(_: SimpleNamespace) -> int:
+    print(_version())
+    return 0
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; the exit code is the error's."""
-    args = build_parser().parse_args(arguments)
+    """Run a command; the exit code is the error's. Without `arguments`, those of this process, which is then the command's."""
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    args = SimpleNamespace(debug=False)
     try:
+        with _ended_at_once(owned=arguments is None):
+            if words == ["--version"]:  # needs no command
+                args.run = _print_version
+            else:
+                build_parser().parse_args(words, args)
         with _ended_by_sigterm():
             return _run(args)
     except BrokenPipeError:
         _forget_output()  # whoever read our output has gone
         return 0
     except KeyboardInterrupt:
-        return 130
+        return _INTERRUPTED
     except Exception as exc:
         if args.debug:
             raise
@@ -66,6 +92,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
             text = f"unexpected error: {type(exc).__name__}: {text}; run `voxturn --debug …` and report what it says"
         print(f"voxturn: {' '.join(text.split())}", file=sys.stderr)
         return code
+
+
+@contextmanager
+def _ended_at_once(owned: bool) -> Iterator[None]:
+    """While commands are imported, Ctrl-C and SIGTERM end a process that is ours without a word.
+
+    Nothing is begun that would have to be undone, and an exception may be swallowed by what is being imported. A signal that
+    has another handler than a process begins with, or is ignored, keeps it.
+    """
+    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    replaced = {
+        number: handler
+        for number, handler in usual.items()
+        if owned
+        and threading.current_thread() is threading.main_thread()
+        and signal.getsignal(number) is handler
+    }
+    for number in replaced:
+        signal.signal(number, lambda number, _: os._exit(128 + number))
+    try:
+        yield
+    finally:
+        for number, handler in replaced.items():
+            signal.signal(number, handler)
 
 
 @contextmanager
@@ -101,7 +151,9 @@ def _ended_by_sigterm() -> Iterator[None]:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-def _run(args: argparse.Namespace) -> int:
+def _run(args: SimpleNamespace) -> int:
+    import errno
+
     try:
         code: int = args.run(args)
         sys.stdout.flush()
@@ -111,6 +163,8 @@ def _run(args: argparse.Namespace) -> int:
             raise
         if exc.filename is None:  # what is printed: no writer of ours is in between
             _forget_output()
+        from voxturn.runtime.audio.encode import output_error
+
         raise output_error(exc, str(exc.filename or "the output")) from exc
 
 

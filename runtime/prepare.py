@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from voxturn.runtime.errors import CorruptModel, ExportFailed, VoxturnError
-from voxturn.runtime.executors.catalogue import executor_of
+from voxturn.runtime.executors.catalogue import Executor, executor_of
 from voxturn.runtime.executors.cuda.report import gpu_report
+from voxturn.runtime.families.base import family_of
 from voxturn.runtime.flow.scheduling import Cores
-from voxturn.runtime.models.compatible import Problem
+from voxturn.runtime.models.compatible import Problem, unserved
 from voxturn.runtime.models.fetch import Progress
 from voxturn.runtime.models.registry import Registry
 from voxturn.runtime.models.store import Store, find_exporter, is_artifact, quiet
@@ -30,7 +31,8 @@ def problems(
         engine = profile.engine(stage)
         try:
             cores.budget(stage, engine.threads)
-            wrong = _problem(profile, stage, store, registry)
+            wrong = _unserved(stage, engine, executor, registry)
+            wrong = wrong or _problem(profile, stage, store, registry)
         except ExportFailed as exc:
             fix = "a later version of voxturn, or pip install 'voxturn[export]'"
             wrong = Problem(stage, str(exc), fix)
@@ -50,6 +52,14 @@ def _stages(profile: Profile, store: Store, registry: Registry) -> list[str]:
             return stages
         stages += ["vocode"] if voice.vocodes else []
     return stages
+
+
+def _unserved(stage: str, engine: Engine, executor: Executor, registry: Registry) -> Problem | None:
+    """A model of the registry that no server has is told of before it is brought here."""
+    if is_artifact(engine.model):
+        return None
+    family = family_of(registry.resolve(engine.model)[0].exporter)
+    return unserved(stage, engine, executor, family) if family is not None else None
 
 
 def _problem(profile: Profile, stage: str, store: Store, registry: Registry) -> Problem | None:

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 from voxturn.runtime import cli
 from voxturn.runtime.assistant import Assistant
 from voxturn.runtime.commands import talk, transcribe
-from voxturn.runtime.families.whisper.hearing import Transcribe
-from voxturn.runtime.families.windowed import Vocode
-from voxturn.runtime.families.xtts.speak import VitsSpeak
+from voxturn.runtime.families.silero import Silero
+from voxturn.runtime.families.vits import VitsVoice
+from voxturn.runtime.families.whisper.hearing import WhisperRecogniser
 from voxturn.runtime.flow.clock import WallClock
 from voxturn.runtime.profile import Profile
 from voxturn.runtime.text.filter import PassAll
-from voxturn.runtime.turn.listen import Listen
 
 from tests.conftest import CharTokenizer, FakeTurn, mel
 
 
-class FakeAssembler:
-    """An `Assembler` that introduces the stages to fakes. `seconds` is what every call of theirs takes."""
+class FakeParts:
+    """`LoadedParts` of fakes. `seconds` is what every call of theirs takes."""
 
     seconds = 0.0
 
@@ -27,38 +27,36 @@ class FakeAssembler:
         self.profile = profile
         self.fake = FakeTurn(seconds=self.seconds)
         self.info = self.fake.setup.info
+        self.clock = WallClock()
 
-    def listen(self) -> Listen:
-        return self.fake.stages.listen
+    def activity(self) -> Silero:
+        return Silero(self.fake.vad, self.fake.lanes["listen"])
 
-    def transcribe(self) -> Transcribe:
-        lane = self.fake.lanes["transcribe"]
-        return Transcribe(
-            self.fake.whisper, CharTokenizer(), mel, lane, self.profile.language, PassAll()
-        )
+    def recogniser(self) -> WhisperRecogniser:
+        lane, language = self.fake.lanes["transcribe"], self.profile.language
+        return WhisperRecogniser(self.fake.whisper, CharTokenizer(), mel, lane, language)
 
-    def speak(self) -> VitsSpeak:
-        return self.fake.stages.speak
+    def voice(self) -> VitsVoice:
+        voice = self.fake.stages.voice
+        assert isinstance(voice, VitsVoice)
+        return voice
 
-    def vocode(self) -> Vocode:
-        return self.fake.stages.vocode
+    def content_filter(self) -> PassAll:
+        return PassAll()
 
     def close(self) -> None:
         self.fake.close()
 
 
-class FakeAssistant:
-    """`Assistant.load` on fakes."""
-
-    @staticmethod
-    def load(name: str) -> Assistant:
-        make = FakeAssembler(talk.load_profile(name))
-        return Assistant(make, make.fake.stages, make.fake.engine, WallClock())  # type: ignore[arg-type]
+def fake_assistant(name: str) -> Assistant:
+    """`load_assistant` on fakes."""
+    parts: Any = FakeParts(talk.load_profile(name))
+    return Assistant(parts, parts.fake.stages)
 
 
 def main(seconds: float) -> None:
     """`voxturn` on fakes, with this process's arguments."""
-    FakeAssembler.seconds = seconds
-    talk.Assembler, talk.Assistant = FakeAssembler, FakeAssistant  # type: ignore[attr-defined]
-    transcribe.Assembler = FakeAssembler  # type: ignore[attr-defined]
+    FakeParts.seconds = seconds
+    talk.load_parts, talk.load_assistant = FakeParts, fake_assistant  # type: ignore[assignment]
+    transcribe.load_parts = FakeParts  # type: ignore[assignment]
     sys.exit(cli.main())

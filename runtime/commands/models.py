@@ -7,12 +7,14 @@ import dataclasses
 import json
 import platform
 from importlib import metadata
+from pathlib import Path
 
 from voxturn.runtime.decode import sampler
-from voxturn.runtime.errors import UsageError
+from voxturn.runtime.errors import CorruptModel, UsageError, VoxturnError
 from voxturn.runtime.executors.cuda.report import gpu_report
 from voxturn.runtime.flow.scheduling import Cores
-from voxturn.runtime.models.registry import Registry
+from voxturn.runtime.models.manifest import MANIFEST
+from voxturn.runtime.models.registry import Model, Registry
 from voxturn.runtime.models.store import Store
 from voxturn.runtime.prepare import bring, bring_model, problems
 from voxturn.runtime.profile import SHIPPED, load_profile
@@ -47,61 +49,111 @@ def list_models(args: argparse.Namespace) -> int:
 
 def pull(args: argparse.Namespace) -> int:
     """Pull and export one model or those of a profile."""
-    if bool(args.model) == bool(args.profile):
+    if (args.model is None) == (args.profile is None):
         raise UsageError(
             "name a model or --profile, one of them; `voxturn models list` shows the models"
         )
+    if args.profile is not None and args.precision is not None:
+        raise UsageError("--precision goes with a model; a profile names the precision of each")
     registry, store = Registry.read(), Store()
+    if args.profile is not None:
+        profile = load_profile(args.profile)
+        with Bar() as bar:
+            bring(profile, store, registry, bar, args.again)
+        return 0
+    model, _ = registry.resolve(args.model)
+    precision = _precision(model, args.precision)
     with Bar() as bar:
-        if args.profile:
-            bring(load_profile(args.profile), store, registry, bar, args.again)
-            return 0
-        model, _ = registry.resolve(args.model)
-        bring_model(args.model, args.precision, store, registry, bar, args.again)
-    print(store.artifact_path(model, args.precision or model.precisions[0]))
+        bring_model(args.model, precision, store, registry, bar, args.again)
+    print(store.artifact_path(model, precision))
     return 0
+
+
+def _precision(model: Model, precision: str | None) -> str:
+    """The precision asked for, or the model's first. Raises `UsageError` for one that the model has not."""
+    if precision is None:
+        return model.precisions[0]
+    if precision not in model.precisions:
+        raise UsageError(
+            f"--precision {precision}: model {model.id!r} has {', '.join(model.precisions)}"
+        )
+    return precision
 
 
 def verify(args: argparse.Namespace) -> int:
-    """Read every file of a model, or of all that are here, and compare hashes."""
+    """Read every file of a model, or of all that are here, and compare hashes; a line each on standard output.
+
+    All are checked, whatever the first says. Raises `CorruptModel` with the commands that mend the damaged ones, or else
+    the first error that kept a model from being checked.
+    """
     registry, store = Registry.read(), Store()
-    names = [args.model] if args.model else list(registry.models)
+    names = list(registry.models) if args.model is None else [args.model]
+    mends: dict[str, None] = {}
+    unchecked: list[VoxturnError] = []
     for name in names:
         model, _ = registry.resolve(name)
-        folders = {
-            store.checkpoint_path(model),
-            *(store.artifact_path(model, p) for p in model.precisions),
-        }
-        present = sorted(folder for folder in folders if (folder / "manifest.json").exists())
-        if args.model and not present:
-            store.artifact(model, model.precisions[0])
-        for folder in present:
-            manifest = store.verify(folder)
-            print(
-                f"{name:24} {manifest.kind:10} {manifest.precision:7} {manifest.digest[:16]} good"
-            )
+        folders = _folders(model, store)
+        if args.model is not None and not folders:
+            store.artifact(model, model.precisions[0])  # says that it is not here
+        for folder, precision in folders.items():
+            try:
+                manifest = store.verify(folder)
+            except CorruptModel as exc:
+                mend = f"voxturn models pull {model.id} --precision {precision} --again"
+                print(f"{name:24} damaged: {exc}")
+                mends[mend] = None
+            except (VoxturnError, OSError) as exc:
+                error = (
+                    exc
+                    if isinstance(exc, VoxturnError)
+                    else CorruptModel(f"{folder}: cannot be read ({exc.strerror}: {exc.filename})")
+                )
+                print(f"{name:24} not checked: {error}")
+                unchecked.append(error)
+            else:
+                print(
+                    f"{name:24} {manifest.kind:10} {manifest.precision:7} {manifest.digest[:16]} good"
+                )
+    if mends:
+        commands = ", ".join(f"`{mend}`" for mend in mends)
+        raise CorruptModel(f"{len(mends)} damaged; mend with {commands}")
+    if unchecked:
+        raise unchecked[0]
     return 0
+
+
+def _folders(model: Model, store: Store) -> dict[Path, str]:
+    """The folders of a model that are here, its checkpoint first, each with the precision to pull for it."""
+    folders = {store.checkpoint_path(model): model.precisions[0]}
+    for precision in model.precisions:
+        folders.setdefault(store.artifact_path(model, precision), precision)
+    return {
+        folder: precision
+        for folder, precision in folders.items()
+        if (folder / MANIFEST).is_symlink() or (folder / MANIFEST).exists()
+    }
 
 
 def path(args: argparse.Namespace) -> int:
     """Where a model lies."""
     model, _ = Registry.read().resolve(args.model)
-    folder, _ = Store().artifact(model, args.precision or model.precisions[0])
+    folder, _ = Store().artifact(model, _precision(model, args.precision))
     print(folder)
     return 0
 
 
 def show(args: argparse.Namespace) -> int:
-    """What the registry says of a model, and the manifests of what is here."""
+    """What the registry says of a model, and the manifests of what is here, or of one precision of it."""
     registry, store = Registry.read(), Store()
     model, alias = registry.resolve(args.model)
+    asked = model.precisions if args.precision is None else [_precision(model, args.precision)]
     if alias:
         print(
             f"{args.model} is {alias.model}"
             + (f", language {alias.language}" if alias.language else "")
         )
     entry = dataclasses.asdict(model)
-    here = {p: store.artifact(model, p)[1] for p in model.precisions if store.installed(model, p)}
+    here = {p: store.artifact(model, p)[1] for p in asked if store.installed(model, p)}
     entry["installed"] = {
         p: {"sha256": m.digest, "reached": dict(m.reached)} for p, m in here.items()
     }
@@ -176,7 +228,7 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     add.add_argument("model", nargs="?", metavar="ID")
     add.add_argument("--profile", metavar="P", help="a shipped profile or a .toml file")
     add.add_argument(
-        "--precision", default="", help="what to export it to (default: the model's first)"
+        "--precision", metavar="P", help="what to export it to (default: the model's first)"
     )
     add.add_argument(
         "--again", action="store_true", help="check every hash and replace what is damaged"
@@ -185,13 +237,13 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     check = actions.add_parser("verify", help="read every file and compare hashes")
     check.add_argument("model", nargs="?", metavar="ID")
     check.set_defaults(run=verify)
-    for name, function, text in (
-        ("path", path, "where a model lies"),
-        ("show", show, "all that is known of a model"),
+    for name, function, text, about in (
+        ("path", path, "where a model lies", "of which precision (default: the model's first)"),
+        ("show", show, "all that is known of a model", "of which precision (default: all)"),
     ):
         parser = actions.add_parser(name, help=text)
         parser.add_argument("model", metavar="ID")
-        parser.add_argument("--precision", default="")
+        parser.add_argument("--precision", metavar="P", help=about)
         parser.set_defaults(run=function)
     health = commands.add_parser(
         "doctor", help="what this machine can run, and what would mend the rest"

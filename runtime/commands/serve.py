@@ -7,10 +7,15 @@ import asyncio
 import contextlib
 import signal
 import sys
+from pathlib import Path
 
-from voxturn.runtime.errors import ServerDied, UsageError
+from voxturn.runtime.errors import ExecutorUnavailable, ServerDied, UsageError
 from voxturn.runtime.flow.handoff import cancel_and_wait
-from voxturn.runtime.profile import load_profile
+from voxturn.runtime.flow.scheduling import Cores
+from voxturn.runtime.models.registry import Registry
+from voxturn.runtime.models.store import Store, is_artifact
+from voxturn.runtime.prepare import problems
+from voxturn.runtime.profile import Profile, load_profile
 from voxturn.runtime.remote.contract import MODELS
 from voxturn.runtime.remote.transport import TritonServer
 from voxturn.runtime.serving.backend import PROFILE
@@ -60,7 +65,40 @@ def _triton(args: argparse.Namespace) -> int:
         raise UsageError(
             f"--docker --profile {args.profile}: a file is not in the container; name a shipped profile"
         )
+    if not args.docker:  # a container has models of its own
+        _check(profile, args.profile, models)
     return asyncio.run(_serve(args, models))
+
+
+_STAGES: dict[str, tuple[str, ...]] = {
+    "whisper": ("transcribe",),
+    "qwen3": ("reply",),
+    "xtts": ("speak", "vocode"),
+    "xtts_vocoder": ("vocode",),
+    "xtts_hifigan": ("vocode",),
+    "vits": ("speak", "vocode"),
+    "voice_turn": ("listen", "transcribe", "reply", "speak", "vocode"),
+}
+"""By a served model: the profile's stages that it runs."""
+
+
+def _check(profile: Profile, name: str, models: list[str]) -> None:
+    """Raise for what the models' stages lack on this machine, before a server is started. `name`: what the user calls it."""
+    stages = dict.fromkeys(stage for model in models for stage in _STAGES[model])
+    store, registry, cores = Store(), Registry.read(), Cores()
+    for stage in stages:
+        engine = profile.engines()[stage]
+        cores.budget(stage, engine.threads)
+        if is_artifact(engine.model):
+            store.at(Path(engine.model))
+        else:
+            model, _ = registry.resolve(engine.model)
+            store.artifact(model, engine.precision)
+    for problem in problems(profile, store, registry, cores, name):
+        if problem.stage in stages:
+            raise ExecutorUnavailable(
+                f"profile {profile.name}.{problem.stage}: {problem.what}; {problem.fix}"
+            )
 
 
 def _report(line: str) -> None:

@@ -28,7 +28,15 @@ from voxturn.runtime.audio.encode import (
     output_error,
 )
 from voxturn.runtime.commands.loading import load_assistant, load_parts, voice_artifact
-from voxturn.runtime.errors import EmptyText, OutputNotWritable, TextError, UsageError
+from voxturn.runtime.commands.options import raw_rate
+from voxturn.runtime.errors import (
+    EmptyText,
+    InputError,
+    OutputNotWritable,
+    TextError,
+    UsageError,
+    VoxturnError,
+)
 from voxturn.runtime.families.pipe import spoken
 from voxturn.runtime.frames import frames_from
 from voxturn.runtime.messages import PcmChunk, ReplyToken, Sentence, Transcript
@@ -320,48 +328,51 @@ async def _chat(args: argparse.Namespace) -> None:
         await assistant.stages.replier.warm(conversation.messages)
         interactive = sys.stdin.isatty()
         for number, line in enumerate(_lines(interactive), 1):
-            await _chat_turn(
-                assistant,
-                conversation,
-                line,
-                Path(args.output) / f"turn-{number}.wav" if args.output else None,
-            )
+            output = Path(args.output) / f"turn-{number}.wav" if args.output else None
+            try:
+                await _chat_turn(assistant, conversation, line, output)
+            except InputError as exc:  # this line's alone: the next may be a better one
+                print(f"voxturn: {' '.join(str(exc).split())}", file=sys.stderr)
 
 
 async def _chat_turn(
     assistant: Assistant, conversation: Conversation, line: str, output: Path | None
 ) -> None:
-    said: list[ReplyToken] = []
+    """Answer a line. The dialogue has both when the answer is whole; where this raises it stays as it was."""
+    answer: list[ReplyToken] = []
     dialogue = assistant.stages.replier.fitted([*conversation.messages, Message("user", line)])
+
+    async def tokens() -> AsyncIterator[ReplyToken]:
+        async for token in assistant.stages.replier(dialogue):
+            print(token.text, end="", flush=True)
+            answer.append(token)
+            yield token
+
+    try:
+        if output is None:
+            async for _ in tokens():
+                pass
+        else:
+            chunks = assistant.say(assistant.stages.split(tokens()))
+            with WavFile(output, assistant.rate) as sink:
+                try:
+                    async for chunk in chunks:
+                        sink.write(chunk.samples)
+                finally:
+                    await chunks.aclose()
+    except VoxturnError:
+        if answer:
+            print(flush=True)  # the error begins a line of its own
+        raise
+    print(flush=True)
     if dropped := len(conversation.messages) + 1 - len(dialogue):
         print(
             f"voxturn: the dialogue is long; its oldest {dropped} messages were dropped",
             file=sys.stderr,
         )
-
-    async def tokens() -> AsyncIterator[ReplyToken]:
-        async for token in assistant.stages.replier(dialogue):
-            print(token.text, end="", flush=True)
-            said.append(token)
-            yield token
-
-    if output is None:
-        async for _ in tokens():
-            pass
-    else:
-        chunks = assistant.say(assistant.stages.split(tokens()))
-        with WavFile(output, assistant.rate) as sink:
-            try:
-                async for chunk in chunks:
-                    sink.write(chunk.samples)
-            finally:
-                await chunks.aclose()
-    print()
-    ids = tuple(i for token in said for i in token.ids)
-    conversation.messages[:] = [
-        *dialogue,
-        Message("assistant", "".join(token.text for token in said), ids),
-    ]
+    ids = tuple(i for token in answer for i in token.ids)
+    text = "".join(token.text for token in answer)
+    conversation.messages[:] = [*dialogue, Message("assistant", text, ids)]
 
 
 def _lines(interactive: bool) -> Iterator[str]:
@@ -492,7 +503,11 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         help="feed at the pace of real time and answer the first utterance",
     )
     parser.add_argument(
-        "--raw", type=int, default=0, metavar="RATE", help="the input is headerless 16-bit mono PCM"
+        "--raw",
+        type=raw_rate,
+        default=0,
+        metavar="RATE",
+        help="the input is headerless 16-bit mono PCM",
     )
     parser.add_argument("--json", action="store_true", help="print the trace as JSON")
     parser.add_argument("--trace", default="", metavar="FILE", help="write the trace")

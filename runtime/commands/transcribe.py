@@ -11,6 +11,7 @@ from dataclasses import asdict, replace
 
 from voxturn.runtime.audio.decode import length_s
 from voxturn.runtime.commands.loading import load_parts
+from voxturn.runtime.commands.options import filled, raw_rate
 from voxturn.runtime.errors import UsageError
 from voxturn.runtime.flow.handoff import Ahead
 from voxturn.runtime.frames import frames_from
@@ -131,7 +132,11 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     parser.add_argument("input", metavar="IN", help="audio of any kind, or - for standard input")
     parser.add_argument(
-        "--raw", type=int, default=0, metavar="RATE", help="the input is headerless 16-bit mono PCM"
+        "--raw",
+        type=raw_rate,
+        default=0,
+        metavar="RATE",
+        help="the input is headerless 16-bit mono PCM",
     )
     parser.add_argument("--json", action="store_true", help="a JSON object a line, with times")
     parser.add_argument("--words", action="store_true", help="with --json: also every word's times")
@@ -140,7 +145,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     parser.add_argument(
         "--language",
-        default="",
+        type=filled("--language"),
         metavar="CODE",
         help="as en or ar, or auto (default: the profile's)",
     )

@@ -163,8 +163,7 @@ def _format(
             "name another executor in the profile",
         )
     if executor.remote:
-        unserved = [role for role in family.roles[stage] if role not in family.served]
-        return _unfit(stage, engine, executor, family) if unserved else None
+        return unserved(stage, engine, executor, family)
     for role in family.roles[stage]:
         contract = manifest.graphs.get(role) or family.contracts.get(role)
         dialect = contract.dialect if contract is not None else manifest.dialect
@@ -172,6 +171,14 @@ def _format(
         if lacking or dialect not in executor.dialects:
             return _unfit(stage, engine, executor, family)
     return None
+
+
+def unserved(
+    stage: str, engine: StageEngine, executor: ExecutorRow, family: FamilyRow
+) -> Problem | None:
+    """What is wrong with asking a server for a stage of a family; known before its artifact is here."""
+    missing = [role for role in family.roles.get(stage, ()) if role not in family.served]
+    return _unfit(stage, engine, executor, family) if missing and executor.remote else None
 
 
 def _unfit(stage: str, engine: StageEngine, executor: ExecutorRow, family: FamilyRow) -> Problem:

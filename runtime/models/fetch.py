@@ -1,11 +1,14 @@
-"""Brings files from package indexes and model hubs: resolve to an address and a hash, then one resumable download.
+"""Files from package indexes and model hubs: an address and a hash first, then a resumable download.
 
-Which index and which hub is the user's own configuration (pip's, and `HF_ENDPOINT`): no host is named here.
+Which index and which hub is the user's own configuration (pip's; `HF_ENDPOINT` and `HF_TOKEN`): no
+host is named here. pip and huggingface_hub say where a file is; both would download it again from
+its first byte after an interruption (decision 0004), therefore the bytes come through `download`.
+They go straight into the store: nothing is put into the user's own hub cache, so that no file lies
+on the disk twice.
 """
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import fnmatch
 import hashlib
@@ -15,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -24,18 +27,22 @@ from voxturn.runtime.errors import DiskFull, DownloadFailed, ExecutorUnavailable
 from voxturn.runtime.models.manifest import sha256_of
 
 Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how much of it is done and how much it is in all (0: unknown)."""
-_PIECE = 1 << 20
-_TRIES, _PAUSE_S = 4, 0.2
-_PARTIAL_CONTENT, _RANGE_NOT_SATISFIABLE = (
-    206,
-    416,
-)  # the library renames its constants from release to release
+"""Called with what is being done, the amount done and the whole amount (0: unknown)."""
+_PIECE_BYTES = 1 << 20
+_TRIES = 4
+_PAUSE_S = 0.2
+"""Seconds before the second try; doubled before each further one."""
+_PARTIAL_CONTENT = 206  # numbers: httpx2 renames its constants from release to release
+_RANGE_NOT_SATISFIABLE = 416
 
 
 @dataclass(frozen=True)
 class Remote:
-    """A file somewhere: its address, sha256 (or the git blob id that a hub gives for small files) and size in bytes."""
+    """A file to download.
+
+    `name` is relative to its package or repository; `url` is `http(s):` or `file:`. `sha256` is empty
+    where the source states only `blob_id`, the id that git gives the content; `bytes` 0 is unknown.
+    """
 
     name: str
     url: str
@@ -46,7 +53,10 @@ class Remote:
 
 
 def resolve_package(name: str, version: str) -> Remote:
-    """The wheel of a package as pip finds it, without downloading or installing it."""
+    """The wheel of a package as pip finds it, neither downloaded nor installed.
+
+    Raises `DownloadFailed` where pip finds none.
+    """
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.json"
         command = [
@@ -66,24 +76,28 @@ def resolve_package(name: str, version: str) -> Remote:
             str(report),
             f"{name}=={version}",
         ]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode or not report.exists():
-            reason = (done.stderr.strip().splitlines() or ["no answer"])[-1]
+        process = subprocess.run(command, capture_output=True, text=True, check=False)
+        if process.returncode or not report.exists():
+            reason = (process.stderr.strip().splitlines() or ["no answer"])[-1]
             raise DownloadFailed(
                 f"package {name}=={version}: pip cannot find it ({reason}); check the network and the index"
             )
-        found = json.loads(report.read_text())["install"][0]["download_info"]
-    url = found["url"]
-    sha256 = found["archive_info"].get("hashes", {}).get("sha256", "")
+        source = json.loads(report.read_text())["install"][0]["download_info"]
+    url = source["url"]
+    sha256 = source["archive_info"].get("hashes", {}).get("sha256", "")
     return Remote(Path(unquote(urlsplit(url).path)).name, url, sha256)
 
 
 def resolve_hub(repo: str, revision: str, patterns: tuple[str, ...]) -> tuple[str, list[Remote]]:
-    """The commit behind a revision and the files that match, with the hashes that the hub states."""
+    """The commit of a revision, and the repository's files that match, with the hub's hashes.
+
+    `patterns` are as in `fnmatch`; each must match a file. Raises `DownloadFailed` where the hub cannot
+    be asked or has no such file, and `ExecutorUnavailable` without huggingface_hub.
+    """
     try:
         from huggingface_hub import HfApi, hf_hub_url
         from huggingface_hub.errors import HfHubHTTPError
-        from huggingface_hub.utils._headers import build_hf_headers
+        from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]  # lazy __all__
     except ImportError as exc:
         raise ExecutorUnavailable(
             "huggingface_hub is not installed; pip install 'voxturn[embedded]'"
@@ -102,8 +116,9 @@ def resolve_hub(repo: str, revision: str, patterns: tuple[str, ...]) -> tuple[st
         raise DownloadFailed(
             f"hub repository {repo}@{revision}: {_first_line(exc)}; check the network and HF_ENDPOINT"
         ) from exc
-    commit, headers = str(info.sha), build_hf_headers()
-    found = []
+    commit = str(info.sha)
+    headers = build_hf_headers()
+    remotes = []
     for item in info.siblings or []:
         if any(fnmatch.fnmatch(item.rfilename, pattern) for pattern in patterns):
             if ".." in item.rfilename.split("/") or item.rfilename.startswith("/"):
@@ -112,17 +127,21 @@ def resolve_hub(repo: str, revision: str, patterns: tuple[str, ...]) -> tuple[st
                 )
             sha256 = item.lfs.sha256 if item.lfs else ""
             url = hf_hub_url(repo, item.rfilename, revision=commit)
-            found.append(
+            remotes.append(
                 Remote(item.rfilename, url, sha256, item.blob_id or "", item.size or 0, headers)
             )
-    missing = [p for p in patterns if not any(fnmatch.fnmatch(r.name, p) for r in found)]
+    missing = [p for p in patterns if not any(fnmatch.fnmatch(r.name, p) for r in remotes)]
     if missing:
         raise DownloadFailed(f"hub repository {repo}@{revision}: has no file {', '.join(missing)}")
-    return commit, found
+    return commit, remotes
 
 
 def download(remote: Remote, target: Path, progress: Progress) -> None:
-    """Bring `remote` to `target`, going on from `target.part` where an earlier try stopped, and check its hash."""
+    """Bring `remote` to `target` by way of `target.part`, and check its hash.
+
+    An earlier `target.part` is continued. A transfer that breaks is tried again, `_TRIES` times in all.
+    Raises `DownloadFailed` (source, network, hash) and `DiskFull`.
+    """
     import httpx2
 
     if not (remote.sha256 or remote.blob_id):
@@ -130,9 +149,10 @@ def download(remote: Remote, target: Path, progress: Progress) -> None:
     part = target.with_name(target.name + ".part")
     for attempt in range(_TRIES):
         try:
-            _copy(remote, part) if urlsplit(remote.url).scheme == "file" else _fetch(
-                remote, part, progress
-            )
+            if urlsplit(remote.url).scheme == "file":
+                _copy(remote, part)
+            else:
+                _fetch(remote, part, progress)
             break
         except (httpx2.HTTPError, httpx2.InvalidURL) as exc:
             if attempt + 1 == _TRIES or not isinstance(exc, httpx2.TransportError):
@@ -158,38 +178,40 @@ def _copy(remote: Remote, part: Path) -> None:
 
 
 def _fetch(remote: Remote, part: Path, progress: Progress) -> None:
+    """Append to `part` the bytes that it lacks, or write it anew where the server has no ranges."""
     import httpx2
 
-    have = part.stat().st_size if part.exists() else 0
-    # what counts are the file's own bytes: hashes and ranges are of those, not of a compressed form
-    headers = {**remote.headers, "Accept-Encoding": "identity"} | (
-        {"Range": f"bytes={have}-"} if have else {}
-    )
+    size = part.stat().st_size if part.exists() else 0
+    # hashes and ranges are of the file's own bytes, not of a compressed form
+    headers = {**remote.headers, "Accept-Encoding": "identity"}
+    if size:
+        headers["Range"] = f"bytes={size}-"
     with (
         httpx2.Client(follow_redirects=True, timeout=30.0) as client,
         client.stream("GET", remote.url, headers=headers) as response,
     ):
         if response.status_code == _RANGE_NOT_SATISFIABLE:
-            return  # all of it is here already; the hash decides
+            return  # the whole file is here already; the hash decides
         response.raise_for_status()
         resumed = response.status_code == _PARTIAL_CONTENT
-        have = have if resumed else 0
-        total = have + int(response.headers.get("Content-Length", 0))
+        if not resumed:
+            size = 0
+        total = size + int(response.headers.get("Content-Length", 0))
         with part.open("ab" if resumed else "wb") as file:
-            for piece in (
-                response.iter_raw()
-            ):  # as it comes: pieces of a fixed size would be lost, half full, at a cut
+            # as it comes: a piece of a fixed size would be lost, half full, at a broken connection
+            for piece in response.iter_raw():
                 file.write(piece)
-                have += len(piece)
-                progress(remote.name, have, total)
+                size += len(piece)
+                progress(remote.name, size, total)
 
 
 def check_hash(remote: Remote, path: Path) -> None:
     """Raise `DownloadFailed`, and remove `path`, unless it has the hash that `remote` promises."""
-    found, wanted = (
-        (sha256_of(path), remote.sha256) if remote.sha256 else (git_blob_id(path), remote.blob_id)
-    )
-    if found != wanted:
+    if remote.sha256:
+        matches = sha256_of(path) == remote.sha256
+    else:
+        matches = git_blob_id(path) == remote.blob_id
+    if not matches:
         path.unlink()
         raise DownloadFailed(
             f"{remote.name}: its hash is not the one that was promised; it was thrown away, try again"
@@ -200,7 +222,7 @@ def git_blob_id(path: Path) -> str:
     """The id that git gives a file's content: sha1 over a header and the bytes."""
     digest = hashlib.sha1(f"blob {path.stat().st_size}\0".encode(), usedforsecurity=False)
     with path.open("rb") as file:
-        while piece := file.read(_PIECE):
+        while piece := file.read(_PIECE_BYTES):
             digest.update(piece)
     return digest.hexdigest()
 
@@ -208,14 +230,3 @@ def git_blob_id(path: Path) -> str:
 def _first_line(exc: Exception) -> str:
     lines = str(exc).strip().splitlines()
     return lines[0] if lines else type(exc).__name__
-
-
-@contextlib.contextmanager
-def file_lock(path: Path) -> Iterator[None]:
-    """Hold an advisory lock on `path`, waiting for whoever holds it. The system frees it if its holder dies."""
-    import fcntl
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

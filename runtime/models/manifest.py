@@ -72,7 +72,6 @@ def decoder_dialect(engine: str) -> str:
     return DECODER_DIALECTS[engine.removesuffix("-onnx")]
 
 
-
 @dataclass(frozen=True)
 class TensorSpec:
     """Name, numpy dtype name and shape of a tensor; a string dimension is free, equal names are equal sizes."""

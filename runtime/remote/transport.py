@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import json
 import math
+import re
 import time
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
@@ -33,6 +34,8 @@ from voxturn.runtime.remote.shared import SharedInputs
 _PLAIN = "unexpected inference input", "inputs but got"
 """What a server says to a canary for a graph without that input; the latter where the number of inputs is wrong, too."""
 _PATIENCE_S, _CANARY_S, _LEAVE_S = 0.7, 1.0, 1.0
+_STACK, _INTERNAL, _NAME = "\n\nAt:\n", "state: Internal: ", re.compile(r"\b([A-Z]\w+): ")
+"""In what a server says of a model that does not load: what follows the model's exception, what goes before it, and its name."""
 _NEVER_REACHED = ("failed to connect", "Connection refused", "DNS resolution", "no address")
 
 
@@ -205,13 +208,11 @@ class TritonServer:
             call.cancel()
 
     async def load(self, model: str) -> None:
-        """Load a model of the repository. Raises `ServerUnavailable` with the server's reason."""
+        """Load a model of the repository. Raises the error that the model's process raised, or `ServerUnavailable`."""
         try:
             await self._client.load_model(model)
         except Exception as exc:
-            raise ServerUnavailable(
-                f"{self.address}: model {model!r} does not load: {exc}"
-            ) from exc
+            raise _load_error(str(exc), f"{self.address}: model {model!r} does not load") from exc
 
     async def unload(self, model: str) -> None:
         """Unload a model."""
@@ -323,6 +324,24 @@ def _raised(message: str, model: str) -> VoxturnError | None:
             f"the server has no model {model!r}; serve it with --models …,{model}"
         )
     return None
+
+
+def _load_error(message: str, what: str) -> VoxturnError:
+    """The error behind a server's message that a model does not load; `what` is said where it is not one of voxturn's.
+
+    Triton puts its own words before the model's exception and a stack of Python after it:
+    "… is at UNAVAILABLE state: Internal: ModelNotInstalled: …\\n\\nAt:\\n  store.py(120): artifact\\n …".
+    """
+    reason = message.partition(_STACK)[0].strip().removesuffix(";")
+    for match in _NAME.finditer(reason):
+        kind = getattr(errors, match[1], None)
+        if isinstance(kind, type) and issubclass(kind, VoxturnError):
+            return kind(_one_line(reason[match.end() :]))
+    return ServerUnavailable(f"{what}: {_one_line(reason.rpartition(_INTERNAL)[2])}")
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
 
 
 def _arrays(result: Any) -> Tensors:

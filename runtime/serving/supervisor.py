@@ -13,7 +13,7 @@ import os
 import signal
 from collections.abc import Callable, Sequence
 
-from voxturn.runtime.errors import ServerDied, ServerUnavailable
+from voxturn.runtime.errors import ServerDied, ServerUnavailable, VoxturnError
 from voxturn.runtime.remote.transport import TritonServer
 from voxturn.runtime.serving.launcher import EmbeddedTriton
 
@@ -39,7 +39,7 @@ class Supervisor:
         self.healed = self.restarted = 0
 
     async def load(self) -> None:
-        """Load every model and wait for its canary. Raises `ServerUnavailable` with the first that fails."""
+        """Load every model and wait for its canary. Raises the error of the first that fails."""
         for model in self._models:
             await self._server.load(model)
             if not await self._server.answers(model, _LOADED_S):
@@ -98,7 +98,7 @@ class Supervisor:
             async with asyncio.timeout(_LOADED_S):
                 await self._server.unload(model)
                 await self._server.load(model)
-        except (ServerUnavailable, TimeoutError) as exc:
+        except (VoxturnError, TimeoutError) as exc:
             self._report(str(exc) or f"{model}: does not load")
             return False
         if not await self._server.answers(model, _LOADED_S):

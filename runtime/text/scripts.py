@@ -1,4 +1,7 @@
-"""Which scripts a language is written in, and whether a text is in one of them. Pure; letters' scripts are Unicode's."""
+"""Which scripts a language is written in, and whether a text is in one of them. Pure.
+
+The script of a letter is read from its name in Unicode.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,14 @@ from functools import cache, lru_cache
 from voxturn.runtime.errors import UnsupportedLanguage
 from voxturn.runtime.text.normalize.lexicon import LANGUAGES as XTTS_LANGUAGES
 
-# Script or scripts, then the languages that use them, the most spoken first. After CLDR; at least the languages of
-# Whisper and of espeak-ng, by the codes that those two have for them. Latin letters pass everywhere.
+# Script or scripts, then the languages that use them, the most spoken first. After CLDR; at least
+# the languages of Whisper and of espeak-ng, by the codes that those two have for them. Latin
+# letters pass everywhere.
 _TABLE = {
     "Latin": (
-        "en es fr de pt it id vi tr pl nl ro hu cs sv fi da no nb nn ca sk hr sl lt lv et sq af sw ms tl fil jv jw su "
-        "so ha yo ln mg om tn rw sn zu xh ig gl eu cy ga gd br is fo lb mt oc ast an fy la lfn ltg eo ia ie io jbo ht "
+        "en es fr de pt it id vi tr pl nl ro hu cs sv fi da no nb nn ca sk hr sl lt lv et sq af sw "
+        "ms tl fil jv jw su so ha yo ln mg om tn rw sn zu xh ig gl eu cy ga gd br is fo lb mt oc "
+        "ast an fy la lfn ltg eo ia ie io jbo ht "
         "pap haw mi sm gn qu quc ay py nci kl smj se rup qdb qya sjn piqd xex vo mto"
     ),
     "Cyrillic": "ru uk be bg mk kk ky tg tt ba cv ab ce os sah udm nog",
@@ -63,8 +68,9 @@ _NAMED = 8  # languages that an error names at most
 def check_script(text: str, language: str, what: str = "this voice") -> None:
     """Nothing, where a voice of `language` can read `text`.
 
-    Raises UnsupportedLanguage where more than half of the letters are of scripts that the language does not use. Latin
-    letters, text without letters and languages that the table does not know pass.
+    Raises UnsupportedLanguage where more than half of the letters are of scripts that the language
+    does not use. Latin letters, text without letters and languages that the table does not know
+    pass. `what` names the voice in the error.
     """
     scripts = scripts_of(language)
     if not scripts:
@@ -95,12 +101,15 @@ def _advice(script: str) -> str:
 
 
 def scripts_of(language: str) -> frozenset[str]:
-    """The scripts that `language` (`en`, `pt-BR`) may be read in, Latin among them; empty for an unknown language."""
+    """The scripts that `language` (`en`, `pt-BR`) may be read in, Latin among them.
+
+    Empty for an unknown language.
+    """
     return _scripts().get(language.strip().lower().replace("_", "-").split("-")[0], frozenset())
 
 
 def languages_of(script: str) -> tuple[str, ...]:
-    """The languages that are written in `script`, in the order of the table; empty for an unknown script."""
+    """The languages that are written in `script`, in the table's order; empty where it has none."""
     return tuple(
         language
         for scripts, languages in _TABLE.items()
@@ -121,7 +130,10 @@ def _scripts() -> dict[str, frozenset[str]]:
 
 @lru_cache(maxsize=8192)
 def script_of(char: str) -> str:
-    """The script of a letter, as Unicode names it (`Arabic`, `Han`); empty for what is no letter or belongs to none."""
+    """The script of a letter, as Unicode names it: `Arabic`, `Han`.
+
+    Empty for what is no letter, and for a letter of any script.
+    """
     if not unicodedata.category(char).startswith("L"):
         return ""
     plain = unicodedata.normalize("NFKC", char)[0]  # full width, ligatures, mathematical letters

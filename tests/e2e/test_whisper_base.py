@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from voxturn.export import whisper
+from voxturn.export.whisper import export as whisper
 from voxturn.runtime.audio.decode import decode_all
 from voxturn.runtime.executors.ctranslate2 import Ct2Whisper
 from voxturn.runtime.executors.whisper_onnx import OnnxWhisper

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from voxturn.export import decoder, qwen3
+from voxturn.export.decoder import export as decoder
+from voxturn.export.decoder import synthetic
 from voxturn.runtime.executors.cuda.kernels import CudaKernels
 from voxturn.runtime.models.manifest import Manifest
 from voxturn.runtime.models.store import quiet
@@ -36,7 +37,7 @@ def kernels(tmp_path_factory: pytest.TempPathFactory) -> CudaKernels:
 @pytest.fixture(scope="session")
 def portable(tmp_path_factory: pytest.TempPathFactory) -> Portable:
     root = tmp_path_factory.mktemp("portable")
-    qwen3.make_checkpoint(root / "checkpoint", "qwen3-0.6b", "tiny", 3)
+    synthetic.make_checkpoint(root / "checkpoint", "qwen3-0.6b", "tiny", 3)
     made = Portable(*(root / name for name in ("fp32", "fp16", "bf16", "int8", "int4")))
     for folder in (made.fp32, made.fp16, made.bf16, made.int8, made.int4):
         folder.mkdir()

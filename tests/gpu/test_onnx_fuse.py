@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
-from voxturn.export.xtts import export as export_xtts
+from voxturn.export.xtts.export import export as export_xtts
 from voxturn.runtime.executors.cuda.onnx_fuse import fuse
 from voxturn.runtime.executors.decoder_inputs import PortableInputs
 from voxturn.runtime.models.manifest import Manifest

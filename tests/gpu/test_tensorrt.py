@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from voxturn.export import xtts
 from voxturn.export.artifact import contract_of
 from voxturn.export.bfloat16 import computable
+from voxturn.export.xtts import export as xtts
 from voxturn.runtime import assemble
 from voxturn.runtime.decode.engine import DecodeEngine
 from voxturn.runtime.decode.sampler import Sampling

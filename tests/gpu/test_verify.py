@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 import pytest
-from voxturn.export import verify_gpu, xtts
+from voxturn.export import verify_gpu
 from voxturn.export.graph import GraphBuilder
+from voxturn.export.xtts import export as xtts
 from voxturn.runtime.errors import CorruptModel, ExportFailed
 from voxturn.runtime.executors.cuda.tensorrt_build import (
     PROFILES,

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from voxturn.export import coqui, xtts
+from voxturn.export.coqui import modules, synthetic
+from voxturn.export.xtts import export as xtts
 from voxturn.runtime.models.manifest import MANIFEST, Manifest
 from voxturn.runtime.models.store import quiet
 
@@ -37,7 +38,7 @@ def narrow() -> Iterator[None]:
     """
     with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
         warnings.simplefilter("ignore")
-        module = coqui.xtts_module()
+        module = modules.xtts_module()
         patch.setattr(
             module, "HifiDecoder", partial(module.HifiDecoder, upsample_initial_channel_decoder=128)
         )
@@ -53,7 +54,7 @@ def tiny(narrow: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tin
         patch.setattr(
             xtts, "find_spec", lambda name: None
         )  # these tests compare with coqui-tts themselves
-        coqui.make_checkpoint(made.checkpoint, "tiny", 1)
+        synthetic.make_checkpoint(made.checkpoint, "tiny", 1)
         for folder in (made.fp32, made.int8):
             folder.mkdir()
             source = Manifest("xtts-v2", "checkpoint", "source", {}, {})
@@ -79,7 +80,7 @@ def original(tiny: Tiny) -> Any:
     """Coqui-tts's `Xtts`, unpatched, with the checkpoint loaded by itself."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        module = coqui.xtts_module()
+        module = modules.xtts_module()
         config = module.XttsConfig()
         config.load_json(str(tiny.checkpoint / "config.json"))
         model = module.Xtts.init_from_config(config)

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 from voxturn.bench.espeak import Espeak
-from voxturn.export import qwen3
+from voxturn.export.decoder import export as decoder
+from voxturn.export.decoder import synthetic
 from voxturn.runtime.assistant import Assistant
 from voxturn.runtime.families.decoder import as_decoder
 from voxturn.runtime.families.xtts.family import as_xtts
@@ -40,10 +41,10 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def reply_artifact(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     root = tmp_path_factory.mktemp("arabic")
-    qwen3.make_checkpoint(root / "checkpoint", "qwen3-0.6b", "tiny", 1)
+    synthetic.make_checkpoint(root / "checkpoint", "qwen3-0.6b", "tiny", 1)
     artifact = root / "reply"
     artifact.mkdir()
-    qwen3.export(
+    decoder.export(
         root / "checkpoint",
         Manifest("qwen3", "checkpoint", "source", {}, {}),
         artifact,

@@ -1,4 +1,4 @@
-"""A reply by CTranslate2: the same tokens as the graph's, from a folder that `export qwen3 --to ctranslate2` wrote."""
+"""A reply by CTranslate2: the same tokens as the graph's, from a folder that `export qwen3 --for ctranslate2` wrote."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from typing import Any
 import ctranslate2
 import pytest
 from voxturn.bench import scripted
-from voxturn.export import qwen3
-from voxturn.export.parity import greedy, open_decoder
+from voxturn.export.decoder import export as decoder
+from voxturn.export.decoder import synthetic
+from voxturn.export.decoder.parity import greedy, open_decoder
 from voxturn.runtime import assemble, prepare
 from voxturn.runtime.assemble import Assembler
 from voxturn.runtime.decode.generation import Request, Step
@@ -49,12 +50,12 @@ BUDGET = Cores().budget("reply", 1)
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The tiny Qwen3, for CTranslate2 and for ONNX Runtime."""
     root = tmp_path_factory.mktemp("ct2")
-    qwen3.make_checkpoint(root / "checkpoint", "qwen3-0.6b", "tiny", 5)
+    synthetic.make_checkpoint(root / "checkpoint", "qwen3-0.6b", "tiny", 5)
     made = {engine: root / engine for engine in ("ctranslate2", "onnx")}
     for engine, folder in made.items():
         folder.mkdir()
         source = Manifest("qwen3-0.6b", "checkpoint", "source", {}, {})
-        qwen3.export(root / "checkpoint", source, folder, "fp32", quiet, engine)
+        decoder.export(root / "checkpoint", source, folder, "fp32", quiet, engine)
     return made
 
 

@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 import torch
 from voxturn.export.artifact import contract_of
-from voxturn.export.checkpoint import MemoryCheckpoint
-from voxturn.export.coqui import keep_torchaudio_in_python
-from voxturn.export.decoder import build_decoder
-from voxturn.export.families import DecoderConfig
-from voxturn.export.parity import forced, greedy, log_softmax, open_decoder
+from voxturn.export.decoder.checkpoint import MemoryCheckpoint
+from voxturn.export.decoder.export import build_decoder
+from voxturn.export.decoder.families import DecoderConfig
+from voxturn.export.decoder.parity import forced, greedy, open_decoder
+from voxturn.export.decoder.reference import logits_of
+from voxturn.export.imports import keep_torchaudio_in_python
+from voxturn.export.parity import log_softmax
 from voxturn.export.quantize import quantize
-from voxturn.export.reference import logits_of
 from voxturn.runtime.errors import ExportFailed, UsageError
 from voxturn.runtime.executors.decoder_inputs import PortableInputs
 from voxturn.runtime.executors.onnx import OnnxDecoder

@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer
 from voxturn.bench import gguf_file
-from voxturn.export import qwen3
-from voxturn.export.checkpoint import GgufCheckpoint, MemoryCheckpoint
-from voxturn.export.decoder import Opened
-from voxturn.export.families import DecoderConfig, Llama3Scaling, inverse_frequencies
-from voxturn.export.reference import logits_of
-from voxturn.export.tokenizer import read_tokenizer
+from voxturn.export.decoder import synthetic
+from voxturn.export.decoder.checkpoint import MemoryCheckpoint
+from voxturn.export.decoder.export import Opened
+from voxturn.export.decoder.families import DecoderConfig, Llama3Scaling, inverse_frequencies
+from voxturn.export.decoder.gguf import GgufCheckpoint
+from voxturn.export.decoder.reference import logits_of
+from voxturn.export.decoder.tokenizer import read_tokenizer
 from voxturn.runtime.cli import main
 from voxturn.runtime.errors import CorruptModel, ExportFailed, VoxturnError
 
@@ -28,7 +29,7 @@ Tensors = Callable[[str, np.ndarray, Any], tuple[np.ndarray, Any] | None]
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("qwen3") / "checkpoint"
-    qwen3.make_checkpoint(folder, "qwen3-0.6b", "tiny", 3)
+    synthetic.make_checkpoint(folder, "qwen3-0.6b", "tiny", 3)
     return folder
 
 
@@ -61,7 +62,7 @@ def refused(path: Path, error: type[VoxturnError], message: str, capsys: Any) ->
         "qwen3",
         "--checkpoint",
         str(path),
-        "--to",
+        "--for",
         "onnx",
         "-o",
         str(path.with_name("out")),
@@ -246,7 +247,9 @@ def test_a_llamas_rope_freqs_stretch_its_frequencies(
         atol=1e-4,
     )
     out = path.with_name("out")
-    assert main(["export", "qwen3", "--checkpoint", str(path), "--to", "onnx", "-o", str(out)]) == 0
+    assert (
+        main(["export", "qwen3", "--checkpoint", str(path), "--for", "onnx", "-o", str(out)]) == 0
+    )
 
 
 @pytest.mark.parametrize(

@@ -14,11 +14,14 @@ import torch
 from safetensors.numpy import load_file, save_file
 from tokenizers import Tokenizer
 from voxturn.bench import gguf_file, parity_export
-from voxturn.export import parity, qwen3
-from voxturn.export.checkpoint import GgufCheckpoint, open_checkpoint
-from voxturn.export.decoder import build_decoder, chat_form
-from voxturn.export.parity import forced, greedy, open_decoder
-from voxturn.export.whisper_reference import import_transformers
+from voxturn.export.decoder import export as decoder
+from voxturn.export.decoder import reference, synthetic
+from voxturn.export.decoder.checkpoint import open_checkpoint
+from voxturn.export.decoder.export import build_decoder, chat_form
+from voxturn.export.decoder.gguf import GgufCheckpoint
+from voxturn.export.decoder.parity import forced, greedy, open_decoder
+from voxturn.export.imports import import_transformers
+from voxturn.export.parity import missed
 from voxturn.runtime.cli import main
 from voxturn.runtime.errors import CorruptModel, ExportFailed, UsageError, VoxturnError
 from voxturn.runtime.models.manifest import Manifest
@@ -34,8 +37,8 @@ _PROMPT = list(range(300, 324))
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("qwen3") / "checkpoint"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(qwen3, "_SHARD_BYTES", 50_000)  # several shards
-        qwen3.make_checkpoint(folder, "qwen3-0.6b", "tiny", 3)
+        patch.setattr(synthetic, "_SHARD_BYTES", 50_000)  # several shards
+        synthetic.make_checkpoint(folder, "qwen3-0.6b", "tiny", 3)
     return folder
 
 
@@ -87,7 +90,7 @@ def test_a_gguf_file_of_the_same_weights_is_the_same_model(
             "qwen3",
             "--checkpoint",
             str(tmp_path / "model.gguf"),
-            "--to",
+            "--for",
             "onnx",
             "-o",
             str(out),
@@ -107,9 +110,9 @@ def test_a_gguf_file_of_the_same_weights_is_the_same_model(
 @pytest.mark.parametrize(
     ("target", "precision", "most_kl"),
     [
-        ("onnx", "int8", 1e-4), ("onnx", "int4", 5e-3), ("tensorrt-onnx", "fp16", 1e-5),
-        ("tensorrt-onnx", "bf16", 1e-4),
-        ("tensorrt-onnx", "int8", 1e-3), ("tensorrt-onnx", "int4", 2e-2), ("ctranslate2", "int8", 1e-3),
+        ("onnx", "int8", 1e-4), ("onnx", "int4", 5e-3), ("tensorrt", "fp16", 1e-5),
+        ("tensorrt", "bf16", 1e-4),
+        ("tensorrt", "int8", 1e-3), ("tensorrt", "int4", 2e-2), ("ctranslate2", "int8", 1e-3),
         ("ctranslate2", "fp16", 1e-5), ("ctranslate2", "fp32", 1e-6),
     ],
 )  # fmt: skip
@@ -122,7 +125,7 @@ def test_every_target_is_exported_and_says_what_it_reached(
         "qwen3",
         "--checkpoint",
         str(checkpoint),
-        "--to",
+        "--for",
         target,
         "--precision",
         precision,
@@ -140,6 +143,19 @@ def test_every_target_is_exported_and_says_what_it_reached(
     generator = ctranslate2.Generator(str(out), device="cpu")
     names = json.loads((out / "vocabulary.json").read_text(encoding="utf-8"))
     assert len(list(generator.generate_tokens([names[i] for i in _PROMPT], max_length=5))) >= 1
+
+
+@pytest.mark.parametrize(
+    ("older", "newer", "precision"),
+    [("onnx", "onnx", "int8"), ("tensorrt-onnx", "tensorrt", "fp16"), ("ctranslate2", "ctranslate2", "int8")],
+)  # fmt: skip
+def test_the_older_spelling_gives_the_same_artifact(
+    checkpoint: Path, tmp_path: Path, older: str, newer: str, precision: str
+) -> None:
+    words = ["export", "qwen3", "--checkpoint", str(checkpoint), "--precision", precision]
+    assert run(*words, "--to", older, "-o", str(tmp_path / "old")) == 0
+    assert run(*words, "--for", newer, "-o", str(tmp_path / "new")) == 0
+    assert Manifest.read(tmp_path / "old") == Manifest.read(tmp_path / "new")
 
 
 @pytest.mark.parametrize(
@@ -249,7 +265,7 @@ def _large_tokenizer(folder: Path) -> None:
 _NO_FACTOR = {"rope_type": "llama3", "low_freq_factor": 1.0, "high_freq_factor": 4.0}
 
 
-@pytest.mark.parametrize("target", ["onnx", "tensorrt-onnx", "ctranslate2"])
+@pytest.mark.parametrize("target", ["onnx", "tensorrt", "ctranslate2"])
 @pytest.mark.parametrize(
     ("damage", "error", "message"),
     [
@@ -260,7 +276,7 @@ _NO_FACTOR = {"rope_type": "llama3", "low_freq_factor": 1.0, "high_freq_factor":
          r"tensors do not fit the configuration: model\.layers\.1\.mlp\.up_proj\.weight is \[127, 64\], not \[128, 64\]; "
          r"model\.norm\.weight is \[63\], not \[64\]"),
         (_config(intermediate_size=100), ExportFailed, r"gate_proj\.weight is \[128, 64\], not \[100, 64\]"),
-        (_written("config.json", "[]"), CorruptModel, r"config\.json is not a table"),
+        (_written("config.json", "[]"), CorruptModel, r"config\.json: is not a table"),
         (_config(rope_scaling=_NO_FACTOR), ExportFailed, "lacks 'factor'"),
         (_config(rope_scaling=[8.0]), ExportFailed, r"has rotary scaling \[8\.0\], not a table"),
         (_config(rope_scaling={"rope_type": "divisors", "divisors": [1.0]}), ExportFailed, "'divisors' is not supported"),
@@ -276,7 +292,7 @@ _NO_FACTOR = {"rope_type": "llama3", "low_freq_factor": 1.0, "high_freq_factor":
         (_written("tokenizer.json", "{}"), CorruptModel, r"tokenizer\.json is not a tokenizer"),
         (_large_tokenizer, CorruptModel, "the tokenizer has 4205 tokens, the model 4096"),
         (_written("model.safetensors.index.json", "[]"), CorruptModel, r"index\.json: not an index of shards"),
-        (_drop_shard, CorruptModel, r"shard model-00002\.safetensors is missing \(1 of \d+\)"),
+        (_drop_shard, CorruptModel, r"shards are missing: model-00002\.safetensors \(1 of \d+\)"),
         (_cut_shard, CorruptModel, r"model-00001\.safetensors: not a whole safetensors file"),
         (_integers, ExportFailed, r"is stored as I8, one of 1 such weights; supported: F32, F16, BF16, F64"),
         (_no_index, CorruptModel, r"index\.json: not an index of shards"),
@@ -301,7 +317,7 @@ def test_what_is_wrong_with_a_checkpoint_is_named_and_nothing_is_left(
         "qwen3",
         "--checkpoint",
         str(folder),
-        "--to",
+        "--for",
         target,
         "-o",
         str(tmp_path / "out"),
@@ -350,7 +366,7 @@ def test_what_stops_ctranslate2s_converter_is_told_from_a_full_disk(
     monkeypatch.setattr(_Converter, "failure", failure, raising=False)
     monkeypatch.setattr("ctranslate2.converters.TransformersConverter", _Converter)
     with pytest.raises(error) as caught:
-        qwen3.export(
+        decoder.export(
             checkpoint,
             Manifest("qwen3", "", "", {}, {}),
             tmp_path,
@@ -371,15 +387,15 @@ def test_an_artifact_beyond_its_tolerance_is_refused(
         "qwen3",
         "--checkpoint",
         str(checkpoint),
-        "--to",
+        "--for",
         target,
         "--precision",
         "int8",
     ]
-    answers = parity.reference.logits_of
+    answers = reference.logits_of
     for change in (lambda logits: logits * 50, lambda logits: logits * np.nan):
         monkeypatch.setattr(
-            parity.reference,
+            reference,
             "logits_of",
             lambda *args, change=change: [change(x) for x in answers(*args)],
         )
@@ -389,9 +405,7 @@ def test_an_artifact_beyond_its_tolerance_is_refused(
             capsys.readouterr().err,
         )
         assert not list(tmp_path.iterdir())
-    assert parity.missed({"a": float("nan"), "b": 1.0}, {"a": 1.0, "b": 1.0}) == [
-        "a nan (at most 1)"
-    ]
+    assert missed({"a": float("nan"), "b": 1.0}, {"a": 1.0, "b": 1.0}) == ["a nan (at most 1)"]
 
 
 def test_a_gguf_file_of_another_architecture_is_named(tmp_path: Path, checkpoint: Path) -> None:
@@ -409,8 +423,8 @@ def test_a_gguf_file_of_another_architecture_is_named(tmp_path: Path, checkpoint
         match="GGUF architecture 'mamba' is not supported; supported: llama, qwen2, qwen3",
     ):
         open_checkpoint(path)
-    with pytest.raises(ExportFailed, match="use --to onnx for GGUF"):
-        qwen3.export(
+    with pytest.raises(ExportFailed, match="use --for onnx for GGUF"):
+        decoder.export(
             path,
             Manifest("qwen3", "", "", {}, {}),
             tmp_path,
@@ -429,7 +443,7 @@ def test_an_interrupted_export_leaves_what_was_there(
         "qwen3",
         "--checkpoint",
         str(checkpoint),
-        "--to",
+        "--for",
         "onnx",
         "--precision",
         "int8",
@@ -442,7 +456,7 @@ def test_an_interrupted_export_leaves_what_was_there(
     def interrupted(*_: object) -> dict[str, float]:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("voxturn.export.parity.decoder_reached", interrupted)
+    monkeypatch.setattr("voxturn.export.decoder.parity.decoder_reached", interrupted)
     assert run(*command) != 0
     assert Manifest.read(out).digest == digest
     assert list(tmp_path.iterdir()) == [out]
@@ -450,15 +464,17 @@ def test_an_interrupted_export_leaves_what_was_there(
 
 def test_a_synthetic_checkpoint_takes_a_tokenizer(checkpoint: Path, tmp_path: Path) -> None:
     given = checkpoint / "tokenizer.json"
-    qwen3.make_checkpoint(tmp_path / "x", "qwen3-0.6b", "tiny", 0, given)
+    synthetic.make_checkpoint(tmp_path / "x", "qwen3-0.6b", "tiny", 0, given)
     assert (tmp_path / "x" / "tokenizer.json").read_bytes() == given.read_bytes()
     with pytest.raises(UsageError, match=r"config\.json: not a tokenizer\.json"):
-        qwen3.make_checkpoint(tmp_path / "y", "qwen3-0.6b", "tiny", 0, checkpoint / "config.json")
+        synthetic.make_checkpoint(
+            tmp_path / "y", "qwen3-0.6b", "tiny", 0, checkpoint / "config.json"
+        )
 
 
 def test_a_synthetic_checkpoint_of_another_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="synthetic checkpoints are"):
-        qwen3.make_checkpoint(tmp_path / "x", "qwen9", "full", 0)
+        synthetic.make_checkpoint(tmp_path / "x", "qwen9", "full", 0)
 
 
 def test_its_parity_in_every_precision_is_one_result(

@@ -14,10 +14,12 @@ import torch
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from voxturn.bench.coqui_peer import Peer
-from voxturn.export import coqui, xtts, xtts_parity
 from voxturn.export.artifact import contract_of
-from voxturn.export.xtts_checkpoint import TRAINING_ONLY, XttsCheckpoint
-from voxturn.export.xtts_graphs import context_needed, margin_needed
+from voxturn.export.coqui import modules as coqui
+from voxturn.export.xtts import export as xtts
+from voxturn.export.xtts import parity as xtts_parity
+from voxturn.export.xtts.checkpoint import TRAINING_ONLY, XttsCheckpoint
+from voxturn.export.xtts.graphs import context_needed, margin_needed
 from voxturn.runtime.audio.window import Plan
 from voxturn.runtime.decode.engine import DecodeEngine
 from voxturn.runtime.decode.generation import Request, Step

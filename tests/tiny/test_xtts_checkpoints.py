@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from voxturn.export import coqui, xtts, xtts_graphs
-from voxturn.export.xtts_checkpoint import (
+from voxturn.export.coqui import modules as coqui
+from voxturn.export.xtts import export as xtts
+from voxturn.export.xtts import graphs as xtts_graphs
+from voxturn.export.xtts.checkpoint import (
     TRAINING_ONLY,
     Weights,
     XttsCheckpoint,

@@ -10,10 +10,9 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 import wave
-from collections.abc import Callable, Sequence
-from importlib import resources
+from collections.abc import AsyncGenerator, Callable, Sequence
+from importlib import metadata, resources
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +29,13 @@ from voxturn.runtime.errors import (
     EmptyAudio,
     EmptyText,
     ExecutorUnavailable,
+    InferenceFailed,
     InvalidProfile,
     InvalidSamples,
     ModelNotInstalled,
     OutputNotWritable,
     TextError,
+    TextTooLong,
     UnknownModel,
     UnknownProfile,
     UnreadableAudio,
@@ -42,13 +43,17 @@ from voxturn.runtime.errors import (
     UsageError,
     VoxturnError,
 )
+from voxturn.runtime.families.decoder import Reply
 from voxturn.runtime.flow.scheduling import Cores
+from voxturn.runtime.messages import ReplyToken
 from voxturn.runtime.models.manifest import MANIFEST, Manifest, ModelContract, sha256_of
 from voxturn.runtime.models.registry import Registry
 from voxturn.runtime.models.store import Store
+from voxturn.runtime.parts import content_filter
+from voxturn.runtime.text.chat import Message
 
-from tests.cli_fakes import FakeAssembler, FakeAssistant
-from tests.conftest import tone
+from tests.cli_fakes import FakeParts, fake_assistant
+from tests.conftest import FakeTurn, OrdPhonemizer, tone
 
 ROOT = Path(__file__).parents[2]
 QUESTION = str(ROOT / "runtime" / "demo" / "question.wav")
@@ -60,8 +65,8 @@ NEWS = ("heard: ", "said: ", "audible ")
 @pytest.fixture
 def fakes(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (talk, transcribe):
-        monkeypatch.setattr(module, "Assembler", FakeAssembler)
-    monkeypatch.setattr(talk, "Assistant", FakeAssistant)
+        monkeypatch.setattr(module, "load_parts", FakeParts)
+    monkeypatch.setattr(talk, "load_assistant", fake_assistant)
 
 
 @pytest.fixture
@@ -237,6 +242,86 @@ def test_lines_of_a_chat_that_are_no_text(
     )
 
 
+SYSTEM = talk.load_profile("demo").system_prompt
+
+
+class Chat:
+    """`voxturn chat` on fakes in this process; `dialogues` has what the reply was asked, line by line."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._patch = monkeypatch
+        self.dialogues: list[list[str]] = []
+        asked = Reply.__call__
+
+        def call(reply: Reply, messages: Sequence[Message]) -> AsyncGenerator[ReplyToken, None]:
+            self.dialogues.append([message.text for message in messages])
+            return asked(reply, messages)
+
+        monkeypatch.setattr(Reply, "__call__", call)
+
+    def run(self, lines: Sequence[str], *options: str, interactive: bool = False) -> int:
+        given = Given("".join(f"{line}\n" for line in lines).encode())
+        self._patch.setattr(given, "isatty", lambda: interactive)
+        self._patch.setattr("sys.stdin", given)
+        return cli.main(["chat", *options])
+
+
+@pytest.fixture
+def chat(fakes: None, monkeypatch: pytest.MonkeyPatch) -> Chat:
+    return Chat(monkeypatch)
+
+
+@pytest.mark.parametrize("interactive", [False, True])
+def test_a_line_that_is_too_long_does_not_end_a_chat(
+    interactive: bool, chat: Chat, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answer = FakeTurn().reply_text
+    assert chat.run(["Hello.", "x" * 5000, "And now?"], interactive=interactive) == 0
+    text = capsys.readouterr()
+    assert text.out.splitlines() == [answer, answer]
+    told = text.err.replace("> ", "").splitlines()
+    assert len(told) == 1
+    assert told[0].startswith("voxturn: the prompt has ")
+    assert text.err.count("> ") == (4 if interactive else 0)
+    assert chat.dialogues[-1] == [SYSTEM, "Hello.", answer, "And now?"]
+
+
+@pytest.mark.parametrize("error", [EmptyText, TextTooLong, UnsupportedLanguage])
+def test_an_answer_that_cannot_be_spoken_does_not_end_a_chat(
+    error: type[VoxturnError],
+    chat: Chat,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    real, calls = OrdPhonemizer.ids, []
+
+    def ids(self: OrdPhonemizer, text: str) -> list[int]:
+        calls.append(text)
+        if len(calls) == 1:
+            raise error("of\nthis line")
+        return real(self, text)
+
+    monkeypatch.setattr(OrdPhonemizer, "ids", ids)
+    assert chat.run(["One.", "Two."], "-o", str(tmp_path)) == 0
+    text = capsys.readouterr()
+    assert text.err == "voxturn: of this line\n"
+    assert text.out.endswith(f"\n{FakeTurn().reply_text}\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["turn-2.wav"]
+    assert chat.dialogues[-1] == [SYSTEM, "Two."]
+
+
+def test_an_engine_that_fails_ends_a_chat(
+    chat: Chat, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(*_: object) -> list[Message]:
+        raise InferenceFailed("the engine died")
+
+    monkeypatch.setattr(Reply, "fitted", broken)
+    assert chat.run(["One.", "Two."]) == InferenceFailed.exit_code
+    assert capsys.readouterr().err == "voxturn: the engine died\n"
+
+
 @pytest.mark.usefixtures("fakes")
 def test_text_in_halves_of_characters(output: Path, fails: Fails) -> None:
     fails(["say", "caf\udce9 is nice", "-o", str(output)], TextError, "the text: is not UTF-8 text")
@@ -393,16 +478,58 @@ def test_a_demo_folder_that_is_a_file(output: Path, fails: Fails) -> None:
     assert untouched(output)
 
 
-def test_options_that_do_not_go_together(output: Path, fails: Fails) -> None:
+def test_options_that_do_not_go_together(fails: Fails) -> None:
     fails(["models", "pull"], UsageError, "name a model or --profile")
     fails(["models", "pull", "silero-vad", "--profile", "demo"], UsageError, "one of them")
-    assert untouched(output)
 
 
 @pytest.mark.usefixtures("fakes")
 def test_raw_goes_with_standard_output_alone(output: Path, fails: Fails) -> None:
     fails(["say", "Hello.", "-o", str(output), "--raw"], UsageError, "--raw goes with -o -")
     assert untouched(output)
+
+
+@pytest.mark.usefixtures("fakes")
+@pytest.mark.parametrize("rate", ["0", "-8000", "999", "768001", "1e4", "fast", ""])
+@pytest.mark.parametrize("command", [["transcribe", QUESTION], ["turn", QUESTION, "-o", "-"]])
+def test_a_rate_that_is_none(command: list[str], rate: str, fails: Fails) -> None:
+    """`0` was taken as "not given", and the file read as a WAV."""
+    assert fails([*command, "--raw", rate], UsageError, f"--raw {rate}: .* is not a rate") == ""
+
+
+@pytest.mark.usefixtures("fakes")
+def test_rates_of_headerless_pcm(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "a.pcm"
+    path.write_bytes((tone(1.0) * 32767).astype("<i2").tobytes())
+    for rate in ("8000", "16000", "768000"):
+        assert cli.main(["transcribe", str(path), "--raw", rate]) == 0
+        assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("command", "kind", "says"),
+    [
+        (["transcribe", QUESTION, "--language", ""], UsageError, "--language: is empty"),
+        (["models", "pull", ""], UnknownModel, "''"),
+        (["models", "verify", ""], UnknownModel, "''"),
+        (["models", "pull", "--profile", ""], UnknownProfile, "no profile ''"),
+        (["doctor", "--profile", ""], UnknownProfile, "no profile ''"),
+        (["models", "pull", "silero-vad", "--precision", ""], UsageError, "has fp32"),
+        (["models", "pull", "silero-vad", "--precision", "int3"], UsageError, "int3: .*has fp32"),
+        (["models", "path", "silero-vad", "--precision", ""], UsageError, "has fp32"),
+        (["models", "show", "silero-vad", "--precision", "int3"], UsageError, "has fp32"),
+        (
+            ["models", "pull", "--profile", "demo", "--precision", "fp32"],
+            UsageError,
+            "with a model",
+        ),
+        (["serve", "triton", "--models", ""], UsageError, "must be some of"),
+    ],
+)
+def test_an_empty_value_is_not_one_that_was_left_out(
+    command: list[str], kind: type[VoxturnError], says: str, fails: Fails, home: Path
+) -> None:
+    assert fails(command, kind, says) == ""
 
 
 # --- profiles
@@ -497,12 +624,10 @@ def test_a_list_of_words_that_is_not_there(
         tmp_path,
         ('language = "en"', 'language = "en"\nfilter = { own_words = "no-such-words.txt" }'),
     )
-    make = talk.Assembler(talk.load_profile(own))
     with pytest.raises(
         InvalidProfile, match=r"filter\.own_words: no-such-words\.txt cannot be read"
     ):
-        make.content_filter()
-    make.close()
+        content_filter(talk.load_profile(own))
 
 
 def test_an_unknown_model(tmp_path: Path, fails: Fails) -> None:
@@ -686,6 +811,48 @@ def test_an_artifact_that_is_damaged(
     fails(["models", "verify", "silero-vad"], CorruptModel, "silero")
 
 
+def test_every_model_is_verified_whatever_the_first_one_says(
+    home: Path, fails: Fails, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["models", "verify"]) == 0
+    sound = capsys.readouterr().out.splitlines()
+    assert len(sound) == 4
+    assert all(line.endswith(" good") for line in sound)
+    folders = {path.parent.parent.name: path.parent for path in home.rglob(MANIFEST)}
+    (folders["silero-vad"] / "silero_vad.onnx").write_bytes(b"noise")
+    (folders["smollm2-135m"] / MANIFEST).write_text("{")
+    mends = [
+        f"voxturn models pull {name} --precision {precision} --again"
+        for name, precision in (("silero-vad", "fp32"), ("smollm2-135m", "int8"))
+    ]
+    out = fails(["models", "verify"], CorruptModel, f"2 damaged; mend with .*{mends[0]}")
+    lines = {line.split()[0]: line for line in out.splitlines()}
+    assert len(out.splitlines()) == len(lines) == 4
+    assert "damaged: " in lines["silero-vad"]
+    assert "silero_vad.onnx differ from the manifest" in lines["silero-vad"]
+    assert "damaged: " in lines["smollm2-135m"]
+    assert "manifest.json: not a manifest" in lines["smollm2-135m"]
+    for name in ("whisper-base", "vits-en-us-joe"):
+        assert lines[name].endswith(" good")
+    fails(["models", "verify"], CorruptModel, mends[1])
+
+
+def test_a_model_that_cannot_be_read_does_not_keep_others_from_being_verified(
+    home: Path, fails: Fails, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Store.verify
+
+    def verify(store: Store, folder: Path) -> Manifest:
+        if folder.parent.name == "silero-vad":
+            raise PermissionError(errno.EACCES, "Permission denied", "silero_vad.onnx")
+        return real(store, folder)
+
+    monkeypatch.setattr(Store, "verify", verify)
+    out = fails(["models", "verify"], CorruptModel, "cannot be read .Permission denied")
+    assert sum(line.endswith(" good") for line in out.splitlines()) == 3
+    assert sum("not checked: " in line for line in out.splitlines()) == 1
+
+
 @pytest.mark.parametrize("file", ["acoustic.onnx", "decoder.onnx"])
 def test_a_voice_that_is_damaged(file: str, output: Path, fails: Fails, home: Path) -> None:
     (path,) = (home / "artifacts" / "vits-en-us-joe").glob(f"*/{file}")
@@ -734,12 +901,15 @@ def test_a_defect_of_ours_is_one_line_that_asks_for_a_report(
         cli.main(["--debug", "models", "list"])
 
 
-def run(*arguments: str, seconds: float = 0.0, **named: Any) -> subprocess.Popen[bytes]:
-    """`voxturn` on fakes in a process of its own."""
+def run(
+    *arguments: str, seconds: float = 0.0, before: str = "", **named: Any
+) -> subprocess.Popen[bytes]:
+    """`voxturn` on fakes in a process of its own; `before` it is called, this code."""
     # a background job's children ignore interrupts; this one is to be interrupted as in a terminal
     heeds = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
     code = (
-        f"{heeds}sys.path.append({str(ROOT)!r}); from tests.cli_fakes import main; main({seconds})"
+        f"{heeds}sys.path.append({str(ROOT)!r}); from tests.cli_fakes import main\n"
+        f"{before}\nmain({seconds})"
     )
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | named
     return subprocess.Popen([sys.executable, "-P", "-c", code, *arguments], **streams)
@@ -748,6 +918,79 @@ def run(*arguments: str, seconds: float = 0.0, **named: Any) -> subprocess.Popen
 def ended(process: subprocess.Popen[bytes]) -> tuple[int, str]:
     _, error = process.communicate(timeout=60)
     return process.returncode, error.decode()
+
+
+START = """
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job's children ignore it
+from voxturn.runtime.cli import main
+
+class Moment:
+    count = 0
+    def find_spec(self, name, path=None, target=None):
+        Moment.count += 1
+        if Moment.count == {at}:
+            {does}
+
+sys.meta_path.insert(0, Moment())
+code = main({arguments})
+if {at} < 0:
+    print(Moment.count)
+sys.exit(code)
+"""
+"""`voxturn` in a process to which something happens at the import number `at` after its own first lines."""
+KILL = "os.kill(os.getpid(), signal.{})"
+INTERRUPT = "raise KeyboardInterrupt"
+
+
+def started(at: int, does: str, arguments: str = "") -> tuple[int, str, str]:
+    code = START.format(at=at, does=does, arguments=arguments)
+    process = subprocess.run(
+        [sys.executable, "-P", "-c", code, "models", "list"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    return process.returncode, process.stdout, process.stderr
+
+
+def test_an_interruption_while_commands_are_imported_is_without_a_word() -> None:
+    code, out, error = started(-1, "pass")
+    assert (code, error) == (0, "")
+    imports = int(out.splitlines()[-1])
+    assert imports > 100
+    for at in (1, imports // 3, 2 * imports // 3):
+        assert started(at, KILL.format("SIGINT")) == (130, "", "")
+        assert started(at, KILL.format("SIGTERM")) == (143, "", "")
+    # arguments are given by another program, whose handlers are its own
+    for arguments in ("", "['models', 'list']"):
+        assert started(1, INTERRUPT, arguments) == (130, "", "")
+
+
+def test_the_way_in_imports_next_to_nothing() -> None:
+    code = (
+        "import sys, typing, signal, threading, contextlib; before = set(sys.modules); "
+        "import voxturn.runtime.cli; print(sorted(set(sys.modules) - before))"
+    )
+    for way in (["-c", code], ["-m", "voxturn.runtime", "--version"]):
+        done = subprocess.run(
+            [sys.executable, "-P", "-X", "importtime", *way], capture_output=True, text=True
+        )
+        assert done.returncode == 0
+        loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+        assert "voxturn.runtime.cli" in loaded
+        assert not loaded & {"numpy", "asyncio", "argparse", "voxturn.runtime.commands"}
+        if way[0] == "-c":
+            ours = {name for name in loaded if name.split(".")[0] == "voxturn"}
+            assert ours <= {"voxturn", *(f"voxturn.runtime{n}" for n in ("", ".cli", ".errors"))}
+
+
+@pytest.mark.parametrize("way", ["voxturn.runtime", "voxturn.runtime.cli"])
+def test_the_command_line_is_a_module_too(way: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", way, "--version"], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (0, f"{metadata.version('voxturn')}\n")
 
 
 @pytest.mark.parametrize(
@@ -781,19 +1024,36 @@ def test_a_full_device_behind_standard_output_is_said(command: list[str]) -> Non
     assert error.count("\n") == 1
 
 
+TELLS = """
+import os
+def telling(call):
+    def told(*args):
+        os.write(1, b"!")
+        return call(*args)
+    return told
+"""
+"""Makes a function that writes a mark on standard output whenever it is called."""
+TELLS_OF_WRITING = f"""{TELLS}
+from voxturn.runtime.audio.encode import WavFile
+WavFile.write = telling(WavFile.write)
+"""
+TELLS_OF_READING = f"""{TELLS}
+class Stdin:
+    def __init__(self, file):
+        self.isatty, self.readline = file.isatty, telling(file.readline)
+sys.stdin = Stdin(sys.stdin)
+"""
+
+
 @pytest.mark.parametrize(("signal_number", "wanted"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interruption_in_the_middle_of_an_answer_keeps_the_old_file(
     output: Path, signal_number: signal.Signals, wanted: int
 ) -> None:
     text = "This is a sentence that takes its time. " * 50
-    process = run("say", text, "-o", str(output), seconds=0.05)
-    deadline = time.monotonic() + 60
-    while (
-        len(list(output.parent.iterdir())) == 1
-    ):  # until the new file is begun, under another name
-        assert time.monotonic() < deadline
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.01)
+    process = run("say", text, "-o", str(output), seconds=0.05, before=TELLS_OF_WRITING)
+    assert process.stdout is not None
+    assert process.stdout.read(1) == b"!"
+    assert len(list(output.parent.iterdir())) == 2  # the new file is begun, under another name
     process.send_signal(signal_number)
     code, error = ended(process)
     assert (code, error) == (wanted, "")
@@ -803,14 +1063,13 @@ def test_an_interruption_in_the_middle_of_an_answer_keeps_the_old_file(
 def test_one_interruption_ends_a_chat_that_waits_for_a_line() -> None:
     ours, theirs = os.openpty()
     with os.fdopen(theirs, "rb") as terminal:
-        process = run("chat", stdin=terminal)
-    assert process.stderr is not None
-    assert process.stderr.read(2) == b"> "
-    time.sleep(0.2)  # it reads now, or its handler is there
+        process = run("chat", stdin=terminal, before=TELLS_OF_READING)
+    assert process.stdout is not None
+    assert process.stdout.read(1) == b"!"  # its handler is there, and it reads
     process.send_signal(signal.SIGINT)
     code, error = ended(process)
     os.close(ours)
-    assert (code, error) == (130, "")
+    assert (code, error) == (130, "> ")
 
 
 def test_a_pipe_that_fails_otherwise_is_said() -> None:

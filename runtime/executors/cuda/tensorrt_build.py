@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from voxturn.runtime.errors import CorruptModel, ExecutorUnavailable
-from voxturn.runtime.models.fetch import Progress, file_lock
+from voxturn.runtime.models.fetch import Progress
+from voxturn.runtime.models.lock import file_lock
 from voxturn.runtime.models.manifest import Manifest, ModelContract, sha256_of
 from voxturn.runtime.models.store import write_atomic
 

@@ -203,7 +203,10 @@ class VoiceStore:
     """The voices of one checkpoint: those cloned here, and the studio voices that its artifact carries."""
 
     def __init__(self, root: Path, folder: Path, manifest: Manifest) -> None:
-        graphs = [manifest.graphs[role].file + ".data" for role in ("conditioning", "speaker")]
+        graphs = [
+            manifest.graphs[f"{part}_encoder"].file + ".data"
+            for part in ("conditioning", "speaker")
+        ]
         made_with = [manifest.files[file] for file in (*graphs, "mel.npz")]
         made_with += [
             json.dumps(manifest.properties[key], sort_keys=True)

@@ -58,7 +58,7 @@ def clean(text: str, language: str, *, diacritics: bool = True) -> str:
 
 
 def legible(text: str) -> Spelling:
-    """`text` as the rules read it, every mark at its place; digits and signs in one form, all else as it was written."""
+    """`text` as the rules read it, every mark at its place; digits and signs have one form."""
     text = substitute(_NOT_ASCII, lambda m: _sign(m[0]), Spelling(text, text))
     assert isinstance(text, Spelling)
     text = substitute(_INSIDE_NUMBER, "", Spelling(text.translate(_READ_AS), text.written))

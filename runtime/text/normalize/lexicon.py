@@ -120,10 +120,10 @@ class Lexicon:
 
 
 def language_of(name: str) -> str:
-    """`name` as the vocabulary has it: `EN`, `pt-BR`, `zh` are known too. Raises UnsupportedLanguage."""
+    """`name` as the vocabulary has it: `EN`, `pt-BR`, `zh`, espeak-ng's `cmn` are known too. Raises UnsupportedLanguage."""
     lower = name.strip().lower().replace("_", "-")
     short = lower.split("-")[0]
-    found = "zh-cn" if short == "zh" else short
+    found = "zh-cn" if short in ("zh", "cmn") else short
     if found not in LANGUAGES:
         raise UnsupportedLanguage(
             f"XTTS v2 does not speak {name!r}; it knows {', '.join(LANGUAGES)}"

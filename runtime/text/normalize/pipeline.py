@@ -38,10 +38,11 @@ def normalize(text: str, language: str, *, diacritics: bool = True) -> str:
 
 
 def in_words(text: str, language: str) -> str:
-    """`text` with its numbers, dates, times, prices, units, abbreviations and signs in the words of `language`.
+    """`text` with its numbers, dates, prices, units, abbreviations, signs as words of `language`.
 
-    All else stays as it was written: case, punctuation, spaces, script. A region (`pt-br`) is ignored; text of a language
-    without rules comes back as it is. Raises ExecutorUnavailable where the library that reads numbers is missing.
+    All else stays as it was written: case, punctuation, spaces, script. A region (`pt-br`) is
+    ignored; text of a language without rules comes back as it is. Raises ExecutorUnavailable where
+    a library that reads numbers is missing.
     """
     try:
         rules = lexicon(language_of(language))

@@ -1,4 +1,4 @@
-"""Text in two spellings, so that rules written for lower case leave alone what they do not match. Pure."""
+"""Text in two spellings, so that rules for lower case leave alone what they do not match. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _CLOSERS = frozenset(".,;:!?)]}»”’…،؛؟۔।。\"'")
 
 
 class Spelling(str):
-    """Text as the rules read it; `written` is the same text, character for character, as its author wrote it."""
+    """Text as the rules read it; `written` is the text as it came in, character for character."""
 
     written: str
 
@@ -24,9 +24,9 @@ class Spelling(str):
 def substitute(
     pattern: re.Pattern[str], replacement: str | Callable[[re.Match[str]], str], text: str
 ) -> str:
-    """`pattern.sub(replacement, text)`; of a `Spelling`, what is not matched stays as it was written.
+    """`pattern.sub(replacement, text)`; of a `Spelling`, what is not matched stays as it came in.
 
-    A `Spelling` also gets no space beside one that is there, nor between a bracket or a mark and its word.
+    A `Spelling` also gets no space beside another, nor between a bracket or a mark and its word.
     """
     if not isinstance(text, Spelling):
         return pattern.sub(replacement, text)
@@ -51,7 +51,7 @@ def substitute(
 
 
 def _close(before: str, words: str, after: str) -> str:
-    """`words` without the outer spaces that its neighbours make needless; each neighbour is a character or empty."""
+    """`words` without outer spaces that the neighbours (a character or none) make needless."""
     if not before or before.isspace() or before in _OPENERS:
         words = words.lstrip(" ")
     if not after or after.isspace() or after in _CLOSERS:

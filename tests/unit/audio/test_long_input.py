@@ -16,7 +16,7 @@ from voxturn.runtime.messages import AudioFrame, Samples, Utterance
 from voxturn.runtime.text.split import ClauseSplitter
 from voxturn.runtime.turn.listen import WINDOW, Endpointing
 
-from tests.cli_fakes import FakeAssembler
+from tests.cli_fakes import FakeParts
 from tests.conftest import HOP, RATE, FakeTurn, tone
 
 MINUTES = 20
@@ -60,7 +60,7 @@ async def test_twenty_minutes_are_heard_in_the_memory_of_one_utterance(
     with peak_below(16_000_000):  # all of it would be 77 MB
         async for heard in fake.stages.listen(minutes(block)):
             if isinstance(heard, Utterance) and heard.final:
-                transcript = await fake.stages.transcribe.transcribe(heard.samples)
+                transcript = await fake.stages.recogniser.transcribe(heard.samples)
                 assert (transcript.text == fake.heard) is bool(heard.samples.any())
                 longest, count = max(longest, heard.samples.size), count + 1
                 covered += heard.samples.size
@@ -74,7 +74,7 @@ async def test_twenty_minutes_are_heard_in_the_memory_of_one_utterance(
 def test_ten_thousand_characters_are_said_in_little_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(talk, "Assembler", FakeAssembler)
+    monkeypatch.setattr(talk, "load_parts", FakeParts)
     sentence = "The seventh train of the evening leaves from the other side. "
     text = (sentence * (10_000 // len(sentence) + 1))[:10_000]
     splitter = ClauseSplitter(max_chars=220)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator
 from types import ModuleType
@@ -87,10 +88,49 @@ def test_the_twin_does_what_the_original_does_in_one_loop() -> None:
     counting.close()
 
 
-def test_the_twin_s_methods_are_the_original_s() -> None:
-    assert SyncVoiceClient.__name__ == "SyncVoiceClient"
-    for name in ("turn", "say", "transcribe", "reply", "hear", "interrupt"):
-        assert getattr(SyncVoiceClient, name).__doc__ == getattr(VoiceClient, name).__doc__
+PUBLIC = {"turn", "say", "transcribe", "reply", "hear", "interrupt"}
+
+
+@pytest.mark.parametrize(
+    ("original", "twin_of"), [(VoiceClient, SyncVoiceClient), (Counting, SyncCounting)]
+)
+def test_the_twin_s_methods_are_the_original_s(original: type[Any], twin_of: type[Any]) -> None:
+    """Every public one, by the twin's own attributes: with its documentation and its arguments."""
+    public = {
+        name: function
+        for name, function in vars(original).items()
+        if inspect.isfunction(function) and not name.startswith("_") and name != "aclose"
+    }
+    assert public
+    assert twin_of.__name__ == f"Sync{original.__name__}"
+    assert inspect.getdoc(original) in twin_of.__doc__
+    for name, function in public.items():
+        method = vars(twin_of)[name]
+        assert method is not function
+        assert method.__name__ == name
+        assert method.__doc__ == function.__doc__
+        assert inspect.signature(method) == inspect.signature(function)
+        if original is VoiceClient:
+            assert function.__doc__, f"{name} has no documentation"
+
+
+def test_the_client_has_the_methods_that_are_documented() -> None:
+    assert vars(SyncVoiceClient).keys() >= PUBLIC
+
+
+def test_a_twin_hands_its_arguments_on() -> None:
+    class Client:
+        async def both(self, first: int, *, second: int = 2) -> tuple[int, int]:
+            return first, second
+
+        async def aclose(self) -> None:
+            return None
+
+    with twin(Client, "SyncClient")() as client:
+        assert client.both(1, second=3) == (1, 3)
+        assert client.both(first=4) == (4, 2)
+        with pytest.raises(TypeError, match="third"):
+            client.both(1, third=3)
 
 
 def test_a_twin_that_cannot_be_made_leaves_no_thread() -> None:

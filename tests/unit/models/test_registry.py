@@ -105,6 +105,9 @@ def test_rules_of_the_registry(tmp_path: Path) -> None:
         registry(tmp_path, "xyz")
     with pytest.raises(InvalidRegistry, match="'nothing'"):
         registry(tmp_path, extra='[aliases]\nold = { model = "nothing" }')
+    (tmp_path / "aliases.toml").write_text("aliases = 3")
+    with pytest.raises(InvalidRegistry, match=r"^aliases: must be a table$"):
+        Registry.read(tmp_path / "aliases.toml")
     with pytest.raises(UnknownModel, match="did you mean 'tiny'"):
         registry(tmp_path).resolve("tinny")
     with pytest.raises(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -14,8 +13,6 @@ from voxturn.runtime import cli
 from voxturn.runtime.errors import (
     DownloadFailed,
     ExportFailed,
-    InferenceFailed,
-    InvalidProfile,
     ModelNotInstalled,
     UsageError,
 )
@@ -25,7 +22,6 @@ from voxturn.runtime.models.manifest import MANIFEST, Manifest, sha256_of
 from voxturn.runtime.models.registry import Model, Registry
 from voxturn.runtime.models.store import Store, find_exporter
 from voxturn.runtime.prepare import bring_model
-from voxturn.runtime.tomlfile import build
 
 WEIGHTS = b"weights" * 100
 
@@ -241,32 +237,10 @@ def test_a_precision_that_the_target_lacks_is_refused_before_anything_is_read(
     name: str, tmp_path: Path
 ) -> None:
     command = ["export", name, "--checkpoint", str(tmp_path / "none"), "-o", str(tmp_path / "out")]
-    with pytest.raises(UsageError, match="--to onnx has no --precision int5; it has "):
-        cli.main(["--debug", *command, "--to", "onnx", "--precision", "int5"])
+    with pytest.raises(UsageError, match="--for onnx has no --precision int5; it has "):
+        cli.main(["--debug", *command, "--for", "onnx", "--precision", "int5"])
 
 
 def test_the_models_of_a_checkpoint_need_no_export(tmp_path: Path) -> None:
     here, model = Store(tmp_path / "root"), tiny(tmp_path)
     assert here.export(model, "fp32") == here.checkpoint_path(model)
-
-
-@dataclass(frozen=True)
-class Inner:
-    size: int
-
-
-@dataclass(frozen=True)
-class Table:
-    share: float
-    maybe: str | None = None
-    inner: Inner | None = None
-
-
-def test_tables_become_dataclasses_and_whole_numbers_are_numbers() -> None:
-    assert build(
-        Table, {"share": 2, "maybe": "x", "inner": {"size": 3}}, "t", InvalidProfile
-    ) == Table(2.0, "x", Inner(3))
-    with pytest.raises(InvalidProfile, match=r"^t\.inner\.size: must be int, not float$"):
-        build(Table, {"share": 2.0, "inner": {"size": 3.0}}, "t", InvalidProfile)
-    with pytest.raises(InferenceFailed, match=r"^t: must be a table$"):
-        build(Table, 3, "t", InferenceFailed)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import json
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from voxturn.runtime import errors
+from voxturn.runtime.cli import main
+from voxturn.runtime.commands import serve
 from voxturn.runtime.decode.engine import DecodeEngine
 from voxturn.runtime.decode.generation import Follow, Request, Step
 from voxturn.runtime.decode.sampler import Sampling
@@ -37,6 +41,10 @@ from voxturn.runtime.messages import (
     TurnDone,
     Word,
 )
+from voxturn.runtime.models.manifest import MANIFEST, Manifest
+from voxturn.runtime.models.registry import Registry
+from voxturn.runtime.models.store import Store
+from voxturn.runtime.profile import load_profile
 from voxturn.runtime.protocols import Generated
 from voxturn.runtime.remote.codec import Tensors, of_event, text_tensor, to_event
 from voxturn.runtime.remote.contract import (
@@ -52,10 +60,13 @@ from voxturn.runtime.remote.contract import (
 )
 from voxturn.runtime.remote.requests import check_request, of_request, of_step, to_request, to_step
 from voxturn.runtime.remote.transport import TritonServer
+from voxturn.runtime.serving import backend
 from voxturn.runtime.serving.backend import MOST_STREAMS, Backend
+from voxturn.runtime.serving.handlers import HANDLERS
 from voxturn.runtime.serving.inputs import Inputs
 from voxturn.runtime.serving.kept import Expiring
 from voxturn.runtime.serving.metrics import Heard, Metrics
+from voxturn.runtime.serving.supervisor import Supervisor
 from voxturn.runtime.serving.whisper import WhisperCalls
 
 ROOT = Path(__file__).parents[3]
@@ -68,13 +79,49 @@ def test_the_committed_configuration_is_the_contracts(name: str) -> None:
     assert (folder / "configs/ngc.pbtxt").read_text(encoding="utf-8") == ngc_pbtxt(model)
 
 
-@pytest.mark.parametrize(
-    "path", sorted((ROOT / "triton_models").glob("*/1/model.py")), ids=lambda p: p.parts[-3]
-)
-def test_adapters_are_thin(path: Path) -> None:
-    text = path.read_text(encoding="utf-8")
-    assert len(text.splitlines()) < 80
-    assert f'Backend(pb_utils, "{path.parts[-3]}")' in text
+ADAPTERS = sorted((ROOT / "triton_models").glob("*/1/model.py"))
+
+
+def test_every_model_has_an_adapter_a_handler_and_stages() -> None:
+    assert {path.parts[-3] for path in ADAPTERS} == MODELS.keys()
+    assert HANDLERS.keys() == MODELS.keys()
+    assert serve._STAGES.keys() == MODELS.keys()
+
+
+@pytest.mark.parametrize("path", ADAPTERS, ids=lambda p: p.parts[-3])
+def test_adapters_are_thin(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each hands every call to the backend of its own model, and does nothing else."""
+    utilities = ModuleType("triton_python_backend_utils")
+    monkeypatch.setitem(sys.modules, utilities.__name__, utilities)
+    calls: list[tuple[Any, ...]] = []
+
+    class Recorded:
+        def __init__(self, *args: Any) -> None:
+            calls.append(("load", *args))
+
+        def execute(self, *args: Any) -> None:
+            calls.append(("execute", *args))
+
+        def close(self, *args: Any) -> None:
+            calls.append(("close", *args))
+
+    source = path.read_text(encoding="utf-8")
+    names: dict[str, Any] = {"__name__": "model"}
+    monkeypatch.setattr(backend, "Backend", Recorded)
+    exec(compile(source, str(path), "exec"), names)
+    assert calls == []
+    model, requests = names["TritonPythonModel"](), [object()]
+    model.initialize({})
+    assert model.execute(requests) is None
+    model.finalize()
+    name = path.parts[-3]
+    assert calls == [("load", utilities, name), ("execute", requests), ("close",)]
+    _, *imports, adapter = ast.parse(source).body
+    assert all(isinstance(node, ast.Import | ast.ImportFrom) for node in imports)
+    assert isinstance(adapter, ast.ClassDef)
+    methods = [node for node in adapter.body if isinstance(node, ast.FunctionDef)]
+    assert [len(method.body) for method in methods] == [2, 2, 2]  # a docstring and a call
+    assert len(adapter.body) == 1 + len(methods)
 
 
 @pytest.mark.parametrize(
@@ -569,8 +616,6 @@ def test_the_compose_file_runs_models_that_there_are_and_asks_them_by_canary() -
 
 
 def test_without_docker_it_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from voxturn.runtime.cli import main
-
     monkeypatch.setattr("shutil.which", lambda name: None)
     assert main(["serve", "triton", "--docker"]) == errors.ExecutorUnavailable.exit_code
     monkeypatch.setattr("shutil.which", lambda name: "/bin/false")
@@ -637,12 +682,161 @@ async def test_a_model_that_was_started_again_has_not_what_was_sent_before(
     await server.aclose()
 
 
-def test_wrong_models_to_serve_are_a_usage_error() -> None:
-    from voxturn.runtime.cli import main
+LOAD = "[StatusCode.INVALID_ARGUMENT] load failed for model 'vits': version 1 is at UNAVAILABLE state: "
+AT = """
 
+At:
+  /opt/voxturn/runtime/models/store.py(120): artifact
+  /opt/voxturn/runtime/serving/handlers.py(240): __init__
+  <frozen importlib._bootstrap>(1176): _find_and_load
+;
+"""
+
+
+@pytest.mark.parametrize(
+    ("message", "kind", "text"),
+    [
+        (
+            f"{LOAD}Internal: ModelNotInstalled: model 'joe' (fp32) is not on this machine; "
+            f"run `voxturn models pull joe`{AT}",
+            errors.ModelNotInstalled,
+            "model 'joe' (fp32) is not on this machine; run `voxturn models pull joe`",
+        ),
+        (
+            f"{LOAD}Internal: voxturn.runtime.errors.CorruptModel: /x: lacks a;\n run b{AT}",
+            errors.CorruptModel,
+            "/x: lacks a; run b",
+        ),
+        (
+            f"{LOAD}Internal: FileNotFoundError: [Errno 2] No such file: '/x'{AT}",
+            errors.ServerUnavailable,
+            "here:1: model 'vits' does not load: FileNotFoundError: [Errno 2] No such file: '/x'",
+        ),
+        (
+            "[StatusCode.INTERNAL] failed to load 'vits', failed to poll from model repository",
+            errors.ServerUnavailable,
+            "here:1: model 'vits' does not load: [StatusCode.INTERNAL] failed to load 'vits', "
+            "failed to poll from model repository",
+        ),
+        (
+            f"{LOAD}Internal: Stub process 'vits' is not healthy.;\n",
+            errors.ServerUnavailable,
+            "here:1: model 'vits' does not load: Stub process 'vits' is not healthy.",
+        ),
+    ],
+)
+async def test_why_a_model_does_not_load_is_said_without_a_stack(
+    message: str, kind: type[errors.VoxturnError], text: str
+) -> None:
+    server = TritonServer("here:1")
+    await server._client.close()
+    server._client = Loads([message])
+    with pytest.raises(errors.VoxturnError) as caught:
+        await server.load("vits")
+    assert (type(caught.value), str(caught.value)) == (kind, text)
+
+
+class Loads:
+    """A client whose server answers each attempt to load a model with the next of `messages`; empty: it is loaded."""
+
+    def __init__(self, messages: list[str]) -> None:
+        self.messages = messages
+
+    async def load_model(self, model: str) -> None:
+        if message := self.messages.pop(0):
+            raise RuntimeError(message)
+
+    async def unload_model(self, model: str) -> None:
+        return None
+
+
+async def test_a_model_that_has_gone_from_the_disk_is_healed_once_it_is_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answers = iter([False, False, True])  # dead, still dead, loaded
+    healed, lines = asyncio.Event(), list[str]()
+
+    async def answer(*_: object) -> bool:
+        return next(answers, True)
+
+    tick = asyncio.sleep
+
+    async def at_once(_: float) -> None:
+        await tick(0)
+
+    def report(line: str) -> None:
+        lines.append(line)
+        if line.endswith("answers again"):
+            healed.set()
+
+    async def watch() -> None:
+        watching = asyncio.create_task(supervisor.watch())
+        done = asyncio.create_task(healed.wait())
+        await asyncio.wait([watching, done], return_when=asyncio.FIRST_COMPLETED)
+        assert not watching.done(), watching.exception()
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+
+    server = TritonServer("here:1")
+    await server._client.close()
+    server._client = Loads([f"{LOAD}Internal: ModelNotInstalled: it has gone{AT}", ""])
+    monkeypatch.setattr(server, "answers", answer)
+    monkeypatch.setattr("voxturn.runtime.serving.supervisor.asyncio.sleep", at_once)
+    supervisor = Supervisor(server, ["vits"], report)
+    await asyncio.wait_for(watch(), 10)
+    assert lines == [
+        "vits: died; starting it again",
+        "it has gone",
+        "vits: died; starting it again",
+        "vits: answers again",
+    ]
+
+
+def test_wrong_models_to_serve_are_a_usage_error() -> None:
     assert main(["serve", "triton", "--models", "xtts,parrot"]) == UsageError.exit_code
     assert main(["serve", "triton", "--models", ","]) == UsageError.exit_code
     assert main(["serve", "triton", "--profile", "nowhere"]) == errors.UnknownProfile.exit_code
-    assert (
-        main(["serve", "triton"]) == errors.ExecutorUnavailable.exit_code
-    )  # numpy 2, or no server
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
+    """The profiles of servers that were started; there is none, and no model either."""
+    profiles: list[str] = []
+
+    def start(models: Path, environment: dict[str, str]) -> None:
+        profiles.append(environment[backend.PROFILE])
+        raise errors.ExecutorUnavailable("there is no server")
+
+    monkeypatch.setattr(serve, "EmbeddedTriton", start)
+    monkeypatch.setenv("VOXTURN_HOME", str(tmp_path))
+    return profiles
+
+
+def install(stage: str) -> None:
+    """An artifact of the demo's model for a stage, without files."""
+    engine = load_profile("demo").engines()[stage]
+    model = Registry.read().models[engine.model]
+    folder = Store().artifact_path(model, engine.precision)
+    folder.mkdir(parents=True, exist_ok=True)
+    manifest = Manifest(model.id, "artifact", engine.precision, {}, {})
+    (folder / MANIFEST).write_text(manifest.to_json())
+
+
+def test_what_a_served_model_lacks_is_said_before_a_server_is_started(
+    started: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["serve", "triton", "--models", "vits,whisper"]) == 5
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "'vits-en-us-joe' (fp32) is not on this machine; run `voxturn models pull" in line
+    install("speak")
+    assert main(["serve", "triton", "--models", "vits,whisper"]) == 5
+    assert "'whisper-base'" in capsys.readouterr().err
+    assert started == []
+    assert main(["serve", "triton", "--models", "vits"]) == 6  # the others are not asked for
+    assert capsys.readouterr().err == "voxturn: there is no server\n"
+    assert started == ["demo"]
+    install("transcribe")
+    monkeypatch.setitem(sys.modules, "ctranslate2", None)
+    assert main(["serve", "triton", "--models", "whisper"]) == 6
+    assert "demo.transcribe: executor 'ctranslate2' is not installed" in capsys.readouterr().err
+    assert started == ["demo"]

@@ -13,17 +13,19 @@ from voxturn.runtime.errors import InferenceFailed, StreamClosed
 from voxturn.runtime.serving.batches import Batches
 
 Tensors = dict[str, np.ndarray[Any, Any]]
+_TICKS = 5
 
 
 class Graph:
-    """Doubles its input, slowly; fails for a length of 13."""
+    """Doubles its input in `_TICKS` rounds of the event loop; fails for a length of 13."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[int, ...]] = []
 
     async def run(self, inputs: Tensors) -> Tensors:
         self.calls.append(inputs["x"].shape)
-        await asyncio.sleep(0.001)
+        for _ in range(_TICKS):
+            await asyncio.sleep(0)
         if inputs["x"].shape[1] == 13:
             raise InferenceFailed("thirteen")
         return {"y": 2 * inputs["x"]}

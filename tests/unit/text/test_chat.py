@@ -13,7 +13,7 @@ from voxturn.runtime.decode.sampler import Sampling
 from voxturn.runtime.decode.service import DecodeService
 from voxturn.runtime.errors import CorruptModel
 from voxturn.runtime.executors.fake import FakeDecoder
-from voxturn.runtime.families.decoder import Reply
+from voxturn.runtime.families.decoder import DecoderReplier
 from voxturn.runtime.flow.handoff import Lane
 from voxturn.runtime.text.chat import CHAT_FORMATS, Chat, Message
 
@@ -117,7 +117,7 @@ class Dialogue:
 
         self.engine = DecodeEngine(FakeDecoder(following, 100_000, slots=slots, capacity=capacity))
         self.lane = Lane("reply")
-        self.reply = Reply(
+        self.reply = DecoderReplier(
             DecodeService(self.engine, self.lane),
             TOKENIZER,
             Chat(TOKENIZER, CHAT_FORMATS["chatml"]),

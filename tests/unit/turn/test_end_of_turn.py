@@ -14,7 +14,6 @@ from voxturn.runtime.turn.end_of_turn import (
     TextCompleteness,
 )
 
-
 SILENCE = np.zeros(0, np.float32)
 
 

@@ -52,9 +52,9 @@ def test_stalls_are_exactly_what_playback_lacks(gaps: list[tuple[float, float]])
 def test_times_are_relative_to_the_end_of_speech() -> None:
     trace = Trace("p", {"reply": StageInfo("m", "int8", "onnx", "ab", 2)}, "native")
     trace.marks = {"speech_end": 5.0, "endpoint": 5.4}
-    trace.record("reply", 5.5, 5.51)
-    trace.record("reply", 5.5105, 5.52)
-    trace.record("other", 6.0, 6.1)
+    trace.call("reply", 5.5, 5.51)
+    trace.call("reply", 5.5105, 5.52)
+    trace.call("other", 6.0, 6.1)
     trace.chunks = [(5.6, chunk(1.0, 0.0, lead=0.1))]
     data = json.loads(trace.to_json())
     assert data["times_ms"] == {"speech_end": 0.0, "endpoint": 400.0, "audible_onset": 700.0}

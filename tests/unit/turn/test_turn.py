@@ -118,7 +118,7 @@ async def test_partials_come_while_someone_speaks_and_what_they_mark_stable_stay
 
 async def test_no_partials_of_a_whole_input_nor_without_their_share(fake_turn: FakeTurn) -> None:
     for whole, share in ((True, 1.0), (False, 0.0)):
-        fake_turn.stages.transcribe.partial_share = share
+        fake_turn.stages = replace(fake_turn.stages, partial_share=share)
         events = await all_events(
             fake_turn.conversation().turn(fed(tone(2.0, 1.0), wait=0.002), whole_input=whole)
         )
@@ -154,7 +154,7 @@ async def test_a_pause_ends_the_turn_only_where_the_words_are_finished(
 
 
 async def test_a_conversation_s_language_is_the_prior_of_its_next_turn(fake_turn: FakeTurn) -> None:
-    fake_turn.stages.transcribe.whisper.language = ""
+    fake_turn.recogniser.whisper.language = ""
     conversation = fake_turn.conversation()
     for chances, language in (({"en": 0.1, "ar": 0.9}, "ar"), ({"en": 0.7, "ar": 0.3}, "ar")):
         fake_turn.whisper.languages = chances

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pytest
 from voxturn.runtime.errors import CorruptModel, InferenceFailed, UnsupportedLanguage, UsageError
 from voxturn.runtime.executors.fake import FakeWhisper
-from voxturn.runtime.families.whisper.hearing import Hearing, Partials, Transcribe
+from voxturn.runtime.families.base import Hearing
+from voxturn.runtime.families.whisper.hearing import WhisperRecogniser
 from voxturn.runtime.families.whisper.recognise import repeats
 from voxturn.runtime.flow.handoff import Lane
-from voxturn.runtime.messages import Partial, Samples, Speaking, Transcript, Utterance, Word
+from voxturn.runtime.messages import Partial, Samples, Speaking, Transcript, Word
 from voxturn.runtime.protocols import Generated
 from voxturn.runtime.text.filter import Filtered, PassAll
+from voxturn.runtime.turn.recognise import FilteredRecogniser, Partials
 
 from tests.conftest import CharTokenizer, mel
 
@@ -42,13 +44,11 @@ class Heard:
         language: str = "en",
         chances: Mapping[str, float] | None = None,
         names: Sequence[str] = (),
-        share: float = 1.0,
     ) -> None:
         self.whisper = FakeWhisper(results, chances)
         self.lane = Lane("transcribe")
-        self.stage = Transcribe(
-            self.whisper, Biased(), mel, self.lane, language, PassAll(), names, share
-        )
+        recogniser = WhisperRecogniser(self.whisper, Biased(), mel, self.lane, language, names)
+        self.stage = FilteredRecogniser(recogniser, PassAll())
 
     async def transcript(self, seconds: float, prior: str = "", words: bool = False) -> Transcript:
         try:
@@ -160,15 +160,16 @@ async def test_a_language_that_is_known_is_not_asked() -> None:
     assert heard.whisper.detections == 0
 
 
-async def test_the_stage_hands_the_language_on_from_one_utterance_to_the_next() -> None:
+async def test_the_language_of_one_utterance_weighs_in_the_next() -> None:
     heard = Heard(result("مرحبا"), language="auto", chances={"en": 0.45, "ar": 0.55})
-
-    async def utterances() -> AsyncIterator[Utterance]:
-        for chances in ({"en": 0.1, "ar": 0.9}, {"en": 0.8, "ar": 0.2}):
-            heard.whisper.languages = chances
-            yield Utterance(audio(2.0), 16000, 0, final=True)
-
-    assert [t.language async for t in heard.stage(utterances())] == ["ar", "ar"]
+    language, languages = "", []
+    for chances in ({"en": 0.1, "ar": 0.9}, {"en": 0.8, "ar": 0.2}):
+        heard.whisper.languages = chances
+        language = (await heard.stage.transcribe(audio(2.0), language)).language
+        languages.append(language)
+    assert languages == ["ar", "ar"]
+    heard.whisper.languages = {"en": 0.8, "ar": 0.2}
+    assert (await heard.stage.transcribe(audio(2.0))).language == "en"
     heard.lane.close()
 
 
@@ -191,7 +192,7 @@ def test_too_many_names_and_a_tokenizer_without_their_mark_are_refused() -> None
         Heard(result(""), names=("x" * 200,))
     lane = Lane("transcribe")
     with pytest.raises(CorruptModel, match="startofprev"):
-        Transcribe(FakeWhisper([result("")]), TOKENS, mel, lane, "en", PassAll(), ("Ada",))
+        WhisperRecogniser(FakeWhisper([result("")]), TOKENS, mel, lane, "en", ("Ada",))
     lane.close()
 
 
@@ -203,7 +204,8 @@ async def test_the_filter_sees_what_was_heard_and_takes_the_words_times_with_it(
             return Filtered(text.upper(), (direction,))
 
     lane = Lane("transcribe")
-    stage = Transcribe(FakeWhisper([result("quiet")]), TOKENS, mel, lane, "en", Upper())
+    recogniser = WhisperRecogniser(FakeWhisper([result("quiet")]), TOKENS, mel, lane, "en")
+    stage = FilteredRecogniser(recogniser, Upper())
     transcript = await stage.transcribe(audio(1.0), words=True)
     lane.close()
     assert (transcript.text, transcript.filtered, transcript.words) == ("QUIET", ("in",), ())

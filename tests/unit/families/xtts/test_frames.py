@@ -11,13 +11,14 @@ import pytest
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from voxturn.runtime.assemble import GPU_PLANS, TURN_PLANS, XTTS_PLANS
 from voxturn.runtime.audio.window import Plan, Speed, schedule, starves, sustained, with_margin
 from voxturn.runtime.executors.fake import FakeGraph
-from voxturn.runtime.families.frames import SameFrames, XttsFrames
-from voxturn.runtime.families.windowed import Progress, Vocode
+from voxturn.runtime.families.windowed import Latents, Progress, SameFrames, WindowedVocoder
+from voxturn.runtime.families.xtts.frames import XttsFrames
+from voxturn.runtime.families.xtts.plans import ALONE, FEW_SHAPES, IN_TURN
+from voxturn.runtime.families.xtts.stop_guard import SilenceGuard
 from voxturn.runtime.flow.handoff import Lane
-from voxturn.runtime.messages import Sentence, SpeechCodes
+from voxturn.runtime.messages import Sentence
 from voxturn.runtime.protocols import Tensor
 
 HOP = 4
@@ -162,15 +163,15 @@ async def test_streamed_frames_partition_exactly_whatever_comes_when(
     chunks: list[int], plan: Plan, margin: int, kind: tuple[int, float]
 ) -> None:
     recorded, lane, frames = Recorded(), Lane("vocode"), XttsFrames(*kind)
-    vocode = Vocode(FakeGraph(recorded), lane, 24000, HOP, margin, frames, (plan,))
+    vocode = WindowedVocoder(FakeGraph(recorded), lane, 24000, HOP, margin, frames, (plan,))
     latents, sentence = latents_of(sum(chunks)), Sentence("x", 0)
 
-    async def arriving() -> AsyncIterator[SpeechCodes]:
+    async def arriving() -> AsyncIterator[Latents]:
         at = 0
         for chunk in chunks:
-            yield SpeechCodes(latents[at : at + chunk], sentence, False)
+            yield Latents(latents[at : at + chunk], sentence, False)
             at += chunk
-        yield SpeechCodes(latents[:0], sentence, True)
+        yield Latents(latents[:0], sentence, True)
 
     try:
         chunks_out = [chunk async for chunk in vocode(arriving())]
@@ -188,7 +189,7 @@ async def test_streamed_frames_partition_exactly_whatever_comes_when(
 
 def test_a_window_waits_until_its_margin_is_certain() -> None:
     frames, plan = XttsFrames(4, 24000 / 22050), Plan(10, 40, 1.5)
-    vocode = Vocode(FakeGraph(Recorded()), None, 24000, HOP, 8, frames, (plan,))  # type: ignore[arg-type]
+    vocode = WindowedVocoder(FakeGraph(Recorded()), None, 24000, HOP, 8, frames, (plan,))  # type: ignore[arg-type]
     progress = Progress()
     while vocode.next_window(progress) is None:
         progress.latents.append(latents_of(1))
@@ -208,7 +209,7 @@ class Shapes:
         return {"audio": np.zeros((1, 1, (count - before - after) * HOP), np.float32)}
 
 
-SHIPPED = (*XTTS_PLANS, *TURN_PLANS, *GPU_PLANS)
+SHIPPED = (*ALONE, *IN_TURN, *FEW_SHAPES)
 
 
 @settings(max_examples=60, deadline=None)
@@ -223,20 +224,20 @@ async def test_once_warm_no_sentence_has_a_new_shape(
     count: int, plan: Plan, at_once: int, late: bool
 ) -> None:
     shapes, lane, frames = Shapes(), Lane("vocode"), XttsFrames(4, 24000 / 22050)
-    vocode = Vocode(FakeGraph(shapes), lane, 24000, HOP, 14, frames, (plan,))
+    vocode = WindowedVocoder(FakeGraph(shapes), lane, 24000, HOP, 14, frames, (plan,))
     latents, sentence = latents_of(count), Sentence("x", 0)
 
-    async def codes() -> AsyncIterator[SpeechCodes]:
+    async def codes() -> AsyncIterator[Latents]:
         for code in range(0, count, at_once):
-            yield SpeechCodes(
+            yield Latents(
                 latents[code : code + at_once], sentence, not late and code + at_once >= count
             )
         if late:  # that it was the last is known when a stop comes
-            yield SpeechCodes(latents[:0], sentence, True)
+            yield Latents(latents[:0], sentence, True)
 
     try:
-        await vocode.warm(SpeechCodes(latents[:1], sentence))
-        await vocode.warm_shapes(SpeechCodes(latents[:1], sentence))
+        await vocode.warm(Latents(latents[:1], sentence))
+        await vocode.warm_shapes(Latents(latents[:1], sentence))
         warm = set(shapes.seen)
         async for _ in vocode(codes()):
             pass
@@ -260,11 +261,19 @@ async def test_silence_ends_a_sentence_at_the_same_sample_however_far_ahead_the_
 
     lane, frames, stopped = Lane("vocode"), XttsFrames(4, 24000 / 22050), list[int]()
     rate = 100 * HOP
-    vocode = Vocode(
-        FakeGraph(noise_then_silence), lane, rate, HOP, 4, frames, (Plan(10, 10),), trim=False
+    vocode = WindowedVocoder(
+        FakeGraph(noise_then_silence),
+        lane,
+        rate,
+        HOP,
+        4,
+        frames,
+        (Plan(10, 10),),
+        trim=False,
+        guard=lambda: SilenceGuard(rate),
     )
 
-    async def codes() -> AsyncIterator[SpeechCodes]:
+    async def codes() -> AsyncIterator[Latents]:
         for index in range(2):
             sentence, left = Sentence("x", index), ahead
             for code in range(60):
@@ -273,10 +282,10 @@ async def test_silence_ends_a_sentence_at_the_same_sample_however_far_ahead_the_
                 if left < 0:
                     break
                 ended = 0.5 if code > 5 else 0.0
-                yield SpeechCodes(
-                    latents_of(1), sentence, False, None, "", ended, partial(stopped.append, index)
+                yield Latents(
+                    latents_of(1), sentence, False, {}, "", ended, partial(stopped.append, index)
                 )
-            yield SpeechCodes(latents_of(1)[:0], sentence, True)
+            yield Latents(latents_of(1)[:0], sentence, True)
 
     try:
         chunks = [chunk async for chunk in vocode(codes())]
@@ -359,20 +368,20 @@ def test_the_soonest_plan_that_holds_is_taken() -> None:
 
 async def test_shapes_are_compiled_while_nobody_is_answered() -> None:
     shapes, lane, frames = Shapes(), Lane("vocode"), XttsFrames(4, 24000 / 22050)
-    vocode = Vocode(FakeGraph(shapes), lane, 24000, HOP, 14, frames, (Plan(9),), trim=False)
+    vocode = WindowedVocoder(
+        FakeGraph(shapes), lane, 24000, HOP, 14, frames, (Plan(9),), trim=False
+    )
     latents, sentence = latents_of(60), Sentence("x", 0)
 
-    async def codes() -> AsyncIterator[SpeechCodes]:
+    async def codes() -> AsyncIterator[Latents]:
         for code in range(60):
-            yield SpeechCodes(latents[code : code + 1], sentence, code == 59)
+            yield Latents(latents[code : code + 1], sentence, code == 59)
 
     try:
         stream = vocode(codes())
         await anext(stream)
         seen = len(shapes.seen)
-        later = asyncio.create_task(
-            vocode.warm_shapes(SpeechCodes(latents[:1], sentence), idle=True)
-        )
+        later = asyncio.create_task(vocode.warm_shapes(Latents(latents[:1], sentence), idle=True))
         await asyncio.sleep(0.2)
         assert (later.done(), len(shapes.seen)) == (False, seen)
         await stream.aclose()

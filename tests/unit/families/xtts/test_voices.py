@@ -21,6 +21,7 @@ from voxturn.runtime.errors import (
     CorruptModel,
     EmptyAudio,
     EmptyText,
+    InvalidProfile,
     InvalidSamples,
     ModelNotInstalled,
     OutputNotWritable,
@@ -35,7 +36,7 @@ from voxturn.runtime.families.xtts.mel import hann_window, mel_filters
 from voxturn.runtime.families.xtts.voices import Cloner, Voice, VoiceStore, check_name, trimmed
 from voxturn.runtime.models.manifest import MANIFEST, Manifest, ModelContract, sha256_of
 
-from tests.cli_fakes import FakeAssembler
+from tests.cli_fakes import FakeParts
 from tests.voiced import voiced
 
 WIDTH = 8
@@ -78,7 +79,10 @@ def artifact(folder: Path, weights: bytes = b"weights", **changed: Any) -> tuple
         speaker_emphasis=np.array([-0.97, 1.0], np.float32),
     )
     files = {path.name: sha256_of(path) for path in folder.iterdir() if path.name != MANIFEST}
-    graphs = {role: ModelContract(f"{role}.onnx", (), ()) for role in ("conditioning", "speaker")}
+    graphs = {
+        f"{name}_encoder": ModelContract(f"{name}.onnx", (), ())
+        for name in ("conditioning", "speaker")
+    }
     properties = {"gpt_n_model_channels": WIDTH, "clone": CLONE, "speaker_encoder": SPEAKER}
     manifest = replace(
         Manifest("xtts-v2", "xtts", "fp32", {}, files, graphs, properties, synthetic=True),
@@ -550,17 +554,14 @@ def test_an_artifact_that_is_none_or_of_another_kind(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder, manifest = artifact(tmp_path / "artifact", kind="vits")
-    for command in (
-        ["voices", "list"],
-        ["voices", "add", "Ana", "a.wav"],
-        ["say", "Hi.", "-o", str(tmp_path / "a.wav")],
+    no_speakers = "a voice of kind 'vits' has no speakers of one's own"
+    no_graph = r"speak: .* \(vits\) has no graph for ONNX Runtime; export it with --for onnx"
+    for command, error, wrong in (
+        (["voices", "list"], UsageError, no_speakers),
+        (["voices", "add", "Ana", "a.wav"], UsageError, no_speakers),
+        (["say", "Hi.", "-o", str(tmp_path / "a.wav")], InvalidProfile, no_graph),
     ):
-        fails(
-            capsys,
-            [*command, "--model", str(folder)],
-            UsageError,
-            "is of kind 'vits', not an XTTS artifact",
-        )
+        fails(capsys, [*command, "--model", str(folder)], error, wrong)
         fails(
             capsys,
             [*command, "--model", str(tmp_path / "none")],
@@ -590,10 +591,11 @@ def test_an_artifact_that_is_none_or_of_another_kind(
 
 @pytest.fixture
 def fakes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(talk, "Assembler", FakeAssembler)
+    monkeypatch.setattr(talk, "load_parts", FakeParts)
 
 
 def lines_of(tmp_path: Path, text: str) -> list[str]:
+    tmp_path.mkdir(exist_ok=True)
     (tmp_path / "lines.txt").write_bytes(text.encode("utf-8", "surrogateescape"))
     return ["say", "--batch", str(tmp_path / "lines.txt"), "-o", str(tmp_path / "out")]
 
@@ -659,10 +661,16 @@ def test_options_of_xtts_are_refused_by_another_voice(
         "--top-k=5",
         "--top-p=0.5",
         "--repetition-penalty=2",
+        "--no-guard",
     ):
-        fails(capsys, [*command, option], UsageError, f"{option.split('=')[0]}: only XTTS has this")
+        name = option.split("=")[0]
+        fails(capsys, [*command, option], UsageError, f"{name}: this voice has no such option")
+    fails(capsys, [*command, "--slots=2"], UsageError, "--slots goes with --batch")
+    batch = [*lines_of(tmp_path / "lines", "Hello."), "--slots=2"]
+    fails(capsys, batch, UsageError, "--slots: this voice has no such option")
     assert cli.main([*command, "--seed", "3"]) == 0
-    assert list(tmp_path.iterdir()) == [tmp_path / "a.wav"]
+    assert {path.name for path in tmp_path.iterdir()} == {"a.wav", "lines"}
+    assert not (tmp_path / "lines/out/001.wav").exists()
 
 
 @pytest.mark.usefixtures("fakes")
@@ -671,5 +679,6 @@ def test_a_failure_in_a_batch_stops_the_others_and_leaves_no_part_of_a_file(
 ) -> None:
     command = lines_of(tmp_path, "One is spoken.\nTwo fails.\nThree is never begun.\n")
     (tmp_path / "out" / "002.wav").mkdir(parents=True)
-    fails(capsys, [*command, "--slots", "1"], OutputNotWritable, r"002\.wav: is a folder")
+    monkeypatch.setattr(talk, "_LINES_AT_ONCE", 1)
+    fails(capsys, command, OutputNotWritable, r"002\.wav: is a folder")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["001.wav", "002.wav"]

@@ -1,0 +1,1 @@
+"""coqui-tts itself: the reference of parity, the peer of the benches, the maker of synthetic XTTS checkpoints."""

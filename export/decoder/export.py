@@ -1,0 +1,214 @@
+"""The exporters `decoder` and `qwen3`: a GGUF file or a Hugging Face folder to a decoder-only model, tokenizer and manifest.
+
+What will run it is a choice (`--for`); a family is a row in `export.decoder.families`.
+
+    onnx         `export.decoder.fused`: ONNX Runtime's contrib operators, quantised weights; the fast one on a CPU
+    tensorrt     `export.decoder.portable`: standard operators alone, fp32, fp16, bf16, or weights in 8 or 4 bits;
+                 TensorRT 11 and RTX
+    openvino     the same without `TensorScatter`, which OpenVINO and TensorRT 10 do not know
+    ctranslate2  model.bin, config.json, vocabulary.json by CTranslate2's own converter, of Hugging Face folders alone
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from tokenizers import Tokenizer
+from voxturn.export.artifact import write_manifest
+from voxturn.export.ctranslate2 import convert_folder
+from voxturn.export.decoder import parity
+from voxturn.export.decoder.checkpoint import (
+    Checkpoint,
+    FileCheckpoint,
+    open_checkpoint,
+)
+from voxturn.export.decoder.families import (
+    ENGINES,
+    FAMILIES,
+    PRECISIONS,
+    DecoderConfig,
+    Family,
+    engine_for,
+    positive,
+)
+from voxturn.export.decoder.fused import FusedDecoder
+from voxturn.export.decoder.gguf import GgufCheckpoint
+from voxturn.export.decoder.graph import DecoderGraph
+from voxturn.export.decoder.portable import PortableDecoder, ScatterElementsDecoder
+from voxturn.export.decoder.tokenizer import read_tokenizer
+from voxturn.runtime.errors import CorruptModel, ExportFailed, UsageError
+from voxturn.runtime.models.fetch import Progress
+from voxturn.runtime.models.manifest import Manifest
+
+GRAPHS = {"token_decoder": "decoder.onnx"}
+_BUILDERS: dict[str, type[DecoderGraph]] = dict(
+    zip(ENGINES, (FusedDecoder, ScatterElementsDecoder, PortableDecoder), strict=True)
+)
+
+
+def build_decoder(
+    checkpoint: Checkpoint, precision: str, path: Path, engine: str = "onnx"
+) -> DecoderConfig:
+    """Write the graph for `checkpoint` to `path` (and `path.data`).
+
+    Raises `ExportFailed` with all missing names, `UsageError` for a precision that the engine's graphs have not.
+    """
+    family, config = fitted(checkpoint)
+    builder, chosen = _BUILDERS[engine], PRECISIONS[precision]
+    can = [
+        name
+        for name, some in PRECISIONS.items()
+        if some.bits in builder.bits and some.half in builder.halves
+    ]
+    if precision not in can:
+        raise UsageError(f"a graph for {engine} cannot be {precision}; it can be {', '.join(can)}")
+    builder(checkpoint, family, config, chosen, path).build()
+    return config
+
+
+def fitted(checkpoint: Checkpoint) -> tuple[Family, DecoderConfig]:
+    """The family and the sizes of a checkpoint. Raises `ExportFailed` with all names that are missing or left over."""
+    family = FAMILIES.get(checkpoint.family)
+    if family is None:
+        raise ExportFailed(
+            f"model family {checkpoint.family!r} is not supported; supported: {', '.join(FAMILIES)}"
+        )
+    config = DecoderConfig.from_checkpoint(checkpoint.config)
+    wanted, present = family.names(config), checkpoint.names()
+    unused = {family.head} if config.tied else set()
+    if wanted - present or present - wanted - unused:
+        raise ExportFailed(
+            f"the checkpoint does not fit family {checkpoint.family!r}: "
+            f"missing {sorted(wanted - present) or 'nothing'}, left over {sorted(present - wanted - unused) or 'nothing'}"
+        )
+    return family, config
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A checkpoint on the disk, compared with its own configuration, and its tokenizer."""
+
+    path: Path
+    checkpoint: FileCheckpoint
+    config: DecoderConfig
+    tokenizer: Tokenizer
+
+    @classmethod
+    def open(cls, path: Path) -> Opened:
+        """Raises `CorruptModel` or `ExportFailed`, with all tensors that are missing, left over or of another shape."""
+        checkpoint = open_checkpoint(path)
+        family, config = fitted(checkpoint)
+        if family.positions:
+            raise ExportFailed(f"{path}: a {checkpoint.family} is exported with its XTTS v2 alone")
+        wanted, present = (
+            family.shapes(config, positive(checkpoint.config, "intermediate_size")),
+            checkpoint.shapes(),
+        )
+        wrong = [
+            f"{n} is {list(present[n])}, not {list(shape)}"
+            for n, shape in wanted.items()
+            if present[n] != shape
+        ]
+        if wrong:
+            raise ExportFailed(
+                f"{path}: tensors do not fit the configuration: {'; '.join(wrong)}; pull the model again"
+            )
+        return cls(path, checkpoint, config, _tokenizer(path, checkpoint, config))
+
+
+def _tokenizer(path: Path, checkpoint: FileCheckpoint, config: DecoderConfig) -> Tokenizer:
+    if isinstance(checkpoint, GgufCheckpoint):
+        tokenizer = read_tokenizer(checkpoint)
+    elif not (path / "tokenizer.json").is_file():
+        raise CorruptModel(f"{path}: tokenizer.json is missing; pull the model again")
+    else:
+        try:
+            tokenizer = Tokenizer.from_file(str(path / "tokenizer.json"))
+        except Exception as exc:  # the library raises a bare Exception
+            raise CorruptModel(
+                f"{path}: tokenizer.json is not a tokenizer ({exc}); pull the model again"
+            ) from exc
+    if (size := tokenizer.get_vocab_size()) > config.vocabulary:
+        raise CorruptModel(
+            f"{path}: the tokenizer has {size} tokens, the model {config.vocabulary}; pull it again"
+        )
+    return tokenizer
+
+
+def export(
+    checkpoint: Path,
+    source: Manifest,
+    target: Path,
+    precision: str,
+    progress: Progress,
+    engine: str = "",
+) -> None:
+    """Write the model, the tokenizer and the manifest into the empty folder `target`.
+
+    Without an `engine` the precision says it. Raises `CorruptModel` or `ExportFailed`, `UsageError` for a precision
+    that the engine has not.
+    """
+    engine = engine or engine_for(precision)
+    what = f"export {source.model} {engine} {precision}"
+    progress(what, 0, 2)
+    if engine == "ctranslate2":
+        opened = _convert(checkpoint, target, precision)
+    else:
+        opened = Opened.open(checkpoint)
+        build_decoder(opened.checkpoint, precision, target / GRAPHS["token_decoder"], engine)
+    progress(what, 1, 2)
+    write_properties(target, source, opened, precision, engine)
+    progress(what, 2, 2)
+
+
+def _convert(checkpoint: Path, target: Path, precision: str) -> Opened:
+    """Write CTranslate2's files. Raises `ExportFailed` for GGUF files."""
+    if not checkpoint.is_dir() or next(checkpoint.glob("*.gguf"), None):
+        raise ExportFailed(
+            f"{checkpoint}: CTranslate2 converts Hugging Face folders only; use --for onnx for GGUF"
+        )
+    opened = Opened.open(checkpoint)
+    convert_folder(checkpoint, target, precision, checkpoint)
+    return opened
+
+
+def write_properties(
+    target: Path, source: Manifest, opened: Opened, precision: str, engine: str
+) -> None:
+    """Write the tokenizer and the manifest beside a model that is written already."""
+    checkpoint = opened.checkpoint
+    if isinstance(checkpoint, GgufCheckpoint):
+        opened.tokenizer.save(str(target / "tokenizer.json"))
+    else:
+        shutil.copyfile(opened.path / "tokenizer.json", target / "tokenizer.json")
+    chat = chat_form(opened.tokenizer)
+    properties = asdict(opened.config) | {
+        "chat": chat,
+        "family": checkpoint.family,
+        "engine": engine,
+    }
+    graphs = GRAPHS if engine in ENGINES else {}
+    reached = parity.decoder_reached(target, checkpoint, opened.config, precision)
+    synthetic = bool(checkpoint.config.get("voxturn_synthetic", False))
+    write_manifest(
+        target,
+        source,
+        kind="decoder",
+        task="text-generation",
+        precision=precision,
+        graphs=graphs,
+        properties=properties,
+        reached=reached,
+        engine=engine,
+        synthetic=synthetic,
+    )
+
+
+def chat_form(tokenizer: Tokenizer) -> str:
+    """Which of `runtime.text.chat.CHAT_FORMATS` a model was taught, by the marks of its tokenizer."""
+    marks = {token.content for token in tokenizer.get_added_tokens_decoder().values()}
+    if "<|start_header_id|>" in marks:
+        return "llama3"
+    return "qwen3" if "</think>" in marks else "chatml"

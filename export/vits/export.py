@@ -1,0 +1,246 @@
+"""Cuts a Piper VITS in two, so that its audio can be streamed: text to latents, and latents to audio.
+
+    acoustic: input int64 [1, phonemes], input_lengths int64 [1], scales float32 [3],
+              duration_noise float32 [1, 2, phonemes], prior_noise float32 [1, 192, N]
+              → latents float32 [1, 192, frames]
+    decoder:  latents float32 [1, 192, frames] → audio float32 [1, 1, samples], 256 samples a frame
+
+The two random nodes become inputs, so that the same seed gives the same audio; the prior's noise repeats after N
+frames. The decoder's receptive field is measured, and the windowed decode compared with the whole one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime as ort
+from google.protobuf.message import DecodeError
+from onnx import TensorProto, helper, utils
+from voxturn.export.artifact import contract_of, write_manifest
+from voxturn.runtime.audio.window import schedule, with_margin
+from voxturn.runtime.errors import CorruptModel, ExportFailed
+from voxturn.runtime.models.fetch import Progress
+from voxturn.runtime.models.manifest import Manifest
+
+_NOISE_FRAMES = 1024
+_MIN_SNR_DB = 60.0
+Float = npt.NDArray[np.float32]
+
+
+def export(
+    checkpoint: Path,
+    source: Manifest,
+    target: Path,
+    precision: str,
+    progress: Progress,
+    engine: str = "",
+) -> None:
+    """The exporter `vits`: a Piper voice to `acoustic.onnx`, `decoder.onnx` and manifest."""
+    if engine not in ("", "onnx"):
+        raise ExportFailed(f"a Piper voice has no graph for {engine}; leave --for out")
+    what = f"export {source.model} {precision}"
+    progress(what, 0, 3)
+    try:
+        voice = json.loads((checkpoint / "voice.onnx.json").read_text(encoding="utf-8"))
+        model = _load(checkpoint / "voice.onnx")
+        settings, rate = voice["inference"], int(voice["audio"]["sample_rate"])
+        espeak, id_map = voice["espeak"]["voice"], voice["phoneme_id_map"]
+    except (OSError, ValueError, KeyError, TypeError) as exc:
+        raise CorruptModel(
+            f"{checkpoint}: not a Piper voice ({exc}); pull the model again"
+        ) from exc
+    cut_voice(model, target)
+    progress(what, 1, 3)
+    options = ort.SessionOptions()
+    options.log_severity_level = (
+        3  # shapes that the cut left open are merged leniently, which it would warn of
+    )
+    decoder = ort.InferenceSession(
+        str(target / "decoder.onnx"), options, providers=["CPUExecutionProvider"]
+    )
+    channels = int(contract_of(target / "decoder.onnx").inputs[0].shape[1])
+    hop, margin = measure_margin(decoder, channels)
+    progress(what, 2, 3)
+    snr = windowed_snr(decoder, channels, hop, margin)
+    if snr < _MIN_SNR_DB:
+        raise ExportFailed(
+            f"{checkpoint}: streamed audio reaches {snr:.1f} dB against the full decode, {_MIN_SNR_DB} dB needed"
+        )
+    properties = {
+        "sample_rate": rate,
+        "hop": hop,
+        "margin": margin,
+        "noise_frames": _NOISE_FRAMES,
+        "espeak_voice": espeak,
+        "phoneme_id_map": id_map,
+        "noise_scale": settings["noise_scale"],
+        "length_scale": settings["length_scale"],
+        "noise_w": settings["noise_w"],
+    }
+    graphs = {"acoustic_encoder": "acoustic.onnx", "waveform_decoder": "decoder.onnx"}
+    write_manifest(
+        target,
+        source,
+        kind="vits",
+        task="text-to-speech",
+        precision=precision,
+        graphs=graphs,
+        properties=properties,
+        reached={"stream.snr_db": round(snr, 1)},
+    )
+    progress(what, 3, 3)
+
+
+def _load(path: Path) -> onnx.ModelProto:
+    try:
+        return onnx.load(str(path))
+    except DecodeError as exc:
+        raise CorruptModel(f"{path}: not a whole ONNX file ({exc}); pull the model again") from exc
+
+
+def cut_voice(model: onnx.ModelProto, target: Path) -> None:
+    """Write the two halves of `model` into `target`."""
+    _noise_as_inputs(model)
+    latents, channels = _decoder_input(model)
+    extractor = utils.Extractor(model)
+    acoustic = extractor.extract_model([i.name for i in model.graph.input], [latents])
+    decoder = extractor.extract_model([latents], [model.graph.output[0].name])
+    for half in (acoustic, decoder):
+        _rename(half, {latents: "latents", model.graph.output[0].name: "audio"})
+    shape = [1, channels, "frames"]
+    acoustic.graph.output[0].CopyFrom(
+        helper.make_tensor_value_info("latents", TensorProto.FLOAT, shape)
+    )
+    decoder.graph.input[0].CopyFrom(
+        helper.make_tensor_value_info("latents", TensorProto.FLOAT, shape)
+    )
+    decoder.graph.output[0].CopyFrom(
+        helper.make_tensor_value_info("audio", TensorProto.FLOAT, [1, 1, "samples"])
+    )
+    for value, fixed in zip(acoustic.graph.input, ([1, "phonemes"], [1]), strict=False):
+        value.CopyFrom(helper.make_tensor_value_info(value.name, TensorProto.INT64, fixed))
+    onnx.save(acoustic, str(target / "acoustic.onnx"))
+    onnx.save(decoder, str(target / "decoder.onnx"))
+
+
+def _decoder_input(model: onnx.ModelProto) -> tuple[str, int]:
+    """The tensor that enters the vocoder's first convolution, and its channels."""
+    weights = {w.name: w for w in model.graph.initializer}
+    found = [
+        n for n in model.graph.node if n.op_type == "Conv" and n.name.startswith("/dec/conv_pre")
+    ]
+    if len(found) != 1 or found[0].input[1] not in weights:
+        raise ExportFailed("the voice's graph has no vocoder at /dec/conv_pre; is it a Piper VITS?")
+    return found[0].input[0], weights[found[0].input[1]].dims[1]
+
+
+def _noise_as_inputs(model: onnx.ModelProto) -> None:
+    """Replace the two `RandomNormalLike` nodes by inputs."""
+    random = {n.name: n for n in model.graph.node if n.op_type == "RandomNormalLike"}
+    if set(random) != {"/dp/RandomNormalLike", "/RandomNormalLike"}:
+        raise ExportFailed(
+            f"the voice's graph has random nodes {sorted(random)}; two were expected"
+        )
+    duration, prior = random["/dp/RandomNormalLike"], random["/RandomNormalLike"]
+    at = list(model.graph.node).index(prior)
+    replacement = _cyclic("prior_noise", prior.input[0], prior.output[0])
+    for node in (duration, prior):
+        model.graph.node.remove(node)
+    for offset, node in enumerate(replacement):
+        model.graph.node.insert(at - 1 + offset, node)
+    for node in model.graph.node:
+        for i, name in enumerate(node.input):
+            if name == duration.output[0]:
+                node.input[i] = "duration_noise"
+    model.graph.input.extend(
+        [
+            helper.make_tensor_value_info("duration_noise", TensorProto.FLOAT, [1, 2, "phonemes"]),
+            helper.make_tensor_value_info(
+                "prior_noise", TensorProto.FLOAT, [1, 192, "noise_frames"]
+            ),
+        ]
+    )
+
+
+def _cyclic(noise: str, like: str, out: str) -> list[onnx.NodeProto]:
+    """Nodes that give `noise` as many frames as `like` has, from its beginning again after its end."""
+
+    def constant(name: str, values: Sequence[int], scalar: bool = False) -> onnx.NodeProto:
+        tensor = helper.make_tensor(
+            name, TensorProto.INT64, [] if scalar else [len(values)], values
+        )
+        return helper.make_node("Constant", [], [name], value=tensor)
+
+    def frames(of: str, name: str) -> list[onnx.NodeProto]:
+        return [
+            helper.make_node("Shape", [of], [f"{name}.shape"]),
+            helper.make_node("Gather", [f"{name}.shape", "noise.axis"], [name], axis=0),
+        ]
+
+    return [
+        constant("noise.axis", [2], scalar=True),
+        constant("noise.zero", [0], scalar=True),
+        constant("noise.one", [1], scalar=True),
+        *frames(like, "noise.wanted"),
+        *frames(noise, "noise.given"),
+        helper.make_node("Range", ["noise.zero", "noise.wanted", "noise.one"], ["noise.count"]),
+        helper.make_node("Mod", ["noise.count", "noise.given"], ["noise.index"]),
+        helper.make_node("Gather", [noise, "noise.index"], [out], axis=2),
+    ]
+
+
+def _rename(model: onnx.ModelProto, names: dict[str, str]) -> None:
+    for node in model.graph.node:
+        for values in (node.input, node.output):
+            for i, name in enumerate(values):
+                values[i] = names.get(name, name)
+
+
+def _decode(session: ort.InferenceSession, latents: Float) -> Float:
+    (audio,) = session.run(["audio"], {"latents": latents})
+    return np.asarray(audio).reshape(-1)
+
+
+def measure_margin(
+    session: ort.InferenceSession, channels: int, frames: int = 96
+) -> tuple[int, int]:
+    """Samples a frame, and how many frames on either side of a frame its value can change: by changing one frame."""
+    random = np.random.default_rng(0)
+    base = random.standard_normal((1, channels, frames), np.float32)
+    changed = base.copy()
+    changed[0, :, frames // 2] += 1.0
+    before, after = _decode(session, base), _decode(session, changed)
+    hop = before.size // frames
+    touched = np.flatnonzero(before != after)
+    if not touched.size:
+        raise ExportFailed(
+            "the vocoder's audio does not depend on its latents; is it a Piper VITS?"
+        )
+    first, last = touched[0] // hop, touched[-1] // hop
+    margin = max(frames // 2 - first, last - frames // 2)
+    if first == 0 or last == frames - 1:
+        raise ExportFailed(
+            "the vocoder's receptive field is wider than the probe; it cannot be streamed"
+        )
+    return hop, int(margin)
+
+
+def windowed_snr(
+    session: ort.InferenceSession, channels: int, hop: int, margin: int, frames: int = 400
+) -> float:
+    """Signal-to-noise ratio in dB of the windowed decode against the full one, on random latents."""
+    latents = np.random.default_rng(1).standard_normal((1, channels, frames), np.float32)
+    full = _decode(session, latents).astype(np.float64)
+    pieces = []
+    for begin, end in schedule(frames):
+        low, high, before = with_margin(begin, end, frames, margin)
+        pieces.append(
+            _decode(session, latents[:, :, low:high])[before * hop : (before + end - begin) * hop]
+        )
+    error = np.concatenate(pieces) - full
+    return float(10 * np.log10((full**2).sum() / max((error**2).sum(), 1e-30)))

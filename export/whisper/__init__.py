@@ -1,0 +1,1 @@
+"""Whispers of every size, from transformers' or CTranslate2's layout."""

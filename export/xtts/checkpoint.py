@@ -1,0 +1,383 @@
+"""Reads an XTTS v2 checkpoint as it lies in its folder: `model.pth`, `config.json`, `vocab.json`, `speakers_xtts.pth`.
+
+The state dict is read with `weights_only`; the configuration classes that official files carry are allow-listed as
+empty stand-ins, so coqui-tts is not needed and nothing of a pickle runs. coqui-tts's own `load_checkpoint` is not used:
+it rewrites a legacy file in place. Source of the layout: coqui-tts 0.28, `TTS/tts/models/xtts.py`.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from voxturn.export.checkpoint import Float, Shapes
+from voxturn.export.quantize import BlockWeight
+from voxturn.runtime.errors import CorruptModel, ExportFailed
+from voxturn.runtime.text.normalize import LANGUAGES
+
+_CONFIG_CLASSES = (
+    "TTS.tts.configs.xtts_config.XttsConfig",
+    "TTS.tts.configs.xtts_config.XttsArgs",
+    "TTS.tts.configs.xtts_config.XttsAudioConfig",
+    "TTS.tts.models.xtts.XttsArgs",
+    "TTS.tts.models.xtts.XttsAudioConfig",
+    "TTS.config.shared_configs.BaseDatasetConfig",
+)
+TRAINING_ONLY = re.compile(
+    r"gpt\.text_head\.|gpt\.gpt\.wte\.|gpt\.gpt_inference\.|.*\.num_batches_tracked$"
+    r"|torch_mel_spectrogram_style_encoder\.|torch_mel_spectrogram_dvae\.|dvae\."
+)
+"""Parameters that inference never reads, or reads under another name (`wte` is the audio codes' embedding)."""
+_MARKS = ("[START]", "[STOP]", "[SPACE]", "[UNK]")
+_MORE_TEXT, _MORE_AUDIO = 2, 3
+"""Rows that upstream's tables of positions have beyond the tokens that the configuration allows."""
+
+
+@dataclass(frozen=True)
+class XttsArgs:
+    """The sizes and ids in `config.json`'s `model_args`, under coqui-tts's names."""
+
+    gpt_layers: int
+    gpt_n_model_channels: int
+    gpt_n_heads: int
+    gpt_num_audio_tokens: int
+    gpt_start_audio_token: int
+    gpt_stop_audio_token: int
+    gpt_number_text_tokens: int = 0
+    gpt_start_text_token: int = 0
+    gpt_stop_text_token: int = 0
+    gpt_max_audio_tokens: int = 605
+    gpt_max_text_tokens: int = 402
+    gpt_code_stride_len: int = 1024
+    gpt_use_perceiver_resampler: bool = True
+    decoder_input_dim: int = 1024
+    d_vector_dim: int = 512
+    input_sample_rate: int = 22050
+    output_sample_rate: int = 24000
+    output_hop_length: int = 256
+
+
+class Weights:
+    """The state dict, float32 on demand. Counts what was taken, so that every parameter can be accounted for."""
+
+    def __init__(self, tensors: Mapping[str, Any]) -> None:
+        self._tensors = tensors
+        self.taken: Counter[str] = Counter()
+
+    def names(self) -> set[str]:
+        """All names but the training's."""
+        return {name for name in self._tensors if not TRAINING_ONLY.match(name)}
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._tensors
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """The shape of a parameter."""
+        return tuple(self._tensors[name].shape)
+
+    def rows(self, name: str) -> int:
+        """How many rows a parameter has; 0 where it is missing or has none."""
+        return self.shape(name)[0] if name in self and self.shape(name) else 0
+
+    def take(self, name: str) -> Float:
+        """A parameter."""
+        self.taken[name] += 1
+        value: Float = np.ascontiguousarray(self._tensors[name].float().numpy())
+        return value
+
+    def weight(self, prefix: str) -> Float:
+        """`prefix.weight`, or the weight that a weight norm's length and direction stand for (Salimans & Kingma 2016)."""
+        for length, direction in weight_norm_names(prefix):
+            if length in self:
+                g, v = self.take(length).astype(np.float64), self.take(direction).astype(np.float64)
+                norm = np.sqrt((v**2).sum(axis=tuple(range(1, v.ndim)), keepdims=True))
+                return np.asarray(g * v / norm, np.float32)
+        return self.take(f"{prefix}.weight")
+
+    def check(self, wanted: Shapes) -> None:
+        """Raise `ExportFailed` that names all that is missing, left over or misshapen, `CorruptModel` for no numbers."""
+        here = self.names()
+        missing, extra = sorted(wanted.keys() - here), sorted(here - wanted.keys())
+        misshapen = [
+            f"{name} is {list(self.shape(name))} and not {list(wanted[name])}"
+            for name in sorted(wanted.keys() & here)
+            if self.shape(name) != wanted[name]
+        ]
+        if missing or extra or misshapen:
+            raise ExportFailed(
+                f"the checkpoint is not an XTTS v2: missing {missing or 'nothing'}, left over {extra or 'nothing'}, "
+                f"of other shapes than its sizes say {misshapen or 'nothing'}"
+            )
+        broken = [name for name in sorted(here) if not bool(self._tensors[name].isfinite().all())]
+        if broken:
+            raise CorruptModel(
+                f"model.pth: holds NaN or infinite values in {broken}; get the checkpoint again"
+            )
+
+    def check_taken(self, wanted: Shapes) -> None:
+        """Raise `ExportFailed` unless every parameter was taken exactly once."""
+        uneven = {name: self.taken[name] for name in sorted(wanted) if self.taken[name] != 1}
+        if uneven:
+            raise ExportFailed(
+                f"parameters not taken once but as often as {uneven}; this is a defect of the exporter"
+            )
+
+
+def weight_norm_names(prefix: str) -> Iterator[tuple[str, str]]:
+    """The names of a weight norm's length and direction, newer form first."""
+    yield (
+        f"{prefix}.parametrizations.weight.original0",
+        f"{prefix}.parametrizations.weight.original1",
+    )
+    yield f"{prefix}.weight_g", f"{prefix}.weight_v"
+
+
+@dataclass(frozen=True)
+class XttsCheckpoint:
+    """An opened folder. `config` is the whole `config.json`; `speakers` are the studio voices, by name."""
+
+    folder: Path
+    args: XttsArgs
+    config: Mapping[str, Any]
+    weights: Weights
+    synthetic: bool
+
+    @classmethod
+    def open(cls, folder: Path) -> XttsCheckpoint:
+        """Read a folder. Raises `CorruptModel` or `ExportFailed` with the file's name."""
+        config = _read_config(folder / "config.json")
+        state = _load(folder / "model.pth")
+        state = state["model"] if isinstance(state, Mapping) and "model" in state else state
+        if not isinstance(state, Mapping) or not all(hasattr(v, "shape") for v in state.values()):
+            raise CorruptModel(
+                f"{folder / 'model.pth'}: holds no state dict; get the checkpoint again"
+            )
+        weights = Weights({name.removeprefix("xtts."): tensor for name, tensor in state.items()})
+        args = _args(config, weights, folder)
+        return cls(folder, args, config, weights, bool(config.get("voxturn_synthetic", False)))
+
+    @property
+    def vocabulary(self) -> Path:
+        """The tokenizer's file."""
+        return self.folder / "vocab.json"
+
+    def speakers(self) -> dict[str, dict[str, Float]]:
+        """Studio voices: name → `gpt_cond_latent` `[1, 32, width]` and `speaker_embedding` `[1, 512, 1]`."""
+        path = self.folder / "speakers_xtts.pth"
+        return read_speakers(path) if path.is_file() else {}
+
+
+def read_speakers(path: Path) -> dict[str, dict[str, Float]]:
+    """The studio voices of a `speakers_xtts.pth`, as `XttsCheckpoint.speakers`. Raises `CorruptModel`."""
+    loaded = _load(path)
+    try:
+        return {
+            str(name): {
+                key: np.asarray(voice[key].float().numpy(), np.float32)
+                for key in ("gpt_cond_latent", "speaker_embedding")
+            }
+            for name, voice in loaded.items()
+        }
+    except (AttributeError, LookupError, TypeError, RuntimeError) as exc:
+        raise CorruptModel(
+            f"{path}: holds no voices of XTTS ({exc!r}); get the file again"
+        ) from exc
+
+
+def flat(voice: Mapping[str, Float]) -> tuple[Float, Float]:
+    """A studio voice's latents `[32, width]` and embedding `[512]`. Raises `ValueError` where they are several."""
+    latents = voice["gpt_cond_latent"]
+    return latents.reshape(latents.shape[-2:]), voice["speaker_embedding"].reshape(-1)
+
+
+def _read_config(path: Path) -> Mapping[str, Any]:
+    try:
+        config: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(config["model_args"], Mapping):
+            raise KeyError("model_args")
+    except (OSError, ValueError, KeyError, TypeError) as exc:
+        raise CorruptModel(
+            f"{path}: missing or not XTTS's configuration ({exc}); get the checkpoint again"
+        ) from exc
+    return config
+
+
+def _args(config: Mapping[str, Any], weights: Weights, folder: Path) -> XttsArgs:
+    """Sizes from the configuration; those of its tables from the weights, since fine-tuned ones differ."""
+    raw = {
+        f.name: config["model_args"][f.name]
+        for f in fields(XttsArgs)
+        if config["model_args"].get(f.name) is not None
+    }
+    for size, table, more in (
+        ("gpt_number_text_tokens", "gpt.text_embedding.weight", 0),
+        ("gpt_num_audio_tokens", "gpt.mel_embedding.weight", 0),
+        ("gpt_max_text_tokens", "gpt.text_pos_embedding.emb.weight", _MORE_TEXT),
+        ("gpt_max_audio_tokens", "gpt.mel_pos_embedding.emb.weight", _MORE_AUDIO),
+    ):
+        if rows := weights.rows(table):
+            raw[size] = rows - more
+    vocabulary = _vocabulary(folder)
+    raw |= {
+        "gpt_start_text_token": vocabulary["[START]"],
+        "gpt_stop_text_token": vocabulary["[STOP]"],
+    }
+    try:
+        args = XttsArgs(**raw)
+    except TypeError as exc:
+        raise CorruptModel(f"{folder / 'config.json'}: {exc}; get the checkpoint again") from exc
+    if not args.gpt_use_perceiver_resampler:
+        raise ExportFailed(f"{folder}: is an XTTS v1 checkpoint (no perceiver); supported: v2")
+    if args.decoder_input_dim != args.gpt_n_model_channels:
+        raise ExportFailed(
+            f"{folder}: the GPT gives {args.gpt_n_model_channels} values a code, the vocoder takes "
+            f"{args.decoder_input_dim}; they do not belong together"
+        )
+    largest = max(vocabulary.values())
+    if largest >= args.gpt_number_text_tokens:
+        raise ExportFailed(
+            f"{folder}: vocab.json has ids up to {largest}, the model embeds {args.gpt_number_text_tokens}; "
+            f"they do not belong together"
+        )
+    return args
+
+
+def _vocabulary(folder: Path) -> dict[str, int]:
+    """Ids of all tokens in `vocab.json` (a tokenizers file), which has the marks that prompts are made of."""
+    path = folder / "vocab.json"
+    if not path.is_file():
+        raise CorruptModel(f"{folder}: vocab.json is missing; get the checkpoint again")
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        ids = {str(token): int(i) for token, i in raw["model"]["vocab"].items()}
+        ids |= {str(token["content"]): int(token["id"]) for token in raw.get("added_tokens", [])}
+    except (ValueError, KeyError, TypeError, AttributeError) as exc:
+        raise CorruptModel(f"{path}: not a tokenizer ({exc}); get the checkpoint again") from exc
+    lacks = [mark for mark in _MARKS if mark not in ids]
+    if not any(f"[{language}]" in ids for language in LANGUAGES):
+        lacks.append("the tag of any language, as [en]")
+    if lacks:
+        raise ExportFailed(
+            f"{path}: lacks {', '.join(lacks)}; it is not the vocabulary of an XTTS v2"
+        )
+    return ids
+
+
+def _load(path: Path) -> Any:
+    try:
+        import torch
+    except ImportError as exc:
+        raise ExportFailed(
+            "reading an XTTS checkpoint needs torch; pip install 'voxturn[export-xtts]'"
+        ) from exc
+    allowed = [(type(name.rsplit(".", 1)[1], (), {}), name) for name in _CONFIG_CLASSES]
+    try:
+        with torch.serialization.safe_globals(allowed):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as exc:
+        raise CorruptModel(f"{path}: is missing; get the checkpoint again") from exc
+    except pickle.UnpicklingError as exc:
+        reason = next(
+            (line for line in str(exc).splitlines() if "GLOBAL" in line), _first_line(exc)
+        )
+        raise CorruptModel(
+            f"{path}: is damaged or holds more than weights, and is not unpickled ({reason.strip()})"
+        ) from exc
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as exc:
+        raise CorruptModel(
+            f"{path}: cannot be read, is it cut short? ({_first_line(exc)})"
+        ) from exc
+
+
+def _first_line(exc: BaseException) -> str:
+    return (str(exc).splitlines() or [type(exc).__name__])[0]
+
+
+class GptWeights:
+    """XTTS's GPT as `export.decoder.export` reads a checkpoint: rows are outputs, text and audio codes share one table.
+
+    Row ids: text tokens, then audio codes, then a zero row. Position ids: a zero row, then text, then audio positions.
+    """
+
+    family = "xtts-gpt"
+
+    def __init__(self, args: XttsArgs, weights: Weights) -> None:
+        self._args, self._weights = args, weights
+        text, audio = args.gpt_max_text_tokens + _MORE_TEXT, args.gpt_max_audio_tokens + _MORE_AUDIO
+        self.config = {
+            "num_hidden_layers": args.gpt_layers,
+            "hidden_size": args.gpt_n_model_channels,
+            "num_attention_heads": args.gpt_n_heads,
+            "vocab_size": args.gpt_num_audio_tokens,
+            "rms_norm_eps": 1e-5,
+            "rope_theta": 0.0,
+            "max_position_embeddings": 32 + text + audio,
+            "tie_word_embeddings": False,
+        }
+
+    def names(self) -> set[str]:
+        used = {name for name in gpt_shapes(self._args) if not name.startswith(_TABLES)}
+        return used | {"embedding.weight", "positions.weight"}
+
+    def array(self, name: str) -> Float:
+        if name == "embedding.weight":
+            return self._embedding
+        if name == "positions.weight":
+            parts = [
+                self._weights.take(f"gpt.{kind}_pos_embedding.emb.weight")
+                for kind in ("text", "mel")
+            ]
+            return np.concatenate([np.zeros_like(parts[0][:1]), *parts])
+        value = self._weights.take(name)
+        return (
+            np.ascontiguousarray(value.T) if ".gpt.h." in name and value.ndim == 2 else value
+        )  # GPT-2 stores [in, out]
+
+    @cached_property
+    def _embedding(self) -> Float:
+        parts = [self._weights.take(f"gpt.{kind}_embedding.weight") for kind in ("text", "mel")]
+        return np.concatenate([*parts, np.zeros_like(parts[0][:1])])
+
+    def blocks(self, name: str) -> BlockWeight | None:
+        return None
+
+
+_TABLES = (
+    "gpt.text_embedding",
+    "gpt.mel_embedding",
+    "gpt.text_pos_embedding",
+    "gpt.mel_pos_embedding",
+)
+
+
+def gpt_shapes(args: XttsArgs) -> Shapes:
+    """Every parameter that the GPT's graph consumes. GPT-2's matrices are `[in, out]`."""
+    width, codes = args.gpt_n_model_channels, args.gpt_num_audio_tokens
+    norms = ["gpt.gpt.ln_f", "gpt.final_norm"]
+    shapes: Shapes = {
+        "gpt.text_embedding.weight": (args.gpt_number_text_tokens, width),
+        "gpt.mel_embedding.weight": (codes, width),
+        "gpt.text_pos_embedding.emb.weight": (args.gpt_max_text_tokens + _MORE_TEXT, width),
+        "gpt.mel_pos_embedding.emb.weight": (args.gpt_max_audio_tokens + _MORE_AUDIO, width),
+        "gpt.mel_head.weight": (codes, width),
+        "gpt.mel_head.bias": (codes,),
+    }
+    for i in range(args.gpt_layers):
+        layer = f"gpt.gpt.h.{i}"
+        norms += [f"{layer}.ln_1", f"{layer}.ln_2"]
+        for part, sizes in (
+            ("attn.c_attn", (width, 3 * width)),
+            ("attn.c_proj", (width, width)),
+            ("mlp.c_fc", (width, 4 * width)),
+            ("mlp.c_proj", (4 * width, width)),
+        ):
+            shapes |= {f"{layer}.{part}.weight": sizes, f"{layer}.{part}.bias": sizes[1:]}
+    return shapes | {f"{norm}.{kind}": (width,) for norm in norms for kind in ("weight", "bias")}

@@ -1,0 +1,55 @@
+"""Values of options, checked while the command line is parsed: before a file is opened or a model is loaded.
+
+Each is a `type` for argparse. It raises `UsageError`, which says the option, its value and what it must be. An option that
+is not given keeps its default, which no type sees (but texts: theirs is None): so `0` and an empty text are values, and never
+mean "not given".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from voxturn.runtime.errors import UsageError
+
+LEAST_RATE, MOST_RATE = 1000, 768_000
+"""Hz. Below, there is no speech; above, no converter."""
+
+
+def whole(option: str, least: int, most: int | None = None) -> Callable[[str], int]:
+    """A whole number from `least` to `most` (None: without end)."""
+    bounds = f"must be {least} or more" if most is None else f"must be between {least} and {most}"
+
+    def parse(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            raise UsageError(f"{option} {text}: must be a whole number") from None
+        if number < least or (most is not None and number > most):
+            raise UsageError(f"{option} {number}: {bounds}")
+        return number
+
+    return parse
+
+
+def filled(option: str) -> Callable[[str], str]:
+    """A text with something in it; returned without the blanks around it."""
+
+    def parse(text: str) -> str:
+        if not text.strip():
+            raise UsageError(f"{option}: is empty; give a value or leave the option out")
+        return text.strip()
+
+    return parse
+
+
+def raw_rate(text: str) -> int:
+    """The rate of headerless PCM in Hz, for `--raw RATE`."""
+    try:
+        rate = int(text)
+    except ValueError:
+        rate = 0
+    if not LEAST_RATE <= rate <= MOST_RATE:
+        raise UsageError(
+            f"--raw {text}: {text} Hz is not a rate; it must be between {LEAST_RATE} and {MOST_RATE}"
+        )
+    return rate

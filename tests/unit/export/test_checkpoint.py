@@ -1,0 +1,92 @@
+"""The one reader of safetensors: which files it reads, and what it says of those that it cannot read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+from voxturn.export.checkpoint import Safetensors, read_table
+from voxturn.runtime.errors import CorruptModel, ExportFailed
+
+
+def save(path: Path, **weights: np.ndarray) -> None:
+    save_file(weights, path)
+
+
+def index(folder: Path, **weights: str) -> None:
+    path = folder / "model.safetensors.index.json"
+    path.write_text(json.dumps({"weight_map": weights}), encoding="utf-8")
+
+
+ONES = np.ones((2, 3), np.float32)
+
+
+def test_weights_come_as_float32_under_their_names(tmp_path: Path) -> None:
+    save(tmp_path / "model.safetensors", a=ONES.astype(np.float16), b=np.zeros(4, np.float64))
+    weights = Safetensors(tmp_path)
+    assert weights.names() == {"a", "b"}
+    assert weights.shapes() == {"a": (2, 3), "b": (4,)}
+    assert weights.array("a").dtype == weights.array("b").dtype == np.float32
+    np.testing.assert_array_equal(weights.array("a"), ONES)
+
+
+def test_a_whole_file_goes_before_an_index_and_an_index_before_what_lies_there(
+    tmp_path: Path,
+) -> None:
+    save(tmp_path / "other.safetensors", c=ONES)
+    assert Safetensors(tmp_path).names() == {"c"}
+    save(tmp_path / "model-1.safetensors", a=ONES)
+    save(tmp_path / "model-2.safetensors", b=ONES)
+    index(tmp_path, a="model-1.safetensors", b="model-2.safetensors")
+    assert Safetensors(tmp_path).names() == {"a", "b"}
+    save(tmp_path / "model.safetensors", whole=ONES)
+    assert Safetensors(tmp_path).names() == {"whole"}
+
+
+def test_every_missing_shard_is_named(tmp_path: Path) -> None:
+    save(tmp_path / "1.safetensors", a=ONES)
+    index(tmp_path, a="1.safetensors", b="2.safetensors", c="3.safetensors")
+    with pytest.raises(
+        CorruptModel, match=r"shards are missing: 2\.safetensors, 3\.safetensors \(2 of 3\)"
+    ):
+        Safetensors(tmp_path)
+
+
+@pytest.mark.parametrize("keep", [0, 7, 40, -1])
+def test_a_file_cut_short_is_named_in_one_line(keep: int, tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    save(path, a=ONES)
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(CorruptModel, match=r"model\.safetensors: not a whole") as caught:
+        Safetensors(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"weight_map": 3}'])
+def test_an_index_that_is_none_is_named(text: str, tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors.index.json").write_text(text, encoding="utf-8")
+    with pytest.raises(CorruptModel, match=r"index\.json: not an index of shards"):
+        Safetensors(tmp_path)
+
+
+def test_a_folder_without_weights_and_weights_that_are_no_floats_are_refused(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(CorruptModel, match=r"holds no \*\.safetensors"):
+        Safetensors(tmp_path)
+    save(tmp_path / "model.safetensors", a=ONES, b=np.ones(2, np.int8), c=np.ones(2, np.int64))
+    with pytest.raises(ExportFailed, match=r"b is stored as I8, one of 2 such weights"):
+        Safetensors(tmp_path)
+
+
+@pytest.mark.parametrize(("text", "says"), [("{", "not JSON"), ("[]", "is not a table")])
+def test_a_table_that_is_none_is_named(text: str, says: str, tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    with pytest.raises(CorruptModel, match=r"config\.json: is missing or not JSON"):
+        read_table(path)
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(CorruptModel, match=rf"config\.json: .*{says}"):
+        read_table(path)
