@@ -27,7 +27,8 @@ from voxturn.runtime.families.pipe import CHUNKS_AHEAD
 from voxturn.runtime.families.xtts.family import as_xtts
 from voxturn.runtime.families.xtts.prompt import SpeechOptions, speech
 from voxturn.runtime.families.xtts.voice import XttsVoice
-from voxturn.runtime.flow.handoff import RECORDER, Ahead
+from voxturn.runtime.flow.handoff import Ahead
+from voxturn.runtime.flow.observe import OBSERVER
 from voxturn.runtime.messages import PcmChunk, Sentence
 from voxturn.runtime.models.manifest import Manifest
 from voxturn.runtime.parts import LoadedParts
@@ -96,7 +97,7 @@ class Bench:
     async def speak(self, tokens: list[int], codes: int) -> Spoken:
         """One utterance."""
         self.busy = {}
-        RECORDER.set(self._record)
+        OBSERVER.set(self)
         begin, spoken = time.perf_counter(), Spoken()
         latents = self.voice.speech.codes(tokens, _SENTENCE, forced=self.codes(codes))
         chunks = Ahead(self.voice.of_latents(latents), CHUNKS_AHEAD)
@@ -105,8 +106,12 @@ class Bench:
         await chunks.aclose()
         return spoken
 
-    def _record(self, name: str, begin: float, end: float) -> None:
-        self.busy[name] = self.busy.get(name, 0.0) + end - begin
+    def call(self, lane: str, begin_s: float, end_s: float) -> None:
+        """A call in a lane (`flow.observe.Observer`)."""
+        self.busy[lane] = self.busy.get(lane, 0.0) + end_s - begin_s
+
+    def prompt(self, lane: str, computed: int, reused: int) -> None:
+        """What a prompt cost is not measured here."""
 
 
 async def single(bench: Bench, peer: Peer | None, result: Result, runs: int) -> None:

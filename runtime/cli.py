@@ -6,6 +6,7 @@ interruption is expected.
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -41,7 +42,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=_version())
     parser.add_argument(
-        "--debug", action="store_true", help="show tracebacks; the exit code of an error is then 1"
+        "--debug",
+        action="store_true",
+        help="show tracebacks and what the library logs; the exit code of an error is then 1",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     talk.add_parsers(commands)
@@ -75,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 args.run = _print_version
             else:
                 build_parser().parse_args(words, args)
-        with _ended_by_sigterm():
+        with _warnings_on_stderr(args.debug), _ended_by_sigterm():
             return _run(args)
     except BrokenPipeError:
         _forget_output()  # whoever read our output has gone
@@ -92,6 +95,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
             text = f"unexpected error: {type(exc).__name__}: {text}; run `voxturn --debug …` and report what it says"
         print(f"voxturn: {' '.join(text.split())}", file=sys.stderr)
         return code
+
+
+class _Lines(logging.Handler):
+    """Log records as lines on standard error: `warning: …`, with `debug` the module and a traceback as well."""
+
+    def __init__(self, debug: bool) -> None:
+        super().__init__()
+        self._debug = debug
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            text = " ".join(record.getMessage().split())
+            if self._debug:
+                text = f"{record.name}: {text}"
+                if record.exc_info:
+                    text = f"{text}\n{logging.Formatter().formatException(record.exc_info)}"
+            print(f"{record.levelname.lower()}: {text}", file=sys.stderr)
+        except Exception:  # noqa: BLE001  as every handler: `logging` decides what becomes of it
+            self.handleError(record)
+
+
+@contextmanager
+def _warnings_on_stderr(debug: bool) -> Iterator[None]:
+    """Show what the library logs: warnings and errors; with `debug` all of it."""
+    logger, handler = logging.getLogger("voxturn"), _Lines(debug)
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG if debug else logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from voxturn.runtime.audio.decode import Source, check_file, decode, decode_raw
 from voxturn.runtime.flow.clock import Clock, WallClock
-from voxturn.runtime.flow.handoff import Lane
+from voxturn.runtime.flow.lane import Lane
 from voxturn.runtime.messages import AudioFrame, Samples
 
 RATE = 16000

@@ -23,7 +23,7 @@ from voxturn.runtime.families.base import (
     family_of,
 )
 from voxturn.runtime.flow.clock import Clock, WallClock
-from voxturn.runtime.flow.handoff import Lane
+from voxturn.runtime.flow.lane import Lane
 from voxturn.runtime.flow.scheduling import Cores, Pace
 from voxturn.runtime.flow.sharing import URGENCY, SharedCores, process_cores
 from voxturn.runtime.models.compatible import Problem, compatible

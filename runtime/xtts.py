@@ -25,7 +25,7 @@ from voxturn.runtime.families.pipe import clauses, spoken
 from voxturn.runtime.families.xtts.family import FAMILY, as_xtts, check_xtts
 from voxturn.runtime.families.xtts.prompt import XttsIds
 from voxturn.runtime.families.xtts.voice import XttsVoice
-from voxturn.runtime.flow.handoff import Iterated
+from voxturn.runtime.flow.portal import Iterated
 from voxturn.runtime.messages import PcmChunk, Samples
 from voxturn.runtime.models.fetch import Progress
 from voxturn.runtime.models.manifest import Manifest

@@ -20,7 +20,7 @@ from voxturn.runtime.families.vits import VitsEncoder, VitsVoice
 from voxturn.runtime.families.whisper.hearing import WhisperRecogniser
 from voxturn.runtime.families.windowed import SameFrames, WindowedVocoder
 from voxturn.runtime.flow.clock import WallClock
-from voxturn.runtime.flow.handoff import Lane
+from voxturn.runtime.flow.lane import Lane
 from voxturn.runtime.messages import AudioFrame, Samples
 from voxturn.runtime.protocols import Generated, Tensor
 from voxturn.runtime.text.chat import CHAT_FORMATS, Chat

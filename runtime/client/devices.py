@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
 import threading
-import time
 from collections import deque
 from collections.abc import AsyncGenerator
 from types import TracebackType
 from typing import Any
 
 import numpy as np
-from voxturn.runtime.errors import ExecutorUnavailable
-from voxturn.runtime.flow.handoff import Handoff
+from voxturn.runtime.errors import ExecutorUnavailable, StreamClosed
+from voxturn.runtime.flow.clock import Clock, WallClock
+from voxturn.runtime.flow.handoff import Handoff, Overflow
 from voxturn.runtime.frames import FRAME_MS, RATE
 from voxturn.runtime.messages import AudioFrame, PcmChunk, Samples
 
-_FRAMES_AHEAD = 512
+_LOG = logging.getLogger(__name__)
+_FRAMES_AHEAD = 512  # ten seconds
 
 
 def _sounddevice() -> Any:
@@ -29,24 +32,26 @@ def _sounddevice() -> Any:
     return sounddevice
 
 
-async def microphone(device: int | str | None = None) -> AsyncGenerator[AudioFrame, None]:
+async def microphone(
+    device: int | str | None = None, clock: Clock | None = None
+) -> AsyncGenerator[AudioFrame, None]:
     """16 kHz frames of 20 ms for `VoiceClient.turn` or `Conversation.turn`, until this is closed.
 
-    Raises `ExecutorUnavailable` without sounddevice or a device.
+    Whoever reads them more than ten seconds late loses the oldest; a warning says so once. The frames that are left
+    follow each other: `start` counts the samples that were given, `arrived_s` is when a frame's last sample was there,
+    in seconds of `clock`. Raises `ExecutorUnavailable` without sounddevice or a device.
     """
     library, loop = _sounddevice(), asyncio.get_running_loop()
-    handoff: Handoff[AudioFrame] = Handoff(_FRAMES_AHEAD)
-    start, closed = 0, False
+    clock = clock or WallClock()
+    handoff: Handoff[tuple[Samples, float]] = Handoff(_FRAMES_AHEAD, Overflow.DROP_OLDEST)
 
-    def put(samples: Samples, arrived: float) -> None:
-        nonlocal start
-        if closed:
-            return  # the device's thread was a frame behind
-        handoff.put_now(AudioFrame(samples, RATE, start, arrived))
-        start += samples.size
+    def record(data: Any, *_: Any) -> None:
+        """Called by the device's own thread."""
+        loop.call_soon_threadsafe(put, np.array(data[:, 0], np.float32), clock.now())
 
-    def recorded(data: Any, *_: Any) -> None:
-        loop.call_soon_threadsafe(put, np.array(data[:, 0], np.float32), time.monotonic())
+    def put(samples: Samples, arrived_s: float) -> None:
+        with contextlib.suppress(StreamClosed):  # the device's thread was a frame behind
+            handoff.put_now((samples, arrived_s))
 
     try:
         stream = library.InputStream(
@@ -55,18 +60,25 @@ async def microphone(device: int | str | None = None) -> AsyncGenerator[AudioFra
             channels=1,
             dtype="float32",
             device=device,
-            callback=recorded,
+            callback=record,
         )
     except Exception as exc:  # PortAudioError, which is not importable without PortAudio
         raise ExecutorUnavailable(
             f"the microphone cannot be opened ({exc}); choose another device"
         ) from exc
+    start, warned = 0, False
     with stream:
         try:
-            async for frame in handoff:
-                yield frame
+            async for samples, arrived_s in handoff:
+                if handoff.dropped and not warned:
+                    warned = True
+                    lost_s = handoff.dropped * FRAME_MS / 1000
+                    _LOG.warning(
+                        "the microphone is read too late: its oldest %.1f s were dropped", lost_s
+                    )
+                yield AudioFrame(samples, RATE, start, arrived_s)
+                start += samples.size
         finally:
-            closed = True
             handoff.abandon()
 
 

@@ -6,12 +6,12 @@ gRPC's own balancing cannot say which server it chose, and the watchdog has to a
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from voxturn.runtime.errors import ServerDied, ServerUnavailable, UsageError
+from voxturn.runtime.flow.clock import Clock, WallClock
 from voxturn.runtime.remote.transport import TritonServer
 
 _AVOIDED_S = 2.0
@@ -24,12 +24,12 @@ class Endpoints:
         self,
         addresses: Sequence[str],
         connect: Callable[[str], TritonServer] = TritonServer,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Clock | None = None,
     ) -> None:
         if not addresses or not all(addresses):
             raise UsageError("a client needs an address, as localhost:8001, or several")
         self._servers = [connect(address) for address in dict.fromkeys(addresses)]
-        self._clock = clock
+        self._clock = clock or WallClock()
         self._failed: dict[TritonServer, float] = {}
         self._streams: Counter[TritonServer] = Counter()
         self._kept: TritonServer | None = None
@@ -45,7 +45,7 @@ class Endpoints:
         try:
             yield server
         except (ServerDied, ServerUnavailable):
-            self._failed[server] = self._clock() + _AVOIDED_S
+            self._failed[server] = self._clock.now() + _AVOIDED_S
             if self._kept is server:
                 self._kept = None
             raise
@@ -61,7 +61,7 @@ class Endpoints:
             await server.aclose()
 
     def _least(self) -> TritonServer:
-        now = self._clock()
+        now = self._clock.now()
         return min(
             self._servers,
             key=lambda server: (self._failed.get(server, 0.0) > now, self._streams[server]),

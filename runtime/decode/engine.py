@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from voxturn.runtime.decode.ahead import Choosing, Given, StepsAhead
 from voxturn.runtime.decode.cache import PrefixCache, Slot
-from voxturn.runtime.decode.generation import Generation, Hidden, Request, Step
+from voxturn.runtime.decode.generation import Generation, Hidden, PromptCounts, Request, Step
 from voxturn.runtime.decode.sampler import Logits, Sampling, sample
 from voxturn.runtime.errors import InferenceFailed, PromptTooLong
 from voxturn.runtime.protocols import DecoderExecutor, Outputs, Tensor
@@ -115,23 +115,28 @@ class DecodeEngine:
             self._end(sequence, error)
         return ended
 
-    def keep(self, request: Request) -> None:
-        """Compute a beginning that many prompts share and keep it outside the slots, until `forget` or too many others."""
+    def keep(self, request: Request) -> PromptCounts:
+        """Compute a beginning that many prompts share and keep it outside the slots, until `forget` or too many others.
+
+        What it cost: nothing where it was kept already, or where every slot is busy.
+        """
+        prompt = PromptCounts()
         key = request.namespace, tuple(request.prompt)
         if key in self._kept:
             self._kept[key] = self._kept.pop(key)  # now the last to go
-            return
+            return prompt
         self._check_room(request)
         if all(slot.busy for slot in self.cache.slots):
-            return  # not now: whoever needs it computes it
-        slot = self._place(request)
+            return prompt  # not now: whoever needs it computes it
+        slot = self._place(request, prompt)
         try:
-            self._compute(slot, request)
+            self._compute(slot, request, prompt)
             if len(self._kept) >= _MOST_KEPT:
                 del self._kept[next(iter(self._kept))]
             self._kept[key] = self.executor.save(slot.index, len(request.prompt))
         finally:
             self.cache.release(slot)
+        return prompt
 
     def forget(self, namespace: str) -> None:
         """Drop what `keep` holds for a namespace."""
@@ -187,8 +192,8 @@ class DecodeEngine:
 
     def _admit(self, sequence: Generation) -> None:
         try:
-            sequence.slot = self._place(sequence.request)
-            outputs = self._compute(sequence.slot, sequence.request)
+            sequence.slot = self._place(sequence.request, sequence.prompt)
+            outputs = self._compute(sequence.slot, sequence.request, sequence.prompt)
             self._running.append(sequence)
             if sequence.request.max_tokens < 1:
                 self._end(sequence)
@@ -291,7 +296,8 @@ class DecodeEngine:
         ):
             self._end(sequence)
 
-    def _place(self, request: Request) -> Slot:
+    def _place(self, request: Request, prompt: PromptCounts) -> Slot:
+        """A slot for a request, with as much of its prompt as is there already; `prompt` counts it."""
         placement = self.cache.place(request.prompt, request.namespace)
         if placement is None:
             raise InferenceFailed("all sequence slots are busy; end another generation first")
@@ -308,6 +314,7 @@ class DecodeEngine:
             self.cache.release(slot)
             raise
         self.counts.reused += kept
+        prompt.reused += kept
         return slot
 
     def _saved(self, request: Request, better_than: int) -> tuple[int, list[Tensor]] | None:
@@ -320,8 +327,11 @@ class DecodeEngine:
                 best = len(ids), saved
         return best
 
-    def _compute(self, slot: Slot, request: Request) -> Outputs:
-        """Compute what the slot lacks of the prompt (at least its last token); the outputs of the last token."""
+    def _compute(self, slot: Slot, request: Request, prompt: PromptCounts) -> Outputs:
+        """Compute what the slot lacks of the prompt (at least its last token); the outputs of the last token.
+
+        `prompt` counts the positions.
+        """
         outputs: Outputs | None = None
         while outputs is None or len(slot.ids) < len(request.prompt):
             done = len(slot.ids)
@@ -333,6 +343,7 @@ class DecodeEngine:
             )
             slot.ids.extend(piece)
             self.counts.computed += end - done
+            prompt.computed += end - done
         return outputs
 
 

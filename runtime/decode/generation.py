@@ -60,15 +60,24 @@ class Step:
     watched: float = 0.0
 
 
+@dataclass
+class PromptCounts:
+    """What a prompt cost: positions `computed`, and `reused` from a slot or from what is kept of shared beginnings."""
+
+    computed: int = 0
+    reused: int = 0
+
+
 class Generation:
     """A request on its way. `out` collects its steps; it is over when `done`, with an `error` if it has one.
 
-    The engine gives at most `limit` steps until whoever reads them raises it.
+    The engine gives at most `limit` steps until whoever reads them raises it. `prompt` is what its own prompt cost.
     """
 
     def __init__(self, request: Request, limit: float = float("inf")) -> None:
         self.request = request
         self.limit = limit
+        self.prompt = PromptCounts()
         self.out: deque[Step] = deque()
         self.cancelled = self.done = False
         self.error: Exception | None = None

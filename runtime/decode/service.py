@@ -5,29 +5,42 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-import time
 from collections.abc import AsyncGenerator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from voxturn.runtime.decode.engine import DecodeEngine
-from voxturn.runtime.decode.generation import Generation, Request, Step
+from voxturn.runtime.decode.generation import Generation, PromptCounts, Request, Step
 from voxturn.runtime.errors import InferenceFailed, StreamClosed
-from voxturn.runtime.flow.handoff import RECORDER, Handoff, Lane, Recorder
+from voxturn.runtime.flow.clock import Clock, WallClock
+from voxturn.runtime.flow.handoff import Handoff
+from voxturn.runtime.flow.lane import Lane
+from voxturn.runtime.flow.observe import OBSERVER, Observer
 
 _AHEAD = 64
 
 
 @dataclass(eq=False)
 class _Reader:
-    """Who reads a generation: its hand-off, in the loop it belongs to."""
+    """Who reads a generation: its hand-off, in the loop it belongs to, and its observer."""
 
     generation: Generation
     handoff: Handoff[Step]
     loop: asyncio.AbstractEventLoop
-    recorder: Recorder | None
-    since: float = field(default_factory=time.monotonic)
+    observer: Observer | None
+    prompt_observed: bool = False
+
+    def observe(self, lane: str, begin_s: float, end_s: float) -> None:
+        """Tell the observer of an engine's step, if it worked for this generation; in the lane's thread."""
+        prompt = self.generation.prompt
+        admitted = not self.prompt_observed and prompt != PromptCounts()
+        if self.observer is None or not (admitted or self.generation.out):
+            return
+        self.observer.call(lane, begin_s, end_s)
+        if admitted:
+            self.prompt_observed = True
+            self.observer.prompt(lane, prompt.computed, prompt.reused)
 
     def deliver(self) -> None:
         """Pass on what is new; in the lane's thread."""
@@ -71,8 +84,10 @@ class DecodeService:
     its slot at the engine's next step.
     """
 
-    def __init__(self, engine: DecodeEngine, lane: Lane) -> None:
-        self.engine, self._lane = engine, lane
+    def __init__(self, engine: DecodeEngine, lane: Lane, clock: Clock | None = None) -> None:
+        self.engine = engine
+        self._lane = lane
+        self._clock = clock or WallClock()
         self._lock = threading.Lock()
         self._readers: dict[Generation, _Reader] = {}
         self._working = False
@@ -84,13 +99,12 @@ class DecodeService:
 
     async def stream(self, request: Request, ahead: int = _AHEAD) -> AsyncGenerator[Step, None]:
         """The steps of a request. Raises what the engine raised for it."""
-        handoff: Handoff[Step] = Handoff(ahead + 1)
-        with (
-            self._lock
-        ):  # the driving thread must not tell of a generation before its reader is known
+        handoff: Handoff[Step] = Handoff(ahead + 1)  # the generation's limit keeps its bound
+        # the driving thread must not tell of a generation before its reader is known
+        with self._lock:
             generation = self.engine.add(request, ahead)
             self._readers[generation] = _Reader(
-                generation, handoff, asyncio.get_running_loop(), RECORDER.get()
+                generation, handoff, asyncio.get_running_loop(), OBSERVER.get()
             )
         self._wake()
         try:
@@ -110,7 +124,10 @@ class DecodeService:
 
     async def keep(self, request: Request) -> None:
         """`DecodeEngine.keep`, between steps."""
-        await self._lane.run(self.engine.keep, request)
+        prompt = await self._lane.run(self.engine.keep, request)
+        observer = OBSERVER.get()
+        if observer is not None and prompt != PromptCounts():
+            observer.prompt(self._lane.name, prompt.computed, prompt.reused)
 
     def _wake(self) -> None:
         with self._lock:
@@ -130,14 +147,18 @@ class DecodeService:
                     return
             with self._lane.turn(self.engine.urgent):
                 self._step()
-                while (
-                    self.engine.urgent and self.engine.busy
-                ):  # nobody takes the cores between the first tokens
+                # nobody takes the cores between the first tokens
+                while self.engine.urgent and self.engine.busy:
                     self._step()
 
     def _step(self) -> None:
-        begin = time.monotonic()
-        self._tell(self.engine.step(), begin)
+        begin_s = self._clock.now()
+        touched = self.engine.step()
+        end_s = self._clock.now()
+        for generation in touched:
+            reader = self._reader(generation)
+            reader.observe(self._lane.name, begin_s, end_s)
+            reader.deliver()
 
     def _worked(self, future: Future[None]) -> None:
         error = StreamClosed("the engine was closed") if future.cancelled() else future.exception()
@@ -155,18 +176,16 @@ class DecodeService:
         )
         with self._lock:
             self._working = False
-        self._tell(self.engine.fail_all(error), time.monotonic())
+        for generation in self.engine.fail_all(error):
+            self._reader(generation).deliver()
 
-    def _tell(self, touched: Sequence[Generation], begin: float) -> None:
-        end = time.monotonic()
-        for generation in touched:
-            with self._lock:
-                reader = self._readers[generation]
-                if generation.done:
-                    del self._readers[generation]
-            if reader.recorder is not None:
-                reader.recorder(self._lane.name, begin, end)
-            reader.deliver()
+    def _reader(self, generation: Generation) -> _Reader:
+        """Who reads a generation; forgotten once it is over."""
+        with self._lock:
+            reader = self._readers[generation]
+            if generation.done:
+                del self._readers[generation]
+            return reader
 
 
 def engine_of(service: TokenService) -> DecodeEngine | None:

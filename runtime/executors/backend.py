@@ -10,7 +10,7 @@ from typing import Protocol, TypeVar, cast
 from voxturn.runtime.decode.engine import DecodeEngine
 from voxturn.runtime.decode.service import DecodeService, TokenService
 from voxturn.runtime.errors import CorruptModel, ExecutorUnavailable
-from voxturn.runtime.flow.handoff import Lane
+from voxturn.runtime.flow.lane import Lane
 from voxturn.runtime.flow.scheduling import EngineBudget
 from voxturn.runtime.models.fetch import Progress
 from voxturn.runtime.models.manifest import Manifest, ModelContract

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from voxturn.runtime.errors import CorruptModel, ExecutorUnavailable, InferenceFailed
 from voxturn.runtime.executors.backend import Backend, ClosableTokens, LoadedArtifact
-from voxturn.runtime.flow.handoff import Lane
+from voxturn.runtime.flow.lane import Lane
 from voxturn.runtime.flow.scheduling import EngineBudget
 from voxturn.runtime.protocols import Generated, SpeechToTextExecutor
 

@@ -12,7 +12,7 @@ import numpy as np
 from voxturn.runtime.decode.generation import Request, Step
 from voxturn.runtime.errors import CorruptModel, InferenceFailed, PromptTooLong, UsageError
 from voxturn.runtime.executors.ctranslate2 import load
-from voxturn.runtime.flow.handoff import Lane
+from voxturn.runtime.flow.lane import Lane
 from voxturn.runtime.flow.scheduling import EngineBudget
 
 _NO_HIDDEN = np.empty(0, np.float32)

@@ -6,13 +6,11 @@ models are those of `triton_models`; the server must run the artifact that this 
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
-import threading
-from collections.abc import AsyncGenerator, Coroutine, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +22,8 @@ from voxturn.runtime.errors import (
     PromptTooLong,
 )
 from voxturn.runtime.executors.backend import Backend, ClosableTokens, Host, LoadedArtifact
-from voxturn.runtime.flow.handoff import Lane
+from voxturn.runtime.flow.lane import Lane
+from voxturn.runtime.flow.portal import Portal
 from voxturn.runtime.protocols import (
     Generated,
     GraphExecutor,
@@ -36,57 +35,55 @@ from voxturn.runtime.remote.contract import INFO, MODELS, WINDOW
 from voxturn.runtime.remote.requests import of_request, to_step
 from voxturn.runtime.remote.transport import TritonServer
 
-T = TypeVar("T")
 _ADDRESS = "localhost:8001"
 
 
 class Connection:
-    """A connection with a thread and an event loop of its own, for callers in any thread or loop. Close it when done."""
+    """A connection to a Triton server, for callers in any thread or event loop. Close it when done.
+
+    It lives in an event loop of its own. Raises `ExecutorUnavailable` without `tritonclient`.
+    """
 
     def __init__(self, address: str) -> None:
         self.address = address
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(
-            target=self._loop.run_forever, name="voxturn-triton", daemon=True
-        )
-        self._thread.start()
+        self._portal = Portal("voxturn-triton")
         try:
-            self._server = self._call(self._connect())
+            self._server = self._portal.run(self._connect())
         except BaseException:
-            self._end()
+            self._portal.close()
             raise
 
     def describe(self, model: str) -> dict[str, Any]:
         """What a model says of itself: the artifact's hash, its executor, its sizes."""
-        asked = {INFO: np.array([True])}
+        request = {INFO: np.array([True])}
         answer = (
-            self._call(self._first(model, asked))
+            self._portal.run(self._first(model, request))
             if MODELS[model].streams
-            else self.infer(model, asked)
+            else self.infer(model, request)
         )
-        found: dict[str, Any] = json.loads(text_of(answer["answer"]))
-        return found
+        description: dict[str, Any] = json.loads(text_of(answer["answer"]))
+        return description
 
     def infer(self, model: str, inputs: Mapping[str, Any]) -> Tensors:
         """The one answer of a model that does not stream. Blocks."""
-        return self._call(self._server.infer(model, inputs))
+        return self._portal.run(self._server.infer(model, inputs))
 
     async def stream(self, model: str, inputs: Mapping[str, Any]) -> AsyncGenerator[Tensors, None]:
         """The answers of a model that streams. Closing this cancels the request."""
         answers = self._server.stream(model, inputs)
         try:
-            while (tensors := await self._there(anext(answers, None))) is not None:
+            while (tensors := await self._portal.arun(anext(answers, None))) is not None:
                 yield tensors
         finally:
-            await self._there(answers.aclose())
+            await self._portal.arun(answers.aclose())
 
     def close(self) -> None:
         """Close the connection and end its thread; safe to call twice."""
-        if self._thread.is_alive():
+        if self._portal.open:
             try:
-                self._call(self._server.aclose())
+                self._portal.run(self._server.aclose())
             finally:
-                self._end()
+                self._portal.close()
 
     async def _connect(self) -> TritonServer:
         return TritonServer(self.address)
@@ -94,22 +91,6 @@ class Connection:
     async def _first(self, model: str, inputs: Mapping[str, Any]) -> Tensors:
         (answer,) = [tensors async for tensors in self._server.stream(model, inputs)]
         return answer
-
-    def _call(self, work: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
-
-    async def _there(self, work: Any) -> Any:
-        """Await something in the connection's loop; cancelling this cancels it."""
-
-        async def run() -> Any:
-            return await work
-
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(run(), self._loop))
-
-    def _end(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
 
 
 class TritonGraph:

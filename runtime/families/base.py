@@ -16,7 +16,7 @@ from typing import Any, Protocol, runtime_checkable
 from voxturn.runtime.decode.service import TokenService
 from voxturn.runtime.errors import InvalidProfile, UsageError
 from voxturn.runtime.flow.clock import Clock
-from voxturn.runtime.flow.handoff import Lane
+from voxturn.runtime.flow.lane import Lane
 from voxturn.runtime.flow.scheduling import Pace
 from voxturn.runtime.messages import (
     Message,

@@ -7,7 +7,8 @@ from contextlib import aclosing
 from dataclasses import replace
 
 from voxturn.runtime.families.base import WORDS, Voice
-from voxturn.runtime.flow.handoff import Ahead, Lane, close_iterator
+from voxturn.runtime.flow.handoff import Ahead, close_iterator
+from voxturn.runtime.flow.lane import Lane
 from voxturn.runtime.messages import PcmChunk, Sentence
 from voxturn.runtime.text.normalize import in_words
 from voxturn.runtime.text.scripts import check_script

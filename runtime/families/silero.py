@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 from voxturn.runtime.families.base import Family, Parts
-from voxturn.runtime.flow.handoff import Lane
+from voxturn.runtime.flow.lane import Lane
 from voxturn.runtime.messages import Samples
 from voxturn.runtime.models.manifest import ModelContract, TensorSpec
 from voxturn.runtime.protocols import GraphExecutor

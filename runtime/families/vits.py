@@ -22,7 +22,8 @@ from voxturn.runtime.families.base import (
     VoiceOptions,
 )
 from voxturn.runtime.families.windowed import Latents, SameFrames, WindowedVocoder
-from voxturn.runtime.flow.handoff import Lane, close_iterator
+from voxturn.runtime.flow.handoff import close_iterator
+from voxturn.runtime.flow.lane import Lane
 from voxturn.runtime.messages import PcmChunk, Sentence
 from voxturn.runtime.protocols import GraphExecutor, Tensor
 from voxturn.runtime.text.phonemes import EspeakPhonemizer

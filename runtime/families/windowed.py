@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 from voxturn.runtime.audio.level import first_audible
 from voxturn.runtime.audio.window import Plan, Speed, sustained, with_margin
-from voxturn.runtime.flow.handoff import Ahead, Lane
+from voxturn.runtime.flow.handoff import Ahead
+from voxturn.runtime.flow.lane import Lane
 from voxturn.runtime.flow.scheduling import Pace
 from voxturn.runtime.messages import PcmChunk, Samples, Sentence
 from voxturn.runtime.protocols import GraphExecutor, Tensor

@@ -1,1 +1,1 @@
-"""How items, calls and time move: hand-offs, lanes, turns at the cores, the clock."""
+"""How items, calls and time move: hand-offs, lanes, portals, turns at the cores, observers, the clock."""

@@ -10,11 +10,11 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from voxturn.runtime.errors import UsageError
+from voxturn.runtime.flow.clock import NEVER, Clock, WallClock
 
 _NICE = {"reply": 10}
 
@@ -43,12 +43,14 @@ class Gate:
     progress is not interrupted, so calls should be short.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock | None = None) -> None:
+        self._clock = clock or WallClock()
         self._condition = threading.Condition()
         self._waiters: list[_Waiter] = []
         self._held = False
-        self._last = 0
-        self._free_since = self._calm_since = float("-inf")
+        self._last_urgency = 0
+        self._free_since = float("-inf")
+        self._calm_since = float("-inf")  # when the last turn of urgency 0 ended
 
     @property
     def waiting(self) -> int:
@@ -60,7 +62,7 @@ class Gate:
         self,
         urgency: int,
         grace_s: float = 0.0,
-        patience_s: Callable[[], float] = lambda: float("inf"),
+        patience_s: Callable[[], float] = lambda: NEVER,
     ) -> Iterator[None]:
         """Wait until it is this caller's turn, and hold it.
 
@@ -69,35 +71,41 @@ class Gate:
         everything but those: a share of the cores for what must not starve.
         """
         with self._condition:
-            me = _Waiter(urgency, grace_s, patience_s, time.monotonic())
+            me = _Waiter(urgency, grace_s, patience_s, self._clock.now())
             self._waiters.append(me)
-            while (wait := self._wait(me)) != 0:
-                if wait is None and not self._held:
-                    self._condition.notify_all()  # whoever goes before may sleep: its patience has just ended
-                self._condition.wait(wait)
+            before = self._clock.now()
+            while (begin := self._may_begin(me)) > self._clock.now():
+                if begin == NEVER and before != NEVER and not self._held:
+                    # whoever goes before may sleep: its patience has just ended. Told once, or
+                    # two that wait would wake each other all the time
+                    self._condition.notify_all()
+                before = begin
+                self._clock.wait(self._condition, begin)
             self._waiters.remove(me)
-            self._held, self._last = True, urgency
+            self._held = True
+            self._last_urgency = urgency
         try:
             yield
         finally:
             with self._condition:
-                self._held, self._free_since = False, time.monotonic()
+                self._held = False
+                self._free_since = self._clock.now()
                 if not urgency:
                     self._calm_since = self._free_since
                 self._condition.notify_all()
 
-    def _wait(self, me: _Waiter) -> float | None:
-        """How long to wait before looking again: 0 if it is one's turn, None until something changes."""
+    def _may_begin(self, me: _Waiter) -> float:
+        """When it is a waiter's turn if nothing changes; `NEVER` while somebody holds the gate or goes before."""
         if self._held:
-            return None
-        now = time.monotonic()
-        rank, grace = self._rank(me, now), now
+            return NEVER
+        now = self._clock.now()
+        rank = self._rank(me, now)
+        begin = now
         if any(self._rank(other, now) < rank for other in self._waiters):
-            grace = float("inf")
-        elif rank >= 0 and self._last < me.urgency:
-            grace = self._free_since + me.grace_s
-        until = min(grace, self._patient_until(me)) if rank >= 0 else grace
-        return None if until == float("inf") else max(0.0, until - now)
+            begin = NEVER
+        elif rank >= 0 and self._last_urgency < me.urgency:
+            begin = self._free_since + me.grace_s
+        return min(begin, self._patient_until(me)) if rank >= 0 else begin
 
     def _rank(self, waiter: _Waiter, now: float) -> int:
         """The order of the waiters, lowest first: urgency 0, those whose patience is over, the others."""
@@ -112,13 +120,14 @@ class Gate:
 class Pace:
     """How far the voice is ahead of the loudspeakers. Each answer plays from its first samples on."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock | None = None) -> None:
+        self._clock = clock or WallClock()
         self._lock = threading.Lock()
-        self._dry: dict[object, float] = {}
+        self._dry: dict[object, float] = {}  # by answer: when its samples have been played
 
     def made(self, answer: object, seconds: float) -> None:
         """So much more of an answer was made; 0 as soon as it is begun."""
-        now = time.monotonic()
+        now = self._clock.now()
         with self._lock:
             self._dry[answer] = max(now, self._dry.get(answer, now)) + seconds
 
@@ -137,7 +146,7 @@ class Pace:
     def lead_s(self) -> float:
         """How long until an answer would have to stop for want of samples; infinite if none is under way."""
         with self._lock:
-            return min(self._dry.values(), default=float("inf")) - time.monotonic()
+            return min(self._dry.values(), default=NEVER) - self._clock.now()
 
 
 class Cores:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import math
 import re
-import time
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import aclosing
@@ -27,10 +27,12 @@ from voxturn.runtime.errors import (
     ServerUnavailable,
     VoxturnError,
 )
+from voxturn.runtime.flow.clock import NEVER, Clock, WallClock, done_by
 from voxturn.runtime.remote.codec import Tensors, text_of
 from voxturn.runtime.remote.contract import CANARY, CANCEL, CLIENT, INFO, MODELS, UP_S, wire_type
 from voxturn.runtime.remote.shared import SharedInputs
 
+_LOG = logging.getLogger(__name__)
 _PLAIN = "unexpected inference input", "inputs but got"
 """What a server says to a canary for a graph without that input; the latter where the number of inputs is wrong, too."""
 _PATIENCE_S, _CANARY_S, _LEAVE_S = 0.7, 1.0, 1.0
@@ -58,6 +60,7 @@ class TritonServer:
         patience_s: float = _PATIENCE_S,
         canary_s: float = _CANARY_S,
         deadline_s: float = 0,
+        clock: Clock | None = None,
     ) -> None:
         try:
             from tritonclient.grpc import aio
@@ -65,8 +68,13 @@ class TritonServer:
             raise ExecutorUnavailable(
                 "a Triton client needs tritonclient; pip install 'voxturn[triton]'"
             ) from exc
-        self.address, self._name, self._aio = address, name, aio
-        self._patience_s, self._canary_s, self._deadline_s = patience_s, canary_s, deadline_s
+        self.address = address
+        self._name = name
+        self._aio = aio
+        self._patience_s = patience_s
+        self._canary_s = canary_s
+        self._deadline_s = deadline_s
+        self._clock = clock or WallClock()
         self._client = aio.InferenceServerClient(address)
         self._shared = SharedInputs(self._client, address)
 
@@ -88,10 +96,8 @@ class TritonServer:
     async def _stream(self, model: str, inputs: Mapping[str, Any]) -> AsyncGenerator[Tensors, None]:
         until, name = self._until(), uuid.uuid4().hex
         async with self._sent(inputs) as tensors_in:
-            sent, request = (
-                time.monotonic(),
-                {"model_name": model, "inputs": tensors_in, "request_id": name},
-            )
+            sent = self._clock.now()
+            request = {"model_name": model, "inputs": tensors_in, "request_id": name}
             answers = self._client.stream_infer(_one(request))
             begun, reachable = False, True
             try:
@@ -135,8 +141,8 @@ class TritonServer:
                     await self._ask(model, {CANCEL: np.array([name.encode()], np.object_)})
                     async for _ in answers:
                         pass
-        except Exception:  # noqa: BLE001, S110  it is left all the same
-            pass
+        except Exception as exc:  # noqa: BLE001  it is left all the same
+            _LOG.debug("%s: model %r: a stream was cut: %s", self.address, model, exc)
         finally:
             answers.cancel()
 
@@ -156,7 +162,7 @@ class TritonServer:
         until, name = self._until(), uuid.uuid4().hex
         async with self._sent(inputs) as tensors:
             options = {"sequence_id": sequence, "sequence_end": end} if sequence else {}
-            sent = time.monotonic()
+            sent = self._clock.now()
             call = asyncio.ensure_future(
                 self._client.infer(model, tensors, request_id=name, **options)
             )
@@ -181,7 +187,7 @@ class TritonServer:
 
     async def _has(self, model: str, sent: float) -> bool:
         """Whether a model still has what was sent to it at `sent`: it answers, and was not started since."""
-        asked = time.monotonic()
+        asked = self._clock.now()
         try:
             async with asyncio.timeout(self._canary_s):
                 said = await self._ask(model, {INFO: np.array([True])})
@@ -229,19 +235,19 @@ class TritonServer:
         await self._client.close()
 
     def _until(self) -> float:
-        return time.monotonic() + self._deadline_s if self._deadline_s else math.inf
+        return self._clock.now() + self._deadline_s if self._deadline_s else NEVER
 
     async def _wait(self, call: asyncio.Future[Any], model: str, until: float, sent: float) -> None:
         """Wait for an answer to what was sent at `sent`, as long as the model has it and its caller allows."""
         while not call.done():
-            await asyncio.wait(
-                [call], timeout=max(0.0, min(self._patience_s, until - time.monotonic()))
-            )
-            if not call.done() and time.monotonic() >= until:
+            patient_until = self._clock.now() + self._patience_s
+            if await done_by(self._clock, call, min(patient_until, until)):
+                return
+            if self._clock.now() >= until:
                 raise DeadlineExceeded(
                     f"{self.address}: model {model!r} took longer than {self._deadline_s:g} s"
                 )
-            if not call.done() and not await self._has(model, sent) and not call.done():
+            if not await self._has(model, sent) and not call.done():
                 raise ServerDied(
                     f"{self.address}: model {model!r} stopped answering; the request may be made again"
                 )

@@ -10,15 +10,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import os
-import threading
-import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Coroutine, Sequence
 from typing import Any
 
 import numpy as np
 from voxturn.runtime.errors import TooManyStreams, VoxturnError
+from voxturn.runtime.flow.clock import Clock, WallClock
+from voxturn.runtime.flow.portal import Portal
 from voxturn.runtime.profile import load_profile
 from voxturn.runtime.remote.codec import Tensors, text_of, text_tensor
 from voxturn.runtime.remote.contract import (
@@ -33,8 +34,10 @@ from voxturn.runtime.remote.contract import (
 )
 from voxturn.runtime.serving.handlers import HANDLERS, Handler, WarmsLater
 from voxturn.runtime.serving.inputs import Inputs
+from voxturn.runtime.serving.logs import logged_by_triton
 from voxturn.runtime.serving.metrics import Heard, Metrics
 
+_LOG = logging.getLogger(__name__)
 PROFILE = "VOXTURN_PROFILE"
 ABOUT_THE_MODEL = {CANARY, CANCEL, INFO}
 """Inputs of requests that are answered at once, without the engine."""
@@ -47,23 +50,33 @@ _POLL_S = 0.05
 class Backend:
     """One served model in its process. `utilities` is Triton's `triton_python_backend_utils`, `name` the model's."""
 
-    def __init__(self, utilities: Any, name: str, handler: Handler | None = None) -> None:
-        self._pb, self._model = utilities, MODELS[name]
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(
-            target=self._loop.run_forever, name=f"voxturn-serve-{name}", daemon=True
-        )
-        self._thread.start()
+    def __init__(
+        self,
+        utilities: Any,
+        name: str,
+        handler: Handler | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self._pb = utilities
+        self._model = MODELS[name]
+        self._clock = clock or WallClock()
         self._tasks: set[asyncio.Task[None]] = set()
         self._named: dict[str, asyncio.Task[None]] = {}
-        self._begin_s = begin = time.monotonic()  # before any request can come
-        self._handler = handler or HANDLERS[name](load_profile(os.environ.get(PROFILE, "demo")))
-        asyncio.run_coroutine_threadsafe(self._handler.warm(), self._loop).result()
-        if isinstance(self._handler, WarmsLater):
-            self._loop.call_soon_threadsafe(self._keep, self._handler.warm_later())
-        self._load_s = time.monotonic() - begin
-        self._metrics = Metrics(utilities, name)
         self._clients: Counter[str] = Counter()
+        self._begin_s = self._clock.now()
+        with contextlib.ExitStack() as resources:  # closed if one of the later ones fails
+            resources.enter_context(logged_by_triton(utilities, name))
+            self._handler = handler or HANDLERS[name](load_profile(os.environ.get(PROFILE, "demo")))
+            resources.callback(self._handler.close)
+            self._portal = Portal(f"voxturn-serve-{name}")
+            resources.callback(self._portal.close)
+            self._portal.run(self._handler.warm())
+            if isinstance(self._handler, WarmsLater):
+                self._portal.call(self._keep, self._handler.warm_later())
+            self._load_s = self._clock.now() - self._begin_s
+            self._metrics = Metrics(utilities, name)
+            self._resources = resources.pop_all()
+        _LOG.info("%s: loaded in %.1f s", name, self._load_s)
 
     def execute(self, requests: Sequence[Any]) -> None:
         """Begin to answer requests; returns at once. Inputs are copied: their memory is the server's."""
@@ -74,21 +87,17 @@ class Backend:
                 inputs[SEQUENCE] = text_tensor(str(number))
                 if request.flags() & self._pb.TRITONSERVER_REQUEST_FLAG_SEQUENCE_END:
                     inputs[END] = np.array([True])
-            self._loop.call_soon_threadsafe(self._begin, sender, inputs, request.request_id())
+            self._portal.call(self._begin, sender, inputs, request.request_id())
 
     def close(self) -> None:
         """End every request, then the engines."""
-        asyncio.run_coroutine_threadsafe(self._cancel_all(), self._loop).result()
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
-        self._handler.close()
+        with self._resources:
+            self._portal.run(self._cancel_all())
 
     def _begin(self, sender: Any, inputs: Inputs, name: str) -> None:
-        if CANCEL in inputs and (asked := self._named.get(text_of(inputs[CANCEL]))) is not None:
-            self._loop.call_soon(
-                asked.cancel
-            )  # once it has begun: a task that never did would send no end
+        if CANCEL in inputs and (named := self._named.get(text_of(inputs[CANCEL]))) is not None:
+            # once it has begun: a task that never did would send no end
+            asyncio.get_running_loop().call_soon(named.cancel)
         task = self._keep(self._answer(sender, inputs))
         if name:
             self._named[name] = task
@@ -96,7 +105,7 @@ class Backend:
 
     def _keep(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """A task that `close` ends."""
-        task = self._loop.create_task(work)
+        task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
@@ -105,7 +114,7 @@ class Backend:
         watch = asyncio.create_task(self._watch(sender, asyncio.current_task()))
         final, error, outcome = self._pb.TRITONSERVER_RESPONSE_COMPLETE_FINAL, "", "done"
         last: Tensors | None = None
-        heard = Heard(self._metrics)
+        heard = Heard(self._metrics, self._clock)
         try:
             async with contextlib.aclosing(self._answers(inputs)) as answers:
                 async for tensors in answers:
@@ -118,7 +127,8 @@ class Backend:
             error, outcome = f"{type(exc).__name__}: {exc}", "error"
         except asyncio.CancelledError:
             error, outcome = "StreamClosed: the request was cancelled", "cancelled"
-        except Exception as exc:  # noqa: BLE001  it is the client's
+        except Exception as exc:  # noqa: BLE001  it is the client's, and logged
+            _LOG.exception("%s: a request ended in an unexpected error", self._model.name)
             error, outcome = (
                 f"InferenceFailed: {self._model.name}: {type(exc).__name__}: {exc}",
                 "error",
@@ -173,14 +183,14 @@ class Backend:
         held = {} if engine is None else {"slots_held": len(engine.running)}
         return (
             self._handler.describe()
-            | {"load_s": self._load_s, UP_S: time.monotonic() - self._begin_s}
+            | {"load_s": self._load_s, UP_S: self._clock.now() - self._begin_s}
             | held
         )
 
     async def _watch(self, sender: Any, task: asyncio.Task[None] | None) -> None:
         """Cancel the task once its client has gone."""
-        while not sender.is_cancelled():  # noqa: ASYNC110  the server tells nobody
-            await asyncio.sleep(_POLL_S)
+        while not sender.is_cancelled():  # the server tells nobody
+            await self._clock.sleep_until(self._clock.now() + _POLL_S)
         if task is not None:
             task.cancel()
 

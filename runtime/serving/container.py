@@ -18,6 +18,7 @@ from voxturn.runtime.serving.launcher import WITH_PARENT, is_live
 
 SERVED = "VOXTURN_SERVED"
 _FILE = Path("deploy/docker-compose.yml")
+_STANDARD_ERROR = 2  # the file, for a program that writes there itself
 _START_S, _STOP_S = 600.0, 60.0  # an image may have to be pulled
 
 
@@ -44,7 +45,7 @@ class ContainerTriton:
             [sys.executable, "-S", "-c", WITH_PARENT, str(os.getpid()), *up],
             env=self._env,
             stdin=subprocess.DEVNULL,
-            stdout=sys.stderr,  # ours has the addresses
+            stdout=_STANDARD_ERROR,  # ours has the addresses
             start_new_session=True,  # a terminal's Ctrl-C reaches it once, through `close`
         )
 
@@ -72,7 +73,7 @@ class ContainerTriton:
         if self.alive:
             self._process.kill()
             self._process.wait()
-        subprocess.run([*self._compose, "down"], env=self._env, stdout=sys.stderr, check=False)
+        subprocess.run([*self._compose, "down"], env=self._env, stdout=_STANDARD_ERROR, check=False)
 
     def __enter__(self) -> ContainerTriton:
         return self

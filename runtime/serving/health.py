@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 from collections.abc import Sequence
 
 from voxturn.runtime.remote.transport import TritonServer
 
+_LOG = logging.getLogger(__name__)
 _PATIENCE_S = 2.0
 
 
@@ -22,12 +24,12 @@ async def silent(address: str, models: Sequence[str]) -> list[str]:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Print the models that do not answer, on standard error."""
+    """Log the models that do not answer; a program without handlers has that on standard error."""
     address, *models = arguments
-    found = asyncio.run(silent(address, models))
-    for model in found:
-        sys.stderr.write(f"{model} does not answer\n")
-    return int(bool(found) or not models)
+    dead = asyncio.run(silent(address, models))
+    for model in dead:
+        _LOG.error("%s does not answer", model)
+    return int(bool(dead) or not models)
 
 
 if __name__ == "__main__":

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Generic, TypeVar
+
+from voxturn.runtime.flow.clock import Clock, WallClock
 
 KeptT = TypeVar("KeptT")
 _EXPIRY_S, _MOST = 600.0, 1000
@@ -17,15 +18,17 @@ class Expiring(Generic[KeptT]):
     def __init__(
         self,
         make: Callable[[], KeptT],
-        clock: Callable[[], float] = time.monotonic,
+        clock: Clock | None = None,
         most: int = _MOST,
     ) -> None:
-        self._make, self._clock, self._most = make, clock, most
+        self._make = make
+        self._clock = clock or WallClock()
+        self._most = most
         self._kept: OrderedDict[str, tuple[float, KeptT]] = OrderedDict()
 
     def of(self, name: str) -> KeptT:
         """What is kept under `name`, made if there is none; nothing is kept under the empty name."""
-        now = self._clock()
+        now = self._clock.now()
         while self._kept and (
             len(self._kept) > self._most or next(iter(self._kept.values()))[0] < now - _EXPIRY_S
         ):

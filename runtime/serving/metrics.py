@@ -11,11 +11,11 @@ voxturn_loads_total             counter    how often the model was loaded; each 
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from voxturn.runtime.decode.engine import DecodeEngine
+from voxturn.runtime.flow.clock import Clock, WallClock
 
 _BUCKETS = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8, 1.2, 2.0, 5.0)
 
@@ -73,16 +73,17 @@ class Metrics:
 class Heard:
     """One stream of audio as a loudspeaker that plays it at once hears it."""
 
-    def __init__(self, metrics: Metrics, clock: Callable[[], float] = time.monotonic) -> None:
-        self._metrics, self._clock = metrics, clock
-        self._asked = clock()
+    def __init__(self, metrics: Metrics, clock: Clock | None = None) -> None:
+        self._metrics = metrics
+        self._clock = clock or WallClock()
+        self._asked = self._clock.now()
         self._until: float | None = None
 
     def sent(self, tensors: Mapping[str, Any]) -> None:
         """Tensors that go to the client now; those without audio are passed over."""
         if "pcm" not in tensors or "rate" not in tensors:
             return
-        now = self._clock()
+        now = self._clock.now()
         if self._until is None:
             self._metrics.first_audio(now - self._asked)
             self._until = now

@@ -11,7 +11,7 @@ from voxturn.runtime.errors import StreamClosed
 from voxturn.runtime.families.base import Replier, Voice
 from voxturn.runtime.families.pipe import spoken
 from voxturn.runtime.flow.clock import Clock
-from voxturn.runtime.flow.handoff import Ahead, Handoff, cancel_and_wait, close_iterator
+from voxturn.runtime.flow.handoff import Ahead, Handoff, Overflow, cancel_and_wait, close_iterator
 from voxturn.runtime.messages import Event, Message, Transcript
 from voxturn.runtime.turn.split import Split
 
@@ -50,7 +50,8 @@ class Answer:
         self._clock = clock
         self.transcript: Transcript | None = None
         self.dialogue: list[Message] = []
-        self.events: Handoff[tuple[float, Event]] = Handoff(_EVENTS_AHEAD)
+        # words never wait, so that the audio they become is begun: the reply's length limits them
+        self.events: Handoff[tuple[float, Event]] = Handoff(_EVENTS_AHEAD, Overflow.GROW)
         self._task = asyncio.create_task(self._run())
 
     async def aclose(self) -> None:

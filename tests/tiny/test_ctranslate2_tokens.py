@@ -31,7 +31,7 @@ from voxturn.runtime.errors import (
     VoxturnError,
 )
 from voxturn.runtime.executors.ctranslate2_tokens import Ct2Tokens
-from voxturn.runtime.flow.handoff import Lane
+from voxturn.runtime.flow.lane import Lane
 from voxturn.runtime.flow.scheduling import Cores
 from voxturn.runtime.messages import ReplyToken
 from voxturn.runtime.models.manifest import Manifest

@@ -33,7 +33,7 @@ from voxturn.runtime.families.xtts.frames import XttsFrames
 from voxturn.runtime.families.xtts.plans import ALONE
 from voxturn.runtime.families.xtts.prompt import SpeechOptions, XttsIds, speech
 from voxturn.runtime.families.xtts.voices import Cloner
-from voxturn.runtime.flow.handoff import Lane
+from voxturn.runtime.flow.lane import Lane
 from voxturn.runtime.flow.scheduling import Cores, EngineBudget
 from voxturn.runtime.messages import Sentence
 from voxturn.runtime.models.manifest import (

@@ -38,7 +38,7 @@ from voxturn.runtime.families.xtts.prompt import XttsIds
 from voxturn.runtime.families.xtts.speak import Manner, XttsSpeech
 from voxturn.runtime.families.xtts.text import CHAR_LIMITS, MAX_TOKENS, XttsTokenizer
 from voxturn.runtime.families.xtts.voices import Voice
-from voxturn.runtime.flow.handoff import Lane
+from voxturn.runtime.flow.lane import Lane
 from voxturn.runtime.messages import Sentence
 from voxturn.runtime.models.manifest import MANIFEST, Manifest
 from voxturn.runtime.models.store import Store

@@ -28,7 +28,8 @@ from voxturn.runtime.families.xtts.prompt import XttsIds
 from voxturn.runtime.families.xtts.speak import XttsSpeak
 from voxturn.runtime.families.xtts.text import XttsTokenizer
 from voxturn.runtime.families.xtts.voices import Voice
-from voxturn.runtime.flow.handoff import Ahead, Lane
+from voxturn.runtime.flow.handoff import Ahead
+from voxturn.runtime.flow.lane import Lane
 from voxturn.runtime.frames import frames_from
 from voxturn.runtime.messages import PcmChunk, ReplyToken, Sentence, Transcript, TurnDone
 from voxturn.runtime.models.manifest import Manifest

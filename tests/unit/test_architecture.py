@@ -19,6 +19,9 @@ LAYERS = (
     "models.manifest",
     "flow.clock",
     "flow.handoff",
+    "flow.lane",
+    "flow.observe",
+    "flow.portal",
     "flow.scheduling",
 )
 

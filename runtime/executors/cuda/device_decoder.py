@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +18,8 @@ from voxturn.runtime.executors.cuda.tensorrt_build import PREFILL, PROFILES, STE
 from voxturn.runtime.executors.decoder_inputs import PortableInputs
 from voxturn.runtime.models.manifest import ModelContract, TensorSpec
 from voxturn.runtime.protocols import Outputs, Tensor
+
+_LOG = logging.getLogger(__name__)
 
 
 class DecoderEngine(DeviceMemory, ABC):
@@ -152,9 +154,7 @@ class DeviceDecoder:
                 for slot in range(self.slots):
                     self.run(slot, np.zeros((1, length), np.int64), [0])
         except InferenceFailed as exc:
-            sys.stderr.write(
-                f"warning: {self._file}: prompts are not captured, and slower: {exc}\n"
-            )
+            _LOG.warning("%s: prompts are not captured, and slower: %s", self._file, exc)
             self.lengths = ()
         if self.chooser is not None:
             self.chooser.warm()

@@ -22,6 +22,7 @@ from voxturn.runtime.models.fetch import Progress
 from voxturn.runtime.models.manifest import ModelContract
 from voxturn.runtime.protocols import DecoderExecutor, GraphExecutor
 
+_LOG = logging.getLogger(__name__)
 T = TypeVar("T")
 _LOG = logging.getLogger(__name__)
 

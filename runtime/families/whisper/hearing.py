@@ -24,7 +24,7 @@ from voxturn.runtime.families.whisper.recognise import (
     check_language,
 )
 from voxturn.runtime.families.whisper.words import words_of
-from voxturn.runtime.flow.handoff import Lane
+from voxturn.runtime.flow.lane import Lane
 from voxturn.runtime.messages import Partial, Samples, Speaking, Transcript
 from voxturn.runtime.protocols import SpeechToTextExecutor
 from voxturn.runtime.text.tokenizer import JsonTokenizer, Tokenizer

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 from voxturn.runtime.client import Loudspeaker, SyncVoiceClient, VoiceClient, microphone
 from voxturn.runtime.client.endpoints import Endpoints
-from voxturn.runtime.client.sync import twin
+from voxturn.runtime.client.sync import synchronous
 from voxturn.runtime.errors import ExecutorUnavailable, ServerDied, UsageError
+from voxturn.runtime.flow.clock import ManualClock
 from voxturn.runtime.messages import PcmChunk, Sentence
 
 
@@ -65,7 +66,7 @@ class Run:
         await self._numbers.aclose()
 
 
-SyncCounting = twin(Counting, "SyncCounting")
+SyncCounting = synchronous(Counting, "SyncCounting")
 
 
 def test_the_twin_does_what_the_original_does_in_one_loop() -> None:
@@ -126,7 +127,7 @@ def test_a_twin_hands_its_arguments_on() -> None:
         async def aclose(self) -> None:
             return None
 
-    with twin(Client, "SyncClient")() as client:
+    with synchronous(Client, "SyncClient")() as client:
         assert client.both(1, second=3) == (1, 3)
         assert client.both(first=4) == (4, 2)
         with pytest.raises(TypeError, match="third"):
@@ -149,8 +150,8 @@ class Server:
 
 
 async def test_streams_go_to_servers_that_answer_and_a_conversation_stays_at_its_own() -> None:
-    now = [0.0]
-    servers = Endpoints(["a", "b", "a"], Server, lambda: now[0])  # type: ignore[arg-type]
+    clock = ManualClock()
+    servers = Endpoints(["a", "b", "a"], Server, clock)  # type: ignore[arg-type]
     assert len(servers) == 2
     async with (
         servers.one(keep=True) as mine,
@@ -164,7 +165,7 @@ async def test_streams_go_to_servers_that_answer_and_a_conversation_stays_at_its
     for _ in range(3):
         async with servers.one() as spread, servers.one(keep=True) as kept:
             assert (spread.address, kept.address) == ("b", "b")
-    now[0] = 3.0  # it may have come back
+    clock.advance(3.0)  # it may have come back
     async with servers.one() as first, servers.one() as second:
         assert {first.address, second.address} == {"a", "b"}
     await servers.aclose()
@@ -224,6 +225,32 @@ async def test_the_microphone_gives_frames_until_it_is_closed(sounddevice: None)
     assert (one.samples[0], two.samples[0]) == (0.5, 0.25)
     await frames.aclose()
     assert not stream.open
+
+
+async def test_a_microphone_that_is_read_too_late_drops_its_oldest_frames_and_says_so_once(
+    sounddevice: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = ManualClock()
+    frames = microphone(clock=clock)
+    first = asyncio.create_task(anext(frames))
+    await asyncio.sleep(0)
+    (stream,) = Stream.made
+    for number in range(1 + 512 + 100):
+        clock.advance(0.02)
+        stream.options["callback"](np.full((320, 1), number, np.float32), 320, None, None)
+        if not number:
+            assert (await first).samples[0] == 0
+    await asyncio.sleep(0)
+    got = [await anext(frames) for _ in range(512)]
+    assert [frame.samples[0] for frame in got] == list(range(101, 613))
+    assert [frame.start for frame in got] == [320 * (1 + n) for n in range(512)]
+    assert got[0].arrived_s == pytest.approx(102 * 0.02)  # when it was there, not when it is read
+    stream.options["callback"](np.full((320, 1), 9.0, np.float32), 320, None, None)
+    assert (await anext(frames)).samples[0] == 9.0
+    await frames.aclose()
+    assert [record.getMessage() for record in caplog.records] == [
+        "the microphone is read too late: its oldest 2.0 s were dropped"
+    ]
 
 
 async def test_the_loudspeaker_plays_in_order_and_counts_what_sounded(sounddevice: None) -> None:

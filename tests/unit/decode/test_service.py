@@ -13,7 +13,7 @@ from voxturn.runtime.decode.generation import Request
 from voxturn.runtime.decode.service import DecodeService
 from voxturn.runtime.errors import InferenceFailed, PromptTooLong, StreamClosed
 from voxturn.runtime.executors.fake import FakeDecoder
-from voxturn.runtime.flow.handoff import Lane
+from voxturn.runtime.flow.lane import Lane
 from voxturn.runtime.flow.scheduling import Gate
 
 VOCABULARY = 50

@@ -1,25 +1,16 @@
-"""Hand-offs, run-ahead and lanes: every stream ends in done, error or cancelled."""
+"""Hand-offs and run-ahead: every stream ends in done, error or cancelled, and no bound is passed unnoticed."""
 
 from __future__ import annotations
 
 import asyncio
-import threading
-import time
-from collections.abc import AsyncIterator, Iterator
+from collections import deque
+from collections.abc import AsyncIterator
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from voxturn.runtime.errors import InferenceFailed, StreamClosed
-from voxturn.runtime.flow.handoff import (
-    Ahead,
-    Handoff,
-    Lane,
-    cancel_and_wait,
-    close_iterator,
-    recording,
-)
-from voxturn.runtime.flow.scheduling import Gate
+from voxturn.runtime.flow.handoff import Ahead, Handoff, Overflow, cancel_and_wait, close_iterator
 
 
 async def numbers(
@@ -54,7 +45,8 @@ async def test_ahead_runs_ahead_only_to_its_bound() -> None:
             yield i
 
     ahead = Ahead(source(), 3)
-    await asyncio.sleep(0.05)
+    for _ in range(20):
+        await asyncio.sleep(0)
     assert len(made) == 4  # three in the hand-off, one waiting for room
     await ahead.aclose()
 
@@ -94,7 +86,7 @@ async def careful(cleaned: list[str], waits: bool) -> AsyncIterator[int]:
         for number in range(10):
             yield number
             if waits:
-                await asyncio.sleep(60)
+                await asyncio.Event().wait()
     finally:
         for _ in range(3):
             await asyncio.sleep(0)
@@ -134,12 +126,12 @@ async def test_a_closer_that_is_cancelled_has_closed(pauses: int) -> None:
 
 async def test_a_reader_that_waits_ends_when_another_task_closes() -> None:
     async def never() -> AsyncIterator[int]:
-        await asyncio.sleep(60)
+        await asyncio.Event().wait()
         yield 0
 
     ahead = Ahead(never(), 1)
     reader = asyncio.create_task(_collect(ahead))
-    await asyncio.sleep(0.01)
+    await asyncio.sleep(0)
     await ahead.aclose()
     assert await asyncio.wait_for(reader, 2) == []
 
@@ -154,93 +146,8 @@ async def test_put_after_the_reader_left_is_an_error() -> None:
         await waiting
 
 
-async def test_lane_runs_one_call_at_a_time_and_tells_the_recorder() -> None:
-    spans: list[tuple[str, float, float]] = []
-    lane = Lane("work")
-
-    async def two() -> list[int]:
-        return list(await asyncio.gather(lane.run(_slow, 1), lane.run(_slow, 2)))
-
-    task = asyncio.create_task(two(), context=recording(lambda *span: spans.append(span)))
-    assert await task == [1, 2]
-    assert [name for name, _, _ in spans] == ["work", "work"]
-    assert spans[0][2] <= spans[1][1]
-    lane.close()
-
-
-async def test_a_cancelled_caller_leaves_at_once_and_the_lane_goes_on() -> None:
-    lane = Lane("work")
-    release = threading.Event()
-    task = asyncio.create_task(lane.run(release.wait, 5))
-    await asyncio.sleep(0.02)
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await asyncio.wait_for(task, 1)
-    release.set()
-    assert await asyncio.wait_for(lane.run(_slow, 7), 2) == 7
-    lane.close()
-
-
-async def test_lane_stream_gives_all_items_then_ends() -> None:
-    lane = Lane("work")
-    assert await _collect(lane.stream(lambda: iter(range(50)), ahead=3)) == list(range(50))
-    lane.close()
-
-
-async def test_lane_stream_carries_the_error_of_its_thread() -> None:
-    def broken() -> Iterator[int]:
-        yield 1
-        raise InferenceFailed("engine died")
-
-    lane = Lane("work")
-    stream = lane.stream(broken)
-    assert await stream.__anext__() == 1
-    with pytest.raises(InferenceFailed, match="engine died"):
-        await stream.__anext__()
-    lane.close()
-
-
-async def test_closing_a_lane_stream_closes_the_iterator_in_the_thread() -> None:
-    ended = threading.Event()
-
-    def endless() -> Iterator[int]:
-        try:
-            while True:
-                time.sleep(0.001)
-                yield 1
-        finally:
-            ended.set()
-
-    lane = Lane("work")
-    stream = lane.stream(endless, ahead=2)
-    assert await stream.__anext__() == 1
-    await stream.aclose()
-    assert await asyncio.to_thread(ended.wait, 2)
-    assert await asyncio.wait_for(lane.run(_slow, 3), 2) == 3
-    lane.close()
-
-
 async def _collect(source: AsyncIterator[int]) -> list[int]:
     return [item async for item in source]
-
-
-def _slow(value: int) -> int:
-    time.sleep(0.01)
-    return value
-
-
-async def test_a_call_that_is_cancelled_while_it_waits_is_no_longer_wanted() -> None:
-    lane = Lane("worker")
-    busy = asyncio.create_task(lane.run(time.sleep, 0.1))
-    await asyncio.sleep(0.02)
-    waiting = asyncio.create_task(lane.run(time.sleep, 0.0))
-    await asyncio.sleep(0.01)
-    assert lane.wanted
-    waiting.cancel()
-    await asyncio.wait([waiting])
-    assert not lane.wanted
-    await busy
-    lane.close()
 
 
 async def test_closing_before_the_first_item_closes_the_source() -> None:
@@ -270,52 +177,6 @@ async def test_closing_before_the_first_item_closes_the_source() -> None:
     assert len(asyncio.all_tasks()) == 1
 
 
-async def test_a_lane_whose_call_does_not_return_is_left_behind() -> None:
-    lane, release = Lane("reader"), threading.Event()
-    reading = asyncio.create_task(lane.run(release.wait))
-    await asyncio.sleep(0.02)
-    begin = time.monotonic()
-    lane.close(0.05)
-    assert time.monotonic() - begin < 1.0  # it does not wait for the call
-    release.set()
-    assert await asyncio.wait_for(reading, 5)
-    lane.close()
-
-
-async def test_an_urgent_call_goes_before_those_that_wait_even_when_it_comes_late() -> None:
-    """Which call is made is decided when the turn has come, not when it was asked for."""
-    gate, order = Gate(), list[str]()
-    lane = Lane("work", turn=lambda urgent: gate.turn(0 if urgent else 1))
-    with gate.turn(0):
-        calls = [asyncio.create_task(lane.run(order.append, name)) for name in ("first", "second")]
-        await asyncio.sleep(0.02)  # the first now waits at the gate
-        gone = asyncio.create_task(lane.run_first(order.append, "gone"))
-        await asyncio.sleep(0)
-        gone.cancel()
-        calls.append(asyncio.create_task(lane.run_first(order.append, "urgent")))
-        await asyncio.sleep(0.02)
-    await asyncio.wait_for(asyncio.gather(*calls), 10)
-    assert order == ["urgent", "first", "second"]
-    lane.close()
-
-
-async def test_closing_a_lane_ends_every_call_that_waits() -> None:
-    lane, release = Lane("work"), threading.Event()
-    running = asyncio.create_task(lane.run(release.wait, 10))
-    waiting = [asyncio.create_task(lane.run(release.wait, 10)) for _ in range(3)]
-    await asyncio.sleep(0.02)
-    closing = asyncio.create_task(asyncio.to_thread(lane.close))
-    await asyncio.sleep(0.02)
-    release.set()
-    assert await asyncio.wait_for(running, 10)
-    for call in waiting:
-        with pytest.raises(asyncio.CancelledError):
-            await asyncio.wait_for(call, 10)
-    await closing
-    with pytest.raises(StreamClosed):
-        await lane.run(release.wait, 10)
-
-
 async def test_who_is_cancelled_while_it_waits_for_a_task_to_end_does_not_leave_it_behind() -> None:
     ending, ended = asyncio.Event(), asyncio.Event()
 
@@ -330,12 +191,131 @@ async def test_who_is_cancelled_while_it_waits_for_a_task_to_end_does_not_leave_
     await asyncio.sleep(0)
     waiting = asyncio.create_task(cancel_and_wait(task))
     for _ in range(3):
-        await asyncio.sleep(0.001)
+        await asyncio.sleep(0)
         waiting.cancel()
-    await asyncio.sleep(0.001)
+    for _ in range(5):
+        await asyncio.sleep(0)
     assert not waiting.done()
     ending.set()
     with pytest.raises(asyncio.CancelledError):
         await asyncio.wait_for(waiting, 5)
     assert ended.is_set()
     assert len(asyncio.all_tasks()) == 1
+
+
+async def unread(handoff: Handoff[int]) -> list[int]:
+    """What a reader still gets from a hand-off that has ended without an error."""
+    return [item async for item in handoff]
+
+
+async def test_a_full_hand_off_ends_where_its_bound_is_kept_by_other_means() -> None:
+    handoff: Handoff[int] = Handoff(2)
+    handoff.put_now(1)
+    handoff.put_now(2)
+    with pytest.raises(StreamClosed, match="more than 2 items behind"):
+        handoff.put_now(3)
+    assert [await anext(handoff), await anext(handoff)] == [1, 2]
+    with pytest.raises(StreamClosed, match="more than 2 items behind"):
+        await anext(handoff)
+
+
+async def test_a_full_hand_off_drops_its_oldest_items_and_counts_them() -> None:
+    handoff: Handoff[int] = Handoff(2, Overflow.DROP_OLDEST)
+    for item in range(7):
+        handoff.put_now(item)
+    handoff.close()
+    assert await unread(handoff) == [5, 6]
+    assert handoff.dropped == 5
+
+
+async def test_a_hand_off_that_grows_keeps_everything_and_still_lets_others_wait() -> None:
+    handoff: Handoff[int] = Handoff(2, Overflow.GROW)
+    for item in range(7):
+        handoff.put_now(item)
+    waiting = asyncio.create_task(handoff.put(7))
+    assert [await anext(handoff) for _ in range(5)] == [0, 1, 2, 3, 4]
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    assert [await anext(handoff) for _ in range(3)] == [5, 6, 7]
+    await waiting
+    assert handoff.dropped == 0
+
+
+ACTIONS = st.lists(st.sampled_from(["put", "put", "get", "close", "fail", "abandon"]), max_size=60)
+
+
+@given(ACTIONS, st.integers(1, 4), st.sampled_from(Overflow))
+@settings(deadline=None, max_examples=300)
+def test_every_item_is_read_in_order_or_its_loss_is_told_and_the_end_is_told(
+    actions: list[str], capacity: int, overflow: Overflow
+) -> None:
+    asyncio.run(_follow(actions, capacity, overflow))
+
+
+async def _follow(actions: list[str], capacity: int, overflow: Overflow) -> None:
+    """Do to a hand-off what the actions say, beside a plain queue that says what has to come of it."""
+    handoff: Handoff[int] = Handoff(capacity, overflow)
+    waiting: deque[int] = deque()
+    dropped, end = 0, ""
+    for number, action in enumerate(actions):
+        if action == "put":
+            full = len(waiting) == capacity and overflow is not Overflow.GROW
+            if end or (full and overflow is Overflow.FAIL):
+                with pytest.raises(StreamClosed):
+                    handoff.put_now(number)
+                end = end or "behind"
+                continue
+            handoff.put_now(number)
+            waiting.append(number)
+            if full:
+                waiting.popleft()
+                dropped += 1
+        elif action == "get" and waiting:
+            assert await anext(handoff) == waiting.popleft()
+        elif action == "close":
+            handoff.close()
+            end = end or "done"
+        elif action == "fail":
+            handoff.fail(InferenceFailed("broken"))
+            end = end or "broken"
+        elif action == "abandon":
+            handoff.abandon()
+            waiting.clear()
+            end = "abandoned"
+        assert handoff.dropped == dropped
+        assert overflow is Overflow.GROW or len(waiting) <= capacity
+    handoff.close()
+    for item in waiting:
+        assert await anext(handoff) == item
+    expected = {"broken": InferenceFailed, "behind": StreamClosed}.get(end, StopAsyncIteration)
+    for _ in range(2):  # however often it is asked
+        with pytest.raises(expected):
+            await anext(handoff)
+
+
+@given(st.integers(0, 30), st.integers(1, 4), st.lists(st.integers(0, 2), max_size=40))
+@settings(deadline=None, max_examples=100)
+def test_who_waits_for_room_loses_nothing_and_passes_no_bound(
+    count: int, capacity: int, pauses: list[int]
+) -> None:
+    async def both() -> None:
+        handoff: Handoff[int] = Handoff(capacity)
+        written: list[int] = []
+
+        async def write() -> None:
+            for item in range(count):
+                await handoff.put(item)
+                written.append(item)
+            handoff.close()
+
+        writing = asyncio.create_task(write())
+        got: list[int] = []
+        async for item in handoff:
+            got.append(item)
+            for _ in range(pauses[item % len(pauses)] if pauses else 0):
+                await asyncio.sleep(0)
+            assert len(written) - len(got) <= capacity
+        await writing
+        assert got == list(range(count))
+
+    asyncio.run(both())

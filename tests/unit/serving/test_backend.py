@@ -8,7 +8,6 @@ import json
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,7 +28,8 @@ from voxturn.runtime.decode.sampler import Sampling
 from voxturn.runtime.errors import EmptyText, UsageError
 from voxturn.runtime.executors.fake import FakeDecoder, FakeWhisper
 from voxturn.runtime.executors.triton import TritonWhisper
-from voxturn.runtime.flow.handoff import Lane
+from voxturn.runtime.flow.clock import ManualClock
+from voxturn.runtime.flow.lane import Lane
 from voxturn.runtime.messages import (
     Event,
     Partial,
@@ -437,8 +437,8 @@ def test_requests_are_counted_by_how_they_ended(served: tuple[Backend, Scripted]
 
 def test_a_stall_of_the_loudspeaker_is_an_underrun() -> None:
     SERIES.clear()
-    now = [0.0]
-    heard = Heard(Metrics(Utilities, "xtts"), lambda: now[0])
+    clock = ManualClock()
+    heard = Heard(Metrics(Utilities, "xtts"), clock)
     second = {"pcm": np.zeros(24000, np.float32), "rate": np.array([24000])}
     for at in (
         0.25,
@@ -446,7 +446,7 @@ def test_a_stall_of_the_loudspeaker_is_an_underrun() -> None:
         2.5,
         3.1,
     ):  # the third comes a quarter of a second after the two before have been played
-        now[0] = at
+        clock.advance(at - clock.now())
         heard.sent(second)
         heard.sent({"event": np.array([b""])})
     assert SERIES["voxturn_first_audio_seconds", "xtts"] == [0.25]
@@ -574,16 +574,16 @@ def test_whisper_s_calls_name_windows_and_make_forgotten_ones_again() -> None:
 
 
 def test_what_nobody_asks_for_is_forgotten() -> None:
-    now = [0.0]
-    kept = Expiring(list[int], lambda: now[0])
+    clock = ManualClock()
+    kept = Expiring(list[int], clock)
     kept.of("a").append(1)
     kept.of("").append(9)
     assert (kept.of("a"), kept.of(""), kept.of("b")) == ([1], [], [])
-    now[0] = 599.0
+    clock.advance(599.0)
     assert kept.of("a") == [1]
-    now[0] = 700.0
+    clock.advance(101.0)
     assert kept.of("b") == []
-    now[0] = 1400.0
+    clock.advance(700.0)
     assert kept.of("a") == []
 
 
@@ -676,9 +676,9 @@ async def test_a_model_that_was_started_again_has_not_what_was_sent_before(
     async def ask(*_: Any) -> str | None:
         return said
 
-    server = TritonServer("127.0.0.1:9")
+    server = TritonServer("127.0.0.1:9", clock=ManualClock(5.0))
     monkeypatch.setattr(server, "_ask", ask)
-    assert await server._has("xtts", time.monotonic() - 5) == has
+    assert await server._has("xtts", 0.0) == has
     await server.aclose()
 
 

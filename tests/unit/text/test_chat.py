@@ -14,7 +14,7 @@ from voxturn.runtime.decode.service import DecodeService
 from voxturn.runtime.errors import CorruptModel
 from voxturn.runtime.executors.fake import FakeDecoder
 from voxturn.runtime.families.decoder import DecoderReplier
-from voxturn.runtime.flow.handoff import Lane
+from voxturn.runtime.flow.lane import Lane
 from voxturn.runtime.text.chat import CHAT_FORMATS, Chat, Message
 
 END = 2

@@ -12,7 +12,7 @@ from voxturn.runtime.executors.fake import FakeWhisper
 from voxturn.runtime.families.base import Hearing
 from voxturn.runtime.families.whisper.hearing import WhisperRecogniser
 from voxturn.runtime.families.whisper.recognise import repeats
-from voxturn.runtime.flow.handoff import Lane
+from voxturn.runtime.flow.lane import Lane
 from voxturn.runtime.messages import Partial, Samples, Speaking, Transcript, Word
 from voxturn.runtime.protocols import Generated
 from voxturn.runtime.text.filter import Filtered, PassAll

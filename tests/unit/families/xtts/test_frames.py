@@ -17,7 +17,7 @@ from voxturn.runtime.families.windowed import Latents, Progress, SameFrames, Win
 from voxturn.runtime.families.xtts.frames import XttsFrames
 from voxturn.runtime.families.xtts.plans import ALONE, FEW_SHAPES, IN_TURN
 from voxturn.runtime.families.xtts.stop_guard import SilenceGuard
-from voxturn.runtime.flow.handoff import Lane
+from voxturn.runtime.flow.lane import Lane
 from voxturn.runtime.messages import Sentence
 from voxturn.runtime.protocols import Tensor
 

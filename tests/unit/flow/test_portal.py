@@ -1,13 +1,15 @@
-"""An async generator as an iterator: what comes, what fails, what is closed early, and that no thread is left."""
+"""Event loops in threads, and async generators as iterators: everything begun ends, and no thread is left."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
 from collections.abc import AsyncGenerator, Callable
+from concurrent.futures import CancelledError
 
 import pytest
-from voxturn.runtime.flow.handoff import Iterated
+from voxturn.runtime.errors import StreamClosed
+from voxturn.runtime.flow.portal import Iterated, Portal
 
 
 class Source:
@@ -146,3 +148,92 @@ def test_closing_does_not_wait_for_a_source_that_gives_nothing() -> None:
     items.close()
     assert closed.is_set()
     assert threads() == 0
+
+
+async def _value() -> int:
+    return 7
+
+
+async def test_a_portal_works_for_threads_and_for_other_event_loops() -> None:
+    portal = Portal("voxturn-test")
+    assert await asyncio.to_thread(portal.run, _value()) == 7
+    assert await portal.arun(_value()) == 7
+    portal.close()
+
+
+async def test_cancelling_who_waits_cancels_what_is_awaited() -> None:
+    portal, ended = Portal("voxturn-test"), threading.Event()
+    waiting = asyncio.create_task(portal.arun(_for_ever(ended)))
+    await asyncio.sleep(0.01)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert await asyncio.to_thread(ended.wait, 10)
+    portal.close()
+
+
+async def _for_ever(ended: threading.Event) -> None:
+    try:
+        await asyncio.Event().wait()
+    finally:
+        ended.set()
+
+
+def test_closing_a_portal_ends_all_that_was_begun_in_it() -> None:
+    portal, ends = Portal("voxturn-test"), [threading.Event() for _ in range(3)]
+    waiting = threading.Thread(target=_cancelled, args=(portal, ends[0]))
+    waiting.start()
+    portal.start(lambda: _for_ever(ends[1]))
+    portal.call(lambda: portal.start(lambda: _for_ever(ends[2])))
+    until(lambda: len(_tasks(portal)) == 3)
+    portal.close()
+    portal.close()
+    waiting.join(10)
+    assert not waiting.is_alive()
+    assert all(end.is_set() for end in ends)
+
+
+def _tasks(portal: Portal) -> list[str]:
+    async def others() -> list[str]:
+        return [task.get_name() for task in asyncio.all_tasks() - {asyncio.current_task()}]
+
+    return portal.run(others())
+
+
+def _cancelled(portal: Portal, ended: threading.Event) -> None:
+    with pytest.raises(CancelledError):
+        portal.run(_for_ever(ended))
+
+
+async def test_a_closed_portal_says_so() -> None:
+    portal = Portal("voxturn-test")
+    portal.close()
+    assert not portal.open
+    with pytest.raises(StreamClosed, match="voxturn-test was closed"):
+        portal.run(_value())
+    with pytest.raises(StreamClosed):
+        await portal.arun(_value())
+    with pytest.raises(StreamClosed):
+        portal.call(print)
+    portal.start(_value)  # which is left alone
+
+
+def test_whatever_is_asked_while_a_portal_closes_gets_an_end() -> None:
+    for _ in range(20):
+        portal, ends = Portal("voxturn-test"), list[object]()
+
+        def ask(portal: Portal = portal, ends: list[object] = ends) -> None:
+            while True:
+                try:
+                    portal.run(_value())
+                except (StreamClosed, CancelledError) as exc:
+                    ends.append(exc)
+                    return
+
+        threads = [threading.Thread(target=ask) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        portal.close()
+        for thread in threads:
+            thread.join(10)
+        assert len(ends) == 3

@@ -1,0 +1,208 @@
+"""`Lane`: the one thread that an engine's blocking calls run in."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import heapq
+import itertools
+import os
+import threading
+from collections.abc import AsyncGenerator, Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any, ParamSpec, TypeVar, cast
+
+from voxturn.runtime.errors import StreamClosed
+from voxturn.runtime.flow.clock import Clock, WallClock
+from voxturn.runtime.flow.handoff import Handoff
+from voxturn.runtime.flow.observe import OBSERVER, Observer
+
+T = TypeVar("T")
+P = ParamSpec("P")
+_END = object()
+_NUMBERS = itertools.count()
+
+
+@dataclass(order=True)
+class _Call:
+    """A call that waits for a lane's turn; urgent ones sort first, then the older ones."""
+
+    patient: bool
+    number: int
+    function: Callable[[], Any] = field(compare=False)
+    observer: Observer | None = field(compare=False)
+    future: Future[Any] = field(default_factory=Future, compare=False)
+
+
+class Lane:
+    """One worker thread for one engine: blocking calls in order, urgent ones first, never two at once.
+
+    A cancelled caller leaves at once; the call it waited for runs out in the thread and its result is thrown away.
+    `nice` (0 to 19) lowers the thread's priority on Linux. Every call is made within a `turn`, which is told whether
+    the call is urgent. The observer of whoever asked is told of each call, in seconds of `clock`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        nice: int = 0,
+        turn: Callable[[bool], AbstractContextManager[object]] = nullcontext,
+        clock: Clock | None = None,
+    ) -> None:
+        self.name = name
+        self._nice = nice
+        self._turn = turn
+        self._clock = clock or WallClock()
+        self._calls: list[_Call] = []
+        self._pool = ThreadPoolExecutor(
+            1, thread_name_prefix=f"voxturn-{name}", initializer=self._lower_priority
+        )
+        self._lock = threading.Lock()
+        self._queued = 0
+        self._closing = False
+        self._thread: threading.Thread | None = None
+
+    @property
+    def wanted(self) -> bool:
+        """Whether another call waits for the thread, or the lane is being closed: a long call should make room."""
+        with self._lock:
+            cancelled = sum(call.future.cancelled() for call in self._calls)
+            return self._closing or self._queued > cancelled
+
+    def submit(self, function: Callable[[], T]) -> Future[T]:
+        """Queue a call that takes its own turns; its future. Raises `StreamClosed` after `close`."""
+        self._count(+1)
+        try:
+            future = self._pool.submit(self._started, function)
+        except RuntimeError as exc:
+            self._count(-1)
+            raise self._closed() from exc
+        # a call that was cancelled in the queue has not counted itself as started
+        future.add_done_callback(lambda done: self._count(-1) if done.cancelled() else None)
+        return future
+
+    def make(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a call in the lane's thread and wait for it: an engine's own threads inherit the lane's priority."""
+        return self.submit(lambda: function(*args, **kwargs)).result()
+
+    async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a call in the lane's thread and return its result."""
+        return await self._run(False, lambda: function(*args, **kwargs))
+
+    async def run_first(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """As `run`, ahead of everything that waits and is not urgent."""
+        return await self._run(True, lambda: function(*args, **kwargs))
+
+    async def _run(self, urgent: bool, function: Callable[[], T]) -> T:
+        call = _Call(not urgent, next(_NUMBERS), function, OBSERVER.get())
+        with self._lock:
+            heapq.heappush(self._calls, call)
+        self.submit(self._take_turn)
+        result: T = await asyncio.wrap_future(call.future)
+        return result
+
+    async def stream(
+        self, make: Callable[[], Iterator[T]], ahead: int = 8
+    ) -> AsyncGenerator[T, None]:
+        """The items of the iterator that `make` gives, iterated in the lane's thread, at most `ahead` items early.
+
+        Closing this stops the thread's loop at its next item, which is thrown away.
+        """
+        loop = asyncio.get_running_loop()
+        observer = OBSERVER.get()
+        handoff: Handoff[T] = Handoff(ahead)
+        stop = threading.Event()
+        room = threading.Semaphore(ahead)  # so many items are unread at most: the hand-off's bound
+
+        def work() -> None:
+            iterator = make()
+            try:
+                while room.acquire() and not stop.is_set():
+                    if self._closing:
+                        raise self._closed()
+                    with self.turn():
+                        item = self._observed(observer, lambda: next(iterator, _END))
+                    if item is _END or stop.is_set():
+                        return
+                    loop.call_soon_threadsafe(handoff.put_now, cast(T, item))
+            finally:
+                close = getattr(iterator, "close", None)
+                if close is not None:
+                    close()
+
+        def end(future: Future[None]) -> None:
+            error = self._closed() if future.cancelled() else future.exception()
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to tell
+                if error is None:
+                    loop.call_soon_threadsafe(handoff.close)
+                else:
+                    loop.call_soon_threadsafe(handoff.fail, error)
+
+        future = self.submit(work)
+        future.add_done_callback(end)
+        try:
+            async for item in handoff:
+                room.release()
+                yield item
+        finally:
+            stop.set()
+            room.release()
+            future.cancel()
+
+    def turn(self, urgent: bool = False) -> AbstractContextManager[object]:
+        """The lane's turn at the cores; `run` and `stream` take it for every call."""
+        return self._turn(urgent)
+
+    def close(self, patience_s: float | None = None) -> None:
+        """Wait for the call in the thread, if any (at most `patience_s` seconds), and end the thread."""
+        self._closing = True
+        self._cancel_queued()
+        self._pool.shutdown(wait=patience_s is None, cancel_futures=True)
+        self._cancel_queued()  # what came in between has no thread to run in
+        if self._thread is not None:
+            self._thread.join(patience_s)
+
+    def _started(self, function: Callable[[], T]) -> T:
+        self._count(-1)
+        return function()
+
+    def _count(self, change: int) -> None:
+        with self._lock:
+            self._queued += change
+
+    def _take_turn(self) -> None:
+        """Make one of the queued calls: the most urgent one when the turn has come, not when it was asked for."""
+        with self._lock:
+            urgent = bool(self._calls) and not self._calls[0].patient
+        with self.turn(urgent):
+            with self._lock:
+                call = heapq.heappop(self._calls)
+            if call.future.set_running_or_notify_cancel():
+                try:
+                    call.future.set_result(self._observed(call.observer, call.function))
+                except BaseException as exc:  # noqa: BLE001  it is the caller's
+                    call.future.set_exception(exc)
+
+    def _cancel_queued(self) -> None:
+        with self._lock:
+            waiting = [call.future for call in self._calls]
+        for future in waiting:
+            future.cancel()
+
+    def _observed(self, observer: Observer | None, function: Callable[[], T]) -> T:
+        begin_s = self._clock.now()
+        try:
+            return function()
+        finally:
+            if observer is not None:
+                observer.call(self.name, begin_s, self._clock.now())
+
+    def _closed(self) -> StreamClosed:
+        return StreamClosed(f"the engine of {self.name!r} was closed")
+
+    def _lower_priority(self) -> None:
+        self._thread = threading.current_thread()
+        if self._nice and hasattr(os, "setpriority"):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), self._nice)

@@ -1,0 +1,189 @@
+"""Lanes: one call at a time, urgent ones first, and every stream ends in done, error or cancelled."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+
+import pytest
+from voxturn.runtime.errors import InferenceFailed, StreamClosed
+from voxturn.runtime.flow.clock import ManualClock
+from voxturn.runtime.flow.lane import Lane
+from voxturn.runtime.flow.observe import observing
+from voxturn.runtime.flow.scheduling import Gate
+
+
+async def until(true: Callable[[], bool]) -> None:
+    """Return as soon as something is true."""
+    for _ in range(30_000):
+        if true():
+            return
+        await asyncio.sleep(0.001)
+    raise AssertionError("never came true")
+
+
+class Blocker:
+    """A call that runs until it is released."""
+
+    def __init__(self) -> None:
+        self.running = threading.Event()
+        self.release = threading.Event()
+
+    def __call__(self) -> bool:
+        self.running.set()
+        return self.release.wait(10)
+
+    async def begun(self) -> None:
+        assert await asyncio.to_thread(self.running.wait, 10)
+
+
+class Spans(list[tuple[str, float, float]]):
+    """An observer that keeps the calls."""
+
+    def call(self, lane: str, begin_s: float, end_s: float) -> None:
+        self.append((lane, begin_s, end_s))
+
+    def prompt(self, lane: str, computed: int, reused: int) -> None:
+        raise AssertionError("a lane has no prompts")
+
+
+async def test_lane_runs_one_call_at_a_time_and_tells_the_observer() -> None:
+    spans, clock = Spans(), ManualClock(5.0)
+    lane = Lane("work", clock=clock)
+
+    def call(seconds: float) -> float:
+        clock.advance(seconds)
+        return seconds
+
+    async def three() -> list[float]:
+        streamed = [item async for item in lane.stream(lambda: map(call, [4.0]))]
+        return [*await asyncio.gather(lane.run(call, 1.0), lane.run(call, 2.0)), *streamed]
+
+    task = asyncio.create_task(three(), context=observing(spans))
+    assert await task == [1.0, 2.0, 4.0]
+    await lane.run(call, 8.0)  # of someone else
+    assert spans == [
+        ("work", 5.0, 9.0),
+        ("work", 9.0, 9.0),  # which found the stream's end
+        ("work", 9.0, 10.0),
+        ("work", 10.0, 12.0),
+    ]
+    lane.close()
+
+
+async def test_a_cancelled_caller_leaves_at_once_and_the_lane_goes_on() -> None:
+    lane = Lane("work")
+    blocker = Blocker()
+    task = asyncio.create_task(lane.run(blocker))
+    await blocker.begun()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(task, 1)
+    blocker.release.set()
+    assert await asyncio.wait_for(lane.run(int, 7), 2) == 7
+    lane.close()
+
+
+async def test_lane_stream_gives_all_items_then_ends() -> None:
+    lane = Lane("work")
+    assert await _collect(lane.stream(lambda: iter(range(50)), ahead=3)) == list(range(50))
+    lane.close()
+
+
+async def test_lane_stream_carries_the_error_of_its_thread() -> None:
+    def broken() -> Iterator[int]:
+        yield 1
+        raise InferenceFailed("engine died")
+
+    lane = Lane("work")
+    stream = lane.stream(broken)
+    assert await stream.__anext__() == 1
+    with pytest.raises(InferenceFailed, match="engine died"):
+        await stream.__anext__()
+    lane.close()
+
+
+async def test_closing_a_lane_stream_closes_the_iterator_in_the_thread() -> None:
+    ended = threading.Event()
+
+    def endless() -> Iterator[int]:
+        try:
+            while True:
+                yield 1
+        finally:
+            ended.set()
+
+    lane = Lane("work")
+    stream = lane.stream(endless, ahead=2)
+    assert await stream.__anext__() == 1
+    await stream.aclose()
+    assert await asyncio.to_thread(ended.wait, 2)
+    assert await asyncio.wait_for(lane.run(int, 3), 2) == 3
+    lane.close()
+
+
+async def _collect(source: AsyncIterator[int]) -> list[int]:
+    return [item async for item in source]
+
+
+async def test_a_call_that_is_cancelled_while_it_waits_is_no_longer_wanted() -> None:
+    lane = Lane("worker")
+    blocker = Blocker()
+    busy = asyncio.create_task(lane.run(blocker))
+    await blocker.begun()
+    assert not lane.wanted
+    waiting = asyncio.create_task(lane.run(int))
+    await until(lambda: lane.wanted)
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    assert not lane.wanted
+    blocker.release.set()
+    await busy
+    lane.close()
+
+
+async def test_a_lane_whose_call_does_not_return_is_left_behind() -> None:
+    lane, blocker = Lane("reader"), Blocker()
+    reading = asyncio.create_task(lane.run(blocker))
+    await blocker.begun()
+    lane.close(0.05)  # it does not wait for the call, which still runs
+    assert not reading.done()
+    blocker.release.set()
+    assert await asyncio.wait_for(reading, 5)
+    lane.close()
+
+
+async def test_an_urgent_call_goes_before_those_that_wait_even_when_it_comes_late() -> None:
+    """Which call is made is decided when the turn has come, not when it was asked for."""
+    gate, order = Gate(), list[str]()
+    lane = Lane("work", turn=lambda urgent: gate.turn(0 if urgent else 1))
+    with gate.turn(0):
+        calls = [asyncio.create_task(lane.run(order.append, name)) for name in ("first", "second")]
+        await until(lambda: gate.waiting == 1)  # the first now waits at the gate
+        gone = asyncio.create_task(lane.run_first(order.append, "gone"))
+        await asyncio.sleep(0)
+        gone.cancel()
+        calls.append(asyncio.create_task(lane.run_first(order.append, "urgent")))
+        await asyncio.sleep(0)
+    await asyncio.wait_for(asyncio.gather(*calls), 10)
+    assert order == ["urgent", "first", "second"]
+    lane.close()
+
+
+async def test_closing_a_lane_ends_every_call_that_waits() -> None:
+    lane, blocker = Lane("work"), Blocker()
+    running = asyncio.create_task(lane.run(blocker))
+    await blocker.begun()
+    waiting = [asyncio.create_task(lane.run(blocker)) for _ in range(3)]
+    await until(lambda: lane.wanted)
+    closing = asyncio.create_task(asyncio.to_thread(lane.close))
+    await asyncio.wait(waiting, timeout=10)
+    blocker.release.set()
+    assert await asyncio.wait_for(running, 10)
+    for call in waiting:
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(call, 10)
+    await closing
+    with pytest.raises(StreamClosed):
+        await lane.run(blocker)
