@@ -122,8 +122,8 @@ def _front(
     original: Original, folder: Path, properties: dict[str, Any], random: np.random.Generator
 ) -> dict[str, float]:
     conditioning, speaker = (
-        _graph(folder, "conditioning_encoder"),
-        _graph(folder, "speaker_encoder"),
+        _graph(folder, "conditioning"),
+        _graph(folder, "speaker"),
     )
     try:
         mel = random.standard_normal((1, 80, 259), np.float32)
@@ -153,7 +153,7 @@ def _gpt(
     decoder = OnnxDecoder(
         path, contract_of(path), Cores().budget("speak", 0, spin=True), 1, ids.positions
     )
-    vocoder = _graph(folder, "windowed_waveform_decoder")
+    vocoder = _graph(folder, "vocoder")
     try:
         theirs = original.greedy(latents, tokens)
         ours = _greedy(decoder, ids, latents, tokens, len(theirs))
