@@ -76,7 +76,7 @@ class Backend:
             self._load_s = self._clock.now() - self._begin_s
             self._metrics = Metrics(utilities, name)
             self._resources = resources.pop_all()
-        _LOG.info("%s: loaded in %.1f s", name, self._load_s)
+        _LOG.info("loaded in %.1f s", self._load_s)
 
     def execute(self, requests: Sequence[Any]) -> None:
         """Begin to answer requests; returns at once. Inputs are copied: their memory is the server's."""
@@ -128,7 +128,7 @@ class Backend:
         except asyncio.CancelledError:
             error, outcome = "StreamClosed: the request was cancelled", "cancelled"
         except Exception as exc:  # noqa: BLE001  it is the client's, and logged
-            _LOG.exception("%s: a request ended in an unexpected error", self._model.name)
+            _LOG.exception("a request ended in an unexpected error")
             error, outcome = (
                 f"InferenceFailed: {self._model.name}: {type(exc).__name__}: {exc}",
                 "error",

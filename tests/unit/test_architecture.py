@@ -71,6 +71,24 @@ def test_the_foundation_imports_only_the_foundation() -> None:
                 assert module.removeprefix("voxturn.runtime.") in LAYERS, f"{name} imports {module}"
 
 
+def _is_library(path: Path) -> bool:
+    """Whether a module of the runtime may be another program's: not the command line and what it alone uses."""
+    inside = path.relative_to(ROOT / "runtime")
+    return inside.parts[0] != "commands" and str(inside) not in ("cli.py", "progress.py")
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in modules("runtime") if _is_library(path)], ids=str
+)
+def test_the_library_neither_prints_nor_writes_to_the_standard_streams(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            assert node.func.id != "print", f"{path}:{node.lineno}"
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            written = node.value.id == "sys" and node.attr in ("stdout", "stderr")
+            assert not written, f"{path}:{node.lineno}"
+
+
 BLOCKED = """
 import importlib, pkgutil, sys
 class Only:

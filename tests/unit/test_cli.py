@@ -43,7 +43,7 @@ from voxturn.runtime.errors import (
     UsageError,
     VoxturnError,
 )
-from voxturn.runtime.families.decoder import Reply
+from voxturn.runtime.families.decoder import DecoderReplier
 from voxturn.runtime.flow.scheduling import Cores
 from voxturn.runtime.messages import ReplyToken
 from voxturn.runtime.models.manifest import MANIFEST, Manifest, ModelContract, sha256_of
@@ -251,13 +251,15 @@ class Chat:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self._patch = monkeypatch
         self.dialogues: list[list[str]] = []
-        asked = Reply.__call__
+        asked = DecoderReplier.__call__
 
-        def call(reply: Reply, messages: Sequence[Message]) -> AsyncGenerator[ReplyToken, None]:
+        def call(
+            reply: DecoderReplier, messages: Sequence[Message]
+        ) -> AsyncGenerator[ReplyToken, None]:
             self.dialogues.append([message.text for message in messages])
             return asked(reply, messages)
 
-        monkeypatch.setattr(Reply, "__call__", call)
+        monkeypatch.setattr(DecoderReplier, "__call__", call)
 
     def run(self, lines: Sequence[str], *options: str, interactive: bool = False) -> int:
         given = Given("".join(f"{line}\n" for line in lines).encode())
@@ -317,7 +319,7 @@ def test_an_engine_that_fails_ends_a_chat(
     def broken(*_: object) -> list[Message]:
         raise InferenceFailed("the engine died")
 
-    monkeypatch.setattr(Reply, "fitted", broken)
+    monkeypatch.setattr(DecoderReplier, "fitted", broken)
     assert chat.run(["One.", "Two."]) == InferenceFailed.exit_code
     assert capsys.readouterr().err == "voxturn: the engine died\n"
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 
 import pytest
 from voxturn.runtime.errors import UsageError
+from voxturn.runtime.flow.clock import ManualClock
 from voxturn.runtime.flow.scheduling import Cores, Gate, Pace
 
 
@@ -62,7 +62,8 @@ def test_the_most_urgent_goes_first_whoever_came_first() -> None:
 
 
 def test_what_waits_does_not_cut_into_a_loop_of_more_urgent_calls() -> None:
-    crowd = Crowd(Gate())
+    clock = ManualClock()
+    crowd = Crowd(Gate(clock))
 
     def reply() -> None:
         with crowd.gate.turn(3, grace_s=0.5):
@@ -73,10 +74,14 @@ def test_what_waits_does_not_cut_into_a_loop_of_more_urgent_calls() -> None:
         thread.start()
         until(lambda: crowd.gate.waiting == 1)
     for _ in range(3):
-        time.sleep(0.005)  # the reply waits, and nobody holds the gate
+        until(lambda: clock.waiting == 1)
+        clock.advance(0.4)  # the reply waits, and nobody holds the gate
         with crowd.gate.turn(2):
             crowd.order.append("speak")
+    until(lambda: clock.waiting == 1)
+    clock.advance(0.5)
     thread.join(10)
+    assert not thread.is_alive()
     assert crowd.order == ["speak", "speak", "speak", "reply"]
 
 
@@ -100,7 +105,8 @@ def test_what_has_waited_too_long_goes_first_but_for_the_most_urgent() -> None:
 
 
 def test_whose_patience_ends_while_it_sleeps_goes_first_and_holds_nobody_up() -> None:
-    crowd, patience = Crowd(Gate()), [60.0]
+    clock = ManualClock()
+    crowd, patience = Crowd(Gate(clock)), [60.0]
 
     def reply() -> None:
         with crowd.gate.turn(3, grace_s=60.0, patience_s=lambda: patience[0]):
@@ -110,7 +116,7 @@ def test_whose_patience_ends_while_it_sleeps_goes_first_and_holds_nobody_up() ->
         thread = threading.Thread(target=reply)
         thread.start()
         until(lambda: crowd.gate.waiting == 1)
-    time.sleep(0.05)  # the reply begins to sleep out its grace
+    until(lambda: clock.waiting == 1)  # the reply sleeps out its grace
     patience[0] = 0.0
     speak = threading.Thread(target=crowd.join_in, args=("speak", 2))
     speak.start()
@@ -118,6 +124,35 @@ def test_whose_patience_ends_while_it_sleeps_goes_first_and_holds_nobody_up() ->
     assert not thread.is_alive()
     speak.join()
     assert crowd.end() == ["reply", "speak"]
+
+
+def test_two_that_wait_behind_one_that_sleeps_do_not_wake_each_other() -> None:
+    clock = ManualClock()
+    crowd, looks = Crowd(Gate(clock)), [0]
+
+    def patience() -> float:
+        looks[0] += 1
+        return float("inf")
+
+    def turn(urgency: int, grace_s: float) -> None:
+        with crowd.gate.turn(urgency, grace_s, patience):
+            crowd.order.append(str(urgency))
+
+    threads = [threading.Thread(target=turn, args=(urgency, 60.0)) for urgency in (1, 2, 3)]
+    with crowd.gate.turn(0):
+        for thread in threads:
+            thread.start()
+        until(lambda: crowd.gate.waiting == 3)
+    until(lambda: clock.waiting == 3)
+    threading.Event().wait(0.05)  # long enough for thousands
+    assert looks[0] < 200
+    for count in (1, 2, 3):
+        clock.advance(60.0)
+        until(lambda count=count: len(crowd.order) >= count)  # type: ignore[misc]
+    for thread in threads:
+        thread.join(10)
+        assert not thread.is_alive()
+    assert crowd.order == ["1", "2", "3"]
 
 
 def test_a_turn_in_progress_is_not_interrupted_by_a_more_urgent_one() -> None:
@@ -129,21 +164,30 @@ def test_a_turn_in_progress_is_not_interrupted_by_a_more_urgent_one() -> None:
 
 
 def test_nobody_ever_computes_beside_another() -> None:
-    gate, inside, most = Gate(), [0], [0]
+    """Everybody stays inside until all others that could get in have had their chance to."""
+    gate, inside, most = Gate(), set[int](), [0]
+    count, turns = 6, 20
+    left = [turns] * count
 
-    def work(urgency: int) -> None:
-        for _ in range(200):
-            with gate.turn(urgency):
-                inside[0] += 1
-                most[0] = max(most[0], inside[0])
-                inside[0] -= 1
+    def others_wait(me: int) -> bool:
+        return gate.waiting + len(inside - {me}) >= sum(n > 0 for n in left) - 1
 
-    threads = [threading.Thread(target=work, args=(i % 3,)) for i in range(6)]
+    def work(me: int) -> None:
+        while left[me]:
+            with gate.turn(me % 3):
+                inside.add(me)
+                until(lambda: others_wait(me))  # they are at the gate, or came in beside this one
+                most[0] = max(most[0], len(inside))
+                left[me] -= 1
+                inside.discard(me)
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(count)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(60)
         assert not thread.is_alive()
+    assert left == [0] * count
     assert most == [1]
 
 
@@ -159,10 +203,21 @@ def test_a_failure_gives_the_turn_back() -> None:
 
 
 def test_free_cores_are_taken_at_once() -> None:
-    gate = Gate()
-    for urgency in (3, 0, 1):
-        with gate.turn(urgency):
-            pass
+    """The clock stands still: who waited out a grace that is for the more urgent alone would wait for ever."""
+    clock = ManualClock()
+    gate, order = Gate(clock), list[int]()
+
+    def work() -> None:
+        for urgency, grace_s in ((3, 60.0), (1, 60.0), (1, 60.0), (0, 60.0), (2, 0.0)):
+            with gate.turn(urgency, grace_s):
+                order.append(urgency)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(10)
+    assert not thread.is_alive()
+    assert order == [3, 1, 1, 0, 2]
+    assert clock.waiting == 0
 
 
 def test_budgets_of_the_cores() -> None:
@@ -177,24 +232,29 @@ def test_budgets_of_the_cores() -> None:
 
 
 def test_the_voice_is_as_far_ahead_as_the_answer_that_will_soonest_run_dry() -> None:
-    pace, one, other = Pace(), object(), object()
+    clock = ManualClock()
+    pace, one, other = Pace(clock), object(), object()
     assert pace.lead_s == float("inf")
     pace.made(one, 0.0)
-    assert pace.lead_s <= 0.0
+    assert pace.lead_s == 0.0
     pace.made(one, 50.0)
     pace.made(other, 20.0)
     pace.made(other, 20.0)
-    assert 30.0 < pace.lead_s <= 40.0
+    assert pace.lead_s == 40.0
+    clock.advance(5.0)
+    assert pace.lead_s == 35.0
     pace.ended(other)
-    assert 40.0 < pace.lead_s <= 50.0
+    assert pace.lead_s == 45.0
     pace.ended(one)
     pace.ended(one)
     assert pace.lead_s == float("inf")
 
 
 def test_an_answer_that_ran_dry_goes_on_from_now() -> None:
-    pace, answer = Pace(), object()
+    clock = ManualClock()
+    pace, answer = Pace(clock), object()
     pace.made(answer, 0.0)
-    time.sleep(0.01)
+    clock.advance(7.0)
+    assert pace.lead_s == -7.0
     pace.made(answer, 20.0)
-    assert pace.lead_s > 19.995
+    assert pace.lead_s == 20.0
