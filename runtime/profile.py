@@ -149,15 +149,15 @@ class Profile:
     ) -> Profile:
         """The same with the voice in a folder, whose family has `stages`.
 
-        Executors stay where they can run it, on a GPU above all; else the best that is installed is taken. `vocoder`
-        names the one of the stage vocode.
+        Executors stay where they can run it, and on a GPU always: what they cannot run is refused when it loads, not
+        run elsewhere. Else the best that is installed is taken. `vocoder` names the one of the stage vocode.
         """
         speak = replace(
             SpeakEngine(str(folder), self.speak.executor, threads=self.speak.threads),
             max_chars=self.speak.max_chars,
             server=self.speak.server,
         )
-        if not _reads(self.speak.executor, manifest):
+        if not _stays(self.speak.executor, manifest):
             speak = replace(speak, executor=best_executor("speak"), server=None)
         if "vocode" not in stages:
             return replace(self, speak=speak, vocode=None)
@@ -167,11 +167,11 @@ class Profile:
         return replace(self, speak=speak, vocode=_vocoder(str(folder), executor, before.threads))
 
 
-def _reads(executor: str, manifest: Manifest) -> bool:
-    """Whether an executor here reads all graphs of an artifact, or asks a server that does."""
+def _stays(executor: str, manifest: Manifest) -> bool:
+    """Whether an executor keeps the voice: it reads all graphs of the artifact, or was chosen for its place."""
     row = executor_of(executor)
     dialects = {graph.dialect for graph in manifest.graphs.values()}
-    return row.remote or dialects <= row.dialects
+    return row.remote or row.on_gpu or dialects <= row.dialects
 
 
 def _vocoder(model: str, executor: str, threads: int) -> Engine:

@@ -7,13 +7,13 @@ import asyncio
 import contextlib
 import signal
 import sys
-from pathlib import Path
 
 from voxturn.runtime.errors import ExecutorUnavailable, ServerDied, UsageError
 from voxturn.runtime.flow.handoff import cancel_and_wait
 from voxturn.runtime.flow.scheduling import Cores
 from voxturn.runtime.models.registry import Registry
-from voxturn.runtime.models.store import Store, is_artifact
+from voxturn.runtime.models.store import Store
+from voxturn.runtime.parts import artifact_of
 from voxturn.runtime.prepare import problems
 from voxturn.runtime.profile import Profile, load_profile
 from voxturn.runtime.remote.contract import MODELS
@@ -87,13 +87,8 @@ def _check(profile: Profile, name: str, models: list[str]) -> None:
     stages = dict.fromkeys(stage for model in models for stage in _STAGES[model])
     store, registry, cores = Store(), Registry.read(), Cores()
     for stage in stages:
-        engine = profile.engines()[stage]
-        cores.budget(stage, engine.threads)
-        if is_artifact(engine.model):
-            store.at(Path(engine.model))
-        else:
-            model, _ = registry.resolve(engine.model)
-            store.artifact(model, engine.precision)
+        cores.budget(stage, profile.engine(stage).threads)
+        artifact_of(profile, stage, store, registry)
     for problem in problems(profile, store, registry, cores, name):
         if problem.stage in stages:
             raise ExecutorUnavailable(

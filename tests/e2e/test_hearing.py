@@ -13,12 +13,14 @@ import pytest
 from voxturn.bench.corpus import KINDS, LEVELS_DBFS, SENTENCES, Clip, Voice, sounds
 from voxturn.bench.words import error_rate
 from voxturn.runtime import cli
-from voxturn.runtime.assemble import Assembler
 from voxturn.runtime.assistant import Assistant
 from voxturn.runtime.audio.decode import decode_all
 from voxturn.runtime.frames import frames_from
 from voxturn.runtime.messages import Partial, Transcript, Utterance
+from voxturn.runtime.parts import LoadedParts
 from voxturn.runtime.profile import Profile, load_profile
+from voxturn.runtime.turn.listen import Listen
+from voxturn.runtime.turn.recognise import FilteredRecogniser
 
 QUESTION = Path(__file__).parents[2] / "runtime" / "demo" / "question.wav"
 TEXT = "What is the capital of France?"
@@ -27,10 +29,14 @@ pytestmark = pytest.mark.usefixtures("demo_models")
 
 
 @pytest.fixture
-def make() -> Iterator[Assembler]:
-    make = Assembler(load_profile("demo"))
-    yield make
-    make.close()
+def parts() -> Iterator[LoadedParts]:
+    parts = LoadedParts(load_profile("demo"))
+    yield parts
+    parts.close()
+
+
+def recogniser_of(parts: LoadedParts) -> FilteredRecogniser:
+    return FilteredRecogniser(parts.recogniser(), parts.content_filter())
 
 
 async def test_partials_come_while_the_question_is_asked_and_lead_to_the_transcript() -> None:
@@ -51,10 +57,12 @@ async def test_partials_come_while_the_question_is_asked_and_lead_to_the_transcr
     assert events[-1].text == TEXT
 
 
-async def test_words_lie_where_they_are_said(make: Assembler) -> None:
-    stage, question = make.transcribe(), decode_all(QUESTION, 16000)
+async def test_words_lie_where_they_are_said(parts: LoadedParts) -> None:
+    recogniser, question = recogniser_of(parts), decode_all(QUESTION, 16000)
     early, late = [
-        await stage.transcribe(np.concatenate([np.zeros(lead, np.float32), question]), words=True)
+        await recogniser.transcribe(
+            np.concatenate([np.zeros(lead, np.float32), question]), words=True
+        )
         for lead in (0, 8000)
     ]
     assert [word.text for word in early.words] == TEXT.split()
@@ -65,14 +73,13 @@ async def test_words_lie_where_they_are_said(make: Assembler) -> None:
     assert shift == pytest.approx([0.5] * 6, abs=0.11)
 
 
-async def test_names_are_heard_that_were_not(make: Assembler) -> None:
-    plain, biased = Assembler(load_profile("demo")), Assembler(_named("Kapitol", "Frantz"))
+async def test_names_are_heard_that_were_not(parts: LoadedParts) -> None:
+    biased = LoadedParts(_named("Kapitol", "Frantz"))
     try:
         question = decode_all(QUESTION, 16000)
-        assert (await plain.transcribe().transcribe(question)).text == TEXT
-        heard = (await biased.transcribe().transcribe(question)).text
+        assert (await recogniser_of(parts).transcribe(question)).text == TEXT
+        heard = (await recogniser_of(biased).transcribe(question)).text
     finally:
-        plain.close()
         biased.close()
     assert "Frantz" in heard or "Kapitol" in heard, heard
 
@@ -82,9 +89,10 @@ def _named(*names: str) -> Profile:
     return replace(profile, transcribe=replace(profile.transcribe, names=names))
 
 
-async def test_sounds_without_words_give_none(make: Assembler) -> None:
+async def test_sounds_without_words_give_none(parts: LoadedParts) -> None:
     question = Clip(TEXT, decode_all(QUESTION, 16000), Voice("joe"), None, "2s")
-    listen, stage = make.listen(), make.transcribe()
+    listen = Listen(parts.activity(), parts.profile.endpointing)
+    recogniser = recogniser_of(parts)
     invented = []
     for sound in sounds([question], len(KINDS) * len(LEVELS_DBFS)):
         heard = [
@@ -92,10 +100,10 @@ async def test_sounds_without_words_give_none(make: Assembler) -> None:
             async for h in listen(frames_from(sound.samples))
             if isinstance(h, Utterance) and h.final
         ]
-        texts = [(await stage.transcribe(samples)).text for samples in [sound.samples, *heard]]
+        texts = [(await recogniser.transcribe(each)).text for each in [sound.samples, *heard]]
         invented += [(sound.kind, sound.level_dbfs, text) for text in texts if text]
     assert not invented
-    assert (await stage.transcribe(np.zeros(48000, np.float32))).text == ""
+    assert (await recogniser.transcribe(np.zeros(48000, np.float32))).text == ""
 
 
 def test_a_long_file_is_written_down_in_pieces_with_every_word_s_time(

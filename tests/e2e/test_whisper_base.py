@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from voxturn.export.whisper import export as whisper
-from voxturn.runtime.assemble import log_mel
 from voxturn.runtime.audio.decode import decode_all
 from voxturn.runtime.executors.ctranslate2 import Ct2Whisper
 from voxturn.runtime.executors.whisper_onnx import OnnxWhisper
+from voxturn.runtime.families.whisper.hearing import log_mel
 from voxturn.runtime.flow.scheduling import Cores
 from voxturn.runtime.models.manifest import Manifest
 from voxturn.runtime.models.registry import Registry

@@ -17,8 +17,8 @@ from voxturn.bench.espeak import Espeak
 from voxturn.export.decoder import export as decoder
 from voxturn.export.decoder import synthetic
 from voxturn.runtime.assistant import Assistant
-from voxturn.runtime.families.decoder import Reply
-from voxturn.runtime.families.xtts.speak import XttsSpeak
+from voxturn.runtime.families.decoder import as_decoder
+from voxturn.runtime.families.xtts.family import as_xtts
 from voxturn.runtime.frames import frames_from
 from voxturn.runtime.messages import PcmChunk, Sentence, Transcript, TurnDone
 from voxturn.runtime.models.manifest import Manifest
@@ -66,10 +66,9 @@ async def test_a_turn_in_arabic_keeps_its_text_from_right_to_left(
         vocode=Engine(str(tiny.short), "openvino", "int8"),
     )
     async with Assistant.load(profile) as assistant:
-        reply, speak = assistant.stages.reply, assistant.stages.speak
-        assert isinstance(reply, Reply)
-        assert isinstance(speak, XttsSpeak)
-        reply.script = lambda messages: [*reply.tokenizer.encode(ANSWER), min(reply.chat.stop_ids)]
+        replier, voice = as_decoder(assistant.stages.replier), as_xtts(assistant.stages.voice)
+        stop = min(replier.chat.stop_ids)
+        replier.script = lambda messages: [*replier.tokenizer.encode(ANSWER), stop]
         await assistant.warm()
         conversation = assistant.conversation()
         turn = conversation.turn(frames_from(Espeak().say(QUESTION, "ar", 130)), whole_input=True)
@@ -92,5 +91,5 @@ async def test_a_turn_in_arabic_keeps_its_text_from_right_to_left(
     assert captions.startswith("WEBVTT\n\n00:00:00.000 --> ")
     assert all(sentence.text in captions for sentence in sentences)
     assert conversation.messages[-1].text == ANSWER
-    assert speak.language == "ar"
+    assert voice.language == "ar"
     assert "خمسة عشر ريالا" in normalize(ANSWER, "ar")

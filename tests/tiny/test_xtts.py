@@ -20,7 +20,6 @@ from voxturn.export.xtts import export as xtts
 from voxturn.export.xtts import parity as xtts_parity
 from voxturn.export.xtts.checkpoint import TRAINING_ONLY, XttsCheckpoint
 from voxturn.export.xtts.graphs import context_needed, margin_needed
-from voxturn.runtime.assemble import XTTS_PLANS
 from voxturn.runtime.audio.window import Plan
 from voxturn.runtime.decode.engine import DecodeEngine
 from voxturn.runtime.decode.generation import Request, Step
@@ -29,14 +28,20 @@ from voxturn.runtime.errors import ExportFailed, InferenceFailed
 from voxturn.runtime.executors.fake import FakeDecoder, FakeGraph
 from voxturn.runtime.executors.onnx import OnnxDecoder, OnnxGraph
 from voxturn.runtime.executors.openvino import OpenVinoGraph, convolution_s
-from voxturn.runtime.families.frames import XttsFrames
-from voxturn.runtime.families.windowed import Vocode
+from voxturn.runtime.families.windowed import Latents, WindowedVocoder
+from voxturn.runtime.families.xtts.frames import XttsFrames
+from voxturn.runtime.families.xtts.plans import ALONE
 from voxturn.runtime.families.xtts.prompt import SpeechOptions, XttsIds, speech
 from voxturn.runtime.families.xtts.voices import Cloner
 from voxturn.runtime.flow.lane import Lane
 from voxturn.runtime.flow.scheduling import Cores, EngineBudget
-from voxturn.runtime.messages import Sentence, SpeechCodes
-from voxturn.runtime.models.manifest import MANIFEST, Manifest, sha256_of
+from voxturn.runtime.messages import Sentence
+from voxturn.runtime.models.manifest import (
+    MANIFEST,
+    ONNX_TENSOR_SCATTER,
+    Manifest,
+    sha256_of,
+)
 from voxturn.runtime.models.store import quiet
 from voxturn.runtime.protocols import GraphExecutor
 
@@ -279,7 +284,10 @@ def test_the_vocoders_audio_is_the_originals(vocoder: OnnxGraph, original: Any, 
 @pytest.mark.parametrize("compute", ["onnx", "fp32", "bf16"])
 def test_audio_does_not_depend_on_how_late_it_is(tiny: Tiny, compute: str) -> None:
     """147 latents are 640 frames exactly: what comes so much later is the same, in half of the digits, too."""
-    contract, budget = Manifest.read(tiny.fp32).graphs["vocoder"], EngineBudget(1, False, 0)
+    contract, budget = (
+        Manifest.read(tiny.fp32).graphs["windowed_waveform_decoder"],
+        EngineBudget(1, False, 0),
+    )
     executor: GraphExecutor = graph(tiny.fp32, "vocoder")
     if compute != "onnx":
         pytest.importorskip("openvino")
@@ -350,23 +358,25 @@ PLANS = st.builds(
     chunks=st.lists(st.integers(1, 9), min_size=1, max_size=6).filter(
         lambda chunks: sum(chunks) >= 3
     ),
-    plan=st.sampled_from(XTTS_PLANS) | PLANS,
+    plan=st.sampled_from(ALONE) | PLANS,
 )
-@example(chunks=[1] * 40, plan=XTTS_PLANS[0])
-@example(chunks=[3], plan=XTTS_PLANS[0])
-@example(chunks=[9, 9, 9, 9, 9], plan=replace(XTTS_PLANS[0], rounds=23))
+@example(chunks=[1] * 40, plan=ALONE[0])
+@example(chunks=[3], plan=ALONE[0])
+@example(chunks=[9, 9, 9, 9, 9], plan=replace(ALONE[0], rounds=23))
 async def test_streamed_audio_is_the_full_decodes(
     vocoder: OnnxGraph, chunks: list[int], plan: Plan
 ) -> None:
     latents, speaker = acoustics(sum(chunks))
     lane, sentence = Lane("vocode"), Sentence("x", 0)
-    vocode = Vocode(vocoder, lane, 24000, HOP, margin_needed(), XttsFrames(4, RATIO), (plan,))
-    vocode._trim = lambda samples: (samples, True)  # type: ignore[method-assign]
+    vocode = WindowedVocoder(
+        vocoder, lane, 24000, HOP, margin_needed(), XttsFrames(4, RATIO), (plan,), trim=False
+    )
+    inputs = {"speaker": speaker.reshape(1, 512, 1)}
 
-    async def arriving() -> AsyncIterator[SpeechCodes]:
+    async def arriving() -> AsyncIterator[Latents]:
         for end, count in zip(np.cumsum(chunks).tolist(), chunks, strict=True):
-            yield SpeechCodes(latents[end - count : end], sentence, False, speaker)
-        yield SpeechCodes(latents[:0], sentence, True, speaker)
+            yield Latents(latents[end - count : end], sentence, False, inputs)
+        yield Latents(latents[:0], sentence, True, inputs)
 
     try:
         streamed = np.concatenate([chunk.samples async for chunk in vocode(arriving())])
@@ -426,9 +436,9 @@ def test_an_artifact_of_standard_operators_in_half_precision(tiny: Tiny, tmp_pat
     manifest = Manifest.read(tmp_path)
     model = onnx.load(str(tmp_path / "gpt.onnx"), load_external_data=False)
     assert {node.domain for node in model.graph.node} == {""}
-    assert {
-        spec.dtype for spec in manifest.graphs["gpt"].inputs if spec.name.startswith("past_")
-    } == {"float16"}
+    decoder = manifest.graphs["token_decoder"]
+    assert {spec.dtype for spec in decoder.inputs if spec.name.startswith("past_")} == {"float16"}
+    assert decoder.dialect == ONNX_TENSOR_SCATTER
     assert manifest.properties["engine"] == "tensorrt"
     assert manifest.reached["gpt.kl"] < 1e-4
     assert manifest.reached["vocoder.snr_db"] >= 60

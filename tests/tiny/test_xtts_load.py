@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from voxturn.runtime.decode.service import engine_of
 from voxturn.runtime.errors import InferenceFailed
 from voxturn.runtime.models.store import Store
 from voxturn.runtime.xtts import XTTS
@@ -25,7 +26,8 @@ async def test_a_hundred_streams_that_die_under_load_leave_no_slot_and_no_memory
     """Three at a time beside one that is left alone; the second half adds no memory."""
     random, outcomes, sizes = np.random.default_rng(3), Counter[str](), list[float]()
     with XTTS.load(tiny.short, slots=4, vocoder="onnx", store=Store(tmp_path)) as xtts:
-        engine = xtts._speak.service.engine
+        engine = engine_of(xtts.service)
+        assert engine is not None
         run = engine.executor.run
 
         def failing(*arguments: Any) -> Any:

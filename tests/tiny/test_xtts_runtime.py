@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from voxturn.runtime import cli
+from voxturn.runtime.decode import service
 from voxturn.runtime.decode.engine import DecodeEngine
 from voxturn.runtime.decode.sampler import Sampling
 from voxturn.runtime.decode.service import DecodeService
@@ -34,7 +35,7 @@ from voxturn.runtime.errors import (
 from voxturn.runtime.executors import openvino
 from voxturn.runtime.executors.fake import FakeDecoder
 from voxturn.runtime.families.xtts.prompt import XttsIds
-from voxturn.runtime.families.xtts.speak import XttsSpeak
+from voxturn.runtime.families.xtts.speak import Manner, XttsSpeech
 from voxturn.runtime.families.xtts.text import CHAR_LIMITS, MAX_TOKENS, XttsTokenizer
 from voxturn.runtime.families.xtts.voices import Voice
 from voxturn.runtime.flow.lane import Lane
@@ -58,8 +59,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def xtts(tiny: Tiny, home: Path) -> Iterator[XTTS]:
     with XTTS.load(tiny.short, slots=2, vocoder="onnx", store=Store(home)) as loaded:
-        loaded._cloner = (
-            loaded._make.cloner()
+        people = loaded.voice.people
+        people._cloner = (
+            people._make_cloner()
         )  # now, or the first test that clones would leave its thread
         yield loaded
 
@@ -75,7 +77,9 @@ def differs(one: np.ndarray, other: np.ndarray) -> bool:
 
 
 def engine_of(xtts: XTTS) -> DecodeEngine:
-    return xtts._speak.service.engine
+    engine = service.engine_of(xtts.service)
+    assert engine is not None
+    return engine
 
 
 def idle(engine: DecodeEngine) -> bool:
@@ -243,7 +247,7 @@ def test_auto_is_what_is_clearly_faster(
     if taken in here:
         with XTTS.load(tiny.short, vocoder="openvino", store=Store(home)) as voice:
             assert voice.vocoder_info.compute == taken
-            graph: Any = voice._vocode._executor
+            graph: Any = voice.voice.vocoder._graph
             hint = graph._compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
             assert hint == {"bf16": "bf16", "fp32": "f32"}[taken]
     monkeypatch.undo()
@@ -317,7 +321,7 @@ def test_what_cannot_be_spoken_is_refused(xtts: XTTS, tmp_path: Path) -> None:
             UnknownVoice,
             "no voice 'Nobody' for this checkpoint; here: .*noise",
         ),
-        (TEXT, EN | {"speaker_wav": silent}, UsageError, "speaker or speaker_wav, not both"),
+        (TEXT, EN | {"speaker_wav": silent}, UsageError, "speaker's name or recordings, not both"),
         (
             TEXT,
             {"language": "en", "speaker_wav": silent},
@@ -350,12 +354,12 @@ def test_what_cannot_be_spoken_is_refused(xtts: XTTS, tmp_path: Path) -> None:
 def test_a_voice_is_cloned_once_and_used(xtts: XTTS, tmp_path: Path) -> None:
     one = recording(tmp_path / "one.wav", voiced(3.2))
     samples = xtts.tts(TEXT, language="en", speaker_wav=one)
-    count = len(xtts._clones)
+    count = len(xtts.voice.people._clones)
     assert_same(samples, xtts.tts(TEXT, language="en", speaker_wav=[str(one)]))
-    assert len(xtts._clones) == count
+    assert len(xtts.voice.people._clones) == count
     recording(one, voiced(3.2) * np.linspace(0.1, 1, voiced(3.2).size))
     xtts.tts(TEXT, language="en", speaker_wav=one)
-    assert len(xtts._clones) == count + 1
+    assert len(xtts.voice.people._clones) == count + 1
 
 
 def test_an_artifact_of_another_kind_or_format_is_refused(tiny: Tiny, tmp_path: Path) -> None:
@@ -411,7 +415,7 @@ async def test_the_stage_asks_for_one_piece_of_a_long_text_at_a_time(tiny: Tiny)
     engine.add = counted  # type: ignore[method-assign]
     voice = Voice("v", np.zeros((32, 64), np.float32), np.zeros(512, np.float32))
     tokenizer = XttsTokenizer(tiny.fp32 / "vocab.json")
-    stage = XttsSpeak(DecodeService(engine, lane), ids, tokenizer, voice, "en", Sampling())
+    stage = XttsSpeech(DecodeService(engine, lane), ids, tokenizer, Manner(voice, "en", Sampling()))
 
     async def sentences() -> AsyncIterator[Sentence]:
         yield Sentence("This is a sentence of some length. " * 1500, 0)

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from voxturn.runtime.assemble import TURN_PLANS
 from voxturn.runtime.assistant import Assistant
+from voxturn.runtime.decode.service import engine_of
 from voxturn.runtime.families.windowed import Progress
-from voxturn.runtime.families.xtts.speak import XttsSpeak
+from voxturn.runtime.families.xtts.family import as_xtts
+from voxturn.runtime.families.xtts.plans import IN_TURN
 from voxturn.runtime.frames import frames_from
 from voxturn.runtime.messages import PcmChunk, TurnDone
 from voxturn.runtime.profile import Engine, Profile, SpeakEngine, load_profile
@@ -32,11 +33,11 @@ def profile(tiny: Tiny) -> Profile:
 
 async def test_a_turn_with_xtts_speaks_every_clause_and_its_trace_says_what_ran(tiny: Tiny) -> None:
     async with Assistant.load(profile(tiny)) as assistant:
-        speak, vocode = assistant.stages.speak, assistant.stages.vocode
-        assert isinstance(speak, XttsSpeak)
-        urgent = np.zeros((speak.urgent, 1), np.float32)  # what the first window needs, and no more
-        assert vocode.next_window(Progress([urgent])) == (0, TURN_PLANS[0].first)
-        assert vocode.next_window(Progress([urgent[:-1]])) is None
+        voice = as_xtts(assistant.stages.voice)
+        # what the first window needs, and no more
+        urgent = np.zeros((voice.speech.urgent, 1), np.float32)
+        assert voice.vocoder.next_window(Progress([urgent])) == (0, IN_TURN[0].first)
+        assert voice.vocoder.next_window(Progress([urgent[:-1]])) is None
         await assistant.warm()
         turn = assistant.conversation().turn(frames_from(str(QUESTION)), whole_input=True)
         async with turn:
@@ -68,12 +69,10 @@ async def test_barge_in_while_xtts_speaks_frees_its_slot_and_the_next_turn_works
                         break
             assert len(asyncio.all_tasks()) == 1
         assert turn.trace.outcome == "done"
-        stage = assistant.stages.speak
-        service = stage.service  # type: ignore[attr-defined]
+        engine = engine_of(as_xtts(assistant.stages.voice).service)
+        assert engine is not None
         for _ in range(400):
-            if not service.engine.running and not any(
-                slot.busy for slot in service.engine.cache.slots
-            ):
+            if not engine.running and not any(slot.busy for slot in engine.cache.slots):
                 break
             await asyncio.sleep(0.005)
         else:

@@ -41,7 +41,7 @@ from voxturn.runtime.messages import (
     TurnDone,
     Word,
 )
-from voxturn.runtime.models.manifest import MANIFEST, Manifest, ModelContract
+from voxturn.runtime.models.manifest import CTRANSLATE2, MANIFEST, Manifest, ModelContract
 from voxturn.runtime.models.registry import Registry
 from voxturn.runtime.models.store import Store
 from voxturn.runtime.profile import load_profile
@@ -812,24 +812,26 @@ def started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
     return profiles
 
 
-VITS_GRAPHS = {
-    role: ModelContract(f"{role}.onnx", (), ()) for role in ("acoustic_encoder", "waveform_decoder")
+VITS_ROLES = ("acoustic_encoder", "waveform_decoder")
+INSTALLED: dict[str, dict[str, Any]] = {
+    "speak": {
+        "kind": "vits",
+        "graphs": {role: ModelContract(f"{role}.onnx", (), ()) for role in VITS_ROLES},
+        "properties": {"espeak_voice": "en-us"},
+    },
+    "transcribe": {"kind": "whisper", "dialect": CTRANSLATE2},
 }
+"""What the manifests of the demo's models say, by stage."""
 
 
-def install(stage: str, kind: str) -> None:
-    """An artifact of the demo's model for a stage, whose files are empty."""
-    engine = load_profile("demo").engines()[stage]
+def install(stage: str) -> None:
+    """An artifact of the demo's model for a stage, without files."""
+    engine = load_profile("demo").engine(stage)
     model = Registry.read().models[engine.model]
     folder = Store().artifact_path(model, engine.precision)
     folder.mkdir(parents=True, exist_ok=True)
-    graphs = VITS_GRAPHS if kind == "vits" else {}
-    names = [graph.file for graph in graphs.values()] or ["model.bin"]
-    for name in names:
-        (folder / name).touch()
-    files = dict.fromkeys(names, "")
-    properties = {"espeak_voice": "en-us"}
-    manifest = Manifest(model.id, kind, engine.precision, {}, files, graphs, properties)
+    about: dict[str, Any] = {"model": model.id, "precision": engine.precision}
+    manifest = Manifest(**about, source={}, files={}, **INSTALLED[stage])
     (folder / MANIFEST).write_text(manifest.to_json())
 
 
@@ -839,16 +841,27 @@ def test_what_a_served_model_lacks_is_said_before_a_server_is_started(
     assert main(["serve", "triton", "--models", "vits,whisper"]) == 5
     (line,) = capsys.readouterr().err.splitlines()
     assert "'vits-en-us-joe' (fp32) is not on this machine; run `voxturn models pull" in line
-    install("speak", "vits")
-    install("vocode", "vits")
+    install("speak")
     assert main(["serve", "triton", "--models", "vits,whisper"]) == 5
     assert "'whisper-base'" in capsys.readouterr().err
     assert started == []
     assert main(["serve", "triton", "--models", "vits"]) == 6  # the others are not asked for
     assert capsys.readouterr().err == "voxturn: there is no server\n"
     assert started == ["demo"]
-    install("transcribe", "checkpoint")
+    install("transcribe")
     monkeypatch.setitem(sys.modules, "ctranslate2", None)
     assert main(["serve", "triton", "--models", "whisper"]) == 6
     assert "demo.transcribe: executor 'ctranslate2' is not installed" in capsys.readouterr().err
     assert started == ["demo"]
+
+
+def test_a_profile_that_leaves_its_vocoder_out_is_served(
+    started: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    install("speak")
+    demo = (ROOT / "runtime/profiles/demo.toml").read_text(encoding="utf-8")
+    profile = tmp_path / "short.toml"
+    profile.write_text(demo[: demo.index("[vocode]")], encoding="utf-8")
+    assert main(["serve", "triton", "--profile", str(profile), "--models", "vits"]) == 6
+    assert capsys.readouterr().err == "voxturn: there is no server\n"
+    assert started == [str(profile)]
