@@ -18,6 +18,7 @@ from voxturn.runtime.families.base import (
     Candidate,
     Family,
     Need,
+    NoPreparation,
     Parts,
     VoiceOptions,
 )
@@ -148,16 +149,6 @@ class VitsVoice:
                     await self._vocoder.warm_shapes(latents, idle=True)
                 else:
                     await self._vocoder.warm(latents)
-
-
-class NoPreparation:
-    """Makes no use of a sentence before it is whole."""
-
-    def update(self, text: str) -> None:
-        """Nothing to do."""
-
-    async def aclose(self) -> None:
-        """Nothing to stop."""
 
 
 async def _once(sentence: Sentence) -> AsyncIterator[Sentence]:
