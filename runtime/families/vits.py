@@ -202,6 +202,9 @@ FAMILY = Family(
     roles={"speak": ("acoustic_encoder",), "vocode": ("waveform_decoder",)},
     make=_make,
     options={"speak": _OPTIONS},
-    needs=(Need("piper", "espeak-ng's phonemes are not installed", "vits"),),
+    needs=(
+        Need("piper", "espeak-ng's phonemes are not installed", "vits"),
+        Need("num2words", "what writes numbers as words is not installed", "vits"),
+    ),
     check=_check,
 )

@@ -29,6 +29,7 @@ from voxturn.runtime.families.base import (
     WORDS,
     Candidate,
     Family,
+    Need,
     NoPreparation,
     Parts,
     VoiceOptions,
@@ -130,6 +131,7 @@ BEEPER = Family(
     roles={"speak": ("letter_beeps",)},
     make=make_voice,
     options={"speak": frozenset({"speed"})},
+    needs=(Need("num2words", "what writes numbers as words is not installed", "xtts"),),
     check=check_language,
 )
 
