@@ -52,10 +52,12 @@ class Choice:
         """A package that the executor or the family needs and that is not here."""
         if not self.executor.installed():
             what = f"executor {self.executor.name!r} is not installed"
-            return Problem(self.stage, what, f"pip install 'voxturn[{self.executor.extra}]'")
+            return Problem(
+                self.stage, what, _bringing(self.executor.extra, self.executor.packages[0])
+            )
         for need in self.family.needs if self.family is not None else ():
             if find_spec(need.module) is None:
-                return Problem(self.stage, need.what, f"pip install 'voxturn[{need.extra}]'")
+                return Problem(self.stage, need.what, _bringing(need.extra, need.module))
         return None
 
     @property
@@ -80,6 +82,11 @@ class Choice:
         if wrong is None and self.family is not None:
             self.family.check(Candidate(self.folder, self.manifest, self.settings, language, home))
         return wrong
+
+
+def _bringing(extra: str, module: str) -> str:
+    """What brings a module: an extra of ours or, if that is empty, a package that we do not know."""
+    return f"pip install 'voxturn[{extra}]'" if extra else f"install the package of {module}"
 
 
 def choose(profile: Profile, stage: str, store: Store, registry: Registry) -> Choice:

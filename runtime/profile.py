@@ -158,12 +158,12 @@ class Profile:
             server=self.speak.server,
         )
         if not _stays(self.speak.executor, manifest):
-            speak = replace(speak, executor=best_executor("speak"), server=None)
+            speak = replace(speak, executor=best_executor("speak", manifest), server=None)
         if "vocode" not in stages:
             return replace(self, speak=speak, vocode=None)
         before = self.engine("vocode")
         on_gpu = catalogue()[before.executor].on_gpu
-        executor = vocoder or (before.executor if on_gpu else best_executor("vocode"))
+        executor = vocoder or (before.executor if on_gpu else best_executor("vocode", manifest))
         return replace(self, speak=speak, vocode=_vocoder(str(folder), executor, before.threads))
 
 
@@ -180,9 +180,11 @@ def _vocoder(model: str, executor: str, threads: int) -> Engine:
     return Engine(model, executor, threads=threads, compute="auto" if chooses else None)
 
 
-def best_executor(stage: str) -> str:
-    """The executor of this machine's processor that a stage takes where nobody names one."""
+def best_executor(stage: str, manifest: Manifest) -> str:
+    """The executor of this machine's processor that a stage takes where nobody names one: one that reads the artifact."""
     rows = [r for r in catalogue().values() if stage in r.stages and not (r.on_gpu or r.remote)]
+    dialects = {graph.dialect for graph in manifest.graphs.values()} or {manifest.dialect}
+    rows = [row for row in rows if row.dialects & dialects] or rows
     preferred = [row for row in rows if stage in row.preferred and row.installed()]
     return (preferred or rows)[0].name
 

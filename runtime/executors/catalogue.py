@@ -52,7 +52,8 @@ def _top_p_alone(settings: Any) -> str:
 class Executor:
     """What an executor is.
 
-    `device` is `cpu`, `cuda` or `remote`. `packages`: one of these modules has to be importable; `extra` of ours brings it.
+    `device` is `cpu`, `cuda` or `remote`. `packages`: one of these modules has to be importable, if any is named; `extra` of
+    ours brings it, empty where none does.
     `dialects` of `models.manifest` that it reads; a remote one reads none, its server does. `stages` of a profile that it
     may run. `options`: keys of a profile's stage that only such executors have. `lacks`: keys that the stage has and this
     executor has not, with the reason. `advice` ends the sentence "the artifact …" where it cannot read one. `gpu_needs`:
@@ -87,7 +88,8 @@ class Executor:
 
     def installed(self) -> bool:
         """Whether one of its packages is importable here."""
-        return any(find_spec(package) is not None for package in self.packages)
+        found = (find_spec(package) is not None for package in self.packages)
+        return not self.packages or any(found)
 
     def load(self) -> type[Backend]:
         """The class that makes its engines. Importing it needs no vendor's library; making an engine does."""

@@ -139,6 +139,16 @@ class Preparation(Protocol):
         ...
 
 
+class NoPreparation:
+    """Of a voice that makes no use of a sentence before it is whole."""
+
+    def update(self, text: str) -> None:
+        """Nothing to do."""
+
+    async def aclose(self) -> None:
+        """Nothing to stop."""
+
+
 @runtime_checkable
 class Voice(Protocol):
     """Text to speech. Safe for many texts at once. `texts`: what it wants to read.
@@ -291,7 +301,7 @@ def _anything(candidate: Candidate) -> None:
 
 @dataclass(frozen=True)
 class Need:
-    """A module that a family imports, what it is for, and our extra that brings it."""
+    """A module that a family imports, what is missing without it, and our extra that brings it; empty if none of ours does."""
 
     module: str
     what: str

@@ -18,6 +18,7 @@ from voxturn.runtime.families.base import (
     Candidate,
     Family,
     Need,
+    NoPreparation,
     Parts,
     VoiceOptions,
 )
@@ -150,16 +151,6 @@ class VitsVoice:
                     await self._vocoder.warm(latents)
 
 
-class NoPreparation:
-    """Makes no use of a sentence before it is whole."""
-
-    def update(self, text: str) -> None:
-        """Nothing to do."""
-
-    async def aclose(self) -> None:
-        """Nothing to stop."""
-
-
 async def _once(sentence: Sentence) -> AsyncIterator[Sentence]:
     yield sentence
 
@@ -211,6 +202,9 @@ FAMILY = Family(
     roles={"speak": ("acoustic_encoder",), "vocode": ("waveform_decoder",)},
     make=_make,
     options={"speak": _OPTIONS},
-    needs=(Need("piper", "espeak-ng's phonemes are not installed", "vits"),),
+    needs=(
+        Need("piper", "espeak-ng's phonemes are not installed", "vits"),
+        Need("num2words", "what writes numbers as words is not installed", "vits"),
+    ),
     check=_check,
 )
