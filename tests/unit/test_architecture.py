@@ -71,6 +71,30 @@ def test_the_foundation_imports_only_the_foundation() -> None:
                 assert module.removeprefix("voxturn.runtime.") in LAYERS, f"{name} imports {module}"
 
 
+ROOMS = {
+    "flow": {"errors"},
+    "text": {"errors", "messages", "tomlfile"},
+    "audio": {"errors", "messages"},
+    "models": {"errors", "audio", "tomlfile"},
+    "decode": {"errors", "flow", "protocols"},
+    "remote": {"errors", "flow", "messages", "models", "decode"},
+    "executors": {"errors", "flow", "protocols", "models", "decode", "remote"},
+    "families": {
+        "errors", "flow", "messages", "protocols", "models", "audio", "text", "decode"
+    },
+    "turn": {"errors", "flow", "messages", "audio", "text", "families"},
+}  # fmt: skip
+"""Which rooms each room of the runtime may import: docs/architecture.md."""
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_imports_only_rooms_below_it(room: str) -> None:
+    for path in modules(f"runtime/{room}"):
+        for module in imports(path):
+            if module.startswith("voxturn.runtime."):
+                assert module.split(".")[2] in ROOMS[room] | {room}, f"{path} imports {module}"
+
+
 def _is_library(path: Path) -> bool:
     """Whether a module of the runtime may be another program's: not the command line and what it alone uses."""
     inside = path.relative_to(ROOT / "runtime")
