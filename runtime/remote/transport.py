@@ -198,8 +198,14 @@ class TritonServer:
         )
 
     async def _ask(self, model: str, inputs: Mapping[str, Any]) -> str | None:
-        """What a model says to a request that it answers without its engine; None where that ends in an error."""
+        """What a model says to a request that it answers without its engine; None where that ends in an error.
+
+        gRPC may swallow a cancellation of this while it begins a stream: it is passed on.
+        """
         request, said = self._tensors(inputs), ""
+        task = asyncio.current_task()
+        assert task is not None
+        cancelled = task.cancelling()
         if not MODELS[model].streams:
             return text_of(_arrays(await self._client.infer(model, request))["answer"])
         call = self._client.stream_infer(_one({"model_name": model, "inputs": request}))
@@ -212,6 +218,8 @@ class TritonServer:
             return said
         finally:
             call.cancel()
+            if task.cancelling() > cancelled:
+                raise asyncio.CancelledError
 
     async def load(self, model: str) -> None:
         """Load a model of the repository. Raises the error that the model's process raised, or `ServerUnavailable`."""

@@ -166,7 +166,7 @@ async def test_bad_requests_end_in_typed_errors(
 async def test_latents_of_one_s_own_are_vocoded_several_at_once(
     server: Running, tiny: Tiny
 ) -> None:
-    contract = Manifest.read(tiny.short).graphs["vocoder_whole"]
+    contract = Manifest.read(tiny.short).graphs["sequence_waveform_decoder"]
     graph = OnnxGraph(tiny.short / contract.file, contract, Cores().budget("vocode", 1))
     random, width = np.random.default_rng(0), int(contract.inputs[0].shape[2])
 

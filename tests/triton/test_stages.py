@@ -12,32 +12,37 @@ from typing import Any
 import numpy as np
 import pytest
 from voxturn.runtime import errors
-from voxturn.runtime.assemble import Assembler, xtts_frames
 from voxturn.runtime.audio.decode import decode_all
 from voxturn.runtime.audio.window import Plan
 from voxturn.runtime.client import VoiceClient
 from voxturn.runtime.client.voice import served_by
 from voxturn.runtime.decode.engine import DecodeEngine
 from voxturn.runtime.decode.sampler import Sampling
-from voxturn.runtime.decode.service import DecodeService
+from voxturn.runtime.decode.service import DecodeService, engine_of
 from voxturn.runtime.executors.fake import FakeDecoder, FakeGraph, FakeWhisper
-from voxturn.runtime.families.decoder import Reply
-from voxturn.runtime.families.whisper.hearing import Transcribe
-from voxturn.runtime.families.windowed import Vocode
+from voxturn.runtime.families.base import Voice
+from voxturn.runtime.families.decoder import DecoderReplier, as_decoder
+from voxturn.runtime.families.pipe import spoken
+from voxturn.runtime.families.whisper.hearing import WhisperRecogniser
+from voxturn.runtime.families.windowed import WindowedVocoder
+from voxturn.runtime.families.xtts.frames import XttsFrames
 from voxturn.runtime.families.xtts.prompt import XttsIds
-from voxturn.runtime.families.xtts.speak import XttsSpeak
+from voxturn.runtime.families.xtts.speak import Manner, XttsSpeech
 from voxturn.runtime.families.xtts.text import XttsTokenizer
-from voxturn.runtime.families.xtts.voices import Voice
-from voxturn.runtime.flow.handoff import Ahead
+from voxturn.runtime.families.xtts.voice import Speakers, XttsVoice
+from voxturn.runtime.families.xtts.voices import Voice as Speaker
+from voxturn.runtime.families.xtts.voices import VoiceStore
 from voxturn.runtime.flow.lane import Lane
 from voxturn.runtime.frames import frames_from
-from voxturn.runtime.messages import PcmChunk, ReplyToken, Sentence, Transcript, TurnDone
+from voxturn.runtime.messages import Message, PcmChunk, ReplyToken, Sentence, Transcript, TurnDone
 from voxturn.runtime.models.manifest import Manifest
-from voxturn.runtime.profile import load_profile
+from voxturn.runtime.parts import LoadedParts
+from voxturn.runtime.profile import Profile, load_profile
 from voxturn.runtime.protocols import Generated
-from voxturn.runtime.text.chat import CHAT_FORMATS, Chat, Message
+from voxturn.runtime.text.chat import CHAT_FORMATS, Chat
 from voxturn.runtime.text.filter import PassAll
 from voxturn.runtime.text.tokenizer import JsonTokenizer
+from voxturn.runtime.turn.recognise import FilteredRecogniser
 
 from tests.tiny.conftest import Tiny
 from tests.triton.conftest import ROOT, Running, serve
@@ -50,35 +55,40 @@ KINDS = ("fake", "embedded", "triton")
 class Made:
     """The stages of one kind."""
 
-    transcribe: Transcribe
-    reply: Reply
-    speak: XttsSpeak
-    vocode: Vocode
+    recogniser: FilteredRecogniser
+    replier: DecoderReplier
+    voice: Voice
 
 
 @pytest.fixture(scope="module", params=KINDS)
-def stages(request: pytest.FixtureRequest, profile: Path, tiny: Tiny) -> Iterator[Made]:
+def stages(
+    request: pytest.FixtureRequest,
+    profile: Path,
+    tiny: Tiny,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Made]:
     settings = load_profile(profile)
     if request.param == "fake":
         with contextlib.ExitStack() as lanes:
-            made = faked(settings, tiny, lanes)
+            made = faked(settings, tiny, lanes, tmp_path_factory.mktemp("home"))
             asyncio.run(used(made))
             yield made
         return
     if request.param == "triton":
         settings = served_by(settings, request.getfixturevalue("server").grpc)
-    make = Assembler(settings)
+    parts = LoadedParts(settings)
     try:
-        reply, engine = make.reply()
-        assert (engine is None) == (request.param == "triton")
-        made = Made(make.transcribe(), reply, make.xtts_speak(), make.vocode())
+        replier = as_decoder(parts.replier())
+        assert (engine_of(replier.service) is None) == (request.param == "triton")
+        recogniser = FilteredRecogniser(parts.recogniser(), parts.content_filter())
+        made = Made(recogniser, replier, parts.voice())
         asyncio.run(used(made))
         yield made
     finally:
-        make.close()
+        parts.close()
 
 
-def faked(settings: Any, tiny: Tiny, lanes: contextlib.ExitStack) -> Made:
+def faked(settings: Profile, tiny: Tiny, lanes: contextlib.ExitStack, home: Path) -> Made:
     """Stages on fakes, with the tokenizers of the real ones."""
 
     def lane(name: str) -> Lane:
@@ -86,20 +96,17 @@ def faked(settings: Any, tiny: Tiny, lanes: contextlib.ExitStack) -> Made:
         lanes.callback(made.close)
         return made
 
-    folders = Assembler(settings)
-    hearing, replying = (
-        JsonTokenizer(folders.folder("transcribe") / "tokenizer.json"),
-        folders.folder("reply"),
-    )
+    parts = LoadedParts(settings)
+    hearing = JsonTokenizer(parts.choice("transcribe").folder / "tokenizer.json")
+    replying = parts.choice("reply").folder
     tokenizer = JsonTokenizer(replying / "tokenizer.json")
     said = Generated(tuple(hearing.encode(" What is the capital of France?")), -0.2, 0.0)
-    transcribe = Transcribe(
+    recogniser = WhisperRecogniser(
         FakeWhisper([said]),
         hearing,
         lambda s: np.zeros((80, s.size // 160), np.float32),
         lane("t"),
         "en",
-        PassAll(),
     )
     chat = Chat(tokenizer, CHAT_FORMATS[str(Manifest.read(replying).properties["chat"])])
     answer = tokenizer.encode("It is Paris.")
@@ -112,7 +119,8 @@ def faked(settings: Any, tiny: Tiny, lanes: contextlib.ExitStack) -> Made:
         return answer[given] if given < len(answer) else stop
 
     decoder = FakeDecoder(written, 60_000, slots=2, capacity=2048)
-    reply = Reply(DecodeService(DecodeEngine(decoder), lane("r")), tokenizer, chat, Sampling(), 80)
+    replies = DecodeService(DecodeEngine(decoder), lane("r"))
+    replier = DecoderReplier(replies, tokenizer, chat, Sampling(), 80)
     manifest = Manifest.read(tiny.short)
     ids, p = XttsIds.from_properties(manifest.properties), manifest.properties
 
@@ -123,7 +131,7 @@ def faked(settings: Any, tiny: Tiny, lanes: contextlib.ExitStack) -> Made:
     codes = DecodeService(
         DecodeEngine(FakeDecoder(code, ids.audio_tokens, 4, ids.positions)), lane("s")
     )
-    voice = Voice("v", np.zeros((32, 1), np.float32), np.zeros(512, np.float32))
+    speaker = Speaker("v", np.zeros((32, 1), np.float32), np.zeros(512, np.float32))
     xtts = XttsTokenizer(tiny.short / "vocab.json")
     hop = int(p["output_hop_length"])
     graph = FakeGraph(
@@ -135,20 +143,21 @@ def faked(settings: Any, tiny: Tiny, lanes: contextlib.ExitStack) -> Made:
             )
         }
     )
-    return Made(
-        transcribe,
-        reply,
-        XttsSpeak(codes, ids, xtts, voice, "en", Sampling(0.75, 50, 0.85, 0.0, 10.0, 0)),
-        Vocode(
-            graph, lane("v"), 24000, hop, int(p["margin"]), xtts_frames(p), (Plan(9, 96, 1.25),)
-        ),
-    )
+    frames, plans = XttsFrames.from_properties(p), (Plan(9, 96, 1.25),)
+    vocoder = WindowedVocoder(graph, lane("v"), 24000, hop, int(p["margin"]), frames, plans)
+
+    def no_cloner() -> Any:
+        raise AssertionError("nothing is cloned here")
+
+    people = Speakers(VoiceStore(home, tiny.short, manifest), no_cloner)
+    voice = XttsVoice(XttsSpeech(codes, ids, xtts, Manner(speaker, "en")), vocoder, people)
+    return Made(FilteredRecogniser(recogniser, PassAll()), replier, voice)
 
 
 async def used(made: Made) -> None:
     """Every stage once: its thread is then there before a test, which is watched for threads that it leaves."""
-    await made.transcribe.transcribe(np.zeros(16000, np.float32))
-    assert [token async for token in made.reply([Message("user", "Hello.")])]
+    await made.recogniser.transcribe(np.zeros(16000, np.float32))
+    assert [token async for token in made.replier([Message("user", "Hello.")])]
     await voiced(made, "Ready.")
 
 
@@ -156,7 +165,7 @@ async def voiced(made: Made, text: str) -> list[PcmChunk]:
     async def once() -> AsyncIterator[Sentence]:
         yield Sentence(text, 0)
 
-    chunks = Ahead(made.vocode(Ahead(made.speak(once()), 8)), 8)
+    chunks = spoken(made.voice, once())
     try:
         return [chunk async for chunk in chunks]
     finally:
@@ -164,37 +173,39 @@ async def voiced(made: Made, text: str) -> list[PcmChunk]:
 
 
 async def test_an_utterance_becomes_its_words(stages: Made) -> None:
-    found = await stages.transcribe.transcribe(decode_all(QUESTION, 16000))
+    found = await stages.recogniser.transcribe(decode_all(QUESTION, 16000))
     assert "capital of France" in found.text
     assert found.language == "en"
 
 
 async def test_an_answer_comes_token_by_token_and_ends(stages: Made) -> None:
     dialogue = [Message("user", "What is the capital of France?")]
-    tokens = [token async for token in stages.reply(dialogue)]
+    tokens = [token async for token in stages.replier(dialogue)]
     assert len(tokens) > 2
     assert "Paris" in "".join(token.text for token in tokens)
-    again = [token async for token in stages.reply(dialogue)]
+    again = [token async for token in stages.replier(dialogue)]
     assert [t.text for t in again] == [t.text for t in tokens]
 
 
 async def test_answers_that_are_left_free_their_slots(stages: Made) -> None:
     for number in range(8):  # more than there are slots
-        tokens = stages.reply([Message("user", f"Count from {number} to ten.")])
+        tokens = stages.replier([Message("user", f"Count from {number} to ten.")])
         await anext(tokens)
         await tokens.aclose()
     async with asyncio.timeout(20):
-        assert [t async for t in stages.reply([Message("user", "What is the capital of France?")])]
+        assert [
+            t async for t in stages.replier([Message("user", "What is the capital of France?")])
+        ]
 
 
 async def test_a_dialogue_that_does_not_fit_is_refused(stages: Made) -> None:
     with pytest.raises(errors.PromptTooLong):
-        async for _ in stages.reply([Message("user", "far too long " * 2000)]):
+        async for _ in stages.replier([Message("user", "far too long " * 2000)]):
             pass
 
 
 async def test_a_text_becomes_audio_the_same_each_time(stages: Made) -> None:
-    await stages.speak.warm()
+    await stages.voice.warm()
     chunks = await voiced(stages, "Good morning to all of you.")
     assert chunks[-1].final
     assert [c.start for c in chunks] == np.cumsum([0, *(c.samples.size for c in chunks)])[
@@ -248,15 +259,17 @@ async def test_turns_are_driven_here_on_engines_there(server: Running, profile: 
 async def test_a_server_of_another_artifact_is_refused(
     server: Running, profile: Path, tiny: Tiny
 ) -> None:
-    text = profile.read_text(encoding="utf-8").replace(str(tiny.short), str(tiny.fp32))
+    text = profile.read_text(encoding="utf-8")
+    hearing, voice = text[: text.index("[speak]")], text[text.index("[speak]") :]
+    voice = voice.replace(str(tiny.short), str(tiny.fp32)).replace('"int8"', '"fp32"')
     other = profile.with_name("other.toml")
-    other.write_text(text, encoding="utf-8")
-    make = Assembler(served_by(load_profile(other), server.grpc))
+    other.write_text(hearing + voice, encoding="utf-8")
+    parts = LoadedParts(served_by(load_profile(other), server.grpc))
     try:
         with pytest.raises(errors.InvalidProfile, match="both sides need the same"):
-            make.xtts_speak()
+            parts.voice()
     finally:
-        make.close()
+        parts.close()
 
 
 @pytest.fixture(scope="module")

@@ -865,3 +865,35 @@ def test_a_profile_that_leaves_its_vocoder_out_is_served(
     assert main(["serve", "triton", "--profile", str(profile), "--models", "vits"]) == 6
     assert capsys.readouterr().err == "voxturn: there is no server\n"
     assert started == [str(profile)]
+
+
+class SwallowingCall:
+    """A stream of gRPC's that is cancelled while it is being prepared: it ends in an error of its own."""
+
+    def __init__(self) -> None:
+        self.preparing = asyncio.Event()
+
+    def __aiter__(self) -> SwallowingCall:
+        return self
+
+    async def __anext__(self) -> Any:
+        self.preparing.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError as exc:
+            raise RuntimeError("Locally cancelled by application!") from exc
+
+    def cancel(self) -> None:
+        """Nothing to do."""
+
+
+async def test_a_canary_that_is_cancelled_ends_where_grpc_swallows_it() -> None:
+    server, call = TritonServer("here:1"), SwallowingCall()
+    await server._client.close()
+    server._client = SimpleNamespace(stream_infer=lambda requests: call)
+    asking = asyncio.create_task(server.answers("vits", 60.0))
+    await call.preparing.wait()
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    assert not await server.answers("vits", 0.01)  # too late is no answer, as ever
