@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -205,31 +206,22 @@ def all_kinds(root: Path) -> dict[str, Path]:
 
 def on_cpu(folders: Mapping[str, Path]) -> Profile:
     """A profile of which every stage runs on these artifacts."""
+    demo = _demo()
+    heard = replace(demo.transcribe, model=str(folders["whisper-ctranslate2"]), threads=0)
     return replace(
-        load_profile("demo"),
+        demo,
         name="mine",
         listen=Engine(str(folders["silero"]), "onnx"),
-        transcribe=replace(
-            load_profile("demo").transcribe,
-            model=str(folders["whisper-ctranslate2"]),
-            executor="ctranslate2",
-            precision="",
-            threads=0,
-        ),
-        reply=replace(
-            load_profile("demo").reply,
-            model=str(folders["decoder-onnx"]),
-            executor="onnx",
-            precision="",
-        ),
-        speak=replace(
-            load_profile("demo").speak,
-            model=str(folders["xtts-onnx"]),
-            executor="onnx",
-            precision="",
-        ),
+        transcribe=replace(heard, precision=""),
+        reply=replace(demo.reply, model=str(folders["decoder-onnx"]), precision=""),
+        speak=replace(demo.speak, model=str(folders["xtts-onnx"]), precision=""),
         vocode=None,
     )
+
+
+@cache
+def _demo() -> Profile:
+    return load_profile("demo")
 
 
 class FakeBackends:
