@@ -1,4 +1,4 @@
-"""The inputs of a decoder's graph that change from call to call, in memory that stays: see `export.decoder_graph`."""
+"""The inputs of a decoder's graph that change from call to call, in memory that stays: see `export.decoder.graph`."""
 
 from __future__ import annotations
 

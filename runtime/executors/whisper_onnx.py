@@ -1,4 +1,4 @@
-"""Whisper on ONNX Runtime: the graphs of `export.whisper_graphs`, in either kind of operators.
+"""Whisper on ONNX Runtime: the graphs of `export.whisper.graphs`, in either kind of operators.
 
 Decoding is CTranslate2's: greedy; ids that are never said get no probability and the others share it; the score is the
 sum of the log-probabilities, the end token's too, over the number of the others. Source: CTranslate2's `models/whisper.cc`

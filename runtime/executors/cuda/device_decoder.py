@@ -57,7 +57,7 @@ LENGTHS = 16, 32, 64, 96, 128, 192, 256
 
 
 class DeviceDecoder:
-    """A graph of `export.decoder_portable`: keys and values for all slots on the device, updated in place.
+    """A graph of `export.decoder.portable`: keys and values for all slots on the device, updated in place.
 
     A step of a range of slots, or a prompt's piece of one of the `lengths` in a slot, is captured once as a CUDA graph, copies
     of inputs and outputs included, and replayed. With `kernels` tokens can be chosen on the device (`chooser`).

@@ -34,7 +34,7 @@ from voxturn.runtime.protocols import Tensor
 
 PROVIDER = "CUDAExecutionProvider"
 DECIDING = ("frames", "before", "after")
-"""Inputs of our graphs whose values decide shapes inside (`export.xtts_graphs`)."""
+"""Inputs of our graphs whose values decide shapes inside (`export.xtts.graphs`)."""
 _CHANGING = {"cudnn_conv_algo_search": "DEFAULT"}
 _FIXED = {"enable_cuda_graph": "1", "cudnn_conv_algo_search": "HEURISTIC", "prefer_nhwc": "1"}
 """Convolutions whose shapes change from run to run, and those of a captured run; measured in docs/performance.md."""
@@ -326,7 +326,7 @@ def _element_type(spec: TensorSpec) -> Any:
 
 
 class OnnxCudaEngine(DecoderEngine):
-    """A decoder's graph (`export.decoder_portable`) in a session of its own. Close it when done."""
+    """A decoder's graph (`export.decoder.portable`) in a session of its own. Close it when done."""
 
     name = "onnx-cuda"
 

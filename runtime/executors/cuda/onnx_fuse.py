@@ -1,4 +1,4 @@
-"""A decoder's graph of standard operators (`export.decoder_portable`) over the contrib operators that ONNX Runtime has on a GPU.
+"""A decoder's graph of standard operators (`export.decoder.portable`) over the contrib operators that ONNX Runtime has on a GPU.
 
 There a step is a chain of small kernels, each waiting for the one before; on an H200 it took twenty times as long as its
 weights take to read. So what is several operators of the standard becomes one, where it is as our exporter writes it:

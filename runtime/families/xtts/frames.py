@@ -20,7 +20,7 @@ Float = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class XttsFrames:
-    """`repeat` steps a latent, then `ratio` frames a step: XTTS, 4 and 24000 / 22050. Source: `export.xtts_graphs`."""
+    """`repeat` steps a latent, then `ratio` frames a step: XTTS, 4 and 24000 / 22050. Source: `export.xtts.graphs`."""
 
     repeat: int
     ratio: float
