@@ -48,7 +48,9 @@ class GraphBuilder:
     """Collects nodes, initialisers, inputs and outputs; values are their names. Writes `path` and `path.data`."""
 
     def __init__(self, name: str, path: Path, opset: int = OPSET) -> None:
-        self.name, self.path, self.opset = name, path, opset
+        self.name = name
+        self.path = path
+        self.opset = opset
         self._data = path.with_name(path.name + ".data")
         for old in (path, self._data):
             old.unlink(missing_ok=True)

@@ -58,12 +58,10 @@ class DecoderGraph(ABC):
         precision: Precision,
         path: Path,
     ) -> None:
-        self.checkpoint, self.family, self.config, self.precision = (
-            checkpoint,
-            family,
-            config,
-            precision,
-        )
+        self.checkpoint = checkpoint
+        self.family = family
+        self.config = config
+        self.precision = precision
         self.graph = GraphBuilder("decoder", path, self.opset)
 
     def build(self) -> None:

@@ -48,7 +48,9 @@ class WhisperGraphs(ABC):
     opset: int
 
     def __init__(self, checkpoint: WhisperCheckpoint, bits: int) -> None:
-        self.checkpoint, self.sizes, self.bits = checkpoint, checkpoint.sizes, bits
+        self.checkpoint = checkpoint
+        self.sizes = checkpoint.sizes
+        self.bits = bits
         self.type = "float16" if bits == 16 else "float32"
         self.capacity: int | str = "P"
         self.g: GraphBuilder

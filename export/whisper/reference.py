@@ -46,7 +46,9 @@ class Original:
     def __init__(self, opened: WhisperCheckpoint, exact: bool = False) -> None:
         import torch
 
-        self._torch, self.model, self._marks = torch, load_model(opened), opened.marks
+        self._torch = torch
+        self.model = load_model(opened)
+        self._marks = opened.marks
         if exact:
             self.model.double()
         self._encoder = self.model.model.encoder

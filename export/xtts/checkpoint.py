@@ -310,7 +310,8 @@ class GptWeights:
     family = "xtts-gpt"
 
     def __init__(self, args: XttsArgs, weights: Weights) -> None:
-        self._args, self._weights = args, weights
+        self._args = args
+        self._weights = weights
         text, audio = args.gpt_max_text_tokens + _MORE_TEXT, args.gpt_max_audio_tokens + _MORE_AUDIO
         self.config = {
             "num_hidden_layers": args.gpt_layers,

@@ -48,7 +48,9 @@ class _Net:
     def __init__(
         self, path: Path, weights: Weights, dtype: type[np.floating[Any]] = np.float32
     ) -> None:
-        self.g, self.w, self.dtype = GraphBuilder(path.stem, path), weights, dtype
+        self.g = GraphBuilder(path.stem, path)
+        self.w = weights
+        self.dtype = dtype
 
     def const(
         self, value: float | list[int] | npt.NDArray[np.float32], dtype: type = np.int64

@@ -41,7 +41,9 @@ class Original:
         import torch
 
         self.model = coqui.load(opened)
-        self.gpt, self.decoder, self.torch = self.model.gpt, self.model.hifigan_decoder, torch
+        self.gpt = self.model.gpt
+        self.decoder = self.model.hifigan_decoder
+        self.torch = torch
 
     def logits(self, latents: Float, tokens: list[int], codes: list[int]) -> tuple[Float, Float]:
         """Logits and final states `[len(codes), …]` that each given code was chosen from."""

@@ -57,7 +57,8 @@ class WavFile:
 
     def __init__(self, path: str | Path, rate: int) -> None:
         check_suffix(Path(path), ".wav", _OTHER_FORMATS)
-        self._name, self._path = path, file_behind(path)
+        self._name = path
+        self._path = file_behind(path)
         self._temporary = self._path.with_name(f".{self._path.name}.{uuid.uuid4().hex}.tmp")
         try:
             self._file = self._temporary.open("wb")

@@ -87,7 +87,9 @@ class StepsAhead:
     """Keeps one step in flight ahead of what is read."""
 
     def __init__(self, chooser: TokenChooser, slots: Sequence[Slot], capacity: int) -> None:
-        self._chooser, self._slots, self._capacity = chooser, slots, capacity
+        self._chooser = chooser
+        self._slots = slots
+        self._capacity = capacity
         self._held: dict[
             int, Generation | int
         ] = {}  # by slot: who is on the device, or how much an idle slot keeps

@@ -72,7 +72,9 @@ class Ct2Whisper:
         self._model: Any = load("Whisper", folder, precision, budget, device)
         import ctranslate2
 
-        self._storage, self._beam, self._cpu = ctranslate2.StorageView, beam, ctranslate2.Device.cpu
+        self._storage = ctranslate2.StorageView
+        self._beam = beam
+        self._cpu = ctranslate2.Device.cpu
 
     @property
     def multilingual(self) -> bool:

@@ -34,7 +34,9 @@ class Ct2Tokens:
         lane: Lane,
         device: str = "cuda",
     ) -> None:
-        self.capacity, self._lane, self._name = capacity, lane, folder.name
+        self.capacity = capacity
+        self._lane = lane
+        self._name = folder.name
         try:
             self._texts: list[str] = json.loads(
                 (folder / "vocabulary.json").read_text(encoding="utf-8")

@@ -22,7 +22,8 @@ class FakeGraph:
     def __init__(
         self, function: Callable[[Mapping[str, Tensor]], dict[str, Tensor]], seconds: float = 0.0
     ) -> None:
-        self._function, self._seconds = function, seconds
+        self._function = function
+        self._seconds = seconds
         self.calls = 0
         self.closed = False
 
@@ -52,8 +53,11 @@ class FakeDecoder:
         seconds: float = 0.0,
         lengths: Sequence[int] = (),
     ) -> None:
-        self._following, self._seconds = following, seconds
-        self.vocabulary, self.slots, self.capacity = vocabulary, slots, capacity
+        self._following = following
+        self._seconds = seconds
+        self.vocabulary = vocabulary
+        self.slots = slots
+        self.capacity = capacity
         self._buffers = np.full((slots, capacity), -1, np.int64)
         self.lengths = lengths
         self.positions = 0
@@ -121,9 +125,11 @@ class FakeWhisper:
         languages: Mapping[str, float] | None = None,
         seconds: float = 0.0,
     ) -> None:
-        self._results, self._seconds = list(results), seconds
+        self._results = list(results)
+        self._seconds = seconds
         self.languages = dict(languages or {"en": 1.0})
-        self.multilingual, self.mels = True, 80
+        self.multilingual = True
+        self.mels = 80
         self.encoded_frames: list[int] = []
         self.positions: list[int] = []
         self.prompts: list[list[int]] = []

@@ -89,7 +89,8 @@ class OnnxDecoder:
         self._session = session_of(path, budget)
         self._file = contract.file
         held = next(spec.shape[2] for spec in contract.inputs if spec.name.startswith("past_"))
-        self.slots, self.capacity = slots, held if isinstance(held, int) else capacity
+        self.slots = slots
+        self.capacity = held if isinstance(held, int) else capacity
         self.vocabulary, width = (
             next(int(spec.shape[-1]) for spec in contract.outputs if spec.name == name)
             for name in ("logits", "hidden")

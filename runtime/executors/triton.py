@@ -132,7 +132,8 @@ class TritonWhisper:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         found = connection.describe("whisper")
-        self.multilingual, self.mels = bool(found["multilingual"]), int(found["mels"])
+        self.multilingual = bool(found["multilingual"])
+        self.mels = int(found["mels"])
 
     def encode(self, features: npt.NDArray[np.float32]) -> Window:
         window = Window(hashlib.sha256(features.tobytes()).hexdigest(), features)

@@ -68,7 +68,8 @@ class OnnxWhisper:
         )
         self._languages = {str(code): int(i) for code, i in p["languages"].items()}
         self.multilingual = bool(p["multilingual"])
-        self._no_timestamps, self._suppress = int(p["no_timestamps"]), list(p["suppress"])
+        self._no_timestamps = int(p["no_timestamps"])
+        self._suppress = list(p["suppress"])
         self._heads = [(int(layer), int(head)) for layer, head in p["alignment_heads"]]
         self._queries = [spec for spec in decoder.outputs if spec.name.startswith("cross_query.")]
         self._mask = np.dtype(specs["mask"].dtype) if "mask" in specs else None

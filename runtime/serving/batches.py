@@ -20,7 +20,9 @@ class Batches:
     """
 
     def __init__(self, call: Callable[[Tensors], Awaitable[Tensors]], most: int, size: int) -> None:
-        self._call, self._most, self._size = call, most, size
+        self._call = call
+        self._most = most
+        self._size = size
         self._waiting: deque[tuple[Tensors, asyncio.Future[Tensors]]] = deque()
         self._runner: asyncio.Task[None] | None = None
 

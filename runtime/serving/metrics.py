@@ -24,7 +24,8 @@ class Metrics:
     """One model's. `utilities` is Triton's `triton_python_backend_utils`."""
 
     def __init__(self, utilities: Any, model: str) -> None:
-        self._utilities, self._model = utilities, model
+        self._utilities = utilities
+        self._model = model
         self._families: dict[str, Any] = {}
         self._made: dict[tuple[str, str], Any] = {}
         kind = utilities.MetricFamily

@@ -34,7 +34,9 @@ class Supervisor:
         report: Callable[[str], None],
         embedded: EmbeddedTriton | None = None,
     ) -> None:
-        self._server, self._models, self._report = server, list(models), report
+        self._server = server
+        self._models = list(models)
+        self._report = report
         self._embedded = embedded
         self.healed = self.restarted = 0
 

@@ -58,7 +58,8 @@ class Chat:
     """
 
     def __init__(self, tokenizer: Tokenizer, form: ChatFormat) -> None:
-        self._tokenizer, self._form = tokenizer, form
+        self._tokenizer = tokenizer
+        self._form = form
         stop = tokenizer.id_of(form.end)
         if stop is None:
             raise CorruptModel(f"the tokenizer has no {form.end}; the model cannot hold a dialogue")

@@ -21,8 +21,10 @@ class EspeakPhonemizer:
             raise ExecutorUnavailable(
                 "this voice needs espeak-ng's phonemes; pip install 'voxturn[vits]'"
             ) from exc
-        self._voice, self._id_map = voice, {symbol: list(ids) for symbol, ids in id_map.items()}
-        self._phonemizer, self._to_ids = Loaded(), phonemes_to_ids
+        self._voice = voice
+        self._id_map = {symbol: list(ids) for symbol, ids in id_map.items()}
+        self._phonemizer = Loaded()
+        self._to_ids = phonemes_to_ids
 
     def ids(self, text: str) -> list[int]:
         """The ids of `text`, its sentences joined; empty for text that has no sound."""

@@ -124,7 +124,9 @@ class ClauseSplitter:
             raise UsageError(
                 f"clauses of at most {max_chars} characters cannot hold a text; set max_chars to 1 or more"
             )
-        self._first_chars, self._min_chars, self._max_chars = first_chars, min_chars, max_chars
+        self._first_chars = first_chars
+        self._min_chars = min_chars
+        self._max_chars = max_chars
         self._soon_chars = soon_chars
         self._language = language.split("-")[0]
         self._buffer = ""

@@ -16,7 +16,9 @@ class Split:
     """The stage. Markup is not spoken; sentences without a letter or a digit are dropped."""
 
     def __init__(self, content_filter: ContentFilter, max_chars: int, language: str = "") -> None:
-        self._filter, self._max_chars, self._language = content_filter, max_chars, language
+        self._filter = content_filter
+        self._max_chars = max_chars
+        self._language = language
 
     async def __call__(self, tokens: AsyncIterator[ReplyToken]) -> AsyncGenerator[Sentence, None]:
         spoken, splitter = (

@@ -67,12 +67,10 @@ class Chooser:
         outputs: tuple[Buffer, Buffer],
         execute: Callable[[int, int, dict[str, int]], None],
     ) -> None:
-        self._engine, self._kernels, self._capacity, self._execute = (
-            engine,
-            kernels,
-            capacity,
-            execute,
-        )
+        self._engine = engine
+        self._kernels = kernels
+        self._capacity = capacity
+        self._execute = execute
         self._logits, self._hidden = outputs
         self._room = 2 * capacity  # a history may begin with ids that are not in the buffers
         self._inputs = {

@@ -70,19 +70,20 @@ class DeviceDecoder:
         slots: int,
         kernels: CudaKernels | None = None,
     ) -> None:
-        self.name, self._file, self._engine = engine.name, contract.file, engine
+        self.name = engine.name
+        self._file = contract.file
+        self._engine = engine
         self._specs = {spec.name: spec for spec in contract.inputs}
         outputs = {spec.name: spec for spec in contract.outputs}
         try:
             caches = [spec for spec in contract.inputs if spec.name.startswith("past_")]
-            self.slots, self.capacity = slots, int(caches[0].shape[2])
+            self.slots = slots
+            self.capacity = int(caches[0].shape[2])
             self.lengths: Sequence[int] = tuple(
                 length for length in LENGTHS if length < self.capacity
             )
-            self.vocabulary, self._width = (
-                int(outputs["logits"].shape[-1]),
-                int(outputs["hidden"].shape[-1]),
-            )
+            self.vocabulary = int(outputs["logits"].shape[-1])
+            self._width = int(outputs["hidden"].shape[-1])
             least, _, most = PROFILES["token_decoder"][STEP].sizes["B"]
             if not least <= slots <= most:
                 raise ExecutorUnavailable(
@@ -289,7 +290,9 @@ class _Call:
     exactly so many, by the first slot."""
 
     def __init__(self, decoder: DeviceDecoder, count: int, length: int) -> None:
-        self._d, self._count, self._length = decoder, count, length
+        self._d = decoder
+        self._count = count
+        self._length = length
         self._graphs: dict[int, int] = {}
         self._mask_type = np.dtype(decoder._specs["mask"].dtype)
         self._sizes = {"B": count, "R": _MOST_ROWS if length > 1 else 1}

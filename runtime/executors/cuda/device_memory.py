@@ -22,7 +22,9 @@ class DeviceMemory:
     """Memory, marks and graphs on one stream. Close it when done."""
 
     def __init__(self, cuda: Cuda, stream: StageStream) -> None:
-        self.cuda, self.stream, self._closing = cuda, stream, ExitStack()
+        self.cuda = cuda
+        self.stream = stream
+        self._closing = ExitStack()
 
     def allocate(self, size: int) -> int:
         """Device memory."""

@@ -137,7 +137,10 @@ class OnnxCudaGraph:
     def __init__(
         self, path: Path, contract: ModelContract, cuda: Cuda, stream: StageStream
     ) -> None:
-        self._path, self._contract, self._cuda, self._stream = path, contract, cuda, stream
+        self._path = path
+        self._contract = contract
+        self._cuda = cuda
+        self._stream = stream
         self._deciding = [spec.name for spec in contract.inputs if spec.name in DECIDING]
         self.compiles_shapes = self.few_shapes = bool(self._deciding)
         self._session = None if self._deciding else cuda_session(path, path, stream, _CHANGING)
@@ -338,7 +341,8 @@ class OnnxCudaEngine(DecoderEngine):
             spec.dtype != "float32" for spec in contract.inputs if spec.name.startswith("past_")
         )
         options = _DECODER | (_ATTENTION if half else {})
-        self._file, self._session = contract.file, cuda_session(_fused(path), path, stream, options)
+        self._file = contract.file
+        self._session = cuda_session(_fused(path), path, stream, options)
         self._types = {
             spec.name: _element_type(spec) for spec in (*contract.inputs, *contract.outputs)
         }

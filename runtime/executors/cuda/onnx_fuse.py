@@ -63,7 +63,9 @@ class _Fusion:
     def __init__(self, model: ModelProto) -> None:
         import onnx
 
-        self._onnx, self._model, self._graph = onnx, model, model.graph
+        self._onnx = onnx
+        self._model = model
+        self._graph = model.graph
         self._constants = {tensor.name: tensor for tensor in self._graph.initializer}
         self._makers = {name: node for node in self._graph.node for name in node.output}
         self._readers: defaultdict[str, list[NodeProto | None]] = defaultdict(list)

@@ -38,7 +38,8 @@ class Mark:
     """A point in a stage's stream, which is waited for before what was made up to it is taken. It may be put again."""
 
     def __init__(self, stream: int, device: StreamDevice | None) -> None:
-        self._stream, self._device = stream, device
+        self._stream = stream
+        self._device = device
         self._event = device.event() if device is not None else 0
 
     def put(self) -> None:
@@ -62,7 +63,8 @@ class StageStream:
     """The stream of one stage; `handle` is CUDA's, 0 without a device."""
 
     def __init__(self, stage: str, device: StreamDevice | None) -> None:
-        self.stage, self._device = stage, device
+        self.stage = stage
+        self._device = device
         self.handle = device.stream(PRIORITIES[stage]) if device is not None else 0
 
     def mark(self) -> Mark:

@@ -36,7 +36,8 @@ class TensorRtGraph:
         contract: ModelContract,
         role: str,
     ) -> None:
-        self._contract, self._engine = contract, Engine(trt, cuda, stream, serialized)
+        self._contract = contract
+        self._engine = Engine(trt, cuda, stream, serialized)
         self._lock = (
             threading.Lock()
         )  # its buffers hold one call; callers may be in several threads

@@ -28,14 +28,16 @@ class Engine(DecoderEngine):
 
     def __init__(self, trt: Any, cuda: Cuda, stream: StageStream, serialized: bytes) -> None:
         super().__init__(cuda, stream)
-        self._trt, self._log = trt, Log(keep=_LINES)
+        self._trt = trt
+        self._log = Log(keep=_LINES)
         runtime = trt.Runtime(self._log.for_library(trt))
         plan = runtime.deserialize_cuda_engine(serialized)
         if plan is None:
             raise CorruptEngine(
                 f"the engine is not one for this GPU and TensorRT {trt.__version__} ({self._said()})"
             )
-        self.plan, self._runtime = plan, runtime
+        self.plan = plan
+        self._runtime = runtime
         self._contexts: dict[tuple[int, int, int], Any] = {}
         try:
             self._scratch_size = int(plan.device_memory_size_v2)

@@ -94,7 +94,9 @@ class Whisper:
         names: Sequence[str] = (),
         guard: Guard | None = None,
     ) -> None:
-        self.executor, self.tokenizer, self._features = executor, tokenizer, features
+        self.executor = executor
+        self.tokenizer = tokenizer
+        self._features = features
         self._guard = guard or Guard()
         if language not in ("auto", "en") and not executor.multilingual:
             raise UnsupportedLanguage(f"this speech model knows English alone, not {language!r}")

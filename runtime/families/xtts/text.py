@@ -45,7 +45,8 @@ class XttsTokenizer:
             raise CorruptModel(
                 f"{vocabulary}: not a vocabulary of XTTS ({exc}); pull the model again"
             ) from exc
-        self._diacritics, self._max_tokens = diacritics, max_tokens
+        self._diacritics = diacritics
+        self._max_tokens = max_tokens
         self.languages = tuple(
             name for name in LANGUAGES if self._loaded.token_to_id(f"[{name}]") is not None
         )

@@ -80,8 +80,10 @@ class Cloner:
         conditioning: GraphExecutor,
         speaker: GraphExecutor,
     ) -> None:
-        self._conditioning, self._speaker = conditioning, speaker
-        self._clone, self._embed = properties["clone"], properties["speaker_encoder"]
+        self._conditioning = conditioning
+        self._speaker = speaker
+        self._clone = properties["clone"]
+        self._embed = properties["speaker_encoder"]
         with np.load(folder / "mel.npz", allow_pickle=False) as constants:
             self._constants = {name: constants[name] for name in constants.files}
 
