@@ -36,8 +36,8 @@ from voxturn.runtime.flow.handoff import cancel_and_wait
 from voxturn.runtime.messages import PcmChunk
 from voxturn.runtime.models.manifest import MANIFEST, Manifest
 from voxturn.runtime.models.store import write_atomic
-from voxturn.runtime.remote.codec import text_of
 from voxturn.runtime.remote.contract import INFO, MODELS
+from voxturn.runtime.remote.tensors import text_of
 from voxturn.runtime.remote.transport import TritonServer
 from voxturn.runtime.serving.backend import PROFILE
 from voxturn.runtime.serving.launcher import EmbeddedTriton, repository

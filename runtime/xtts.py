@@ -182,6 +182,8 @@ class XTTS:
     ) -> AsyncGenerator[PcmChunk, None]:
         """The asynchronous form of `stream`. `language` is a code as `en` or `ar`."""
         del length_penalty  # without beams it has nothing to act on
+        if speaker and speaker_wav:
+            raise UsageError("give speaker or speaker_wav, not both")
         options = VoiceOptions(
             language=language,
             speaker=speaker or None,

@@ -32,7 +32,7 @@ from voxturn.runtime.models.registry import Registry
 from voxturn.runtime.models.store import Store
 from voxturn.runtime.parts import choose
 from voxturn.runtime.profile import Profile, load_profile
-from voxturn.runtime.remote.codec import text_of, to_chunk, to_event
+from voxturn.runtime.remote.tensors import text_of, to_chunk, to_event
 from voxturn.runtime.remote.transport import TritonServer
 from voxturn.runtime.text.chat import Message
 from voxturn.runtime.turn.turn import Conversation

@@ -30,9 +30,9 @@ from voxturn.runtime.protocols import (
     SpeechToTextExecutor,
     Tensor,
 )
-from voxturn.runtime.remote.codec import Tensors, text_of
 from voxturn.runtime.remote.contract import INFO, MODELS, WINDOW
 from voxturn.runtime.remote.requests import of_request, to_step
+from voxturn.runtime.remote.tensors import Tensors, text_of
 from voxturn.runtime.remote.transport import TritonServer
 
 _ADDRESS = "localhost:8001"

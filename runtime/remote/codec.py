@@ -1,9 +1,11 @@
-"""Events of a turn as tensors, and back: JSON beside PCM. Pure."""
+"""Events of a turn as a header and bytes, and back: what every wire shares. Pure.
+
+The header is plain data for JSON, the bytes are samples, float32 little-endian; only audio has any.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,77 +23,48 @@ from voxturn.runtime.messages import (
     Word,
 )
 
-Tensors = dict[str, np.ndarray[Any, Any]]
+_SAMPLES = np.dtype("<f4")
 _KINDS = {
     kind.__name__: kind
-    for kind in (SpeechStarted, Partial, Transcript, ReplyToken, Sentence, TurnDone)
+    for kind in (SpeechStarted, Partial, Transcript, ReplyToken, Sentence, TurnDone, PcmChunk)
 }
 
 
-def text_tensor(text: str) -> np.ndarray[Any, Any]:
-    """A string as Triton takes it."""
-    return np.array([text.encode()], np.object_)
+def encode(event: Event) -> tuple[dict[str, Any], bytes]:
+    """An event's header and samples."""
+    header = {"kind": type(event).__name__}
+    if not isinstance(event, PcmChunk):
+        return header | dataclasses.asdict(event), b""
+    about = dataclasses.asdict(dataclasses.replace(event, samples=event.samples[:0]))
+    del about["samples"]
+    return header | about, event.samples.astype(_SAMPLES, copy=False).tobytes()
 
 
-def text_of(value: np.ndarray[Any, Any]) -> str:
-    """The string of a tensor that holds one."""
-    item = value.reshape(-1)[0]
-    return item.decode("utf-8", "replace") if isinstance(item, bytes) else str(item)
-
-
-def of_chunk(chunk: PcmChunk) -> Tensors:
-    """A chunk of audio as tensors."""
-    return {
-        "pcm": chunk.samples,
-        "rate": np.array([chunk.rate], np.int32),
-        "final": np.array([chunk.final]),
-        "sentence": text_tensor(
-            json.dumps(
-                {
-                    "start": chunk.start,
-                    "cut": chunk.cut,
-                    "sentence": dataclasses.asdict(chunk.sentence),
-                }
-            )
-        ),
-    }
-
-
-def to_chunk(tensors: Mapping[str, np.ndarray[Any, Any]]) -> PcmChunk:
-    """What `of_chunk` was given."""
-    about = json.loads(text_of(tensors["sentence"]))
-    sentence = about["sentence"]
-    return PcmChunk(
-        np.asarray(tensors["pcm"], np.float32),
-        int(tensors["rate"][0]),
-        about["start"],
-        Sentence(sentence["text"], sentence["index"], tuple(sentence["filtered"])),
-        about["cut"],
-        bool(tensors["final"][0]),
-    )
-
-
-def of_event(event: Event) -> Tensors:
-    """An event of a turn as tensors; of audio, the tensors of `of_chunk` as well."""
-    if isinstance(event, PcmChunk):
-        return {"event": text_tensor("{}"), **of_chunk(event)}
-    return {
-        "event": text_tensor(json.dumps({"kind": type(event).__name__} | dataclasses.asdict(event)))
-    }
-
-
-def to_event(tensors: Mapping[str, np.ndarray[Any, Any]]) -> Event:
-    """What `of_event` was given. Raises `InferenceFailed` for an event of another version."""
-    if "pcm" in tensors:
-        return to_chunk(tensors)
-    fields = json.loads(text_of(tensors["event"]))
+def decode(header: Mapping[str, Any], data: bytes) -> Event:
+    """What `encode` was given. Raises `InferenceFailed` for an event of another version, or one that is not whole."""
+    fields = dict(header)
     kind = _KINDS.get(fields.pop("kind", ""))
     if kind is None:
         raise InferenceFailed(
             "the server sent an event that this version does not know; upgrade the client"
         )
-    for name, value in fields.items():
-        if isinstance(value, list):
-            fields[name] = tuple(Word(**item) if isinstance(item, dict) else item for item in value)
-    event: Event = kind(**fields)
+    try:
+        if kind is PcmChunk:
+            fields["samples"] = np.frombuffer(data, _SAMPLES).astype(np.float32)
+            fields["sentence"] = Sentence(**_tuples(fields["sentence"]))
+        event: Event = kind(**_tuples(fields))
+    except (AttributeError, KeyError, TypeError, ValueError) as exc:
+        raise InferenceFailed(
+            f"the server sent a {kind.__name__} that is not whole ({exc})"
+        ) from exc
     return event
+
+
+def _tuples(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """JSON's lists as the tuples that messages hold."""
+    return {
+        name: tuple(Word(**item) if isinstance(item, dict) else item for item in value)
+        if isinstance(value, list | tuple)
+        else value
+        for name, value in fields.items()
+    }

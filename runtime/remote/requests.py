@@ -15,7 +15,7 @@ import numpy as np
 from voxturn.runtime.decode.generation import Follow, Request, Step
 from voxturn.runtime.decode.sampler import Sampling
 from voxturn.runtime.errors import UsageError
-from voxturn.runtime.remote.codec import Tensors, text_of, text_tensor
+from voxturn.runtime.remote.tensors import Tensors, text_of, text_tensor
 
 _FIELDS = ("prompt", "stop_ids", "history", "forced")
 _MOST_TOKENS, _MOST, _MOST_URGENT = 1 << 20, 1 << 40, 64

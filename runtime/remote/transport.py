@@ -28,9 +28,9 @@ from voxturn.runtime.errors import (
     VoxturnError,
 )
 from voxturn.runtime.flow.clock import NEVER, Clock, WallClock, done_by
-from voxturn.runtime.remote.codec import Tensors, text_of
 from voxturn.runtime.remote.contract import CANARY, CANCEL, CLIENT, INFO, MODELS, UP_S, wire_type
 from voxturn.runtime.remote.shared import SharedInputs
+from voxturn.runtime.remote.tensors import Tensors, text_of
 
 _LOG = logging.getLogger(__name__)
 _PLAIN = "unexpected inference input", "inputs but got"

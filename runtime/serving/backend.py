@@ -21,7 +21,6 @@ from voxturn.runtime.errors import TooManyStreams, VoxturnError
 from voxturn.runtime.flow.clock import Clock, WallClock
 from voxturn.runtime.flow.portal import Portal
 from voxturn.runtime.profile import load_profile
-from voxturn.runtime.remote.codec import Tensors, text_of, text_tensor
 from voxturn.runtime.remote.contract import (
     CANARY,
     CANCEL,
@@ -32,6 +31,7 @@ from voxturn.runtime.remote.contract import (
     SEQUENCE,
     UP_S,
 )
+from voxturn.runtime.remote.tensors import Tensors, text_of, text_tensor
 from voxturn.runtime.serving.handlers import HANDLERS, Handler, WarmsLater
 from voxturn.runtime.serving.inputs import Inputs
 from voxturn.runtime.serving.logs import logged_by_triton

@@ -27,9 +27,9 @@ from voxturn.runtime.frames import frames_from
 from voxturn.runtime.messages import Message
 from voxturn.runtime.parts import LoadedParts
 from voxturn.runtime.profile import Profile
-from voxturn.runtime.remote.codec import Tensors, of_chunk, of_event, text_tensor
 from voxturn.runtime.remote.contract import MOST_SEQUENCES, REQUEST, WINDOW
 from voxturn.runtime.remote.requests import check_request, of_step, to_request
+from voxturn.runtime.remote.tensors import Tensors, of_chunk, of_event, text_tensor
 from voxturn.runtime.serving.batches import Batches
 from voxturn.runtime.serving.inputs import (
     MOST_LATENTS,

@@ -12,7 +12,7 @@ from voxturn.runtime.audio.encode import WavFile
 from voxturn.runtime.errors import AudioTooLong, EmptyAudio, InvalidSamples, TextTooLong, UsageError
 from voxturn.runtime.frames import RATE
 from voxturn.runtime.messages import Samples
-from voxturn.runtime.remote.codec import text_of
+from voxturn.runtime.remote.tensors import text_of
 from voxturn.runtime.text.chat import Message
 
 LONGEST_TEXT, LONGEST_AUDIO_S, MOST_LATENTS = 10_000, 300.0, 605

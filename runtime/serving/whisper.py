@@ -15,9 +15,9 @@ from voxturn.runtime.frames import RATE
 from voxturn.runtime.messages import Samples, Speaking, Transcript
 from voxturn.runtime.parts import LoadedParts
 from voxturn.runtime.profile import Profile
-from voxturn.runtime.remote.codec import Tensors, text_tensor
 from voxturn.runtime.remote.contract import END, REQUEST, SEQUENCE
 from voxturn.runtime.remote.requests import json_of
+from voxturn.runtime.remote.tensors import Tensors, text_tensor
 from voxturn.runtime.serving.inputs import LONGEST_AUDIO_S, Inputs, audio_of, string
 from voxturn.runtime.serving.kept import Expiring
 from voxturn.runtime.turn.recognise import FilteredHearing, FilteredRecogniser

@@ -26,9 +26,9 @@ from voxturn.runtime.executors.onnx import OnnxGraph
 from voxturn.runtime.flow.scheduling import Cores
 from voxturn.runtime.messages import Partial, PcmChunk, Transcript
 from voxturn.runtime.models.manifest import Manifest
-from voxturn.runtime.remote.codec import text_of
 from voxturn.runtime.remote.contract import MODELS as SERVED
 from voxturn.runtime.remote.contract import WINDOW
+from voxturn.runtime.remote.tensors import text_of
 from voxturn.runtime.remote.transport import TritonServer
 from voxturn.runtime.serving import launcher
 from voxturn.runtime.serving.health import silent

@@ -56,7 +56,7 @@ from voxturn.runtime.parts import LoadedParts
 from voxturn.runtime.prepare import problems
 from voxturn.runtime.profile import load_profile
 from voxturn.runtime.protocols import GraphExecutor, Tensor
-from voxturn.runtime.remote.codec import text_tensor, to_event
+from voxturn.runtime.remote.tensors import text_tensor, to_event
 from voxturn.runtime.serving.handlers import TurnHandler, VoiceHandler
 
 from tests.conftest import fed, tone

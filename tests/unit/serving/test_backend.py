@@ -46,7 +46,6 @@ from voxturn.runtime.models.registry import Registry
 from voxturn.runtime.models.store import Store
 from voxturn.runtime.profile import load_profile
 from voxturn.runtime.protocols import Generated
-from voxturn.runtime.remote.codec import Tensors, of_event, text_tensor, to_event
 from voxturn.runtime.remote.contract import (
     CANARY,
     CANCEL,
@@ -59,6 +58,7 @@ from voxturn.runtime.remote.contract import (
     ngc_pbtxt,
 )
 from voxturn.runtime.remote.requests import check_request, of_request, of_step, to_request, to_step
+from voxturn.runtime.remote.tensors import Tensors, of_event, text_tensor, to_event
 from voxturn.runtime.remote.transport import TritonServer
 from voxturn.runtime.serving import backend
 from voxturn.runtime.serving.backend import MOST_STREAMS, Backend

@@ -1,0 +1,66 @@
+"""Events of a turn as Triton's tensors, and back: the codec's header as JSON, its samples as they are. Pure."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from voxturn.runtime.messages import Event, PcmChunk
+from voxturn.runtime.remote.codec import decode, encode
+
+Tensors = dict[str, np.ndarray[Any, Any]]
+
+
+def text_tensor(text: str) -> np.ndarray[Any, Any]:
+    """A string as Triton takes it."""
+    return np.array([text.encode()], np.object_)
+
+
+def text_of(value: np.ndarray[Any, Any]) -> str:
+    """The string of a tensor that holds one."""
+    item = value.reshape(-1)[0]
+    return item.decode("utf-8", "replace") if isinstance(item, bytes) else str(item)
+
+
+def of_chunk(chunk: PcmChunk) -> Tensors:
+    """A chunk of audio as tensors: `pcm` float32 `[n]`, `rate`, `final`, and the rest as JSON in `sentence`."""
+    about = {
+        "start": chunk.start,
+        "cut": chunk.cut,
+        "sentence": dataclasses.asdict(chunk.sentence),
+    }
+    return {
+        "pcm": chunk.samples,
+        "rate": np.array([chunk.rate], np.int32),
+        "final": np.array([chunk.final]),
+        "sentence": text_tensor(json.dumps(about)),
+    }
+
+
+def to_chunk(tensors: Mapping[str, np.ndarray[Any, Any]]) -> PcmChunk:
+    """What `of_chunk` was given. Raises `InferenceFailed` for one of another version."""
+    header = json.loads(text_of(tensors["sentence"])) | {
+        "kind": PcmChunk.__name__,
+        "rate": int(tensors["rate"][0]),
+        "final": bool(tensors["final"][0]),
+    }
+    chunk = decode(header, np.asarray(tensors["pcm"], np.float32).tobytes())
+    assert isinstance(chunk, PcmChunk)  # the header says so
+    return chunk
+
+
+def of_event(event: Event) -> Tensors:
+    """An event of a turn as tensors; of audio, those of `of_chunk` as well."""
+    header, _ = encode(event)
+    audio = of_chunk(event) if isinstance(event, PcmChunk) else {}
+    return {"event": text_tensor(json.dumps(header))} | audio
+
+
+def to_event(tensors: Mapping[str, np.ndarray[Any, Any]]) -> Event:
+    """What `of_event` was given. Raises `InferenceFailed` for an event of another version."""
+    if "pcm" in tensors:
+        return to_chunk(tensors)
+    return decode(json.loads(text_of(tensors["event"])), b"")
