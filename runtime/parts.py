@@ -191,6 +191,7 @@ class LoadedParts:
         self._shared = shared or process_cores()
         self._host = Host(self._store.root / "engines", progress)
         self._stages: dict[str, LoadedStage] = {}
+        self._checked: set[str] = set()
         self._backends: dict[str, Backend] = {}
         self._lanes: list[Lane] = []
         self._engines: list[Closable] = []
@@ -265,9 +266,13 @@ class LoadedParts:
         return choice.family.make(self)
 
     def _check(self, choice: Choice) -> None:
+        """Raise what is wrong with a stage; it is asked once, for it reads vocabularies."""
+        if choice.stage in self._checked:
+            return
         if (missing := choice.missing()) is not None:
             raise ExecutorUnavailable(self._line(missing))
         self._refuse(choice.problem(self.language, self.home))
+        self._checked.add(choice.stage)
 
     def _refuse(self, problem: Problem | None) -> None:
         if problem is not None:

@@ -12,7 +12,7 @@ from voxturn.runtime.errors import CorruptModel, ExecutorUnavailable, InferenceF
 from voxturn.runtime.executors.backend import Backend, LoadedArtifact
 from voxturn.runtime.executors.decoder_inputs import FusedInputs, PortableInputs
 from voxturn.runtime.flow.scheduling import EngineBudget
-from voxturn.runtime.models.manifest import ModelContract
+from voxturn.runtime.models.manifest import ModelContract, reading
 from voxturn.runtime.protocols import (
     DecoderExecutor,
     GraphExecutor,
@@ -48,6 +48,16 @@ def session_of(path: Path, budget: EngineBudget) -> Any:
         ) from exc
 
 
+def check_names(session: Any, contract: ModelContract, path: Path) -> None:
+    """Raise `CorruptModel` where a contract names tensors that the graph has not."""
+    has = {each.name for each in (*session.get_inputs(), *session.get_outputs())}
+    lacks = [spec.name for spec in (*contract.inputs, *contract.outputs) if spec.name not in has]
+    if lacks:
+        raise CorruptModel(
+            f"{path}: has no {', '.join(lacks)}, which its manifest names; pull the model again"
+        )
+
+
 class OnnxGraph:
     """A stateless graph. Inputs are checked against the contract."""
 
@@ -59,6 +69,7 @@ class OnnxGraph:
         self._session = session_of(path, budget)
         self._contract = contract
         self._outputs = [spec.name for spec in contract.outputs]
+        check_names(self._session, contract, path)
 
     def run(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         for spec in self._contract.inputs:
@@ -87,15 +98,16 @@ class OnnxDecoder:
         self, path: Path, contract: ModelContract, budget: EngineBudget, slots: int, capacity: int
     ) -> None:
         self._session = session_of(path, budget)
+        check_names(self._session, contract, path)
         self._file = contract.file
-        held = next(spec.shape[2] for spec in contract.inputs if spec.name.startswith("past_"))
+        self._inputs = {spec.name: spec for spec in contract.inputs}
+        outputs = {spec.name: spec for spec in contract.outputs}
+        with reading(path.parent):
+            held = self._inputs["past_key.0"].shape[2]
+            self.vocabulary = int(outputs["logits"].shape[-1])
+            width = int(outputs["hidden"].shape[-1])
         self.slots = slots
         self.capacity = held if isinstance(held, int) else capacity
-        self.vocabulary, width = (
-            next(int(spec.shape[-1]) for spec in contract.outputs if spec.name == name)
-            for name in ("logits", "hidden")
-        )
-        self._inputs = {spec.name: spec for spec in contract.inputs}
         self._caches = {
             name: np.zeros(
                 (slots, int(spec.shape[1]), self.capacity, int(spec.shape[3])), spec.dtype

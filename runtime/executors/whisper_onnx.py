@@ -16,10 +16,10 @@ import numpy as np
 import numpy.typing as npt
 from voxturn.runtime.errors import InferenceFailed
 from voxturn.runtime.executors.decoder_inputs import FusedInputs, PortableInputs
-from voxturn.runtime.executors.onnx import OnnxGraph, first_line, session_of
+from voxturn.runtime.executors.onnx import OnnxGraph, check_names, first_line, session_of
 from voxturn.runtime.executors.whisper_align import begins, follow
 from voxturn.runtime.flow.scheduling import EngineBudget
-from voxturn.runtime.models.manifest import Manifest
+from voxturn.runtime.models.manifest import Manifest, reading, whole
 from voxturn.runtime.protocols import Generated, Tensor
 
 Float = npt.NDArray[np.float32]
@@ -51,34 +51,39 @@ class OnnxWhisper:
     name = "onnx"
 
     def __init__(self, folder: Path, manifest: Manifest, budget: EngineBudget) -> None:
-        p, encoder, decoder = (
-            manifest.properties,
-            manifest.graphs["whisper_encoder"],
-            manifest.graphs["whisper_decoder"],
-        )
+        with reading(folder):
+            encoder = manifest.graphs["whisper_encoder"]
+            decoder = manifest.graphs["whisper_decoder"]
+            self._read(manifest.properties)
+        specs = {spec.name: spec for spec in decoder.inputs}
+        self._file = decoder.file
         self._encoder = OnnxGraph(folder / encoder.file, encoder, budget)
         self._session = session_of(folder / decoder.file, budget)
-        self._file, specs = decoder.file, {spec.name: spec for spec in decoder.inputs}
-        self.mels, self._vocabulary, self._capacity = (
-            int(p[key]) for key in ("mels", "vocabulary", "text_positions")
-        )
-        self._frames = 2 * int(p["audio_positions"])
-        self._start, self._end, self._no_speech = (
-            int(p[key]) for key in ("start", "end", "no_speech")
-        )
-        self._languages = {str(code): int(i) for code, i in p["languages"].items()}
-        self.multilingual = bool(p["multilingual"])
-        self._no_timestamps = int(p["no_timestamps"])
-        self._suppress = list(p["suppress"])
-        self._heads = [(int(layer), int(head)) for layer, head in p["alignment_heads"]]
+        check_names(self._session, decoder, folder / decoder.file)
         self._queries = [spec for spec in decoder.outputs if spec.name.startswith("cross_query.")]
         self._mask = np.dtype(specs["mask"].dtype) if "mask" in specs else None
-        self._caches = {
-            name: np.zeros((1, int(spec.shape[1]), self._capacity, int(spec.shape[3])), spec.dtype)
-            for name, spec in specs.items()
-            if name.startswith("past_")
-        }
+        with reading(folder):
+            self._caches = {
+                name: np.zeros((1, int(s.shape[1]), self._capacity, int(s.shape[3])), s.dtype)
+                for name, s in specs.items()
+                if name.startswith("past_")
+            }
         self._bound: _Call | None = None
+
+    def _read(self, p: Mapping[str, Any]) -> None:
+        """Sizes and ids from an artifact's properties."""
+        self.mels = whole(p, "mels")
+        self._vocabulary = whole(p, "vocabulary")
+        self._capacity = whole(p, "text_positions")
+        self._frames = 2 * whole(p, "audio_positions")
+        self._start = whole(p, "start", 0)
+        self._end = whole(p, "end", 0)
+        self._no_speech = whole(p, "no_speech", 0)
+        self._languages = {str(code): int(i) for code, i in p["languages"].items()}
+        self.multilingual = bool(p["multilingual"])
+        self._no_timestamps = whole(p, "no_timestamps", 0)
+        self._suppress = [int(i) for i in p["suppress"]]
+        self._heads = [(int(layer), int(head)) for layer, head in p["alignment_heads"]]
 
     def encode(self, features: Float) -> Encoded:
         if features.shape[1] > self._frames:

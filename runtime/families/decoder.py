@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Sequence
+from pathlib import Path
 
 from voxturn.runtime.decode.generation import Request
 from voxturn.runtime.decode.sampler import Sampling
 from voxturn.runtime.decode.service import TokenService
 from voxturn.runtime.errors import UsageError
-from voxturn.runtime.families.base import Family, Parts, Replier
+from voxturn.runtime.families.base import Candidate, Family, Parts, Replier
 from voxturn.runtime.messages import Message, ReplyToken
-from voxturn.runtime.text.chat import CHAT_FORMATS, Chat
+from voxturn.runtime.models.manifest import Manifest, reading
+from voxturn.runtime.text.chat import CHAT_FORMATS, Chat, ChatFormat
 from voxturn.runtime.text.tokenizer import JsonTokenizer, StopStrings, StreamDecoder, Tokenizer
 
 _SLOTS, _CONTEXT = 2, 2048
@@ -101,7 +103,7 @@ def _make(parts: Parts) -> DecoderReplier:
         "token_decoder", stage.option("slots", _SLOTS), stage.option("context", _CONTEXT)
     )
     tokenizer = JsonTokenizer(stage.folder / "tokenizer.json")
-    chat = Chat(tokenizer, CHAT_FORMATS[str(stage.manifest.properties["chat"])])
+    chat = Chat(tokenizer, _chat_format(stage.folder, stage.manifest))
     sampling = Sampling(
         temperature=stage.option("temperature", 0.0),
         top_k=stage.option("top_k", 0),
@@ -112,6 +114,15 @@ def _make(parts: Parts) -> DecoderReplier:
     )
     settings = stage.settings
     return DecoderReplier(service, tokenizer, chat, sampling, settings.max_tokens, settings.stops)
+
+
+def _chat_format(folder: Path, manifest: Manifest) -> ChatFormat:
+    with reading(folder):
+        return CHAT_FORMATS[manifest.properties["chat"]]
+
+
+def _check(candidate: Candidate) -> None:
+    _chat_format(candidate.folder, candidate.manifest)
 
 
 FAMILY = Family(
@@ -135,4 +146,5 @@ FAMILY = Family(
         )
     },
     served={"token_decoder": "qwen3"},
+    check=_check,
 )

@@ -5,8 +5,10 @@ Source: Kim et al. 2021; the graph that Piper's voices carry, cut in two by `exp
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -26,6 +28,7 @@ from voxturn.runtime.families.windowed import Latents, SameFrames, WindowedVocod
 from voxturn.runtime.flow.handoff import close_iterator
 from voxturn.runtime.flow.lane import Lane
 from voxturn.runtime.messages import PcmChunk, Sentence
+from voxturn.runtime.models.manifest import Manifest, reading, whole
 from voxturn.runtime.protocols import GraphExecutor, Tensor
 from voxturn.runtime.text.phonemes import EspeakPhonemizer
 
@@ -160,9 +163,39 @@ def base_language(tag: str) -> str:
     return tag.split("-")[0].lower()
 
 
+@dataclass(frozen=True)
+class VitsSizes:
+    """Of an artifact: espeak-ng's `voice` and the ids of its `phonemes`, the encoder's `scales` and `noise_frames`; of its
+    audio `rate` in Hz, `hop` samples a frame, `margin` frames of context."""
+
+    voice: str
+    phonemes: Mapping[str, Sequence[int]]
+    scales: tuple[float, float, float]
+    noise_frames: int
+    rate: int
+    hop: int
+    margin: int
+
+    @classmethod
+    def of(cls, folder: Path, manifest: Manifest) -> VitsSizes:
+        """Raises `CorruptModel`."""
+        with reading(folder):
+            p = manifest.properties
+            phonemes = {str(s): [int(i) for i in ids] for s, ids in p["phoneme_id_map"].items()}
+            return cls(
+                str(p["espeak_voice"]),
+                phonemes,
+                (float(p["noise_scale"]), float(p["length_scale"]), float(p["noise_w"])),
+                whole(p, "noise_frames"),
+                whole(p, "sample_rate"),
+                whole(p, "hop"),
+                whole(p, "margin", 0),
+            )
+
+
 def _check(candidate: Candidate) -> None:
-    spoken = base_language(str(candidate.manifest.properties["espeak_voice"]))
-    if base_language(candidate.language) not in (spoken, "auto"):
+    sizes = VitsSizes.of(candidate.folder, candidate.manifest)
+    if base_language(candidate.language) not in (base_language(sizes.voice), "auto"):
         raise UnsupportedLanguage(
             f"voice {candidate.settings.model!r} does not speak {candidate.language!r}; "
             "choose another voice in the profile"
@@ -171,29 +204,28 @@ def _check(candidate: Candidate) -> None:
 
 def _make(parts: Parts) -> VitsVoice:
     speak, vocode = parts.stage("speak"), parts.stage("vocode")
-    properties = speak.manifest.properties
-    espeak = str(properties["espeak_voice"])
+    sizes = VitsSizes.of(speak.folder, speak.manifest)
     encoder = VitsEncoder(
         speak.graph("acoustic_encoder"),
-        EspeakPhonemizer(espeak, properties["phoneme_id_map"]),
+        EspeakPhonemizer(sizes.voice, sizes.phonemes),
         speak.lane,
-        tuple(float(properties[key]) for key in ("noise_scale", "length_scale", "noise_w")),
-        int(properties["noise_frames"]),
+        sizes.scales,
+        sizes.noise_frames,
         speak.option("seed", 0),
         speak.option("speed", 1.0),
     )
-    p = vocode.manifest.properties
+    audio = VitsSizes.of(vocode.folder, vocode.manifest)
     vocoder = WindowedVocoder(
         vocode.graph("waveform_decoder"),
         vocode.lane,
-        rate=int(p["sample_rate"]),
-        hop=int(p["hop"]),
-        margin=int(p["margin"]),
+        rate=audio.rate,
+        hop=audio.hop,
+        margin=audio.margin,
         frames=SameFrames(),
         plans=(Plan(),),
         pace=parts.pace,
     )
-    return VitsVoice(encoder, vocoder, base_language(espeak))
+    return VitsVoice(encoder, vocoder, base_language(sizes.voice))
 
 
 FAMILY = Family(

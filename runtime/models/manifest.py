@@ -21,7 +21,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -149,7 +150,7 @@ class Manifest:
             raise ModelNotInstalled(
                 f"{folder}: no artifact here; run `voxturn models pull`"
             ) from exc
-        except (OSError, ValueError) as exc:
+        except (OSError, ValueError, RecursionError) as exc:
             raise CorruptModel(
                 f"{path}: not a manifest ({exc}); export it again, or pull it with --again"
             ) from exc
@@ -162,11 +163,13 @@ class Manifest:
                 raise TypeError("a table is something else")
             described = _described(raw)
             graphs = {role: _contract(graph) for role, graph in described["graphs"].items()}
-            return cls(**described | {"graphs": graphs})
+            manifest = cls(**described | {"graphs": graphs})
+            _check_types(manifest)
         except (TypeError, KeyError, AttributeError) as exc:
             raise CorruptModel(
-                f"{path}: a field is missing or unknown ({exc}); export it again, or pull it with --again"
+                f"{path}: a field is missing or unknown ({_line(exc)}); export it again, or pull it with --again"
             ) from exc
+        return manifest
 
 
 _TABLES = ("source", "files", "graphs", "properties", "reached", "versions")
@@ -219,6 +222,62 @@ def _described(raw: Mapping[str, Any]) -> dict[str, Any]:
     return table | {"graphs": graphs, "format": FORMAT}
 
 
+def _check_types(manifest: Manifest) -> None:
+    """Raise `TypeError` for a field of another type, `properties` apart: families read them, by `reading`."""
+    texts = [manifest.model, manifest.kind, manifest.precision, manifest.task, manifest.dialect]
+    for table in (manifest.source, manifest.files, manifest.versions):
+        texts += [*table, *table.values()]
+    for role, graph in manifest.graphs.items():
+        texts += [role, graph.file, graph.dialect]
+    for text in texts:
+        if not isinstance(text, str) or not text.isprintable() or len(text.encode()) > _LONGEST:
+            raise TypeError(f"{str(text)[:80]!r} is no name")
+    for figure in manifest.reached.values():
+        if isinstance(figure, bool) or not isinstance(figure, int | float):
+            raise TypeError(f"{figure!r} is no figure")
+    if not isinstance(manifest.synthetic, bool):
+        raise TypeError(f"{manifest.synthetic!r} is not true or false")
+
+
+_LONGEST = 255
+"""Bytes of a name: what a file's may have."""
+
+_DTYPES = frozenset(
+    {"bfloat16", "bool", "float16", "float32", "float64", "int8", "int32", "int64", "uint8"}
+)
+
+
+@contextmanager
+def reading(folder: Path) -> Iterator[None]:
+    """For reading an artifact's properties and contracts: raises `CorruptModel` where what is read is not there, or not
+    what it must be."""
+    try:
+        yield
+    except _UNREADABLE as exc:
+        raise CorruptModel(
+            f"{folder}: its manifest lacks something or is damaged ({_line(exc)}); export it again, "
+            "or pull it with --again"
+        ) from exc
+
+
+_UNREADABLE = (LookupError, TypeError, ValueError, AttributeError, OverflowError, StopIteration)
+
+
+def whole(properties: Mapping[str, Any], key: str, least: int = 1) -> int:
+    """A whole number among properties, at least `least`. Raises `KeyError`, `TypeError` or `ValueError`: see `reading`."""
+    value = properties[key]
+    if isinstance(value, bool) or not isinstance(value, int | float) or int(value) != value:
+        raise TypeError(f"{key} is not a whole number")
+    if value < least:
+        raise ValueError(f"{key} is less than {least}")
+    return int(value)
+
+
+def _line(exc: BaseException) -> str:
+    """An error in one line."""
+    return " ".join(f"{type(exc).__name__}: {exc}".split())[:200]
+
+
 def _contract(raw: Mapping[str, Any]) -> ModelContract:
     def specs(key: str) -> tuple[TensorSpec, ...]:
         if any(t["dtype"] == "bfloat16" for t in raw[key]):
@@ -228,9 +287,17 @@ def _contract(raw: Mapping[str, Any]) -> ModelContract:
                 raise ExecutorUnavailable(
                     f"{raw['file']}: bfloat16 needs ml_dtypes; pip install 'voxturn[gpu]'"
                 ) from exc
-        return tuple(TensorSpec(t["name"], t["dtype"], tuple(t["shape"])) for t in raw[key])
+        return tuple(_tensor(t) for t in raw[key])
 
     return ModelContract(raw["file"], specs("inputs"), specs("outputs"), raw["dialect"])
+
+
+def _tensor(raw: Mapping[str, Any]) -> TensorSpec:
+    tensor = TensorSpec(raw["name"], raw["dtype"], tuple(raw["shape"]))
+    sizes = all(isinstance(size, int | str) for size in tensor.shape)
+    if not isinstance(tensor.name, str) or tensor.dtype not in _DTYPES or not sizes:
+        raise TypeError(f"tensor {tensor.name!r} is none")
+    return tensor
 
 
 def sha256_of(path: Path) -> str:

@@ -25,6 +25,7 @@ from voxturn.runtime.families.pipe import spoken
 from voxturn.runtime.families.xtts.family import SEQUENCES, VOCODER, as_xtts
 from voxturn.runtime.frames import frames_from
 from voxturn.runtime.messages import Message
+from voxturn.runtime.models.manifest import reading, whole
 from voxturn.runtime.parts import LoadedParts
 from voxturn.runtime.profile import Profile
 from voxturn.runtime.remote.contract import MOST_SEQUENCES, REQUEST, WINDOW
@@ -85,10 +86,15 @@ class ReplyHandler:
 
     def __init__(self, profile: Profile) -> None:
         self._parts = LoadedParts(profile)
-        self._replier = as_decoder(self._parts.replier())
-        self.engine = engine_of(self._replier.service)
-        manifest = self._parts.choice("reply").manifest
-        self._tokens = int(manifest.properties["vocabulary"])
+        try:
+            self._replier = as_decoder(self._parts.replier())
+            self.engine = engine_of(self._replier.service)
+            stage = self._parts.stage("reply")
+            with reading(stage.folder):
+                self._tokens = whole(stage.manifest.properties, "vocabulary")
+        except BaseException:
+            self._parts.close()
+            raise
         self._dialogues: Expiring[list[Message]] = Expiring(list)
         prompt = profile.system_prompt
         self._system = [Message("system", prompt)] if prompt else []

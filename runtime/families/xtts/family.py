@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from voxturn.runtime.audio.window import Plan
@@ -18,7 +19,8 @@ from voxturn.runtime.families.xtts.stop_guard import SilenceGuard
 from voxturn.runtime.families.xtts.text import XttsTokenizer
 from voxturn.runtime.families.xtts.voice import Speakers, XttsVoice
 from voxturn.runtime.families.xtts.voices import Cloner, VoiceStore
-from voxturn.runtime.models.manifest import Manifest
+from voxturn.runtime.families.xtts.voices import Voice as SpeakerVoice
+from voxturn.runtime.models.manifest import Manifest, reading, whole
 from voxturn.runtime.protocols import GraphExecutor
 from voxturn.runtime.text.normalize import language_of
 
@@ -75,7 +77,6 @@ def cloner(parts: Parts) -> Cloner:
 
 def _manner(speak: StageParts, store: VoiceStore, language: str) -> Manner:
     """The profile's voice or the first that is here, and how it speaks."""
-    name = speak.option("voice", "") or next(iter(store.names()), "")
     sampling = Sampling(
         temperature=speak.option("temperature", SAMPLING.temperature),
         top_k=speak.option("top_k", SAMPLING.top_k),
@@ -84,7 +85,7 @@ def _manner(speak: StageParts, store: VoiceStore, language: str) -> Manner:
         seed=speak.option("seed", SAMPLING.seed),
     )
     return Manner(
-        voice=store.load(name) if name else None,
+        voice=_voice(speak.option("voice", ""), store),
         language=language_of(language),
         sampling=sampling,
         speed=speak.option("speed", 1.0),
@@ -92,19 +93,42 @@ def _manner(speak: StageParts, store: VoiceStore, language: str) -> Manner:
     )
 
 
+def _voice(name: str, store: VoiceStore) -> SpeakerVoice | None:
+    """The named voice, or the first that is here."""
+    name = name or next(iter(store.names()), "")
+    return store.load(name) if name else None
+
+
+@dataclass(frozen=True)
+class VocoderSizes:
+    """Of an artifact's vocoder: `rate` in Hz, `hop` samples a frame, `margin` frames of context, latents to frames."""
+
+    rate: int
+    hop: int
+    margin: int
+    frames: XttsFrames
+
+    @classmethod
+    def of(cls, folder: Path, manifest: Manifest) -> VocoderSizes:
+        """Raises `CorruptModel`."""
+        with reading(folder):
+            p = manifest.properties
+            rate, hop = whole(p, "output_sample_rate"), whole(p, "output_hop_length")
+            return cls(rate, hop, whole(p, "margin", 0), XttsFrames.from_properties(p))
+
+
 def _vocoder(graph: GraphExecutor, vocode: StageParts, parts: Parts) -> WindowedVocoder:
-    p = vocode.manifest.properties
-    rate = int(p["output_sample_rate"])
+    sizes = VocoderSizes.of(vocode.folder, vocode.manifest)
     return WindowedVocoder(
         graph,
         vocode.lane,
-        rate=rate,
-        hop=int(p["output_hop_length"]),
-        margin=int(p["margin"]),
-        frames=XttsFrames.from_properties(p),
+        rate=sizes.rate,
+        hop=sizes.hop,
+        margin=sizes.margin,
+        frames=sizes.frames,
         plans=_plans(graph, parts),
         pace=parts.pace,
-        guard=lambda: SilenceGuard(rate),
+        guard=lambda: SilenceGuard(sizes.rate),
     )
 
 
@@ -120,14 +144,15 @@ def _tokenizer(folder: Path, ids: XttsIds) -> XttsTokenizer:
 
 def _check(candidate: Candidate) -> None:
     ids = XttsIds.from_properties(candidate.manifest.properties)
+    VocoderSizes.of(candidate.folder, candidate.manifest)
     languages = _tokenizer(candidate.folder, ids).languages
     if language_of(candidate.language) not in languages:
         raise UnsupportedLanguage(
             f"voice model {candidate.settings.model!r} does not speak {candidate.language!r}; "
             f"it has {', '.join(languages)}"
         )
-    if name := getattr(candidate.settings, "voice", None):
-        VoiceStore(candidate.home, candidate.folder, candidate.manifest).load(name)
+    store = VoiceStore(candidate.home, candidate.folder, candidate.manifest)
+    _voice(getattr(candidate.settings, "voice", None) or "", store)
 
 
 def _library(home: Path, folder: Path, manifest: Manifest) -> VoiceStore:

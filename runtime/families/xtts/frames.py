@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from voxturn.runtime.models.manifest import whole
 
 Float = npt.NDArray[np.float32]
 
@@ -29,8 +30,9 @@ class XttsFrames:
     @classmethod
     def from_properties(cls, p: Mapping[str, Any]) -> XttsFrames:
         """Of an artifact's properties."""
-        rate, hop = int(p["output_sample_rate"]), int(p["output_hop_length"])
-        return cls(int(p["gpt_code_stride_len"]) // hop, rate / int(p["input_sample_rate"]))
+        rate, hop = whole(p, "output_sample_rate"), whole(p, "output_hop_length")
+        repeat = whole(p, "gpt_code_stride_len", hop) // hop
+        return cls(repeat, rate / whole(p, "input_sample_rate"))
 
     def count(self, latents: int) -> int:
         return math.floor(float(latents * self.repeat) * self.ratio)

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from voxturn.runtime.decode.generation import Follow, Request
 from voxturn.runtime.decode.sampler import Sampling
 from voxturn.runtime.errors import CorruptModel, PromptTooLong
+from voxturn.runtime.models.manifest import whole
 
 LATENTS = 32
 _PREFIX_ID = 1
@@ -41,17 +42,17 @@ class XttsIds:
         """Raises `CorruptModel` if one is missing."""
         try:
             return cls(
-                stride=int(p["id_stride"]),
-                text_tokens=int(p["gpt_number_text_tokens"]),
-                audio_tokens=int(p["gpt_num_audio_tokens"]),
-                start_text=int(p["gpt_start_text_token"]),
-                stop_text=int(p["gpt_stop_text_token"]),
-                start_audio=int(p["gpt_start_audio_token"]),
-                stop_audio=int(p["gpt_stop_audio_token"]),
-                max_text=int(p["gpt_max_text_tokens"]),
-                max_codes=int(p["gpt_max_audio_tokens"]) - 3,
+                stride=whole(p, "id_stride"),
+                text_tokens=whole(p, "gpt_number_text_tokens"),
+                audio_tokens=whole(p, "gpt_num_audio_tokens"),
+                start_text=whole(p, "gpt_start_text_token", 0),
+                stop_text=whole(p, "gpt_stop_text_token", 0),
+                start_audio=whole(p, "gpt_start_audio_token", 0),
+                stop_audio=whole(p, "gpt_stop_audio_token", 0),
+                max_text=whole(p, "gpt_max_text_tokens"),
+                max_codes=whole(p, "gpt_max_audio_tokens", 4) - 3,
             )
-        except (KeyError, TypeError, ValueError) as exc:
+        except (KeyError, TypeError, ValueError, OverflowError) as exc:
             raise CorruptModel(f"the artifact of the voice lacks {exc}; export it again") from exc
 
     @property

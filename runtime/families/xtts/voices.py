@@ -28,7 +28,7 @@ from voxturn.runtime.audio.encode import output_error
 from voxturn.runtime.errors import AudioError, CorruptModel, UnknownVoice, UsageError
 from voxturn.runtime.families.xtts.mel import power_spectrogram, spectral_change
 from voxturn.runtime.messages import Samples
-from voxturn.runtime.models.manifest import Manifest, sha256_of
+from voxturn.runtime.models.manifest import Manifest, reading, sha256_of, whole
 from voxturn.runtime.protocols import GraphExecutor
 
 Float = npt.NDArray[np.float32]
@@ -99,11 +99,11 @@ class Cloner:
         )
         clips, speakers, seconds = [], [], 0.0
         for path in recordings:
-            whole = decode_all(path, rate)
-            speech = trimmed(whole, rate)[: int(longest_s * rate)]
-            if whole.size < _MIN_S * rate or speech.size < _MIN_SPEECH_S * rate:
+            recording = decode_all(path, rate)
+            speech = trimmed(recording, rate)[: int(longest_s * rate)]
+            if recording.size < _MIN_S * rate or speech.size < _MIN_SPEECH_S * rate:
                 raise AudioError(
-                    f"{path}: holds {speech.size / rate:.2f} s of speech in {whole.size / rate:.2f} s; "
+                    f"{path}: holds {speech.size / rate:.2f} s of speech in {recording.size / rate:.2f} s; "
                     f"{_MIN_S:.0f} s are the least, {_GOOD_S:.0f} s clone well"
                 )
             embedded = trimmed(decode_all(path, embed_rate), embed_rate)[
@@ -205,17 +205,18 @@ class VoiceStore:
     """The voices of one checkpoint: those cloned here, and the studio voices that its artifact carries."""
 
     def __init__(self, root: Path, folder: Path, manifest: Manifest) -> None:
-        graphs = [
-            manifest.graphs[f"{part}_encoder"].file + ".data"
-            for part in ("conditioning", "speaker")
-        ]
-        made_with = [manifest.files[file] for file in (*graphs, "mel.npz")]
-        made_with += [
-            json.dumps(manifest.properties[key], sort_keys=True)
-            for key in ("clone", "speaker_encoder")
-        ]
+        with reading(folder):
+            graphs = [
+                manifest.graphs[f"{part}_encoder"].file + ".data"
+                for part in ("conditioning", "speaker")
+            ]
+            made_with = [manifest.files[file] for file in (*graphs, "mel.npz")]
+            made_with += [
+                json.dumps(manifest.properties[key], sort_keys=True)
+                for key in ("clone", "speaker_encoder")
+            ]
+            self.width = whole(manifest.properties, "gpt_n_model_channels")
         self.checkpoint = hashlib.sha256("".join(made_with).encode()).hexdigest()[:16]
-        self.width = int(manifest.properties["gpt_n_model_channels"])
         self._root = root / "voices" / self.checkpoint
         self._studio = folder / "voices.npz"
 
