@@ -13,10 +13,10 @@ demo: .venv/demo
 	$(BIN)/voxturn demo -o demo-output
 
 test: .venv/dev .triton/ready
-	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered -q
+	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered -q -n 2 --dist loadfile
 
 test-fast: .venv/dev
-	$(BIN)/python -m pytest tests/unit -q -m "not slow"
+	$(BIN)/python -m pytest tests/unit -q -m "not slow" -n 2
 
 check: .venv/dev
 	$(BIN)/ruff check .
