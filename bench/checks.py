@@ -16,6 +16,7 @@ from voxturn.runtime.errors import (
     OutputNotWritable,
     UsageError,
 )
+from voxturn.runtime.models.compatible import TASKS
 from voxturn.runtime.models.manifest import Manifest
 from voxturn.runtime.models.store import Store
 
@@ -108,6 +109,10 @@ def streams(text: str) -> list[int]:
     return counts
 
 
+TOKENS = "token_decoder"
+"""The graph that gives a text's or a voice's tokens."""
+
+
 def needs(*libraries: str) -> None:
     """Raise `ExecutorUnavailable` for the first library that is not installed."""
     for library in libraries:
@@ -117,10 +122,8 @@ def needs(*libraries: str) -> None:
             )
 
 
-def artifact(
-    option: str, path: Path, graphs: Collection[str], without: Collection[str] = ()
-) -> Manifest:
-    """The manifest of an artifact that has these graphs, by their roles, and none of `without`.
+def artifact(option: str, path: Path, graphs: Collection[str]) -> Manifest:
+    """The manifest of an artifact that has these graphs, by their roles.
 
     Raises `ModelNotInstalled` for a folder that holds no artifact, `CorruptModel` for a damaged one, `UsageError` for one of
     another kind.
@@ -129,23 +132,18 @@ def artifact(
     roles = set(manifest.graphs)
     if missing := sorted(set(graphs) - roles):
         raise UsageError(f"{option} {path}: has no graph {', '.join(map(repr, missing))}")
-    if wrong := sorted(roles & set(without)):
-        raise UsageError(
-            f"{option} {path}: is of kind {manifest.kind!r}, with a graph {wrong[0]!r}; "
-            "that is another model's"
-        )
     return manifest
 
 
 def voice(option: str, path: Path) -> Manifest:
     """The manifest of an XTTS artifact."""
-    return artifact(option, path, ("gpt", "vocoder"))
+    return artifact(option, path, (TOKENS, "windowed_waveform_decoder"))
 
 
 def text_model(option: str, path: Path) -> Manifest:
     """The manifest of a text model's artifact, in graphs or for CTranslate2."""
-    manifest = artifact(option, path, (), without=("encoder", "gpt", "vocoder", "acoustic"))
-    if "decoder" not in manifest.graphs and "chat" not in manifest.properties:
+    manifest = artifact(option, path, ())
+    if manifest.task != TASKS["reply"]:
         raise UsageError(f"{option} {path}: is of kind {manifest.kind!r}, not a text model")
     return manifest
 

@@ -9,7 +9,7 @@ import sys
 from voxturn.bench import checks
 from voxturn.runtime.commands.options import filled, whole
 from voxturn.runtime.errors import ExecutorUnavailable, UsageError
-from voxturn.runtime.executors.catalogue import names_for
+from voxturn.runtime.executors.catalogue import executor_of, names_for
 from voxturn.runtime.profile import load_profile
 
 
@@ -98,8 +98,7 @@ def _tts(args: argparse.Namespace) -> int:
     if args.peer:
         checks.checkpoint(args.checkpoint, checks.XTTS_FILES)
         checks.needs("torch", "TTS")
-    if args.vocoder == "openvino":
-        checks.needs("openvino")
+    checks.needs(executor_of(args.vocoder).packages[0])
     from voxturn.bench import tts
 
     tts.main(args.artifact, args.checkpoint, args.vocoder, args.runs, args.json).print()
@@ -117,8 +116,10 @@ def _llm(args: argparse.Namespace) -> int:
             raise UsageError(f"--llama-python {args.llama_python}: is no program")
     for path in args.artifact:
         manifest = checks.text_model("--artifact", path)
-        if "decoder" not in manifest.graphs:
-            raise UsageError(f"--artifact {path}: has no graph 'decoder'; export it with --to onnx")
+        if checks.TOKENS not in manifest.graphs:
+            raise UsageError(
+                f"--artifact {path}: has no graph {checks.TOKENS!r}; export it with --for onnx"
+            )
         if args.llama_python and manifest.precision not in llm.GGML:
             raise UsageError(
                 f"--artifact {path}: has {manifest.precision}; llama.cpp is compared in {', '.join(llm.GGML)}"
@@ -146,9 +147,9 @@ def _load(args: argparse.Namespace) -> int:
 
 
 def _roofline(args: argparse.Namespace) -> int:
-    checks.artifact("--whisper", args.whisper, ("encoder", "decoder"))
+    checks.artifact("--whisper", args.whisper, ("whisper_encoder", "whisper_decoder"))
     checks.text_model("--reply", args.reply)
-    checks.artifact("--reply", args.reply, ("decoder",))
+    checks.artifact("--reply", args.reply, (checks.TOKENS,))
     checks.voice("--voice", args.voice)
     checks.needs("onnx", "onnxruntime")
     from voxturn.bench import roofline
@@ -324,7 +325,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     )
     parser.add_argument(
         "--executor",
-        choices=[name for name in names_for("speak") if name != "triton"],
+        choices=[name for name in names_for("speak") if not executor_of(name).remote],
         default="onnx",
         help="what runs XTTS's GPT",
     )

@@ -68,9 +68,8 @@ class Llama:
 def main() -> None:
     """Answer requests until the input ends."""
     kind, model, threads = sys.argv[1:]
-    peer: CTranslate2 | Llama = (
-        CTranslate2(model, int(threads)) if kind == "ctranslate2" else Llama(model, int(threads))
-    )
+    peers: dict[str, type[CTranslate2 | Llama]] = {"ctranslate2": CTranslate2, "llama": Llama}
+    peer = peers[kind](model, int(threads))
     sys.stdout.write(json.dumps({"version": peer.version}) + "\n")
     sys.stdout.flush()
     for line in iter(sys.stdin.readline, ""):

@@ -36,6 +36,7 @@ from voxturn.runtime.flow.handoff import cancel_and_wait
 from voxturn.runtime.messages import PcmChunk
 from voxturn.runtime.models.manifest import MANIFEST, Manifest
 from voxturn.runtime.models.store import write_atomic
+from voxturn.runtime.profile import best_executor
 from voxturn.runtime.remote.contract import INFO, MODELS
 from voxturn.runtime.remote.tensors import text_of
 from voxturn.runtime.remote.transport import TritonServer
@@ -305,8 +306,8 @@ def profile_of(artifact: Path, path: Path, executor: str) -> Path:
 
 
 def _vocoder(executor: str) -> str:
-    """What runs the vocoder beside a GPT: the same GPU, or OpenVINO."""
-    return executor if executor_of(executor).on_gpu else "openvino"
+    """What runs the vocoder beside a GPT: the same GPU, or what this processor does it best with."""
+    return executor if executor_of(executor).on_gpu else best_executor("vocode")
 
 
 async def run(

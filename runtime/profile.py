@@ -16,8 +16,6 @@ from voxturn.runtime.turn.listen import Endpointing
 
 SHIPPED = ("demo", "cpu", "gpu", "gpu-onnx")
 COMPUTES = (*EVERYWHERE, "bf16")
-SERVED_BY = "triton"
-"""The executor of engines in a server."""
 CONTEXT = 2048
 """Positions of a reply's buffers where the profile says nothing."""
 
@@ -27,8 +25,8 @@ class Engine:
     """What runs a stage. A key that is None is left to the family or to the executor.
 
     `model` is one of the registry's, or an artifact's folder. `precision` is that of a model of the registry; of a folder
-    it may be empty, which takes what is there. `threads` 0: all cores. `server` is the address of a server of the executor
-    `triton`, which has to run that artifact. `compute` is what the executor `openvino` computes in: fp32, bf16, or auto,
+    it may be empty, which takes what is there. `threads` 0: all cores. `server` is the address of a server of a remote
+    executor, which has to run that artifact. `compute` is what the executor `openvino` computes in: fp32, bf16, or auto,
     the faster one on this processor.
     """
 
@@ -53,9 +51,9 @@ class Engine:
 
     def served(self, address: str) -> Self:
         """The same in a server, whose own profile says what a client's cannot."""
-        row = executor_of(SERVED_BY)
+        row = next(row for row in catalogue().values() if row.remote)
         left_to_it = {key: _default(self, key) for key in row.lacks if hasattr(self, key)}
-        return replace(self, executor=SERVED_BY, server=address, **left_to_it)
+        return replace(self, executor=row.name, server=address, **left_to_it)
 
 
 def _default(settings: Engine, key: str) -> Any:

@@ -32,6 +32,7 @@ from voxturn.runtime.models.registry import Registry
 from voxturn.runtime.models.store import Store
 from voxturn.runtime.parts import choose
 from voxturn.runtime.profile import Profile, load_profile
+from voxturn.runtime.remote.contract import MODELS
 from voxturn.runtime.remote.tensors import text_of, to_chunk, to_event
 from voxturn.runtime.remote.transport import TritonServer
 from voxturn.runtime.text.chat import Message
@@ -160,18 +161,23 @@ class VoiceClient:
         reference: Samples | None = None,
         reference_rate: int = 16000,
         speed: float = 1.0,
-        seed: int = 0,
+        seed: int | None = None,
     ) -> AsyncGenerator[PcmChunk, None]:
-        """A text as audio, chunk by chunk, in a voice by name or cloned from `reference`. `vits` takes the text alone."""
-        inputs: dict[str, Any] = {"text": text}
-        if model != "vits":
-            inputs |= {"language": language, "voice": voice}
-            inputs |= {"speed": np.array([speed], np.float32), "seed": np.array([seed], np.int64)}
+        """A text as audio, chunk by chunk, in a voice by name or cloned from `reference`; `model` is the served voice.
+
+        Raises `UsageError` for an option that the model does not take, as `vits`, which takes the text alone.
+        """
+        options: dict[str, Any] = {}
+        options |= {"language": language} if language else {}
+        options |= {"voice": voice} if voice else {}
+        options |= {"speed": np.array([speed], np.float32)} if speed != 1.0 else {}
+        options |= {"seed": np.array([seed], np.int64)} if seed is not None else {}
         if reference is not None:
-            inputs |= {
+            options |= {
                 "reference": reference,
                 "reference_rate": np.array([reference_rate], np.int32),
             }
+        inputs: dict[str, Any] = {"text": text, **_taken(model, options)}
         for attempt in range(len(self._endpoints)):
             begun = False
             try:
@@ -292,3 +298,12 @@ async def _pieces(source: AsyncIterator[Samples]) -> AsyncGenerator[tuple[Sample
         waiting.append(samples)
     if waiting:
         yield np.concatenate(waiting), True
+
+
+def _taken(model: str, options: dict[str, Any]) -> dict[str, Any]:
+    """The options of a request. Raises `UsageError` for one that the served model does not take."""
+    if (served := MODELS.get(model)) is not None:
+        known = {spec.name for spec in served.inputs}
+        if unknown := sorted(set(options) - known):
+            raise UsageError(f"{', '.join(unknown)}: the served {model} has no such option")
+    return options

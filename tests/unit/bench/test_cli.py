@@ -23,13 +23,13 @@ from voxturn.runtime.errors import (
 )
 from voxturn.runtime.models.manifest import MANIFEST, Manifest, ModelContract
 
-VOICE = ("gpt", "vocoder", "vocoder_whole", "conditioning", "speaker")
+VOICE = ("token_decoder", "windowed_waveform_decoder", "sequence_waveform_decoder")
 KINDS = {
-    "voice": ("xtts", VOICE),
-    "vits": ("vits", ("acoustic", "decoder")),
-    "whisper": ("whisper", ("encoder", "decoder")),
-    "reply": ("decoder", ("decoder",)),
-    "silero": ("checkpoint", ()),
+    "voice": ("xtts", "text-to-speech", VOICE),
+    "vits": ("vits", "text-to-speech", ("acoustic_encoder", "waveform_decoder")),
+    "whisper": ("whisper", "speech-to-text", ("whisper_encoder", "whisper_decoder")),
+    "reply": ("decoder", "text-generation", ("token_decoder",)),
+    "silero": ("checkpoint", "", ()),
 }
 
 
@@ -38,11 +38,11 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with artifacts of every kind, checkpoints and files, and what is none of them; nothing is installed."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("VOXTURN_HOME", str(tmp_path / "home"))
-    for name, (kind, roles) in KINDS.items():
+    for name, (kind, task, roles) in KINDS.items():
         graphs = {role: ModelContract(f"{role}.onnx", (), ()) for role in roles}
         folder = tmp_path / name
         folder.mkdir()
-        manifest = Manifest(name, kind, "fp32", {}, {}, graphs, {"width": 4})
+        manifest = Manifest(name, kind, "fp32", {}, {}, graphs, {"width": 4}, task=task)
         (folder / MANIFEST).write_text(manifest.to_json())
     for name in ("nothing", "damaged", "lacking", "again/voice", "texts", "empty", "config"):
         (tmp_path / name).mkdir(parents=True)
