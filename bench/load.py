@@ -300,14 +300,18 @@ def profile_of(artifact: Path, path: Path, executor: str) -> Path:
     hearing = demo.read_text(encoding="utf-8").split("[speak]")[0]
     model = f'model = "{artifact.resolve()}"\nprecision = "{Manifest.read(artifact).precision}"\n'
     speak = f'[speak]\n{model}executor = "{executor}"\nslots = {_SLOTS}\n'
-    vocode = f'[vocode]\n{model}executor = "{_vocoder(executor)}"\ncompute = "auto"\n'
+    vocode = f'[vocode]\n{model}executor = "{_vocoder(executor, artifact)}"\ncompute = "auto"\n'
     write_atomic(path, f"{hearing}{speak}\n{vocode}".encode())
     return path
 
 
-def _vocoder(executor: str) -> str:
+def _vocoder(executor: str, artifact: Path) -> str:
     """What runs the vocoder beside a GPT: the same GPU, or what this processor does it best with."""
-    return executor if executor_of(executor).on_gpu else best_executor("vocode")
+    return (
+        executor
+        if executor_of(executor).on_gpu
+        else best_executor("vocode", Manifest.read(artifact))
+    )
 
 
 async def run(
@@ -334,7 +338,7 @@ async def run(
         result.value("triton.start_s", "s", time.perf_counter() - begin - loading)
         result.value("triton.models_load_s", "s", loading)
         with XTTS.load(
-            artifact, slots=_SLOTS, executor=executor, vocoder=_vocoder(executor)
+            artifact, slots=_SLOTS, executor=executor, vocoder=_vocoder(executor, artifact)
         ) as voice:
             await measured(result, voice, triton, control, supervisor, streams, runs, folder)
             result.artifact("speak", voice.info)
