@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field, fields, is_dataclass, replace
@@ -20,6 +21,7 @@ from voxturn.runtime.executors.backend import LoadedArtifact
 from voxturn.runtime.executors.fake import FakeGraph, FakeWhisper
 from voxturn.runtime.frames import frames_from
 from voxturn.runtime.messages import Event, PcmChunk, ReplyToken, Sentence, Transcript
+from voxturn.runtime.models.registry import Registry
 from voxturn.runtime.profile import (
     Engine,
     FilterSettings,
@@ -27,6 +29,7 @@ from voxturn.runtime.profile import (
     ReplyEngine,
     SpeakEngine,
     TranscribeEngine,
+    load_profile,
 )
 from voxturn.runtime.protocols import Generated, Tensor
 from voxturn.runtime.remote.codec import Tensors, text_of, text_tensor, to_chunk, to_event
@@ -49,24 +52,26 @@ REPLY = "alpha beta gamma delta."
 HEARD = "zeta alpha."
 HOP, WIDTH, CODES = 256, 8, 24
 CORES = 4
+REGISTRY = Registry.read()
 
 
 @dataclass
 class Witness:
     """What one way in did with a profile: what was asked of every engine, and what came out."""
 
-    fakes: FakeBackends
+    artifacts: list[LoadedArtifact] = field(default_factory=list)
+    engines: list[Any] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     stages: Stages | None = None
     name: str = ""
 
     def artifact(self, stage: str) -> LoadedArtifact:
         """What a stage's engine was made of."""
-        return next(a for a in self.fakes.artifacts if a.stage == stage)
+        return next(a for a in self.artifacts if a.stage == stage)
 
     def engine(self, stage: str) -> Any:
         """A stage's engine."""
-        pairs = zip(self.fakes.artifacts, self.fakes.engines, strict=True)
+        pairs = zip(self.artifacts, self.engines, strict=True)
         return next(engine for artifact, engine in pairs if artifact.stage == stage)
 
     def request(self, stage: str) -> Request:
@@ -128,6 +133,15 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     )
 
 
+Way = Callable[[Profile, Witness, Path], None]
+
+
+@pytest.fixture(scope="module")
+def witnesses() -> dict[tuple[str, Way], Witness]:
+    """What each way in does with a profile that nothing was changed in."""
+    return {}
+
+
 @pytest.fixture
 def fakes(
     monkeypatch: pytest.MonkeyPatch, folders: dict[str, Path], tmp_path: Path
@@ -135,6 +149,7 @@ def fakes(
     """Executors whose engines answer: a reply, a voice's codes, a transcript. The machine has four cores."""
     monkeypatch.setenv("VOXTURN_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(CORES)))
+    monkeypatch.setattr(Registry, "read", lambda: REGISTRY)
     fake = FakeBackends()
     spoken = JsonTokenizer(folders["decoder-onnx"] / "tokenizer.json").encode(REPLY)
     heard = JsonTokenizer(folders["whisper-onnx"] / "tokenizer.json").encode(HEARD)
@@ -153,12 +168,11 @@ def fakes(
     return fake
 
 
-def base(folders: dict[str, Path], family: str) -> Profile:
-    """A profile that speaks with a family and names its vocoder."""
+def base(folders: dict[str, Path], family: str, table: str) -> Profile:
+    """A profile that speaks with a family and names its vocoder. It filters where that is the `table` to be seen."""
     profile = on_cpu(folders)
     voice = str(folders["xtts-onnx" if family == "xtts" else family])
     speak = SpeakEngine(voice, "onnx")
-    own = FilterSettings(own_words="")
     return replace(
         profile,
         about="a test",
@@ -167,7 +181,7 @@ def base(folders: dict[str, Path], family: str) -> Profile:
         reply=ReplyEngine(profile.reply.model, "onnx"),
         speak=speak,
         vocode=Engine(voice, "onnx"),
-        filter=own,
+        filter=FilterSettings(kind="words" if table == "filter" else "off"),
     )
 
 
@@ -258,7 +272,6 @@ def _line(key: str, value: Any) -> str:
     return f"{key} = {written}\n"
 
 
-Way = Callable[[Profile, Witness, Path], None]
 TURNS: tuple[Way, ...] = (assistant, served_turn)
 HEAR: tuple[Way, ...] = (*TURNS, served_whisper)
 ANSWER: tuple[Way, ...] = (*TURNS, served_reply)
@@ -520,6 +533,7 @@ def test_it_arrives_or_is_refused(
     case: Case,
     way: Way,
     folders: dict[str, Path],
+    witnesses: dict[tuple[str, Way], Witness],
     fakes: FakeBackends,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
@@ -536,19 +550,27 @@ def test_it_arrives_or_is_refused(
     def run(profile: Profile) -> Witness:
         fakes.engines.clear()
         fakes.artifacts.clear()
-        witness = Witness(fakes)
+        assistants.clear()
+        witness = Witness()
         way(profile, witness, tmp_path)
+        for thread in threading.enumerate():
+            if thread.name.startswith("voxturn-read"):  # a reader is given little time to end
+                thread.join(10)
+        witness.artifacts = list(fakes.artifacts)
+        witness.engines = list(fakes.engines)
         witness.stages = assistants[-1].stages if assistants else None
         return witness
 
-    before = changed(base(folders, case.family), table, case.before, folders)
+    before = changed(base(folders, case.family, table), table, case.before, folders)
     after = _whole_voice(changed(before, table, case.changes, folders), table)
     if case.arrives is None:
         with pytest.raises((InvalidProfile, UnsupportedLanguage), match=case.refused) as caught:
             run(after)
         assert "\n" not in str(caught.value)
         return
-    assert not case.arrives(run(before)), "it shows nothing"
+    if (repr(before), way) not in witnesses:
+        witnesses[repr(before), way] = run(before)
+    assert not case.arrives(witnesses[repr(before), way]), "it shows nothing"
     assert case.arrives(run(after))
 
 
@@ -557,12 +579,10 @@ def test_it_arrives_or_is_refused(
 def test_what_no_sampler_takes_is_refused_by_name(
     key: str, table: str, folders: dict[str, Path], tmp_path: Path
 ) -> None:
-    profile = changed(base(folders, "xtts"), table, {key: -1}, folders)
+    profile = changed(base(folders, "xtts", table), table, {key: -1}, folders)
     text = toml(profile).replace(
         f"{key} = -1\n", f"{key} = {'-1' if key in ('top_k', 'seed') else '-1.0'}\n"
     )
     (tmp_path / "mine.toml").write_text(text, encoding="utf-8")
     with pytest.raises(InvalidProfile, match=rf"mine\.{table}\.{key}: must be"):
-        from voxturn.runtime.profile import load_profile
-
         load_profile(tmp_path / "mine.toml")
