@@ -236,6 +236,19 @@ def _check_engine(where: str, stage: str, engine: Engine) -> None:
         )
 
 
+def _sampling(
+    stage: str, engine: ReplyEngine | SpeakEngine
+) -> list[tuple[str, float | None, float, float]]:
+    """As `_limits`, of how tokens are chosen: what `decode.sampler.Sampling` takes."""
+    return [
+        (f"{stage}.temperature", engine.temperature, 0, 1e6),
+        (f"{stage}.top_k", engine.top_k, 0, 1 << 31),
+        (f"{stage}.top_p", engine.top_p, 1e-6, 1),
+        (f"{stage}.repetition_penalty", engine.repetition_penalty, 1e-6, 1e6),
+        (f"{stage}.seed", engine.seed, 0, (1 << 64) - 1),
+    ]
+
+
 def _limits(p: Profile) -> list[tuple[str, float | None, float, float]]:
     """Key, value (None: left out), least and most of every number whose range matters."""
     e = p.endpointing
@@ -244,6 +257,9 @@ def _limits(p: Profile) -> list[tuple[str, float | None, float, float]]:
         ("reply.slots", p.reply.slots, 1, 256),
         ("reply.context", p.reply.context, 64, 1 << 20),
         ("reply.max_tokens", p.reply.max_tokens, 1, (p.reply.context or CONTEXT) // 2),
+        ("reply.min_p", p.reply.min_p, 0, 1),
+        *_sampling("reply", p.reply),
+        *_sampling("speak", p.speak),
         ("speak.slots", p.speak.slots, 1, 256),
         ("speak.speed", p.speak.speed, 0.25, 4.0),
         ("speak.max_chars", p.speak.max_chars, 1, 10_000),

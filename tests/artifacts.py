@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tokenizers import Tokenizer, models
+from tokenizers import Tokenizer, decoders, models
 from voxturn.runtime import prepare
 from voxturn.runtime.decode.generation import Request, Step
 from voxturn.runtime.errors import CorruptModel, InvalidProfile
@@ -53,8 +53,8 @@ XTTS = {
     "id_stride": 1024,
     "gpt_number_text_tokens": 100,
     "gpt_num_audio_tokens": 64,
-    "gpt_start_text_token": 3,
-    "gpt_stop_text_token": 4,
+    "gpt_start_text_token": 90,
+    "gpt_stop_text_token": 91,
     "gpt_start_audio_token": 62,
     "gpt_stop_audio_token": 63,
     "gpt_max_text_tokens": 40,
@@ -91,7 +91,8 @@ def vocabulary(path: Path, *marks: str) -> None:
     """A tokenizer of single characters with these marks."""
     tokens = ["[UNK]", "[SPACE]", *marks, *"abcdefghijklmnopqrstuvwxyz .,"]
     tokenizer = Tokenizer(models.BPE({t: i for i, t in enumerate(tokens)}, [], unk_token="[UNK]"))
-    tokenizer.add_special_tokens([*marks])
+    tokenizer.decoder = decoders.Fuse()
+    tokenizer.add_special_tokens(["[SPACE]", *marks])
     tokenizer.save(str(path))
 
 
@@ -132,7 +133,14 @@ def written(
 
 def _whisper(folder: Path, graphs: Mapping[str, str], dialect: str, *files: str) -> Path:
     folder.mkdir(parents=True)
-    marks = ("<|startoftranscript|>", "<|transcribe|>", "<|notimestamps|>", "<|en|>")
+    marks = (
+        "<|startoftranscript|>",
+        "<|transcribe|>",
+        "<|notimestamps|>",
+        "<|startofprev|>",
+        "<|en|>",
+        "<|es|>",
+    )
     vocabulary(folder / "tokenizer.json", *marks)
     return written(folder, "whisper", "speech-to-text", graphs, WHISPER, dialect, files)
 
@@ -156,10 +164,13 @@ def decoder(folder: Path, dialect: str) -> Path:
 
 
 def xtts(folder: Path, dialect: str) -> Path:
-    """An XTTS with one studio voice, `Ana`."""
+    """An XTTS with the studio voices `Ana`, of zeros, and `Ben`, of ones."""
     folder.mkdir(parents=True)
-    vocabulary(folder / "vocab.json", "[en]", "[ar]", "[START]", "[STOP]")
-    arrays = {"Ana/latents": np.zeros((32, 8), np.float32), "Ana/speaker": np.ones(512, np.float32)}
+    vocabulary(folder / "vocab.json", "[en]", "[es]", "[START]", "[STOP]")
+    arrays: dict[str, Any] = {}
+    for number, name in enumerate(("Ana", "Ben")):
+        arrays[f"{name}/latents"] = np.full((32, 8), number, np.float32)
+        arrays[f"{name}/speaker"] = np.ones(512, np.float32)
     np.savez(folder / "voices.npz", **arrays)
     graphs = {"token_decoder": dialect} | dict.fromkeys(_VOICE, ONNX)
     return written(folder, "xtts", "text-to-speech", graphs, XTTS, files=("mel.npz",))
@@ -235,6 +246,8 @@ class FakeBackends:
         self.decoder: Callable[[str, int, int], FakeDecoder] = lambda role, slots, capacity: (
             FakeDecoder(lambda ids: 0, 300, slots, capacity)
         )
+        self.tokens: Callable[[str, int, int], FakeTokens] | None = None
+        """In place of a token engine over `decoder`, for all executors."""
 
     def install(self, patch: pytest.MonkeyPatch) -> None:
         """In place of every executor, all of which are here, for as long as `patch` lasts."""
@@ -270,7 +283,7 @@ class FakeBackends:
                 ) -> Any:
                     return fakes.made(fakes.decoder(role, slots, capacity), row, artifact, role)
 
-            if real.tokens is not Backend.tokens:
+            if real.tokens is not Backend.tokens or fakes.tokens is not None:
 
                 def tokens(
                     self,
@@ -280,7 +293,9 @@ class FakeBackends:
                     capacity: int,
                     lane: Lane,
                 ) -> Any:
-                    return fakes.made(FakeTokens(capacity), row, artifact, role)
+                    return fakes.made(
+                        (fakes.tokens or FakeTokens)(role, slots, capacity), row, artifact, role
+                    )
 
             if real.whisper is not Backend.whisper:
 
@@ -309,16 +324,21 @@ class FakeBackends:
 
 
 class FakeTokens:
-    """A token service that is not in this process; it keeps the requests that it was given."""
+    """A token service that is not in this process; it keeps the requests that it was given.
 
-    def __init__(self, capacity: int) -> None:
+    `script`: the steps of every request.
+    """
+
+    def __init__(self, role: str, slots: int, capacity: int, script: Sequence[Step] = ()) -> None:
+        self.slots = slots
         self.capacity = capacity
+        self.script = script
         self.requests: list[Request] = []
 
     async def stream(self, request: Request) -> AsyncGenerator[Step, None]:
-        """Nothing is generated."""
+        """The script."""
         self.requests.append(request)
-        for step in ():
+        for step in self.script:
             yield step
 
     async def compute(self, request: Request) -> None:

@@ -145,7 +145,12 @@ class VoiceHandler:
 
     def __init__(self, profile: Profile) -> None:
         self._parts = LoadedParts(profile)
-        self._voice = self._parts.voice()
+        try:
+            self._voice = self._parts.voice()
+            self._parts.content_filter()  # refused now if it cannot be read, not with the first text
+        except BaseException:
+            self._parts.close()
+            raise
 
     async def warm(self) -> None:
         await self._voice.warm()
@@ -187,7 +192,11 @@ class XttsHandler(VoiceHandler):
 
     def __init__(self, profile: Profile) -> None:
         super().__init__(profile)
-        self._xtts = as_xtts(self._voice)
+        try:
+            self._xtts = as_xtts(self._voice)
+        except BaseException:
+            self._parts.close()
+            raise
         self.engine = engine_of(self._xtts.service)
 
     async def __call__(self, inputs: Inputs) -> AsyncGenerator[Tensors, None]:

@@ -37,8 +37,12 @@ class WhisperHandler:
 
     def __init__(self, profile: Profile) -> None:
         self._parts = LoadedParts(profile)
-        self._whisper = as_whisper(self._parts.recogniser())
-        self._recogniser = FilteredRecogniser(self._whisper, self._parts.content_filter())
+        try:
+            self._whisper = as_whisper(self._parts.recogniser())
+            self._recogniser = FilteredRecogniser(self._whisper, self._parts.content_filter())
+        except BaseException:
+            self._parts.close()
+            raise
         self._calls = WhisperCalls(self._whisper)
         self._sequences: Expiring[list[Samples]] = Expiring(list, most=_SEQUENCES)
         self._hearings: Expiring[FilteredHearing] = Expiring(self._recogniser.hear, most=_SEQUENCES)
