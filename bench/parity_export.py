@@ -39,10 +39,10 @@ KINDS = {
     ),
 }
 _EXPORTERS = {
-    "xtts-v2": (xtts.export, "xtts", "token_decoder"),
-    "qwen3": (decoder.export, "qwen3", "token_decoder"),
+    "xtts-v2": (xtts.export, "xtts", "gpt"),
+    "qwen3": (decoder.export, "qwen3", "decoder"),
 }
-"""By model: what exports it, what its figures are called, and its decoder's graph."""
+"""By model: what exports it, what its figures are called, and its decoder's file."""
 _RATIOS = ("error", "logits_error", "top1", "top1_agreement")
 _UNITS = {"snr_db": "dB", "kl": "nats", "mean": "nats", "p99": "nats"} | dict.fromkeys(
     _RATIOS, "ratio"

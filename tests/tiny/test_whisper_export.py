@@ -268,7 +268,9 @@ def test_what_an_executor_refuses(checkpoints: dict[str, Path], tmp_path: Path) 
 def test_the_encoder_takes_several_utterances(checkpoints: dict[str, Path], tmp_path: Path) -> None:
     for engine in ("onnx", "tensorrt"):
         manifest = exported(checkpoints["classic"], tmp_path / engine, engine, "fp32")
-        graph = OnnxGraph(tmp_path / engine / "encoder.onnx", manifest.graphs["encoder"], BUDGET)
+        graph = OnnxGraph(
+            tmp_path / engine / "encoder.onnx", manifest.graphs["whisper_encoder"], BUDGET
+        )
         mel = np.stack([features(80, 60), features(80, 60)[::-1]])
         together = graph.run({"mel": mel})
         for i in range(2):
@@ -312,7 +314,7 @@ def test_smaller_precisions_stay_near(
     assert (manifest.kind, manifest.precision, manifest.properties["engine"]) == (
         "whisper",
         precision,
-        "tensorrt-onnx" if engine == "tensorrt" else engine,
+        engine,
     )
     for name in ("encoder.rms",) if engine == "ctranslate2" else ("encoder.rms", "kl"):
         most = whisper_parity.MOST[precision][name]
@@ -663,6 +665,6 @@ def test_a_synthetic_turbo_is_exported(tmp_path: Path, capsys: Any) -> None:
     assert "what it says is noise" in capsys.readouterr().out
     manifest = exported(tmp_path / "turbo", tmp_path / "artifact", "tensorrt", "fp16")
     assert {role: spec.file for role, spec in manifest.graphs.items()} == {
-        "encoder": "encoder.onnx",
-        "decoder": "decoder.onnx",
+        "whisper_encoder": "encoder.onnx",
+        "whisper_decoder": "decoder.onnx",
     }

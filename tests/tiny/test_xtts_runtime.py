@@ -321,7 +321,7 @@ def test_what_cannot_be_spoken_is_refused(xtts: XTTS, tmp_path: Path) -> None:
             UnknownVoice,
             "no voice 'Nobody' for this checkpoint; here: .*noise",
         ),
-        (TEXT, EN | {"speaker_wav": silent}, UsageError, "speaker's name or recordings, not both"),
+        (TEXT, EN | {"speaker_wav": silent}, UsageError, "give speaker or speaker_wav, not both"),
         (
             TEXT,
             {"language": "en", "speaker_wav": silent},

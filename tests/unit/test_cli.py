@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import wave
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from importlib import metadata, resources
 from pathlib import Path
 from typing import Any
@@ -694,14 +694,18 @@ def test_an_executor_that_this_version_lacks(
 # --- model files
 
 
-def identity(path: Path) -> None:
-    """The smallest graph that loads."""
+SILERO = {"input": "speech_probs", "h": "hn", "c": "cn"}
+
+
+def identity(path: Path, names: dict[str, str]) -> None:
+    """The smallest graph that loads: outputs by the names of their inputs."""
     from onnx import TensorProto, helper, save
 
-    value = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n"]) for name in ("x", "y")]
-    graph = helper.make_graph(
-        [helper.make_node("Identity", ["x"], ["y"])], "g", value[:1], value[1:]
-    )
+    def values(of: Iterable[str]) -> list[Any]:
+        return [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n"]) for name in of]
+
+    nodes = [helper.make_node("Identity", [x], [y]) for x, y in names.items()]
+    graph = helper.make_graph(nodes, "g", values(names), values(names.values()))
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
     model.ir_version = 10
     save(model, str(path))
@@ -727,9 +731,10 @@ def tiny_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
         folder = store.artifact_path(registry.models[name], precision)
         folder.mkdir(parents=True)
         for file in wanted:
-            identity(folder / file) if file.endswith(".onnx") else (folder / file).write_bytes(
-                b"tiny"
-            )
+            if file.endswith(".onnx"):
+                identity(folder / file, SILERO if "silero" in file else {"x": "y"})
+            else:
+                (folder / file).write_bytes(b"tiny")
         if "tokenizer.json" in wanted:
             vocabulary = {"<|en|>": 0, "[UNK]": 1}
             Tokenizer(WordLevel(vocabulary, "[UNK]")).save(str(folder / "tokenizer.json"))

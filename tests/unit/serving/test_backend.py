@@ -817,7 +817,12 @@ INSTALLED: dict[str, dict[str, Any]] = {
     "speak": {
         "kind": "vits",
         "graphs": {role: ModelContract(f"{role}.onnx", (), ()) for role in VITS_ROLES},
-        "properties": {"espeak_voice": "en-us"},
+        "properties": {
+            "espeak_voice": "en-us",
+            "phoneme_id_map": {"_": [0]},
+            **dict.fromkeys(("noise_scale", "length_scale", "noise_w"), 1.0),
+            **dict.fromkeys(("noise_frames", "sample_rate", "hop", "margin"), 8),
+        },
     },
     "transcribe": {"kind": "whisper", "dialect": CTRANSLATE2},
 }
