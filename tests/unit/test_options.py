@@ -32,7 +32,7 @@ from voxturn.runtime.profile import (
     load_profile,
 )
 from voxturn.runtime.protocols import Generated, Tensor
-from voxturn.runtime.remote.codec import Tensors, text_of, text_tensor, to_chunk, to_event
+from voxturn.runtime.remote.tensors import Tensors, text_of, text_tensor, to_chunk, to_event
 from voxturn.runtime.serving.handlers import (
     Handler,
     ReplyHandler,
