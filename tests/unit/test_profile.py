@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from voxturn.runtime import cli, prepare
+from voxturn.runtime.commands import models  # noqa: F401  or it would keep what a test puts in place
 from voxturn.runtime.errors import CorruptModel, InvalidProfile
 from voxturn.runtime.flow.scheduling import Cores
 from voxturn.runtime.models.registry import Registry
