@@ -38,7 +38,7 @@ def _letters() -> dict[str, str]:
 
 
 LETTERS = _letters()
-EXAMPLES = settings(max_examples=300, deadline=None)
+EXAMPLES = settings(max_examples=100, deadline=None)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
