@@ -21,18 +21,20 @@ from voxturn.runtime.families.base import (
     Voice,
     VoiceActivity,
     family_of,
+    served_kind,
 )
 from voxturn.runtime.flow.clock import Clock, WallClock
 from voxturn.runtime.flow.lane import Lane
 from voxturn.runtime.flow.scheduling import Cores, Pace
 from voxturn.runtime.flow.sharing import URGENCY, SharedCores, process_cores
-from voxturn.runtime.models.compatible import Problem, compatible
+from voxturn.runtime.models.compatible import TASKS, Problem, compatible
 from voxturn.runtime.models.fetch import Progress
 from voxturn.runtime.models.manifest import Manifest
 from voxturn.runtime.models.registry import Registry
 from voxturn.runtime.models.store import Store, is_artifact, quiet
 from voxturn.runtime.profile import Engine, Profile
 from voxturn.runtime.protocols import GraphExecutor, SpeechToTextExecutor
+from voxturn.runtime.remote.connection import Connection
 from voxturn.runtime.text.filter import ContentFilter, PassAll, WordListFilter
 from voxturn.runtime.turn.trace import StageInfo
 
@@ -92,15 +94,18 @@ def _bringing(extra: str, module: str) -> str:
 def choose(profile: Profile, stage: str, store: Store, registry: Registry) -> Choice:
     """A stage's artifact, executor and family. Raises as the store and the registry do, or `InvalidProfile`."""
     settings = profile.engine(stage)
-    folder, manifest = artifact_of(profile, stage, store, registry)
-    return Choice(
-        stage,
-        settings,
-        folder,
-        manifest,
-        executor_of(settings.executor),
-        family_of(manifest.kind),
-    )
+    executor = executor_of(settings.executor)
+    if executor.whole:
+        folder, manifest = Path(), _served(stage, settings)
+    else:
+        folder, manifest = artifact_of(profile, stage, store, registry)
+    return Choice(stage, settings, folder, manifest, executor, family_of(manifest.kind))
+
+
+def _served(stage: str, settings: Engine) -> Manifest:
+    """What is known of a stage that a server runs as a whole, before it is asked."""
+    task = TASKS[stage]
+    return Manifest(settings.model, served_kind(task), "", {}, {}, task=task, dialect="")
 
 
 def artifact_of(
@@ -157,6 +162,10 @@ class LoadedStage:
     def whisper(self) -> SpeechToTextExecutor:
         """The engine of an encoder-decoder for speech."""
         return self._kept(self.lane.make(self._backend.whisper, self._artifact))
+
+    def connection(self) -> Connection:
+        """The connection to the server that runs the whole stage."""
+        return self._backend.connection(self._artifact)
 
     def _kept(self, engine: ClosableT) -> ClosableT:
         self._keep(engine)
@@ -301,15 +310,7 @@ class LoadedParts:
             choice.family.served,
         )
         backend = self._backend(executor)
-        self.info[stage] = StageInfo(
-            choice.manifest.model,
-            choice.manifest.precision,
-            executor.name,
-            choice.manifest.digest,
-            budget.threads,
-            choice.manifest.synthetic,
-            compute=backend.arithmetic(artifact),
-        )
+        self.info[stage] = _info(choice, artifact, backend)
         # what a GPU or a server computes needs no core here: there, stages overlap
         shares = turns and stage in URGENCY and not executor.on_gpu
         turn: Callable[[bool], AbstractContextManager[object]] = nullcontext
@@ -329,6 +330,20 @@ class LoadedParts:
         if executor.name not in self._backends:
             self._backends[executor.name] = executor.load()(self._host)
         return self._backends[executor.name]
+
+
+def _info(choice: Choice, artifact: LoadedArtifact, backend: Backend) -> StageInfo:
+    """What a stage runs; where a server runs it, the server says which artifact."""
+    manifest, served = choice.manifest, backend.described(artifact)
+    return StageInfo(
+        served.get("model", manifest.model),
+        served.get("precision", manifest.precision),
+        choice.executor.name,
+        served.get("artifact_sha256", manifest.digest),
+        artifact.budget.threads,
+        served.get("synthetic", manifest.synthetic),
+        compute=served.get("compute", backend.arithmetic(artifact)),
+    )
 
 
 def content_filter(profile: Profile) -> ContentFilter:

@@ -22,12 +22,12 @@ def problems(
     stages = _stages(profile, store, registry)
     rows = {stage: executor_of(profile.engine(stage).executor) for stage in stages}
     report = gpu_report() if any(row.on_gpu for row in rows.values()) else None
-    found: list[Problem] = []
+    lacking: list[Problem] = []
     for stage, executor in rows.items():
         lacks = report.executors[executor.name] if report and executor.on_gpu else ""
         if lacks:
             what = f"executor {executor.name!r} needs {lacks}"
-            found.append(Problem(stage, what, "voxturn doctor --gpu"))
+            lacking.append(Problem(stage, what, "voxturn doctor --gpu"))
         engine = profile.engine(stage)
         try:
             cores.budget(stage, engine.threads)
@@ -38,8 +38,8 @@ def problems(
             wrong = Problem(stage, str(exc), fix)
         except VoxturnError as exc:
             wrong = Problem(stage, str(exc), _fix(exc, engine, name or profile.name))
-        found += [] if wrong is None else [wrong]
-    return found
+        lacking += [] if wrong is None else [wrong]
+    return lacking
 
 
 def _stages(profile: Profile, store: Store, registry: Registry) -> list[str]:
@@ -56,7 +56,7 @@ def _stages(profile: Profile, store: Store, registry: Registry) -> list[str]:
 
 def _unserved(stage: str, engine: Engine, executor: Executor, registry: Registry) -> Problem | None:
     """A model of the registry that no server has is told of before it is brought here."""
-    if is_artifact(engine.model):
+    if not engine.from_registry:
         return None
     family = family_of(registry.resolve(engine.model)[0].exporter)
     return unserved(stage, engine, executor, family) if family is not None else None
@@ -73,7 +73,7 @@ def _problem(profile: Profile, stage: str, store: Store, registry: Registry) -> 
 def _choice(profile: Profile, stage: str, store: Store, registry: Registry) -> Choice:
     """What is to run a stage. Raises `ExportFailed` where what would make its artifact is not here either."""
     engine = profile.engine(stage)
-    if not is_artifact(engine.model):
+    if engine.from_registry:
         model, _ = registry.resolve(engine.model)
         precision = engine.precision or model.precisions[0]
         if model.exporter != "none" and not store.installed(model, precision):
@@ -82,6 +82,8 @@ def _choice(profile: Profile, stage: str, store: Store, registry: Registry) -> C
 
 
 def _fix(exc: VoxturnError, engine: Engine, profile: str) -> str:
+    if executor_of(engine.executor).whole:
+        return "name a model that the server has"
     if is_artifact(engine.model):
         return "voxturn export --help"
     again = " --again" if isinstance(exc, CorruptModel) else ""
@@ -98,7 +100,7 @@ def bring(
     """Pull and export every model of a profile that is not here yet, or all of them `again`."""
     done: set[tuple[str, str]] = set()
     for engine in profile.engines().values():
-        if is_artifact(engine.model):
+        if not engine.from_registry:
             continue
         model, _ = registry.resolve(engine.model)
         if (model.id, engine.precision) not in done:  # a voice has two stages

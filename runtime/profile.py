@@ -11,20 +11,19 @@ from voxturn.runtime.errors import InvalidProfile, UnknownProfile, UsageError
 from voxturn.runtime.executors.catalogue import catalogue, executor_of, names_for
 from voxturn.runtime.models.compatible import EVERYWHERE
 from voxturn.runtime.models.manifest import Manifest
+from voxturn.runtime.models.store import is_artifact
 from voxturn.runtime.tomlfile import build, nearest, read_toml
 from voxturn.runtime.turn.listen import Endpointing
 
 SHIPPED = ("demo", "cpu", "gpu", "gpu-onnx")
 COMPUTES = (*EVERYWHERE, "bf16")
-CONTEXT = 2048
-"""Positions of a reply's buffers where the profile says nothing."""
 
 
 @dataclass(frozen=True)
 class Engine:
     """What runs a stage. A key that is None is left to the family or to the executor.
 
-    `model` is one of the registry's, or an artifact's folder. `precision` is that of a model of the registry; of a folder
+    `model` is one of the registry's, an artifact's folder, or a served model where a server runs the whole stage. `precision` is that of a model of the registry; of a folder
     it may be empty, which takes what is there. `threads` 0: all cores. `server` is the address of a server of a remote
     executor, which has to run that artifact. `compute` is what the executor `openvino` computes in: fp32, bf16, or auto,
     the faster one on this processor.
@@ -36,6 +35,11 @@ class Engine:
     threads: int = 0
     server: str | None = None
     compute: str | None = None
+
+    @property
+    def from_registry(self) -> bool:
+        """Whether `model` is one of the registry's: not a folder, and not a server's."""
+        return not (is_artifact(self.model) or executor_of(self.executor).whole)
 
     def computing(self, compute: str, threads: int) -> Engine:
         """The same in another arithmetic, with other threads. Raises `UsageError` for one that the executor has not."""
@@ -51,7 +55,7 @@ class Engine:
 
     def served(self, address: str) -> Self:
         """The same in a server, whose own profile says what a client's cannot."""
-        row = next(row for row in catalogue().values() if row.remote)
+        row = next(row for row in catalogue().values() if row.remote and not row.whole)
         left_to_it = {key: _default(self, key) for key in row.lacks if hasattr(self, key)}
         return replace(self, executor=row.name, server=address, **left_to_it)
 
@@ -256,7 +260,7 @@ def _limits(p: Profile) -> list[tuple[str, float | None, float, float]]:
         ("transcribe.partial_share", p.transcribe.partial_share, 0.0, 1.0),
         ("reply.slots", p.reply.slots, 1, 256),
         ("reply.context", p.reply.context, 64, 1 << 20),
-        ("reply.max_tokens", p.reply.max_tokens, 1, (p.reply.context or CONTEXT) // 2),
+        ("reply.max_tokens", p.reply.max_tokens, 1, (p.reply.context or 1 << 20) // 2),
         ("reply.min_p", p.reply.min_p, 0, 1),
         *_sampling("reply", p.reply),
         *_sampling("speak", p.speak),

@@ -33,7 +33,7 @@ from voxturn.runtime.models.store import Store
 from voxturn.runtime.parts import choose
 from voxturn.runtime.profile import Profile, load_profile
 from voxturn.runtime.remote.contract import MODELS
-from voxturn.runtime.remote.tensors import text_of, to_chunk, to_event
+from voxturn.runtime.remote.tensors import answer_of, text_of, to_chunk, to_event
 from voxturn.runtime.remote.transport import TritonServer
 from voxturn.runtime.text.chat import Message
 from voxturn.runtime.turn.turn import Conversation
@@ -114,12 +114,8 @@ class VoiceClient:
         for attempt in range(len(self._endpoints)):
             try:
                 async with self._endpoints.one() as server:
-                    found = await server.infer("whisper", {"audio": samples, "language": language})
-                    return Transcript(
-                        text_of(found["text"]),
-                        text_of(found["language"]),
-                        float(found["confidence"][0]),
-                    )
+                    inputs = {"audio": samples, "language": language}
+                    return answer_of(await server.infer("whisper", inputs), Transcript)
             except (ServerUnavailable, ServerDied):
                 if attempt + 1 == len(self._endpoints):
                     raise
@@ -132,19 +128,16 @@ class VoiceClient:
         number = uuid.uuid4().int >> 65  # a sequence's id has 64 bits
         async with self._endpoints.one() as server:
             async for piece, last in _pieces(pieces):
-                found = await server.infer("whisper", {"audio": piece}, number, last)
-                text, stable, language = (
-                    text_of(found[name]) for name in ("text", "stable", "language")
-                )
+                answer = await server.infer("whisper", {"audio": piece}, number, last)
                 if last:
-                    yield Transcript(text, language, float(found["confidence"][0]))
-                elif text:
-                    yield Partial(stable, text.removeprefix(stable), language, 0)
+                    yield answer_of(answer, Transcript)
+                elif text_of(answer["text"]):
+                    yield answer_of(answer, Partial)
 
     async def reply(self, *messages: tuple[str, str]) -> AsyncGenerator[ReplyToken, None]:
         """The answer to (role, text) pairs that follow what this conversation has had, at its server."""
-        said = json.dumps([{"role": role, "text": text} for role, text in messages])
-        inputs = {"messages": said, "conversation": self.conversation}
+        dialogue = json.dumps([{"role": role, "text": text} for role, text in messages])
+        inputs = {"messages": dialogue, "conversation": self.conversation}
         async with (
             self._endpoints.one(keep=True) as server,
             aclosing(server.stream("qwen3", inputs)) as answers,

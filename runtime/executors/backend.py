@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast
 
 from voxturn.runtime.decode.engine import DecodeEngine
 from voxturn.runtime.decode.service import DecodeService, TokenService
@@ -15,6 +15,7 @@ from voxturn.runtime.flow.scheduling import EngineBudget
 from voxturn.runtime.models.fetch import Progress
 from voxturn.runtime.models.manifest import Manifest, ModelContract
 from voxturn.runtime.protocols import DecoderExecutor, GraphExecutor, SpeechToTextExecutor
+from voxturn.runtime.remote.connection import Connection
 
 
 @dataclass(frozen=True)
@@ -120,6 +121,14 @@ class Backend:
     def whisper(self, artifact: LoadedArtifact) -> SpeechToTextExecutor:
         """The engine of an encoder-decoder for speech."""
         raise self._missing(artifact, "whisper_decoder")
+
+    def connection(self, artifact: LoadedArtifact) -> Connection:
+        """The connection to the server that runs the whole stage."""
+        raise self._missing(artifact, artifact.stage)
+
+    def described(self, artifact: LoadedArtifact) -> Mapping[str, Any]:
+        """What a server says of a stage that it runs as a whole: its artifact, hash, precision and executor."""
+        return {}
 
     def close(self) -> None:
         """Free what its engines share. Its engines are closed before."""

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 from voxturn.runtime.errors import InvalidProfile
 from voxturn.runtime.models.manifest import (
     CTRANSLATE2,
+    FAKE,
     ONNX,
     ONNX_CONTRIB,
     ONNX_SCATTER_ELEMENTS,
@@ -59,6 +60,7 @@ class Executor:
     executor has not, with the reason. `advice` ends the sentence "the artifact …" where it cannot read one. `gpu_needs`:
     items of `cuda.report` that it needs; of a tuple within, one. `preferred`: stages in which it is taken before others of
     its device where nobody names one. `conflict` tells which keys of a stage's table do not go together; empty if they do.
+    `whole`: its server runs the whole stage, so that `model` is a served model's name and no artifact is needed here.
     `backend` is `module:class`.
     """
 
@@ -75,6 +77,7 @@ class Executor:
     gpu_needs: tuple[str | tuple[str, ...], ...] = ()
     preferred: tuple[str, ...] = ()
     conflict: Callable[[Any], str] = _nothing
+    whole: bool = False
 
     @property
     def on_gpu(self) -> bool:
@@ -88,8 +91,8 @@ class Executor:
 
     def installed(self) -> bool:
         """Whether one of its packages is importable here."""
-        found = (find_spec(package) is not None for package in self.packages)
-        return not self.packages or any(found)
+        here = (find_spec(package) is not None for package in self.packages)
+        return not self.packages or any(here)
 
     def load(self) -> type[Backend]:
         """The class that makes its engines. Importing it needs no vendor's library; making an engine does."""
@@ -186,6 +189,32 @@ ROWS = (
         lacks=dict.fromkeys(
             ("threads", "slots", "context", "compute"), "the server's own profile says it"
         ),
+    ),
+    Executor(
+        name="remote",
+        device=REMOTE,
+        packages=("tritonclient",),
+        extra="triton",
+        dialects=frozenset(),
+        stages=("transcribe", "reply", "speak"),
+        backend=f"{_HERE}.remote:RemoteBackend",
+        advice="is served by no model; name another executor",
+        options=frozenset({"server"}),
+        lacks=dict.fromkeys(
+            ("precision", "threads", "slots", "context", "compute", "max_tokens"),
+            "the server's own profile says it",
+        ),
+        whole=True,
+    ),
+    Executor(
+        name="fake",
+        device=CPU,
+        packages=(),
+        extra="",
+        dialects=frozenset({FAKE}),
+        stages=("listen", "transcribe", "reply", "speak"),
+        backend=f"{_HERE}.fake:FakeBackend",
+        advice="is a model; the executor fake runs stages without models",
     ),
 )
 

@@ -9,7 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from voxturn.runtime.errors import InferenceFailed
+from voxturn.runtime.executors.backend import Backend
 from voxturn.runtime.protocols import Generated, Outputs, Tensor
+
+
+class FakeBackend(Backend):
+    """For stages without models, which ask it for nothing."""
 
 
 class FakeGraph:
@@ -148,12 +153,12 @@ class FakeWhisper:
         self.positions.append(encoded)
         self.prompts.append(list(prompt))
         result = self._results.pop(0) if len(self._results) > 1 else self._results[0]
-        said = max(
+        given = max(
             n
             for n in range(len(result.ids) + 1)
             if list(prompt[len(prompt) - n :]) == list(result.ids[:n])
         )
-        return Generated(result.ids[said : said + max_tokens], result.score, result.no_speech)
+        return Generated(result.ids[given : given + max_tokens], result.score, result.no_speech)
 
     def detect_language(self, encoded: Any) -> dict[str, float]:
         self.detections += 1

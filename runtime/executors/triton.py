@@ -23,74 +23,16 @@ from voxturn.runtime.errors import (
 )
 from voxturn.runtime.executors.backend import Backend, ClosableTokens, Host, LoadedArtifact
 from voxturn.runtime.flow.lane import Lane
-from voxturn.runtime.flow.portal import Portal
 from voxturn.runtime.protocols import (
     Generated,
     GraphExecutor,
     SpeechToTextExecutor,
     Tensor,
 )
-from voxturn.runtime.remote.contract import INFO, MODELS, WINDOW
+from voxturn.runtime.remote.connection import Connection, Connections
+from voxturn.runtime.remote.contract import WINDOW
 from voxturn.runtime.remote.requests import of_request, to_step
-from voxturn.runtime.remote.tensors import Tensors, text_of
-from voxturn.runtime.remote.transport import TritonServer
-
-_ADDRESS = "localhost:8001"
-
-
-class Connection:
-    """A connection to a Triton server, for callers in any thread or event loop. Close it when done.
-
-    It lives in an event loop of its own. Raises `ExecutorUnavailable` without `tritonclient`.
-    """
-
-    def __init__(self, address: str) -> None:
-        self.address = address
-        self._portal = Portal("voxturn-triton")
-        try:
-            self._server = self._portal.run(self._connect())
-        except BaseException:
-            self._portal.close()
-            raise
-
-    def describe(self, model: str) -> dict[str, Any]:
-        """What a model says of itself: the artifact's hash, its executor, its sizes."""
-        request = {INFO: np.array([True])}
-        answer = (
-            self._portal.run(self._first(model, request))
-            if MODELS[model].streams
-            else self.infer(model, request)
-        )
-        description: dict[str, Any] = json.loads(text_of(answer["answer"]))
-        return description
-
-    def infer(self, model: str, inputs: Mapping[str, Any]) -> Tensors:
-        """The one answer of a model that does not stream. Blocks."""
-        return self._portal.run(self._server.infer(model, inputs))
-
-    async def stream(self, model: str, inputs: Mapping[str, Any]) -> AsyncGenerator[Tensors, None]:
-        """The answers of a model that streams. Closing this cancels the request."""
-        answers = self._server.stream(model, inputs)
-        try:
-            while (tensors := await self._portal.arun(anext(answers, None))) is not None:
-                yield tensors
-        finally:
-            await self._portal.arun(answers.aclose())
-
-    def close(self) -> None:
-        """Close the connection and end its thread; safe to call twice."""
-        if self._portal.open:
-            try:
-                self._portal.run(self._server.aclose())
-            finally:
-                self._portal.close()
-
-    async def _connect(self) -> TritonServer:
-        return TritonServer(self.address)
-
-    async def _first(self, model: str, inputs: Mapping[str, Any]) -> Tensors:
-        (answer,) = [tensors async for tensors in self._server.stream(model, inputs)]
-        return answer
+from voxturn.runtime.remote.tensors import text_of
 
 
 class TritonGraph:
@@ -131,9 +73,9 @@ class TritonWhisper:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        found = connection.describe("whisper")
-        self.multilingual = bool(found["multilingual"])
-        self.mels = int(found["mels"])
+        description = connection.describe("whisper")
+        self.multilingual = bool(description["multilingual"])
+        self.mels = int(description["mels"])
 
     def encode(self, features: npt.NDArray[np.float32]) -> Window:
         window = Window(hashlib.sha256(features.tobytes()).hexdigest(), features)
@@ -147,20 +89,20 @@ class TritonWhisper:
         return window
 
     def generate(self, encoded: Window, prompt: Sequence[int], max_tokens: int) -> Generated:
-        found = self._ask(encoded, call="generate", prompt=list(prompt), max_tokens=max_tokens)
-        return Generated(tuple(found["ids"]), float(found["score"]), float(found["no_speech"]))
+        answer = self._ask(encoded, call="generate", prompt=list(prompt), max_tokens=max_tokens)
+        return Generated(tuple(answer["ids"]), float(answer["score"]), float(answer["no_speech"]))
 
     def detect_language(self, encoded: Window) -> dict[str, float]:
-        found: dict[str, float] = self._ask(encoded, call="detect_language")
-        return found
+        chances: dict[str, float] = self._ask(encoded, call="detect_language")
+        return chances
 
     def align(
         self, encoded: Window, prompt: Sequence[int], ids: Sequence[int], positions: int
     ) -> list[int]:
-        found: list[int] = self._ask(
+        begins: list[int] = self._ask(
             encoded, call="align", prompt=list(prompt), ids=list(ids), positions=positions
         )
-        return found
+        return begins
 
     def close(self) -> None:
         """The connection is closed by whoever made it."""
@@ -169,10 +111,10 @@ class TritonWhisper:
         if window.parts is None:
             self._call({"call": "encode", "name": window.name}, window.features)
             return
-        own, other, positions = window.parts
+        encoded, other, positions = window.parts
         about = {
             "call": "extend",
-            "name": own.name,
+            "name": encoded.name,
             "other": other.name,
             "result": window.name,
             "positions": positions,
@@ -181,7 +123,7 @@ class TritonWhisper:
             self._call(about)
         except ForgottenWindow:
             self._make(other)
-            self._make(own)
+            self._make(encoded)
             self._call(about)
 
     def _ask(self, window: Window, **about: Any) -> Any:
@@ -239,7 +181,7 @@ class TritonBackend(Backend):
 
     def __init__(self, host: Host) -> None:
         super().__init__(host)
-        self._connections: dict[str, Connection] = {}
+        self._connections = Connections()
 
     def graph(self, artifact: LoadedArtifact, role: str) -> GraphExecutor:
         return TritonGraph(*self._server(artifact, role))
@@ -253,22 +195,19 @@ class TritonBackend(Backend):
         return TritonWhisper(self._server(artifact, "whisper_decoder")[0])
 
     def close(self) -> None:
-        while self._connections:
-            self._connections.popitem()[1].close()
+        self._connections.close()
 
     def _server(self, artifact: LoadedArtifact, role: str) -> tuple[Connection, str]:
         """The connection to the artifact's server, and the name of the model there that has the role."""
         if role not in artifact.served:
             raise self._missing(artifact, role)
-        address, model = artifact.server or _ADDRESS, artifact.served[role]
-        if address not in self._connections:
-            self._connections[address] = Connection(address)
-        connection = self._connections[address]
+        model = artifact.served[role]
+        connection = self._connections.of(artifact.server)
         served = str(connection.describe(model)["artifact_sha256"])
         here = artifact.manifest.digest
         if served != here:
             raise InvalidProfile(
-                f"{address} runs artifact {served[:12]} as {model}, here is {here[:12]} of "
+                f"{connection.address} runs artifact {served[:12]} as {model}, here is {here[:12]} of "
                 f"{artifact.manifest.model}; both sides need the same"
             )
         return connection, model

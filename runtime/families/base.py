@@ -30,6 +30,7 @@ from voxturn.runtime.messages import (
 )
 from voxturn.runtime.models.manifest import Manifest, ModelContract
 from voxturn.runtime.protocols import GraphExecutor, SpeechToTextExecutor
+from voxturn.runtime.remote.connection import Connection
 
 FAMILIES_GROUP = "voxturn.families"
 
@@ -254,6 +255,10 @@ class StageParts(Protocol):
         """The engine of an encoder-decoder for speech."""
         ...
 
+    def connection(self) -> Connection:
+        """The connection to the server that runs the whole stage."""
+        ...
+
 
 class Parts(Protocol):
     """What a family is built from.
@@ -347,6 +352,11 @@ def families() -> Mapping[str, Family]:
             )
         rows[row.kind] = row
     return rows
+
+
+def served_kind(task: str) -> str:
+    """The kind of the family that has a server do a whole task: `families.remote`."""
+    return f"served-{task}"
 
 
 def family_of(kind: str) -> Family | None:

@@ -8,14 +8,15 @@ from pathlib import Path
 from voxturn.runtime.decode.generation import Request
 from voxturn.runtime.decode.sampler import Sampling
 from voxturn.runtime.decode.service import TokenService
-from voxturn.runtime.errors import UsageError
+from voxturn.runtime.errors import InvalidProfile, UsageError
 from voxturn.runtime.families.base import Candidate, Family, Parts, Replier
 from voxturn.runtime.messages import Message, ReplyToken
 from voxturn.runtime.models.manifest import Manifest, reading
 from voxturn.runtime.text.chat import CHAT_FORMATS, Chat, ChatFormat
 from voxturn.runtime.text.tokenizer import JsonTokenizer, StopStrings, StreamDecoder, Tokenizer
 
-_SLOTS, _CONTEXT = 2, 2048
+SLOTS, CONTEXT = 2, 2048
+"""Sequences at once, and positions of each, where a profile does not say."""
 
 
 class DecoderReplier:
@@ -100,7 +101,7 @@ def as_decoder(replier: Replier) -> DecoderReplier:
 def _make(parts: Parts) -> DecoderReplier:
     stage = parts.stage("reply")
     service = stage.tokens(
-        "token_decoder", stage.option("slots", _SLOTS), stage.option("context", _CONTEXT)
+        "token_decoder", stage.option("slots", SLOTS), stage.option("context", CONTEXT)
     )
     tokenizer = JsonTokenizer(stage.folder / "tokenizer.json")
     chat = Chat(tokenizer, _chat_format(stage.folder, stage.manifest))
@@ -123,6 +124,13 @@ def _chat_format(folder: Path, manifest: Manifest) -> ChatFormat:
 
 def _check(candidate: Candidate) -> None:
     _chat_format(candidate.folder, candidate.manifest)
+    settings = candidate.settings
+    most = (settings.context or CONTEXT) // 2
+    if settings.max_tokens > most:
+        raise InvalidProfile(
+            f"reply.max_tokens: must be between 1 and {most}, not {settings.max_tokens}; "
+            "or give [reply] a larger context"
+        )
 
 
 FAMILY = Family(

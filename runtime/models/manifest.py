@@ -57,6 +57,9 @@ CTRANSLATE2 = "ctranslate2"
 SOURCE = "source"
 """A checkpoint as its source has it, which an exporter reads and no executor."""
 
+FAKE = "fake"
+"""No files at all: stages without models (`families/fake.py`)."""
+
 WHOLE_POSITIONS = "whole_positions"
 """Property of artifacts whose graph counts positions in whole numbers: in bf16 others lose them in a second of speech."""
 

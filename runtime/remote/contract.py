@@ -29,6 +29,12 @@ INFO = "info"
 UP_S = "up_s"
 """Of that JSON: for how many seconds the model's process has been there."""
 
+LONGEST_TEXT = 10_000
+"""Characters that a request may have, of a text or of all messages."""
+
+LONGEST_AUDIO_S = 300.0
+"""Seconds of audio that a request may have."""
+
 _TYPES = {
     "float32": "FP32",
     "float16": "FP16",
@@ -42,7 +48,8 @@ _TYPES = {
 @dataclass(frozen=True)
 class Served:
     """A model of the repository. Its adapter asks for the inputs of `required`, or for those of `engine` where its engine
-    itself is asked (`requests`); the server for none: a canary has no others. `streams`: answers come piece by piece."""
+    itself is asked (`requests`); the server for none: a canary has no others. `streams`: answers come piece by piece.
+    `task` as in `models.compatible.TASKS`, of models that run a whole stage of a profile."""
 
     name: str
     inputs: tuple[TensorSpec, ...]
@@ -50,6 +57,7 @@ class Served:
     required: frozenset[str]
     streams: bool = True
     engine: bool = False
+    task: str = ""
 
     def check(self, inputs: Mapping[str, np.ndarray[Any, Any]]) -> None:
         """Raise `UsageError` for what is missing, and for a shape that the server lets pass."""
@@ -87,7 +95,7 @@ _LANGUAGE, _SEED, _SPEED = (
 REQUEST, SEQUENCE, END = "request", "sequence", "end"
 """What is asked of an engine itself; the name of an utterance that is sent piece by piece: Triton's sequence id,
 and whether it is the last."""
-_REQUEST, _ANSWER = _text(REQUEST), _text("answer")
+_REQUEST, _ANSWER, _EVENT = _text(REQUEST), _text("answer"), _text("event")
 _TOKENS = (_REQUEST, TensorSpec("rows", "float32", ("rows", "width")))
 _STEP = (TensorSpec("hidden", "float32", ("width",)),)
 _PCM = (
@@ -119,13 +127,21 @@ MODELS = {
             (
                 _floats("audio"),
                 _LANGUAGE,
+                TensorSpec("words", "bool", (1,)),
                 _REQUEST,
                 TensorSpec("features", "float32", ("mels", "frames")),
             ),
-            (_text("text"), _text("stable"), _LANGUAGE, TensorSpec("confidence", "float32", (1,))),
+            (
+                _text("text"),
+                _text("stable"),
+                _LANGUAGE,
+                TensorSpec("confidence", "float32", (1,)),
+                _EVENT,
+            ),
             frozenset({"audio"}),
             streams=False,
             engine=True,
+            task="speech-to-text",
         ),
         Served(
             "qwen3",
@@ -133,6 +149,7 @@ MODELS = {
             (_text("text"), TensorSpec("ids", "int32", ("tokens",)), *_STEP),
             frozenset({"messages"}),
             engine=True,
+            task="text-generation",
         ),
         Served(
             "xtts",
@@ -149,6 +166,7 @@ MODELS = {
             (*_PCM, *_STEP),
             frozenset({"text"}),
             engine=True,
+            task="text-to-speech",
         ),
         Served(
             "xtts_vocoder",
@@ -164,11 +182,11 @@ MODELS = {
             frozenset({"latents", "speaker"}),
             streams=False,
         ),
-        Served("vits", (_text("text"),), _PCM, frozenset({"text"})),
+        Served("vits", (_text("text"),), _PCM, frozenset({"text"}), task="text-to-speech"),
         Served(
             "voice_turn",
             (_floats("audio"), _text("conversation")),
-            (_text("event"), *_PCM),
+            (_EVENT, *_PCM),
             frozenset({"audio"}),
         ),
     )

@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+from voxturn.runtime.errors import InferenceFailed
 from voxturn.runtime.messages import Event, PcmChunk
 from voxturn.runtime.remote.codec import decode, encode
 
+EventT = TypeVar("EventT", bound=Event)
 Tensors = dict[str, np.ndarray[Any, Any]]
 
 
@@ -64,3 +66,11 @@ def to_event(tensors: Mapping[str, np.ndarray[Any, Any]]) -> Event:
     if "pcm" in tensors:
         return to_chunk(tensors)
     return decode(json.loads(text_of(tensors["event"])), b"")
+
+
+def answer_of(tensors: Mapping[str, np.ndarray[Any, Any]], kind: type[EventT]) -> EventT:
+    """The event of an answer that has to be of one kind. Raises `InferenceFailed` for another."""
+    event = to_event(tensors)
+    if not isinstance(event, kind):
+        raise InferenceFailed(f"the server sent a {type(event).__name__} for a {kind.__name__}")
+    return event

@@ -190,11 +190,11 @@ class TritonServer:
         asked = self._clock.now()
         try:
             async with asyncio.timeout(self._canary_s):
-                said = await self._ask(model, {INFO: np.array([True])})
+                answer = await self._ask(model, {INFO: np.array([True])})
         except Exception as exc:  # noqa: BLE001  as above
             return _is_plain(exc)
-        return said is not None and (
-            not said or json.loads(said).get(UP_S, math.inf) >= asked - sent
+        return answer is not None and (
+            not answer or json.loads(answer).get(UP_S, math.inf) >= asked - sent
         )
 
     async def _ask(self, model: str, inputs: Mapping[str, Any]) -> str | None:
@@ -202,7 +202,7 @@ class TritonServer:
 
         gRPC may swallow a cancellation of this while it begins a stream: it is passed on.
         """
-        request, said = self._tensors(inputs), ""
+        request, answer = self._tensors(inputs), ""
         task = asyncio.current_task()
         assert task is not None
         cancelled = task.cancelling()
@@ -214,8 +214,8 @@ class TritonServer:
                 if error is not None:
                     return None
                 if "answer" in (tensors := _arrays(result)):
-                    said = text_of(tensors["answer"])
-            return said
+                    answer = text_of(tensors["answer"])
+            return answer
         finally:
             call.cancel()
             if task.cancelling() > cancelled:
@@ -265,7 +265,7 @@ class TritonServer:
         """The inputs of a request; large ones lie in shared memory until this ends."""
         named = dict(inputs) | ({CLIENT: self._name} if self._name else {})
         with contextlib.ExitStack() as regions:
-            made = []
+            tensors = []
             for name, array in _as_arrays(named):
                 tensor = self._aio.InferInput(name, list(array.shape), wire_type(array))
                 if array.dtype != np.object_:
@@ -274,16 +274,16 @@ class TritonServer:
                     self._shared.placed(tensor, array)
                 ):
                     tensor.set_data_from_numpy(array)
-                made.append(tensor)
-            yield made
+                tensors.append(tensor)
+            yield tensors
 
     def _tensors(self, inputs: Mapping[str, Any]) -> list[Any]:
-        made = []
+        tensors = []
         for name, array in _as_arrays(inputs):
             tensor = self._aio.InferInput(name, list(array.shape), wire_type(array))
             tensor.set_data_from_numpy(array)
-            made.append(tensor)
-        return made
+            tensors.append(tensor)
+        return tensors
 
     def _lost(self, exc: Exception, model: str, begun: bool) -> VoxturnError:
         message = str(getattr(exc, "message", lambda: exc)())
@@ -296,7 +296,7 @@ class TritonServer:
 
 def _is_plain(error: Exception) -> bool:
     """Whether it is a plain graph's, which has no canary, and lives."""
-    return any(said in str(error) for said in _PLAIN)
+    return any(sign in str(error) for sign in _PLAIN)
 
 
 class _Call:

@@ -177,7 +177,14 @@ class VoiceHandler:
                 raise EmptyText("there is nothing in the text that can be spoken")
 
     def describe(self) -> dict[str, Any]:
-        return asdict(self._parts.info["speak"])
+        voice = self._voice
+        about = {
+            "rate": voice.rate,
+            "language": voice.language,
+            "languages": list(voice.languages),
+            "speakers": list(voice.speakers),
+        }
+        return asdict(self._parts.info["speak"]) | {"voice": about}
 
     def close(self) -> None:
         self._parts.close()

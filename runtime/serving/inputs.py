@@ -12,10 +12,11 @@ from voxturn.runtime.audio.encode import WavFile
 from voxturn.runtime.errors import AudioTooLong, EmptyAudio, InvalidSamples, TextTooLong, UsageError
 from voxturn.runtime.frames import RATE
 from voxturn.runtime.messages import Samples
+from voxturn.runtime.remote.contract import LONGEST_AUDIO_S, LONGEST_TEXT
 from voxturn.runtime.remote.tensors import text_of
 from voxturn.runtime.text.chat import Message
 
-LONGEST_TEXT, LONGEST_AUDIO_S, MOST_LATENTS = 10_000, 300.0, 605
+MOST_LATENTS = 605
 _ROLES = ("system", "user", "assistant")
 
 Inputs = Mapping[str, np.ndarray[Any, Any]]
@@ -87,13 +88,15 @@ def check_latents(inputs: Inputs, most: int) -> None:
 def messages_of(text: str) -> list[Message]:
     """The messages of a JSON list. Raises `UsageError`, `TextTooLong`."""
     try:
-        found = [Message(item["role"], item["text"]) for item in json.loads(text)]
-        if not found or any(m.role not in _ROLES or not isinstance(m.text, str) for m in found):
+        messages = [Message(item["role"], item["text"]) for item in json.loads(text)]
+        if not messages or any(
+            m.role not in _ROLES or not isinstance(m.text, str) for m in messages
+        ):
             raise ValueError(f"roles are {', '.join(_ROLES)}")
     except (ValueError, TypeError, KeyError) as exc:
         raise UsageError(
             f'messages: must be a JSON list of {{"role": …, "text": …}} ({exc})'
         ) from exc
-    if sum(len(m.text) for m in found) > LONGEST_TEXT:
+    if sum(len(m.text) for m in messages) > LONGEST_TEXT:
         raise TextTooLong(f"messages of more than {LONGEST_TEXT} characters; send fewer")
-    return found
+    return messages

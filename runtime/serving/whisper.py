@@ -15,10 +15,10 @@ from voxturn.runtime.frames import RATE
 from voxturn.runtime.messages import Samples, Speaking, Transcript
 from voxturn.runtime.parts import LoadedParts
 from voxturn.runtime.profile import Profile
-from voxturn.runtime.remote.contract import END, REQUEST, SEQUENCE
+from voxturn.runtime.remote.contract import END, LONGEST_AUDIO_S, REQUEST, SEQUENCE
 from voxturn.runtime.remote.requests import json_of
-from voxturn.runtime.remote.tensors import Tensors, text_tensor
-from voxturn.runtime.serving.inputs import LONGEST_AUDIO_S, Inputs, audio_of, string
+from voxturn.runtime.remote.tensors import Tensors, of_event, text_tensor
+from voxturn.runtime.serving.inputs import Inputs, audio_of, string
 from voxturn.runtime.serving.kept import Expiring
 from voxturn.runtime.turn.recognise import FilteredHearing, FilteredRecogniser
 
@@ -27,7 +27,8 @@ _MOST_FRAMES, _MOST_TOKENS = 3000, 448
 
 
 class WhisperHandler:
-    """`audio` to `text`, `language` and `confidence`. An empty `language` is the profile's, "auto" asks the model.
+    """`audio` to `text`, `language` and `confidence`, all of it in `event`. `words` asks for their times.
+    An empty `language` is the profile's, "auto" asks the model.
 
     Pieces of one sequence (`correlation`) are one utterance: each is answered with what was said so far, of which
     `stable` is not taken back; the last one with the final transcript. `request` asks the engine itself (`calls`).
@@ -56,9 +57,10 @@ class WhisperHandler:
         elif SEQUENCE in inputs:
             yield await self._piece(inputs)
         else:
+            words = "words" in inputs and bool(inputs["words"][0])
             yield _heard(
                 await self._recogniser.transcribe(
-                    audio_of(inputs), prior=string(inputs, "language")
+                    audio_of(inputs), prior=string(inputs, "language"), words=words
                 )
             )
 
@@ -95,6 +97,7 @@ class WhisperHandler:
             "text": text_tensor(found.stable + found.unstable),
             "stable": text_tensor(found.stable),
             "language": text_tensor(found.language),
+            **of_event(found),
         }
 
 
@@ -173,4 +176,5 @@ def _heard(found: Transcript) -> Tensors:
         "stable": text_tensor(found.text),
         "language": text_tensor(found.language),
         "confidence": np.array([found.confidence], np.float32),
+        **of_event(found),
     }

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from voxturn.runtime import errors
+from voxturn.runtime.assistant import Assistant
 from voxturn.runtime.audio.decode import decode_all
 from voxturn.runtime.audio.window import Plan
 from voxturn.runtime.client import VoiceClient
@@ -254,6 +255,39 @@ async def test_turns_are_driven_here_on_engines_there(server: Running, profile: 
                 await interrupted.interrupt()
         async with asyncio.timeout(30):
             assert [event async for event in client.turn(decode_all(QUESTION, 16000))]
+
+
+async def test_whole_stages_run_there_without_an_artifact_here(
+    server: Running, profile: Path, tmp_path: Path
+) -> None:
+    """Only the voice detector is here."""
+    path = tmp_path / "there.toml"
+    text = profile.read_text(encoding="utf-8")
+    listen = text[text.index("[listen]") : text.index("[transcribe]")]
+    there = "".join(
+        f'[{stage}]\nmodel = "{model}"\nexecutor = "remote"\nserver = "{server.grpc}"\n\n'
+        for stage, model in (("transcribe", "whisper"), ("reply", "qwen3"), ("speak", "xtts"))
+    )
+    path.write_text(f'about = "There"\nlanguage = "en"\n\n{listen}{there}', encoding="utf-8")
+    async with Assistant.load(path) as assistant:
+        dialogue = assistant.conversation()
+        async with dialogue.turn(frames_from(QUESTION), whole_input=True) as turn:
+            events = [event async for event in turn]
+        heard = next(event for event in events if isinstance(event, Transcript))
+        assert "capital of France" in heard.text
+        done = events[-1]
+        assert isinstance(done, TurnDone)
+        assert "Paris" in done.reply
+        chunks = [event for event in events if isinstance(event, PcmChunk)]
+        assert chunks[-1].final
+        assert [c.start for c in chunks[1:]] == np.cumsum([c.samples.size for c in chunks[:-1]]).tolist()  # fmt: skip
+        found = await assistant.stages.recogniser.transcribe(
+            decode_all(QUESTION, 16000), words=True
+        )
+        assert [word.text.strip(" ?") for word in found.words][-1] == "France"
+        served = load_profile(profile)
+        here = LoadedParts(served).choice("speak").manifest.digest
+        assert assistant.setup.info["speak"].artifact_sha256 == here
 
 
 async def test_a_server_of_another_artifact_is_refused(

@@ -316,7 +316,7 @@ ROOMS = {
     "remote": {"errors", "flow", "messages", "models", "decode"},
     "executors": {"errors", "flow", "protocols", "models", "decode", "remote"},
     "families": {
-        "errors", "flow", "messages", "protocols", "models", "audio", "text", "decode"
+        "errors", "flow", "messages", "protocols", "models", "audio", "text", "decode", "remote"
     },
     "turn": {"errors", "flow", "messages", "audio", "text", "families"},
 }  # fmt: skip

@@ -386,7 +386,7 @@ def test_the_one_answer_of_a_model_that_does_not_stream_carries_the_end() -> Non
         assert canary.done.wait(10)
         ((response, flags),) = canary.sent
         assert flags == 1
-        outputs = ["answer", "text", "stable", "language", "confidence"]
+        outputs = ["answer", "text", "stable", "language", "confidence", "event"]
         assert [name for name, _ in response[0]] == outputs
         about = ask(backend, **{INFO: np.array([True])})
         assert about.done.wait(10)

@@ -1,0 +1,227 @@
+"""Whole stages without models, for our tests and for those of callers: a turn on these takes no time and always ends alike.
+
+`write_profile` writes a profile whose every stage is one of these. It loads as any other does: in process, behind Triton's
+handlers, from the command line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from voxturn.runtime.errors import UnsupportedLanguage
+from voxturn.runtime.families.base import (
+    WORDS,
+    Family,
+    NoPreparation,
+    Parts,
+    VoiceOptions,
+)
+from voxturn.runtime.flow.handoff import close_iterator
+from voxturn.runtime.messages import (
+    Message,
+    Partial,
+    PcmChunk,
+    ReplyToken,
+    Samples,
+    Sentence,
+    Speaking,
+    Transcript,
+)
+from voxturn.runtime.models.manifest import FAKE, MANIFEST, Manifest
+
+_RATE = 24_000
+_CHUNK_S, _CHARACTER_S = 0.1, 0.05
+
+
+class FakeActivity:
+    """A `VoiceActivity`: whatever is louder than `level` is speech."""
+
+    window = 512
+
+    def __init__(self, level: float = 0.01) -> None:
+        self._level = level
+
+    def stream(self) -> FakeActivityStream:
+        """Begin a stream of samples."""
+        return FakeActivityStream(self._level)
+
+
+class FakeActivityStream:
+    """An `ActivityStream`."""
+
+    def __init__(self, level: float) -> None:
+        self._level = level
+        self._tail = np.zeros(0, np.float32)
+
+    async def push(self, samples: Samples) -> list[tuple[Samples, float]]:
+        """The windows that `samples` complete, each with 0.0 or 1.0."""
+        samples = np.concatenate([self._tail, samples])
+        whole = samples.size - samples.size % FakeActivity.window
+        self._tail = samples[whole:]
+        windows = samples[:whole].reshape(-1, FakeActivity.window)
+        return [(window, float(np.abs(window).max() > self._level)) for window in windows]
+
+
+class FakeRecogniser:
+    """A `Recogniser` that hears the same words in whatever is not silent."""
+
+    def __init__(self, text: str, language: str = "en") -> None:
+        self.text = text
+        self.language = language
+
+    def hear(self, prior: str = "") -> FakeHearing:
+        """Begin an utterance."""
+        return FakeHearing(self)
+
+    async def warm(self) -> None:
+        """Nothing to compute."""
+
+
+class FakeHearing:
+    """A `Hearing`."""
+
+    def __init__(self, recogniser: FakeRecogniser) -> None:
+        self._recogniser = recogniser
+
+    async def partial(self, speaking: Speaking) -> Partial | None:
+        """All words, none of them stable."""
+        return Partial("", self._recogniser.text, self._recogniser.language, speaking.start)
+
+    async def final(self, samples: Samples, words: bool = False) -> Transcript:
+        """The words; empty text for silence."""
+        text = self._recogniser.text if np.any(samples) else ""
+        return Transcript(text, self._recogniser.language)
+
+
+class FakeReplier:
+    """A `Replier` with one answer, which it gives word by word."""
+
+    def __init__(self, answer: str) -> None:
+        self.answer = answer
+        self.dialogues: list[list[Message]] = []
+
+    async def __call__(self, messages: Sequence[Message]) -> AsyncGenerator[ReplyToken, None]:
+        """The answer. The dialogue is kept in `dialogues`."""
+        self.dialogues.append(list(messages))
+        for number, word in enumerate(self.answer.split(" ")):
+            yield ReplyToken(f" {word}" if number else word, (number,))
+
+    def fitted(self, messages: Sequence[Message]) -> list[Message]:
+        """The dialogue as it is."""
+        return list(messages)
+
+    async def warm(self, messages: Sequence[Message]) -> None:
+        """Nothing to compute."""
+
+
+class FakeVoice:
+    """A `Voice`: a tone of 50 ms for each character, in chunks of 100 ms."""
+
+    texts = WORDS
+    speakers: tuple[str, ...] = ()
+
+    def __init__(self, language: str = "en", rate: int = _RATE) -> None:
+        self.language = language
+        self.languages = (language,)
+        self.rate = rate
+
+    async def __call__(self, sentences: AsyncIterator[Sentence]) -> AsyncGenerator[PcmChunk, None]:
+        """The tones of each sentence."""
+        start = 0
+        try:
+            async for sentence in sentences:
+                samples = self._tone(len(sentence.text))
+                size = round(_CHUNK_S * self.rate)
+                for begin in range(0, samples.size, size):
+                    piece = samples[begin : begin + size]
+                    final = begin + size >= samples.size
+                    yield PcmChunk(piece, self.rate, start, sentence, final=final)
+                    start += piece.size
+        finally:
+            await close_iterator(sentences)
+
+    def using(self, options: VoiceOptions) -> FakeVoice:
+        """The same. Raises `UsageError` for options but `language`, `UnsupportedLanguage`."""
+        language = options.only(frozenset({"language"}), "a fake voice").get("language")
+        if language not in (None, self.language):
+            raise UnsupportedLanguage(f"this voice speaks {self.language!r}, not {language!r}")
+        return self
+
+    def preparation(self) -> NoPreparation:
+        """Nothing is computed of a sentence before it is whole."""
+        return NoPreparation()
+
+    async def warm(self, later: bool = False) -> None:
+        """Nothing to compute."""
+
+    def _tone(self, characters: int) -> Samples:
+        seconds = np.arange(round(characters * _CHARACTER_S * self.rate)) / self.rate
+        return (0.3 * np.sin(2 * np.pi * 220 * seconds)).astype(np.float32)
+
+
+def _properties(parts: Parts, stage: str) -> Mapping[str, Any]:
+    return parts.stage(stage).manifest.properties
+
+
+def _activity(parts: Parts) -> FakeActivity:
+    return FakeActivity(float(_properties(parts, "listen")["level"]))
+
+
+def _recogniser(parts: Parts) -> FakeRecogniser:
+    return FakeRecogniser(str(_properties(parts, "transcribe")["text"]), parts.language)
+
+
+def _replier(parts: Parts) -> FakeReplier:
+    return FakeReplier(str(_properties(parts, "reply")["answer"]))
+
+
+def _voice(parts: Parts) -> FakeVoice:
+    return FakeVoice(parts.language, int(_properties(parts, "speak")["rate"]))
+
+
+ACTIVITY = Family("fake-activity", "voice-activity", {"listen": ()}, _activity)
+RECOGNISER = Family("fake-recogniser", "speech-to-text", {"transcribe": ()}, _recogniser)
+REPLIER = Family("fake-replier", "text-generation", {"reply": ()}, _replier)
+VOICE = Family("fake-voice", "text-to-speech", {"speak": ()}, _voice)
+
+
+def write_profile(
+    folder: Path,
+    heard: str = "What is the capital of France?",
+    answer: str = "Paris is the capital. It lies on the Seine.",
+    language: str = "en",
+) -> Path:
+    """Write a profile on fakes, and their artifacts, into a folder. Returns the profile's file."""
+    properties: dict[str, tuple[Family, dict[str, Any]]] = {
+        "listen": (ACTIVITY, {"level": 0.01}),
+        "transcribe": (RECOGNISER, {"text": heard}),
+        "reply": (REPLIER, {"answer": answer}),
+        "speak": (VOICE, {"rate": _RATE}),
+    }
+    lines = [
+        'about = "Stages without models"',
+        f'language = "{language}"',
+        '[filter]\nkind = "off"',
+    ]
+    for stage, (family, values) in properties.items():
+        artifact = folder / stage
+        artifact.mkdir(parents=True)
+        manifest = Manifest(
+            family.kind,
+            family.kind,
+            "fp32",
+            {},
+            {},
+            properties=values,
+            synthetic=True,
+            task=family.task,
+            dialect=FAKE,
+        )
+        (artifact / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
+        lines.append(f'[{stage}]\nmodel = "{artifact}"\nexecutor = "fake"')
+    path = folder / "fake.toml"
+    path.write_text("\n\n".join(lines) + "\n", encoding="utf-8")
+    return path

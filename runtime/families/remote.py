@@ -1,0 +1,280 @@
+"""Whole stages on a server: the protocols of a turn over a wire, for any family, without an artifact here.
+
+Text and audio are sent, not tokens: the server's own profile says what runs. Where tokens are wanted here, there is the
+executor `triton` (docs/decisions/0013).
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from voxturn.runtime.audio.decode import decode_all
+from voxturn.runtime.errors import (
+    EmptyText,
+    InvalidProfile,
+    UnknownVoice,
+    UnsupportedLanguage,
+    UsageError,
+)
+from voxturn.runtime.families.base import (
+    WRITTEN,
+    Candidate,
+    Family,
+    NoPreparation,
+    Parts,
+    VoiceOptions,
+    served_kind,
+)
+from voxturn.runtime.flow.handoff import close_iterator
+from voxturn.runtime.messages import (
+    Message,
+    Partial,
+    PcmChunk,
+    ReplyToken,
+    Samples,
+    Sentence,
+    Speaking,
+    Transcript,
+)
+from voxturn.runtime.remote.connection import Connection
+from voxturn.runtime.remote.contract import LONGEST_TEXT, MODELS
+from voxturn.runtime.remote.tensors import answer_of, text_of, to_chunk
+
+_REFERENCE_RATE = 24_000
+
+
+class RemoteRecogniser:
+    """A `Recogniser`: the served model `model` hears. An utterance may have `contract.LONGEST_AUDIO_S` seconds."""
+
+    def __init__(self, connection: Connection, model: str, language: str) -> None:
+        self.connection = connection
+        self.model = model
+        self.language = language
+
+    def hear(self, prior: str = "") -> RemoteHearing:
+        """Begin an utterance. `prior` is the code of the language that the dialogue was in."""
+        return RemoteHearing(self, prior or self.language)
+
+    async def warm(self) -> None:
+        """Nothing to do: a server is warm before it answers."""
+
+
+class RemoteHearing:
+    """One utterance. What is said so far is sent once, under a name of its own; the final transcript is of the whole."""
+
+    def __init__(self, recogniser: RemoteRecogniser, language: str) -> None:
+        self._recogniser = recogniser
+        self._language = language
+        self._sequence = uuid.uuid4().int >> 65  # 63 bits; Triton's sequence ids are never 0
+        self._sent = 0
+
+    async def partial(self, speaking: Speaking) -> Partial | None:
+        """What was said so far; None where nothing of it is certain enough to show."""
+        piece = speaking.samples[self._sent :]
+        if not piece.size:
+            return None
+        self._sent += piece.size
+        answer = await self._recogniser.connection.ainfer(
+            self._recogniser.model, {"audio": piece}, self._sequence
+        )
+        if not text_of(answer["text"]):
+            return None
+        return replace(answer_of(answer, Partial), start=speaking.start)
+
+    async def final(self, samples: Samples, words: bool = False) -> Transcript:
+        """The words in 16 kHz samples, with their times if `words`. Raises `AudioTooLong`."""
+        inputs = {"audio": samples, "language": self._language, "words": np.array([words])}
+        recogniser = self._recogniser
+        return answer_of(await recogniser.connection.ainfer(recogniser.model, inputs), Transcript)
+
+
+class RemoteReplier:
+    """A `Replier`: the served model `model` answers. A dialogue without a system prompt gets the server's."""
+
+    def __init__(self, connection: Connection, model: str) -> None:
+        self._connection = connection
+        self._model = model
+
+    async def __call__(self, messages: Sequence[Message]) -> AsyncGenerator[ReplyToken, None]:
+        """The answer to a dialogue that ends with the user's message."""
+        dialogue = [{"role": message.role, "text": message.text} for message in messages]
+        inputs = {"messages": json.dumps(dialogue)}
+        async with aclosing(self._connection.stream(self._model, inputs)) as answers:
+            async for tensors in answers:
+                yield ReplyToken(text_of(tensors["text"]), tuple(tensors["ids"].tolist()))
+
+    def fitted(self, messages: Sequence[Message]) -> list[Message]:
+        """The dialogue without the oldest turns that a request has no room for; the server fits the rest to its model."""
+        dialogue = list(messages)
+        system = 1 if dialogue[0].role == "system" else 0
+        while sum(len(message.text) for message in dialogue) > LONGEST_TEXT:
+            later = [i for i in range(system + 1, len(dialogue)) if dialogue[i].role == "user"]
+            if not later:
+                break  # the last question alone: the server says that it is too long
+            del dialogue[system : later[0]]
+        return dialogue
+
+    async def warm(self, messages: Sequence[Message]) -> None:
+        """Nothing to do: a server is warm before it answers."""
+
+
+class RemoteVoice:
+    """A `Voice`: the served model `model` speaks. `about` is what it says of its voice."""
+
+    texts = WRITTEN  # the server writes numbers out
+
+    def __init__(
+        self,
+        connection: Connection,
+        model: str,
+        about: Mapping[str, Any],
+        inputs: Mapping[str, Any],
+    ) -> None:
+        self._connection = connection
+        self._model = model
+        self._about = about
+        self._inputs = inputs
+        self.rate = int(about["rate"])
+        self.language = str(inputs.get("language", about["language"]))
+        self.languages = tuple(about["languages"])
+        self.speakers = tuple(about["speakers"])
+
+    async def __call__(self, sentences: AsyncIterator[Sentence]) -> AsyncGenerator[PcmChunk, None]:
+        """Sentences as audio, one request each, chunk by chunk while it is made."""
+        start = 0
+        try:
+            async for sentence in sentences:
+                async with aclosing(self._chunks(sentence)) as chunks:
+                    async for chunk in chunks:
+                        yield replace(chunk, start=start, sentence=sentence)
+                        start += chunk.samples.size
+        finally:
+            await close_iterator(sentences)
+
+    async def _chunks(self, sentence: Sentence) -> AsyncGenerator[PcmChunk, None]:
+        """The chunks of a sentence, the last of which is final: the server may have cut it in several."""
+        ended: PcmChunk | None = None
+        inputs = {"text": sentence.text, **self._inputs}
+        try:
+            async with aclosing(self._connection.stream(self._model, inputs)) as answers:
+                async for tensors in answers:
+                    if ended is not None:
+                        yield replace(ended, final=False)
+                    chunk = to_chunk(tensors)
+                    ended = chunk if chunk.final else None
+                    if ended is None:
+                        yield chunk
+        except EmptyText:
+            return  # nothing of it can be spoken
+        if ended is not None:
+            yield ended
+
+    def using(self, options: VoiceOptions) -> RemoteVoice:
+        """The same model with other options. Blocks where a recording is read.
+
+        Raises `UsageError`, `UnknownVoice`, `UnsupportedLanguage`, `AudioError`.
+        """
+        taken = {spec.name for spec in MODELS[self._model].inputs}
+        known = frozenset(option for option, name in _INPUTS.items() if name in taken)
+        values = options.only(known, f"the served {self._model}")
+        inputs = dict(self._inputs)
+        for option, value in values.items():
+            inputs |= self._checked(option, value)
+        if "voice" in inputs and "reference" in inputs:
+            del inputs["voice" if options.recordings is not None else "reference"]
+        return RemoteVoice(self._connection, self._model, self._about, inputs)
+
+    def _checked(self, option: str, value: Any) -> dict[str, Any]:
+        """The inputs of one option. Raises as `using`."""
+        if option == "language" and value not in self.languages:
+            raise UnsupportedLanguage(
+                f"the served {self._model} speaks {', '.join(self.languages)}, not {value!r}"
+            )
+        if option == "speaker" and value not in self.speakers:
+            raise UnknownVoice(
+                f"the served {self._model} has no speaker {value!r}; "
+                f"it has {', '.join(self.speakers)}"
+            )
+        if option == "recordings":
+            if len(value) != 1:
+                raise UsageError("recordings: a served voice clones one recording")
+            samples = decode_all(value[0], _REFERENCE_RATE)
+            rate = np.array([_REFERENCE_RATE], np.int32)
+            return {"reference": samples, "reference_rate": rate}
+        return {_INPUTS[option]: _AS_TENSOR.get(option, str)(value)}
+
+    def preparation(self) -> NoPreparation:
+        """Nothing is sent of a sentence before it is whole."""
+        return NoPreparation()
+
+    async def warm(self, later: bool = False) -> None:
+        """Nothing to do: a server is warm before it answers."""
+
+
+_INPUTS = {
+    "language": "language",
+    "speaker": "voice",
+    "recordings": "reference",
+    "speed": "speed",
+    "seed": "seed",
+}
+"""The served model's input of each of `VoiceOptions`."""
+
+_AS_TENSOR: Mapping[str, Callable[[Any], Any]] = {
+    "speed": lambda value: np.array([value], np.float32),
+    "seed": lambda value: np.array([value], np.int64),
+}
+
+
+def _recogniser(parts: Parts) -> RemoteRecogniser:
+    stage = parts.stage("transcribe")
+    return RemoteRecogniser(stage.connection(), stage.manifest.model, parts.language)
+
+
+def _replier(parts: Parts) -> RemoteReplier:
+    stage = parts.stage("reply")
+    return RemoteReplier(stage.connection(), stage.manifest.model)
+
+
+def _voice(parts: Parts) -> RemoteVoice:
+    stage = parts.stage("speak")
+    connection, model = stage.connection(), stage.manifest.model
+    voice = RemoteVoice(connection, model, connection.describe(model)["voice"], {})
+    settings = stage.settings
+    language = parts.language if parts.language != voice.language else None
+    return voice.using(VoiceOptions(language, settings.voice, None, settings.speed, settings.seed))
+
+
+def _check(candidate: Candidate) -> None:
+    """Raise `InvalidProfile` for a model that no server has."""
+    task, model = candidate.manifest.task, candidate.manifest.model
+    names = [served.name for served in MODELS.values() if served.task == task]
+    if model not in names:
+        raise InvalidProfile(f"a server has {', '.join(names)} for {task}, not {model!r}")
+    if task == "text-to-speech":
+        taken = {spec.name for spec in MODELS[model].inputs}
+        for key in ("voice", "speed", "seed"):
+            if getattr(candidate.settings, key) is not None and key not in taken:
+                raise InvalidProfile(f"speak.{key}: the served {model} has no such option")
+
+
+def _family(task: str, stage: str, make: Callable[[Parts], Any], *keys: str) -> Family:
+    return Family(
+        kind=served_kind(task),
+        task=task,
+        roles={stage: ()},
+        make=make,
+        options={stage: frozenset(keys)},
+        check=_check,
+    )
+
+
+RECOGNISER = _family("speech-to-text", "transcribe", _recogniser)
+REPLIER = _family("text-generation", "reply", _replier)
+VOICE = _family("text-to-speech", "speak", _voice, "voice", "speed", "seed")

@@ -1,0 +1,96 @@
+"""A connection to a Triton server for callers in any thread or event loop."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator, Mapping
+from typing import Any
+
+import numpy as np
+from voxturn.runtime.flow.portal import Portal
+from voxturn.runtime.remote.contract import INFO, MODELS
+from voxturn.runtime.remote.tensors import Tensors, text_of
+from voxturn.runtime.remote.transport import TritonServer
+
+ADDRESS = "localhost:8001"
+"""Where a server is looked for if a profile does not say."""
+
+
+class Connection:
+    """A connection to a Triton server, for callers in any thread or event loop. Close it when done.
+
+    It lives in an event loop of its own. Raises `ExecutorUnavailable` without `tritonclient`.
+    """
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self._portal = Portal("voxturn-triton")
+        try:
+            self._server = self._portal.run(self._connect())
+        except BaseException:
+            self._portal.close()
+            raise
+
+    def describe(self, model: str) -> dict[str, Any]:
+        """What a model says of itself: the artifact's hash, its executor, its sizes."""
+        request = {INFO: np.array([True])}
+        answer = (
+            self._portal.run(self._first(model, request))
+            if MODELS[model].streams
+            else self.infer(model, request)
+        )
+        description: dict[str, Any] = json.loads(text_of(answer["answer"]))
+        return description
+
+    def infer(self, model: str, inputs: Mapping[str, Any]) -> Tensors:
+        """The one answer of a model that does not stream. Blocks."""
+        return self._portal.run(self._server.infer(model, inputs))
+
+    async def ainfer(
+        self, model: str, inputs: Mapping[str, Any], sequence: int = 0, end: bool = False
+    ) -> Tensors:
+        """As `infer`, for a task of any event loop. `sequence` (not 0) names an utterance sent piece by piece."""
+        return await self._portal.arun(self._server.infer(model, inputs, sequence, end))
+
+    async def stream(self, model: str, inputs: Mapping[str, Any]) -> AsyncGenerator[Tensors, None]:
+        """The answers of a model that streams. Closing this cancels the request."""
+        answers = self._server.stream(model, inputs)
+        try:
+            while (tensors := await self._portal.arun(anext(answers, None))) is not None:
+                yield tensors
+        finally:
+            await self._portal.arun(answers.aclose())
+
+    def close(self) -> None:
+        """Close the connection and end its thread; safe to call twice."""
+        if self._portal.open:
+            try:
+                self._portal.run(self._server.aclose())
+            finally:
+                self._portal.close()
+
+    async def _connect(self) -> TritonServer:
+        return TritonServer(self.address)
+
+    async def _first(self, model: str, inputs: Mapping[str, Any]) -> Tensors:
+        (answer,) = [tensors async for tensors in self._server.stream(model, inputs)]
+        return answer
+
+
+class Connections:
+    """One connection an address, made when it is first asked for. Close this when done."""
+
+    def __init__(self) -> None:
+        self._connections: dict[str, Connection] = {}
+
+    def of(self, address: str) -> Connection:
+        """The connection to the server at `address`; empty: `ADDRESS`."""
+        address = address or ADDRESS
+        if address not in self._connections:
+            self._connections[address] = Connection(address)
+        return self._connections[address]
+
+    def close(self) -> None:
+        """Close every connection; safe to call twice."""
+        while self._connections:
+            self._connections.popitem()[1].close()
