@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from voxturn.bench.harness import Result, engine_here, peak_rss_mb, read_bandwidth, timed_ms
 from voxturn.runtime.decode.sampler import Sampling, sample
-from voxturn.runtime.families.decoder import as_decoder
+from voxturn.runtime.families.decoder import CONTEXT, SLOTS
 from voxturn.runtime.models.registry import Registry
 from voxturn.runtime.models.store import Store
 from voxturn.runtime.parts import LoadedParts
@@ -31,7 +31,11 @@ def run(profile_name: str, precision: str, path: Path | None) -> Result:
     result = Result("decode")
     parts = LoadedParts(profile)
     try:
-        graph = engine_here(as_decoder(parts.replier()).service).executor
+        stage = parts.stage("reply")  # no tokenizer: the token engine by itself
+        tokens = stage.tokens(
+            "token_decoder", stage.option("slots", SLOTS), stage.option("context", CONTEXT)
+        )
+        graph = engine_here(tokens).executor
         loaded = parts.choice("reply")
         ids = np.random.default_rng(0).integers(10, graph.vocabulary - 10, 512).tolist()
 

@@ -203,8 +203,8 @@ async def described(control: TritonServer, model: str) -> dict[str, Any]:
         answer = await control.infer(model, asked)
     else:
         (answer,) = [tensors async for tensors in control.stream(model, asked)]
-    found: dict[str, Any] = json.loads(text_of(answer["answer"]))
-    return found
+    description: dict[str, Any] = json.loads(text_of(answer["answer"]))
+    return description
 
 
 def analysed(result: Result, address: str, streams: list[int], folder: Path) -> None:
@@ -244,7 +244,10 @@ def analysed(result: Result, address: str, streams: list[int], folder: Path) -> 
             raise InferenceFailed(
                 f"perf_analyzer: {' '.join((done.stderr or done.stdout).split())[:300]}"
             )
-        requests = json.loads(export.read_text(encoding="utf-8"))["experiments"][0]["requests"]
+        try:
+            requests = json.loads(export.read_text(encoding="utf-8"))["experiments"][0]["requests"]
+        except ValueError as exc:
+            raise InferenceFailed("perf_analyzer wrote half of its file; run it again") from exc
         firsts = [
             (r["response_timestamps"][0] - r["timestamp"]) / 1e6
             for r in requests
@@ -270,13 +273,13 @@ def _libraries(folder: Path) -> Path:
 def server_times(result: Result, address: str) -> None:
     """The server's own account of where requests spent their time, in ms on the average."""
     page = urllib.request.urlopen(f"http://{address}/metrics", timeout=10).read().decode()
-    found = {
+    counters = {
         m[1]: float(m[2])
         for m in re.finditer(r'^(\w+)\{model="xtts"[^}]*\} (\S+)$', page, re.MULTILINE)
     }
-    requests = found.get("nv_inference_request_success", 0.0)
+    requests = counters.get("nv_inference_request_success", 0.0)
     for name in ("queue", "compute_input", "compute_infer", "compute_output"):
-        if requests and (total := found.get(f"nv_inference_{name}_duration_us")) is not None:
+        if requests and (total := counters.get(f"nv_inference_{name}_duration_us")) is not None:
             result.value(f"triton.server.{name}_ms", "ms", total / requests / 1000)
 
 
