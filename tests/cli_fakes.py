@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import sys
+import tempfile
+from pathlib import Path
 from typing import Any
 
+import pytest
 from voxturn.runtime import cli
 from voxturn.runtime.assistant import Assistant
 from voxturn.runtime.commands import talk, transcribe
@@ -12,9 +15,12 @@ from voxturn.runtime.families.silero import Silero
 from voxturn.runtime.families.vits import VitsVoice
 from voxturn.runtime.families.whisper.hearing import WhisperRecogniser
 from voxturn.runtime.flow.clock import WallClock
-from voxturn.runtime.profile import Profile
+from voxturn.runtime.models.registry import Registry
+from voxturn.runtime.models.store import Store
+from voxturn.runtime.profile import Profile, load_profile
 from voxturn.runtime.text.filter import PassAll
 
+from tests.artifacts import KINDS
 from tests.conftest import CharTokenizer, FakeTurn, mel
 
 
@@ -48,15 +54,26 @@ class FakeParts:
         self.fake.close()
 
 
+def use_fakes(patch: pytest.MonkeyPatch, home: Path) -> None:
+    """Have the commands load fakes, and find the demo's voice in `home`: nothing of the user's own is looked at."""
+    for module in (talk, transcribe):
+        patch.setattr(module, "load_parts", FakeParts)
+    patch.setattr(talk, "load_assistant", fake_assistant)
+    patch.setenv("VOXTURN_HOME", str(home))
+    speak = load_profile("demo").speak
+    model, _ = Registry.read().resolve(speak.model)
+    KINDS["vits"](Store().artifact_path(model, speak.precision or model.precisions[0]))
+
+
 def fake_assistant(name: str) -> Assistant:
     """`load_assistant` on fakes."""
-    parts: Any = FakeParts(talk.load_profile(name))
+    parts: Any = FakeParts(load_profile(name))
     return Assistant(parts, parts.fake.stages)
 
 
 def main(seconds: float) -> None:
     """`voxturn` on fakes, with this process's arguments."""
     FakeParts.seconds = seconds
-    talk.load_parts, talk.load_assistant = FakeParts, fake_assistant  # type: ignore[assignment]
-    transcribe.load_parts = FakeParts  # type: ignore[assignment]
-    sys.exit(cli.main())
+    with tempfile.TemporaryDirectory() as home:
+        use_fakes(pytest.MonkeyPatch(), Path(home))
+        sys.exit(cli.main())

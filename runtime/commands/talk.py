@@ -193,7 +193,7 @@ _LINES_AT_ONCE = 4
 
 
 def _say_profile(args: argparse.Namespace, lines: int) -> Profile:
-    """The profile with what the command line says of the voice, for so many lines at once."""
+    """The profile with what the command line says of the voice, for a batch of so many lines."""
     profile, store, registry = load_profile(args.profile), Store(), Registry.read()
     if args.language:
         profile = replace(profile, language=args.language)
@@ -208,7 +208,8 @@ def _say_profile(args: argparse.Namespace, lines: int) -> Profile:
         given["slots"] = args.slots
     known = family.options.get("speak", frozenset()) if family is not None else frozenset()
     if lines > 1 and "slots" in known:
-        given["slots"] = lines
+        at_once = args.slots or profile.speak.slots or _LINES_AT_ONCE
+        given["slots"] = min(at_once, lines)
     if wrong := sorted(set(given) - known):
         names = ", ".join(_FLAGS.get(key, f"--{key.replace('_', '-')}") for key in wrong)
         raise UsageError(f"{names}: this voice has no such option; name another with --model")
@@ -237,6 +238,7 @@ class _Speaker:
         if (info := self._parts.info["speak"]).synthetic:
             _LOG.warning("%s has synthetic weights; its voice is noise", info.model)
         self.rate = self._voice.rate
+        self.at_once = min(self._parts.profile.speak.slots or _LINES_AT_ONCE, lines)
         self.close = self._parts.close
 
     def clauses(self, text: str) -> list[str]:
@@ -273,9 +275,8 @@ async def _say(args: argparse.Namespace, text: str) -> None:
 
 async def _say_batch(args: argparse.Namespace, lines: Mapping[int, str], folder: Path) -> None:
     """As many lines at once as there are slots; each file is what its line alone gives."""
-    slots = min(args.slots or _LINES_AT_ONCE, len(lines))
     digits = max(3, len(str(max(lines))))
-    speaker = _Speaker(args, slots)
+    speaker = _Speaker(args, len(lines))
     waiting, done = iter(lines.items()), 0
 
     async def work() -> None:
@@ -294,7 +295,7 @@ async def _say_batch(args: argparse.Namespace, lines: Mapping[int, str], folder:
 
     try:
         with Bar() as bar:
-            await _all_or_first_error([asyncio.create_task(work()) for _ in range(slots)])
+            await _all_or_first_error([asyncio.create_task(work()) for _ in range(speaker.at_once)])
     finally:
         speaker.close()
 
@@ -538,7 +539,10 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         help="speak every line of FILE into 001.wav, 002.wav, …",
     )
     parser.add_argument(
-        "--slots", type=int, metavar="N", help="with --batch: lines at once (default: 4)"
+        "--slots",
+        type=int,
+        metavar="N",
+        help="with --batch: lines at once (default: the profile's, or 4)",
     )
     parser.add_argument(
         "--model",

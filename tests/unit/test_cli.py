@@ -23,7 +23,7 @@ from tokenizers.models import WordLevel
 from voxturn.runtime import cli
 from voxturn.runtime.assistant import Assistant
 from voxturn.runtime.audio.encode import PipeSink, WavFile
-from voxturn.runtime.commands import models, talk, transcribe
+from voxturn.runtime.commands import models, talk
 from voxturn.runtime.errors import (
     AudioNotFound,
     CorruptModel,
@@ -54,7 +54,7 @@ from voxturn.runtime.models.store import Store
 from voxturn.runtime.parts import content_filter
 from voxturn.runtime.text.chat import Message
 
-from tests.cli_fakes import FakeParts, fake_assistant
+from tests.cli_fakes import use_fakes
 from tests.conftest import FakeTurn, OrdPhonemizer, tone
 
 ROOT = Path(__file__).parents[2]
@@ -65,10 +65,8 @@ NEWS = ("heard: ", "said: ", "audible ")
 
 
 @pytest.fixture
-def fakes(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (talk, transcribe):
-        monkeypatch.setattr(module, "load_parts", FakeParts)
-    monkeypatch.setattr(talk, "load_assistant", fake_assistant)
+def fakes(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    use_fakes(monkeypatch, tmp_path_factory.mktemp("home"))
 
 
 @pytest.fixture
@@ -968,6 +966,7 @@ def started(at: int, does: str, arguments: str = "") -> tuple[int, str, str]:
     return process.returncode, process.stdout, process.stderr
 
 
+@pytest.mark.slow
 def test_an_interruption_while_commands_are_imported_is_without_a_word() -> None:
     code, out, error = started(-1, "pass")
     assert (code, error) == (0, "")
@@ -1007,6 +1006,7 @@ def test_the_command_line_is_a_module_too(way: str) -> None:
     assert (done.returncode, done.stdout) == (0, f"{metadata.version('voxturn')}\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "command",
     [["models", "list"], ["say", "Hello there.", "-o", "-"], ["turn", QUESTION, "-o", "-"]],
@@ -1020,6 +1020,7 @@ def test_a_reader_that_has_gone_is_no_error(command: list[str]) -> None:
     assert [line for line in error.splitlines() if not line.startswith(NEWS)] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "command",
     [
@@ -1059,6 +1060,7 @@ sys.stdin = Stdin(sys.stdin)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("signal_number", "wanted"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interruption_in_the_middle_of_an_answer_keeps_the_old_file(
     output: Path, signal_number: signal.Signals, wanted: int
@@ -1074,6 +1076,7 @@ def test_an_interruption_in_the_middle_of_an_answer_keeps_the_old_file(
     assert untouched(output)
 
 
+@pytest.mark.slow
 def test_one_interruption_ends_a_chat_that_waits_for_a_line() -> None:
     ours, theirs = os.openpty()
     with os.fdopen(theirs, "rb") as terminal:

@@ -586,3 +586,29 @@ def test_what_no_sampler_takes_is_refused_by_name(
     (tmp_path / "mine.toml").write_text(text, encoding="utf-8")
     with pytest.raises(InvalidProfile, match=rf"mine\.{table}\.{key}: must be"):
         load_profile(tmp_path / "mine.toml")
+
+
+@pytest.mark.parametrize(
+    ("slots", "options", "at_once"),
+    [(3, [], 3), (None, [], 4), (3, ["--slots", "2"], 2), (9, [], 5)],
+)
+def test_a_batch_takes_as_many_lines_at_once_as_the_profile_says(
+    slots: int | None,
+    options: list[str],
+    at_once: int,
+    fakes: FakeBackends,
+    folders: dict[str, Path],
+    tmp_path: Path,
+) -> None:
+    """Four where neither the profile nor the command says; never more than there are lines."""
+    profile = base(folders, "xtts", "speak")
+    path = tmp_path / "batch.toml"
+    speak = replace(profile.speak, slots=slots)
+    path.write_text(toml(replace(profile, speak=speak)), encoding="utf-8")
+    lines = tmp_path / "lines.txt"
+    lines.write_text(f"{REPLY}\n" * 5, encoding="utf-8")
+    command = ["say", "--batch", str(lines), "-o", str(tmp_path / "out"), "--profile", str(path)]
+    assert cli.main([*command, *options]) == 0
+    assert len(list((tmp_path / "out").iterdir())) == 5
+    witness = Witness(fakes.artifacts, fakes.engines)
+    assert witness.engine("speak").slots == at_once

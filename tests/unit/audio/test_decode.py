@@ -376,6 +376,7 @@ class Endless(io.RawIOBase):
         return piece
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("raw", [False, True])
 def test_half_an_hour_is_read_in_little_memory(raw: bool) -> None:
     minutes, rate = 30, 8000

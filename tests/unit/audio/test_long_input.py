@@ -11,12 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from voxturn.runtime import cli
-from voxturn.runtime.commands import talk
 from voxturn.runtime.messages import AudioFrame, Samples, Utterance
 from voxturn.runtime.text.split import ClauseSplitter
 from voxturn.runtime.turn.listen import WINDOW, Endpointing
 
-from tests.cli_fakes import FakeParts
+from tests.cli_fakes import use_fakes
 from tests.conftest import HOP, RATE, FakeTurn, tone
 
 MINUTES = 20
@@ -43,6 +42,7 @@ async def minutes(block: Samples) -> AsyncIterator[AudioFrame]:
         yield AudioFrame(block[at : at + size].copy(), 16000, start, 0.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("block", "texts"),
     [
@@ -74,7 +74,7 @@ async def test_twenty_minutes_are_heard_in_the_memory_of_one_utterance(
 def test_ten_thousand_characters_are_said_in_little_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(talk, "load_parts", FakeParts)
+    use_fakes(monkeypatch, tmp_path / "home")
     sentence = "The seventh train of the evening leaves from the other side. "
     text = (sentence * (10_000 // len(sentence) + 1))[:10_000]
     splitter = ClauseSplitter(max_chars=220)

@@ -212,6 +212,7 @@ class Shapes:
 SHIPPED = (*ALONE, *IN_TURN, *FEW_SHAPES)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(
     count=st.integers(1, 20) | st.integers(1, 300),

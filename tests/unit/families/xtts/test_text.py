@@ -88,6 +88,7 @@ def test_ids_are_those_of_the_tag_and_of_the_text_with_its_spaces_as_tokens(
             assert tokenizer.encode(case["text"], language) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("TTS") is None, reason="coqui-tts is not installed")
 def test_upstream_says_what_is_recorded_of_it_and_its_ids_are_ours(
     vocabulary: Path, tokenizer: XttsTokenizer
@@ -257,6 +258,7 @@ def _letters(text: str) -> str:
     return "".join(char for char in text if unicodedata.category(char)[0] in "LN")
 
 
+@pytest.mark.slow
 @EXAMPLES
 @given(text=TEXTS, language=st.sampled_from(LANGUAGES))
 def test_any_text_is_normalised_the_same_way_twice_and_leaves_no_digit(

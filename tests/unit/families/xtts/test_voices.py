@@ -36,7 +36,7 @@ from voxturn.runtime.families.xtts.mel import hann_window, mel_filters
 from voxturn.runtime.families.xtts.voices import Cloner, Voice, VoiceStore, check_name, trimmed
 from voxturn.runtime.models.manifest import MANIFEST, Manifest, ModelContract, sha256_of
 
-from tests.cli_fakes import FakeParts
+from tests.cli_fakes import use_fakes
 from tests.voiced import voiced
 
 WIDTH = 8
@@ -292,6 +292,7 @@ def whole(found: Voice) -> bool:
     return len(values) == 1
 
 
+@pytest.mark.slow
 def test_many_threads_adding_one_name_leave_one_whole_voice_at_every_moment(
     store: VoiceStore, tmp_path: Path
 ) -> None:
@@ -328,6 +329,7 @@ def test_many_threads_adding_one_name_leave_one_whole_voice_at_every_moment(
     ]
 
 
+@pytest.mark.slow
 def test_many_processes_adding_one_name_leave_one_whole_voice(
     store: VoiceStore, tmp_path: Path
 ) -> None:
@@ -590,8 +592,8 @@ def test_an_artifact_that_is_none_or_of_another_kind(
 
 
 @pytest.fixture
-def fakes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(talk, "load_parts", FakeParts)
+def fakes(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    use_fakes(monkeypatch, tmp_path_factory.mktemp("home"))
 
 
 def lines_of(tmp_path: Path, text: str) -> list[str]:
