@@ -651,6 +651,7 @@ def test_every_statement_of_the_tutorial_is_one_of_this_file() -> None:
         assert [text for text in statements(block) if text not in own] == []
 
 
+@pytest.mark.slow
 def test_whoever_follows_the_tutorial_hears_the_voice(tmp_path: Path) -> None:
     (tmp_path / "toys.py").write_text("\n".join(tutorial_blocks("python")), encoding="utf-8")
     install(tmp_path, "toys", {"beeper": "BEEPER", "phrasebook": "PHRASEBOOK"})

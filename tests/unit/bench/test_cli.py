@@ -176,6 +176,7 @@ FOLDERS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "option", "right"), FOLDERS)
 def test_folders_that_are_not_the_artifact(
     name: str, option: str, right: str, fails: Fails
@@ -209,6 +210,7 @@ def test_folders_that_are_no_checkpoint(command: str, fails: Fails) -> None:
     fails(f"{option} list", CorruptModel, "config.json is not a table")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "kind", "says"),
     [

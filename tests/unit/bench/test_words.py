@@ -53,6 +53,7 @@ def expected_errors(reference: str, transcript: str) -> tuple[int, int]:
     return row[-1], len(a)
 
 
+@pytest.mark.slow
 @settings(max_examples=500, deadline=None)
 @given(TEXTS, TEXTS)
 def test_a_pair_has_the_levenshtein_distance(reference: str, transcript: str) -> None:
@@ -60,6 +61,7 @@ def test_a_pair_has_the_levenshtein_distance(reference: str, transcript: str) ->
     assert errors(reference, transcript) == expected_errors(reference, transcript)
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(PAIRS)
 def test_a_rate_is_errors_of_all_over_words_of_all(pairs: list[tuple[str, str]]) -> None:

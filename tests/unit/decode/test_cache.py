@@ -28,13 +28,13 @@ def test_the_common_prefix_is_the_longest(a: list[int], b: list[int]) -> None:
 def test_an_empty_cache_keeps_nothing() -> None:
     placement = PrefixCache(2).place([1, 2, 3])
     assert placement is not None
-    assert (placement.kept, placement.donor, placement.slot.ids) == (0, None, [])
+    assert (placement.length, placement.donor, placement.slot.ids) == (0, None, [])
 
 
 def test_the_same_prompt_leaves_its_last_token_to_compute() -> None:
     cache = PrefixCache(1)
     ended(cache, [1, 2, 3])
-    assert ended(cache, [1, 2, 3]).kept == 2
+    assert ended(cache, [1, 2, 3]).length == 2
 
 
 def test_a_longer_dialogue_goes_on_in_its_slot_without_a_copy() -> None:
@@ -42,7 +42,7 @@ def test_a_longer_dialogue_goes_on_in_its_slot_without_a_copy() -> None:
     first = ended(cache, [1, 2, 3])
     second = ended(cache, [1, 2, 3, 4, 5])
     assert second.slot is first.slot
-    assert (second.kept, second.donor) == (3, None)
+    assert (second.length, second.donor) == (3, None)
 
 
 def test_another_dialogue_takes_an_unused_slot_and_copies_what_it_shares() -> None:
@@ -50,7 +50,7 @@ def test_another_dialogue_takes_an_unused_slot_and_copies_what_it_shares() -> No
     first = ended(cache, [9, 9, 1, 2, 3])
     second = ended(cache, [9, 9, 7])
     assert second.slot is not first.slot
-    assert (second.kept, second.donor) == (2, first.slot)
+    assert (second.length, second.donor) == (2, first.slot)
     assert first.slot.ids == [9, 9, 1, 2, 3]
 
 
@@ -61,7 +61,7 @@ def test_a_busy_slot_may_give_but_not_be_taken() -> None:
     busy.slot.ids = [1, 2, 3, 4]
     other = cache.place([1, 2, 3, 4, 5])
     assert other is not None
-    assert (other.slot is busy.slot, other.kept, other.donor) == (False, 4, busy.slot)
+    assert (other.slot is busy.slot, other.length, other.donor) == (False, 4, busy.slot)
     assert cache.place([1]) is None
     cache.release(busy.slot)
     again = cache.place([1])
@@ -93,9 +93,9 @@ def test_what_is_kept_is_the_best_of_all_slots_and_always_the_prompt_s_own(
         before = {slot.index: list(slot.ids) for slot in cache.slots}
         placement = cache.place(prompt)
         assert placement is not None
-        assert placement.kept == best < len(prompt)
-        assert placement.slot.ids == prompt[: placement.kept]
+        assert placement.length == best < len(prompt)
+        assert placement.slot.ids == prompt[: placement.length]
         source = placement.donor or placement.slot
-        assert before[source.index][: placement.kept] == prompt[: placement.kept]
+        assert before[source.index][: placement.length] == prompt[: placement.length]
         placement.slot.ids = list(prompt)
         cache.release(placement.slot)

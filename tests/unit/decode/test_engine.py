@@ -223,6 +223,7 @@ def test_with_all_slots_busy_another_answer_waits_for_its_turn() -> None:
     assert tokens_of(second) == expected([2], 2)
 
 
+@pytest.mark.slow
 @given(
     slots=st.integers(1, 4),
     requests=st.lists(
@@ -409,6 +410,7 @@ def test_the_prompt_counts_as_history_for_the_penalty() -> None:
     assert answer(DecodeEngine(Constant()), [4, 3], 3, punished) == [5, 3, 3]
 
 
+@pytest.mark.slow
 @given(
     slots=st.integers(1, 3),
     lengths=st.sets(st.integers(1, 24)).map(sorted),

@@ -129,6 +129,7 @@ def random_case(random: np.random.Generator) -> tuple[Logits, npt.NDArray[np.int
     return logits, history, settings_, int(random.integers(0, 2**40))
 
 
+@pytest.mark.slow
 def test_native_and_numpy_agree_on_ten_thousand_random_cases() -> None:
     random = np.random.default_rng(20240613)
     results = [assert_twins(*random_case(random)) for _ in range(10_000)]
@@ -143,6 +144,7 @@ logit = st.one_of(
 )
 
 
+@pytest.mark.slow
 @given(
     logits=st.lists(logit, min_size=1, max_size=80),
     history=st.lists(st.integers(0, 79), max_size=100),

@@ -244,6 +244,7 @@ async def test_a_hand_off_that_grows_keeps_everything_and_still_lets_others_wait
 ACTIONS = st.lists(st.sampled_from(["put", "put", "get", "close", "fail", "abandon"]), max_size=60)
 
 
+@pytest.mark.slow
 @given(ACTIONS, st.integers(1, 4), st.sampled_from(Overflow))
 @settings(deadline=None, max_examples=300)
 def test_every_item_is_read_in_order_or_its_loss_is_told_and_the_end_is_told(

@@ -521,6 +521,7 @@ def pulling(tmp_path: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
+@pytest.mark.slow
 def test_two_processes_pull_once(hub: Hub, tmp_path: Path, store: Store, model: Model) -> None:
     hub.slow = 0.01
     both = [pulling(tmp_path) for _ in range(2)]
@@ -532,6 +533,7 @@ def test_two_processes_pull_once(hub: Hub, tmp_path: Path, store: Store, model: 
     store.verify(store.checkpoint_path(model))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("installed", [False, True])
 def test_killed_in_the_middle_of_a_pull_leaves_what_was_there_and_the_next_one_succeeds(
     installed: bool, hub: Hub, tmp_path: Path, store: Store, model: Model

@@ -126,6 +126,7 @@ def two_exports(start: Start, exports: Path) -> list[subprocess.Popen[str]]:
     return [first, second]
 
 
+@pytest.mark.slow
 def test_two_processes_export_once(tmp_path: Path, model: Model, start: Start) -> None:
     exports = tmp_path / "exports"
     both = two_exports(start, exports)
@@ -140,6 +141,7 @@ def test_two_processes_export_once(tmp_path: Path, model: Model, start: Start) -
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]
 
 
+@pytest.mark.slow
 def test_a_killed_export_frees_the_model_and_the_next_one_does_the_work(
     tmp_path: Path, model: Model, start: Start
 ) -> None:

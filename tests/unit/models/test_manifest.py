@@ -187,6 +187,7 @@ def put(table: Any, path: tuple[Any, ...], value: Any) -> Any:
     return copied
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(data=st.data())
 def test_whatever_is_damaged_is_named(

@@ -73,6 +73,7 @@ files = [{{ name = "w.bin", bytes = {len(WEIGHTS)}, sha256 = "{hashlib.sha256(WE
     return Registry.read(path).models["tiny"]
 
 
+@pytest.mark.slow
 def test_a_package_is_found_by_pip_and_never_installed(index: Path, tmp_path: Path) -> None:
     path = wheel(index, "tinymodel", "1.0", {"tinymodel/w": WEIGHTS})
     remote = resolve_package("tinymodel", "1.0")

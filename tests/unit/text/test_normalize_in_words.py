@@ -126,6 +126,7 @@ def test_words_beside_numbers_keep_their_case_and_order(items: list[str], langua
     assert all(word in rest for word in untouched)
 
 
+@pytest.mark.slow
 def test_a_long_text_takes_time_in_proportion_to_its_length() -> None:
     sentence = "It costs $3.50 at 8:30 on 2021-03-04 or 2021.03.04, Dr. Smith said: NASA & 50%. "
 

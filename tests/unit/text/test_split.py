@@ -47,6 +47,7 @@ def letters(text: str) -> str:
     return "".join(char for char in text if not char.isspace())
 
 
+@pytest.mark.slow
 @given(
     text=texts,
     sizes=pieces_of,

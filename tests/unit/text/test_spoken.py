@@ -40,6 +40,7 @@ def cut(text: str, sizes: list[int]) -> list[str]:
     return pieces
 
 
+@pytest.mark.slow
 @given(text=replies, sizes=cuts)
 @settings(deadline=None, max_examples=500)
 def test_how_a_reply_is_cut_changes_nothing(text: str, sizes: list[int]) -> None:

@@ -132,6 +132,7 @@ def whole(text: str, stops: Sequence[str]) -> tuple[str, bool]:
     return (text[: min(found)], True) if found else (text, False)
 
 
+@pytest.mark.slow
 @given(
     text=st.text(st.sampled_from("ab\n"), max_size=30),
     stops=st.lists(st.text(st.sampled_from("ab\n"), max_size=5), max_size=3),

@@ -208,6 +208,7 @@ async def test_an_engine_that_dies_ends_the_turn_with_its_error(
     await settled(fake_turn)
 
 
+@pytest.mark.slow
 async def test_barge_in_at_any_moment_stops_everything_and_the_next_turn_works(
     fake_turn: FakeTurn,
 ) -> None:

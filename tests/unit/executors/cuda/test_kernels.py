@@ -21,6 +21,8 @@ from voxturn.runtime.executors.cuda.kernels import STATUSES, CPlace, CSampling, 
 
 from tests.shim import NATIVE, compiled
 
+pytestmark = pytest.mark.slow
+
 ARCHITECTURES = ("80", "86", "89", "90", "100", "120")
 REGISTERS, SHARED_BYTES = 80, 48 << 10
 """What a kernel may use at most: a block of 512 threads then fits a multiprocessor of every architecture."""
