@@ -139,21 +139,21 @@ def texts(band: str) -> Iterator[str]:
 async def clips(speakers: Speakers, per_band: int) -> list[Clip]:
     """`per_band` clips of each band, voices and noise levels in rotation, the bands in turn."""
     random = np.random.default_rng(0)
-    made: dict[str, list[Clip]] = {}
+    bands: dict[str, list[Clip]] = {}
     for band, (least, most) in BANDS.items():
-        of = made.setdefault(band, [])
+        of = bands.setdefault(band, [])
         for number, text in enumerate(texts(band)):
             voice = VOICES[(number + number // len(VOICES)) % len(VOICES)]
-            said = await speakers.say(text, voice)
-            if not least < said.size / RATE <= most:
+            speech = await speakers.say(text, voice)
+            if not least < speech.size / RATE <= most:
                 continue
             noise_db = NOISES_DB[(len(of) + len(of) // len(NOISES_DB)) % len(NOISES_DB)]
             around = np.zeros(int(_AROUND_S * RATE), np.float32)
-            samples = with_noise(np.concatenate([around, said, around]), noise_db, random)
+            samples = with_noise(np.concatenate([around, speech, around]), noise_db, random)
             of.append(Clip(text, samples, voice, noise_db, band))
             if len(of) == per_band:
                 break
-    return [clip for same in zip(*made.values(), strict=True) for clip in same]
+    return [clip for same in zip(*bands.values(), strict=True) for clip in same]
 
 
 def with_noise(samples: Samples, noise_db: float | None, random: np.random.Generator) -> Samples:
@@ -187,15 +187,15 @@ class Sound:
 def sounds(spoken: Sequence[Clip], count: int) -> list[Sound]:
     """`count` sounds of 1.5 to 6 s, kinds and levels (of the mean power) in rotation. Babble is made of `spoken`."""
     random = np.random.default_rng(1)
-    made = []
+    noises = []
     for number in range(count):
         kind = KINDS[number % len(KINDS)]
         level = LEVELS_DBFS[number // len(KINDS) % len(LEVELS_DBFS)]
         size = int(RATE * random.uniform(1.5, 6.0))
         sound = _babble(size, random, spoken) if kind == "babble" else _MAKERS[kind](size, random)
         samples = sound / np.sqrt((sound**2).mean()) * 10 ** (level / 20)
-        made.append(Sound(kind, level, np.clip(samples, -1, 1).astype(np.float32)))
-    return made
+        noises.append(Sound(kind, level, np.clip(samples, -1, 1).astype(np.float32)))
+    return noises
 
 
 def _noise(size: int, random: np.random.Generator) -> Float:

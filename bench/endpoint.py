@@ -52,9 +52,9 @@ async def curve(
     `fixed` is the default wait whatever the words are. Time is that of the audio, not of this machine's clock; a transcript is known as long after the suspicion as it took.
     """
     spoken = [await _paused(speakers, number) for number in range(len(HALVES) * len(PAUSES_S))]
-    own = profile.endpointing
-    settings = {f"eager_{round(100 * eager)}": replace(own, eager=eager) for eager in EAGER}
-    settings["fixed"] = replace(own, finished_ms=own.end_ms, unfinished_ms=own.end_ms)
+    options = profile.endpointing
+    settings = {f"eager_{round(100 * eager)}": replace(options, eager=eager) for eager in EAGER}
+    settings["fixed"] = replace(options, finished_ms=options.end_ms, unfinished_ms=options.end_ms)
     for setting, endpointing in settings.items():
         parts = LoadedParts(replace(profile, endpointing=endpointing))
         try:
@@ -123,8 +123,8 @@ async def live(result: Result, speakers: Speakers, profile: Profile, turns: int)
     async with Assistant.load(profile) as assistant:
         await assistant.warm()
         for band in BANDS:
-            for said in await _sentences(speakers, band, turns):
-                ended.append(await _final(assistant, said, band))
+            for sentence in await _sentences(speakers, band, turns):
+                ended.append(await _final(assistant, sentence, band))
     for band in BANDS:
         whole = [e for e in ended if e.band == band and not e.cut_off]
         result.samples(f"stt.final_ms.{band}", "ms", [e.final_ms for e in whole])
@@ -152,11 +152,11 @@ class _Final:
     taken_back: int
 
 
-async def _final(assistant: Assistant, said: Samples, band: str) -> _Final:
+async def _final(assistant: Assistant, sentence: Samples, band: str) -> _Final:
     clock = assistant.setup.clock
     began, partials, first = clock.now(), [], None
     async with assistant.conversation().turn(
-        frames_from(np.concatenate([_LEAD, said]), live=True)
+        frames_from(np.concatenate([_LEAD, sentence]), live=True)
     ) as turn:
         async for event in turn:
             if isinstance(event, Partial):
@@ -166,7 +166,7 @@ async def _final(assistant: Assistant, said: Samples, band: str) -> _Final:
                 final = clock.now()
                 break
     marks = turn.trace.marks
-    seconds, end = said.size / RATE, marks["speech_end"]
+    seconds, end = sentence.size / RATE, marks["speech_end"]
     begun = marks["suspected"]
     busy = sum(
         min(e, begun) - b for stage, b, e in turn.trace.spans if stage == "transcribe" and b < begun
@@ -185,13 +185,13 @@ async def _final(assistant: Assistant, said: Samples, band: str) -> _Final:
 async def _sentences(speakers: Speakers, band: str, count: int) -> list[Samples]:
     """Sentences of a band's duration without a pause for breath, clean, voices in rotation."""
     least, most = BANDS[band]
-    made: list[Samples] = []
+    sentences: list[Samples] = []
     for number in itertools.count():
-        said = await speakers.say(_sentence(band, number), VOICES[number % len(VOICES)])
-        if least < said.size / RATE <= most:
-            made.append(said)
-        if len(made) == count:
-            return made
+        speech = await speakers.say(_sentence(band, number), VOICES[number % len(VOICES)])
+        if least < speech.size / RATE <= most:
+            sentences.append(speech)
+        if len(sentences) == count:
+            return sentences
     raise AssertionError("the texts never end")
 
 

@@ -55,7 +55,7 @@ class Outcome:
 
     step: str
     state: str
-    said: str
+    reason: str
 
 
 def compare(backend: Backend, artifact: Path, executor: str, result: Result) -> None:
@@ -88,17 +88,19 @@ def _decoder_differs(
         wanted = _logits(theirs)
     first = wanted.argmax(-1)
     with contextlib.closing(backend.decoder(artifact, role, 2, 0)) as ours:
-        made = _logits(ours, first)
+        logits = _logits(ours, first)
         chosen = list(DecodeEngine(ours).generate(_prompt(ours), Sampling(), (), _TOKENS))
-        own = float(np.mean(_logits(ours, chosen).argmax(-1) == chosen))
-    same = float(np.mean(made.argmax(-1) == first))
+        agreement = float(np.mean(_logits(ours, chosen).argmax(-1) == chosen))
+    same = float(np.mean(logits.argmax(-1) == first))
     result.value(f"{name}.first_choices_same", "ratio", same)
-    result.value(f"{name}.chosen_same", "ratio", own)
-    result.value(f"{name}.snr_db", "dB", _snr(made, wanted))
+    result.value(f"{name}.chosen_same", "ratio", agreement)
+    result.value(f"{name}.snr_db", "dB", _snr(logits, wanted))
     if same < _LEAST_SAME:
         return f"{same:.0%} of its first choices are the CPU's, {_LEAST_SAME:.0%} needed"
     return (
-        "" if own == 1 else f"of the tokens that it chose {own:.0%} are its logits' first choices"
+        ""
+        if agreement == 1
+        else f"of the tokens that it chose {agreement:.0%} are its logits' first choices"
     )
 
 
@@ -109,10 +111,10 @@ def _graph_differs(
     contract = artifact.contract(role)
     inputs = _inputs(contract)
     with contextlib.closing(backend.graph(artifact.beside("vocode"), role)) as graph:
-        made = graph.run(inputs)
+        outputs = graph.run(inputs)
     with contextlib.closing(OnnxGraph(artifact.path(role), contract, NO_CORES)) as reference:
         wanted = reference.run(inputs)
-    worst = min(_snr(made[spec.name], wanted[spec.name]) for spec in contract.outputs)
+    worst = min(_snr(outputs[spec.name], wanted[spec.name]) for spec in contract.outputs)
     if not np.isfinite(worst):
         return f"{worst} dB against the CPU"
     result.value(f"{name}.snr_db", "dB", worst)
@@ -154,18 +156,18 @@ def _inputs(contract: ModelContract) -> dict[str, np.ndarray[Any, Any]]:
     """Noise of a usual size, positive as powers are; of a vocoder, a window without context."""
     random, free = np.random.default_rng(0), {"T": 520, "N": 12, "B": 1, "frames": 500}
     sizes = {"latent_offset": 0, "frame_offset": 0, "frames": 40, "before": 0, "after": 0}
-    found = {}
+    arrays = {}
     for spec in contract.inputs:
         shape = tuple(free[size] if isinstance(size, str) else size for size in spec.shape)
         if spec.name in sizes:
-            found[spec.name] = np.full(shape, sizes[spec.name], spec.dtype)
+            arrays[spec.name] = np.full(shape, sizes[spec.name], spec.dtype)
         else:
-            found[spec.name] = np.abs(random.standard_normal(shape)).astype(spec.dtype)
-    return found
+            arrays[spec.name] = np.abs(random.standard_normal(shape)).astype(spec.dtype)
+    return arrays
 
 
-def _snr(made: np.ndarray[Any, Any], wanted: np.ndarray[Any, Any]) -> float:
-    noise = float(np.mean((made.astype(np.float64) - wanted) ** 2))
+def _snr(computed: np.ndarray[Any, Any], wanted: np.ndarray[Any, Any]) -> float:
+    noise = float(np.mean((computed.astype(np.float64) - wanted) ** 2))
     return float(10 * np.log10(np.mean(wanted.astype(np.float64) ** 2) / max(noise, 1e-30)))
 
 
@@ -204,10 +206,10 @@ def run(artifacts: Sequence[Path], folder: Path) -> list[Outcome]:
 
     def command(*words: str) -> Callable[[], str]:
         def call() -> str:
-            said = " ".join(Path(word).name if word.startswith("/") else word for word in words)
+            command = " ".join(Path(word).name if word.startswith("/") else word for word in words)
             if code := subprocess.run(words, check=False).returncode:
-                raise InferenceFailed(f"{said}: exit code {code}")
-            return said
+                raise InferenceFailed(f"{command}: exit code {code}")
+            return command
 
         return call
 
@@ -284,7 +286,7 @@ def page(
     style = "body{font:16px sans-serif;margin:2em}td{padding:.2em 1em .2em 0}"
     return (
         f"<!doctype html><meta charset=utf-8><title>voxturn on a GPU</title><style>{style}</style>"
-        f"<h1>voxturn on a GPU</h1>{table([(o.step, o.state, o.said) for o in outcomes])}"
+        f"<h1>voxturn on a GPU</h1>{table([(o.step, o.state, o.reason) for o in outcomes])}"
         f"<h2>Machine</h2>{table([(name, version or 'missing') for name, version in machine.items()])}"
         f"<h2>Figures</h2>{table(values) if values else '<p>none: nothing was run</p>'}\n"
     )
@@ -307,7 +309,7 @@ def main() -> None:
     args.output.mkdir(parents=True, exist_ok=True)
     outcomes = run(args.artifacts, args.output)
     for outcome in outcomes:
-        print(f"{outcome.state:8} {outcome.step}: {outcome.said}")
+        print(f"{outcome.state:8} {outcome.step}: {outcome.reason}")
     print(
         json.dumps({"page": str(args.output / "gpu.html"), "result": str(args.output / "gpu.json")})
     )

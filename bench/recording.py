@@ -24,12 +24,12 @@ _SECONDS = 240
 
 
 async def compare(
-    result: Result, made: Sequence[Clip], profile: Profile, peer: WhisperModel
+    result: Result, clips: Sequence[Clip], profile: Profile, peer: WhisperModel
 ) -> None:
     """Time and word errors of both on the same minutes of speech. The peer has the whole audio in memory, ours has not."""
     from faster_whisper import BatchedInferencePipeline
 
-    samples, said = _joined(made)
+    samples, text = _joined(clips)
     heard, ours_s = await _ours(samples, profile)
     begin = time.perf_counter()
     segments, _ = BatchedInferencePipeline(peer).transcribe(samples, language="en", beam_size=1)
@@ -38,8 +38,8 @@ async def compare(
     result.value("stt.long.audio_s", "s", samples.size / RATE)
     result.value("stt.long.times_real_time", "ratio", samples.size / RATE / ours_s)
     result.value("stt.long.batched_ratio", "ratio", peer_s / ours_s)
-    result.value("stt.long.wer", "ratio", error_rate([said], [heard]))
-    result.value("stt.long.batched_wer", "ratio", error_rate([said], [peers]))
+    result.value("stt.long.wer", "ratio", error_rate([text], [heard]))
+    result.value("stt.long.batched_wer", "ratio", error_rate([text], [peers]))
 
 
 async def _ours(samples: Samples, profile: Profile) -> tuple[str, float]:
@@ -58,16 +58,16 @@ async def _ours(samples: Samples, profile: Profile) -> tuple[str, float]:
         parts.close()
 
 
-def _joined(made: Sequence[Clip]) -> tuple[Samples, str]:
+def _joined(clips: Sequence[Clip]) -> tuple[Samples, str]:
     """Clips in any order with pauses between them, and what they say."""
     random = np.random.default_rng(2)
     parts: list[Samples] = []
-    said: list[str] = []
+    texts: list[str] = []
     size = 0
-    for index in random.permutation(len(made)):
-        parts += [made[index].samples, np.zeros(int(RATE * random.uniform(0.1, 1.2)), np.float32)]
-        said.append(made[index].text)
+    for index in random.permutation(len(clips)):
+        parts += [clips[index].samples, np.zeros(int(RATE * random.uniform(0.1, 1.2)), np.float32)]
+        texts.append(clips[index].text)
         size += parts[-1].size + parts[-2].size
         if size > _SECONDS * RATE:
             break
-    return np.concatenate(parts), " ".join(said)
+    return np.concatenate(parts), " ".join(texts)

@@ -148,8 +148,8 @@ def graph_call(
         if name and name not in constants
     ]
     known = {value.name for value in (*model.graph.input, *model.graph.output)}
-    made = {name for node in model.graph.node for name in node.output}
-    asked = [name for name in dict.fromkeys(wanted) if name in made]
+    names = {name for node in model.graph.node for name in node.output}
+    asked = [name for name in dict.fromkeys(wanted) if name in names]
     model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in asked if name not in known)
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
@@ -266,12 +266,12 @@ def main(
     launches: dict[str, int] = {}
     for each in built:
         try:
-            found = json.loads(each.read_text(encoding="utf-8"))["metrics"]
+            metrics = json.loads(each.read_text(encoding="utf-8"))["metrics"]
         except (OSError, ValueError, KeyError, TypeError) as exc:
             raise UsageError(f"--built {each}: is no result of `make verify-gpu`") from exc
         launches |= {
             k.removeprefix("kernels."): int(v["value"])
-            for k, v in found.items()
+            for k, v in metrics.items()
             if k.startswith("kernels.")
         }
     result = Result("roofline")

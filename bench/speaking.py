@@ -147,7 +147,7 @@ async def run(
 ) -> Result:
     """Every sentence through both sides."""
     result = Result("speaking")
-    said: dict[str, Said] = {}
+    tallies: dict[str, Said] = {}
     listener = LoadedParts(load_profile("demo"))
     hearing = ears(listener)[1]
     identical, cuts = 0, {"greedy": [0], "default": [0]}
@@ -159,7 +159,9 @@ async def run(
         async def hear(who: str, text: str, samples: Samples) -> None:
             seconds = samples.size / RATE
             transcript = await hearing.transcribe(padded(samples))
-            said.setdefault(who, Said()).add(text, transcript.text, seconds, expected_seconds(text))
+            tallies.setdefault(who, Said()).add(
+                text, transcript.text, seconds, expected_seconds(text)
+            )
 
         for text in tqdm(texts, disable=not sys.stderr.isatty()):
             tokens = voice.tokenizer.encode(text, "en")
@@ -187,7 +189,7 @@ async def run(
     for name, codes in cuts.items():
         result.value(f"speaking.guard.{name}.cuts", "count", sum(c > 0 for c in codes))
         result.value(f"speaking.guard.{name}.codes", "count", sum(codes))
-    for who, numbers in said.items():
+    for who, numbers in tallies.items():
         result.value(f"speaking.{who}.wer", "ratio", numbers.wer)
         result.value(f"speaking.{who}.seconds", "s", numbers.seconds)
         result.value(f"speaking.{who}.babble", "count", numbers.babble)

@@ -47,13 +47,13 @@ _SMALL = 16_000_000  # bytes of weights: TensorRT does not care how tiny ones li
 
 def layers_of(log: Log) -> list[str]:
     """The layers that a build ended with, of all profiles, a line each; empty for a library that does not tell them."""
-    found = [text for text in log.lines if text.startswith(_LAYERS)]
-    return [line for text in found for line in text.splitlines() if line.startswith("Name: ")]
+    lines = [text for text in log.lines if text.startswith(_LAYERS)]
+    return [line for text in lines for line in text.splitlines() if line.startswith("Name: ")]
 
 
 def _kind(line: str) -> str:
     """A layer's type."""
-    return found[1] if (found := re.search(r"LayerType: (\w+)", line)) else ""
+    return match[1] if (match := re.search(r"LayerType: (\w+)", line)) else ""
 
 
 def _by_profile(lines: Sequence[str]) -> Counter[str]:
@@ -150,7 +150,7 @@ def broken(folder: Path) -> dict[str, tuple[Path, ModelContract]]:
             [numpy_helper.from_array(np.array(64, np.int64), "size")],
         ),
     }  # fmt: skip
-    made: dict[str, tuple[Path, ModelContract]] = {}
+    graphs: dict[str, tuple[Path, ModelContract]] = {}
     for name, (nodes, inputs, constants) in cases.items():
         infos = [helper.make_tensor_value_info(*value) for value in inputs]
         kind = TensorProto.INT32 if name == "sampling in the graph" else f32
@@ -158,13 +158,13 @@ def broken(folder: Path) -> dict[str, tuple[Path, ModelContract]]:
             nodes, "g", infos, [helper.make_tensor_value_info("c", kind, None)], constants
         )
         imports = [helper.make_opsetid("", 20), helper.make_opsetid("ours", 1)]
-        path = folder / f"{len(made)}.onnx"
+        path = folder / f"{len(graphs)}.onnx"
         onnx.save(helper.make_model(graph, opset_imports=imports, ir_version=10), str(path))
         specs = tuple(
             TensorSpec(n, "float32" if t == f32 else "float16", tuple(s)) for n, t, s in inputs
         )
-        made[name] = path, ModelContract(path.name, specs, ())
-    return made
+        graphs[name] = path, ModelContract(path.name, specs, ())
+    return graphs
 
 
 def accepted(trt: Any, capabilities: Sequence[str]) -> list[str]:

@@ -161,10 +161,10 @@ def _ended_by_sigterm() -> Iterator[None]:
     It takes Ctrl-C's way: an event loop cancels what runs in it, where an exception would end one of its tasks and be told as
     that task's. A command may have its own way (`serve`); in a thread, or where the signal has a handler, nothing is changed.
     """
-    told: list[int] = []
+    received: list[int] = []
 
     def end(number: int, frame: FrameType | None) -> None:
-        told.append(number)
+        received.append(number)
         interrupt = signal.getsignal(signal.SIGINT)
         if not callable(interrupt):  # a background job's, which ignores it
             raise KeyboardInterrupt
@@ -179,8 +179,8 @@ def _ended_by_sigterm() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        if told:
-            raise SystemExit(128 + told[0]) from None
+        if received:
+            raise SystemExit(128 + received[0]) from None
         raise
     finally:
         if ours:

@@ -96,12 +96,12 @@ def _marks(
     tokenizer = open_tokenizer(path)
 
     def of(*tokens: str) -> int:
-        found = next(
+        value = next(
             (i for token in tokens if (i := tokenizer.token_to_id(token)) is not None), None
         )
-        if found is None:
+        if value is None:
             raise CorruptModel(f"{path}: has no {tokens[0]}; get the tokenizer of this Whisper")
-        return int(found)
+        return int(value)
 
     never, never_first = (tuple(int(i) for i in config.get(key) or ()) for key in suppress)
     return Marks(
@@ -150,10 +150,10 @@ def _hf_marks(folder: Path, config: Mapping[str, Any]) -> Marks:
     """From `generation_config.json`, or from `config.json` as older checkpoints have it."""
     path = folder / "generation_config.json"
     generation = read_table(path) if path.is_file() else config
-    languages, said = list(generation.get("lang_to_id") or ()), generation.get("is_multilingual")
+    languages, flag = list(generation.get("lang_to_id") or ()), generation.get("is_multilingual")
     vocabulary = int(config["vocab_size"])
     multilingual = (
-        said if isinstance(said, bool) else bool(languages) or vocabulary > _ENGLISH_VOCABULARY
+        flag if isinstance(flag, bool) else bool(languages) or vocabulary > _ENGLISH_VOCABULARY
     )
     return _marks(folder, generation, languages, multilingual and vocabulary != _ENGLISH_VOCABULARY)
 

@@ -90,7 +90,7 @@ def reached(opened: WhisperCheckpoint, folder: Path, manifest: Manifest) -> dict
             {k: v for k, v in most.items() if k.startswith("encoder")},
         )
     original, random = Original(opened, manifest.precision == "fp32"), np.random.default_rng(0)
-    found: dict[str, list[float]] = {}
+    errors: dict[str, list[float]] = {}
     try:
         for positions in (opened.sizes.audio_positions, opened.sizes.audio_positions // 5):
             mel = (random.standard_normal((opened.sizes.mels, 2 * positions)) * 0.4).astype(
@@ -98,10 +98,10 @@ def reached(opened: WhisperCheckpoint, folder: Path, manifest: Manifest) -> dict
             )
             given = [int(i) for i in random.integers(0, marks.end, _STEPS)]
             for name, value in _compared(opened, original, whisper, mel, given).items():
-                found.setdefault(name, []).append(value)
+                errors.setdefault(name, []).append(value)
     finally:
         whisper.close()
-    worst = {name: float(_WORST.get(name, np.max)(values)) for name, values in found.items()}
+    worst = {name: float(_WORST.get(name, np.max)(values)) for name, values in errors.items()}
     beyond = missed(worst, most)
     if manifest.precision == "fp32" and worst["greedy_same"] < worst["greedy_steps"]:
         beyond.append(f"greedy_same {worst['greedy_same']:g} (at least {worst['greedy_steps']:g})")

@@ -377,8 +377,8 @@ def whole_vocoder(args: XttsArgs, window: Path, path: Path) -> None:
     """
     model = onnx.load(str(window), load_external_data=False)
     graph, none = model.graph, ("latent_offset", "frame_offset", "before", "after")
-    kept = [value for value in graph.input if value.name in ("latents", "speaker")]
-    for value in (*kept, *graph.output):
+    retained = [value for value in graph.input if value.name in ("latents", "speaker")]
+    for value in (*retained, *graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = "B"
     steps = args.gpt_code_stride_len // args.output_hop_length * args.output_sample_rate
     numbers = dict.fromkeys(none, 0) | {"one": 1, "steps": steps, "rate": args.input_sample_rate}
@@ -392,7 +392,7 @@ def whole_vocoder(args: XttsArgs, window: Path, path: Path) -> None:
         helper.make_node("Div", ["scaled", "rate"], ["frames"]),
     ]
     nodes = [*counted, *graph.node]
-    for field, values in ((graph.input, kept), (graph.node, nodes)):
+    for field, values in ((graph.input, retained), (graph.node, nodes)):
         del field[:]
         field.extend(values)
     graph.initializer.extend(constants)

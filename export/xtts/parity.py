@@ -98,25 +98,27 @@ def reached(
     tokens = [
         int(t) for t in random.integers(2, opened.args.gpt_number_text_tokens - 1, _TEXT_TOKENS)
     ]
-    found = _front(original, folder, properties, random) | _gpt(
+    figures = _front(original, folder, properties, random) | _gpt(
         original, folder, properties, latents, tokens, random
     )
-    if what := missed(found, precision):
+    if what := missed(figures, precision):
         raise ExportFailed(f"the graphs differ from coqui-tts's modules: {'; '.join(what)}")
-    return {name: float(f"{value:.4g}") for name, value in found.items()}
+    return {name: float(f"{value:.4g}") for name, value in figures.items()}
 
 
-def missed(found: dict[str, float], precision: str) -> list[str]:
+def missed(figures: dict[str, float], precision: str) -> list[str]:
     """Every tolerance that was missed, and every value that is no number."""
     fp32 = precision == "fp32"
     exceptions = {"fp32": LEAST_FP32, "fp16": LEAST_HALF}
     most, least = MOST | (MOST_FP32 if fp32 else {}), LEAST | exceptions.get(precision, {})
     if fp32:
-        least = least | {"gpt.greedy_same": found["gpt.greedy_steps"]}
-    out = [f"{k} {found[k]:.3g} (at most {v:g})" for k, v in most.items() if not found[k] <= v]
-    out += [f"{k} {found[k]:.1f} (at least {v:g})" for k, v in least.items() if not found[k] >= v]
+        least = least | {"gpt.greedy_same": figures["gpt.greedy_steps"]}
+    out = [f"{k} {figures[k]:.3g} (at most {v:g})" for k, v in most.items() if not figures[k] <= v]
+    out += [
+        f"{k} {figures[k]:.1f} (at least {v:g})" for k, v in least.items() if not figures[k] >= v
+    ]
     return out + [
-        f"{k} {v}" for k, v in found.items() if k not in most | least and not np.isfinite(v)
+        f"{k} {v}" for k, v in figures.items() if k not in most | least and not np.isfinite(v)
     ]
 
 

@@ -67,5 +67,7 @@ def _reach(decode: Callable[..., Float], frames: XttsFrames, latents: Float, hop
         raise ExportFailed(
             "the vocoder's receptive field is wider than the probe, or empty; is it an XTTS v2 vocoder?"
         )
-    own = [f for f in range(total) if frames.span(f, f + 1)[0] <= middle < frames.span(f, f + 1)[1]]
-    return int(max(own[0] - touched[0], touched[-1] - own[-1]))
+    middle_frames = [
+        f for f in range(total) if frames.span(f, f + 1)[0] <= middle < frames.span(f, f + 1)[1]
+    ]
+    return int(max(middle_frames[0] - touched[0], touched[-1] - middle_frames[-1]))

@@ -81,17 +81,17 @@ def starves(
     Latents and windows are made one after the other, as on few cores. `frame_s`: what a frame lasts; `latents_for` says
     how many latents make that many frames certain.
     """
-    begin, made, now, dry = 0, 0, 0.0, 0.0
+    begin, latents, now, dry = 0, 0, 0.0, 0.0
     for number in range(_LOOK_AHEAD):
         end = begin + plan.size(number)
         needed = latents_for(end + margin)
-        now += (needed - made) * speed.latent_s + speed.window_s(
+        now += (needed - latents) * speed.latent_s + speed.window_s(
             end - begin + (2 * margin if begin else margin)
         )
         if number and now > dry:
             return True
         dry = (dry if number else now) + (end - begin) * frame_s
-        begin, made = end, needed
+        begin, latents = end, needed
     return False
 
 

@@ -74,11 +74,11 @@ def _profile(args: argparse.Namespace, piped: bool) -> Profile:
     )
 
 
-def for_files(own: Endpointing) -> Endpointing:
+def for_files(settings: Endpointing) -> Endpointing:
     """Nobody waits for an answer: pieces as long as the model takes, which it hears better, cut where there is a pause."""
     long = 2000
     return replace(
-        own,
+        settings,
         suspect_ms=long,
         finished_ms=long,
         end_ms=long,

@@ -85,10 +85,10 @@ def actions_of(
     commands: argparse._SubParsersAction[argparse.ArgumentParser],
 ) -> argparse._SubParsersAction[argparse.ArgumentParser]:
     """Where other packages add actions of `voxturn voices`."""
-    found = (
+    matches = (
         a for a in commands.choices["voices"]._actions if isinstance(a, argparse._SubParsersAction)
     )
-    return next(found)
+    return next(matches)
 
 
 def action(

@@ -22,10 +22,10 @@ class Slot:
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a prompt goes: `slot`, of which `kept` positions stay; copy them first from `donor` unless it is None."""
+    """Where a prompt goes: `slot`, of which `length` positions stay; copy them first from `donor` unless it is None."""
 
     slot: Slot
-    kept: int
+    length: int
     donor: Slot | None
 
 
@@ -49,15 +49,15 @@ class PrefixCache:
             for slot in self.slots
         }
         donor = max(self.slots, key=lambda slot: common[slot.index])
-        kept = common[donor.index]
+        length = common[donor.index]
         # The slot whose loss is least: an unused one, the one that goes on with this prompt, or the shortest.
         target = min(free, key=lambda s: (len(s.ids) - common[s.index], -common[s.index], s.used))
-        if common[target.index] == kept:
+        if common[target.index] == length:
             donor = target
         self._time += 1
         target.busy, target.used = True, self._time
-        target.ids, target.namespace = list(prompt[:kept]), namespace
-        return Placement(target, kept, None if donor is target else donor)
+        target.ids, target.namespace = list(prompt[:length]), namespace
+        return Placement(target, length, None if donor is target else donor)
 
     def release(self, slot: Slot) -> None:
         """The sequence ended; its tokens stay for whoever comes with the same beginning."""

@@ -301,20 +301,20 @@ class DecodeEngine:
         placement = self.cache.place(request.prompt, request.namespace)
         if placement is None:
             raise InferenceFailed("all sequence slots are busy; end another generation first")
-        slot, kept = placement.slot, placement.kept
+        slot, length = placement.slot, placement.length
         try:
-            if (saved := self._saved(request, kept)) is not None:
+            if (saved := self._saved(request, length)) is not None:
                 self.executor.load(slot.index, saved[1])
-                kept = saved[0]
-                slot.ids[:] = request.prompt[:kept]
+                length = saved[0]
+                slot.ids[:] = request.prompt[:length]
             elif placement.donor is not None:
-                self.executor.copy(placement.donor.index, slot.index, kept)
+                self.executor.copy(placement.donor.index, slot.index, length)
         except BaseException:
             slot.ids.clear()
             self.cache.release(slot)
             raise
-        self.counts.reused += kept
-        prompt.reused += kept
+        self.counts.reused += length
+        prompt.reused += length
         return slot
 
     def _saved(self, request: Request, better_than: int) -> tuple[int, list[Tensor]] | None:

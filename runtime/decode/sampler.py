@@ -107,9 +107,9 @@ def sample_numpy(
     weights = np.exp((values[order] - values[best]) / sampling.temperature)
     sums = np.cumsum(weights)
     dropped = (sums[:-1] >= sampling.top_p * sums[-1]) | (weights[1:] < sampling.min_p)
-    kept = 1 + int(np.argmax(dropped)) if dropped.any() else sums.size
-    target = uniform(sampling.seed, counter) * sums[kept - 1]
-    return int(order[min(int(np.searchsorted(sums[:kept], target, side="right")), kept - 1)])
+    count = 1 + int(np.argmax(dropped)) if dropped.any() else sums.size
+    target = uniform(sampling.seed, counter) * sums[count - 1]
+    return int(order[min(int(np.searchsorted(sums[:count], target, side="right")), count - 1)])
 
 
 def _first(values: npt.NDArray[np.float64], count: int) -> npt.NDArray[np.intp]:

@@ -96,8 +96,8 @@ class Ct2Whisper:
             raise InferenceFailed(f"whisper encoder: {exc}") from exc
 
     def extend(self, encoded: Any, other: Any, positions: int) -> Any:
-        own, rest = (np.asarray(each.to_device(self._cpu)) for each in (encoded, other))
-        whole = np.concatenate([own, rest[:, own.shape[1] : positions]], axis=1)
+        head, rest = (np.asarray(each.to_device(self._cpu)) for each in (encoded, other))
+        whole = np.concatenate([head, rest[:, head.shape[1] : positions]], axis=1)
         return self._storage.from_array(np.ascontiguousarray(whole))
 
     def generate(self, encoded: Any, prompt: Sequence[int], max_tokens: int) -> Generated:
@@ -122,10 +122,10 @@ class Ct2Whisper:
 
     def detect_language(self, encoded: Any) -> dict[str, float]:
         try:
-            (found,) = self._model.detect_language(encoded)
+            (chances,) = self._model.detect_language(encoded)
         except (RuntimeError, ValueError) as exc:
             raise InferenceFailed(f"whisper's language detection: {exc}") from exc
-        return {str(token).strip("<|>"): float(probability) for token, probability in found}
+        return {str(token).strip("<|>"): float(probability) for token, probability in chances}
 
     def align(
         self, encoded: Any, prompt: Sequence[int], ids: Sequence[int], positions: int

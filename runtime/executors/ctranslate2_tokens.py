@@ -89,7 +89,7 @@ class Ct2Tokens:
 
     def _steps(self, request: Request) -> Iterator[Step]:
         s, sampled = request.sampling, request.sampling.temperature > 0
-        made = self._model.generate_tokens(
+        results = self._model.generate_tokens(
             [self._texts[i] for i in request.prompt],
             max_length=request.max_tokens,
             sampling_topk=min(s.top_k, len(self._texts)) if sampled else 1,
@@ -99,8 +99,8 @@ class Ct2Tokens:
             end_token=list(request.stop_ids) or None,
         )
         try:
-            with closing(made):
-                for step in made:
+            with closing(results):
+                for step in results:
                     yield Step(step.token_id, _NO_HIDDEN, step.token_id in request.stop_ids)
         except (RuntimeError, ValueError) as exc:
             raise InferenceFailed(f"{self._name}: CTranslate2's decoder: {exc}") from exc

@@ -148,5 +148,5 @@ def _properties(threads: int, compute: str) -> dict[str, Any]:
 def _reason(exc: Exception) -> str:
     """What OpenVINO says behind the source lines that it threw from."""
     lines = [line.strip() for line in str(exc).splitlines() if line.strip()]
-    said = [line for line in lines if not line.startswith("Exception from")]
-    return (said or lines or [type(exc).__name__])[0][:300]
+    reasons = [line for line in lines if not line.startswith("Exception from")]
+    return (reasons or lines or [type(exc).__name__])[0][:300]

@@ -94,8 +94,10 @@ class OnnxWhisper:
 
     def extend(self, encoded: Encoded, other: Encoded, positions: int) -> Encoded:
         joined = {
-            name: np.concatenate([own, other.cross[name][:, :, own.shape[2] : positions]], axis=2)
-            for name, own in encoded.cross.items()
+            name: np.concatenate(
+                [values, other.cross[name][:, :, values.shape[2] : positions]], axis=2
+            )
+            for name, values in encoded.cross.items()
         }
         return Encoded(joined)
 
@@ -187,8 +189,8 @@ class OnnxWhisper:
         )
         positions = np.zeros((1, length), np.int64)
         logits = np.zeros((1, len(wanted), self._vocabulary), np.float32)
-        own: dict[str, Tensor] = {"positions": positions, "wanted": np.array(wanted, np.int64)}
-        arrays = {**inputs.arrays, **own, **encoded.cross, **self._caches}
+        fixed: dict[str, Tensor] = {"positions": positions, "wanted": np.array(wanted, np.int64)}
+        arrays = {**inputs.arrays, **fixed, **encoded.cross, **self._caches}
         queries: dict[str, Tensor] = {
             spec.name: np.zeros((1, length, int(spec.shape[2])), spec.dtype)
             for spec in self._queries

@@ -75,12 +75,12 @@ class Batches:
         return batch
 
     async def _together(self, calls: Sequence[Tensors]) -> list[Tensors]:
-        made = await self._call(
+        outputs = await self._call(
             {name: np.concatenate([call[name] for call in calls]) for name in calls[0]}
         )
         ends = np.cumsum([_rows(call) for call in calls])
         return [
-            {name: value[end - _rows(call) : end] for name, value in made.items()}
+            {name: value[end - _rows(call) : end] for name, value in outputs.items()}
             for call, end in zip(calls, ends, strict=True)
         ]
 

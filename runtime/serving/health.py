@@ -17,10 +17,10 @@ async def silent(address: str, models: Sequence[str]) -> list[str]:
     """The models that do not answer."""
     server = TritonServer(address)
     try:
-        found = await asyncio.gather(*(server.answers(model, _PATIENCE_S) for model in models))
+        alive = await asyncio.gather(*(server.answers(model, _PATIENCE_S) for model in models))
     finally:
         await server.aclose()
-    return [model for model, answers in zip(models, found, strict=True) if not answers]
+    return [model for model, answers in zip(models, alive, strict=True) if not answers]
 
 
 def main(arguments: Sequence[str]) -> int:

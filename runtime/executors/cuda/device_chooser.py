@@ -132,11 +132,11 @@ class Chooser:
         follow: Follow,
     ) -> None:
         """Put a sequence's state where its slot is: `pending` is its next input id, after `past` positions."""
-        made = PortableInputs(1, 1, self._capacity, self._inputs["mask"].host.array.dtype)
-        made.set(np.array([[pending]], np.int64), [past])
+        portable = PortableInputs(1, 1, self._capacity, self._inputs["mask"].host.array.dtype)
+        portable.set(np.array([[pending]], np.int64), [past])
         for name, buffer in self._inputs.items():
-            if name in made.arrays:
-                self._put(buffer, slot, made.arrays[name].reshape(-1))
+            if name in portable.arrays:
+                self._put(buffer, slot, portable.arrays[name].reshape(-1))
         self._put(self._state["history"], slot, np.asarray(history, np.int64))
         self._put(self._state["history_count"], slot, np.array([len(history)], np.int64))
         self._put(self._state["counter"], slot, np.array([given], np.int64))

@@ -173,15 +173,15 @@ class DeviceDecoder:
     def save(self, slot: int, length: int) -> list[Tensor]:
         saved = []
         for cache in self._caches.values():
-            kept = np.empty((cache.heads, length, cache.size), cache.dtype)
-            cache.out(self._engine, kept, slot, length)
-            saved.append(kept)
+            values = np.empty((cache.heads, length, cache.size), cache.dtype)
+            cache.out(self._engine, values, slot, length)
+            saved.append(values)
         self._engine.cuda.synchronize(self._engine.stream.handle)
         return saved
 
     def load(self, slot: int, saved: Sequence[Tensor]) -> None:
-        for cache, kept in zip(self._caches.values(), saved, strict=True):
-            cache.into(self._engine, np.ascontiguousarray(kept), slot)
+        for cache, values in zip(self._caches.values(), saved, strict=True):
+            cache.into(self._engine, np.ascontiguousarray(values), slot)
         self._engine.cuda.synchronize(self._engine.stream.handle)
 
     def close(self) -> None:
@@ -260,10 +260,10 @@ class _Cache:
             target, self._pitch, source, self._pitch, width, self.heads, engine.stream.handle
         )
 
-    def out(self, engine: DeviceMemory, kept: Tensor, slot: int, length: int) -> None:
+    def out(self, engine: DeviceMemory, values: Tensor, slot: int, length: int) -> None:
         width = length * self.size * self.dtype.itemsize
         engine.cuda.copy_rows(
-            kept.ctypes.data,
+            values.ctypes.data,
             width,
             self.slot(slot),
             self._pitch,
@@ -272,12 +272,12 @@ class _Cache:
             engine.stream.handle,
         )
 
-    def into(self, engine: DeviceMemory, kept: Tensor, slot: int) -> None:
-        width = kept.shape[1] * self.size * self.dtype.itemsize
+    def into(self, engine: DeviceMemory, values: Tensor, slot: int) -> None:
+        width = values.shape[1] * self.size * self.dtype.itemsize
         engine.cuda.copy_rows(
             self.slot(slot),
             self._pitch,
-            kept.ctypes.data,
+            values.ctypes.data,
             width,
             width,
             self.heads,

@@ -34,9 +34,9 @@ class DeviceMemory:
 
     def host(self, shape: tuple[int, ...], dtype: str) -> HostArray:
         """Pinned memory."""
-        made = HostArray(self.cuda, shape, dtype)
-        self._closing.callback(made.close)
-        return made
+        array = HostArray(self.cuda, shape, dtype)
+        self._closing.callback(array.close)
+        return array
 
     def mark(self) -> Mark:
         """A mark for the stream."""

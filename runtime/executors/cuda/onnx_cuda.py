@@ -288,8 +288,8 @@ def _fixed(path: Path, values: Mapping[str, int], inputs: Mapping[str, Tensor]) 
     graph.initializer.extend(
         onnx.numpy_helper.from_array(np.array(v, np.int64), name) for name, v in values.items()
     )
-    made: bytes = model.SerializeToString()
-    return made
+    serialised: bytes = model.SerializeToString()
+    return serialised
 
 
 def _read(path: Path) -> tuple[Any, Any]:
@@ -311,8 +311,8 @@ def _read(path: Path) -> tuple[Any, Any]:
 def _fused(path: Path) -> bytes:
     """A decoder's graph over the operators that the provider has for it; its weights stay in their file."""
     _, model = _read(path)
-    made: bytes = fuse(model).SerializeToString()
-    return made
+    serialised: bytes = fuse(model).SerializeToString()
+    return serialised
 
 
 def captured_options() -> Any:

@@ -134,13 +134,13 @@ def nvcc_version() -> str:
     if program is None:
         return ""
     try:
-        said = subprocess.run(
+        output = subprocess.run(
             [program, "--version"], capture_output=True, text=True, check=False, timeout=20
         ).stdout
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    found = re.search(r"release ([\d.]+)", said)
-    return found[1] if found else ""
+    match = re.search(r"release ([\d.]+)", output)
+    return match[1] if match else ""
 
 
 def kernels_version() -> str:

@@ -105,12 +105,12 @@ class TensorRtGraph:
             cuda.copy(buffer.device, buffer.host.address, value.nbytes, stream)
         for name, buffer in self._outputs.items():
             engine.bind_output(context, name, buffer.device)
-        made = {name: self._output_shape(context, name) for name in self._outputs}
+        shapes = {name: self._output_shape(context, name) for name in self._outputs}
         engine.execute(context)
         for name, buffer in self._outputs.items():
-            size = int(np.prod(made[name])) * buffer.host.array.itemsize
+            size = int(np.prod(shapes[name])) * buffer.host.array.itemsize
             cuda.copy(buffer.host.address, buffer.device, size, stream)
-        return made
+        return shapes
 
     def _output_shape(self, context: Any, name: str) -> tuple[int, ...]:
         """What the inputs make of an output's shape, if there is room for it."""

@@ -142,9 +142,9 @@ def build(
     """
 
     def refused(what: str) -> CorruptModel:
-        said = " ".join(" ".join([*log.errors][-3:]).split())[:500]
+        reasons = " ".join(" ".join([*log.errors][-3:]).split())[:500]
         return CorruptModel(
-            f"{path}: TensorRT {trt.__version__} refuses {what} ({said or 'and does not say why'})"
+            f"{path}: TensorRT {trt.__version__} refuses {what} ({reasons or 'and does not say why'})"
         )
 
     logger = log.for_library(trt)
@@ -213,14 +213,14 @@ class EngineCache:
             raise CorruptModel(
                 f"{path}: there are no TensorRT profiles for a graph that is a {role!r}"
             )
-        kept = self.folder / f"{self.key(trt, path, PROFILES[role])}.engine"
-        with file_lock(kept.with_suffix(".lock")):
-            if kept.exists() and not again:
-                return kept.read_bytes()
+        file = self.folder / f"{self.key(trt, path, PROFILES[role])}.engine"
+        with file_lock(file.with_suffix(".lock")):
+            if file.exists() and not again:
+                return file.read_bytes()
             what = f"build {path.name} for {self.gpu}"
             progress(what, 0, 1)
             made = build(trt, path, contract, PROFILES[role], Log())
-            write_atomic(kept, made)
+            write_atomic(file, made)
             progress(what, 1, 1)
             return made
 
