@@ -6,82 +6,13 @@ import re
 import unicodedata
 
 from voxturn.runtime.errors import UsageError
+from voxturn.runtime.text.abbreviations import Following, abbreviations
 
 ENDS = ".!?؟۔。！？…।"
 PAUSES = ",;:،؛、，；：—–"
-CLOSERS = "\"'”’»)]}」』）"
+CLOSERS = "\"'”’»“‘«›‹)]}」』）"
 _UNSPACED = set("。！？、，；：")
-_ABBREVIATIONS = {
-    *(
-        [
-            "mr",
-            "mrs",
-            "ms",
-            "dr",
-            "prof",
-            "sr",
-            "jr",
-            "st",
-            "vs",
-            "etc",
-            "e.g",
-            "i.e",
-            "approx",
-            "dept",
-            "fig",
-            "gen",
-            "gov",
-            "no",
-            "nos",
-            "vol",
-            "inc",
-            "ltd",
-            "co",
-            "corp",
-        ]
-    ),
-    *(
-        [
-            "jan",
-            "feb",
-            "mar",
-            "apr",
-            "jun",
-            "jul",
-            "aug",
-            "sep",
-            "sept",
-            "oct",
-            "nov",
-            "dec",
-            "a.m",
-            "p.m",
-            "u.s",
-            "u.k",
-            "ph.d",
-        ]
-    ),
-    *(
-        [
-            "bzw",
-            "ca",
-            "d.h",
-            "usw",
-            "z.b",
-            "nr",
-            "str",
-            "mme",
-            "mlle",
-            "av",
-            "sra",
-            "sig",
-            "dott",
-            "ing",
-            "pág",
-            "núm",
-        ]
-    ),
-}
+_CASELESS = set("؟۔।")  # of scripts without small letters
 _WORD = re.compile(r"[^\s(\"'“‘«]*$")
 _NUMERAL = re.compile(r"[\d./–-]*\d|[IVXLC]+")
 _NEXT = re.compile(r"[^\S\n]*([^\W_]*)")
@@ -108,8 +39,9 @@ class ClauseSplitter:
 
     Until `soon_chars` characters were given, a clause may end at a comma, colon or dash once it has `first_chars` of them:
     the voice has little in hand yet. Later ones end at sentence ends. None is longer than `max_chars`: a longer one is cut at its last pause, else at its last space, else anywhere.
-    Concatenated, the clauses hold every non-space character of the text, in order. `language` is needed for ordinals
-    before a capital: am 3. Mai.
+    No sentence ends before a small letter, but at an ellipsis, nor with an abbreviation that belongs to what follows.
+    Concatenated, the clauses hold every non-space character of the text, in order. `language`, a code, is needed for
+    abbreviations (left out: the English ones) and for ordinals before a capital: am 3. Mai.
     """
 
     def __init__(
@@ -129,6 +61,7 @@ class ClauseSplitter:
         self._max_chars = max_chars
         self._soon_chars = soon_chars
         self._language = language.split("-")[0]
+        self._abbreviations = abbreviations(language or "en")
         self._buffer = ""
         self._given = 0
 
@@ -192,18 +125,31 @@ class ClauseSplitter:
             return end
         if not text[end].isspace():
             return None  # a decimal, a time, an address
-        if char != ".":
+        if not sentence or char in _CASELESS or _ellipsis(text[i:end]):
             return end
+        return self._sentence_end(text, i, end, final)
+
+    def _sentence_end(self, text: str, i: int, end: int, final: bool) -> int | None:
+        """As `_boundary`, for a mark that may end a sentence: what follows decides.
+
+        It is looked at as far as a clause reaches, so that nothing depends on how much has come.
+        """
+        following = Following.at(text[: self._max_chars + 1], end)
+        if following.nothing and following.mark:
+            return end  # the line ends
+        if not following.mark and len(text) <= self._max_chars and not final:
+            undecided = len(following.word) < 2 and not following.capital
+            if undecided or (text[i] == "." and self._abbreviations.noticed(text[:i])):
+                return len(text)
+        if text[i] != ".":
+            return None if following.small and _cased(text[:i]) else end
         word = _word(text[:i])
-        if _abbreviation(word.lower()):
-            return None
-        return self._after_number(text, i, end, final) if _NUMERAL.fullmatch(word) else end
+        if _NUMERAL.fullmatch(word) and (len(word) > 1 or word.isdigit()):
+            return self._after_number(text, i, end, final)
+        return end if self._abbreviations.ends_sentence(text[:i], following) else None
 
     def _after_number(self, text: str, i: int, end: int, final: bool) -> int | None:
-        """As `_boundary`, for the full stop of a number: 3. května, am 3. Mai, 24. 12. 2026, but not: He is 30. She is.
-
-        What follows is looked at as far as a clause reaches, so that nothing depends on how much has come.
-        """
+        """As `_sentence_end`, for the full stop of a number: 3. května, am 3. Mai, 24. 12. 2026, but not: He is 30. She is."""
         following = _NEXT.match(text[: self._max_chars + 1], end)
         assert following
         word, language = following[1], self._language
@@ -219,9 +165,15 @@ class ClauseSplitter:
         """Where a clause that is too long is cut: not inside a number and not after an abbreviation, if it can be."""
         last = self._max_chars - 1
         for i in range(last, self._max_chars // 2 - 1, -1):
-            if text[i] in PAUSES and (text[i] in _UNSPACED or text[i + 1].isspace()):
+            if text[i] in _UNSPACED or (text[i + 1].isspace() and self._pauses(text, i)):
                 return i + 1
         return next((i + 1 for i in range(last, 0, -1) if text[i].isspace()), self._max_chars)
+
+    def _pauses(self, text: str, i: int) -> bool:
+        """Whether a reader pauses at a mark: also at full stops in a text without capitals."""
+        return text[i] in PAUSES or (
+            text[i] in ENDS and not self._abbreviations.noticed(text[:i]) and len(_word(text[:i])) > 2
+        )
 
 
 def _spoken(text: str) -> int:
@@ -235,5 +187,11 @@ def _word(before: str) -> str:
     return match.group() if match else ""
 
 
-def _abbreviation(word: str) -> bool:
-    return word in _ABBREVIATIONS or (len(word) == 1 and word.isalpha() and word not in "aio")
+def _ellipsis(marks: str) -> bool:
+    return "…" in marks or ".." in marks
+
+
+def _cased(before: str) -> bool:
+    """Whether the last letter is of a script that has small letters, or there is none."""
+    letter = next((char for char in reversed(before) if char.isalpha()), "a")
+    return letter.lower() != letter.upper()

@@ -99,7 +99,6 @@ class Lexicon:
     cents: str
     date: DateWords
     time: TimeWords
-    abbreviations: Mapping[str, str]
     symbols: Mapping[str, str]
     currencies: Mapping[str, str]
     units: Mapping[str, str]

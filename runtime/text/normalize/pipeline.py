@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 
 from voxturn.runtime.errors import UnsupportedLanguage
+from voxturn.runtime.text.abbreviations import written_out
 from voxturn.runtime.text.normalize import chinese
 from voxturn.runtime.text.normalize.characters import clean, legible
 from voxturn.runtime.text.normalize.dates import dates, times
@@ -12,7 +13,6 @@ from voxturn.runtime.text.normalize.lexicon import Lexicon, language_of, lexicon
 from voxturn.runtime.text.normalize.measures import measures, prices
 from voxturn.runtime.text.normalize.romanize import romanize
 from voxturn.runtime.text.normalize.rules import (
-    abbreviations,
     lower,
     numbers,
     ranges,
@@ -29,8 +29,12 @@ def normalize(text: str, language: str, *, diacritics: bool = True) -> str:
     of the language is missing.
     """
     words = lexicon(language_of(language))
-    text = lower(clean(text, words.language, diacritics=diacritics), words.language)
-    text = _passes(text, words)
+    # capitals tell abbreviations from words, therefore first; what stands after numbers is left for the end
+    text = written_out(
+        clean(text, words.language, diacritics=diacritics), words.language, trained=True
+    )
+    text = _passes(lower(text, words.language), words)
+    text = written_out(text, words.language, trained=True)
     if words.language == "zh-cn":
         text = chinese.commas(text)
     text = " ".join(text.split())
@@ -50,14 +54,15 @@ def in_words(text: str, language: str) -> str:
         return text
     composed = unicodedata.normalize("NFC", text)
     body = composed.strip()
-    spelling = legible(body)
+    spelling = legible(written_out(body, rules.language))
     lowered = "".join(_lower(char, rules.language) for char in spelling)
     words = _passes(Spelling(lowered, spelling.written), rules)
     assert isinstance(words, Spelling)
-    if words.written == body:
+    written = written_out(words.written, rules.language)
+    if written == body:
         return text
     start = composed.index(body)
-    return composed[:start] + words.written + composed[start + len(body) :]
+    return composed[:start] + written + composed[start + len(body) :]
 
 
 def _lower(char: str, language: str) -> str:
@@ -69,6 +74,6 @@ def _lower(char: str, language: str) -> str:
 def _passes(text: str, words: Lexicon) -> str:
     """`text`, in lower case, through the passes."""
     text = ranges(separate_groups(text, words), words)
-    for step in (dates, times, prices, measures, numbers, abbreviations, symbols):
+    for step in (dates, times, prices, measures, numbers, symbols):
         text = step(text, words)
     return text

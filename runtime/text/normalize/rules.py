@@ -1,4 +1,4 @@
-"""The passes over a text that need no more than the lexicon: ranges, signs, abbreviations, and the numbers that are left."""
+"""The passes over a text that need no more than the lexicon: ranges, signs, and the numbers that are left."""
 
 from __future__ import annotations
 
@@ -145,29 +145,6 @@ def _number(token: str, lexicon: Lexicon) -> str:
         else:
             said.append(one_by_one(part, lexicon) if len(part) > 3 else cardinal(part, lexicon))
     return "".join(said)
-
-
-def abbreviations(text: str, lexicon: Lexicon) -> str:
-    """Abbreviations in full. One that ends the text leaves it its full stop."""
-    if not lexicon.abbreviations:
-        return text
-    length = len(text.rstrip())
-
-    def said(match: re.Match[str]) -> str:
-        word = lexicon.abbreviations[match[1] or match[2]]
-        if match.end() == length and match[0].endswith("."):
-            return f"{word}."
-        return f"{word} " if text[match.end() : match.end() + 1].isalnum() else word
-
-    return substitute(_abbreviations(lexicon), said, text)
-
-
-@cache
-def _abbreviations(lexicon: Lexicon) -> re.Pattern[str]:
-    keys = sorted(lexicon.abbreviations, key=len, reverse=True)
-    plain = "|".join(re.escape(key) for key in keys if not re.search("[.-]", key)) or "(?!)"
-    marked = "|".join(re.escape(key) for key in keys if re.search("[.-]", key)) or "(?!)"
-    return re.compile(rf"\b(?:({marked})(?!\w)\.?|({plain})\.)")
 
 
 def symbols(text: str, lexicon: Lexicon) -> str:
