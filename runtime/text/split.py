@@ -144,7 +144,8 @@ class ClauseSplitter:
         if text[i] != ".":
             return None if following.small and _cased(text[:i]) else end
         word = _word(text[:i])
-        if _NUMERAL.fullmatch(word) and (len(word) > 1 or word.isdigit()):
+        letters = word.isalpha() and self._abbreviations.noticed(text[:i])  # C. Smith, CC. OO.
+        if _NUMERAL.fullmatch(word) and not letters:
             return self._after_number(text, i, end, final)
         return end if self._abbreviations.ends_sentence(text[:i], following) else None
 
@@ -172,7 +173,9 @@ class ClauseSplitter:
     def _pauses(self, text: str, i: int) -> bool:
         """Whether a reader pauses at a mark: also at full stops in a text without capitals."""
         return text[i] in PAUSES or (
-            text[i] in ENDS and not self._abbreviations.noticed(text[:i]) and len(_word(text[:i])) > 2
+            text[i] in ENDS
+            and not self._abbreviations.noticed(text[:i])
+            and len(_word(text[:i])) > 2
         )
 
 

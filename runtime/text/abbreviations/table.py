@@ -28,8 +28,7 @@ _ROMAN = re.compile(r"[IVXLC]+")
 _ORDINAL = re.compile(r"\d+(?:st|nd|rd|th)")
 _HOUSE_NUMBER = re.compile(r"\d[^\W_]*[^\S\n](?:[^\W\d_]+\.?[^\S\n]){1,3}$")
 _PRONOUN = re.compile(
-    r"(?i)\b(?:am|do|did|can|could|will|would|shall|should|may|might|must|have|had|was|were|and|or|nor|than|as|not|so|"
-    r"said|if|but)[^\S\n]I$"
+    r"(?i)\b(?:am|do|did|can|could|will|would|shall|should|may|might|must|have|had|was|were|nor|than|as|so)[^\S\n]I$"
 )
 _APOSTROPHES = re.compile("['’]")
 
@@ -63,9 +62,11 @@ class Following(NamedTuple):
 
     @property
     def capital(self) -> bool:
-        return not self.small and self.word[:1].isalpha() and self.word[:1].upper() != self.word[
-            :1
-        ].lower()
+        return (
+            not self.small
+            and self.word[:1].isalpha()
+            and self.word[:1].upper() != self.word[:1].lower()
+        )
 
     @property
     def initial(self) -> bool:
@@ -129,7 +130,9 @@ class Abbreviations:
             return numbered or bool(_ROMAN_BEFORE.search(before))
         if entry.place is Place.NAME:
             if len(entry.key) == 1:
-                first = before.strip().isalpha()  # of its sentence, which has a capital whatever it is
+                first = (
+                    before.strip().isalpha()
+                )  # of its sentence, which has a capital whatever it is
                 return following.capital and (first or not _name_before(before))
             return following.capital and not self.starts(following)
         return True
@@ -154,8 +157,10 @@ class Abbreviations:
         """Whether a full stop after `before` may be that of an abbreviation or of an initial."""
         if _initial(before) or (word := _last(before)) in self.letters:
             return True
-        dotted = "." in word or any(key in self.begun for key, _ in _keys(before))
-        return dotted or any(self.find(key) for key, _ in _keys(before))
+        return "." in word or any(
+            self.find(key) or key in self.begun or key.lower() in self.begun
+            for key, _ in _keys(before)
+        )
 
     def ends_sentence(self, before: str, following: Following) -> bool:
         """Whether a full stop after `before`, which is no number's, ends a sentence."""
@@ -175,7 +180,8 @@ class Abbreviations:
             return bool(_PRONOUN.search(before)) or self.starts(following)
         if _dotted(word):
             return self.starts(following)
-        return not following.small or word[-1:].isalpha() and word[-1:].upper() == word[-1:].lower()
+        caseless = word[-1:].isalpha() and word[-1:].upper() == word[-1:].lower()
+        return caseless or not following.small
 
     def _after_letter(self, before: str) -> bool:
         """Whether the part before the last one is a letter, too: ए. पी."""
