@@ -9,6 +9,7 @@ from types import TracebackType
 
 from voxturn.runtime.decode import sampler
 from voxturn.runtime.decode.engine import DecodeEngine
+from voxturn.runtime.families.base import opens_thought
 from voxturn.runtime.families.pipe import spoken
 from voxturn.runtime.flow.clock import Clock
 from voxturn.runtime.flow.handoff import Ahead
@@ -111,17 +112,21 @@ class Assistant:
 def stages_of(parts: LoadedParts) -> Stages:
     """Everything that a turn is composed of."""
     profile = parts.profile
+    listen = Listen(parts.activity(), profile.endpointing)
+    recogniser = FilteredRecogniser(parts.recogniser(), parts.content_filter())
+    replier = parts.replier()
+    voice = parts.voice()
+    split = Split(
+        parts.content_filter(),
+        profile.speak.max_chars,
+        voice.language,
+        in_thought=opens_thought(replier),
+    )
     return Stages(
-        listen=Listen(parts.activity(), profile.endpointing),
-        recogniser=FilteredRecogniser(parts.recogniser(), parts.content_filter()),
-        replier=parts.replier(),
-        split=splitter_of(parts),
-        voice=parts.voice(),
+        listen=listen,
+        recogniser=recogniser,
+        replier=replier,
+        split=split,
+        voice=voice,
         partial_share=profile.transcribe.partial_share,
     )
-
-
-def splitter_of(parts: LoadedParts) -> Split:
-    """What cuts a text into the sentences that the profile's voice says."""
-    profile = parts.profile
-    return Split(parts.content_filter(), profile.speak.max_chars, profile.language)

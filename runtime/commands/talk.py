@@ -47,7 +47,8 @@ from voxturn.runtime.prepare import bring
 from voxturn.runtime.profile import Profile, load_profile
 from voxturn.runtime.progress import Bar
 from voxturn.runtime.text.chat import Message
-from voxturn.runtime.text.split import ClauseSplitter
+from voxturn.runtime.text.clauses import SpokenClauses
+from voxturn.runtime.text.spoken import SpokenText, spoken_pieces
 from voxturn.runtime.turn.captions import webvtt
 from voxturn.runtime.turn.plot import waterfall
 from voxturn.runtime.turn.turn import Conversation
@@ -159,10 +160,10 @@ def _given_text(text: str) -> str:
 
 
 def _speakable(text: str, what: str) -> str:
-    if not any(char.isalnum() for char in text):
-        raise EmptyText(f"{what} has nothing that can be spoken; give at least one word")
     if len(text) > MAX_TEXT:
         raise UsageError(f"{what} has {len(text)} characters; at most {MAX_TEXT} at once")
+    if not any(char.isalnum() for piece in spoken_pieces(text) for char in piece):
+        raise EmptyText(f"{what} has nothing that can be spoken; give at least one word")
     return text
 
 
@@ -241,13 +242,13 @@ class _Speaker:
         self.at_once = min(self._parts.profile.speak.slots or _LINES_AT_ONCE, lines)
         self.close = self._parts.close
 
-    def clauses(self, text: str) -> list[str]:
+    def clauses(self, text: str) -> list[SpokenText]:
         """The text as it is spoken, piece by piece."""
-        profile = self._parts.profile
-        splitter = ClauseSplitter(max_chars=profile.speak.max_chars, language=profile.language)
-        return [*splitter.push(text), *splitter.flush()]
+        max_chars = self._parts.profile.speak.max_chars
+        clauses = SpokenClauses(max_chars, self._voice.language)
+        return [*clauses.push(text), *clauses.flush()]
 
-    async def say(self, clauses: list[str], what: str) -> AsyncGenerator[PcmChunk, None]:
+    async def say(self, clauses: list[SpokenText], what: str) -> AsyncGenerator[PcmChunk, None]:
         """The audio of a text. Raises `EmptyText` where the voice finds nothing in it to speak."""
         chunks, spoke = spoken(self._voice, _sentences(clauses)), False
         try:
@@ -310,7 +311,7 @@ async def _all_or_first_error(tasks: Sequence[asyncio.Task[None]]) -> None:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _sentences(clauses: list[str]) -> AsyncIterator[Sentence]:
+async def _sentences(clauses: list[SpokenText]) -> AsyncIterator[Sentence]:
     for index, clause in enumerate(clauses):
         yield Sentence(clause, index)
 

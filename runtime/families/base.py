@@ -98,6 +98,18 @@ class Replier(Protocol):
         ...
 
 
+@runtime_checkable
+class OpensThought(Protocol):
+    """A `Replier` that says whether its answers begin inside a thought, because its prompts end in `<think>`."""
+
+    opens_thought: bool
+
+
+def opens_thought(replier: Replier) -> bool:
+    """Whether a replier's answers begin inside a thought; not where it does not say so."""
+    return isinstance(replier, OpensThought) and replier.opens_thought
+
+
 @dataclass(frozen=True)
 class VoiceOptions:
     """How a text is to be spoken; None: as the voice is set.

@@ -8,7 +8,7 @@ from pathlib import Path
 from voxturn.runtime.decode.generation import Request
 from voxturn.runtime.decode.sampler import Sampling
 from voxturn.runtime.decode.service import TokenService
-from voxturn.runtime.errors import InvalidProfile, UsageError
+from voxturn.runtime.errors import CorruptModel, InvalidProfile, UsageError
 from voxturn.runtime.families.base import Candidate, Family, Parts, Replier
 from voxturn.runtime.messages import Message, ReplyToken
 from voxturn.runtime.models.manifest import Manifest, reading
@@ -23,7 +23,7 @@ class DecoderReplier:
     """A `Replier`. The engine's slots keep each dialogue's keys and values, so a turn pays for what is new.
 
     `script`, where it is set, says which tokens the answer to a dialogue has, whatever the model would choose:
-    everything is computed all the same. For measurements on synthetic weights.
+    everything is computed all the same. For measurements on synthetic weights. `opens_thought`: as `OpensThought` says.
     """
 
     def __init__(
@@ -34,7 +34,9 @@ class DecoderReplier:
         sampling: Sampling,
         max_tokens: int,
         stops: Sequence[str] = (),
+        opens_thought: bool = False,
     ) -> None:
+        self.opens_thought = opens_thought
         self.service = service
         self.tokenizer = tokenizer
         self.chat = chat
@@ -114,7 +116,15 @@ def _make(parts: Parts) -> DecoderReplier:
         seed=stage.option("seed", 0),
     )
     settings = stage.settings
-    return DecoderReplier(service, tokenizer, chat, sampling, settings.max_tokens, settings.stops)
+    return DecoderReplier(
+        service,
+        tokenizer,
+        chat,
+        sampling,
+        settings.max_tokens,
+        settings.stops,
+        _opens_thought(stage.folder, stage.manifest),
+    )
 
 
 def _chat_format(folder: Path, manifest: Manifest) -> ChatFormat:
@@ -122,8 +132,17 @@ def _chat_format(folder: Path, manifest: Manifest) -> ChatFormat:
         return CHAT_FORMATS[manifest.properties["chat"]]
 
 
+def _opens_thought(folder: Path, manifest: Manifest) -> bool:
+    """Whether the chat template ends its prompts inside a thought, as the manifest says."""
+    value = manifest.properties.get("opens_thought", False)
+    if not isinstance(value, bool):
+        raise CorruptModel(f"{folder}: opens_thought: must be true or false, not {value!r}")
+    return value
+
+
 def _check(candidate: Candidate) -> None:
     _chat_format(candidate.folder, candidate.manifest)
+    _opens_thought(candidate.folder, candidate.manifest)
     settings = candidate.settings
     most = (settings.context or CONTEXT) // 2
     if settings.max_tokens > most:

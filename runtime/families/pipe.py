@@ -10,9 +10,10 @@ from voxturn.runtime.families.base import WORDS, Voice
 from voxturn.runtime.flow.handoff import Ahead, close_iterator
 from voxturn.runtime.flow.lane import Lane
 from voxturn.runtime.messages import PcmChunk, Sentence
+from voxturn.runtime.text.clauses import SpokenClauses
 from voxturn.runtime.text.normalize import in_words
 from voxturn.runtime.text.scripts import check_script
-from voxturn.runtime.text.split import ClauseSplitter
+from voxturn.runtime.text.spoken import spoken_text
 
 _SENTENCES_AHEAD, CHUNKS_AHEAD = 4, 4
 _PATIENCE_S = 0.05
@@ -21,8 +22,9 @@ _PATIENCE_S = 0.05
 def spoken(voice: Voice, sentences: AsyncIterator[Sentence]) -> Ahead[PcmChunk]:
     """Sentences as audio, each stage ahead of its consumer. Close what this returns; it closes `sentences`.
 
-    A voice gets its text as it wants to read it; its chunks name the sentences as they were given. Raises
-    `UnsupportedLanguage` for a text in a script that the voice's language does not have.
+    A voice gets its text as it wants to read it, without markup, whoever brings it; a sentence of which nothing is said is
+    left out. Chunks name the sentences as they were given. Raises `UnsupportedLanguage` for a text in a script that the
+    voice's language does not have.
     """
     return Ahead(_read(voice, Ahead(sentences, _SENTENCES_AHEAD)), CHUNKS_AHEAD)
 
@@ -33,9 +35,12 @@ async def _read(voice: Voice, sentences: AsyncIterator[Sentence]) -> AsyncGenera
     async def readable() -> AsyncGenerator[Sentence, None]:
         try:
             async for sentence in sentences:
-                check_script(sentence.text, voice.language)
+                text = spoken_text(sentence.text)
+                if not text.strip():
+                    continue
+                check_script(text, voice.language)
                 written[sentence.index] = sentence
-                yield replace(sentence, text=_as_read(voice, sentence.text))
+                yield replace(sentence, text=_as_read(voice, text))
         finally:
             await close_iterator(sentences)
 
@@ -54,14 +59,14 @@ def _as_read(voice: Voice, text: str) -> str:
 async def clauses(
     voice: Voice, text: str | Iterable[str] | AsyncIterator[str]
 ) -> AsyncGenerator[Sentence, None]:
-    """What a voice is to say: a whole text as one sentence, or the clauses of a text that comes in pieces.
+    """What a voice is to say: a whole text as one sentence, or the clauses of a text that comes in pieces; no markup.
 
     What has come of a clause is made use of while the rest is still being written.
     """
     if isinstance(text, str):
-        yield Sentence(text, 0)
+        yield Sentence(spoken_text(text), 0)
         return
-    splitter = ClauseSplitter(language=voice.language)
+    splitter = SpokenClauses(language=voice.language)
     ahead, index = voice.preparation(), 0
     pieces = text if isinstance(text, AsyncIterator) else _pieces(iter(text))
     try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from html import unescape
 from typing import NamedTuple
@@ -44,7 +44,9 @@ _HOST = re.compile(r"(?:https?://)?(?:[^/?#@]*@)?(?:www\.)?([^/?#:]*)", re.IGNOR
 _CODE_SIGNS = frozenset('{}[]()<>;|\\^~$&*"`!')
 _BREAKS = re.compile(r"br|p|div|li|[uo]l|tr|table|h[r1-6]|blockquote")
 _UNSAID = re.compile(r"think|thinking|thought|reasoning|script|style")
+_THOUGHT_END = re.compile(r"</(?:think|thinking|thought|reasoning)\s{0,8}>", re.IGNORECASE)
 _LONGEST_END = 64  # of what ends a stretch that is not said
+_PIECE = 1024  # characters that are taken at once: what waits is copied at each step
 
 _FRACTION = re.compile(r"\\[dt]?frac\s*\{([^{}]*)\}\s*\{([^{}]*)\}")
 _POWER = re.compile(r"\^(?:\{([23])\}|([23])(?!\d))")
@@ -72,11 +74,16 @@ class Spoken:
 
     Words pass at once. What waits: spaces and marks for the character after them, and what `[`, `<`, `` ` ``, `$`, `\\(`
     or `https:` begins, for as long as it may become one of these constructs; at most some hundred characters.
+
+    `in_thought`: the reply begins inside a thought that its prompt has opened, and nothing is said before `</think>`. A
+    reply that never has one is a thought alone. Without it, a lone `</think>` is dropped and what came before it has been
+    said: a stream cannot take words back.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, in_thought: bool = False) -> None:
         self._held, self._before = "", "\n"  # what is undecided, and the character before it
-        self._until: re.Pattern[str] | None = None  # where a stretch ends that is not said
+        # where a stretch ends that is not said
+        self._until: re.Pattern[str] | None = _THOUGHT_END if in_thought else None
         self._out: list[str] = []
         self._last, self._number = (
             "",
@@ -289,6 +296,28 @@ class Spoken:
         self._out.append(char)
         self._gap, self._comma, self._dropped = "", False, False
         self._said, self._last = True, char
+
+
+class SpokenText(str):
+    """Text that is said as it stands: its markup was taken out. It is not cleaned again, which could change it."""
+
+
+def pieces_of(text: str) -> Iterator[str]:
+    """A text of any length in pieces that `Spoken` and the splitter take in time proportional to its length."""
+    for at in range(0, len(text), _PIECE):
+        yield text[at : at + _PIECE]
+
+
+def spoken_pieces(text: str) -> Iterator[str]:
+    """What is said of a whole text, piece by piece."""
+    spoken = Spoken()
+    yield from map(spoken.push, pieces_of(text))
+    yield spoken.flush()
+
+
+def spoken_text(text: str) -> SpokenText:
+    """What is said of a whole text; of one that was cleaned, itself."""
+    return text if isinstance(text, SpokenText) else SpokenText("".join(spoken_pieces(text)))
 
 
 class _Construct(NamedTuple):

@@ -7,32 +7,40 @@ from contextlib import aclosing
 
 from voxturn.runtime.flow.handoff import close_iterator
 from voxturn.runtime.messages import ReplyToken, Sentence
+from voxturn.runtime.text.clauses import SpokenClauses
 from voxturn.runtime.text.filter import ContentFilter
-from voxturn.runtime.text.split import ClauseSplitter
-from voxturn.runtime.text.spoken import Spoken
+from voxturn.runtime.text.spoken import SpokenText
 
 
 class Split:
-    """The stage. Markup is not spoken; sentences without a letter or a digit are dropped."""
+    """The stage. Markup is not spoken; sentences without a letter or a digit are dropped.
 
-    def __init__(self, content_filter: ContentFilter, max_chars: int, language: str = "") -> None:
+    `in_thought`: replies begin inside a thought, which is not spoken.
+    """
+
+    def __init__(
+        self,
+        content_filter: ContentFilter,
+        max_chars: int,
+        language: str = "",
+        *,
+        in_thought: bool = False,
+    ) -> None:
         self._filter = content_filter
         self._max_chars = max_chars
         self._language = language
+        self._in_thought = in_thought
 
     async def __call__(self, tokens: AsyncIterator[ReplyToken]) -> AsyncGenerator[Sentence, None]:
-        spoken, splitter = (
-            Spoken(),
-            ClauseSplitter(max_chars=self._max_chars, language=self._language),
-        )
+        clauses = SpokenClauses(self._max_chars, self._language, in_thought=self._in_thought)
         index = 0
         try:
             async for token in tokens:
-                for clause in splitter.push(spoken.push(token.text)):
+                for clause in clauses.push(token.text):
                     if sentence := self._sentence(clause, index):
                         yield sentence
                         index += 1
-            for clause in [*splitter.push(spoken.flush()), *splitter.flush()]:
+            for clause in clauses.flush():
                 if sentence := self._sentence(clause, index):
                     yield sentence
                     index += 1
@@ -51,7 +59,7 @@ class Split:
 
     def _sentence(self, clause: str, index: int) -> Sentence | None:
         passed = self._filter.check(clause, "out")
-        text = passed.text.strip()
+        text = SpokenText(passed.text.strip())
         return (
             Sentence(text, index, passed.actions)
             if any(c.isalnum() for c in text) or passed.actions
