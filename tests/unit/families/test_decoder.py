@@ -1,0 +1,55 @@
+"""Text models: what their manifests say of their replies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from voxturn.runtime.errors import CorruptModel
+from voxturn.runtime.families.base import Candidate, opens_thought
+from voxturn.runtime.families.decoder import FAMILY, DecoderReplier
+from voxturn.runtime.messages import ReplyToken
+from voxturn.runtime.text.filter import PassAll
+from voxturn.runtime.turn.split import Split
+
+
+class Properties:
+    """A manifest that has nothing but properties."""
+
+    def __init__(self, **properties: Any) -> None:
+        self.properties = properties
+
+
+def check(**properties: Any) -> None:
+    manifest: Any = Properties(chat="chatml", **properties)
+    FAMILY.check(Candidate(Path("folder"), manifest, None, "en", Path("home")))
+
+
+@pytest.mark.parametrize("value", [True, False])
+def test_a_manifest_may_say_that_the_template_opens_a_thought(value: bool) -> None:
+    check(opens_thought=value)
+    check()
+
+
+@pytest.mark.parametrize("value", ["yes", 1, None])
+def test_what_is_neither_true_nor_false_is_damaged(value: Any) -> None:
+    with pytest.raises(CorruptModel, match="opens_thought: must be true or false") as caught:
+        check(opens_thought=value)
+    assert "\n" not in str(caught.value)
+    assert caught.value.exit_code == 5
+
+
+async def test_replies_of_such_a_model_are_spoken_from_the_thought_s_end_on(fake_turn: Any) -> None:
+    replier = fake_turn.replier
+    assert isinstance(replier, DecoderReplier)
+    assert not opens_thought(replier)
+    replier.opens_thought = True
+    assert opens_thought(replier)
+
+    async def tokens() -> Any:
+        for piece in ("Let me", " think.", "</thi", "nk>", "\n\nParis", "."):
+            yield ReplyToken(piece)
+
+    split = Split(PassAll(), 220, "en", in_thought=opens_thought(replier))
+    assert [sentence.text async for sentence in split(tokens())] == ["Paris."]

@@ -1,0 +1,94 @@
+"""The pipe from texts to a voice: what a voice is given to read, whoever brings the text."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator
+
+import numpy as np
+import pytest
+from voxturn.runtime.families.base import WORDS, WRITTEN, NoPreparation
+from voxturn.runtime.families.pipe import clauses, spoken
+from voxturn.runtime.messages import PcmChunk, Sentence
+from voxturn.runtime.text.spoken import SpokenText
+
+
+class Reader:
+    """A voice that writes down what it is given to read."""
+
+    rate, language, languages, speakers = 16000, "en", ("en",), ()
+
+    def __init__(self, texts: str = WORDS) -> None:
+        self.texts = texts
+        self.read: list[str] = []
+
+    async def __call__(self, sentences: AsyncIterator[Sentence]) -> AsyncGenerator[PcmChunk, None]:
+        async for sentence in sentences:
+            self.read.append(sentence.text)
+            yield PcmChunk(np.zeros(1, np.float32), 16000, 0, sentence, final=True)
+
+    def preparation(self) -> NoPreparation:
+        return NoPreparation()
+
+    async def warm(self, later: bool = False) -> None: ...
+
+    def using(self, options: object) -> Reader:
+        return self
+
+
+async def once(*sentences: Sentence) -> AsyncIterator[Sentence]:
+    for sentence in sentences:
+        yield sentence
+
+
+async def speak(reader: Reader, sentences: AsyncIterator[Sentence]) -> list[PcmChunk]:
+    return [chunk async for chunk in spoken(reader, sentences)]
+
+
+MARKED = [
+    ("**Bold** and `code` here.", "Bold and code here."),
+    ("I ❤️ pizza 🍕 a lot.", "I pizza a lot."),
+    ("See https://www.example.com/page?x=1 today.", "See example.com today."),
+    ("<think>Hm.</think>Dr. Silva met Mr. Jones Jr. on St. James St.",
+     "doctor Silva met mister Jones junior on saint James street."),
+    ("Plain words stay.", "Plain words stay."),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "read"), MARKED)
+async def test_a_voice_gets_no_markup_whether_a_sentence_a_text_or_pieces_are_given(
+    text: str, read: str
+) -> None:
+    ways = Reader(), Reader(), Reader()
+    await speak(ways[0], once(Sentence(text, 0)))
+    await speak(ways[1], clauses(ways[1], text))
+    await speak(ways[2], clauses(ways[2], iter(text)))
+    assert [way.read for way in ways] == [[read]] * 3
+
+
+async def test_a_voice_that_writes_out_numbers_itself_gets_no_markup_either() -> None:
+    reader = Reader(WRITTEN)
+    await speak(reader, once(Sentence("**Dr.** Silva has *3*.", 0)))
+    assert reader.read == ["Dr. Silva has 3."]
+
+
+async def test_what_was_cleaned_is_not_cleaned_again() -> None:
+    reader = Reader()
+    await speak(reader, clauses(reader, r"Write \*this\* and &lt;b&gt; here."))
+    await speak(reader, once(Sentence(SpokenText("Write *this* here."), 0)))
+    assert reader.read == ["Write *this* and <b> here.", "Write *this* here."]
+
+
+async def test_a_sentence_of_which_nothing_is_said_is_left_out_and_chunks_name_what_was_given() -> (
+    None
+):
+    reader = Reader()
+    given = Sentence("🍕 ***", 0), Sentence("*Go* on.", 1)
+    chunks = await speak(reader, once(*given))
+    assert reader.read == ["Go on."]
+    assert [chunk.sentence for chunk in chunks] == [given[1]]
+
+
+async def test_a_text_of_markup_alone_is_silence() -> None:
+    reader = Reader()
+    assert await speak(reader, clauses(reader, "```\nx = 1\n```")) == []
+    assert reader.read == []
