@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from voxturn.runtime.errors import UsageError
+from voxturn.runtime.errors import UnsupportedLanguage, UsageError
+from voxturn.runtime.text.language import AUTO, codes_of, is_auto
 
 LEAST_RATE, MOST_RATE = 1000, 768_000
 """Hz. Below, there is no speech; above, no converter."""
@@ -38,6 +39,22 @@ def filled(option: str) -> Callable[[str], str]:
         if not text.strip():
             raise UsageError(f"{option}: is empty; give a value or leave the option out")
         return text.strip()
+
+    return parse
+
+
+def language(option: str, *, auto: bool = False) -> Callable[[str], str]:
+    """A language tag, as it was written; with `auto`, also that word."""
+
+    def parse(text: str) -> str:
+        tag = filled(option)(text)
+        if auto and is_auto(tag):
+            return AUTO
+        try:
+            codes_of(tag)
+        except UnsupportedLanguage as exc:
+            raise UsageError(f"{option}: {exc}{', or auto' if auto else ''}") from None
+        return tag
 
     return parse
 

@@ -28,7 +28,7 @@ from voxturn.runtime.audio.encode import (
     output_error,
 )
 from voxturn.runtime.commands.loading import load_assistant, load_parts, voice_artifact
-from voxturn.runtime.commands.options import raw_rate
+from voxturn.runtime.commands.options import language, raw_rate
 from voxturn.runtime.errors import (
     EmptyText,
     InputError,
@@ -555,7 +555,10 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "--voice", metavar="NAME", help="a voice of `voxturn voices list` (default: the first)"
     )
     parser.add_argument(
-        "--language", default="", metavar="CODE", help="as en or ar (default: the profile's)"
+        "--language",
+        type=language("--language"),
+        metavar="TAG",
+        help="as en, ar or pt-BR (default: the profile's)",
     )
     parser.add_argument("--seed", type=int, metavar="N", help="another seed, another reading")
     parser.add_argument(

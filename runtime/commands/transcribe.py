@@ -11,7 +11,7 @@ from dataclasses import asdict, replace
 
 from voxturn.runtime.audio.decode import length_s
 from voxturn.runtime.commands.loading import load_parts
-from voxturn.runtime.commands.options import filled, raw_rate
+from voxturn.runtime.commands.options import language, raw_rate
 from voxturn.runtime.errors import UsageError
 from voxturn.runtime.flow.handoff import Ahead
 from voxturn.runtime.frames import frames_from
@@ -43,14 +43,14 @@ async def _transcribe(args: argparse.Namespace) -> None:
             utterances = Ahead(
                 (item async for item in heard if isinstance(item, Utterance) and item.final), 4
             )
-            language = ""
+            spoken_in = ""
             try:
                 async for utterance in utterances:
                     transcript = await recogniser.transcribe(
-                        utterance.samples, language, args.words
+                        utterance.samples, spoken_in, args.words
                     )
                     if transcript.text:
-                        language = transcript.language
+                        spoken_in = transcript.language
                         print(
                             _line(utterance, transcript) if args.json else transcript.text,
                             flush=True,
@@ -145,8 +145,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     parser.add_argument(
         "--language",
-        type=filled("--language"),
-        metavar="CODE",
-        help="as en or ar, or auto (default: the profile's)",
+        type=language("--language", auto=True),
+        metavar="TAG",
+        help="as en, ar or pt-BR, or auto (default: the profile's)",
     )
     parser.set_defaults(run=transcribe)

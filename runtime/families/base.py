@@ -73,7 +73,7 @@ class Recogniser(Protocol):
     """Speech to text. Safe for many utterances at once."""
 
     def hear(self, prior: str = "") -> Hearing:
-        """Begin an utterance. `prior`: the code of the language that the dialogue was in; empty if none was."""
+        """Begin an utterance. `prior`: the tag of the language that the dialogue was in; empty if none was."""
         ...
 
     async def warm(self) -> None:
@@ -114,7 +114,7 @@ def opens_thought(replier: Replier) -> bool:
 class VoiceOptions:
     """How a text is to be spoken; None: as the voice is set.
 
-    `speaker` is a name of `Voice.speakers`; `recordings` are files to clone instead. `speed`: 2 is twice as fast.
+    `language` is a tag (BCP 47); `speaker` is a name of `Voice.speakers`; `recordings` are files to clone instead. `speed`: 2 is twice as fast.
     """
 
     language: str | None = None

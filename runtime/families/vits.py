@@ -30,6 +30,7 @@ from voxturn.runtime.flow.lane import Lane
 from voxturn.runtime.messages import PcmChunk, Sentence
 from voxturn.runtime.models.manifest import Manifest, reading, whole
 from voxturn.runtime.protocols import GraphExecutor, Tensor
+from voxturn.runtime.text.language import base_code, find, is_auto
 from voxturn.runtime.text.phonemes import EspeakPhonemizer
 
 _OPTIONS = frozenset({"seed", "speed"})
@@ -135,7 +136,7 @@ class VitsVoice:
         """The same with another `seed` or `speed`. Raises `UsageError`, `UnsupportedLanguage`."""
         values = options.only(_OPTIONS | {"language"}, "a VITS voice")
         language = values.pop("language", self.language)
-        if base_language(language) != self.language:
+        if not find(language, self.languages.__contains__):
             raise UnsupportedLanguage(f"this voice speaks {self.language!r}, not {language!r}")
         encoder = self._encoder.using(values.get("seed"), values.get("speed"))
         return VitsVoice(encoder, self._vocoder, self.language)
@@ -156,11 +157,6 @@ class VitsVoice:
 
 async def _once(sentence: Sentence) -> AsyncIterator[Sentence]:
     yield sentence
-
-
-def base_language(tag: str) -> str:
-    """A language's code without its region: `en-us` is `en`."""
-    return tag.split("-")[0].lower()
 
 
 @dataclass(frozen=True)
@@ -195,7 +191,8 @@ class VitsSizes:
 
 def _check(candidate: Candidate) -> None:
     sizes = VitsSizes.of(candidate.folder, candidate.manifest)
-    if base_language(candidate.language) not in (base_language(sizes.voice), "auto"):
+    speaks = base_code(sizes.voice)
+    if not is_auto(candidate.language) and not find(candidate.language, speaks.__eq__):
         raise UnsupportedLanguage(
             f"voice {candidate.settings.model!r} does not speak {candidate.language!r}; "
             "choose another voice in the profile"
@@ -225,7 +222,7 @@ def _make(parts: Parts) -> VitsVoice:
         plans=(Plan(),),
         pace=parts.pace,
     )
-    return VitsVoice(encoder, vocoder, base_language(sizes.voice))
+    return VitsVoice(encoder, vocoder, base_code(sizes.voice))
 
 
 FAMILY = Family(

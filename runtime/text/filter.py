@@ -7,14 +7,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from voxturn.runtime.errors import ExecutorUnavailable
+from voxturn.runtime.errors import ExecutorUnavailable, UnsupportedLanguage
+from voxturn.runtime.text.language import find
 
 _LANGUAGES = {
-    "ar": "arabic", "zh": "chinese", "zh-cn": "chinese", "cs": "czech", "da": "danish", "nl": "dutch", "en": "english",
+    "ar": "arabic", "zh": "chinese", "cs": "czech", "da": "danish", "nl": "dutch", "en": "english",
     "fi": "finnish", "fr": "french", "de": "german", "hi": "hindi", "hu": "hungarian", "it": "italian", "ja": "japanese",
     "ko": "korean", "no": "norwegian", "fa": "persian", "pl": "polish", "pt": "portuguese", "ru": "russian",
     "es": "spanish", "sv": "swedish", "th": "thai", "tr": "turkish",
 }  # fmt: skip
+
+
+def _listed(language: str) -> str:
+    """The code of a language's list; that of English for one that has none, and where the model is to tell the language."""
+    try:
+        return find(language, _LANGUAGES.__contains__) or "en"
+    except UnsupportedLanguage:
+        return "en"
 
 
 @dataclass(frozen=True)
@@ -57,7 +66,7 @@ class WordListFilter:
             raise ExecutorUnavailable(
                 "the content filter needs glin-profanity: pip install 'voxturn[embedded]', or set filter.kind = \"off\""
             ) from exc
-        known = _LANGUAGES.get(language, "english")
+        known = _LANGUAGES[_listed(language)]
         self._filter = Filter({"languages": [known], "custom_words": list(own_words)})
 
     def check(self, text: str, direction: str) -> Filtered:

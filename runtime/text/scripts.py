@@ -10,6 +10,7 @@ from collections import Counter
 from functools import cache, lru_cache
 
 from voxturn.runtime.errors import UnsupportedLanguage
+from voxturn.runtime.text.language import base_code
 from voxturn.runtime.text.normalize.lexicon import LANGUAGES as XTTS_LANGUAGES
 
 # Script or scripts, then the languages that use them, the most spoken first. After CLDR; at least
@@ -105,7 +106,8 @@ def scripts_of(language: str) -> frozenset[str]:
 
     Empty for an unknown language.
     """
-    return _scripts().get(language.strip().lower().replace("_", "-").split("-")[0], frozenset())
+    own = language.strip().lower().replace("_", "-").split("-")[0]  # of Whisper and espeak-ng
+    return _scripts().get(own) or _scripts().get(base_code(language), frozenset())
 
 
 def languages_of(script: str) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ import unicodedata
 
 from voxturn.runtime.errors import UsageError
 from voxturn.runtime.text.abbreviations import Following, abbreviations
+from voxturn.runtime.text.language import base_code
 
 ENDS = ".!?؟۔。！？…।"
 PAUSES = ",;:،؛、，；：—–"
@@ -40,7 +41,7 @@ class ClauseSplitter:
     Until `soon_chars` characters were given, a clause may end at a comma, colon or dash once it has `first_chars` of them:
     the voice has little in hand yet. Later ones end at sentence ends. None is longer than `max_chars`: a longer one is cut at its last pause, else at its last space, else anywhere.
     No sentence ends before a small letter, but at an ellipsis, nor with an abbreviation that belongs to what follows.
-    Concatenated, the clauses hold every non-space character of the text, in order. `language`, a code, is needed for
+    Concatenated, the clauses hold every non-space character of the text, in order. `language`, a tag, is needed for
     abbreviations (left out: the English ones) and for ordinals before a capital: am 3. Mai.
     """
 
@@ -60,8 +61,8 @@ class ClauseSplitter:
         self._min_chars = min_chars
         self._max_chars = max_chars
         self._soon_chars = soon_chars
-        self._language = language.split("-")[0]
-        self._abbreviations = abbreviations(language or "en")
+        self._language = base_code(language)
+        self._abbreviations = abbreviations(self._language or "en")
         self._buffer = ""
         self._given = 0
 

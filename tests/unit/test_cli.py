@@ -512,6 +512,16 @@ def test_rates_of_headerless_pcm(tmp_path: Path, capsys: pytest.CaptureFixture[s
     ("command", "kind", "says"),
     [
         (["transcribe", QUESTION, "--language", ""], UsageError, "--language: is empty"),
+        (
+            ["transcribe", QUESTION, "--language", "english"],
+            UsageError,
+            "'english' is no language tag.*, or auto",
+        ),
+        (
+            ["say", "Hi.", "-o", "a.wav", "--language", "en us"],
+            UsageError,
+            "--language: 'en us' is no language tag",
+        ),
         (["models", "pull", ""], UnknownModel, "''"),
         (["models", "verify", ""], UnknownModel, "''"),
         (["models", "pull", "--profile", ""], UnknownProfile, "no profile ''"),
@@ -647,6 +657,17 @@ def test_a_language_that_whisper_lacks(tmp_path: Path, output: Path, fails: Fail
         UnsupportedLanguage,
         "does not know language 'xx'",
     )
+
+
+@pytest.mark.usefixtures("fakes")
+@pytest.mark.parametrize("tag", ["en-US", "EN", "en_gb", "auto"])
+def test_any_tag_of_a_language_is_taken(
+    tag: str, tmp_path: Path, output: Path, capsys: pytest.CaptureFixture[str], home: Path
+) -> None:
+    assert cli.main(["transcribe", QUESTION, "--language", tag]) == 0
+    own = profile(tmp_path, ('language = "en"', f'language = "{tag}"'))
+    assert cli.main(["say", "Hello there.", "-o", str(output), "--profile", own]) == 0
+    assert capsys.readouterr().err == ""
 
 
 def test_a_language_that_the_voice_lacks(

@@ -21,12 +21,13 @@ from voxturn.runtime.families.whisper.recognise import (
     Guard,
     Hypothesis,
     Whisper,
-    check_language,
+    language_code,
 )
 from voxturn.runtime.families.whisper.words import words_of
 from voxturn.runtime.flow.lane import Lane
 from voxturn.runtime.messages import Partial, Samples, Speaking, Transcript
 from voxturn.runtime.protocols import SpeechToTextExecutor
+from voxturn.runtime.text.language import is_auto
 from voxturn.runtime.text.tokenizer import JsonTokenizer, Tokenizer
 
 
@@ -47,8 +48,12 @@ class WhisperRecogniser:
         self.lane = lane
 
     def hear(self, prior: str = "") -> WhisperHearing:
-        """Begin an utterance. `prior` is the code of the language that the dialogue was in."""
-        return WhisperHearing(self, prior)
+        """Begin an utterance. `prior` is the language that the dialogue was in; empty or "auto" if none was.
+
+        Raises `UnsupportedLanguage` for one that the model has not.
+        """
+        known = prior and not is_auto(prior)
+        return WhisperHearing(self, language_code(self.whisper.tokenizer, prior) if known else "")
 
     async def warm(self) -> None:
         """Run the encoder and the decoder once."""
@@ -144,7 +149,8 @@ def _make(parts: Parts) -> WhisperRecogniser:
 
 def _check(candidate: Candidate) -> None:
     tokenizer = JsonTokenizer(candidate.folder / "tokenizer.json")
-    check_language(tokenizer, candidate.language)
+    if not is_auto(candidate.language):
+        language_code(tokenizer, candidate.language)
 
 
 FAMILY = Family(

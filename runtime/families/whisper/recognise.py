@@ -22,6 +22,7 @@ from voxturn.runtime.errors import CorruptModel, UnsupportedLanguage, UsageError
 from voxturn.runtime.families.whisper.words import timed, words_of
 from voxturn.runtime.messages import Samples, Word
 from voxturn.runtime.protocols import Generated, SpeechToTextExecutor
+from voxturn.runtime.text.language import find, is_auto
 from voxturn.runtime.text.tokenizer import Tokenizer
 
 RATE = 16000
@@ -80,7 +81,7 @@ class Hypothesis:
 
 
 class Whisper:
-    """Recognises 16 kHz audio of up to 28 s. `language` is a code, or "auto"; `names` are made likelier.
+    """Recognises 16 kHz audio of up to 28 s. `language` is a tag, or "auto"; `names` are made likelier.
 
     Raises `UnsupportedLanguage`, `UsageError` for too many names, `CorruptModel` for a tokenizer without its marks.
     """
@@ -98,10 +99,10 @@ class Whisper:
         self.tokenizer = tokenizer
         self._features = features
         self._guard = guard or Guard()
-        if language not in ("auto", "en") and not executor.multilingual:
+        auto = is_auto(language)
+        if not executor.multilingual and not auto and not find(language, "en".__eq__):
             raise UnsupportedLanguage(f"this speech model knows English alone, not {language!r}")
-        check_language(tokenizer, language)
-        self.language = "" if language == "auto" else language
+        self.language = "" if auto else language_code(tokenizer, language)
         self._start, self._task, self._untimed = (
             self._mark(name) for name in ("startoftranscript", "transcribe", "notimestamps")
         )
@@ -236,12 +237,14 @@ class Whisper:
         return found
 
 
-def check_language(tokenizer: Tokenizer, language: str) -> None:
-    """Raise `UnsupportedLanguage` for a language that the model's tokenizer has no mark of."""
-    if language != "auto" and tokenizer.id_of(f"<|{language}|>") is None:
+def language_code(tokenizer: Tokenizer, language: str) -> str:
+    """The model's own code for a language tag. Raises `UnsupportedLanguage` where its tokenizer has no mark of it."""
+    code = find(language, lambda each: tokenizer.id_of(f"<|{each}|>") is not None)
+    if not code:
         raise UnsupportedLanguage(
-            f"the speech model does not know language {language!r}; use its code, as en or ar, or auto"
+            f"the speech model does not know language {language!r}; use another, as en or ar, or auto"
         )
+    return code
 
 
 def repeats(text: str, length: int) -> bool:

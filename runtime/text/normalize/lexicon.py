@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from voxturn.runtime.errors import InvalidRegistry, UnsupportedLanguage
+from voxturn.runtime.text.language import find, is_auto
 from voxturn.runtime.tomlfile import read_toml
 
 LANGUAGES = (
@@ -119,15 +120,13 @@ class Lexicon:
 
 
 def language_of(name: str) -> str:
-    """`name` as the vocabulary has it: `EN`, `pt-BR`, `zh`, espeak-ng's `cmn` are known too. Raises UnsupportedLanguage."""
-    lower = name.strip().lower().replace("_", "-")
-    short = lower.split("-")[0]
-    found = "zh-cn" if short in ("zh", "cmn") else short
-    if found not in LANGUAGES:
+    """A language tag as the vocabulary has it: `en` of `EN`, `pt` of `pt-BR`, `zh-cn` of `zh`. Raises UnsupportedLanguage."""
+    code = "" if is_auto(name) else find(name, LANGUAGES.__contains__)
+    if not code:
         raise UnsupportedLanguage(
             f"XTTS v2 does not speak {name!r}; it knows {', '.join(LANGUAGES)}"
         )
-    return found
+    return code
 
 
 @cache

@@ -6,10 +6,13 @@ from collections.abc import AsyncGenerator, AsyncIterator
 
 import numpy as np
 import pytest
-from voxturn.runtime.families.base import WORDS, WRITTEN, NoPreparation
+from voxturn.runtime.errors import UnsupportedLanguage
+from voxturn.runtime.families.base import WORDS, WRITTEN, NoPreparation, VoiceOptions
 from voxturn.runtime.families.pipe import clauses, spoken
 from voxturn.runtime.messages import PcmChunk, Sentence
 from voxturn.runtime.text.spoken import SpokenText
+
+from tests.conftest import FakeTurn
 
 
 class Reader:
@@ -92,3 +95,13 @@ async def test_a_text_of_markup_alone_is_silence() -> None:
     reader = Reader()
     assert await speak(reader, clauses(reader, "```\nx = 1\n```")) == []
     assert reader.read == []
+
+
+def test_a_voice_takes_any_tag_of_its_language(fake_turn: FakeTurn) -> None:
+    voice = fake_turn.stages.voice
+    for tag in ("en", "EN", "en-US", "en_gb", "eng"):
+        assert voice.using(VoiceOptions(language=tag)).language == "en"
+    for tag in ("de-DE", "english", "auto"):
+        with pytest.raises(UnsupportedLanguage, match=repr(tag)) as caught:
+            voice.using(VoiceOptions(language=tag))
+        assert "\n" not in str(caught.value)

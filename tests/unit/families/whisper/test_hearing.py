@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import pytest
@@ -176,6 +177,30 @@ async def test_the_language_of_one_utterance_weighs_in_the_next() -> None:
 def test_an_unknown_language_is_refused_when_it_is_made() -> None:
     with pytest.raises(UnsupportedLanguage, match="'xx'"):
         Heard(result(""), language="xx")
+
+
+@pytest.mark.parametrize("tag", ["en-US", "EN", " en_GB ", "eng"])
+async def test_any_tag_of_a_language_is_the_model_s_own_code(tag: str) -> None:
+    assert (await Heard(result("Hello."), language=tag).transcript(2.0)).language == "en"
+    heard = Heard(result("Hello."), language="Auto", chances={"en": 0.3, "ar": 0.6})
+    assert (await heard.transcript(2.0, prior=tag)).language == "en"
+
+
+@pytest.mark.parametrize("tag", ["english", "tlh"])
+async def test_a_prior_that_is_no_tag_or_that_the_model_has_not_is_refused(tag: str) -> None:
+    with pytest.raises(UnsupportedLanguage, match=repr(tag)) as caught:
+        await Heard(result("Hello.")).transcript(2.0, prior=tag)
+    assert "\n" not in str(caught.value)
+
+
+async def test_a_model_of_english_alone_takes_its_tags_and_no_others() -> None:
+    heard = Heard(result("Hello."))
+    heard.whisper.multilingual = False
+    make = partial(WhisperRecogniser, heard.whisper, Biased(), mel, heard.lane)
+    assert make("en-GB").whisper.language == "en"
+    with pytest.raises(UnsupportedLanguage, match="knows English alone, not 'ar-EG'"):
+        make("ar-EG")
+    heard.lane.close()
 
 
 async def test_names_come_before_what_is_said() -> None:
