@@ -31,6 +31,7 @@ from voxturn.runtime.messages import (
     Transcript,
 )
 from voxturn.runtime.models.manifest import FAKE, MANIFEST, Manifest
+from voxturn.runtime.text.language import find
 
 _RATE = 24_000
 _CHUNK_S, _CHARACTER_S = 0.1, 0.05
@@ -146,7 +147,7 @@ class FakeVoice:
     def using(self, options: VoiceOptions) -> FakeVoice:
         """The same. Raises `UsageError` for options but `language`, `UnsupportedLanguage`."""
         language = options.only(frozenset({"language"}), "a fake voice").get("language")
-        if language not in (None, self.language):
+        if language is not None and not find(language, self.language.__eq__):
             raise UnsupportedLanguage(f"this voice speaks {self.language!r}, not {language!r}")
         return self
 

@@ -45,6 +45,8 @@ from voxturn.runtime.messages import (
 from voxturn.runtime.remote.connection import Connection
 from voxturn.runtime.remote.contract import LONGEST_TEXT, MODELS
 from voxturn.runtime.remote.tensors import answer_of, text_of, to_chunk
+from voxturn.runtime.text.language import find, is_auto
+from voxturn.runtime.text.spoken import escaped
 
 _REFERENCE_RATE = 24_000
 
@@ -58,7 +60,7 @@ class RemoteRecogniser:
         self.language = language
 
     def hear(self, prior: str = "") -> RemoteHearing:
-        """Begin an utterance. `prior` is the code of the language that the dialogue was in."""
+        """Begin an utterance. `prior` is the tag of the language that the dialogue was in."""
         return RemoteHearing(self, prior or self.language)
 
     async def warm(self) -> None:
@@ -97,7 +99,8 @@ class RemoteHearing:
 class RemoteReplier:
     """A `Replier`: the served model `model` answers. A dialogue without a system prompt gets the server's."""
 
-    def __init__(self, connection: Connection, model: str) -> None:
+    def __init__(self, connection: Connection, model: str, opens_thought: bool = False) -> None:
+        self.opens_thought = opens_thought
         self._connection = connection
         self._model = model
 
@@ -160,7 +163,8 @@ class RemoteVoice:
     async def _chunks(self, sentence: Sentence) -> AsyncGenerator[PcmChunk, None]:
         """The chunks of a sentence, the last of which is final: the server may have cut it in several."""
         ended: PcmChunk | None = None
-        inputs = {"text": sentence.text, **self._inputs}
+        # the server takes markup out of every text; of this one it was taken out here
+        inputs = {"text": escaped(sentence.text), **self._inputs}
         try:
             async with aclosing(self._connection.stream(self._model, inputs)) as answers:
                 async for tensors in answers:
@@ -192,7 +196,7 @@ class RemoteVoice:
 
     def _checked(self, option: str, value: Any) -> dict[str, Any]:
         """The inputs of one option. Raises as `using`."""
-        if option == "language" and value not in self.languages:
+        if option == "language" and not find(value, self.languages.__contains__):
             raise UnsupportedLanguage(
                 f"the served {self._model} speaks {', '.join(self.languages)}, not {value!r}"
             )
@@ -239,7 +243,9 @@ def _recogniser(parts: Parts) -> RemoteRecogniser:
 
 def _replier(parts: Parts) -> RemoteReplier:
     stage = parts.stage("reply")
-    return RemoteReplier(stage.connection(), stage.manifest.model)
+    connection, model = stage.connection(), stage.manifest.model
+    about = connection.describe(model)
+    return RemoteReplier(connection, model, about.get("opens_thought", False))
 
 
 def _voice(parts: Parts) -> RemoteVoice:
@@ -247,7 +253,8 @@ def _voice(parts: Parts) -> RemoteVoice:
     connection, model = stage.connection(), stage.manifest.model
     voice = RemoteVoice(connection, model, connection.describe(model)["voice"], {})
     settings = stage.settings
-    language = parts.language if parts.language != voice.language else None
+    same = is_auto(parts.language) or find(parts.language, voice.language.__eq__)
+    language = None if same else parts.language
     return voice.using(VoiceOptions(language, settings.voice, None, settings.speed, settings.seed))
 
 

@@ -19,7 +19,7 @@ from voxturn.runtime.decode.engine import DecodeEngine
 from voxturn.runtime.decode.generation import Follow, Request
 from voxturn.runtime.decode.service import TokenService, engine_of
 from voxturn.runtime.errors import EmptyText, UsageError, VoxturnError
-from voxturn.runtime.families.base import Voice, VoiceOptions
+from voxturn.runtime.families.base import Voice, VoiceOptions, opens_thought
 from voxturn.runtime.families.decoder import as_decoder
 from voxturn.runtime.families.pipe import spoken
 from voxturn.runtime.families.xtts.family import SEQUENCES, VOCODER, as_xtts
@@ -132,7 +132,11 @@ class ReplyHandler:
         check_request(request, self._tokens, lambda i: i < self._tokens, Follow())
 
     def describe(self) -> dict[str, Any]:
-        return asdict(self._parts.info["reply"]) | {"capacity": self._replier.service.capacity}
+        about = {
+            "capacity": self._replier.service.capacity,
+            "opens_thought": opens_thought(self._replier),
+        }
+        return asdict(self._parts.info["reply"]) | about
 
     def close(self) -> None:
         self._parts.close()

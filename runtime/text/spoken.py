@@ -46,6 +46,8 @@ _BREAKS = re.compile(r"br|p|div|li|[uo]l|tr|table|h[r1-6]|blockquote")
 _UNSAID = re.compile(r"think|thinking|thought|reasoning|script|style")
 _THOUGHT_END = re.compile(r"</(?:think|thinking|thought|reasoning)\s{0,8}>", re.IGNORECASE)
 _LONGEST_END = 64  # of what ends a stretch that is not said
+_MARKUP = re.compile(r"[\\*_~`#|<>&$]|(?<=[wW]{3})\.|:(?=//)")
+_BEGINS_LINE = re.compile(rf"(?m)^({_BLANK}*(?:\d{{1,3}})?)([-+.)=:](?=\s))")
 _PIECE = 1024  # characters that are taken at once: what waits is copied at each step
 
 _FRACTION = re.compile(r"\\[dt]?frac\s*\{([^{}]*)\}\s*\{([^{}]*)\}")
@@ -300,6 +302,11 @@ class Spoken:
 
 class SpokenText(str):
     """Text that is said as it stands: its markup was taken out. It is not cleaned again, which could change it."""
+
+
+def escaped(text: str) -> str:
+    """Text that is said as it stands, written so that `Spoken` gives it back: for a reader that takes markup out itself."""
+    return _BEGINS_LINE.sub(r"\1\\\2", _MARKUP.sub(r"\\\g<0>", text))
 
 
 def pieces_of(text: str) -> Iterator[str]:

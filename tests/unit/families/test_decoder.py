@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,7 +24,8 @@ class Properties:
 
 def check(**properties: Any) -> None:
     manifest: Any = Properties(chat="chatml", **properties)
-    FAMILY.check(Candidate(Path("folder"), manifest, None, "en", Path("home")))
+    settings = SimpleNamespace(context=None, max_tokens=96)
+    FAMILY.check(Candidate(Path("folder"), manifest, settings, "en", Path("home")))
 
 
 @pytest.mark.parametrize("value", [True, False])

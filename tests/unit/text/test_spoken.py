@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from voxturn.runtime.text.spoken import Spoken
+from voxturn.runtime.text.spoken import Spoken, escaped, spoken_text
 
 MARKUP = (
     "**", "*", "_", "`", "``", "```", "~~~", "~", "\n", "\n\n", "# ", "#", "- ", "1. ", "2) ", "3.", "|", " | ", "---", "[",
@@ -228,3 +228,24 @@ def test_a_construct_that_never_ends_does_not_hold_the_reply_back(opening: str) 
     spoken = Spoken()
     given_so_far = spoken.push(f"So {opening}" + "word " * 100)
     assert given_so_far.count("word") == 100
+
+
+WRITTEN = [piece for piece in MARKUP if not set("[]()!/\\\n") & set(piece)]
+
+
+@given(
+    st.lists(
+        st.sampled_from([*WRITTEN, "\\*", "\\_", "\\<", "&lt;", "&amp;", "2. "]), max_size=20
+    ).map("".join)
+)
+@settings(deadline=None)
+def test_what_was_said_and_is_escaped_is_said_again_as_it_was(text: str) -> None:
+    first = spoken_text(f"So {text}").strip()
+    assert spoken_text(escaped(first)).strip() == first
+
+
+@pytest.mark.parametrize(
+    "text", ["Write *this* & <b> here.", "2 * 3 < 5", "- 1. #5 `x` $5 C:\\me", "1. Mai", "a_b|c ~5"]
+)
+def test_any_line_can_be_escaped(text: str) -> None:
+    assert spoken_text(escaped(text)) == text
