@@ -13,7 +13,8 @@ for itself alone. Its value is how it is read; empty where others read it or it 
 - `name`: one only before a name: M. Dupont. A word as well, if it has several letters: then a starter is no name.
 
 `undotted` are also written without a full stop, as they stand in the list. `measures` are left alone after a number, where
-times and units are read. `letters`: how a script without capitals writes the letters of initials. `trained`: readings that
+times and units are read. `suffixes`: keys that
+compounds end in: Hauptstr. `particles`: small words that follow those before a name. `letters`: how a script without capitals writes the letters of initials. `trained`: readings that
 XTTS v2 learnt instead.
 """
 

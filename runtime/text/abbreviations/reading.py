@@ -33,7 +33,7 @@ def _read(match: re.Match[str], table: Abbreviations, trained: bool) -> str:
     if entry is None or not _complete(match, key, after, table):
         return match[0]
     ends = bool(match["stop"]) and table.ends_sentence(before + written, following)
-    if entry.key in table.measures and before[-2:].strip()[-1:].isdigit():
+    if table.measured(entry, before):
         # the passes for times take the full stop for the abbreviation's own
         return f"{match[0]}." if ends and "." in key and not following.nothing else match[0]
     reading = table.reading(entry, before, following)
@@ -59,7 +59,10 @@ def _complete(match: re.Match[str], key: str, after: str, table: Abbreviations) 
 
 @cache
 def _pattern(language: str) -> re.Pattern[str]:
-    keys = sorted(abbreviations(language).table, key=len, reverse=True)
+    table = abbreviations(language)
+    keys = sorted(table.table, key=len, reverse=True)
     written = "|".join(r"\.[^\S\n]?".join(map(re.escape, key.split("."))) for key in keys)
-    apart = r"(?<![^\s(\[{\"'“„«‘’¿¡–—\u3040-\u9fff\uac00-\ud7af])"  # Chinese writes no blanks
+    apart = r"(?<![^\s(\[{\"'“„«‘’¿¡–—\u3000-\u9fff\uac00-\ud7af\uff00-\uff0f])"  # Chinese writes no blanks
+    if table.suffixes:
+        apart = rf"(?:{apart}|(?<=[^\W\d_])(?=(?:{'|'.join(table.suffixes)})\.))"
     return re.compile(rf"{apart}(?P<key>{written})(?P<stop>\.?)", re.IGNORECASE)

@@ -16,13 +16,14 @@ from voxturn.runtime.tomlfile import read_toml
 REACH = 48
 """Characters before a full stop that are looked at."""
 
-_PART = r"[^\s.,;:!?…()\[\]{}\"“”„«»‹›/@–—]+"
+_PART = r"[^\s.,;:!?…()\[\]{}\"“”„«»‹›/@–—。，、！？；：「」『』（）]+"
 _TAIL = re.compile(rf"(?:{_PART}\.[^\S\n]?)*{_PART}$")
 _PARTS = re.compile(_PART)
 _FOLLOWING = re.compile(
     r"[)\]}\"'”’»]*[^\S\n]*[(\[{\"'“”„‘‚«»‹›¿¡]*([^\s.,;:!?…()\[\]{}\"“”„«»‹›/–—-]*)(.?)", re.DOTALL
 )
-_NUMBER_BEFORE = re.compile(r"\d[.,)]?[^\S\n]*$")
+_NUMBER_BEFORE = re.compile(r"\d\.?[^\S\n]*$")
+_YEAR_BEFORE = re.compile(r"(?<!\d)\d{4}[^\S\n]*$")
 _ROMAN_BEFORE = re.compile(r"(?<![^\W_])[IVXLCDM]+[^\S\n]*$")
 _ROMAN = re.compile(r"[IVXLC]+")
 _ORDINAL = re.compile(r"\d+(?:st|nd|rd|th)")
@@ -30,7 +31,8 @@ _HOUSE_NUMBER = re.compile(r"\d[^\W_]*[^\S\n](?:[^\W\d_]+\.?[^\S\n]){1,3}$")
 _PRONOUN = re.compile(
     r"(?i)\b(?:am|do|did|can|could|will|would|shall|should|may|might|must|have|had|was|were|nor|than|as|so)[^\S\n]I$"
 )
-_APOSTROPHES = re.compile("['’]")
+_JOINED = re.compile(r"['’]|(?<=[\u3040-\u9fff\uac00-\ud7af])(?=[A-Za-z])|^و(?=[^\W\d_]{1,2}$)")
+"""Where a short word is written together with the next one: l'Ing., 王Dr., وأ."""
 
 
 class Following(NamedTuple):
@@ -105,21 +107,31 @@ class Abbreviations:
     undotted: frozenset[str]
     measures: frozenset[str]
     letters: frozenset[str]
+    particles: frozenset[str]
+    suffixes: tuple[str, ...]
     trained: Mapping[str, str]
 
     def find(self, key: str) -> tuple[Abbreviation, ...]:
-        """What is written so; nothing for what is no abbreviation."""
-        return self.table.get(key) or self.table.get(key.lower(), ())
+        """What is written so, or ends so where compounds do; nothing for what is no abbreviation."""
+        if found := self.table.get(key) or self.table.get(key.lower()):
+            return found
+        suffix = next((each for each in self.suffixes if key.endswith(each)), "")
+        return self.table.get(suffix, ())
 
     def here(self, key: str, before: str, following: Following) -> Abbreviation | None:
         """What a key that stands between `before` and `following` abbreviates there; None: it is a word."""
         numbered = bool(_NUMBER_BEFORE.search(before))
         for entry in self.find(key):
-            if numbered and entry.key in self.measures:
+            if self.measured(entry, before):
                 return replace(entry, place=Place.LAST)
             if self._stands(entry, before, following, numbered):
                 return entry
         return None
+
+    def measured(self, entry: Abbreviation, before: str) -> bool:
+        """Whether it is a unit or part of a time there, which others read; after a year it is none."""
+        numbered = _NUMBER_BEFORE.search(before) and not _YEAR_BEFORE.search(before)
+        return entry.key in self.measures and bool(numbered)
 
     def _stands(
         self, entry: Abbreviation, before: str, following: Following, numbered: bool
@@ -129,6 +141,8 @@ class Abbreviations:
         if entry.place is Place.AFTER_NUMBER:
             return numbered or bool(_ROMAN_BEFORE.search(before))
         if entry.place is Place.NAME:
+            if following.word in self.particles:
+                return True  # M. et Mme, M. le maire
             if len(entry.key) == 1:
                 first = (
                     before.strip().isalpha()
@@ -150,7 +164,7 @@ class Abbreviations:
 
     def starts(self, following: Following) -> bool:
         """Whether the word begins a sentence, for it has a capital or could have none, and is no name."""
-        first = _APOSTROPHES.split(following.word.lower())[0]
+        first = _JOINED.split(following.word.lower())[0]
         return not following.small and not following.initial and first in self.starters
 
     def noticed(self, before: str) -> bool:
@@ -213,7 +227,7 @@ def _keys(before: str) -> Iterator[tuple[str, int]]:
     for i, part in enumerate(parts):
         rest = [each[0] for each in parts[i + 1 :]]
         yield ".".join([part[0], *rest]), part.start()
-        elided = _APOSTROPHES.split(part[0])[-1]  # l'Ing., d'av.
+        elided = _JOINED.split(part[0])[-1]
         if elided and elided != part[0]:
             yield ".".join([elided, *rest]), part.end() - len(elided)
 
@@ -233,7 +247,9 @@ def _initial(before: str) -> bool:
 def _dotted(word: str) -> bool:
     """Whether it is letters with full stops between them: U.S.A, Ph.D."""
     parts = word.split(".")
-    return len(parts) > 1 and all(part.isalpha() and len(part) <= 3 for part in parts)
+    return len(parts) > 1 and all(
+        1 <= len(part) <= 3 and all(char.lower() != char.upper() for char in part) for part in parts
+    )
 
 
 def _name_before(before: str) -> bool:
@@ -269,5 +285,7 @@ def abbreviations(language: str) -> Abbreviations:
         undotted=frozenset(raw.get("undotted", ())),
         measures=frozenset(raw.get("measures", ())),
         letters=frozenset(raw.get("letters", "").split()),
+        particles=frozenset(raw.get("particles", "").split()),
+        suffixes=tuple(raw.get("suffixes", ())),
         trained=raw.get("trained", {}),
     )
