@@ -20,6 +20,8 @@ def written_out(text: str, language: str, *, trained: bool = False) -> str:
     stays. `trained`: with the readings that XTTS v2 learnt, in lower case.
     """
     table = abbreviations(language)
+    if "." not in text and not any(word in text for word in table.undotted):
+        return text
     return _pattern(language).sub(lambda match: _read(match, table, trained), text)
 
 
