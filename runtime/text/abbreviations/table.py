@@ -123,7 +123,8 @@ class Abbreviations:
         numbered = bool(_NUMBER_BEFORE.search(before))
         for entry in self.find(key):
             if self.measured(entry, before):
-                return replace(entry, place=Place.LAST)
+                inside = entry.place is Place.INSIDE  # 5 Mio. Euro
+                return entry if inside else replace(entry, place=Place.LAST)
             if self._stands(entry, before, following, numbered):
                 return entry
         return None

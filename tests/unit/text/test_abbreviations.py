@@ -139,6 +139,7 @@ def test_sentences_end_where_that_can_be_known(language: str, first: str, second
         ("en", "An unknwn. abbreviation."),
         ("hi", "डॉ. ए. पी. जे. अब्दुल कलाम"),
         ("ar", "كتبت ج. ك. رولينغ"),
+        ("de", "Das kostet 5 Mio. Euro."),
         ("en", "See Fig. 3, p. 5, vol. 2, No. 7 and Art. IV."),
         ("de", "Die Hauptstr. Berlin, Abt. Verkauf, Dr. med. Weiß"),
         ("ru", "Дом 3, г. Москва, в 1990 г. Иванов"),
