@@ -32,7 +32,7 @@ def _read(match: re.Match[str], table: Abbreviations, trained: bool) -> str:
     after = text[match.end() : match.end() + 1]
     before = text[max(0, match.start() - REACH) : match.start()]
     entry = table.here(key, before, following)
-    if entry is None or not _complete(match, key, after, table):
+    if entry is None or not _complete(match, key, following, table):
         return match[0]
     ends = bool(match["stop"]) and table.ends_sentence(before + written, following)
     if table.measured(entry, before):
@@ -47,10 +47,11 @@ def _read(match: re.Match[str], table: Abbreviations, trained: bool) -> str:
     return f"{reading}{stop} " if after.isalnum() else f"{reading}{stop}"
 
 
-def _complete(match: re.Match[str], key: str, after: str, table: Abbreviations) -> bool:
+def _complete(match: re.Match[str], key: str, following: Following, table: Abbreviations) -> bool:
     """Whether it is written as abbreviations are: with its last full stop, or as one that may be without."""
+    after = match.string[match.end() : match.end() + 1]
     if match["stop"]:
-        joined = after.isupper() and "." not in key  # Dr.Smith
+        joined = after.isupper() and "." not in key and not table.find(following.word)  # Dr.Smith
         return not after.isalnum() or joined or (after.isalpha() and after.upper() == after.lower())
     if after.isalnum() or after == "_":
         return False
