@@ -548,10 +548,12 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "--model",
         default="",
         metavar="ARTIFACT",
-        help="an XTTS artifact's folder, in place of the profile's voice; on a GPU with --profile gpu or gpu-onnx",
+        help="a voice's folder or a model of the registry, in place of the profile's; on a GPU with --profile gpu or gpu-onnx",
     )
     parser.add_argument(
-        "--voice", metavar="NAME", help="a voice of `voxturn voices list` (default: the first)"
+        "--voice",
+        metavar="NAME",
+        help="a speaker of the voice; XTTS's are in `voxturn voices list` (default: the first)",
     )
     parser.add_argument(
         "--language", default="", metavar="CODE", help="as en or ar (default: the profile's)"

@@ -106,6 +106,13 @@ class ModelContract:
     outputs: tuple[TensorSpec, ...]
     dialect: str = ONNX
 
+    def check(self, inputs: Mapping[str, np.ndarray[Any, Any]]) -> None:
+        """Raise `InferenceFailed` where an input is missing or is not as the contract says."""
+        for spec in self.inputs:
+            if spec.name not in inputs:
+                raise InferenceFailed(f"{self.file}: input {spec.name!r} is missing")
+            spec.check(inputs[spec.name], self.file)
+
 
 @dataclass(frozen=True)
 class Manifest:
@@ -151,7 +158,8 @@ class Manifest:
             raw = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError as exc:
             raise ModelNotInstalled(
-                f"{folder}: no artifact here; run `voxturn models pull`"
+                f"{folder}: no artifact here, which is a folder with a {MANIFEST}; "
+                "run `voxturn models pull`"
             ) from exc
         except (OSError, ValueError, RecursionError) as exc:
             raise CorruptModel(

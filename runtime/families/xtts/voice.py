@@ -133,8 +133,6 @@ class XttsVoice:
         Raises `UsageError`, `UnknownVoice`, `UnsupportedLanguage`, `AudioError`.
         """
         values, manner = options.only(OPTIONS, "XTTS"), self.speech.manner
-        if "speed" in values and not 0.25 <= values["speed"] <= 4.0:
-            raise UsageError(f"speed {values['speed']:g}: must be between 0.25 and 4")
         if values.get("speaker") and values.get("recordings"):
             raise UsageError("give a speaker's name or recordings, not both")
         language = language_of(values.get("language", manner.language))
