@@ -9,6 +9,7 @@ from pathlib import Path
 from voxturn.runtime.errors import CorruptModel, EmptyText, ExecutorUnavailable, UnsupportedLanguage
 from voxturn.runtime.text.normalize import LANGUAGES, language_of, normalize, spoken
 from voxturn.runtime.text.split import ClauseSplitter
+from voxturn.runtime.text.tokenizer import read_tokenizer
 
 CHAR_LIMITS = {
     "en": 250, "de": 253, "fr": 273, "es": 239, "it": 213, "pt": 203, "pl": 224, "zh-cn": 82, "ar": 166, "cs": 186,
@@ -34,13 +35,9 @@ class XttsTokenizer:
         self, vocabulary: Path, *, diacritics: bool = True, max_tokens: int = MAX_TOKENS
     ) -> None:
         try:
-            from tokenizers import Tokenizer
-        except ImportError as exc:
-            raise ExecutorUnavailable(
-                "tokenizers is not installed; pip install 'voxturn[xtts]'"
-            ) from exc
-        try:
-            self._loaded = Tokenizer.from_file(str(vocabulary))
+            self._loaded = read_tokenizer(vocabulary, "xtts")
+        except ExecutorUnavailable:
+            raise
         except Exception as exc:  # the library raises a bare Exception
             raise CorruptModel(
                 f"{vocabulary}: not a vocabulary of XTTS ({exc}); pull the model again"

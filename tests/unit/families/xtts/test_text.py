@@ -206,6 +206,19 @@ def test_fifty_thousand_characters_are_split(
     assert len(cut) >= pieces * 0.9
 
 
+def test_truncation_and_padding_of_a_vocabulary_are_left_out(
+    vocabulary: Path, tmp_path: Path
+) -> None:
+    library = Tokenizer.from_file(str(vocabulary))
+    library.enable_truncation(4)
+    library.enable_padding(length=16)
+    path = tmp_path / "vocab.json"
+    library.save(str(path))
+    plain, tokenizer = XttsTokenizer(vocabulary), XttsTokenizer(path)
+    for text in ("Hi.", "Hello there, how are you doing today?"):
+        assert tokenizer.encode(text, "en") == plain.encode(text, "en")
+
+
 def test_a_file_that_is_no_vocabulary_is_corrupt(tmp_path: Path) -> None:
     path = tmp_path / "vocab.json"
     path.write_text("{}", encoding="utf-8")
