@@ -6,6 +6,7 @@ Nothing is unpickled and no weight is read before it is asked for. What a model 
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ Shapes = dict[str, tuple[int, ...]]
 
 _FLOATS = ("F32", "F16", "BF16", "F64")
 _WHOLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
+_ADAPTER = "adapter_config.json"
 _AGAIN = "pull or get the checkpoint again"
 
 
@@ -31,6 +33,25 @@ def read_table(path: Path) -> dict[str, Any]:
     if not isinstance(table, dict):
         raise CorruptModel(f"{path}: is not a table; {_AGAIN}")
     return table
+
+
+def refuse_adapter(folder: Path) -> None:
+    """Raise `ExportFailed` for a folder with an adapter, whose weights are not the model's."""
+    if (folder / _ADAPTER).is_file():
+        raise ExportFailed(
+            f"{folder}: holds an adapter ({_ADAPTER}); merge it into the model's weights first and export "
+            "the merged folder"
+        )
+
+
+def copy_tokenizer(source: Path, target: Path) -> None:
+    """Copy a `tokenizer.json`, without the truncation and the padding that it may ask for of whoever reads it."""
+    table = read_table(source)
+    if table.get("truncation") is None and table.get("padding") is None:
+        shutil.copyfile(source, target)
+        return
+    plain = table | {"truncation": None, "padding": None}
+    target.write_text(json.dumps(plain, ensure_ascii=False), encoding="utf-8")
 
 
 class Safetensors:

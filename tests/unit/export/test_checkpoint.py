@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
-from voxturn.export.checkpoint import Safetensors, read_table
+from voxturn.export.checkpoint import Safetensors, copy_tokenizer, read_table, refuse_adapter
 from voxturn.runtime.errors import CorruptModel, ExportFailed
 
 
@@ -90,3 +90,30 @@ def test_a_table_that_is_none_is_named(text: str, says: str, tmp_path: Path) -> 
     path.write_text(text, encoding="utf-8")
     with pytest.raises(CorruptModel, match=rf"config\.json: .*{says}"):
         read_table(path)
+
+
+def test_a_tokenizer_is_copied_without_truncation_and_padding(tmp_path: Path) -> None:
+    source, target = tmp_path / "tokenizer.json", tmp_path / "copy.json"
+    source.write_text('{"model": {"é": 1},  "truncation": null}', encoding="utf-8")
+    copy_tokenizer(source, target)
+    assert target.read_bytes() == source.read_bytes()
+    source.write_text('{"model": {"é": 1}, "truncation": {}, "padding": {"length": 16}}')
+    copy_tokenizer(source, target)
+    assert json.loads(target.read_text(encoding="utf-8")) == {
+        "model": {"é": 1},
+        "truncation": None,
+        "padding": None,
+    }
+    source.write_text("[]")
+    with pytest.raises(CorruptModel, match="is not a table"):
+        copy_tokenizer(source, target)
+
+
+def test_a_folder_with_an_adapter_is_refused(tmp_path: Path) -> None:
+    refuse_adapter(tmp_path)
+    (tmp_path / "adapter_config.json").write_text("{}")
+    with pytest.raises(
+        ExportFailed, match=r"\(adapter_config\.json\); merge it into the model's"
+    ) as caught:
+        refuse_adapter(tmp_path)
+    assert "\n" not in str(caught.value)
