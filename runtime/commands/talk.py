@@ -49,6 +49,7 @@ from voxturn.runtime.progress import Bar
 from voxturn.runtime.text.chat import Message
 from voxturn.runtime.text.split import ClauseSplitter
 from voxturn.runtime.turn.captions import webvtt
+from voxturn.runtime.turn.memory import with_question
 from voxturn.runtime.turn.plot import waterfall
 from voxturn.runtime.turn.turn import Conversation
 
@@ -341,7 +342,8 @@ async def _chat_turn(
 ) -> None:
     """Answer a line. The dialogue has both when the answer is whole; where this raises it stays as it was."""
     answer: list[ReplyToken] = []
-    dialogue = assistant.stages.replier.fitted([*conversation.messages, Message("user", line)])
+    asked = with_question(conversation.messages, line)
+    dialogue = assistant.stages.replier.fitted(asked)
 
     async def tokens() -> AsyncIterator[ReplyToken]:
         async for token in assistant.stages.replier(dialogue):
@@ -366,7 +368,7 @@ async def _chat_turn(
             print(flush=True)  # the error begins a line of its own
         raise
     print(flush=True)
-    if dropped := len(conversation.messages) + 1 - len(dialogue):
+    if dropped := len(asked) - len(dialogue):
         print(
             f"voxturn: the dialogue is long; its oldest {dropped} messages were dropped",
             file=sys.stderr,
