@@ -22,14 +22,13 @@ from voxturn.export.decoder import parity
 from voxturn.export.decoder.checkpoint import (
     Checkpoint,
     FileCheckpoint,
+    fitted,
     open_checkpoint,
 )
 from voxturn.export.decoder.families import (
     ENGINES,
-    FAMILIES,
     PRECISIONS,
     DecoderConfig,
-    Family,
     engine_for,
     positive,
 )
@@ -66,24 +65,6 @@ def build_decoder(
         raise UsageError(f"a graph for {engine} cannot be {precision}; it can be {', '.join(can)}")
     builder(checkpoint, family, config, chosen, path).build()
     return config
-
-
-def fitted(checkpoint: Checkpoint) -> tuple[Family, DecoderConfig]:
-    """The family and the sizes of a checkpoint. Raises `ExportFailed` with all names that are missing or left over."""
-    family = FAMILIES.get(checkpoint.family)
-    if family is None:
-        raise ExportFailed(
-            f"model family {checkpoint.family!r} is not supported; supported: {', '.join(FAMILIES)}"
-        )
-    config = DecoderConfig.from_checkpoint(checkpoint.config)
-    wanted, present = family.names(config), checkpoint.names()
-    unused = {family.head} if config.tied else set()
-    if wanted - present or present - wanted - unused:
-        raise ExportFailed(
-            f"the checkpoint does not fit family {checkpoint.family!r}: "
-            f"missing {sorted(wanted - present) or 'nothing'}, left over {sorted(present - wanted - unused) or 'nothing'}"
-        )
-    return family, config
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ def export(
 ) -> None:
     """The exporter `vits`: a Piper voice to `acoustic.onnx`, `decoder.onnx` and manifest."""
     if engine not in ("", "onnx"):
-        raise ExportFailed(f"a Piper voice has no graph for {engine}; leave --for out")
+        raise ExportFailed(f"a Piper voice has no graph for {engine}; leave out --for")
     what = f"export {source.model} {precision}"
     progress(what, 0, 3)
     try:
