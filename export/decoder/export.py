@@ -11,12 +11,14 @@ What will run it is a choice (`--for`); a family is a row in `export.decoder.fam
 
 from __future__ import annotations
 
-import shutil
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from tokenizers import Tokenizer
 from voxturn.export.artifact import write_manifest
+from voxturn.export.checkpoint import copy_tokenizer
 from voxturn.export.ctranslate2 import convert_folder
 from voxturn.export.decoder import parity
 from voxturn.export.decoder.checkpoint import (
@@ -25,6 +27,8 @@ from voxturn.export.decoder.checkpoint import (
     fitted,
     open_checkpoint,
 )
+from voxturn.export.decoder.dialogue import chat_form as chat_form
+from voxturn.export.decoder.dialogue import dialogue_properties
 from voxturn.export.decoder.families import (
     ENGINES,
     PRECISIONS,
@@ -36,10 +40,11 @@ from voxturn.export.decoder.fused import FusedDecoder
 from voxturn.export.decoder.gguf import GgufCheckpoint
 from voxturn.export.decoder.graph import DecoderGraph
 from voxturn.export.decoder.portable import PortableDecoder, ScatterElementsDecoder
-from voxturn.export.decoder.tokenizer import read_tokenizer
+from voxturn.export.decoder.tokenizer import read_tokenizer as gguf_tokenizer
 from voxturn.runtime.errors import CorruptModel, ExportFailed, UsageError
 from voxturn.runtime.models.fetch import Progress
 from voxturn.runtime.models.manifest import Manifest
+from voxturn.runtime.text.tokenizer import read_tokenizer
 
 GRAPHS = {"token_decoder": "decoder.onnx"}
 _BUILDERS: dict[str, type[DecoderGraph]] = dict(
@@ -75,6 +80,8 @@ class Opened:
     checkpoint: FileCheckpoint
     config: DecoderConfig
     tokenizer: Tokenizer
+    dialogue: Mapping[str, Any]
+    """The properties that say how a dialogue is written: `export.decoder.dialogue`."""
 
     @classmethod
     def open(cls, path: Path) -> Opened:
@@ -96,17 +103,19 @@ class Opened:
             raise ExportFailed(
                 f"{path}: tensors do not fit the configuration: {'; '.join(wrong)}; pull the model again"
             )
-        return cls(path, checkpoint, config, _tokenizer(path, checkpoint, config))
+        tokenizer = _tokenizer(path, checkpoint, config)
+        dialogue = dialogue_properties(path, checkpoint, tokenizer, config.vocabulary)
+        return cls(path, checkpoint, config, tokenizer, dialogue)
 
 
 def _tokenizer(path: Path, checkpoint: FileCheckpoint, config: DecoderConfig) -> Tokenizer:
     if isinstance(checkpoint, GgufCheckpoint):
-        tokenizer = read_tokenizer(checkpoint)
+        tokenizer = gguf_tokenizer(checkpoint)
     elif not (path / "tokenizer.json").is_file():
         raise CorruptModel(f"{path}: tokenizer.json is missing; pull the model again")
     else:
         try:
-            tokenizer = Tokenizer.from_file(str(path / "tokenizer.json"))
+            tokenizer = read_tokenizer(path / "tokenizer.json")
         except Exception as exc:  # the library raises a bare Exception
             raise CorruptModel(
                 f"{path}: tokenizer.json is not a tokenizer ({exc}); pull the model again"
@@ -163,10 +172,10 @@ def write_properties(
     if isinstance(checkpoint, GgufCheckpoint):
         opened.tokenizer.save(str(target / "tokenizer.json"))
     else:
-        shutil.copyfile(opened.path / "tokenizer.json", target / "tokenizer.json")
-    chat = chat_form(opened.tokenizer)
-    properties = asdict(opened.config) | {
-        "chat": chat,
+        copy_tokenizer(opened.path / "tokenizer.json", target / "tokenizer.json")
+    properties = {
+        **asdict(opened.config),
+        **opened.dialogue,
         "family": checkpoint.family,
         "engine": engine,
     }
@@ -185,11 +194,3 @@ def write_properties(
         engine=engine,
         synthetic=synthetic,
     )
-
-
-def chat_form(tokenizer: Tokenizer) -> str:
-    """Which of `runtime.text.chat.CHAT_FORMATS` a model was taught, by the marks of its tokenizer."""
-    marks = {token.content for token in tokenizer.get_added_tokens_decoder().values()}
-    if "<|start_header_id|>" in marks:
-        return "llama3"
-    return "qwen3" if "</think>" in marks else "chatml"

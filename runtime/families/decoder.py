@@ -12,7 +12,7 @@ from voxturn.runtime.errors import InvalidProfile, UsageError
 from voxturn.runtime.families.base import Candidate, Family, Parts, Replier
 from voxturn.runtime.messages import Message, ReplyToken
 from voxturn.runtime.models.manifest import Manifest, reading
-from voxturn.runtime.text.chat import CHAT_FORMATS, Chat, ChatFormat
+from voxturn.runtime.text.chat import Chat, ChatFormat
 from voxturn.runtime.text.tokenizer import JsonTokenizer, StopStrings, StreamDecoder, Tokenizer
 
 SLOTS, CONTEXT = 2, 2048
@@ -104,7 +104,8 @@ def _make(parts: Parts) -> DecoderReplier:
         "token_decoder", stage.option("slots", SLOTS), stage.option("context", CONTEXT)
     )
     tokenizer = JsonTokenizer(stage.folder / "tokenizer.json")
-    chat = Chat(tokenizer, _chat_format(stage.folder, stage.manifest))
+    form = _chat_format(stage.folder, stage.manifest)
+    chat = Chat(tokenizer, form)
     sampling = Sampling(
         temperature=stage.option("temperature", 0.0),
         top_k=stage.option("top_k", 0),
@@ -114,12 +115,13 @@ def _make(parts: Parts) -> DecoderReplier:
         seed=stage.option("seed", 0),
     )
     settings = stage.settings
-    return DecoderReplier(service, tokenizer, chat, sampling, settings.max_tokens, settings.stops)
+    stops = (*settings.stops, *form.stop_texts)
+    return DecoderReplier(service, tokenizer, chat, sampling, settings.max_tokens, stops)
 
 
 def _chat_format(folder: Path, manifest: Manifest) -> ChatFormat:
     with reading(folder):
-        return CHAT_FORMATS[manifest.properties["chat"]]
+        return ChatFormat.of(manifest.properties)
 
 
 def _check(candidate: Candidate) -> None:

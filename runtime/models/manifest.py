@@ -63,6 +63,9 @@ FAKE = "fake"
 WHOLE_POSITIONS = "whole_positions"
 """Property of artifacts whose graph counts positions in whole numbers: in bf16 others lose them in a second of speech."""
 
+OPENS_THOUGHT = "opens_thought"
+"""Property of text models whose answers begin within a thought: what comes before its end, as `</think>`, is not spoken."""
+
 DECODER_DIALECTS = {
     "onnx": ONNX_CONTRIB,
     "openvino": ONNX_SCATTER_ELEMENTS,
