@@ -104,7 +104,12 @@ def dialogue_properties(
             f"{path}: nothing says where an answer ends: neither {template.file}, nor the tokenizer's eos token, "
             "nor generation_config.json; complete one of them"
         )
-    opens = bool(_open_thought(form.opening["user"]))
+    if form.thought_end in _unwritten(tokenizer):
+        raise ExportFailed(
+            f"{path}: {template.file} opens every answer with a thought, whose end {form.thought_end} the tokenizer "
+            "never writes, as it is a special token; export a model that can answer without"
+        )
+    opens = bool(form.thought_end)
     return {"chat": form.to_table(), "stop_ids": sorted(written | ids), OPENS_THOUGHT: opens}
 
 
@@ -304,6 +309,12 @@ def _configured_stops(path: Path, tokenizer: Tokenizer) -> set[int]:
             f"{file}: has eos_token_id {value!r}, which is neither an id nor a list of ids"
         )
     return stops | set(ids)
+
+
+def _unwritten(tokenizer: Tokenizer) -> set[str]:
+    """The special tokens, which are left out where ids become text."""
+    added = tokenizer.get_added_tokens_decoder().values()
+    return {token.content for token in added if token.special}
 
 
 def _leading_mark(text: str, tokenizer: Tokenizer) -> int | None:

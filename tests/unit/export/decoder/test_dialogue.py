@@ -136,6 +136,12 @@ def test_a_thought_that_is_left_open_is_recorded(
     assert form.between["user"]["assistant"].endswith("assistant\n")
 
 
+def test_a_thought_whose_end_is_never_written_is_refused(tmp_path: Path) -> None:
+    source = CHATML.replace("assistant\n{%", "assistant\n<think>\n{%")
+    with pytest.raises(ExportFailed, match="whose end </think> the tokenizer never writes"):
+        properties(tmp_path, "qwen3", source, config={})
+
+
 def test_thinking_is_switched_off_where_the_template_can() -> None:
     form = formed(template("qwen3"))
     assert form.opening["user"].endswith("<think>\n\n</think>\n\n")
