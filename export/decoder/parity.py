@@ -121,12 +121,15 @@ def _ctranslate2_answers(
     """`_STEPS` tokens after each prompt, and their logits from one pass over both."""
     import ctranslate2
 
-    generator = ctranslate2.Generator(
-        str(folder),
-        device="cpu",
-        compute_type="int8" if precision == "int8" else "float32",
-        intra_threads=Cores().budget("reply", 0).threads,
-    )
+    try:
+        generator = ctranslate2.Generator(
+            str(folder),
+            device="cpu",
+            compute_type="int8" if precision == "int8" else "float32",
+            intra_threads=Cores().budget("reply", 0).threads,
+        )
+    except (RuntimeError, ValueError) as exc:
+        raise ExportFailed(f"CTranslate2 cannot load what it converted ({exc})") from exc
     names = json.loads((folder / "vocabulary.json").read_text(encoding="utf-8"))
     answers = []
     for prompt in prompts:

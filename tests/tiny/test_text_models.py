@@ -278,3 +278,14 @@ def test_what_cannot_be_exported_is_refused_in_a_line(
     assert re.search(says, written)
     assert written.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_what_ctranslate2_cannot_load_is_refused_in_a_line(
+    tied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses(*_: object, **__: object) -> None:
+        raise RuntimeError("type must be string, but is null")
+
+    monkeypatch.setattr(ctranslate2, "Generator", refuses)
+    with pytest.raises(ExportFailed, match=r"cannot load what it converted \(type must be string"):
+        exported(tied, tmp_path / "ct2", "ctranslate2")
