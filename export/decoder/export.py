@@ -154,12 +154,19 @@ def export(
 
 
 def _convert(checkpoint: Path, target: Path, precision: str) -> Opened:
-    """Write CTranslate2's files. Raises `ExportFailed` for GGUF files."""
+    """Write CTranslate2's files. Raises `ExportFailed` for GGUF files, and for Llama 3.1's rotary scaling.
+
+    CTranslate2 4.8 converts that scaling, and computes as if there were none.
+    """
     if not checkpoint.is_dir() or next(checkpoint.glob("*.gguf"), None):
         raise ExportFailed(
             f"{checkpoint}: CTranslate2 converts Hugging Face folders only; use --for onnx for GGUF"
         )
     opened = Opened.open(checkpoint)
+    if opened.config.rope_scaling is not None:
+        raise ExportFailed(
+            f"{checkpoint}: CTranslate2 leaves out the model's rotary scaling; use --for onnx or --for tensorrt"
+        )
     convert_folder(checkpoint, target, precision, checkpoint)
     return opened
 

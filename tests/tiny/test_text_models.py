@@ -256,6 +256,23 @@ def _window(folder: Path) -> None:
     configured(folder, model_type="mistral", sliding_window=16)
 
 
+_LLAMA3 = {
+    "rope_type": "llama3", "rope_theta": 10000.0, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 64,
+}  # fmt: skip
+
+
+def test_rotary_scaling_is_transformers_or_refused(tied: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "checkpoint"
+    shutil.copytree(tied, folder)
+    configured(folder, rope_parameters=_LLAMA3)
+    manifest = exported(folder, tmp_path / "onnx")
+    prompt = prompt_of(tmp_path / "onnx", manifest)
+    assert answered(tmp_path / "onnx", prompt) == wanted(folder, prompt)
+    with pytest.raises(ExportFailed, match="leaves out the model's rotary scaling; use --for onnx"):
+        exported(folder, tmp_path / "ct2", "ctranslate2")
+
+
 @pytest.mark.parametrize("target", ["onnx", "ctranslate2"])
 @pytest.mark.parametrize(
     ("change", "says"),
