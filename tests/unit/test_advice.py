@@ -6,6 +6,7 @@ import argparse
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,7 @@ def errors() -> Iterator[tuple[str, str]]:
         yield f"the executor {row.name}", row.advice
 
 
+@cache
 def advised() -> list[tuple[str, str]]:
     found = [(place, _MAKE.sub("", text)) for place, text in errors()]
     return [(place, text) for place, text in found if _OPTION.search(text) or "voxturn " in text]
