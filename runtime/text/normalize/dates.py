@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from functools import cache
 
+from voxturn.runtime.text.normalize.forms import forms_of
 from voxturn.runtime.text.normalize.lexicon import Lexicon, noun
 from voxturn.runtime.text.normalize.numbers import (
     Number,
@@ -62,6 +63,8 @@ def dates(text: str, lexicon: Lexicon) -> str:
         )
 
     text = substitute(_YEAR_LAST, year_last, substitute(_YEAR_FIRST, year_first, text))
+    if short := _short_months(lexicon):
+        text = substitute(short, lambda m: _full_month(m, lexicon), text)
     if lexicon.language == "ko":  # the sixth and the tenth month lose a sound
         return substitute(_KOREAN_MONTH, lambda m: _month(int(m[1]), lexicon, m[0]), text)
     if lexicon.language == "en":
@@ -69,9 +72,36 @@ def dates(text: str, lexicon: Lexicon) -> str:
     if lexicon.joined:
         return text  # 2026年11月24日 is read by its numbers
     text = substitute(_named(lexicon), named, text)
+    if lexicon.language == "en":
+        text = substitute(_day_first(lexicon), named, text)
     if lexicon.date.years_after:
         text = substitute(_years(lexicon), lambda m: year(m[0], lexicon), text)
     return text
+
+
+@cache
+def _short_months(lexicon: Lexicon) -> re.Pattern[str] | None:
+    """Abbreviated months beside a number: 28 Nov., Sept 2026."""
+    names = "|".join(filter(None, forms_of(lexicon).months))
+    if not names:
+        return None
+    day = r"(?<=\d\s)|(?<=\d\.\s)|(?<=\d\sde\s)|(?<=\d(?:st|nd|rd|th)\s)|(?<=\d-)"
+    return re.compile(
+        rf"(?:(?:{day})(?:{names})(?!\w)\.?|(?<!\w)(?:{names})(?:\.,?\s?|,?\s)(?=\d{{1,2}}(?!\d|[:.]\d)|(?:19|20)\d\d(?!\d)))"
+    )
+
+
+def _full_month(match: re.Match[str], lexicon: Lexicon) -> str:
+    written = re.match(r"[^\W\d_]+", match[0])
+    assert written
+    index = next(
+        at
+        for at, names in enumerate(forms_of(lexicon).months)
+        if written[0] in names.split("|")
+    )
+    rest = match[0][written.end() :]
+    ends = match.end() == len(match.string) and rest.endswith(".")
+    return lexicon.date.months[index] + ("." if ends else " " if rest[-1:].isspace() else "")
 
 
 def _month(month: int, lexicon: Lexicon, otherwise: str) -> str:
@@ -92,6 +122,16 @@ def _named(lexicon: Lexicon) -> re.Pattern[str]:
         )
     return re.compile(
         rf"(?<![\w.,])(?P<day>\d{{1,2}}){_ORDINAL_DAY}\s(?:de\s)?(?P<month>{months})(?!\w){after}"
+    )
+
+
+@cache
+def _day_first(lexicon: Lexicon) -> re.Pattern[str]:
+    """3 March, the 3rd of March: in English besides March 3."""
+    months = "|".join(map(re.escape, lexicon.date.months))
+    return re.compile(
+        rf"(?<![\w.,:-])(?P<the>the\s)?(?P<day>\d{{1,2}})(?:st|nd|rd|th)?\s(?:of\s)?(?P<month>{months})(?!\w)"
+        r"(?:,?\s(?P<year>\d{4})(?!\d|[.,]\d))?"
     )
 
 
@@ -119,6 +159,8 @@ def _say(
     if before and before[-1] in words.oblique_after:
         said_day = said_day.removesuffix("r") + "n"
     form = words.form if written_year else _without_year(words.form, words.order)
+    if match.groupdict().get("the", "") != "":
+        form = "the {day} of {month}" + (" {year}" if written_year else "")
     said = form.format(
         year=_year(written_year or "", lexicon), month=words.months[month - 1], day=said_day
     )
@@ -164,7 +206,11 @@ def _without_year(form: str, order: str) -> str:
 
 
 def times(text: str, lexicon: Lexicon) -> str:
-    """14:30, 2:30 pm and 14h30 where it is written so."""
+    """14:30, 2:30 pm, and as it is written there: 14h30, 14.30 Uhr, ore 20.15."""
+    if dotted := _dotted(lexicon):
+        text = substitute(dotted, lambda m: m[0].replace(".", ":"), text)
+    if spaced := _lettered(lexicon):
+        text = substitute(spaced, lambda m: f"{m[1]}:{m[2] or '00'}", text)
 
     def said(match: re.Match[str]) -> str:
         hour, minute = int(match["hour"]), int(match["minute"] or 0)
@@ -185,6 +231,31 @@ def times(text: str, lexicon: Lexicon) -> str:
         return words
 
     return substitute(_times(lexicon), said, text)
+
+
+@cache
+def _dotted(lexicon: Lexicon) -> re.Pattern[str] | None:
+    """A time with a full stop, which a word beside it tells from a number."""
+    words = forms_of(lexicon).clock
+    if not words.before and not words.after:
+        return None
+    before = "|".join(rf"(?<=\b{re.escape(word)}\s)" for word in words.before) or "(?!)"
+    after = "|".join(map(re.escape, words.after)) or "(?!)"
+    time = r"(?:[01]?\d|2[0-4])\.[0-5]\d(?!\d|[.,:]\d)"
+    named = rf"(?=\s?(?:{after})(?!\w))"
+    follow = r"(?!\s?[%€$£°\u20bd]|\s(?:mio|mln|mrd|million|milion|km|kg|m|€|eur|руб|млн|процент|procent)\b)"
+    return re.compile(rf"(?<![\d.,:])(?:(?:{before}){time}{follow}|{time}{named})")
+
+
+@cache
+def _lettered(lexicon: Lexicon) -> re.Pattern[str] | None:
+    """14 h 30 and 14 h."""
+    letter = forms_of(lexicon).clock.letter
+    if not letter:
+        return None
+    return re.compile(
+        rf"(?<![\d.,:\w])([01]?\d|2[0-4])\s?{letter}(?:\s?([0-5]\d)(?:\s?min)?)?(?![\w/])"
+    )
 
 
 @cache
@@ -218,6 +289,8 @@ def _time(hour: int, minute: int, half: str, lexicon: Lexicon) -> str:
     if minute < 10 and words.zero:
         minutes = f"{words.zero}{'' if lexicon.joined else ' '}{minutes}"
     form = words.form if minute else words.whole
+    if hour == 20 and 0 < minute < 10:
+        form = forms_of(lexicon).clock.after_twenty or form
     if not minute and words.whole_late and half:
         form = "{h}"
     elif not minute and words.whole_late and not 1 <= hour <= 12:

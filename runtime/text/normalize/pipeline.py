@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-import unicodedata
+import re
 
 from voxturn.runtime.errors import UnsupportedLanguage
 from voxturn.runtime.text.normalize import chinese
-from voxturn.runtime.text.normalize.characters import clean, legible
+from voxturn.runtime.text.normalize.addresses import addresses
+from voxturn.runtime.text.normalize.capitals import capitals
+from voxturn.runtime.text.normalize.characters import clean, composed, legible
 from voxturn.runtime.text.normalize.dates import dates, times
+from voxturn.runtime.text.normalize.fractions import fractions
 from voxturn.runtime.text.normalize.lexicon import Lexicon, language_of, lexicon
-from voxturn.runtime.text.normalize.measures import measures, prices
+from voxturn.runtime.text.normalize.measures import magnitudes, measures, prices
+from voxturn.runtime.text.normalize.roman import romans
 from voxturn.runtime.text.normalize.romanize import romanize
 from voxturn.runtime.text.normalize.rules import (
     abbreviations,
+    joins,
     lower,
     numbers,
     ranges,
@@ -20,6 +25,10 @@ from voxturn.runtime.text.normalize.rules import (
     symbols,
 )
 from voxturn.runtime.text.normalize.spelling import Spelling
+from voxturn.runtime.text.normalize.telephones import telephones
+from voxturn.runtime.text.normalize.titles import titles
+
+_DIGIT = re.compile(r"\d")
 
 
 def normalize(text: str, language: str, *, diacritics: bool = True) -> str:
@@ -29,7 +38,8 @@ def normalize(text: str, language: str, *, diacritics: bool = True) -> str:
     of the language is missing.
     """
     words = lexicon(language_of(language))
-    text = lower(clean(text, words.language, diacritics=diacritics), words.language)
+    cleaned = clean(text, words.language, diacritics=diacritics)
+    text = lower(str(_cased(_spelling(cleaned, words), words)), words.language)
     text = _passes(text, words)
     if words.language == "zh-cn":
         text = chinese.commas(text)
@@ -48,16 +58,15 @@ def in_words(text: str, language: str) -> str:
         rules = lexicon(language_of(language))
     except UnsupportedLanguage:
         return text
-    composed = unicodedata.normalize("NFC", text)
-    body = composed.strip()
-    spelling = legible(body)
-    lowered = "".join(_lower(char, rules.language) for char in spelling)
-    words = _passes(Spelling(lowered, spelling.written), rules)
+    whole = composed(text)
+    body = whole.strip()
+    plain = legible(body)
+    words = _passes(_cased(capitals(_spelling(plain, rules, plain.written)), rules), rules)
     assert isinstance(words, Spelling)
     if words.written == body:
         return text
-    start = composed.index(body)
-    return composed[:start] + words.written + composed[start + len(body) :]
+    start = whole.index(body)
+    return whole[:start] + words.written + whole[start + len(body) :]
 
 
 def _lower(char: str, language: str) -> str:
@@ -66,9 +75,26 @@ def _lower(char: str, language: str) -> str:
     return lowered if len(lowered) == 1 else char
 
 
+def _spelling(text: str, words: Lexicon, written: str | None = None) -> Spelling:
+    """`text` in lower case, and as it is written."""
+    lowered = "".join(_lower(char, words.language) for char in text)
+    return Spelling(lowered, text if written is None else written)
+
+
+def _cased(text: Spelling, words: Lexicon) -> Spelling:
+    """The passes that ask for capitals."""
+    for step in (addresses, titles, romans):
+        text = step(text, words)
+    return text
+
+
 def _passes(text: str, words: Lexicon) -> str:
-    """`text`, in lower case, through the passes."""
-    text = ranges(separate_groups(text, words), words)
-    for step in (dates, times, prices, measures, numbers, abbreviations, symbols):
+    """`text`, in lower case, through the other passes; most have nothing to do without a digit."""
+    if _DIGIT.search(text):
+        text = separate_groups(telephones(text, words), words)
+        steps = (ranges, dates, times, fractions, prices, magnitudes, measures)
+        for step in steps:
+            text = step(text, words)
+    for step in (numbers, joins, abbreviations, symbols):
         text = step(text, words)
     return text

@@ -1,0 +1,33 @@
+"""The usual forms of each language, as its grammars and style guides have them: `tests/data/spoken_forms`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from voxturn.runtime.text.normalize import LANGUAGES, in_words
+
+DATA = Path(__file__).parents[2] / "data" / "spoken_forms"
+
+
+def _forms(language: str) -> list[tuple[str, str]]:
+    lines = (DATA / f"{language}.tsv").read_text(encoding="utf-8").splitlines()
+    return [(written, spoken) for written, spoken in (line.split("\t") for line in lines)]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_usual_forms_are_said_as_a_speaker_says_them(language: str) -> None:
+    forms = _forms(language)
+    assert len({written for written, _ in forms}) >= 60
+    wrong = [
+        (written, spoken, said)
+        for written, spoken in forms
+        if (said := in_words(written, language)) != spoken
+    ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_usual_forms_are_final(language: str) -> None:
+    for _, spoken in _forms(language):
+        assert in_words(spoken, language) == spoken
