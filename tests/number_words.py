@@ -98,8 +98,10 @@ def _tokens(word: str, language: str) -> list[tuple[str, int]] | None:
     for end in range(1, len(word) + 1):
         for start in range(end):
             way = ways[start]
-            if way is not None and word[start:end] in table and (
-                ways[end] is None or len(way) + 1 < len(ways[end] or [])
+            if (
+                way is not None
+                and word[start:end] in table
+                and (ways[end] is None or len(way) + 1 < len(ways[end] or []))
             ):
                 ways[end] = [*way, word[start:end]]
     found = ways[-1]
@@ -134,7 +136,9 @@ class _Number:
         room = 1
         while last and last % (room * 10) == 0:
             room *= 10
-        units_first = language in _UNITS_FIRST and 0 < last < 10 and value % 10 == 0 and 10 <= value < 100
+        units_first = (
+            language in _UNITS_FIRST and 0 < last < 10 and value % 10 == 0 and 10 <= value < 100
+        )
         teen = language == "ar" and value == 10 and not joined
         if language == "fr" and last in (60, 80) and value < 20:
             room = 20

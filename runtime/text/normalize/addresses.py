@@ -1,4 +1,4 @@
-"""E-mail addresses, hosts and whole web addresses as they are said: a dot b at example dot com. Pure but for the forms."""
+"""E-mail addresses and hosts as they are said: a dot b at example dot com."""
 
 from __future__ import annotations
 
@@ -13,14 +13,18 @@ from voxturn.runtime.text.normalize.spelling import Spelling, substitute
 _LABEL = r"[^\W_](?:[\w-]{0,61}[^\W_])?"
 _DOMAIN = rf"{_LABEL}(?:\.{_LABEL}){{1,6}}"
 _EMAIL = re.compile(rf"(?<![\w.+-])([\w][\w.+-]{{0,63}})@({_DOMAIN})(?!\w)")
+_PATH = r"[^\s<>\"]*(?<![.,;:!?)\]'])"
 _URL = re.compile(
-    rf"(?<![a-z0-9])(?:(?:https?|ftp)://(?:www\.)?|www\.)(?:[^\s/@:]{{1,64}}@)?({_DOMAIN})(?::\d{{1,5}})?(?:[/?#][^\s<>\"]*)?(?<![.,;:!?)\]'])"
+    r"(?<![a-z0-9])(?:(?:https?|ftp)://(?:www\.)?|www\.)(?:[^\s/@:]{1,64}@)?"
+    rf"({_DOMAIN})(?::\d{{1,5}})?(?:[/?#]{_PATH})?"
 )
 _TOP = (
     r"(?:(?:com|org|net|edu|gov|info|io|app|dev)(?:\.[a-z]{2})?|co\.[a-z]{2}"
     r"|de|fr|pl|cz|nl|hu|ru|br|tr|jp|kr|cn|uk|eu|es|it|pt|at|ch)"
 )
-_HOST = re.compile(rf"(?<![\w.@/-])((?:[a-z0-9][a-z0-9-]{{0,62}}\.){{1,4}}{_TOP})(?![\w@]|\.\w)(?:/[^\s<>\"]*(?<![.,;:!?)\]']))?")
+_HOST = re.compile(
+    rf"(?<![\w.@/-])((?:[a-z0-9][a-z0-9-]{{0,62}}\.){{1,4}}{_TOP})(?![\w@]|\.\w)(?:/{_PATH})?"
+)
 _MARKS = re.compile(r"[@._+-]")
 
 

@@ -1,4 +1,4 @@
-"""Numbers in the gender of the noun after them: veintiuna personas, eine Stunde, две книги. On lower-cased text."""
+"""Numbers in the gender of the noun after them: veintiuna personas, eine Stunde, две книги."""
 
 from __future__ import annotations
 

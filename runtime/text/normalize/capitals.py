@@ -9,11 +9,11 @@ from voxturn.runtime.text.normalize.spelling import Spelling
 _WORD = r"[^\W\d_a-zß-öø-ÿ]+(?:['’-][^\W\d_]+)*"
 _PHRASE = re.compile(rf"(?<!\w){_WORD}(?:,? {_WORD})+(?!\w)")
 _LETTERS = 10
-"""A phrase within other text is shouted from so many letters and three words on: not EU, USA, NASA."""
+"""Of three words within other text, from which on they are a phrase: not EU, USA, NASA."""
 
 
 def capitals(text: Spelling) -> Spelling:
-    """Phrases in capitals as a sentence is written; single letters and words alone stay as they are."""
+    """Phrases in capitals as a sentence is written; letters and words alone stay."""
     everything = not any(char.islower() for char in text.written)
 
     def calm(match: re.Match[str]) -> str:
@@ -39,7 +39,5 @@ def _letters(phrase: str, lower: str) -> list[tuple[str, str, str]]:
     """Each character's word, its lower case and itself."""
     out: list[tuple[str, str, str]] = []
     for piece in re.finditer(r"[^ ,]+|[ ,]", phrase):
-        out += [
-            (piece[0], lower[at], phrase[at]) for at in range(piece.start(), piece.end())
-        ]
+        out += [(piece[0], lower[at], phrase[at]) for at in range(piece.start(), piece.end())]
     return out

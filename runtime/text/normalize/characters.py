@@ -35,7 +35,9 @@ _READ_AS = {
     if plain is not None and len(plain) == 1 and chr(mark) not in "—―"
 }
 # other forms of letters and units, which mean the same as the plain ones
-_SAME = frozenset({"<initial>", "<medial>", "<final>", "<isolated>", "<font>", "<wide>", "<narrow>", "<square>"})
+_SAME = frozenset(
+    {"<initial>", "<medial>", "<final>", "<isolated>", "<font>", "<wide>", "<narrow>", "<square>"}
+)
 _LIGATURES = frozenset(map(chr, range(0xFB00, 0xFB07)))
 _HALF_WIDTH = re.compile("[\uff65-\uff9f]+")
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]")

@@ -26,7 +26,9 @@ _AMOUNT = re.compile(
     rf"(?<![\d.])(\d{{1,15}}(?:\.\d+)?)(?=[多余几]?(?:[{_COUNTED}]|[千分厘毫微][克米]))"
 )
 _CODE = re.compile(r"\d{4,}")
-_NUMBERED = re.compile(r"(?:编号|号码|密码|代码|邮编|房间|房号|航班|车牌|学号|工号|账号|卡号|验证码|第|型号|邮政编码|区号|尾号|门牌|单号|订单号)[是为:：]?$")
+_NUMBERED = re.compile(
+    r"(?:编号|号码|密码|代码|邮编|房间|房号|航班|车牌|学号|工号|账号|卡号|验证码|第|型号|邮政编码|区号|尾号|门牌|单号|订单号)[是为:：]?$"
+)
 """What is before a code, not before an amount."""
 
 _NOT_COUNTED = frozenset("年号路届级型版房室楼") | frozenset("和或与及至到是的在了也都就而但，。")

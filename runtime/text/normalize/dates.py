@@ -75,6 +75,7 @@ def dates(text: str, lexicon: Lexicon) -> str:
     if lexicon.language == "en":
         text = substitute(_day_first(lexicon), named, text)
     if lexicon.date.years_after:
+        text = substitute(_year_pairs(lexicon), lambda m: _year_pair(m, lexicon), text)
         text = substitute(_years(lexicon), lambda m: year(m[0], lexicon), text)
     return text
 
@@ -87,7 +88,8 @@ def _short_months(lexicon: Lexicon) -> re.Pattern[str] | None:
         return None
     day = r"(?<=\d\s)|(?<=\d\.\s)|(?<=\d\sde\s)|(?<=\d(?:st|nd|rd|th)\s)|(?<=\d-)"
     return re.compile(
-        rf"(?:(?:{day})(?:{names})(?!\w)\.?|(?<!\w)(?:{names})(?:\.,?\s?|,?\s)(?=\d{{1,2}}(?!\d|[:.]\d)|(?:19|20)\d\d(?!\d)))"
+        rf"(?:(?:{day})(?:{names})(?!\w)\.?|(?<!\w)(?:{names})(?:\.,?\s?|,?\s)"
+        r"(?=\d{1,2}(?!\d|[:.]\d)|(?:19|20)\d\d(?!\d)))"
     )
 
 
@@ -95,9 +97,7 @@ def _full_month(match: re.Match[str], lexicon: Lexicon) -> str:
     written = re.match(r"[^\W\d_]+", match[0])
     assert written
     index = next(
-        at
-        for at, names in enumerate(forms_of(lexicon).months)
-        if written[0] in names.split("|")
+        at for at, names in enumerate(forms_of(lexicon).months) if written[0] in names.split("|")
     )
     rest = match[0][written.end() :]
     ends = match.end() == len(match.string) and rest.endswith(".")
@@ -130,7 +130,8 @@ def _day_first(lexicon: Lexicon) -> re.Pattern[str]:
     """3 March, the 3rd of March: in English besides March 3."""
     months = "|".join(map(re.escape, lexicon.date.months))
     return re.compile(
-        rf"(?<![\w.,:-])(?P<the>the\s)?(?P<day>\d{{1,2}})(?:st|nd|rd|th)?\s(?:of\s)?(?P<month>{months})(?!\w)"
+        r"(?<![\w.,:-])(?P<the>the\s)?(?P<day>\d{1,2})(?:st|nd|rd|th)?\s(?:of\s)?"
+        rf"(?P<month>{months})(?!\w)"
         r"(?:,?\s(?P<year>\d{4})(?!\d|[.,]\d))?"
     )
 
@@ -141,6 +142,22 @@ def _years(lexicon: Lexicon) -> re.Pattern[str]:
     return re.compile(
         rf"(?:{lookbehind})(?:1[1-9]|20)\d\d(?![\w:%€$£°-]|[.,]\d|\s(?:{_units(lexicon)}))"
     )
+
+
+@cache
+def _year_pairs(lexicon: Lexicon) -> re.Pattern[str]:
+    """1914 to 1918."""
+    years = r"((?:1[1-9]|20)\d\d)"
+    return re.compile(
+        rf"(?<![\w.,$€£¥-]){years}(\s(?:{lexicon.to}|{lexicon.symbols['&']})\s){years}"
+        rf"(?![\w%€$£°-]|[.,:]\d|\s(?:{_units(lexicon)}))"
+    )
+
+
+def _year_pair(match: re.Match[str], lexicon: Lexicon) -> str:
+    if int(match[1]) >= int(match[3]):
+        return match[0]
+    return f"{year(match[1], lexicon)}{match[2]}{year(match[3], lexicon)}"
 
 
 @cache
@@ -158,6 +175,8 @@ def _say(
     before = match.string[max(0, match.start() - 12) : match.start()].split()
     if before and before[-1] in words.oblique_after:
         said_day = said_day.removesuffix("r") + "n"
+    elif before and before[-1] in forms_of(lexicon).weak_after:
+        said_day = said_day.removesuffix("r")
     form = words.form if written_year else _without_year(words.form, words.order)
     if match.groupdict().get("the", "") != "":
         form = "the {day} of {month}" + (" {year}" if written_year else "")
@@ -243,7 +262,9 @@ def _dotted(lexicon: Lexicon) -> re.Pattern[str] | None:
     after = "|".join(map(re.escape, words.after)) or "(?!)"
     time = r"(?:[01]?\d|2[0-4])\.[0-5]\d(?!\d|[.,:]\d)"
     named = rf"(?=\s?(?:{after})(?!\w))"
-    follow = r"(?!\s?[%€$£°\u20bd]|\s(?:mio|mln|mrd|million|milion|km|kg|m|€|eur|руб|млн|процент|procent)\b)"
+    follow = (
+        r"(?!\s?[%€$£°₽]|\s(?:mio|mln|mrd|million|milion|km|kg|m|€|eur|руб|млн|процент|procent)\b)"
+    )
     return re.compile(rf"(?<![\d.,:])(?:(?:{before}){time}{follow}|{time}{named})")
 
 

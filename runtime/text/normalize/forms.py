@@ -1,7 +1,8 @@
-"""How each language writes and says what is counted, measured, dialled and numbered: a TOML file a language, in `forms/`.
+"""How each language writes and says what is counted, measured, dialled and numbered: a TOML file a
+language, in `tables/`.
 
-Beside the lexicon, which has the words of dates, times and prices. Nouns are written as they are there
-(`lexicon.noun`). Every table may be missing where a language does not need it.
+Beside the lexicon, which has the words of dates, times and prices. Nouns are written as they are
+there (`lexicon.noun`). Every table may be missing where a language does not need it.
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ class AddressWords:
 
 @dataclass(frozen=True)
 class TelephoneWords:
-    """Words before a telephone number, as regular expressions; numbers of a plan that others would be taken for."""
+    """Words before a telephone number, as regular expressions; numbers of a plan that others
+    would be taken for.
+    """
 
     words: tuple[str, ...] = ()
     plans: tuple[str, ...] = ()
@@ -42,8 +45,9 @@ class TelephoneWords:
 
 @dataclass(frozen=True)
 class FractionWords:
-    """Denominators as nouns; `whole` has fractions with a name of their own, `after_whole` how they stand after a
-    whole number; `over` says any other."""
+    """Denominators as nouns; `whole` has fractions with a name of their own, `after_whole` how
+    they stand after a whole number; `over` says any other.
+    """
 
     over: str
     mixed: str
@@ -56,7 +60,8 @@ class FractionWords:
 class ClockWords:
     """Words that make 14.30 a time, before and after it; `letter` divides it as in 14h30.
 
-    `after_twenty`: how a minute below ten is said after twenty hours, which would otherwise sound as twenty-one to twenty-nine.
+    `after_twenty`: how a minute below ten is said after twenty hours, which would otherwise sound
+    as twenty-one to twenty-nine.
     """
 
     before: tuple[str, ...] = ()
@@ -67,7 +72,8 @@ class ClockWords:
 
 @dataclass(frozen=True)
 class Agreement:
-    """The gender that a number takes from the word after it: `one` with its first form, `many` with the others.
+    """The gender that a number takes from the word after it: `one` with its first form, `many` with
+    the others.
 
     `hundreds` are rewritten in the feminine.
     """
@@ -81,10 +87,11 @@ class Agreement:
 class RomanWords:
     """Where Roman numerals stand and how they are read.
 
-    `ordinal_after` (kings), `cardinal_after` (chapters) and `ordinal_before` (centuries) are rules on the neighbouring word; what a rule
-    of ordinals leads to is the name of a row of `endings`: expressions on the ordinal and their replacements. Ordinals
-    above `ordinal_up_to` are cardinals. `dotted`: a full stop belongs to the ordinal. `pronouns` are single letters
-    that mean something else, `verbs` what follows them.
+    `ordinal_after` (kings), `cardinal_after` (chapters) and `ordinal_before` (centuries) are rules
+    on the neighbouring word; what a rule of ordinals leads to is the name of a row of `endings`:
+    expressions on the ordinal and their replacements. Ordinals above `ordinal_up_to` are cardinals.
+    `dotted`: a full stop belongs to the ordinal. `pronouns` are single letters that mean something
+    else, `verbs` what follows them.
     """
 
     cardinal_after: tuple[str, ...] = ()
@@ -104,10 +111,11 @@ class RomanWords:
 class Forms:
     """One language.
 
-    `careful_units`: expressions that must hold after a unit that is a word as well. `without_of`: magnitudes
-    without the lexicon's `of`; `glued` are written together with their number. `ordinal_before_noun`: what a masculine
-    noun does to an ordinal. `years`: words after a year that make it an ordinal, and the row of `roman.endings`.
-    `joins`: what is left to join in the words.
+    `careful_units`: expressions that must hold after a unit that is a word as well. `without_of`:
+    magnitudes without the lexicon's `of`; `glued` are written together with their number.
+    `ordinal_before_noun`: what a masculine noun does to an ordinal. `years`: words after a year
+    that make it an ordinal, and the row of `roman.endings`. `joins`: what is left to join in the
+    words. `weak_after`: articles that take the ending of an ordinal day away.
     """
 
     address: AddressWords
@@ -128,12 +136,13 @@ class Forms:
     ordinal_before_noun: Rules = ()
     years: Rules = ()
     joins: Rules = ()
+    weak_after: tuple[str, ...] = ()
 
 
 @cache
 def forms(language: str) -> Forms:
     """The forms of one of `lexicon.LANGUAGES`."""
-    path = Path(__file__).parent / "forms" / f"{language}.toml"
+    path = Path(__file__).parent / "tables" / f"{language}.toml"
     table = _frozen(read_toml(path, InvalidRegistry))
     parts: dict[str, type[Any]] = {
         "address": AddressWords,
@@ -143,7 +152,9 @@ def forms(language: str) -> Forms:
         "agreement": Agreement,
         "roman": RomanWords,
     }
-    return Forms(**{key: parts[key](**value) if key in parts else value for key, value in table.items()})
+    return Forms(
+        **{key: parts[key](**value) if key in parts else value for key, value in table.items()}
+    )
 
 
 def forms_of(lexicon: Lexicon) -> Forms:

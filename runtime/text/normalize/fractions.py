@@ -1,4 +1,4 @@
-"""Fractions in words: one half, three quarters, two and a half. On lower-cased text with ASCII digits."""
+"""Fractions in words: one half, three quarters, two and a half."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ _FRACTION = re.compile(
     r"(?<![\w.,:/-])(?:(?P<whole>\d{1,6}) )?(?P<part>\d{1,3})/(?P<of>\d{1,3})(?![\w/-]|[.,:]\d)"
 )
 _FRACTION_JOINED = re.compile(
-    r"(?<![\da-z.,:/-]) ?(?:(?P<whole>\d{1,6}) )?(?P<part>\d{1,3})/(?P<of>\d{1,3})(?![\da-z/-]|[.,:]\d)(?: (?![가-힣]))?"
+    r"(?<![\da-z.,:/-]) ?(?:(?P<whole>\d{1,6}) )?(?P<part>\d{1,3})/(?P<of>\d{1,3})"
+    r"(?![\da-z/-]|[.,:]\d)(?: (?![가-힣]))?"
 )
-_ROUND = frozenset({25, 32, 50, 64, 100, 1000})
+_ROUND = frozenset({12, 16, 20, 32, 50, 64, 100, 1000})
+"""Denominators above ten; 9/11 is rather a day."""
 
 
 def fractions(text: str, lexicon: Lexicon) -> str:
@@ -28,7 +30,7 @@ def fractions(text: str, lexicon: Lexicon) -> str:
         part, whole = int(match["part"]), int(match["of"])
         before = f"{match['whole']} " if match["whole"] else ""
         leading = any(len(n) > 1 and n[0] == "0" for n in (match["part"], match["of"]))
-        if leading or not 0 < part < whole or not (whole <= 20 or whole in _ROUND):
+        if leading or not 0 < part < whole or not (whole <= 10 or whole in _ROUND):
             return match[0] if lexicon.joined else f"{before}{match['part']} {match['of']}"
         noun_after = re.match(r"\s([^\W\d_]+)", match.string[match.end() : match.end() + 32])
         gender = ruled(forms_of(lexicon).agreement.one, noun_after[1]) if noun_after else None

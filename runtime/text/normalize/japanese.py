@@ -1,6 +1,7 @@
 """Japanese counters whose sound changes after a number, as they sound: サンボン, ロッピキ, ハタチ. Pure.
 
-In katakana, which the reader of kanji leaves whole; it reads 三本 as a name. Where it reads the kanji rightly they stay.
+In katakana, which the reader of kanji leaves whole; it reads 三本 as a name. Where it reads the
+kanji rightly they stay.
 """
 
 from __future__ import annotations
@@ -23,7 +24,18 @@ _ROWS = {
 """By counter: how it sounds together with the last number that changes it."""
 
 _WHOLE = {"20歳": "ハタチ", "4時": "ヨジ", "7時": "シチジ", "9時": "クジ"}
-_TENS = ("", "ジュウ", "ニジュウ", "サンジュウ", "ヨンジュウ", "ゴジュウ", "ロクジュウ", "ナナジュウ", "ハチジュウ", "キュウジュウ")
+_TENS = (
+    "",
+    "ジュウ",
+    "ニジュウ",
+    "サンジュウ",
+    "ヨンジュウ",
+    "ゴジュウ",
+    "ロクジュウ",
+    "ナナジュウ",
+    "ハチジュウ",
+    "キュウジュウ",
+)
 _COUNTED = re.compile(
     rf"(?<![\d.,:/第-])([1-9]\d?)([{''.join(_ROWS)}](?![月年数野部気目の])|時(?![間代期]))"
 )
@@ -41,4 +53,8 @@ def _said(match: re.Match[str]) -> str:
     changed = _ROWS.get(match[2], {}).get(ones or 10)
     if changed is None:
         return match[0]
-    return _TENS[tens if ones else 0] + changed if ones else _TENS[tens].removesuffix("ジュウ") + changed
+    return (
+        _TENS[tens if ones else 0] + changed
+        if ones
+        else _TENS[tens].removesuffix("ジュウ") + changed
+    )

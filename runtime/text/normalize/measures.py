@@ -46,7 +46,7 @@ def prices(text: str, lexicon: Lexicon) -> str:
 
 
 def _amount(token: str) -> str:
-    """A price without the separators before three digits, whichever they are: no coin is a thousandth."""
+    """A price without a comma before three digits: no coin is a thousandth."""
     return re.sub(r"(?<=\d),(?=\d{3}$)", "", token) if _THOUSANDS.fullmatch(token) else token
 
 
@@ -67,7 +67,8 @@ def _prices(lexicon: Lexicon) -> tuple[re.Pattern[str], re.Pattern[str]]:
     letters = "|".join(key for key in short if len(key) == 1) or "(?!)"
     end = _end(lexicon)
     magnitude, after_magnitude = (
-        rf"(?:\s?(?P<magnitude>(?:{words}){end}|(?:{abbreviations}){end}\.?)|{space}(?P<letter>{letters}){end})?"
+        rf"(?:\s?(?P<magnitude>(?:{words}){end}|(?:{abbreviations}){end}\.?)"
+        rf"|{space}(?P<letter>{letters}){end})?"
         for space in ("", r"\s?")
     )
     number = rf"(?P<number>{NUMBER})"

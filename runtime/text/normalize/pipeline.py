@@ -92,9 +92,9 @@ def _passes(text: str, words: Lexicon) -> str:
     """`text`, in lower case, through the other passes; most have nothing to do without a digit."""
     if _DIGIT.search(text):
         text = separate_groups(telephones(text, words), words)
-        steps = (ranges, dates, times, fractions, prices, magnitudes, measures)
+        steps = (ranges, dates, times, fractions, prices, magnitudes, measures, numbers, joins)
         for step in steps:
             text = step(text, words)
-    for step in (numbers, joins, abbreviations, symbols):
+    for step in (abbreviations, symbols):
         text = step(text, words)
     return text

@@ -1,4 +1,4 @@
-"""Roman numerals in words, where their neighbours say that they are ones: kings, chapters, wars, centuries.
+"""Roman numerals in words, where their neighbours say that they are some: kings, chapters, wars.
 
 Letters alone never do: I is a pronoun, MIX a word, CD and DC are read as letters.
 """
@@ -15,7 +15,27 @@ from voxturn.runtime.text.normalize.numbers import cardinal, ordinal
 from voxturn.runtime.text.normalize.spelling import Spelling, substitute
 
 _VALID = re.compile(r"M{0,3}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})")
-_NO_NUMERALS = frozenset("MIX CD DC MC MD CV DI MI LI CI CM MM ML DL CL DM CC".split())
+_NO_NUMERALS = frozenset(
+    [
+        "MIX",
+        "CD",
+        "DC",
+        "MC",
+        "MD",
+        "CV",
+        "DI",
+        "MI",
+        "LI",
+        "CI",
+        "CM",
+        "MM",
+        "ML",
+        "DL",
+        "CL",
+        "DM",
+        "CC",
+    ]
+)
 _VALUES = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100, "D": 500, "M": 1000}
 _SIGN = "ⅰ-ⅿ"  # numerals that are characters of their own
 _BEFORE = re.compile(r"([^\s.,;:!?()\"]+)[ \u00a0]$")
@@ -26,24 +46,38 @@ def romans(text: Spelling, lexicon: Lexicon) -> Spelling:
     """`text` with its Roman numerals in words."""
     words = forms_of(lexicon).roman
 
-    def said(match: re.Match[str]) -> str:
+    def reading(match: re.Match[str]) -> str:
         written = text.written[match.start(1) : match.end(1)]
         sign = match[1][0] >= "ⅰ"
         numeral = unicodedata.normalize("NFKC", written).upper() if sign else written
         if not numeral.isupper() or not _VALID.fullmatch(numeral) or numeral in _NO_NUMERALS:
             return match[0]
-        return _read(numeral, sign, match, text.written, words, lexicon) or match[0]
+        said = _read(numeral, sign, match, text.written, words, lexicon)
+        return match[0] if said is None else _apart(said, match) if sign else said
 
-    result = substitute(_numerals(lexicon), said, text)
+    result = substitute(_numerals(lexicon), reading, text)
     assert isinstance(result, Spelling)
     return result
+
+
+def _apart(words: str, match: re.Match[str]) -> str:
+    """A numeral that is a sign may touch letters and digits; its words do not."""
+    text = match.string
+    head = (
+        " "
+        if match.start() and text[match.start() - 1].isascii() and text[match.start() - 1].isalnum()
+        else ""
+    )
+    following = text[match.end() : match.end() + 1]
+    return f"{head}{words}" + (" " if following.isascii() and following.isalnum() else "")
 
 
 @cache
 def _numerals(lexicon: Lexicon) -> re.Pattern[str]:
     suffix = forms_of(lexicon).roman.suffix or "(?!)"
     start, end = ("(?<![a-z0-9])", "(?![a-z0-9])") if lexicon.joined else (r"(?<!\w)", r"(?!\w)")
-    return re.compile(rf"{start}([ivxlcdmı]{{1,9}}|[{_SIGN}]{{1,6}})({suffix})?{end}\.?")
+    letters = rf"{start}[ivxlcdmı]{{1,9}}(?=(?:{suffix})?{end})"
+    return re.compile(rf"({letters}|[{_SIGN}]{{1,6}})({suffix})?\.?")
 
 
 def value(numeral: str) -> int:
@@ -79,9 +113,14 @@ def _read(
         return _ordinal(number, ending, words, lexicon)
     if words.leading and dot and after and (sign or len(numeral) > 1 or not name):
         return _ordinal(number, "", words, lexicon)
-    if len(numeral) == 1 and not sign and (
-        numeral not in "IVX"
-        or (words.verbs and (not name[:1].isupper() or following in words.verbs))
+    if (
+        len(numeral) == 1
+        and not sign
+        and (
+            numeral not in "IVX"
+            or (words.verbs and numeral == "I" and not name[:1].isupper())
+            or following in words.verbs
+        )
     ):
         return None
     kept = "" if dot and words.dotted and after and after[1][0].islower() else dot

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from functools import cache
+from functools import cache, partial
 
 from voxturn.runtime.text.normalize import chinese, japanese, korean
 from voxturn.runtime.text.normalize.agreement import agreeing, counted_nouns
@@ -21,6 +21,7 @@ from voxturn.runtime.text.normalize.numbers import (
 from voxturn.runtime.text.normalize.spelling import substitute
 
 _SPACED_GROUPS = re.compile(r"(?<![\d.,])\d{1,3}(?: \d{3})+(?!\d)")
+_BARE_FRACTION = re.compile(r"(?<![^\s($€£-])\.(?=\d)")  # .5
 _END = r"\d+(?:[.,:]\d+)*"  # of a range: a number or a time
 _RANGE = re.compile(rf"(?<![\w.,:/-])([$€£¥₹]?)({_END})-([$€£¥₹]?)({_END})(?![\d/-])")
 _RANGE_JOINED = re.compile(rf"(?<![\da-z.,:/-])([$€£¥₹]?)({_END})-([$€£¥₹]?)({_END})(?![\d/-])")
@@ -42,7 +43,9 @@ def lower(text: str, language: str) -> str:
 
 
 def separate_groups(text: str, lexicon: Lexicon) -> str:
-    """1 234 567 without its spaces, where numbers are written so."""
+    """1 234 567 without its spaces, where numbers are written so; .5 with its zero."""
+    if lexicon.group == ",":
+        text = substitute(_BARE_FRACTION, "0.", text)
     if not lexicon.space_groups:
         return text
     return substitute(_SPACED_GROUPS, lambda m: m[0].replace(" ", ""), text)
@@ -218,10 +221,14 @@ def _number(token: str, lexicon: Lexicon) -> str:
     return "".join(said)
 
 
+def _expanded(replacement: str, match: re.Match[str]) -> str:
+    return match.expand(replacement)
+
+
 def joins(text: str, lexicon: Lexicon) -> str:
     """Endings that were written beside a number's digits, on its words."""
-    for pattern, replacement in forms_of(lexicon).joins:
-        text = substitute(re.compile(pattern), lambda m, r=replacement: m.expand(r), text)
+    for rule in forms_of(lexicon).joins:
+        text = substitute(re.compile(rule[0]), partial(_expanded, rule[1]), text)
     return text
 
 

@@ -1,4 +1,4 @@
-"""Telephone numbers, digit by digit and group by group: never an amount. Pure but for the numbers' words."""
+"""Telephone numbers, digit by digit and group by group: never an amount."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from voxturn.runtime.text.normalize.lexicon import Lexicon
 from voxturn.runtime.text.normalize.numbers import cardinal, one_by_one
 from voxturn.runtime.text.normalize.spelling import substitute
 
-_RUN = r"(?:\+\s?)?\(?\d{1,11}\)?(?:(?:\s?[-/.]\s?|\s)?\(?\d{1,8}\)?){0,8}"
+_RUN = r"(?:\(?\+\s?)?\(?\d{1,11}\)?(?:(?:\s?[-/]\s?|\.|\s|(?=\()|(?<=\)))\(?\d{1,8}\)?){0,8}"
 _CANDIDATE = re.compile(rf"(?<![\w.,:/+%$€£¥₹-])(?<!\d ){_RUN}(?![\w%°$€£¥₹]|[.,:/-]\d)")
 _CANDIDATE_JOINED = re.compile(
     rf"(?<![\da-z.,:/+%$€£¥₹-])(?<!\d ){_RUN}(?![\da-z%°$€£¥₹年月日円元원년월일개명万億亿만억]|[.,:/-]\d)"
@@ -19,11 +19,12 @@ _EMERGENCY = frozenset(("911", "999", "112", "110", "119", "113", "115", "118"))
 _DATE = re.compile(r"(?:\d{4}([-/. ])\d{1,2}\1\d{1,2}|\d{1,2}([-/. ])\d{1,2}\2(?:\d{4}|\d\d))")
 _THOUSANDS = re.compile(r"\d{1,3}(?: \d{3})+|\d{1,3}(?:\.\d{3})+")
 _HYPHENED = re.compile(
-    r"(?:\d-)?\d{3}-\d{3,4}-\d{4}|(?:\d-)?\d{3}-\d{3}-\d{2}-\d{2}|\d{3}-\d{2}-\d{2}|\d-\d{3}-\d{3}-\d{3}|\d{3}-\d{4}"
+    r"(?:\d-)?\d{3}-\d{3,4}-\d{4}|(?:\d-)?\d{3}-\d{3}-\d{2}-\d{2}|\d{3}-\d{2}-\d{2}"
+    r"|\d-\d{3}-\d{3}-\d{3}|\d{3}-\d{4}"
     r"|\d{2,4}-\d{3,4}-\d{3,4}|\d{3,4}-\d{6,8}"
 )
 _AREA = re.compile(r"(?:\+?\d{1,3}[ -]?)?\(\d{2,5}\) ?\d[\d -]{4,}")
-_SPACED = re.compile(r"\d(?: \d{3}){2}(?: \d\d){2}|\d{2,4}(?: \d{2,4}){2,5}")
+_SPACED = re.compile(r"\d \d{3} \d{3} \d{4}|\d(?: \d{3}){2}(?: \d\d){2}|\d{2,4}(?: \d{2,4}){2,5}")
 _ZERO = re.compile(r"\(?0\d")
 
 
@@ -47,13 +48,11 @@ def _dialled(written: str, match: re.Match[str], lexicon: Lexicon) -> bool:
     before = match.string[max(0, match.start() - 40) : match.start()]
     following = match.string[match.end() : match.end() + 2]
     counts = following[:1] == " " and following[1:].isalpha()
-    if _words(lexicon).search(before) and not (
-        digits < 5 and counts and written not in _EMERGENCY
-    ):
+    if _words(lexicon).search(before) and not (digits < 5 and counts and written not in _EMERGENCY):
         return True
     if digits < 7:
         return digits == 6 and bool(_ZERO.match(written)) and " " in written
-    if written[0] == "+" or written.startswith("00"):
+    if "+" in written[:2] or written.startswith("00"):
         return True
     if any(re.fullmatch(plan, written) for plan in forms_of(lexicon).telephone.plans):
         return not counts
@@ -82,12 +81,16 @@ def _words(lexicon: Lexicon) -> re.Pattern[str]:
 def _groups(written: str, lexicon: Lexicon) -> str:
     """The number's groups, with what is said between them."""
     pairs = forms_of(lexicon).telephone.pairs
+    abroad = "+" in written[:2]
+    digits = (
+        written.replace("(0)", " ") if abroad else written
+    )  # not dialled after a country's code
     groups = [
         cardinal(group, lexicon) if pairs and len(group) == 2 else one_by_one(group, lexicon)
-        for group in re.findall(r"\d+", written)
+        for group in re.findall(r"\d+", digits)
     ]
     comma = {"ja": "、", "zh-cn": "，"}.get(lexicon.language, ", ")
     said = comma.join(groups)
-    if written[0] != "+":
+    if not abroad:
         return said
     return f"{lexicon.plus}{said}" if lexicon.joined and comma != ", " else f"{lexicon.plus} {said}"

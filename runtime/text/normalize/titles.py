@@ -1,4 +1,4 @@
-"""Titles before a name, whose case tells them apart from other words: M. Dupont, Mme Moreau, Dott.ssa Rossi."""
+"""Titles before a name, which a capital tells from other words: M. Dupont, Dott.ssa Rossi."""
 
 from __future__ import annotations
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 from voxturn.runtime.text.normalize import LANGUAGES, in_words
 
-DATA = Path(__file__).parents[2] / "data" / "spoken_forms"
+TESTS = Path(__file__).parents[2]
+DATA = TESTS / "data" / "spoken_forms"
 
 
 def _forms(language: str) -> list[tuple[str, str]]:
@@ -31,3 +33,11 @@ def test_usual_forms_are_said_as_a_speaker_says_them(language: str) -> None:
 def test_usual_forms_are_final(language: str) -> None:
     for _, spoken in _forms(language):
         assert in_words(spoken, language) == spoken
+
+
+def test_every_row_of_upstreams_own_table_is_said_so_or_better() -> None:
+    rows = json.loads((TESTS / "data" / "xtts_text" / "table.json").read_text(encoding="utf-8"))
+    assert len(rows) > 80
+    for row in rows:
+        assert in_words(row["text"], row["language"]) == row["ours"]
+        assert bool(row["reason"]) == (row["ours"] != row["upstream"]), row["text"]
