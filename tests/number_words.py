@@ -76,7 +76,7 @@ _TEN_AND_ONES = frozenset({"fr", "tr", "hu", "zh-cn", "ja", "ko"})
 
 _JOINED = frozenset({"zh-cn", "ja", "ko"})
 _TENTHS = {
-    "ru": {"десят": 1, "сот": 2, "тысячн": 3, "десятитысячн": 4},
+    "ru": {"десят[ыа]": 1, "сот[ыа]": 2, "тысячн": 3, "десятитысячн": 4},
     "hu": {"tized": 1, "század": 2, "ezred": 3, "tízezred": 4},
 }
 

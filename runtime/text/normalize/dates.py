@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from functools import cache
 
-from voxturn.runtime.text.normalize.forms import forms_of
+from voxturn.runtime.text.normalize.forms import forms_of, rewritten, ruled
 from voxturn.runtime.text.normalize.lexicon import Lexicon, noun
 from voxturn.runtime.text.normalize.numbers import (
     Number,
@@ -22,6 +22,7 @@ _YEAR_FIRST = re.compile(
     r"(?<![\d./-])(\d{4})([-/.])\s?(\d{1,2})\2\s?(\d{1,2})(?![\d/-]|\.\d)(\.?)"
 )
 _YEAR_LAST = re.compile(r"(?<![\d./-])(\d{1,2})([-/.])\s?(\d{1,2})\2\s?(\d{4})(?![\d/-]|\.\d)")
+_DAY_MONTH = re.compile(r"(?<![\d./-])(\d{1,2})\.\s?(\d{1,2})\.(?!\d|\s\d)")
 _KOREAN_MONTH = re.compile(r"(?<!\d)(\d{1,2})월")
 _DECADE = re.compile(r"(?<![\w.,])'?((?:1[1-9]|20)?[2-9]0)s(?!\w)")  # the 1990s, the '90s
 _OBLIQUE = re.compile(r"(?<=[^\W\d_])a(?= |$)")
@@ -53,6 +54,11 @@ def dates(text: str, lexicon: Lexicon) -> str:
             month, day = day, month
         return _say(match, lexicon, match[4], month, day)
 
+    def day_month(match: re.Match[str]) -> str:
+        said = _say(match, lexicon, None, int(match[2]), int(match[1]))
+        ends = said != match[0] and not match.string[match.end() :].strip()
+        return f"{said}." if ends else said
+
     def named(match: re.Match[str]) -> str:
         return _say(
             match,
@@ -63,6 +69,8 @@ def dates(text: str, lexicon: Lexicon) -> str:
         )
 
     text = substitute(_YEAR_LAST, year_last, substitute(_YEAR_FIRST, year_first, text))
+    if lexicon.dot_ordinal and lexicon.date.order == "dmy":
+        text = substitute(_DAY_MONTH, day_month, text)
     if short := _short_months(lexicon):
         text = substitute(short, lambda m: _full_month(m, lexicon), text)
     if lexicon.language == "ko":  # the sixth and the tenth month lose a sound
@@ -245,6 +253,9 @@ def times(text: str, lexicon: Lexicon) -> str:
         before = match.string[max(0, match.start() - 12) : match.start()].split()
         if before and before[-1] in lexicon.time.oblique_after:
             words = _OBLIQUE.sub("ej", words)  # o czternastej trzydzieści
+        clock = forms_of(lexicon).clock
+        if before and (case := ruled(clock.cases, before[-1])):
+            words = rewritten(clock.endings[case], words)  # с девяти часов
         if match["second"] and int(match["second"]):
             words = f"{words}{'' if lexicon.joined else ' '}{cardinal(str(int(match['second'])), lexicon)}"
         return words
@@ -274,8 +285,9 @@ def _lettered(lexicon: Lexicon) -> re.Pattern[str] | None:
     letter = forms_of(lexicon).clock.letter
     if not letter:
         return None
+    whole = "?" if lexicon.time.hours else ""  # elsewhere 1 h is an hour
     return re.compile(
-        rf"(?<![\d.,:\w])([01]?\d|2[0-4])\s?{letter}(?:\s?([0-5]\d)(?:\s?min)?)?(?![\w/])"
+        rf"(?<![\d.,:\w])([01]?\d|2[0-4])\s?{letter}(?:\s?([0-5]\d)(?:\s?min)?){whole}(?![\w/])"
     )
 
 

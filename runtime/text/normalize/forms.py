@@ -62,12 +62,16 @@ class ClockWords:
 
     `after_twenty`: how a minute below ten is said after twenty hours, which would otherwise sound
     as twenty-one to twenty-nine.
+
+    `cases`: words before a time, and the row of `endings` that they ask for.
     """
 
     before: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
     letter: str = ""
     after_twenty: str = ""
+    cases: Rules = ()
+    endings: Mapping[str, Rules] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

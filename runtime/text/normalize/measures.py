@@ -17,7 +17,7 @@ from voxturn.runtime.text.normalize.numbers import (
     parse,
     say,
 )
-from voxturn.runtime.text.normalize.spelling import substitute
+from voxturn.runtime.text.normalize.spelling import Spelling, substitute
 
 _SIGNS = {
     "us$": "USD", "$": "USD", "€": "EUR", "£": "GBP", "¥": "JPY", "₹": "INR",
@@ -37,12 +37,22 @@ def prices(text: str, lexicon: Lexicon) -> str:
         currency = _signs(lexicon)[match["sign"] or match["glued"]]
         magnitude = (match["magnitude"] or match["letter"] or "").rstrip(".")
         words = _price(number, currency, magnitude, lexicon)
-        if match[0].endswith(".") and match.end() == len(match.string):
+        if _ends_sentence(match):
             words += "."  # the abbreviation's is the sentence's too
         return _apart(match, words, lexicon)
 
     before, after = _prices(lexicon)
     return substitute(after, said, substitute(before, said, text))
+
+
+def _ends_sentence(match: re.Match[str]) -> bool:
+    """Whether the full stop that ends the match ends a sentence as well."""
+    if not match[0].endswith("."):
+        return False
+    text = match.string
+    written = text.written if isinstance(text, Spelling) else text
+    following = written[match.end() : match.end() + 8].lstrip()[:1]
+    return not following or following.isupper() or following in _SIGNS
 
 
 def _amount(token: str) -> str:

@@ -11,13 +11,21 @@ from typing import Any
 
 from voxturn.runtime.errors import ExecutorUnavailable
 from voxturn.runtime.text.normalize import chinese
-from voxturn.runtime.text.normalize.forms import forms_of, rewritten
+from voxturn.runtime.text.normalize.forms import Rules, forms_of, rewritten
 from voxturn.runtime.text.normalize.lexicon import Lexicon, Noun
 
 NUMBER = r"\d+(?:[.,]\d+)*"
 _LONGEST = 15  # digits; a longer one is read digit by digit, as a card or an account
 _FAILURES = (ArithmeticError, LookupError, NotImplementedError, TypeError, ValueError)
 _LIBRARY = threading.Lock()  # num2words' converters keep the number in themselves
+
+
+_CORRECTIONS: dict[str, Rules] = {
+    "it": (("dicotto", "diciotto"),),  # elided too much: centodicotto
+    "ar": ((r"(?:^|(?<= ))(ألف|مئت|مليون|مليار)ا$", r"\1ان"),),  # two without a noun
+    "es": (("veintiuno mil", "veintiún mil"), ("uno mil", "un mil")),  # shortened before thousand
+}
+"""What num2words misreads, and what it should be."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +93,7 @@ def _words(value: int | float, language: str, kind: str = "cardinal") -> str:
         ) from exc
     with _LIBRARY:
         said: str = num2words(value, lang=language, to=kind)
-    return said
+    return rewritten(_CORRECTIONS.get(language, ()), said)
 
 
 @lru_cache(maxsize=32)
@@ -111,16 +119,9 @@ def _cardinal(value: int, lexicon: Lexicon) -> str:
     if lexicon.language == "tr" and value >= 1000:
         return _turkish(value, lexicon)
     try:
-        words = _words(value, lexicon.language)
+        return _words(value, lexicon.language)
     except _FAILURES:
         return one_by_one(str(value), lexicon)
-    if lexicon.language == "it":  # num2words elides too much: centodicotto
-        words = words.replace("dicotto", "diciotto")
-    if lexicon.language == "ar":  # num2words forgets the ending that two has without a noun
-        words = re.sub(r"(?:^|(?<= ))(ألف|مئت|مليون|مليار)ا$", r"\1ان", words)
-    if lexicon.language == "es":  # num2words forgets that one is shortened before thousand
-        words = words.replace("veintiuno mil", "veintiún mil").replace("uno mil", "un mil")
-    return words
 
 
 def _turkish(value: int, lexicon: Lexicon) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 
 from voxturn.runtime.errors import UnsupportedLanguage
 from voxturn.runtime.text.normalize import chinese
@@ -63,7 +64,7 @@ def in_words(text: str, language: str) -> str:
     plain = legible(body)
     words = _passes(_cased(capitals(_spelling(plain, rules, plain.written)), rules), rules)
     assert isinstance(words, Spelling)
-    if words.written == body:
+    if words.written == body and whole == unicodedata.normalize("NFC", text):
         return text
     start = whole.index(body)
     return whole[:start] + words.written + whole[start + len(body) :]

@@ -38,7 +38,7 @@ _NO_NUMERALS = frozenset(
 )
 _VALUES = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100, "D": 500, "M": 1000}
 _SIGN = "ⅰ-ⅿ"  # numerals that are characters of their own
-_BEFORE = re.compile(r"([^\s.,;:!?()\"]+)[ \u00a0]$")
+_BEFORE = re.compile(r"([^\s.,;:!?()\"]+)\.?[ \u00a0]$")
 _AFTER = re.compile(r"\.?[ \u00a0]([^\W\d_][\w’'-]*)")
 
 
