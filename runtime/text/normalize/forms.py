@@ -103,7 +103,6 @@ class RomanWords:
     ordinal_before: Rules = ()
     before_words: Rules = ()
     endings: Mapping[str, Rules] = field(default_factory=dict)
-    article: str = ""
     suffix: str = ""
     ordinal_up_to: int = 4000
     dotted: bool = False
@@ -115,10 +114,11 @@ class RomanWords:
 class Forms:
     """One language.
 
-    `careful_units`: expressions that must hold after a unit that is a word as well. `without_of`:
-    magnitudes without the lexicon's `of`; `glued` are written together with their number.
-    `ordinal_before_noun`: what a masculine noun does to an ordinal. `years`: words after a year
-    that make it an ordinal, and the row of `roman.endings`. `joins`: what is left to join in the
+    `careful_units`: expressions that must hold after a unit that is a word as well.
+    `without_of`: magnitudes without the lexicon's `of`; `glued` are written together with their
+    number. `ordinal_before_noun`: what a masculine noun does to an ordinal. `years`: words
+    after a year that make it an ordinal, and the row of `roman.endings`. `rewrites`: other
+    notations, and the usual one that they stand for. `joins`: what is left to join in the
     words. `weak_after`: articles that take the ending of an ordinal day away.
     """
 
@@ -139,6 +139,7 @@ class Forms:
     ordinals: Mapping[str, Rules] = field(default_factory=dict)
     ordinal_before_noun: Rules = ()
     years: Rules = ()
+    rewrites: Rules = ()
     joins: Rules = ()
     weak_after: tuple[str, ...] = ()
 

@@ -10,7 +10,7 @@ from voxturn.runtime.text.normalize import chinese
 from voxturn.runtime.text.normalize.addresses import addresses
 from voxturn.runtime.text.normalize.capitals import capitals
 from voxturn.runtime.text.normalize.characters import clean, composed, legible
-from voxturn.runtime.text.normalize.dates import dates, times
+from voxturn.runtime.text.normalize.dates import dates
 from voxturn.runtime.text.normalize.fractions import fractions
 from voxturn.runtime.text.normalize.lexicon import Lexicon, language_of, lexicon
 from voxturn.runtime.text.normalize.measures import magnitudes, measures, prices
@@ -22,11 +22,13 @@ from voxturn.runtime.text.normalize.rules import (
     lower,
     numbers,
     ranges,
+    rewrites,
     separate_groups,
     symbols,
 )
 from voxturn.runtime.text.normalize.spelling import Spelling
 from voxturn.runtime.text.normalize.telephones import telephones
+from voxturn.runtime.text.normalize.times import times
 from voxturn.runtime.text.normalize.titles import titles
 
 _DIGIT = re.compile(r"\d")
@@ -92,7 +94,7 @@ def _cased(text: Spelling, words: Lexicon) -> Spelling:
 def _passes(text: str, words: Lexicon) -> str:
     """`text`, in lower case, through the other passes; most have nothing to do without a digit."""
     if _DIGIT.search(text):
-        text = separate_groups(telephones(text, words), words)
+        text = separate_groups(telephones(rewrites(text, words), words), words)
         steps = (ranges, dates, times, fractions, prices, magnitudes, measures, numbers, joins)
         for step in steps:
             text = step(text, words)

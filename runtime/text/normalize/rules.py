@@ -225,10 +225,19 @@ def _expanded(replacement: str, match: re.Match[str]) -> str:
     return match.expand(replacement)
 
 
+def rewrites(text: str, lexicon: Lexicon) -> str:
+    """Rarer notations as the usual ones: № 7, 5'6"."""
+    return _by_rules(forms_of(lexicon).rewrites, text)
+
+
 def joins(text: str, lexicon: Lexicon) -> str:
     """Endings that were written beside a number's digits, on its words."""
-    for rule in forms_of(lexicon).joins:
-        text = substitute(re.compile(rule[0]), partial(_expanded, rule[1]), text)
+    return _by_rules(forms_of(lexicon).joins, text)
+
+
+def _by_rules(rules: Rules, text: str) -> str:
+    for pattern, replacement in rules:
+        text = substitute(re.compile(pattern), partial(_expanded, replacement), text)
     return text
 
 

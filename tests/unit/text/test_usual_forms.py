@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 from voxturn.runtime.text.normalize import LANGUAGES, in_words
+from voxturn.runtime.text.normalize.forms import forms
 
 TESTS = Path(__file__).parents[2]
 DATA = TESTS / "data" / "spoken_forms"
@@ -41,3 +43,30 @@ def test_every_row_of_upstreams_own_table_is_said_so_or_better() -> None:
     for row in rows:
         assert in_words(row["text"], row["language"]) == row["ours"]
         assert bool(row["reason"]) == (row["ours"] != row["upstream"]), row["text"]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_rule_leads_somewhere_and_every_expression_compiles(language: str) -> None:
+    table = forms(language)
+    roman, clock = table.roman, table.clock
+    rows = {
+        row
+        for rules in (roman.ordinal_after, roman.ordinal_before, roman.before_words, table.years)
+        for _, row in rules
+    }
+    assert rows <= set(roman.endings)
+    assert {row for _, row in clock.cases} <= set(clock.endings)
+    assert {
+        gender for rules in (table.agreement.one, table.agreement.many) for _, gender in rules
+    } <= {"", "m", "f", "n"}
+    assert len(table.months) in (0, 12)
+    for rules in (
+        *roman.endings.values(),
+        *clock.endings.values(),
+        *table.ordinals.values(),
+        table.joins,
+        table.rewrites,
+    ):
+        for pattern, replacement in rules:
+            re.compile(pattern)
+            assert isinstance(replacement, str)
