@@ -90,9 +90,10 @@ def _short_months(lexicon: Lexicon) -> re.Pattern[str] | None:
     if not names:
         return None
     day = r"(?<=\d\s)|(?<=\d\.\s)|(?<=\d\sde\s)|(?<=\d(?:st|nd|rd|th)\s)|(?<=\d-)"
+    month_first = r"\d{1,2}(?!\d|[:.]\d)|" if lexicon.date.order != "dmy" else ""
     return re.compile(
         rf"(?:(?:{day})(?:{names})(?!\w)\.?|(?<!\w)(?:{names})(?:\.,?\s?|,?\s)"
-        r"(?=\d{1,2}(?!\d|[:.]\d)|(?:19|20)\d\d(?!\d)))"
+        rf"(?={month_first}(?:19|20)\d\d(?!\d)))"
     )
 
 

@@ -99,9 +99,9 @@ def _read(
 ) -> str | None:
     """The numeral in words, with its full stop; None where it may be something else."""
     number = str(value(numeral))
+    if len(numeral) == 1 and not sign and numeral not in "IVX":
+        return None  # degrees C; the article De
     if match[2]:
-        if len(numeral) == 1 and numeral not in "IVX":
-            return None  # the article De or Le
         return f"{number}{match[2]}" + ("." if match[0].endswith(".") else "")
     before = _BEFORE.search(written, max(0, match.start() - 40), match.start())
     after = _AFTER.match(written, match.end(1))
@@ -111,23 +111,17 @@ def _read(
     if ending := ruled(words.ordinal_before, following):
         ending = ruled(words.before_words, f"{name.lower()} {following}") or ending
         return _ordinal(number, ending, words, lexicon)
-    if words.leading and dot and after and (sign or len(numeral) > 1 or not name):
-        return _ordinal(number, "", words, lexicon)
-    if (
-        len(numeral) == 1
-        and not sign
-        and (
-            numeral not in "IVX"
-            or (words.verbs and numeral == "I" and not name[:1].isupper())
-            or following in words.verbs
-        )
-    ):
-        return None
+    if len(numeral) == 1 and not sign:
+        pronoun = words.verbs and numeral == "I" and not name[:1].isupper()
+        if pronoun or following in words.verbs:
+            return None
     kept = "" if dot and words.dotted and after and after[1][0].islower() else dot
     if ending := ruled(words.ordinal_after, name.lower()):
         if int(number) <= words.ordinal_up_to:
             return _ordinal(number, ending, words, lexicon) + kept
         return cardinal(number, lexicon) + kept
+    if words.leading and dot and after and (sign or len(numeral) > 1 or not name):
+        return _ordinal(number, "", words, lexicon)
     known = any(re.search(pattern, name.lower()) for pattern in words.cardinal_after)
     guessed = name[:1].isupper() and len(numeral) > 1 and not set(numeral) - set("IVX")
     return cardinal(number, lexicon) + dot if sign or known or guessed else None

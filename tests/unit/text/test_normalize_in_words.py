@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from voxturn.runtime.errors import ExecutorUnavailable
 from voxturn.runtime.text.normalize import LANGUAGES, in_words, numbers
 from voxturn.runtime.text.normalize.characters import compatible
+from voxturn.runtime.text.normalize.forms import forms
 from voxturn.runtime.text.normalize.lexicon import lexicon
 
 SENTENCES = [
@@ -74,6 +75,9 @@ def test_no_library_of_romanisation_is_needed(
 
 SIGNS = {sign for language in LANGUAGES for sign in lexicon(language).symbols} | set("№+=×℃℉﷼")
 KEYS = {key for language in LANGUAGES for key in lexicon(language).abbreviations}
+MONTHS = {
+    name for language in LANGUAGES for names in forms(language).months for name in names.split("|")
+}
 LETTERS_AND_MARKS = st.text(
     st.one_of(
         st.characters(categories=("L", "M", "P"), exclude_characters="".join(SIGNS)),
@@ -82,7 +86,11 @@ LETTERS_AND_MARKS = st.text(
     max_size=60,
 ).map(lambda text: "".join(map(compatible, text)))
 WORDS = st.text("abcDEFxyzßéÉÄИя", min_size=3, max_size=8).filter(
-    lambda word: not word.isupper() and not any(word.lower().endswith(key) for key in KEYS)
+    lambda word: (
+        not word.isupper()
+        and word.lower() not in MONTHS
+        and not any(word.lower().endswith(key) for key in KEYS)
+    )
 )
 VALUES = st.sampled_from(
     ["12", "1,250", "3.5", "14:30", "2026-11-24", "24/11/2026", "$5", "7 €", "50%", "½", "٣", "５", "№ 3", "5–10", "&", "3rd"]
