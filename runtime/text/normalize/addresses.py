@@ -16,7 +16,7 @@ _EMAIL = re.compile(rf"(?<![\w.+-])([\w][\w.+-]{{0,63}})@({_DOMAIN})(?!\w)")
 _PATH = r"[^\s<>\"]*(?<![.,;:!?)\]'])"
 _URL = re.compile(
     r"(?<![a-z0-9])(?:(?:https?|ftp)://(?:www\.)?|www\.)(?:[^\s/@:]{1,64}@)?"
-    rf"({_DOMAIN})(?::\d{{1,5}})?(?:[/?#]{_PATH})?"
+    rf"({_DOMAIN}|localhost)(?::\d{{1,5}})?(?:[/?#]{_PATH})?"
 )
 _TOP = (
     r"(?:(?:com|org|net|edu|gov|info|io|app|dev)(?:\.[a-z]{2})?|co\.[a-z]{2}"
@@ -30,7 +30,7 @@ _MARKS = re.compile(r"[@._+-]")
 
 def addresses(text: Spelling, lexicon: Lexicon) -> Spelling:
     """E-mail addresses in words, and of web addresses the host."""
-    if "." not in text:
+    if "." not in text and "://" not in text:
         return text
     if "@" in text:
         text = _substituted(_EMAIL, lambda m: _spoken(m[0], lexicon), text)

@@ -39,6 +39,8 @@ _SAME = frozenset(
     {"<initial>", "<medial>", "<final>", "<isolated>", "<font>", "<wide>", "<narrow>", "<square>"}
 )
 _LIGATURES = frozenset(map(chr, range(0xFB00, 0xFB07)))
+_RAISED = frozenset("ᵉʳˢᵗʰⁿᵈᵐᵃᵒ")
+"""Letters of ordinals: XIXᵉ."""
 _HALF_WIDTH = re.compile("[\uff65-\uff9f]+")
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 _DIACRITICS = re.compile("[\u064b-\u0652\u0670\u0640]")
@@ -72,7 +74,11 @@ def composed(text: str) -> str:
 @lru_cache(maxsize=4096)
 def compatible(char: str) -> str:
     """`char` in its plain form where that means the same: ﬁ, ﺏ, Ａ, 𝐀, ㎞; not ½, ² or ™."""
-    if char in _LIGATURES or unicodedata.decomposition(char).partition(" ")[0] in _SAME:
+    if (
+        char in _LIGATURES
+        or char in _RAISED
+        or unicodedata.decomposition(char).partition(" ")[0] in _SAME
+    ):
         return unicodedata.normalize("NFKC", char).replace("\u2044", "/")
     return char
 

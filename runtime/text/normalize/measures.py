@@ -12,6 +12,7 @@ from voxturn.runtime.text.normalize.numbers import (
     NUMBER,
     Number,
     agree,
+    cardinal,
     counted,
     form_of,
     parse,
@@ -23,6 +24,7 @@ _SIGNS = {
     "us$": "USD", "$": "USD", "€": "EUR", "£": "GBP", "¥": "JPY", "₹": "INR",
     "₽": "RUB", "₺": "TRY", "₩": "KRW",
 }  # fmt: skip
+_ZEROS = {"k": 3, "m": 6, "b": 9}
 _MILLION = Number("1000000")
 _THOUSANDS = re.compile(r"[1-9]\d{0,2},\d{3}")
 
@@ -127,6 +129,10 @@ def _price(number: Number, currency: str, magnitude: str, lexicon: Lexicon) -> s
 def _magnitude(number: Number, name: str, lexicon: Lexicon) -> str:
     """A number and the magnitude that it counts, which may be an abbreviation."""
     written = forms_of(lexicon).magnitudes
+    if lexicon.joined and name in _ZEROS:  # there are other words for it: 百五十万
+        fraction = (number.fraction or "").ljust(_ZEROS[name], "0")
+        if not fraction[_ZEROS[name] :]:
+            return cardinal(str(int(number.whole + fraction)), lexicon)
     if name in written:
         return counted(number, noun(written[name]), lexicon)
     words = say(number, lexicon)
@@ -207,7 +213,7 @@ def _measures(lexicon: Lexicon) -> re.Pattern[str]:
     # one letter is a unit only after a space and a short number: not 5G, not 2026 г.
     end = r"(?![a-z0-9/$€£])" if lexicon.joined else r"(?![\w/$€£])"
     return re.compile(
-        rf"(?<![\d.,])(?P<number>{NUMBER})(?:\s?(?P<long>{long})|(?<!\d{{4}})\s(?P<short>{short})){end}"
+        rf"(?<![\d.,])(?P<number>{NUMBER})(?:\s?(?P<long>{long})|(?<!\d{{4}})\s(?P<short>{short})){end}(?:\.(?=[,;:)]))?"
     )
 
 
