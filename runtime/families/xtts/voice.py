@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
@@ -39,6 +40,7 @@ OPTIONS = frozenset(
 )
 _SAMPLING = ("temperature", "top_k", "top_p", "repetition_penalty", "seed")
 _CLONES, _TOKENS_AHEAD = 32, 4
+_LOG = logging.getLogger(__name__)
 
 
 class Speakers:
@@ -66,7 +68,10 @@ class Speakers:
             key = tuple(sha256_of(path) for path in recordings)
             if key not in self._clones:
                 self._cloner = self._cloner or self._make_cloner()
-                self._clones[key] = self._cloner.clone("clone", list(recordings)).voice
+                added = self._cloner.clone("clone", list(recordings))
+                for warning in added.warnings:
+                    _LOG.warning("%s", warning)
+                self._clones[key] = added.voice
                 if len(self._clones) > _CLONES:
                     del self._clones[next(iter(self._clones))]
             return self._clones[key]
