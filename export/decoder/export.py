@@ -18,7 +18,7 @@ from typing import Any
 
 from tokenizers import Tokenizer
 from voxturn.export.artifact import write_manifest
-from voxturn.export.checkpoint import copy_tokenizer
+from voxturn.export.checkpoint import check_content, copy_tokenizer
 from voxturn.export.ctranslate2 import convert_folder
 from voxturn.export.decoder import parity
 from voxturn.export.decoder.checkpoint import (
@@ -114,6 +114,7 @@ def _tokenizer(path: Path, checkpoint: FileCheckpoint, config: DecoderConfig) ->
     elif not (path / "tokenizer.json").is_file():
         raise CorruptModel(f"{path}: tokenizer.json is missing; pull the model again")
     else:
+        check_content(path / "tokenizer.json")
         try:
             tokenizer = read_tokenizer(path / "tokenizer.json")
         except Exception as exc:  # the library raises a bare Exception

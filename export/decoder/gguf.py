@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from voxturn.export.checkpoint import Float, Shapes
+from voxturn.export.checkpoint import Float, Shapes, check_content
 from voxturn.export.quantize import BlockWeight
 from voxturn.runtime.errors import CorruptModel, ExportFailed
 
@@ -64,6 +64,7 @@ class GgufCheckpoint:
     def __init__(self, path: Path) -> None:
         import gguf
 
+        check_content(path)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # damaged sizes overflow before they are refused

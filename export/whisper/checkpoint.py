@@ -14,7 +14,14 @@ from typing import Any
 
 import numpy as np
 from tokenizers import Tokenizer
-from voxturn.export.checkpoint import Float, Safetensors, Shapes, read_table, refuse_adapter
+from voxturn.export.checkpoint import (
+    Float,
+    Safetensors,
+    Shapes,
+    check_content,
+    read_table,
+    refuse_adapter,
+)
 from voxturn.export.whisper.ct2 import Ct2Tensors
 from voxturn.export.whisper.spec import CONFIG_KEYS, EMBEDDING, Marks, Sizes, Tensors, shapes
 from voxturn.runtime.errors import CorruptModel, ExportFailed
@@ -135,6 +142,7 @@ def _marks(
 
 def open_tokenizer(path: Path) -> Tokenizer:
     """A `tokenizer.json`. Raises `CorruptModel`."""
+    check_content(path)
     try:
         tokenizer: Tokenizer = read_tokenizer(path)
     except Exception as exc:  # the library raises a bare Exception

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from voxturn.runtime.audio.decode import check_file
 from voxturn.runtime.decode.service import TokenService
-from voxturn.runtime.errors import UnsupportedLanguage, UsageError
+from voxturn.runtime.errors import UsageError
 from voxturn.runtime.families.base import WRITTEN, VoiceOptions
 from voxturn.runtime.families.windowed import Latents, WindowedVocoder
 from voxturn.runtime.families.xtts.prompt import XttsIds
@@ -22,7 +22,6 @@ from voxturn.runtime.families.xtts.voices import Cloner, Voice, VoiceStore
 from voxturn.runtime.flow.handoff import cancel_and_wait
 from voxturn.runtime.messages import PcmChunk, Sentence
 from voxturn.runtime.models.manifest import sha256_of
-from voxturn.runtime.text.normalize import language_of
 
 OPTIONS = frozenset(
     {
@@ -78,7 +77,7 @@ class Speakers:
 
 
 class XttsVoice:
-    """A cloned voice in 17 languages. Streams of several callers share one batched engine."""
+    """A cloned voice in the languages of its vocabulary. Streams of several callers share one batched engine."""
 
     texts = WRITTEN
 
@@ -140,11 +139,7 @@ class XttsVoice:
         values, manner = options.only(OPTIONS, "XTTS"), self.speech.manner
         if values.get("speaker") and values.get("recordings"):
             raise UsageError("give a speaker's name or recordings, not both")
-        language = language_of(values.get("language", manner.language))
-        if language not in self.languages:
-            raise UnsupportedLanguage(
-                f"language {language!r} is not one of {', '.join(self.languages)}"
-            )
+        language = self.tokenizer.known(values.get("language", manner.language))
         chosen = {key: values[key] for key in _SAMPLING if key in values}
         return XttsVoice(
             self.speech.using(
