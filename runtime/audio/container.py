@@ -61,8 +61,11 @@ class ReadReport:
         return self.lost_packets > 0 or self.lost_s > 0
 
     def __str__(self) -> str:
+        missing = f"{self.lost_s:.2f} s are missing"
+        if not self.lost_packets:
+            return f"damaged: {missing}"
         packets = "1 packet" if self.lost_packets == 1 else f"{self.lost_packets} packets"
-        return f"damaged: {packets} could not be decoded, {self.lost_s:.2f} s are missing"
+        return f"damaged: {packets} could not be decoded, {missing}"
 
 
 @dataclass(frozen=True)
@@ -110,15 +113,11 @@ class Recording:
         free = container.format.flags & _FREE_START
         self._origin_s = float((container.start_time or 0) / 1e6) if free else 0.0
         self._failure: Exception | None = None
-
-    @property
-    def end_s(self) -> float | None:
+        self.end_s: float | None = None
         """When the recording ends by its container's word; None where it gives none."""
-        duration = self._container.duration
-        if self._by_bytes or not duration or duration < 0:
-            return None
-        begin = max(0, self._container.start_time or 0)
-        return float((begin + duration) / 1e6 - self._origin_s)
+        if not self._by_bytes and (container.duration or 0) > 0:
+            begin = max(0, container.start_time or 0)
+            self.end_s = float((begin + container.duration) / 1e6 - self._origin_s)
 
     def frames(self) -> Iterator[TimedFrame]:
         """What can be decoded.
@@ -127,33 +126,35 @@ class Recording:
         were lost explain it. Raises `UnreadableAudio` where nothing can be decoded.
         """
         previous: TimedFrame | None = None
-        doubted: TimedFrame | None = None
+        suspect: TimedFrame | None = None
         for frame in self._decoded():
-            if doubted is not None and previous is not None:
-                judged = self._judged(doubted, previous, frame.follows(doubted))
-                if judged is not None:
-                    yield judged
-                    previous = judged
-                doubted = None
+            if suspect is not None and previous is not None:
+                verdict = self._verdict(suspect, previous, frame.follows(suspect))
+                if verdict is not None:
+                    yield verdict
+                    previous = verdict
+                suspect = None
             if previous is None or frame.follows(previous):
                 yield replace(frame, jumps=previous is None or frame.lost_s > 0)
                 previous = frame
             else:
-                doubted = frame
-        if doubted is not None and previous is not None:
-            judged = self._judged(doubted, previous, False)
-            if judged is not None:
-                yield judged
+                suspect = frame
+        if suspect is not None and previous is not None:
+            verdict = self._verdict(suspect, previous, False)
+            if verdict is not None:
+                yield verdict
 
-    def _judged(self, doubted: TimedFrame, previous: TimedFrame, agreed: bool) -> TimedFrame | None:
+    def _verdict(
+        self, suspect: TimedFrame, previous: TimedFrame, agrees: bool
+    ) -> TimedFrame | None:
         """A frame as it is used; None for one that a damaged header has made."""
-        if agreed:
-            return replace(doubted, jumps=True)
-        if doubted.form != previous.form:
+        if agrees:
+            return replace(suspect, jumps=True)
+        if suspect.form != previous.form:
             self.report.lost_packets += 1
             return None
         assert previous.time_s is not None  # or it would follow
-        return replace(doubted, time_s=previous.time_s + previous.seconds + doubted.lost_s)
+        return replace(suspect, time_s=previous.time_s + previous.seconds + suspect.lost_s)
 
     def _decoded(self) -> Iterator[TimedFrame]:
         """Frames of the packets that can be decoded; the others are counted."""
@@ -173,7 +174,7 @@ class Recording:
             if times is not None:
                 times.take(packet, seconds)
                 lost_s = times.missing_s
-            trusted = _packet_s(packet) <= _MOST_TIMES_AS_LONG * seconds
+            plausible = _packet_s(packet) <= _MOST_TIMES_AS_LONG * seconds
             for frame in frames:
                 any_frame = True
                 if times is not None:
@@ -181,7 +182,7 @@ class Recording:
                 elif self._numbered:
                     time_s = _flac_time_s(packet, self._stream.codec_context)
                 else:
-                    time_s = self._time_s(frame, trusted)
+                    time_s = self._time_s(frame, plausible)
                 frame.pts = None  # or the resampler would see to them
                 yield TimedFrame(frame, time_s, lost_s)
                 lost_s = 0.0
@@ -203,8 +204,8 @@ class Recording:
                 self.report.lost_packets += errors == 0
                 errors += 1
 
-    def _time_s(self, frame: Any, trusted: bool) -> float | None:
-        if frame.pts is None or frame.time_base is None or not trusted:
+    def _time_s(self, frame: Any, plausible: bool) -> float | None:
+        if frame.pts is None or frame.time_base is None or not plausible:
             return None
         return float(frame.pts * frame.time_base) - self._origin_s
 
@@ -258,7 +259,11 @@ class _Opening:
             if isinstance(stream, str | Path):
                 stream = files.enter_context(Path(stream).open("rb"))
             target = self._reader = _Reader(stream)
-        container = files.enter_context(_open(av, target))
+        try:
+            container = files.enter_context(_open(av, target))
+        finally:
+            if self._reader is not None:
+                self._magic = self._reader.magic
         if container.format.name == "aac":
             container.close()
             if self._reader is not None:
@@ -266,7 +271,6 @@ class _Opening:
             container = files.enter_context(_open(av, target, _FRAME_BY_FRAME))
         if self._reader is not None:
             self._reader.forget()
-            self._magic = self._reader.magic
         return container
 
     def decoder(self, av: Any, stream: Any) -> Any:
@@ -289,6 +293,10 @@ class _Opening:
         """What is raised where nothing can be read."""
         if self._reader is not None and self._reader.end == 0:
             return EmptyAudio(f"{self._name}: is empty")
+        if self._magic == _BIG_ENDIAN_RIFF:
+            return UnreadableAudio(
+                f"{self._name}: is a big-endian RIFF of a kind that is not read; convert it to RIFF"
+            )
         hint = ""
         if self._reader is not None and not self._reader.seekable():
             hint = "; some kinds need a file instead of a pipe"
@@ -303,9 +311,9 @@ def _track(container: Any, name: str, track: int) -> Any:
     tracks = container.streams.audio
     if not tracks:
         raise UnreadableAudio(f"{name}: has no audio track")
-    if track > len(tracks):
-        listed = "; ".join(_about(number, each) for number, each in enumerate(tracks, 1))
-        raise UsageError(f"{name}: has no audio track {track}; it has {listed}")
+    if not 0 <= track <= len(tracks):
+        choices = "; ".join(_about(number, each) for number, each in enumerate(tracks, 1))
+        raise UsageError(f"{name}: has no audio track {track}; it has {choices}")
     if track:
         return tracks[track - 1]
     return next((each for each in tracks if _is_default(each)), tracks[0])

@@ -44,15 +44,15 @@ def decode(
 ) -> Iterator[Samples]:
     """Frames of `frame_samples` samples (the last may be shorter) at `rate` Hz, mono, of any container FFmpeg reads.
 
-    `track` counts from 1; 0 is the default one. `report` is kept up while it is read; without it, a warning is logged where
+    `track` counts from 1; 0 is the default one. `report` is outcome up while it is read; without it, a warning is logged where
     something could not be decoded. Raises `AudioNotFound`, `EmptyAudio`, `UnreadableAudio` or `InvalidSamples`, also after some frames were given,
     `UsageError` for a track that is not there.
     """
     count, name = 0, _name(source)
-    kept = report or ReadReport()
+    outcome = report or ReadReport()
     if isinstance(source, str | Path):
         check_file(Path(source))
-    with open_recording(source, name, track, kept) as recording:
+    with open_recording(source, name, track, outcome) as recording:
         for piece in _rechunk(_Timeline(recording, rate).pieces(), frame_samples):
             finite = np.isfinite(piece)
             if not finite.all():
@@ -64,8 +64,8 @@ def decode(
             yield piece
     if count == 0:
         raise EmptyAudio(f"{name}: holds no samples")
-    if report is None and kept.damaged:
-        _LOG.warning("%s: %s", name, kept)
+    if report is None and outcome.damaged:
+        _LOG.warning("%s: %s", name, outcome)
 
 
 def decode_raw(
@@ -154,7 +154,7 @@ class _Timeline:
         self._downmix = Downmix(rate)
         self._resampler: Any = None
         self._form: tuple[str, str, int] | None = None
-        self._voices: list[int] = []
+        self._channels: list[int] = []
         """The channels that are mixed: all, but the one for low effects beside others."""
         self._written = 0
         """Samples given, at `rate` Hz."""
@@ -194,14 +194,14 @@ class _Timeline:
         return gap
 
     def _begin(self, timed: TimedFrame) -> None:
-        """A resampler for frames of this kind: one may not change, and joined recordings do."""
+        """A resampler for frames of this form: one may not change, and joined recordings do."""
         import av
 
         layout = timed.frame.layout
         self._form = timed.form
         self._resampler = av.AudioResampler(format="fltp", layout=layout, rate=self._rate)
         names = [channel.name for channel in layout.channels]
-        self._voices = [number for number, name in enumerate(names) if name != "LFE"]
+        self._channels = [number for number, name in enumerate(names) if name != "LFE"]
 
     def _flushed(self) -> Iterator[Samples]:
         if self._resampler is not None:
@@ -209,13 +209,11 @@ class _Timeline:
 
     def _mixed(self, frames: list[Any]) -> Iterator[Samples]:
         for frame in frames:
-            if (
-                frame is None or not frame.samples
-            ):  # what a resampler with nothing to do gives at the end
-                continue
+            if frame is None or not frame.samples:
+                continue  # what a resampler with nothing to do gives at the end
             channels: Channels = frame.to_ndarray()
-            if 0 < len(self._voices) < len(channels):
-                channels = channels[self._voices]
+            if 0 < len(self._channels) < len(channels):
+                channels = channels[self._channels]
             piece = self._downmix(channels)
             self._written += piece.size
             yield piece

@@ -43,16 +43,16 @@ class Downmix:
         mean = channels.mean(axis=0, dtype=np.float32)
         before = self._channel
         self._choose(channels, mean)
-        after = self._taken(self._channel, channels, mean)
+        after = self._selected(self._channel, channels, mean)
         if self._channel == before:
             return after
         fade = np.ones(size, np.float32)
         steps = min(size, max(1, int(_FADE_S * self._rate)))
         fade[:steps] = np.linspace(0.0, 1.0, steps, endpoint=False, dtype=np.float32)
-        return (1 - fade) * self._taken(before, channels, mean) + fade * after
+        return (1 - fade) * self._selected(before, channels, mean) + fade * after
 
     @staticmethod
-    def _taken(channel: int | None, channels: Channels, mean: Samples) -> Samples:
+    def _selected(channel: int | None, channels: Channels, mean: Samples) -> Samples:
         return mean if channel is None else channels[channel]
 
     def _choose(self, channels: Channels, mean: Samples) -> None:
@@ -61,9 +61,9 @@ class Downmix:
         mean_power = float(mean.var(dtype=np.float64))
         if self._powers is None:
             self._powers, self._mean_power = powers, mean_power
-        kept = float(np.exp(-mean.size / (_WINDOW_S * self._rate)))
-        self._powers = kept * self._powers + (1 - kept) * powers
-        self._mean_power = kept * self._mean_power + (1 - kept) * mean_power
+        decay = float(np.exp(-mean.size / (_WINDOW_S * self._rate)))
+        self._powers = decay * self._powers + (1 - decay) * powers
+        self._mean_power = decay * self._mean_power + (1 - decay) * mean_power
         loudest = int(np.argmax(self._powers))
         most = float(self._powers[loudest])
         if most < _SILENT:

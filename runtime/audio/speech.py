@@ -39,7 +39,7 @@ as many as in the one below. Resampling moves the heap below the peak, so that e
 
 
 @dataclass(frozen=True)
-class Spoken:
+class SpeechPart:
     """The speech of a recording without the silence around and inside it, and what is wrong with it."""
 
     samples: Samples
@@ -47,13 +47,13 @@ class Spoken:
     clipped: bool
 
 
-def spoken_part(samples: Samples, rate: int) -> Spoken:
+def speech_part(samples: Samples, rate: int) -> SpeechPart:
     """What of a recording is speech, going by its own levels. All silence gives none."""
     window = max(1, rate // _WINDOWS_PER_S)
     levels = window_levels(samples, window)
     sounding = levels[levels > _NOTHING_DBFS]
     if not sounding.size:
-        return Spoken(samples[:0], noisy=False, clipped=False)
+        return SpeechPart(samples[:0], noisy=False, clipped=False)
     speech_db = _loudest(sounding)
     quiet_db = max(float(np.percentile(levels, _QUIETEST)), _NOTHING_DBFS)
     runs = _runs(levels > _threshold(speech_db, quiet_db))
@@ -61,7 +61,7 @@ def spoken_part(samples: Samples, rate: int) -> Spoken:
         [samples[:0], *(samples[first * window : last * window] for first, last in runs)]
     )
     noisy = _LEAST_CONTRAST_DB < speech_db - quiet_db < _NOISY_DB
-    return Spoken(speech, noisy, _is_clipped(speech))
+    return SpeechPart(speech, noisy, _is_clipped(speech))
 
 
 def window_levels(samples: Samples, window: int) -> Levels:

@@ -26,7 +26,7 @@ import numpy.typing as npt
 from voxturn.runtime.audio.container import ReadReport
 from voxturn.runtime.audio.decode import decode_all
 from voxturn.runtime.audio.encode import output_error
-from voxturn.runtime.audio.speech import Spoken, at_level, spoken_part
+from voxturn.runtime.audio.speech import SpeechPart, at_level, speech_part
 from voxturn.runtime.errors import AudioError, CorruptModel, UnknownVoice, UsageError
 from voxturn.runtime.families.xtts.mel import power_spectrogram, spectral_change
 from voxturn.runtime.messages import Samples
@@ -103,8 +103,8 @@ class Cloner:
         for path in recordings:
             report = ReadReport()
             recording = decode_all(path, rate, track, report)
-            spoken = spoken_part(recording, rate)
-            speech = spoken.samples[: int(longest_s * rate)]
+            part = speech_part(recording, rate)
+            speech = part.samples[: int(longest_s * rate)]
             if recording.size < _MIN_S * rate or speech.size < _MIN_SPEECH_S * rate:
                 raise AudioError(
                     f"{path}: holds {speech.size / rate:.2f} s of speech in {recording.size / rate:.2f} s; "
@@ -113,7 +113,7 @@ class Cloner:
             speakers.append(self.embedding(self._embedded(path, track)))
             clips.append(at_level(speech, _LEVEL_DBFS))
             seconds += speech.size / rate
-            warnings += [f"{path}: {warning}" for warning in _warnings_of(spoken, report)]
+            warnings += [f"{path}: {warning}" for warning in _warnings_of(part, report)]
         if seconds < _GOOD_S:
             warnings.append(f"only {seconds:.1f} s of speech; {_GOOD_S:.0f} s or more clone better")
         voice = Voice(
@@ -124,8 +124,8 @@ class Cloner:
     def _embedded(self, path: Path, track: int) -> Samples:
         """What the speaker encoder hears of a recording. Raises `AudioError` for what is no speech."""
         rate = int(self._embed["rate"])
-        spoken = spoken_part(decode_all(path, rate, track, ReadReport()), rate)
-        samples = spoken.samples[: int(self._clone["max_ref_len"] * rate)]
+        part = speech_part(decode_all(path, rate, track, ReadReport()), rate)
+        samples = part.samples[: int(self._clone["max_ref_len"] * rate)]
         if samples.size < _MIN_SPEECH_S * rate or spectral_change(samples, rate) < _LEAST_CHANGE_DB:
             raise AudioError(
                 f"{path}: holds no speech, its sound is as even as noise or music; record a voice"
@@ -170,13 +170,13 @@ class Cloner:
         return np.ascontiguousarray((c["speaker_filters"].T @ power)[None], np.float32)
 
 
-def _warnings_of(spoken: Spoken, report: ReadReport) -> Iterator[str]:
+def _warnings_of(part: SpeechPart, report: ReadReport) -> Iterator[str]:
     """What is wrong with a recording, though it can be used."""
     if report.damaged:
         yield str(report)
-    if spoken.clipped:
+    if part.clipped:
         yield "is clipped, its loudest parts are cut off; record it at a lower level"
-    if spoken.noisy:
+    if part.noisy:
         yield "is noisy or echoes, which the voice takes over; record it in a quiet room"
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from voxturn.runtime.audio.decode import decode_all
-from voxturn.runtime.audio.speech import at_level, spoken_part
+from voxturn.runtime.audio.speech import at_level, speech_part
 from voxturn.runtime.messages import Samples
 
 from tests.voiced import voiced
@@ -25,7 +25,7 @@ def speech() -> Samples:
 
 
 def seconds(samples: Samples) -> float:
-    return spoken_part(samples, RATE).samples.size / RATE
+    return speech_part(samples, RATE).samples.size / RATE
 
 
 def silence(length_s: float) -> Samples:
@@ -46,10 +46,10 @@ def test_silence_around_and_inside_and_the_level_do_not_matter(
 def test_noise_is_not_counted_as_speech(speech: Samples, snr_db: float) -> None:
     clean = seconds(speech)
     padded = np.concatenate([silence(3.0), speech, silence(3.0)])
-    power = np.mean(spoken_part(speech, RATE).samples ** 2)
+    power = np.mean(speech_part(speech, RATE).samples ** 2)
     noise = np.random.default_rng(0).standard_normal(padded.size)
     noisy = (padded + noise * np.sqrt(power * 10 ** (-snr_db / 10))).astype(np.float32)
-    found = spoken_part(noisy, RATE)
+    found = speech_part(noisy, RATE)
     assert found.samples.size / RATE == pytest.approx(clean, rel=0.25)
     assert found.noisy is (snr_db <= 10)
 
@@ -64,7 +64,7 @@ def test_a_pause_between_words_belongs_to_the_speech_and_a_click_does_not() -> N
 
 def test_all_silence_has_no_speech() -> None:
     for samples in (silence(1.0), silence(0.001), silence(0.0), silence(1.0) + 1e-6):
-        found = spoken_part(samples.astype(np.float32), RATE)
+        found = speech_part(samples.astype(np.float32), RATE)
         assert found.samples.size == 0
         assert not found.noisy
         assert not found.clipped
@@ -77,9 +77,9 @@ def test_clipped_speech_is_seen_whatever_its_level_is_now(
 ) -> None:
     loud = speech / np.abs(speech).max() * 10 ** (gain_db / 20)
     clipped = np.clip(loud, -1, 1) * 10 ** (after_db / 20)
-    assert spoken_part(clipped.astype(np.float32), RATE).clipped
-    assert not spoken_part(speech, RATE).clipped
-    assert not spoken_part(at_level(speech, 0.0), RATE).clipped
+    assert speech_part(clipped.astype(np.float32), RATE).clipped
+    assert not speech_part(speech, RATE).clipped
+    assert not speech_part(at_level(speech, 0.0), RATE).clipped
 
 
 def test_a_level_is_that_of_the_peak() -> None:
