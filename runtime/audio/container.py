@@ -28,6 +28,9 @@ _FRAME_BY_FRAME = {"fflags": "+noparse+nofillin"}
 """FFmpeg's reader of ADTS finds whole frames itself; without a parser behind it, it says at which byte each lies."""
 _FREE_START = 0x200
 """FFmpeg's AVFMT_TS_DISCONT: a container whose times begin anywhere, as a broadcast's do."""
+_FROM_ZERO = frozenset({"ogg"})
+"""Of these, those whose times begin at zero but where a broadcast was joined, which then runs for long already."""
+_LONG_S = 60.0
 _BIG_ENDIAN_RIFF = b"RIFX"
 _SYNC = {"mp1": 0xFFE0, "mp2": 0xFFE0, "mp3": 0xFFE0}
 """How frames of a codec begin. The decoder passes over what lies before, without a word."""
@@ -110,8 +113,7 @@ class Recording:
         self._codec = codec
         self._by_bytes = container.format.name in _BY_BYTES
         self._numbered = container.format.name == _FLAC
-        free = container.format.flags & _FREE_START
-        self._origin_s = float((container.start_time or 0) / 1e6) if free else 0.0
+        self._origin_s = _origin_s(container)
         self._failure: Exception | None = None
         self.end_s: float | None = None
         """When the recording ends by its container's word; None where it gives none."""
@@ -384,6 +386,14 @@ class _ByteTimes:
 
 def _open(av: Any, target: Any, options: dict[str, str] | None = None) -> Any:
     return av.open(target, mode="r", metadata_errors="ignore", options=options or {})
+
+
+def _origin_s(container: Any) -> float:
+    """The container's time at the recording's beginning."""
+    begin_s = float((container.start_time or 0) / 1e6)
+    if not container.format.flags & _FREE_START:
+        return 0.0
+    return 0.0 if container.format.name in _FROM_ZERO and begin_s < _LONG_S else begin_s
 
 
 def _is_default(track: Any) -> bool:

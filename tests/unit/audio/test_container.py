@@ -140,6 +140,14 @@ def test_a_track_that_begins_late_has_the_times_of_its_file(begin_s: float) -> N
     assert samples.size == pytest.approx((begin_s + 1) * RATE, abs=20)
 
 
+def test_a_lost_first_page_is_silence_too() -> None:
+    data = RECORDINGS["opus"]
+    page = [at for at in range(len(data)) if data.startswith(b"OggS", at)][2]
+    samples = decode_all(io.BytesIO(data[:page] + bytes(200) + data[page + 200 :]), RATE)
+    assert samples.size == pytest.approx(LENGTH_S * RATE, abs=RATE // 10)
+    assert any(abs(at - 2.0) < 0.05 for at in tones(samples))
+
+
 async def test_frames_count_the_silence_before_a_track() -> None:
     data = matroska(sine(RATE, 1.0), begin_s=4.0)
     frames = [frame async for frame in frames_from(io.BytesIO(data))]
