@@ -163,20 +163,22 @@ class Recording:
         times = _ByteTimes(self._stream.codec.canonical_name) if self._by_bytes else None
         lost_s, any_frame = 0.0, False
         for packet in self._packets():
+            container_s = _packet_s(packet)
             try:
                 frames = [frame for frame in self._codec.decode(packet) if frame.samples > 0]
             except self._opening.errors as exc:
                 self._failure = exc
                 self.report.lost_packets += 1
-                lost_s += _packet_s(packet)
+                lost_s += container_s
                 if times is not None:
                     times.lose(packet)
                 continue
             seconds = sum(frame.samples / frame.sample_rate for frame in frames)
             if times is not None:
-                times.take(packet, seconds)
+                whole = 2 * seconds >= container_s  # of others the decoder's delay is cut off
+                times.take(packet, seconds if whole else 0.0)
                 lost_s = times.missing_s
-            plausible = _packet_s(packet) <= _MOST_TIMES_AS_LONG * seconds
+            plausible = container_s <= _MOST_TIMES_AS_LONG * seconds
             for frame in frames:
                 any_frame = True
                 if times is not None:
@@ -352,10 +354,10 @@ class _ByteTimes:
         self._lost_bytes += packet.size
 
     def take(self, packet: Any, seconds: float) -> None:
-        """A packet that was decoded."""
+        """A packet that was decoded; `seconds` is 0 where that says nothing of how many bytes a second has."""
         self._skip_to(packet)
-        if 2 * seconds < _packet_s(packet) or not seconds:
-            return  # the decoder's delay is cut off
+        if not seconds:
+            return
         if self._begins_with_rubbish(packet):
             frame = int(self._bytes * seconds / self._seconds) if self._seconds else packet.size
             self._lost_bytes += max(0, packet.size - frame)

@@ -199,7 +199,7 @@ class _Timeline:
 
         layout = timed.frame.layout
         self._form = timed.form
-        self._resampler = av.AudioResampler(format="fltp", layout=layout, rate=self._rate)
+        self._resampler = av.AudioResampler(format="flt", layout=layout, rate=self._rate)
         names = [channel.name for channel in layout.channels]
         self._channels = [number for number, name in enumerate(names) if name != "LFE"]
 
@@ -211,7 +211,9 @@ class _Timeline:
         for frame in frames:
             if frame is None or not frame.samples:
                 continue  # what a resampler with nothing to do gives at the end
-            channels: Channels = frame.to_ndarray()
+            # packed: PyAV reads beyond the planes of eight channels and more
+            samples = frame.to_ndarray().reshape(-1, frame.layout.nb_channels)
+            channels: Channels = np.ascontiguousarray(samples.T)
             if 0 < len(self._channels) < len(channels):
                 channels = channels[self._channels]
             piece = self._downmix(channels)

@@ -57,8 +57,8 @@ class Downmix:
 
     def _choose(self, channels: Channels, mean: Samples) -> None:
         """Follow the levels (without a constant offset, which is no sound) and decide what is taken from here on."""
-        powers = channels.var(axis=1, dtype=np.float64)
-        mean_power = float(mean.var(dtype=np.float64))
+        powers = _powers(channels)
+        mean_power = float(_powers(mean[None])[0])
         if self._powers is None:
             self._powers, self._mean_power = powers, mean_power
         decay = float(np.exp(-mean.size / (_WINDOW_S * self._rate)))
@@ -75,6 +75,12 @@ class Downmix:
             chosen = self._channel
             if chosen is None or most > self._powers[chosen] * _ratio(_OTHER_DB):
                 self._channel = loudest
+
+
+def _powers(channels: Channels) -> npt.NDArray[np.float64]:
+    """The power of each channel's sound in a piece."""
+    squares = np.einsum("cn,cn->c", channels, channels) / channels.shape[1]
+    return np.asarray(np.maximum(squares - channels.mean(axis=1) ** 2, 0.0), np.float64)
 
 
 def _ratio(db: float) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import threading
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -30,12 +31,10 @@ def melody(rate: int) -> Samples:
     return np.where(t % 1 < 0.2, 0.6 * np.sin(2 * np.pi * 440 * t), noise).astype(np.float32)
 
 
+@cache
 def recorded(kind: str) -> bytes:
     rate = KINDS[kind][2][-1]
     return encoded(kind, rate, np.stack([melody(rate)] * max(KINDS[kind][3])))
-
-
-RECORDINGS = {kind: recorded(kind) for kind in DAMAGED}
 
 
 def tones(samples: Samples) -> list[float]:
@@ -53,7 +52,7 @@ PLACES += [(kind, True) for kind in DAMAGED if kind != "m4a"]  # its index lies 
 
 @pytest.mark.parametrize(("kind", "piped"), PLACES)
 def test_what_comes_after_a_damage_keeps_its_time(kind: str, piped: bool, tmp_path: Path) -> None:
-    data, report = zeroed(RECORDINGS[kind], 0.48, 5000), ReadReport()
+    data, report = zeroed(recorded(kind), 0.48, 5000), ReadReport()
     if piped:
         path = tmp_path / "pipe"
         os.mkfifo(path)
@@ -73,22 +72,22 @@ def test_what_comes_after_a_damage_keeps_its_time(kind: str, piped: bool, tmp_pa
 
 
 def test_a_healthy_recording_reports_no_damage() -> None:
-    for kind, data in RECORDINGS.items():
+    for kind in DAMAGED:
         report = ReadReport()
-        decode_all(io.BytesIO(data), RATE, report=report)
+        decode_all(io.BytesIO(recorded(kind)), RATE, report=report)
         assert report == ReadReport(), kind
 
 
 def test_a_half_last_packet_is_passed_over_and_counted() -> None:
     report = ReadReport()
-    samples = decode_all(io.BytesIO(RECORDINGS["aac"][:-200]), RATE, report=report)
+    samples = decode_all(io.BytesIO(recorded("aac")[:-200]), RATE, report=report)
     assert samples.size > (LENGTH_S - 0.2) * RATE
     assert report.lost_packets == 1
     assert str(report).startswith("damaged: 1 packet could not be decoded, 0.0")
 
 
 def test_where_nothing_can_be_decoded_it_is_an_error() -> None:
-    data = RECORDINGS["m4a"]
+    data = recorded("m4a")
     first, last = data.index(b"mdat") + 4, data.index(b"moov") - 4
     with pytest.raises(UnreadableAudio, match="the stream: not readable as audio"):
         decode_all(io.BytesIO(data[:first] + bytes(last - first) + data[last:]), RATE)
@@ -97,7 +96,7 @@ def test_where_nothing_can_be_decoded_it_is_an_error() -> None:
 @st.composite
 def damages(draw: st.DrawFn) -> bytes:
     """A recording with some places zeroed, filled with noise, taken out, or cut off."""
-    data = bytearray(RECORDINGS[draw(st.sampled_from(DAMAGED))])
+    data = bytearray(recorded(draw(st.sampled_from(DAMAGED))))
     for _ in range(draw(st.integers(1, 4))):
         at = draw(st.integers(0, max(0, len(data) - 1)))
         size = draw(st.sampled_from([1, 10, 100, 1000, 10_000]))
@@ -141,7 +140,7 @@ def test_a_track_that_begins_late_has_the_times_of_its_file(begin_s: float) -> N
 
 
 def test_a_lost_first_page_is_silence_too() -> None:
-    data = RECORDINGS["opus"]
+    data = recorded("opus")
     page = [at for at in range(len(data)) if data.startswith(b"OggS", at)][2]
     samples = decode_all(io.BytesIO(data[:page] + bytes(200) + data[page + 200 :]), RATE)
     assert samples.size == pytest.approx(LENGTH_S * RATE, abs=RATE // 10)

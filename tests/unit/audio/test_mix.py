@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import wave
 
 import numpy as np
 import pytest
@@ -70,3 +71,16 @@ def test_speech_with_an_inverted_channel_is_decoded(kind: str) -> None:
     tone = sine(48000)
     samples = decode_all(io.BytesIO(encoded(kind, 48000, np.stack([tone, -tone]))), RATE)
     assert level(samples) == pytest.approx(level(tone), abs=1.0)
+
+
+@pytest.mark.parametrize("count", [3, 4, 6, 7, 8, 9, 10, 16])
+def test_one_of_many_channels_is_heard_at_its_level(count: int) -> None:
+    tone = sine(RATE)
+    samples = np.zeros((tone.size, count), np.float32)
+    samples[:, -1] = tone
+    buffer = io.BytesIO()
+    with wave.open(buffer, "wb") as file:
+        file.setparams((count, 2, RATE, 0, "NONE", ""))
+        file.writeframes(np.rint(samples * 32767).astype("<i2").tobytes())
+    heard = decode_all(io.BytesIO(buffer.getvalue()), RATE)
+    assert np.allclose(heard[1000:], tone[1000:], atol=1e-3)
