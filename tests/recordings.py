@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 
 import av
 import numpy as np
@@ -52,6 +53,25 @@ def encoded(kind: str, rate: int, channels: Samples) -> bytes:
         out.mux(stream.encode(frame))
         out.mux(stream.encode(None))
     return buffer.getvalue()
+
+
+def float_wav(samples: Samples, rate: int = RATE) -> bytes:
+    data = samples.astype("<f4").tobytes()
+    head = struct.pack(
+        "<4sI4s4sIHHIIHH",
+        b"RIFF",
+        36 + len(data),
+        b"WAVE",
+        b"fmt ",
+        16,
+        3,
+        1,
+        rate,
+        rate * 4,
+        4,
+        32,
+    )
+    return head + struct.pack("<4sI", b"data", len(data)) + data
 
 
 def matroska(*tracks: Samples, begin_s: float = 0.0, default: int = 0) -> bytes:

@@ -14,8 +14,8 @@ from voxturn.runtime.audio.container import ReadReport
 from voxturn.runtime.audio.decode import length_s
 from voxturn.runtime.commands.loading import load_parts
 from voxturn.runtime.commands.options import filled, raw_rate, track_number
-from voxturn.runtime.errors import UsageError
-from voxturn.runtime.flow.handoff import Ahead
+from voxturn.runtime.errors import AudioError, UsageError
+from voxturn.runtime.flow.handoff import Ahead, close_iterator
 from voxturn.runtime.frames import frames_from
 from voxturn.runtime.messages import AudioFrame, Transcript, Utterance, Word
 from voxturn.runtime.profile import Profile, load_profile
@@ -47,7 +47,8 @@ async def _transcribe(args: argparse.Namespace) -> None:
         with Bar() as bar:
             source = sys.stdin.buffer if piped else args.input
             frames = frames_from(source, raw_rate=args.raw, track=args.track, report=report)
-            heard = listen(_counted(frames, bar, total))
+            failures: list[AudioError] = []
+            heard = listen(_counted(frames, bar, total, failures))
             utterances = Ahead(
                 (item async for item in heard if isinstance(item, Utterance) and item.final), 4
             )
@@ -68,6 +69,8 @@ async def _transcribe(args: argparse.Namespace) -> None:
             finally:
                 await utterances.aclose()
                 await heard.aclose()
+        if failures:
+            raise failures[0]
         if report.damaged:
             _LOG.warning("%s: %s", "standard input" if piped else args.input, report)
             if args.json:
@@ -104,11 +107,17 @@ def for_files(settings: Endpointing) -> Endpointing:
 
 
 async def _counted(
-    frames: AsyncIterator[AudioFrame], bar: Bar, total: float
+    frames: AsyncIterator[AudioFrame], bar: Bar, total: float, failures: list[AudioError]
 ) -> AsyncIterator[AudioFrame]:
-    async for frame in frames:
-        yield frame
-        bar("transcribe", (frame.start + frame.samples.size) // frame.rate, round(total))
+    """The frames up to an error, which is noted: what was said before it is still written down."""
+    try:
+        async for frame in frames:
+            yield frame
+            bar("transcribe", (frame.start + frame.samples.size) // frame.rate, round(total))
+    except AudioError as exc:
+        failures.append(exc)
+    finally:
+        await close_iterator(frames)
 
 
 def _line(utterance: Utterance, transcript: Transcript, sound_begins: float) -> str:

@@ -56,7 +56,7 @@ from voxturn.runtime.text.chat import Message
 
 from tests.cli_fakes import use_fakes
 from tests.conftest import FakeTurn, OrdPhonemizer, tone
-from tests.recordings import encoded, matroska, zeroed
+from tests.recordings import encoded, float_wav, matroska, zeroed
 
 ROOT = Path(__file__).parents[2]
 QUESTION = str(ROOT / "runtime" / "demo" / "question.wav")
@@ -203,6 +203,22 @@ def test_a_damaged_recording_is_transcribed_and_what_is_lost_is_told(
     ]
     assert cli.main(["transcribe", str(path)]) == 0
     assert capsys.readouterr().err == got.err
+
+
+@pytest.mark.usefixtures("fakes")
+def test_what_was_said_before_the_audio_fails_is_written_down(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    samples = np.concatenate([tone(1.0), np.zeros(16000, np.float32), tone(2.0)])
+    samples[-100] = np.nan
+    path = tmp_path / "late.wav"
+    path.write_bytes(float_wav(samples))
+    assert cli.main(["transcribe", "--json", str(path)]) == InvalidSamples.exit_code
+    got = capsys.readouterr()
+    begins = [json.loads(line)["begin_s"] for line in got.out.splitlines()]
+    assert len(begins) >= 1
+    assert json.loads(got.out.splitlines()[-1])["end_s"] > 3.0
+    assert got.err.startswith(f"voxturn: {path}: has NaN or infinite samples near 3.9")
 
 
 @pytest.mark.usefixtures("fakes")

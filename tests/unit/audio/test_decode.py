@@ -29,7 +29,7 @@ from voxturn.runtime.errors import (
 from voxturn.runtime.frames import frames_from
 from voxturn.runtime.messages import Samples
 
-from tests.recordings import KINDS, LEVEL, PITCH, RATE, SECONDS, encoded, sine
+from tests.recordings import KINDS, LEVEL, PITCH, RATE, SECONDS, encoded, float_wav, sine
 
 CASES = [
     pytest.param(kind, rate, channels, id=f"{kind}-{rate}-{channels}")
@@ -37,25 +37,6 @@ CASES = [
     for rate in rates
     for channels in counts
 ]
-
-
-def float_wav(samples: Samples, rate: int = RATE) -> bytes:
-    data = samples.astype("<f4").tobytes()
-    head = struct.pack(
-        "<4sI4s4sIHHIIHH",
-        b"RIFF",
-        36 + len(data),
-        b"WAVE",
-        b"fmt ",
-        16,
-        3,
-        1,
-        rate,
-        rate * 4,
-        4,
-        32,
-    )
-    return head + struct.pack("<4sI", b"data", len(data)) + data
 
 
 @contextlib.contextmanager
