@@ -10,6 +10,7 @@ from gguf import GGMLQuantizationType
 from voxturn.export.decoder.checkpoint import SafetensorsCheckpoint
 from voxturn.export.decoder.families import DecoderConfig
 from voxturn.export.decoder.gguf import GGUF_LAYER_NAMES, GGUF_NAMES
+from voxturn.export.decoder.template import folder_template
 
 _LAYER = {ours: theirs for theirs, ours in GGUF_LAYER_NAMES.items()}
 _OTHERS = {ours: theirs for theirs, ours in GGUF_NAMES.items()}
@@ -31,6 +32,9 @@ def write(checkpoint: Path, target: Path, kind: str) -> None:
     writer.add_rope_freq_base(c.rope_theta)
     writer.add_context_length(c.context)
     _tokenizer(writer, checkpoint / "tokenizer.json", c.vocabulary)
+    template = folder_template(checkpoint)
+    if template is not None:
+        writer.add_chat_template(template.source)
     layers = GGMLQuantizationType[kind]
     table = layers if kind == "F32" else GGMLQuantizationType.Q8_0
     for name in sorted(opened.names()):

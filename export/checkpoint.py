@@ -6,6 +6,8 @@ Nothing is unpickled and no weight is read before it is asked for. What a model 
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +21,39 @@ Shapes = dict[str, tuple[int, ...]]
 
 _FLOATS = ("F32", "F16", "BF16", "F64")
 _WHOLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
+_ADAPTER = "adapter_config.json"
 _AGAIN = "pull or get the checkpoint again"
+_HEAD_BYTES = 1024
+_LFS_POINTER = b"version https://git-lfs"
+_WEB_PAGE = re.compile(
+    rb"(\xef\xbb\xbf)?\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)*<(!doctype\s+html|html|head|body|error)\b",
+    re.IGNORECASE | re.DOTALL,
+)
+"""The beginning of HTML, or of the XML in which object stores tell errors."""
+
+
+def check_content(path: Path) -> None:
+    """Raise `CorruptModel` for what a failed download leaves in a file's place; nothing where there is no file.
+
+    These are a pointer of git-lfs (a clone without the large files), and a web page (the error page of a site).
+    """
+    if not path.is_file():
+        return
+    with path.open("rb") as file:
+        head = file.read(_HEAD_BYTES)
+    if head.startswith(_LFS_POINTER):
+        raise CorruptModel(
+            f"{path}: is a pointer of git-lfs in place of the file; run `git lfs pull`, or download the file itself"
+        )
+    if _WEB_PAGE.match(head):
+        raise CorruptModel(
+            f"{path}: is a web page in place of the file, as a failed download leaves; download the file again"
+        )
 
 
 def read_table(path: Path) -> dict[str, Any]:
     """A JSON file that holds a table. Raises `CorruptModel` if it is missing or holds anything else."""
+    check_content(path)
     try:
         table = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as exc:
@@ -31,6 +61,25 @@ def read_table(path: Path) -> dict[str, Any]:
     if not isinstance(table, dict):
         raise CorruptModel(f"{path}: is not a table; {_AGAIN}")
     return table
+
+
+def refuse_adapter(folder: Path) -> None:
+    """Raise `ExportFailed` for a folder with an adapter, whose weights are not the model's."""
+    if (folder / _ADAPTER).is_file():
+        raise ExportFailed(
+            f"{folder}: holds an adapter ({_ADAPTER}); merge it into the model's weights first and export "
+            "the merged folder"
+        )
+
+
+def copy_tokenizer(source: Path, target: Path) -> None:
+    """Copy a `tokenizer.json`, without the truncation and the padding that it may ask for of whoever reads it."""
+    table = read_table(source)
+    if table.get("truncation") is None and table.get("padding") is None:
+        shutil.copyfile(source, target)
+        return
+    plain = table | {"truncation": None, "padding": None}
+    target.write_text(json.dumps(plain, ensure_ascii=False), encoding="utf-8")
 
 
 class Safetensors:
@@ -49,6 +98,7 @@ class Safetensors:
         self._shapes: Shapes = {}
         types: dict[str, str] = {}
         for file in _files(folder):
+            check_content(file)
             try:
                 with safe_open(str(file), framework="np") as handle:
                     slices = {name: handle.get_slice(name) for name in handle.keys()}  # noqa: SIM118
@@ -90,6 +140,7 @@ def _files(folder: Path) -> list[Path]:
         if not files:
             raise CorruptModel(f"{folder}: holds no *.safetensors; {_AGAIN}")
         return files
+    check_content(index)
     try:
         names = sorted({str(name) for name in read_table(index)["weight_map"].values()})
     except (CorruptModel, KeyError, AttributeError) as exc:

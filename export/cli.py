@@ -162,7 +162,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         _add_model(actions, name)
     about = "a Whisper of any size, from a transformers or a CTranslate2 folder"
     FolderCommand("whisper", "whisper", about, spec.PRECISIONS).add(actions, write)
-    about = "a Qwen3, Qwen2.5 or Llama, from a Hugging Face folder or a GGUF file"
+    about = "a Qwen3, Qwen2.5, Llama or Mistral, from a Hugging Face folder or a GGUF file"
     FolderCommand("qwen3", "qwen3", about, TARGETS).add(actions, write)
     _add_maker(actions)
     if "voices" in commands.choices:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from pathlib import Path
 from typing import Any
 
+from voxturn.export.checkpoint import read_table
 from voxturn.export.imports import import_transformers
 from voxturn.runtime.errors import ExportFailed
 
+_TOKENS = ("bos_token", "eos_token", "unk_token")
 TYPES = {"fp32": "float32", "fp16": "float16", "int8": "int8_float32"}
 """Our precisions under CTranslate2's names."""
 
@@ -24,6 +27,7 @@ def convert_folder(folder: Path, target: Path, precision: str, named: Path) -> N
         try:
             job = converter(str(folder), low_cpu_mem_usage=True)
             job.convert(str(target), quantization=TYPES[precision], force=True)
+            _name_tokens(target / "config.json")
         except Exception as exc:  # transformers and what it imports raise nearly anything
             if (
                 isinstance(exc, OSError)
@@ -33,6 +37,17 @@ def convert_folder(folder: Path, target: Path, precision: str, named: Path) -> N
                 raise  # the target cannot be written
             reason = str(exc).strip().partition("\n")[0] or type(exc).__name__
             raise ExportFailed(f"{named}: CTranslate2 cannot convert it ({reason})") from exc
+
+
+def _name_tokens(path: Path) -> None:
+    """Name the tokens that a model's tokenizer has not: CTranslate2 loads no configuration in which one is null.
+
+    Our prompts have their own beginning and end, so that none of the names is ever looked at.
+    """
+    config = read_table(path)
+    missing = {key: "" for key in _TOKENS if key in config and config[key] is None}
+    if missing:
+        path.write_text(json.dumps(config | missing, indent=2), encoding="utf-8")
 
 
 def _within(name: object, folder: Path) -> bool:

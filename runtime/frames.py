@@ -6,7 +6,8 @@ from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
 
 import numpy as np
-from voxturn.runtime.audio.decode import Source, check_file, decode, decode_raw
+from voxturn.runtime.audio.container import ReadReport, Source
+from voxturn.runtime.audio.decode import check_file, decode, decode_raw
 from voxturn.runtime.flow.clock import Clock, WallClock
 from voxturn.runtime.flow.lane import Lane
 from voxturn.runtime.messages import AudioFrame, Samples
@@ -19,26 +20,34 @@ _PATIENCE_S = 0.05  # a reader that waits for a quiet pipe is left behind
 
 
 def frames_from(
-    source: Source | Samples, live: bool = False, raw_rate: int = 0, clock: Clock | None = None
+    source: Source | Samples,
+    live: bool = False,
+    raw_rate: int = 0,
+    clock: Clock | None = None,
+    track: int = 0,
+    report: ReadReport | None = None,
 ) -> AsyncGenerator[AudioFrame, None]:
     """Frames of a file, a binary stream, or 16 kHz samples.
 
     `live` feeds 20 ms frames at the pace of real time, as a microphone would, then silence, so that the end of the
-    speech can be noticed. `raw_rate` is the rate of headerless 16-bit mono PCM in a stream.
+    speech can be noticed. `raw_rate` is the rate of headerless 16-bit mono PCM in a stream. `track` and `report` are
+    those of `audio.decode.decode`.
     """
     size = RATE * (FRAME_MS if live else _FAST_FRAME_MS) // 1000
-    pieces = _pieces(source, raw_rate, size)
+    pieces = _pieces(source, raw_rate, size, track, report)
     return _paced(pieces, clock or WallClock()) if live else _fast(pieces, clock or WallClock())
 
 
-def _pieces(source: Source | Samples, raw_rate: int, size: int) -> Iterator[Samples]:
+def _pieces(
+    source: Source | Samples, raw_rate: int, size: int, track: int, report: ReadReport | None
+) -> Iterator[Samples]:
     if isinstance(source, np.ndarray):
         return iter([source[i : i + size] for i in range(0, source.size, size)])
     if raw_rate:
         if isinstance(source, str | Path):
             return _raw_file(Path(source), raw_rate, size)
         return decode_raw(source, raw_rate, RATE, size)
-    return decode(source, RATE, size)
+    return decode(source, RATE, size, track, report)
 
 
 def _raw_file(path: Path, raw_rate: int, size: int) -> Iterator[Samples]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
 
@@ -30,6 +29,7 @@ from voxturn.runtime.flow.sharing import URGENCY, SharedCores, process_cores
 from voxturn.runtime.models.compatible import TASKS, Problem, compatible
 from voxturn.runtime.models.fetch import Progress
 from voxturn.runtime.models.manifest import Manifest
+from voxturn.runtime.models.plugins import importable
 from voxturn.runtime.models.registry import Registry
 from voxturn.runtime.models.store import Store, is_artifact, quiet
 from voxturn.runtime.profile import Engine, Profile
@@ -41,12 +41,15 @@ from voxturn.runtime.turn.trace import StageInfo
 
 @dataclass(frozen=True)
 class Choice:
-    """What runs a stage: its table of the profile, the artifact, the executor and the family that were found for it."""
+    """What runs a stage: its table of the profile, the artifact, the executor and the family that were found for it.
+
+    `precision` is the one to compute in: the profile's, else the registry's default, else that of the artifact."""
 
     stage: str
     settings: Engine
     folder: Path
     manifest: Manifest
+    precision: str
     executor: Executor
     family: Family | None
 
@@ -58,7 +61,7 @@ class Choice:
                 self.stage, what, _bringing(self.executor.extra, self.executor.packages[0])
             )
         for need in self.family.needs if self.family is not None else ():
-            if find_spec(need.module) is None:
+            if not importable(need.module):
                 return Problem(self.stage, need.what, _bringing(need.extra, need.module))
         return None
 
@@ -96,10 +99,11 @@ def choose(profile: Profile, stage: str, store: Store, registry: Registry) -> Ch
     settings = profile.engine(stage)
     executor = executor_of(settings.executor)
     if executor.whole:
-        folder, manifest = Path(), _served(stage, settings)
+        folder, manifest, precision = Path(), _served(stage, settings), ""
     else:
-        folder, manifest = artifact_of(profile, stage, store, registry)
-    return Choice(stage, settings, folder, manifest, executor, family_of(manifest.kind))
+        folder, manifest, precision = artifact_of(profile, stage, store, registry)
+    family = family_of(manifest.kind)
+    return Choice(stage, settings, folder, manifest, precision, executor, family)
 
 
 def _served(stage: str, settings: Engine) -> Manifest:
@@ -110,11 +114,12 @@ def _served(stage: str, settings: Engine) -> Manifest:
 
 def artifact_of(
     profile: Profile, stage: str, store: Store, registry: Registry
-) -> tuple[Path, Manifest]:
-    """The folder and manifest of a stage's model: one of the registry, or an artifact by its folder."""
+) -> tuple[Path, Manifest, str]:
+    """The folder, manifest and precision of a stage's model: one of the registry, or an artifact by its folder."""
     engine = profile.engine(stage)
     if is_artifact(engine.model):
-        return store.at(Path(engine.model))
+        folder, manifest = store.at(Path(engine.model))
+        return folder, manifest, engine.precision or manifest.precision
     model, _ = registry.resolve(engine.model)
     precision = engine.precision or model.precisions[0]
     if precision not in model.precisions:
@@ -122,7 +127,7 @@ def artifact_of(
             f"profile {profile.name}.{stage}.precision: model {model.id!r} has "
             f"{', '.join(model.precisions)}, not {engine.precision!r}"
         )
-    return store.artifact(model, precision)
+    return *store.artifact(model, precision), precision
 
 
 class LoadedStage:
@@ -302,7 +307,7 @@ class LoadedParts:
             executor.name,
             choice.folder,
             choice.manifest,
-            settings.precision or choice.manifest.precision,
+            choice.precision,
             budget,
             settings.compute or "",
             settings.server or "",

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from voxturn.runtime.errors import CorruptModel, ExportFailed, VoxturnError
+from voxturn.runtime.errors import (
+    CorruptModel,
+    ExportFailed,
+    UnknownVoice,
+    UnsupportedLanguage,
+    VoxturnError,
+)
 from voxturn.runtime.executors.catalogue import Executor, executor_of
 from voxturn.runtime.executors.cuda.report import gpu_report
 from voxturn.runtime.families.base import family_of
@@ -82,6 +88,8 @@ def _choice(profile: Profile, stage: str, store: Store, registry: Registry) -> C
 
 
 def _fix(exc: VoxturnError, engine: Engine, profile: str) -> str:
+    if isinstance(exc, UnknownVoice | UnsupportedLanguage):
+        return "change the profile's voice or language"
     if executor_of(engine.executor).whole:
         return "name a model that the server has"
     if is_artifact(engine.model):

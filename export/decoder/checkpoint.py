@@ -5,14 +5,22 @@ Nothing is read before it is asked for.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from voxturn.export.checkpoint import Float, Safetensors, Shapes, read_table
+import numpy as np
+from voxturn.export.checkpoint import Float, Safetensors, Shapes, read_table, refuse_adapter
+from voxturn.export.decoder.families import FAMILIES, DecoderConfig, Family
 from voxturn.export.decoder.gguf import GgufCheckpoint
 from voxturn.export.quantize import BlockWeight
+from voxturn.runtime.errors import ExportFailed
+
+_LOG = logging.getLogger(__name__)
+_BUFFERS = (".rotary_emb.inv_freq", ".rotary_emb.original_inv_freq")
+"""How names of tensors end that are no weights: they follow from the configuration."""
 
 
 class Checkpoint(Protocol):
@@ -79,4 +87,48 @@ FileCheckpoint = SafetensorsCheckpoint | GgufCheckpoint
 def open_checkpoint(path: Path) -> FileCheckpoint:
     """Open a GGUF file, a folder with one, or a Hugging Face folder."""
     files = [path] if path.is_file() else sorted(path.glob("*.gguf"))
-    return GgufCheckpoint(files[0]) if files else SafetensorsCheckpoint(path)
+    if files:
+        return GgufCheckpoint(files[0])
+    refuse_adapter(path)
+    return SafetensorsCheckpoint(path)
+
+
+def fitted(checkpoint: Checkpoint) -> tuple[Family, DecoderConfig]:
+    """The family and the sizes of a checkpoint. Raises `ExportFailed` with all names that are missing or left over."""
+    family = FAMILIES.get(checkpoint.family)
+    if family is None:
+        raise ExportFailed(
+            f"model family {checkpoint.family!r} is not supported; supported: {', '.join(FAMILIES)}"
+        )
+    config = DecoderConfig.from_checkpoint(checkpoint.config, family.defaults)
+    present = {name for name in checkpoint.names() if not name.endswith(_BUFFERS)}
+    if config.tied:
+        family, config = _tied(checkpoint, family, config, present)
+    wanted = family.names(config)
+    unused = {family.head} if config.tied else set()
+    if wanted - present or present - wanted - unused:
+        raise ExportFailed(
+            f"the checkpoint does not fit family {checkpoint.family!r}: "
+            f"missing {sorted(wanted - present) or 'nothing'}, left over {sorted(present - wanted - unused) or 'nothing'}"
+        )
+    return family, config
+
+
+def _tied(
+    checkpoint: Checkpoint, family: Family, config: DecoderConfig, present: set[str]
+) -> tuple[Family, DecoderConfig]:
+    """What a checkpoint holds of a head and an embedding that its configuration calls the same, as transformers reads it.
+
+    One of both may be missing; where they differ, each is used. Source: transformers, `PreTrainedModel.tie_weights`.
+    """
+    if family.head not in present:
+        return family, config
+    if family.embedding not in present:
+        return replace(family, embedding=family.head), config
+    if np.array_equal(checkpoint.array(family.embedding), checkpoint.array(family.head)):
+        return family, config
+    _LOG.warning(
+        "the configuration says tie_word_embeddings, but %s differs from the embedding and is used",
+        family.head,
+    )
+    return family, replace(config, tied=False)

@@ -11,25 +11,28 @@ What will run it is a choice (`--for`); a family is a row in `export.decoder.fam
 
 from __future__ import annotations
 
-import shutil
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from tokenizers import Tokenizer
 from voxturn.export.artifact import write_manifest
+from voxturn.export.checkpoint import check_content, copy_tokenizer
 from voxturn.export.ctranslate2 import convert_folder
 from voxturn.export.decoder import parity
 from voxturn.export.decoder.checkpoint import (
     Checkpoint,
     FileCheckpoint,
+    fitted,
     open_checkpoint,
 )
+from voxturn.export.decoder.dialogue import chat_form as chat_form
+from voxturn.export.decoder.dialogue import dialogue_properties
 from voxturn.export.decoder.families import (
     ENGINES,
-    FAMILIES,
     PRECISIONS,
     DecoderConfig,
-    Family,
     engine_for,
     positive,
 )
@@ -37,10 +40,11 @@ from voxturn.export.decoder.fused import FusedDecoder
 from voxturn.export.decoder.gguf import GgufCheckpoint
 from voxturn.export.decoder.graph import DecoderGraph
 from voxturn.export.decoder.portable import PortableDecoder, ScatterElementsDecoder
-from voxturn.export.decoder.tokenizer import read_tokenizer
+from voxturn.export.decoder.tokenizer import read_tokenizer as gguf_tokenizer
 from voxturn.runtime.errors import CorruptModel, ExportFailed, UsageError
 from voxturn.runtime.models.fetch import Progress
 from voxturn.runtime.models.manifest import Manifest
+from voxturn.runtime.text.tokenizer import read_tokenizer
 
 GRAPHS = {"token_decoder": "decoder.onnx"}
 _BUILDERS: dict[str, type[DecoderGraph]] = dict(
@@ -68,24 +72,6 @@ def build_decoder(
     return config
 
 
-def fitted(checkpoint: Checkpoint) -> tuple[Family, DecoderConfig]:
-    """The family and the sizes of a checkpoint. Raises `ExportFailed` with all names that are missing or left over."""
-    family = FAMILIES.get(checkpoint.family)
-    if family is None:
-        raise ExportFailed(
-            f"model family {checkpoint.family!r} is not supported; supported: {', '.join(FAMILIES)}"
-        )
-    config = DecoderConfig.from_checkpoint(checkpoint.config)
-    wanted, present = family.names(config), checkpoint.names()
-    unused = {family.head} if config.tied else set()
-    if wanted - present or present - wanted - unused:
-        raise ExportFailed(
-            f"the checkpoint does not fit family {checkpoint.family!r}: "
-            f"missing {sorted(wanted - present) or 'nothing'}, left over {sorted(present - wanted - unused) or 'nothing'}"
-        )
-    return family, config
-
-
 @dataclass(frozen=True)
 class Opened:
     """A checkpoint on the disk, compared with its own configuration, and its tokenizer."""
@@ -94,6 +80,8 @@ class Opened:
     checkpoint: FileCheckpoint
     config: DecoderConfig
     tokenizer: Tokenizer
+    dialogue: Mapping[str, Any]
+    """The properties that say how a dialogue is written: `export.decoder.dialogue`."""
 
     @classmethod
     def open(cls, path: Path) -> Opened:
@@ -115,17 +103,20 @@ class Opened:
             raise ExportFailed(
                 f"{path}: tensors do not fit the configuration: {'; '.join(wrong)}; pull the model again"
             )
-        return cls(path, checkpoint, config, _tokenizer(path, checkpoint, config))
+        tokenizer = _tokenizer(path, checkpoint, config)
+        dialogue = dialogue_properties(path, checkpoint, tokenizer, config.vocabulary)
+        return cls(path, checkpoint, config, tokenizer, dialogue)
 
 
 def _tokenizer(path: Path, checkpoint: FileCheckpoint, config: DecoderConfig) -> Tokenizer:
     if isinstance(checkpoint, GgufCheckpoint):
-        tokenizer = read_tokenizer(checkpoint)
+        tokenizer = gguf_tokenizer(checkpoint)
     elif not (path / "tokenizer.json").is_file():
         raise CorruptModel(f"{path}: tokenizer.json is missing; pull the model again")
     else:
+        check_content(path / "tokenizer.json")
         try:
-            tokenizer = Tokenizer.from_file(str(path / "tokenizer.json"))
+            tokenizer = read_tokenizer(path / "tokenizer.json")
         except Exception as exc:  # the library raises a bare Exception
             raise CorruptModel(
                 f"{path}: tokenizer.json is not a tokenizer ({exc}); pull the model again"
@@ -164,12 +155,19 @@ def export(
 
 
 def _convert(checkpoint: Path, target: Path, precision: str) -> Opened:
-    """Write CTranslate2's files. Raises `ExportFailed` for GGUF files."""
+    """Write CTranslate2's files. Raises `ExportFailed` for GGUF files, and for Llama 3.1's rotary scaling.
+
+    CTranslate2 4.8 converts that scaling, and computes as if there were none.
+    """
     if not checkpoint.is_dir() or next(checkpoint.glob("*.gguf"), None):
         raise ExportFailed(
             f"{checkpoint}: CTranslate2 converts Hugging Face folders only; use --for onnx for GGUF"
         )
     opened = Opened.open(checkpoint)
+    if opened.config.rope_scaling is not None:
+        raise ExportFailed(
+            f"{checkpoint}: CTranslate2 leaves out the model's rotary scaling; use --for onnx or --for tensorrt"
+        )
     convert_folder(checkpoint, target, precision, checkpoint)
     return opened
 
@@ -182,10 +180,10 @@ def write_properties(
     if isinstance(checkpoint, GgufCheckpoint):
         opened.tokenizer.save(str(target / "tokenizer.json"))
     else:
-        shutil.copyfile(opened.path / "tokenizer.json", target / "tokenizer.json")
-    chat = chat_form(opened.tokenizer)
-    properties = asdict(opened.config) | {
-        "chat": chat,
+        copy_tokenizer(opened.path / "tokenizer.json", target / "tokenizer.json")
+    properties = {
+        **asdict(opened.config),
+        **opened.dialogue,
         "family": checkpoint.family,
         "engine": engine,
     }
@@ -204,11 +202,3 @@ def write_properties(
         engine=engine,
         synthetic=synthetic,
     )
-
-
-def chat_form(tokenizer: Tokenizer) -> str:
-    """Which of `runtime.text.chat.CHAT_FORMATS` a model was taught, by the marks of its tokenizer."""
-    marks = {token.content for token in tokenizer.get_added_tokens_decoder().values()}
-    if "<|start_header_id|>" in marks:
-        return "llama3"
-    return "qwen3" if "</think>" in marks else "chatml"

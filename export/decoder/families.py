@@ -48,6 +48,12 @@ class FrequencyDivisors:
         return np.asarray(inverse / np.array(self.divisors))
 
 
+_DEFAULTS = {"rms_norm_eps": 1e-6, "rope_theta": 10000.0}
+"""What transformers takes where a configuration has no such field. Source: the models' `configuration_*.py`."""
+_LEAST_WINDOW = 512
+"""Positions of a sliding window within which a spoken dialogue still has room."""
+
+
 @dataclass(frozen=True)
 class DecoderConfig:
     """The sizes of a decoder-only transformer. `context` is the number of positions of its rotary table."""
@@ -65,13 +71,28 @@ class DecoderConfig:
     rope_scaling: Llama3Scaling | FrequencyDivisors | None = None
 
     @classmethod
-    def from_checkpoint(cls, config: Mapping[str, Any]) -> DecoderConfig:
-        """Read Hugging Face's field names; one that is missing or makes no sense is an `ExportFailed` that names it."""
+    def from_checkpoint(
+        cls, given: Mapping[str, Any], defaults: Mapping[str, Any] = _DEFAULTS
+    ) -> DecoderConfig:
+        """Read Hugging Face's field names; `defaults` are the family's for those that are missing.
+
+        One that is missing all the same, or makes no sense, is an `ExportFailed` that names it. A model whose every
+        layer looks at a window of positions has a context of one window, within which the window makes no difference.
+        """
+        config = {key: value for key, value in {**defaults, **given}.items() if value is not None}
         if config.get("hidden_act", "silu") != "silu":
             raise ExportFailed(
                 f"activation {config['hidden_act']!r} is not supported; supported: silu"
             )
-        if config.get("use_sliding_window") or "sliding_attention" in config.get("layer_types", ()):
+        context = positive(config, "max_position_embeddings")
+        # the window of a family whose every layer has one, unless the configuration says that there is none
+        windowed = "sliding_window" in defaults
+        window = positive(config, "sliding_window", context) if windowed else context
+        if (
+            config.get("use_sliding_window")
+            or "sliding_attention" in config.get("layer_types", ())
+            or window < min(context, _LEAST_WINDOW)
+        ):
             raise ExportFailed(
                 "the checkpoint has sliding-window attention, which is not supported; supported: full"
             )
@@ -93,7 +114,7 @@ class DecoderConfig:
             vocabulary=positive(config, "vocab_size"),
             epsilon=_number(config, "rms_norm_eps"),
             rope_theta=_number(rope if rope.get("rope_theta") else config, "rope_theta"),
-            context=positive(config, "max_position_embeddings"),
+            context=min(context, window),
             tied=bool(config.get("tie_word_embeddings", False)),
             rope_scaling=_rope_scaling(rope, head_dim),
         )
@@ -184,6 +205,8 @@ class Family:
     positions: str = ""
     blocks: Mapping[int, int] = field(default_factory=dict)
     """Block sizes by bits, where they differ from `PRECISIONS`."""
+    defaults: Mapping[str, Any] = field(default_factory=lambda: _DEFAULTS)
+    """What stands for fields that a configuration lacks. With a `sliding_window` among them, every layer has one."""
 
     def weights(self) -> tuple[str, ...]:
         """Every weight that may have a bias."""
@@ -269,13 +292,20 @@ _XTTS_GPT = Family(
     positions="positions.weight",
     blocks={8: 256, 4: 128},
 )
+_QWEN = _DEFAULTS | {"max_position_embeddings": 32768, "num_key_value_heads": 32}
 FAMILIES = {
-    "llama": _LLAMA,
-    "qwen2": replace(_LLAMA, biased=frozenset(_LLAMA.qkv)),
+    "llama": replace(_LLAMA, defaults=_DEFAULTS | {"max_position_embeddings": 2048}),
+    "qwen2": replace(_LLAMA, biased=frozenset(_LLAMA.qkv), defaults=_QWEN),
     "qwen3": replace(
         _LLAMA,
         qk_norm=(_LAYER + "self_attn.q_norm.weight", _LAYER + "self_attn.k_norm.weight"),
         blocks={8: 256, 4: 128},
+        defaults=_QWEN | {"head_dim": 128},
+    ),
+    "mistral": replace(
+        _LLAMA,
+        defaults=_DEFAULTS
+        | {"max_position_embeddings": 131072, "num_key_value_heads": 8, "sliding_window": 4096},
     ),
     "xtts-gpt": replace(_XTTS_GPT, biased=frozenset(_XTTS_GPT.weights())),
 }
@@ -319,5 +349,6 @@ TARGETS = {
     "onnx": ("int4", "int8", "fp32"),
     "tensorrt": ("fp16", "bf16", "int8", "int4", "fp32"),
     "ctranslate2": ("int8", "fp16", "fp32"),
+    "openvino": ("fp32", "fp16"),
 }
 """What `voxturn export qwen3 --for` offers, and in which precisions, the default first."""

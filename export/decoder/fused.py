@@ -34,7 +34,7 @@ class FusedDecoder(DecoderGraph):
         if not self.family.positions and self.config.head_dim % _HEAD_MULTIPLE:
             raise ExportFailed(
                 f"ONNX Runtime's attention needs heads of a multiple of {_HEAD_MULTIPLE}, the model's have "
-                f"{self.config.head_dim}; export it --for openvino or tensorrt"
+                f"{self.config.head_dim}; export it with --for openvino or tensorrt"
             )
         self.graph.input("seqlens_k", "int32", ["B"])
         self.graph.input("total_sequence_length", "int32", [])

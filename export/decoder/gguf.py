@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from voxturn.export.checkpoint import Float, Shapes
+from voxturn.export.checkpoint import Float, Shapes, check_content
 from voxturn.export.quantize import BlockWeight
 from voxturn.runtime.errors import CorruptModel, ExportFailed
 
@@ -46,6 +46,14 @@ _GGUF_CONFIG = {
 }
 
 
+_GGUF_DEFAULTS: dict[str, float | None] = {
+    "head_dim": None,
+    "num_key_value_heads": None,
+    "rope_theta": 10000.0,
+}
+"""What llama.cpp takes where the metadata have no value; None: what follows from the number of heads."""
+
+
 class GgufCheckpoint:
     """A GGUF file of the architectures llama, qwen2 and qwen3, under Hugging Face names and in their row order.
 
@@ -56,6 +64,7 @@ class GgufCheckpoint:
     def __init__(self, path: Path) -> None:
         import gguf
 
+        check_content(path)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # damaged sizes overflow before they are refused
@@ -74,6 +83,8 @@ class GgufCheckpoint:
         self.config = {
             ours: self.field(key) for key, ours in names.items() if key in self._reader.fields
         }
+        for missing in _GGUF_DEFAULTS.keys() - self.config.keys():
+            self.config[missing] = _GGUF_DEFAULTS[missing]
         self._tensors = {self._name(tensor.name): tensor for tensor in self._reader.tensors}
         self._check_types(path)
         self._read_scaling()

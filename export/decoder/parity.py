@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from tokenizers import Tokenizer
 from voxturn.export.artifact import contract_of
 from voxturn.export.bfloat16 import computable
 from voxturn.export.decoder import reference
@@ -23,6 +22,7 @@ from voxturn.export.parity import log_softmax, missed
 from voxturn.runtime.errors import ExportFailed
 from voxturn.runtime.executors.onnx import OnnxDecoder
 from voxturn.runtime.flow.scheduling import Cores
+from voxturn.runtime.text.tokenizer import read_tokenizer
 
 PROMPTS = (
     "What is the capital of France?",
@@ -85,7 +85,7 @@ def decoder_reached(
 
     Along its own greedy answers, so that a wrong turn costs only once. Raises `ExportFailed` beyond `MOST`.
     """
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer = read_tokenizer(folder / "tokenizer.json")
     template = "<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n"
     prompts = [
         tokenizer.encode(template.format(text), add_special_tokens=False).ids for text in PROMPTS
@@ -121,12 +121,15 @@ def _ctranslate2_answers(
     """`_STEPS` tokens after each prompt, and their logits from one pass over both."""
     import ctranslate2
 
-    generator = ctranslate2.Generator(
-        str(folder),
-        device="cpu",
-        compute_type="int8" if precision == "int8" else "float32",
-        intra_threads=Cores().budget("reply", 0).threads,
-    )
+    try:
+        generator = ctranslate2.Generator(
+            str(folder),
+            device="cpu",
+            compute_type="int8" if precision == "int8" else "float32",
+            intra_threads=Cores().budget("reply", 0).threads,
+        )
+    except (RuntimeError, ValueError) as exc:
+        raise ExportFailed(f"CTranslate2 cannot load what it converted ({exc})") from exc
     names = json.loads((folder / "vocabulary.json").read_text(encoding="utf-8"))
     answers = []
     for prompt in prompts:

@@ -15,7 +15,8 @@ from voxturn.export.decoder.families import FAMILIES, DecoderConfig, bias_of, in
 
 def logits_of(checkpoint: Checkpoint, sequences: Sequence[Sequence[int]], last: int) -> list[Float]:
     """For each sequence of token ids, the logits `[last, vocabulary]` after each of its last `last` tokens."""
-    family, config = FAMILIES[checkpoint.family], DecoderConfig.from_checkpoint(checkpoint.config)
+    family = FAMILIES[checkpoint.family]
+    config = DecoderConfig.from_checkpoint(checkpoint.config, family.defaults)
     lengths = [len(ids) for ids in sequences]
     ends = np.cumsum(lengths)
     spans = [slice(int(end) - length, int(end)) for end, length in zip(ends, lengths, strict=True)]
@@ -27,9 +28,13 @@ def logits_of(checkpoint: Checkpoint, sequences: Sequence[Sequence[int]], last: 
     )
     sizes = [config.heads, config.kv_heads, config.kv_heads]
 
+    names = checkpoint.names()
+    embedding = family.embedding if family.embedding in names else family.head
+    head = family.head if family.head in names else family.embedding
+
     def linear(x: Float, name: str) -> Float:
         y = x @ checkpoint.array(name).T
-        return y + checkpoint.array(bias_of(name)) if bias_of(name) in checkpoint.names() else y
+        return y + checkpoint.array(bias_of(name)) if bias_of(name) in names else y
 
     def norm(x: Float, name: str) -> Float:
         scale = 1.0 / np.sqrt((x**2).mean(-1, keepdims=True) + config.epsilon)
@@ -39,7 +44,7 @@ def logits_of(checkpoint: Checkpoint, sequences: Sequence[Sequence[int]], last: 
         a, b = np.split(x, 2, axis=-1)
         return np.concatenate([a * cos - b * sin, b * cos + a * sin], axis=-1)
 
-    x = checkpoint.array(family.embedding)[np.concatenate([np.asarray(ids) for ids in sequences])]
+    x = checkpoint.array(embedding)[np.concatenate([np.asarray(ids) for ids in sequences])]
     for layer in range(config.layers):
         normed = norm(x, family.attention_norm.format(layer))
         heads = [
@@ -55,8 +60,7 @@ def logits_of(checkpoint: Checkpoint, sequences: Sequence[Sequence[int]], last: 
         gate, up = (linear(normed, name.format(layer)) for name in family.mlp)
         x = x + linear(gate / (1 + np.exp(-gate)) * up, family.down.format(layer))
     wanted = norm(np.concatenate([x[span][-last:] for span in spans]), family.final_norms[0])
-    head = linear(wanted, family.embedding if config.tied else family.head)
-    return np.split(head, len(sequences))
+    return np.split(linear(wanted, head), len(sequences))
 
 
 def _attention(q: Float, k: Float, v: Float) -> Float:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from voxturn.export.decoder.families import FAMILIES, DecoderConfig
 from voxturn.runtime.errors import UsageError
+from voxturn.runtime.text.tokenizer import read_tokenizer
 
 SIZES: dict[str, dict[str, int | bool]] = {
     "tiny": {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4,
@@ -92,10 +93,8 @@ def _write_weights(target: Path, c: DecoderConfig, inner: int, seed: int) -> Non
 
 def _write_tokenizer(path: Path, vocabulary: int, given: Path | None) -> dict[str, int]:
     """A tokenizer with Qwen3's marks behind its learnt tokens; returns the marks' ids."""
-    from tokenizers import Tokenizer
-
     try:
-        tokenizer = Tokenizer.from_file(str(given)) if given is not None else _learnt()
+        tokenizer = read_tokenizer(given) if given is not None else _learnt()
     except Exception as exc:  # the library raises a bare Exception
         raise UsageError(f"{given}: not a tokenizer.json ({exc})") from exc
     tokenizer.add_special_tokens(["<|endoftext|>", "<|im_start|>", "<|im_end|>"])

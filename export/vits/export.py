@@ -22,6 +22,7 @@ import onnxruntime as ort
 from google.protobuf.message import DecodeError
 from onnx import TensorProto, helper, utils
 from voxturn.export.artifact import contract_of, write_manifest
+from voxturn.export.checkpoint import check_content
 from voxturn.runtime.audio.window import schedule, with_margin
 from voxturn.runtime.errors import CorruptModel, ExportFailed
 from voxturn.runtime.models.fetch import Progress
@@ -42,9 +43,11 @@ def export(
 ) -> None:
     """The exporter `vits`: a Piper voice to `acoustic.onnx`, `decoder.onnx` and manifest."""
     if engine not in ("", "onnx"):
-        raise ExportFailed(f"a Piper voice has no graph for {engine}; leave --for out")
+        raise ExportFailed(f"a Piper voice has no graph for {engine}; leave out --for")
     what = f"export {source.model} {precision}"
     progress(what, 0, 3)
+    for name in ("voice.onnx.json", "voice.onnx"):
+        check_content(checkpoint / name)
     try:
         voice = json.loads((checkpoint / "voice.onnx.json").read_text(encoding="utf-8"))
         model = _load(checkpoint / "voice.onnx")

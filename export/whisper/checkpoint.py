@@ -12,11 +12,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from tokenizers import Tokenizer
-from voxturn.export.checkpoint import Float, Safetensors, Shapes, read_table
+from voxturn.export.checkpoint import (
+    Float,
+    Safetensors,
+    Shapes,
+    check_content,
+    read_table,
+    refuse_adapter,
+)
 from voxturn.export.whisper.ct2 import Ct2Tensors
-from voxturn.export.whisper.spec import CONFIG_KEYS, Marks, Sizes, Tensors, shapes
+from voxturn.export.whisper.spec import CONFIG_KEYS, EMBEDDING, Marks, Sizes, Tensors, shapes
 from voxturn.runtime.errors import CorruptModel, ExportFailed
+from voxturn.runtime.text.tokenizer import read_tokenizer
 
 _ENGLISH_VOCABULARY = 51864
 """Of the Whispers that know English alone; the others have a token more, or several."""
@@ -36,6 +45,7 @@ class WhisperCheckpoint:
     @classmethod
     def open(cls, folder: Path) -> WhisperCheckpoint:
         """Read a folder of either layout. Raises `CorruptModel` or `ExportFailed` that says what is wrong."""
+        refuse_adapter(folder)
         config = read_table(folder / "config.json")
         tensors: Tensors
         if is_ctranslate2(folder):
@@ -51,6 +61,7 @@ class WhisperCheckpoint:
             tensors = Safetensors(folder)
             marks = _hf_marks(folder, config)
         _check(folder, shapes(sizes), tensors.shapes())
+        _check_head(folder, tensors)
         return cls(folder, sizes, marks, tensors)
 
     def array(self, name: str) -> Float:
@@ -81,6 +92,16 @@ def _check(folder: Path, wanted: Shapes, present: Shapes) -> None:
     if wrong:
         raise ExportFailed(
             f"{folder}: tensors do not fit the sizes: {'; '.join(wrong)}; get the checkpoint again with its config.json"
+        )
+
+
+def _check_head(folder: Path, tensors: Tensors) -> None:
+    """Raise `ExportFailed` for a Whisper whose head is not its token embedding, as transformers would take it."""
+    if _HEAD in tensors.shapes() and not np.array_equal(
+        tensors.array(_HEAD), tensors.array(EMBEDDING)
+    ):
+        raise ExportFailed(
+            f"{folder}: {_HEAD} differs from the token embedding; only Whispers whose head is the embedding are supported"
         )
 
 
@@ -121,12 +142,14 @@ def _marks(
 
 def open_tokenizer(path: Path) -> Tokenizer:
     """A `tokenizer.json`. Raises `CorruptModel`."""
+    check_content(path)
     try:
-        return Tokenizer.from_file(str(path))
+        tokenizer: Tokenizer = read_tokenizer(path)
     except Exception as exc:  # the library raises a bare Exception
         raise CorruptModel(
             f"{path}: is missing or not a tokenizer ({exc}); get the checkpoint again"
         ) from exc
+    return tokenizer
 
 
 def _hf_sizes(folder: Path, config: Mapping[str, Any]) -> Sizes:

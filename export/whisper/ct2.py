@@ -18,7 +18,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import numpy.typing as npt
-from voxturn.export.checkpoint import Float, Shapes
+from voxturn.export.checkpoint import Float, Shapes, check_content
 from voxturn.export.whisper.spec import Sizes, shapes
 from voxturn.runtime.errors import CorruptModel, ExportFailed
 
@@ -130,6 +130,7 @@ class ModelBin:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        check_content(path)
         with path.open("rb") as file:
             empty = path.stat().st_size == 0
             self._data = memoryview(

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from voxturn.export.checkpoint import copy_tokenizer
 from voxturn.export.ctranslate2 import convert_folder, import_converter
 from voxturn.export.imports import import_transformers
 from voxturn.export.whisper.checkpoint import WhisperCheckpoint, is_ctranslate2
@@ -45,5 +45,5 @@ def _transformers_folder(opened: WhisperCheckpoint) -> Iterator[Path]:
             ),
         )
         model.save_pretrained(name)
-        shutil.copyfile(opened.folder / "tokenizer.json", Path(name) / "tokenizer.json")
+        copy_tokenizer(opened.folder / "tokenizer.json", Path(name) / "tokenizer.json")
         yield Path(name)

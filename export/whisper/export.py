@@ -10,12 +10,12 @@ distilled Whispers are exported like the others.
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 
 from voxturn.export.artifact import contract_of, write_manifest
+from voxturn.export.checkpoint import copy_tokenizer
 from voxturn.export.whisper import ctranslate2, parity
 from voxturn.export.whisper.checkpoint import WhisperCheckpoint
 from voxturn.export.whisper.fused import FusedWhisper
@@ -54,7 +54,7 @@ def export(
         builder.encoder(target / GRAPHS["whisper_encoder"])
         builder.decoder(target / GRAPHS["whisper_decoder"])
     progress(what, 1, 3)
-    shutil.copyfile(opened.folder / "tokenizer.json", target / "tokenizer.json")
+    copy_tokenizer(opened.folder / "tokenizer.json", target / "tokenizer.json")
     properties = asdict(opened.sizes) | asdict(opened.marks) | {"engine": engine}
     reached = {}
     if find_spec("transformers") and find_spec("torch"):  # they are here: compare with them

@@ -1,5 +1,7 @@
 """Reads an XTTS v2 checkpoint as it lies in its folder: `model.pth`, `config.json`, `vocab.json`, `speakers_xtts.pth`.
 
+Of a fine-tune that was left as its trainer wrote it, the weights are `best_model.pth`.
+
 The state dict is read with `weights_only`; the configuration classes that official files carry are allow-listed as
 empty stand-ins, so coqui-tts is not needed and nothing of a pickle runs. coqui-tts's own `load_checkpoint` is not used:
 it rewrites a legacy file in place. Source of the layout: coqui-tts 0.28, `TTS/tts/models/xtts.py`.
@@ -18,24 +20,33 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from voxturn.export.checkpoint import Float, Shapes
+from voxturn.export.checkpoint import Float, Shapes, check_content
 from voxturn.export.quantize import BlockWeight
 from voxturn.runtime.errors import CorruptModel, ExportFailed
-from voxturn.runtime.text.normalize import LANGUAGES
+from voxturn.runtime.families.xtts.text import LANGUAGE_TAG
 
-_CONFIG_CLASSES = (
+_IGNORED = (
     "TTS.tts.configs.xtts_config.XttsConfig",
     "TTS.tts.configs.xtts_config.XttsArgs",
     "TTS.tts.configs.xtts_config.XttsAudioConfig",
     "TTS.tts.models.xtts.XttsArgs",
     "TTS.tts.models.xtts.XttsAudioConfig",
     "TTS.config.shared_configs.BaseDatasetConfig",
+    "numpy.core.multiarray.scalar",
+    "numpy._core.multiarray.scalar",
+    "numpy.dtype",
+    "numpy.dtypes.Float32DType",
+    "numpy.dtypes.Float64DType",
 )
+"""What stands beside the weights: configurations, and the losses that a trainer notes as numpy's numbers."""
 TRAINING_ONLY = re.compile(
     r"gpt\.text_head\.|gpt\.gpt\.wte\.|gpt\.gpt_inference\.|.*\.num_batches_tracked$"
     r"|torch_mel_spectrogram_style_encoder\.|torch_mel_spectrogram_dvae\.|dvae\."
 )
 """Parameters that inference never reads, or reads under another name (`wte` is the audio codes' embedding)."""
+_WEIGHTS, _TRAINED = "model.pth", "best_model.pth"
+_BESIDE = frozenset({"speakers_xtts.pth", "dvae.pth", "mel_stats.pth"})
+"""Files of a checkpoint that hold other things."""
 _MARKS = ("[START]", "[STOP]", "[SPACE]", "[UNK]")
 _MORE_TEXT, _MORE_AUDIO = 2, 3
 """Rows that upstream's tables of positions have beyond the tokens that the configuration allows."""
@@ -68,8 +79,10 @@ class XttsArgs:
 class Weights:
     """The state dict, float32 on demand. Counts what was taken, so that every parameter can be accounted for."""
 
-    def __init__(self, tensors: Mapping[str, Any]) -> None:
+    def __init__(self, tensors: Mapping[str, Any], file: str = _WEIGHTS) -> None:
+        """`file` is what errors call the weights."""
         self._tensors = tensors
+        self._file = file
         self.taken: Counter[str] = Counter()
 
     def names(self) -> set[str]:
@@ -119,7 +132,7 @@ class Weights:
         broken = [name for name in sorted(here) if not bool(self._tensors[name].isfinite().all())]
         if broken:
             raise CorruptModel(
-                f"model.pth: holds NaN or infinite values in {broken}; get the checkpoint again"
+                f"{self._file}: holds NaN or infinite values in {broken}; get the checkpoint again"
             )
 
     def check_taken(self, wanted: Shapes) -> None:
@@ -154,13 +167,13 @@ class XttsCheckpoint:
     def open(cls, folder: Path) -> XttsCheckpoint:
         """Read a folder. Raises `CorruptModel` or `ExportFailed` with the file's name."""
         config = _read_config(folder / "config.json")
-        state = _load(folder / "model.pth")
+        file = _weights_file(folder)
+        state = _load(file)
         state = state["model"] if isinstance(state, Mapping) and "model" in state else state
         if not isinstance(state, Mapping) or not all(hasattr(v, "shape") for v in state.values()):
-            raise CorruptModel(
-                f"{folder / 'model.pth'}: holds no state dict; get the checkpoint again"
-            )
-        weights = Weights({name.removeprefix("xtts."): tensor for name, tensor in state.items()})
+            raise CorruptModel(f"{file}: holds no state dict; get the checkpoint again")
+        tensors = {str(name).removeprefix("xtts."): tensor for name, tensor in state.items()}
+        weights = Weights(tensors, file.name)
         args = _args(config, weights, folder)
         return cls(folder, args, config, weights, bool(config.get("voxturn_synthetic", False)))
 
@@ -198,7 +211,20 @@ def flat(voice: Mapping[str, Float]) -> tuple[Float, Float]:
     return latents.reshape(latents.shape[-2:]), voice["speaker_embedding"].reshape(-1)
 
 
+def _weights_file(folder: Path) -> Path:
+    """The file of the weights. Raises `CorruptModel` that names those that a trainer left, where it is none of them."""
+    for name in (_WEIGHTS, _TRAINED):
+        if (folder / name).is_file():
+            return folder / name
+    others = sorted(path.name for path in folder.glob("*.pth") if path.name not in _BESIDE)
+    hint = "get the checkpoint again"
+    if others:
+        hint = f"rename the one to use to {_WEIGHTS}: {', '.join(others)}"
+    raise CorruptModel(f"{folder / _WEIGHTS}: is missing, and {_TRAINED} too; {hint}")
+
+
 def _read_config(path: Path) -> Mapping[str, Any]:
+    check_content(path)
     try:
         config: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(config["model_args"], Mapping):
@@ -255,6 +281,7 @@ def _vocabulary(folder: Path) -> dict[str, int]:
     path = folder / "vocab.json"
     if not path.is_file():
         raise CorruptModel(f"{folder}: vocab.json is missing; get the checkpoint again")
+    check_content(path)
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
         ids = {str(token): int(i) for token, i in raw["model"]["vocab"].items()}
@@ -262,13 +289,23 @@ def _vocabulary(folder: Path) -> dict[str, int]:
     except (ValueError, KeyError, TypeError, AttributeError) as exc:
         raise CorruptModel(f"{path}: not a tokenizer ({exc}); get the checkpoint again") from exc
     lacks = [mark for mark in _MARKS if mark not in ids]
-    if not any(f"[{language}]" in ids for language in LANGUAGES):
+    if not any(LANGUAGE_TAG.fullmatch(token) for token in ids):
         lacks.append("the tag of any language, as [en]")
     if lacks:
         raise ExportFailed(
             f"{path}: lacks {', '.join(lacks)}; it is not the vocabulary of an XTTS v2"
         )
     return ids
+
+
+class _Ignored:
+    """Stands for an object of a pickle, whatever it is made of and filled with."""
+
+    def __init__(self, *values: object, **named: object) -> None:
+        """Keeps nothing."""
+
+    def __setstate__(self, state: object) -> None:
+        """Keeps nothing."""
 
 
 def _load(path: Path) -> Any:
@@ -278,7 +315,8 @@ def _load(path: Path) -> Any:
         raise ExportFailed(
             "reading an XTTS checkpoint needs torch; pip install 'voxturn[export-xtts]'"
         ) from exc
-    allowed = [(type(name.rsplit(".", 1)[1], (), {}), name) for name in _CONFIG_CLASSES]
+    check_content(path)
+    allowed = [(type(name.rsplit(".", 1)[1], (_Ignored,), {}), name) for name in _IGNORED]
     try:
         with torch.serialization.safe_globals(allowed):
             return torch.load(path, map_location="cpu", weights_only=True)
@@ -291,7 +329,15 @@ def _load(path: Path) -> Any:
         raise CorruptModel(
             f"{path}: is damaged or holds more than weights, and is not unpickled ({reason.strip()})"
         ) from exc
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as exc:
+    except (
+        RuntimeError,
+        EOFError,
+        OSError,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+    ) as exc:
         raise CorruptModel(
             f"{path}: cannot be read, is it cut short? ({_first_line(exc)})"
         ) from exc

@@ -1,43 +1,71 @@
-"""Audio of any kind to mono float32 frames, in bounded memory, through PyAV (FFmpeg's libraries)."""
+"""Audio of any kind to mono float32 frames at the file's own times, in bounded memory.
+
+What cannot be decoded is passed over; silence stands for it, so that what comes after keeps its time. Silence stands too
+for the time before a track begins in its container.
+"""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+from voxturn.runtime.audio.container import (
+    ReadReport,
+    Recording,
+    Source,
+    TimedFrame,
+    open_recording,
+)
+from voxturn.runtime.audio.mix import Channels, Downmix
 from voxturn.runtime.errors import (
     AudioNotFound,
     EmptyAudio,
     ExecutorUnavailable,
     InvalidSamples,
-    UnreadableAudio,
     UsageError,
 )
 from voxturn.runtime.messages import Samples
 
-Source = str | Path | IO[bytes]
 _LOWEST_RATE, _HIGHEST_RATE = 1000, 768_000
+_LOG = logging.getLogger(__name__)
+_GAP_S = 0.015
+"""Silence is put where frames lie so far apart: less is a container's rounding."""
+_DRIFT_S = 0.5
+"""How far the container's times may drift from the samples before silence makes it good."""
+_LONGEST_GAP_S = 600.0
+"""Of a recording that does not say how long it is: a longer gap is a damaged time."""
 
 
-def decode(source: Source, rate: int, frame_samples: int) -> Iterator[Samples]:
+def decode(
+    source: Source, rate: int, frame_samples: int, track: int = 0, report: ReadReport | None = None
+) -> Iterator[Samples]:
     """Frames of `frame_samples` samples (the last may be shorter) at `rate` Hz, mono, of any container FFmpeg reads.
 
-    Raises `AudioNotFound`, `EmptyAudio`, `UnreadableAudio` or `InvalidSamples`, also after some frames were given.
+    `track` counts from 1; 0 is the default one. `report` is outcome up while it is read; without it, a warning is logged where
+    something could not be decoded. Raises `AudioNotFound`, `EmptyAudio`, `UnreadableAudio` or `InvalidSamples`, also after some frames were given,
+    `UsageError` for a track that is not there.
     """
     count, name = 0, _name(source)
-    for piece in _rechunk(_pieces(source, name, rate), frame_samples):
-        finite = np.isfinite(piece)
-        if not finite.all():
-            at = (count + int(np.argmin(finite))) / rate
-            raise InvalidSamples(
-                f"{name}: has NaN or infinite samples near {at:.2f} s; write it again"
-            )
-        count += piece.size
-        yield piece
+    outcome = report or ReadReport()
+    if isinstance(source, str | Path):
+        check_file(Path(source))
+    with open_recording(source, name, track, outcome) as recording:
+        for piece in _rechunk(_Timeline(recording, rate).pieces(), frame_samples):
+            finite = np.isfinite(piece)
+            if not finite.all():
+                at = (count + int(np.argmin(finite))) / rate
+                raise InvalidSamples(
+                    f"{name}: has NaN or infinite samples near {at:.2f} s; write it again"
+                )
+            count += piece.size
+            yield piece
     if count == 0:
         raise EmptyAudio(f"{name}: holds no samples")
+    if report is None and outcome.damaged:
+        _LOG.warning("%s: %s", name, outcome)
 
 
 def decode_raw(
@@ -93,41 +121,11 @@ def length_s(path: str | Path) -> float:
         return 0.0
 
 
-def decode_all(source: Source, rate: int) -> Samples:
-    """The whole audio in memory, float32 `[n]`: for short clips."""
-    return np.concatenate(list(decode(source, rate, rate)))
-
-
-def _pieces(source: Source, name: str, rate: int) -> Iterator[Samples]:
-    try:
-        import av
-    except ImportError as exc:
-        raise ExecutorUnavailable(
-            "reading audio needs PyAV; pip install 'voxturn[embedded]'"
-        ) from exc
-    if isinstance(source, str | Path):
-        check_file(Path(source))
-        given: str | _Reader = (
-            f"file:{source}"  # or FFmpeg would take what is before a colon for a protocol
-        )
-    else:
-        given = _Reader(source)
-    try:
-        with av.open(given, mode="r", metadata_errors="ignore") as container:
-            if not container.streams.audio:
-                raise UnreadableAudio(f"{name}: has no audio track")
-            yield from _resampled(container, rate)
-    except av.error.FFmpegError as exc:
-        if isinstance(given, _Reader) and given.end == 0:
-            raise EmptyAudio(f"{name}: is empty") from exc
-        hint = (
-            ""
-            if isinstance(given, str) or given.seekable()
-            else "; some kinds need a file instead of a pipe"
-        )
-        raise UnreadableAudio(
-            f"{name}: not readable as audio, or cut short ({exc.strerror}){hint}"
-        ) from exc
+def decode_all(
+    source: Source, rate: int, track: int = 0, report: ReadReport | None = None
+) -> Samples:
+    """The whole audio in memory, float32 `[n]`: for short clips. As `decode`."""
+    return np.concatenate(list(decode(source, rate, rate, track, report)))
 
 
 def check_file(path: Path) -> None:
@@ -140,28 +138,6 @@ def check_file(path: Path) -> None:
         raise EmptyAudio(f"{path}: is empty")
 
 
-class _Reader:
-    """A binary stream for PyAV that knows how far it was read, so that an empty one can be told from a bad one."""
-
-    def __init__(self, stream: IO[bytes]) -> None:
-        self._stream = stream
-        self.end = 0
-
-    def read(self, size: int) -> bytes:
-        data = self._stream.read(size)
-        self.end += len(data)
-        return data
-
-    def seekable(self) -> bool:
-        return self._stream.seekable()
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        return self._stream.seek(offset, whence)
-
-    def tell(self) -> int:
-        return self._stream.tell()
-
-
 def _name(source: Source) -> str:
     name = source if isinstance(source, str | Path) else getattr(source, "name", "")
     return (
@@ -169,25 +145,88 @@ def _name(source: Source) -> str:
     )  # a pipe's name is a number
 
 
-def _resampled(container: Any, rate: int) -> Iterator[Samples]:
-    import av
+class _Timeline:
+    """A recording's samples at `rate` Hz, each at its time since the recording's beginning."""
 
-    resampler = av.AudioResampler(format="flt", layout="mono", rate=rate)
-    kind: tuple[str, str, int] | None = None
-    gain = np.float32(1.0)
-    for frame in container.decode(audio=0):
-        frame.pts = None
-        was, kind = kind, (frame.format.name, frame.layout.name, frame.sample_rate)
-        if (
-            was is not None and was != kind
-        ):  # joined recordings may change in the middle; a resampler may not
-            yield from (out.to_ndarray().reshape(-1) * gain for out in resampler.resample(None))
-            resampler = av.AudioResampler(format="flt", layout="mono", rate=rate)
-        # FFmpeg mixes two channels at equal power: √2 louder than either where they are alike, and over full scale
-        gain = np.float32(0.5**0.5 if frame.layout.nb_channels == 2 else 1.0)
-        yield from (out.to_ndarray().reshape(-1) * gain for out in resampler.resample(frame))
-    if kind:
-        yield from (out.to_ndarray().reshape(-1) * gain for out in resampler.resample(None))
+    def __init__(self, recording: Recording, rate: int) -> None:
+        self._recording = recording
+        self._rate = rate
+        self._downmix = Downmix(rate)
+        self._resampler: Any = None
+        self._form: tuple[str, str, int] | None = None
+        self._channels: list[int] = []
+        """The channels that are mixed: all, but the one for low effects beside others."""
+        self._written = 0
+        """Samples given, at `rate` Hz."""
+        self._clock_s = 0.0
+        """When the next frame begins if it follows the last."""
+        self._shift_s = 0.0
+        """What is added to the container's times since they last jumped."""
+
+    def pieces(self) -> Iterator[Samples]:
+        """Pieces of any size."""
+        for timed in self._recording.frames():
+            silence_s = self._silence_before(timed)
+            if silence_s or timed.form != self._form:
+                yield from self._flushed()
+                yield from self._silence(self._clock_s + silence_s)
+                self._begin(timed)
+            self._clock_s += silence_s + timed.seconds
+            yield from self._mixed(self._resampler.resample(timed.frame))
+        yield from self._flushed()
+
+    def _silence_before(self, timed: TimedFrame) -> float:
+        """Seconds of silence that belong before a frame."""
+        if timed.time_s is None:
+            return 0.0
+        gap = timed.time_s + self._shift_s - self._clock_s
+        end_s = self._recording.end_s
+        known = timed.time_s <= end_s if end_s is not None else gap <= _LONGEST_GAP_S
+        if gap < -_DRIFT_S or (gap > _GAP_S and not known):
+            self._shift_s -= gap  # joined recordings begin again; a time beyond the end is damaged
+            return 0.0
+        if gap <= (_GAP_S if timed.jumps else _DRIFT_S):
+            return 0.0
+        if self._form is None:
+            self._recording.report.begin_s = gap
+        else:
+            self._recording.report.lost_s += gap
+        return gap
+
+    def _begin(self, timed: TimedFrame) -> None:
+        """A resampler for frames of this form: one may not change, and joined recordings do."""
+        import av
+
+        layout = timed.frame.layout
+        self._form = timed.form
+        self._resampler = av.AudioResampler(format="flt", layout=layout, rate=self._rate)
+        names = [channel.name for channel in layout.channels]
+        self._channels = [number for number, name in enumerate(names) if name != "LFE"]
+
+    def _flushed(self) -> Iterator[Samples]:
+        if self._resampler is not None:
+            yield from self._mixed(self._resampler.resample(None))
+
+    def _mixed(self, frames: list[Any]) -> Iterator[Samples]:
+        for frame in frames:
+            if frame is None or not frame.samples:
+                continue  # what a resampler with nothing to do gives at the end
+            # packed: PyAV reads beyond the planes of eight channels and more
+            samples = frame.to_ndarray().reshape(-1, frame.layout.nb_channels)
+            channels: Channels = np.ascontiguousarray(samples.T)
+            if 0 < len(self._channels) < len(channels):
+                channels = channels[self._channels]
+            piece = self._downmix(channels)
+            self._written += piece.size
+            yield piece
+
+    def _silence(self, until_s: float) -> Iterator[Samples]:
+        """Silence up to a time, a second at once."""
+        missing = round(until_s * self._rate) - self._written
+        self._written += max(0, missing)
+        while missing > 0:
+            yield np.zeros(min(missing, self._rate), np.float32)
+            missing -= self._rate
 
 
 def _rechunk(pieces: Iterator[Samples], size: int) -> Iterator[Samples]:

@@ -175,7 +175,7 @@ def doctor(args: argparse.Namespace) -> int:
     libraries = {name: _version(name) for name in _LIBRARIES}
     reports = {
         name: problems(load_profile(name), store, registry, cores, name)
-        for name in (*SHIPPED, *args.extra)
+        for name in dict.fromkeys((args.profile, *SHIPPED))
     }
     if args.json:
         data = {
@@ -253,9 +253,4 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "--gpu", action="store_true", help="what a GPU needs: driver, toolkit, libraries, executors"
     )
     health.add_argument("--profile", default="demo", help="the profile that decides the exit code")
-    health.set_defaults(run=lambda args: doctor(_with_extra(args)))
-
-
-def _with_extra(args: argparse.Namespace) -> argparse.Namespace:
-    args.extra = [] if args.profile in SHIPPED else [args.profile]
-    return args
+    health.set_defaults(run=doctor)

@@ -70,3 +70,8 @@ def raw_rate(text: str) -> int:
             f"--raw {text}: {text} Hz is not a rate; it must be between {LEAST_RATE} and {MOST_RATE}"
         )
     return rate
+
+
+def track_number(text: str) -> int:
+    """Which audio track of a recording, for `--track N`. Whether it is there, its container knows."""
+    return whole("--track", 1)(text)

@@ -13,7 +13,7 @@ from voxturn.runtime.flow.handoff import cancel_and_wait
 from voxturn.runtime.flow.scheduling import Cores
 from voxturn.runtime.models.registry import Registry
 from voxturn.runtime.models.store import Store
-from voxturn.runtime.parts import artifact_of
+from voxturn.runtime.parts import choose
 from voxturn.runtime.prepare import problems
 from voxturn.runtime.profile import Profile, load_profile
 from voxturn.runtime.remote.contract import MODELS
@@ -88,7 +88,7 @@ def _check(profile: Profile, name: str, models: list[str]) -> None:
     store, registry, cores = Store(), Registry.read(), Cores()
     for stage in stages:
         cores.budget(stage, profile.engine(stage).threads)
-        artifact_of(profile, stage, store, registry)
+        choose(profile, stage, store, registry)
     for problem in problems(profile, store, registry, cores, name):
         if problem.stage in stages:
             raise ExecutorUnavailable(

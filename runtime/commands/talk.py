@@ -50,6 +50,7 @@ from voxturn.runtime.text.chat import Message
 from voxturn.runtime.text.clauses import SpokenClauses
 from voxturn.runtime.text.spoken import SpokenText, spoken_pieces
 from voxturn.runtime.turn.captions import webvtt
+from voxturn.runtime.turn.memory import with_question
 from voxturn.runtime.turn.plot import waterfall
 from voxturn.runtime.turn.turn import Conversation
 
@@ -342,7 +343,8 @@ async def _chat_turn(
 ) -> None:
     """Answer a line. The dialogue has both when the answer is whole; where this raises it stays as it was."""
     answer: list[ReplyToken] = []
-    dialogue = assistant.stages.replier.fitted([*conversation.messages, Message("user", line)])
+    asked = with_question(conversation.messages, line)
+    dialogue = assistant.stages.replier.fitted(asked)
 
     async def tokens() -> AsyncIterator[ReplyToken]:
         async for token in assistant.stages.replier(dialogue):
@@ -367,7 +369,7 @@ async def _chat_turn(
             print(flush=True)  # the error begins a line of its own
         raise
     print(flush=True)
-    if dropped := len(conversation.messages) + 1 - len(dialogue):
+    if dropped := len(asked) - len(dialogue):
         print(
             f"voxturn: the dialogue is long; its oldest {dropped} messages were dropped",
             file=sys.stderr,
@@ -549,10 +551,12 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "--model",
         default="",
         metavar="ARTIFACT",
-        help="an XTTS artifact's folder, in place of the profile's voice; on a GPU with --profile gpu or gpu-onnx",
+        help="a voice's folder or a model of the registry, in place of the profile's; on a GPU with --profile gpu or gpu-onnx",
     )
     parser.add_argument(
-        "--voice", metavar="NAME", help="a voice of `voxturn voices list` (default: the first)"
+        "--voice",
+        metavar="NAME",
+        help="a speaker of the voice; XTTS's are in `voxturn voices list` (default: the first)",
     )
     parser.add_argument(
         "--language",

@@ -5,15 +5,17 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import logging
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import asdict, replace
 
+from voxturn.runtime.audio.container import ReadReport
 from voxturn.runtime.audio.decode import length_s
 from voxturn.runtime.commands.loading import load_parts
-from voxturn.runtime.commands.options import language, raw_rate
-from voxturn.runtime.errors import UsageError
-from voxturn.runtime.flow.handoff import Ahead
+from voxturn.runtime.commands.options import language, raw_rate, track_number
+from voxturn.runtime.errors import AudioError, UsageError
+from voxturn.runtime.flow.handoff import Ahead, close_iterator
 from voxturn.runtime.frames import frames_from
 from voxturn.runtime.messages import AudioFrame, Transcript, Utterance, Word
 from voxturn.runtime.profile import Profile, load_profile
@@ -21,11 +23,15 @@ from voxturn.runtime.progress import Bar
 from voxturn.runtime.turn.listen import Endpointing, Listen
 from voxturn.runtime.turn.recognise import FilteredRecogniser
 
+_LOG = logging.getLogger(__name__)
+
 
 def transcribe(args: argparse.Namespace) -> int:
     """Speech to text."""
     if args.words and not args.json:
         raise UsageError("--words goes with --json")
+    if args.track and args.raw:
+        raise UsageError("--track goes with containers; raw PCM has one track")
     asyncio.run(_transcribe(args))
     return 0
 
@@ -37,9 +43,12 @@ async def _transcribe(args: argparse.Namespace) -> None:
         listen = Listen(parts.activity(), parts.profile.endpointing)
         recogniser = FilteredRecogniser(parts.recogniser(), parts.content_filter())
         total = 0.0 if piped or args.raw else length_s(args.input)
+        report = ReadReport()
         with Bar() as bar:
-            frames = frames_from(sys.stdin.buffer if piped else args.input, raw_rate=args.raw)
-            heard = listen(_counted(frames, bar, total))
+            source = sys.stdin.buffer if piped else args.input
+            frames = frames_from(source, raw_rate=args.raw, track=args.track, report=report)
+            failures: list[AudioError] = []
+            heard = listen(_counted(frames, bar, total, failures))
             utterances = Ahead(
                 (item async for item in heard if isinstance(item, Utterance) and item.final), 4
             )
@@ -52,12 +61,20 @@ async def _transcribe(args: argparse.Namespace) -> None:
                     if transcript.text:
                         spoken_in = transcript.language
                         print(
-                            _line(utterance, transcript) if args.json else transcript.text,
+                            _line(utterance, transcript, report.begin_s)
+                            if args.json
+                            else transcript.text,
                             flush=True,
                         )
             finally:
                 await utterances.aclose()
                 await heard.aclose()
+        if failures:
+            raise failures[0]
+        if report.damaged:
+            _LOG.warning("%s: %s", "standard input" if piped else args.input, report)
+            if args.json:
+                print(_damage_line(report), flush=True)
     finally:
         parts.close()
 
@@ -90,29 +107,42 @@ def for_files(settings: Endpointing) -> Endpointing:
 
 
 async def _counted(
-    frames: AsyncIterator[AudioFrame], bar: Bar, total: float
+    frames: AsyncIterator[AudioFrame], bar: Bar, total: float, failures: list[AudioError]
 ) -> AsyncIterator[AudioFrame]:
-    async for frame in frames:
-        yield frame
-        bar("transcribe", (frame.start + frame.samples.size) // frame.rate, round(total))
+    """The frames up to an error, which is noted: what was said before it is still written down."""
+    try:
+        async for frame in frames:
+            yield frame
+            bar("transcribe", (frame.start + frame.samples.size) // frame.rate, round(total))
+    except AudioError as exc:
+        failures.append(exc)
+    finally:
+        await close_iterator(frames)
 
 
-def _line(utterance: Utterance, transcript: Transcript) -> str:
+def _line(utterance: Utterance, transcript: Transcript, sound_begins: float) -> str:
+    """An utterance as JSON. None begins before the recording's sound does, which silence stands before."""
     begin = utterance.start / utterance.rate
     end = begin + utterance.samples.size / utterance.rate
     line: dict[str, object] = {
-        "begin_s": round(begin, 2),
+        "begin_s": round(max(begin, sound_begins), 2),
         "end_s": round(end, 2),
         "text": transcript.text,
     }
     line["language"] = transcript.language
     if transcript.words:
-        line["words"] = [asdict(_later(word, begin)) for word in transcript.words]
+        line["words"] = [asdict(_later(word, begin, sound_begins)) for word in transcript.words]
     return json.dumps(line, ensure_ascii=False)
 
 
-def _later(word: Word, seconds: float) -> Word:
-    return Word(word.text, round(word.begin_s + seconds, 2), round(word.end_s + seconds, 2))
+def _damage_line(report: ReadReport) -> str:
+    """The last line of a recording that was damaged."""
+    return json.dumps({"lost_packets": report.lost_packets, "lost_s": round(report.lost_s, 2)})
+
+
+def _later(word: Word, seconds: float, earliest: float) -> Word:
+    begin, end = (round(max(at + seconds, earliest), 2) for at in (word.begin_s, word.end_s))
+    return Word(word.text, begin, end)
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -138,7 +168,18 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         metavar="RATE",
         help="the input is headerless 16-bit mono PCM",
     )
-    parser.add_argument("--json", action="store_true", help="a JSON object a line, with times")
+    parser.add_argument(
+        "--track",
+        type=track_number,
+        default=0,
+        metavar="N",
+        help="which audio track, from 1 (default: the one that is flagged so, else the first)",
+    )
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="a JSON object a line, with times; of a damaged recording the last one says what is lost",
+    )
     parser.add_argument("--words", action="store_true", help="with --json: also every word's times")
     parser.add_argument(
         "--names", default="", metavar="A,B", help="names and terms that are likely to be said"

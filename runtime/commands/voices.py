@@ -8,6 +8,7 @@ import logging
 from pathlib import Path
 
 from voxturn.runtime.commands.loading import cloning_profile, load_parts, voice_artifact
+from voxturn.runtime.commands.options import track_number
 from voxturn.runtime.errors import UsageError
 from voxturn.runtime.families.base import Family
 from voxturn.runtime.families.xtts.voices import VoiceStore, check_name
@@ -46,7 +47,7 @@ def add(args: argparse.Namespace) -> int:
     recordings = [Path(recording) for recording in args.recordings]
     parts = load_parts(cloning_profile(folder, family))
     try:
-        added = family.cloner(parts).clone(args.name, recordings)
+        added = family.cloner(parts).clone(args.name, recordings, args.track)
     finally:
         parts.close()
     for warning in added.warnings:
@@ -126,6 +127,13 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         nargs="+",
         metavar="REF",
         help="recordings of any kind; 3 s or more of speech clone well",
+    )
+    parser.add_argument(
+        "--track",
+        type=track_number,
+        default=0,
+        metavar="N",
+        help="which audio track of each, from 1 (default: the one that is flagged so, else the first)",
     )
     parser.set_defaults(run=add)
     parser = action(actions, "list", "all voices", "voxturn voices list --model xtts-int8")

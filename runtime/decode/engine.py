@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -59,6 +59,11 @@ class DecodeEngine:
         self._waiting: deque[Generation] = deque()
         self._running: list[Generation] = []
         self._kept: dict[tuple[str, tuple[int, ...]], list[Tensor]] = {}
+        self._changed: Callable[[], None] | None = None
+
+    def watch(self, changed: Callable[[], None]) -> None:
+        """Have `changed` called, in the driving thread, whenever a sequence has taken a slot or left it."""
+        self._changed = changed
 
     def add(self, request: Request, limit: float = float("inf")) -> Generation:
         """Queue a request. Raises `PromptTooLong` if its prompt leaves no room for an answer."""
@@ -185,16 +190,21 @@ class DecodeEngine:
 
     def _end(self, sequence: Generation, error: Exception | None = None) -> None:
         sequence.done, sequence.error = True, error
-        if sequence in self._running:
+        held = sequence in self._running
+        if held:
             self._running.remove(sequence)
         if sequence.slot is not None:
             self.cache.release(sequence.slot)
+        if held and self._changed is not None:
+            self._changed()
 
     def _admit(self, sequence: Generation) -> None:
         try:
             sequence.slot = self._place(sequence.request, sequence.prompt)
             outputs = self._compute(sequence.slot, sequence.request, sequence.prompt)
             self._running.append(sequence)
+            if self._changed is not None:
+                self._changed()
             if sequence.request.max_tokens < 1:
                 self._end(sequence)
             else:

@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from importlib import import_module, metadata
-from importlib.util import find_spec
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
 from voxturn.runtime.errors import InvalidProfile
@@ -22,6 +21,7 @@ from voxturn.runtime.models.manifest import (
     ONNX_SCATTER_ELEMENTS,
     ONNX_TENSOR_SCATTER,
 )
+from voxturn.runtime.models.plugins import entry_points, importable
 
 if TYPE_CHECKING:
     from voxturn.runtime.executors.backend import Backend
@@ -91,8 +91,7 @@ class Executor:
 
     def installed(self) -> bool:
         """Whether one of its packages is importable here."""
-        here = (find_spec(package) is not None for package in self.packages)
-        return not self.packages or any(here)
+        return not self.packages or any(importable(package) for package in self.packages)
 
     def load(self) -> type[Backend]:
         """The class that makes its engines. Importing it needs no vendor's library; making an engine does."""
@@ -223,8 +222,7 @@ ROWS = (
 def catalogue() -> Mapping[str, Executor]:
     """Every executor by its name: ours, then those of installed packages."""
     rows = {row.name: row for row in ROWS}
-    for point in metadata.entry_points(group=EXECUTORS_GROUP):
-        row: Any = point.load()
+    for point, row in entry_points(EXECUTORS_GROUP):
         if not isinstance(row, Executor) or row.name in rows:
             raise InvalidProfile(
                 f"entry point {point.value!r} of {EXECUTORS_GROUP} names no executor of its own"

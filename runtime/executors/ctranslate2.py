@@ -148,6 +148,9 @@ class Ct2Backend(Backend):
 
     device = "cpu"
 
+    def arithmetic(self, artifact: LoadedArtifact) -> str:
+        return "" if artifact.precision in _AS_STORED else artifact.precision
+
     def whisper(self, artifact: LoadedArtifact) -> SpeechToTextExecutor:
         return Ct2Whisper(artifact.folder, artifact.precision, artifact.budget, device=self.device)
 

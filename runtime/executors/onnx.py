@@ -72,8 +72,7 @@ class OnnxGraph:
         check_names(self._session, contract, path)
 
     def run(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        for spec in self._contract.inputs:
-            spec.check(inputs[spec.name], self._contract.file)
+        self._contract.check(inputs)
         try:
             values = self._session.run(self._outputs, dict(inputs))
         except Exception as exc:

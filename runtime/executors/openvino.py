@@ -52,8 +52,7 @@ class OpenVinoGraph:
         self._contract = contract
 
     def run(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        for spec in self._contract.inputs:
-            spec.check(inputs[spec.name], self._contract.file)
+        self._contract.check(inputs)
         try:
             self._request.infer(dict(inputs), share_inputs=True)
         except RuntimeError as exc:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -29,6 +28,7 @@ from voxturn.runtime.messages import (
     Transcript,
 )
 from voxturn.runtime.models.manifest import Manifest, ModelContract
+from voxturn.runtime.models.plugins import entry_points
 from voxturn.runtime.protocols import GraphExecutor, SpeechToTextExecutor
 from voxturn.runtime.remote.connection import Connection
 
@@ -127,6 +127,13 @@ class VoiceOptions:
     top_p: float | None = None
     repetition_penalty: float | None = None
     guard: bool | None = None
+
+    def __post_init__(self) -> None:
+        """Raise `UsageError` for a speed or a seed that no voice takes."""
+        if self.speed is not None and not 0.25 <= self.speed <= 4.0:
+            raise UsageError(f"speed {self.speed:g}: must be between 0.25 and 4")
+        if self.seed is not None and not 0 <= self.seed < 1 << 64:
+            raise UsageError(f"seed {self.seed}: must be from 0 to 2^64 - 1")
 
     def given(self) -> dict[str, Any]:
         """The options that are not None."""
@@ -356,8 +363,7 @@ class Family:
 def families() -> Mapping[str, Family]:
     """Every installed family by its kind. Raises `InvalidProfile` where an entry point names something else."""
     rows: dict[str, Family] = {}
-    for point in metadata.entry_points(group=FAMILIES_GROUP):
-        row: Any = point.load()
+    for point, row in entry_points(FAMILIES_GROUP):
         if not isinstance(row, Family) or row.kind in rows:
             raise InvalidProfile(
                 f"entry point {point.value!r} of {FAMILIES_GROUP} names no family of its own kind"

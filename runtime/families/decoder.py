@@ -11,8 +11,8 @@ from voxturn.runtime.decode.service import TokenService
 from voxturn.runtime.errors import CorruptModel, InvalidProfile, UsageError
 from voxturn.runtime.families.base import Candidate, Family, Parts, Replier
 from voxturn.runtime.messages import Message, ReplyToken
-from voxturn.runtime.models.manifest import Manifest, reading
-from voxturn.runtime.text.chat import CHAT_FORMATS, Chat, ChatFormat
+from voxturn.runtime.models.manifest import OPENS_THOUGHT, Manifest, reading
+from voxturn.runtime.text.chat import Chat, ChatFormat
 from voxturn.runtime.text.tokenizer import JsonTokenizer, StopStrings, StreamDecoder, Tokenizer
 
 SLOTS, CONTEXT = 2, 2048
@@ -106,7 +106,8 @@ def _make(parts: Parts) -> DecoderReplier:
         "token_decoder", stage.option("slots", SLOTS), stage.option("context", CONTEXT)
     )
     tokenizer = JsonTokenizer(stage.folder / "tokenizer.json")
-    chat = Chat(tokenizer, _chat_format(stage.folder, stage.manifest))
+    form = _chat_format(stage.folder, stage.manifest)
+    chat = Chat(tokenizer, form)
     sampling = Sampling(
         temperature=stage.option("temperature", 0.0),
         top_k=stage.option("top_k", 0),
@@ -116,25 +117,26 @@ def _make(parts: Parts) -> DecoderReplier:
         seed=stage.option("seed", 0),
     )
     settings = stage.settings
+    stops = (*settings.stops, *form.stop_texts)
     return DecoderReplier(
         service,
         tokenizer,
         chat,
         sampling,
         settings.max_tokens,
-        settings.stops,
+        stops,
         _opens_thought(stage.folder, stage.manifest),
     )
 
 
 def _chat_format(folder: Path, manifest: Manifest) -> ChatFormat:
     with reading(folder):
-        return CHAT_FORMATS[manifest.properties["chat"]]
+        return ChatFormat.of(manifest.properties)
 
 
 def _opens_thought(folder: Path, manifest: Manifest) -> bool:
     """Whether the chat template ends its prompts inside a thought, as the manifest says."""
-    value = manifest.properties.get("opens_thought", False)
+    value = manifest.properties.get(OPENS_THOUGHT, False)
     if not isinstance(value, bool):
         raise CorruptModel(f"{folder}: opens_thought: must be true or false, not {value!r}")
     return value

@@ -6,6 +6,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
 from contextlib import aclosing
 from dataclasses import replace
 
+import numpy as np
+from voxturn.runtime.errors import InferenceFailed
 from voxturn.runtime.families.base import WORDS, Voice
 from voxturn.runtime.flow.handoff import Ahead, close_iterator
 from voxturn.runtime.flow.lane import Lane
@@ -44,8 +46,15 @@ async def _read(voice: Voice, sentences: AsyncIterator[Sentence]) -> AsyncGenera
         finally:
             await close_iterator(sentences)
 
+    samples = 0
     async with aclosing(voice(readable())) as chunks:
         async for chunk in chunks:
+            if chunk.start != samples or chunk.samples.dtype != np.float32:
+                raise InferenceFailed(
+                    f"the voice gave {chunk.samples.dtype} from sample {chunk.start} on, "
+                    f"where float32 from {samples} on was due"
+                )
+            samples += chunk.samples.size
             index = chunk.sentence.index
             for earlier in [each for each in written if each < index]:
                 del written[earlier]  # a text may have no end

@@ -63,6 +63,9 @@ FAKE = "fake"
 WHOLE_POSITIONS = "whole_positions"
 """Property of artifacts whose graph counts positions in whole numbers: in bf16 others lose them in a second of speech."""
 
+OPENS_THOUGHT = "opens_thought"
+"""Property of text models whose answers begin within a thought: what comes before its end, as `</think>`, is not spoken."""
+
 DECODER_DIALECTS = {
     "onnx": ONNX_CONTRIB,
     "openvino": ONNX_SCATTER_ELEMENTS,
@@ -105,6 +108,13 @@ class ModelContract:
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     dialect: str = ONNX
+
+    def check(self, inputs: Mapping[str, np.ndarray[Any, Any]]) -> None:
+        """Raise `InferenceFailed` where an input is missing or is not as the contract says."""
+        for spec in self.inputs:
+            if spec.name not in inputs:
+                raise InferenceFailed(f"{self.file}: input {spec.name!r} is missing")
+            spec.check(inputs[spec.name], self.file)
 
 
 @dataclass(frozen=True)
@@ -151,7 +161,8 @@ class Manifest:
             raw = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError as exc:
             raise ModelNotInstalled(
-                f"{folder}: no artifact here; run `voxturn models pull`"
+                f"{folder}: no artifact here, which is a folder with a {MANIFEST}; "
+                "run `voxturn models pull`"
             ) from exc
         except (OSError, ValueError, RecursionError) as exc:
             raise CorruptModel(

@@ -130,7 +130,10 @@ class Registry:
                     f"{name}: no artifact there, which is a folder with a manifest.json"
                 )
             hint = nearest(name, [*self.models, *self.aliases])
-            raise UnknownModel(f"no model {name!r}{hint}; `voxturn models list` shows all")
+            raise UnknownModel(
+                f"no model {name!r}{hint}, and no artifact's folder of that name here; "
+                "`voxturn models list` shows all"
+            )
         return self.models[key], alias
 
 

@@ -118,9 +118,7 @@ class Store:
         manifest = Manifest.read(path)
         missing = [name for name in manifest.files if not (path / name).is_file()]
         if missing:
-            raise CorruptModel(
-                f"{path}: lacks {', '.join(missing)}; run `voxturn models pull {manifest.model} --again`"
-            )
+            raise CorruptModel(f"{path}: lacks {', '.join(missing)}; {self._again(path, manifest)}")
         return path, manifest
 
     def verify(self, folder: Path) -> Manifest:
@@ -132,10 +130,17 @@ class Store:
             if not (folder / name).is_file() or sha256_of(folder / name) != sha256
         ]
         if damaged:
+            names = ", ".join(damaged)
             raise CorruptModel(
-                f"{folder}: {', '.join(damaged)} differ from the manifest; run `voxturn models pull {manifest.model} --again`"
+                f"{folder}: {names} differ from the manifest; {self._again(folder, manifest)}"
             )
         return manifest
+
+    def _again(self, folder: Path, manifest: Manifest) -> str:
+        """What brings the files of a folder again: the store's own are pulled."""
+        if folder.is_relative_to(self.root):
+            return f"run `voxturn models pull {manifest.model} --again`"
+        return "export it again"
 
     def pull(self, model: Model, progress: Progress = quiet, again: bool = False) -> Path:
         """The folder of the model's source files, downloaded if needed.

@@ -54,8 +54,9 @@ def decode(header: Mapping[str, Any], data: bytes) -> Event:
             fields["sentence"] = Sentence(**_tuples(fields["sentence"]))
         event: Event = kind(**_tuples(fields))
     except (AttributeError, KeyError, TypeError, ValueError) as exc:
+        reason = " ".join(str(exc).split())[:200]
         raise InferenceFailed(
-            f"the server sent a {kind.__name__} that is not whole ({exc})"
+            f"the server sent a {kind.__name__} that is not whole ({reason})"
         ) from exc
     return event
 

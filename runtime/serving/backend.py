@@ -17,7 +17,7 @@ from collections.abc import AsyncGenerator, Coroutine, Sequence
 from typing import Any
 
 import numpy as np
-from voxturn.runtime.errors import TooManyStreams, VoxturnError
+from voxturn.runtime.errors import StreamClosed, TooManyStreams, VoxturnError
 from voxturn.runtime.flow.clock import Clock, WallClock
 from voxturn.runtime.flow.portal import Portal
 from voxturn.runtime.profile import load_profile
@@ -75,6 +75,8 @@ class Backend:
                 self._portal.call(self._keep, self._handler.warm_later())
             self._load_s = self._clock.now() - self._begin_s
             self._metrics = Metrics(utilities, name)
+            if self._handler.engine is not None:
+                self._handler.engine.watch(self._measure_later)
             self._resources = resources.pop_all()
         _LOG.info("loaded in %.1f s", self._load_s)
 
@@ -143,8 +145,17 @@ class Backend:
             sender.send(flags=final)
         if not inputs.keys() & ABOUT_THE_MODEL:
             self._metrics.count("requests", "requests that ended", outcome=outcome)
-            if self._handler.engine is not None:
-                self._metrics.engine(self._handler.engine)
+            self._measure()
+
+    def _measure(self) -> None:
+        """Tell the metrics what the token engine has done, and what it holds now."""
+        if self._handler.engine is not None:
+            self._metrics.engine(self._handler.engine)
+
+    def _measure_later(self) -> None:
+        """In the engine's thread: a slot was taken or left, which for a stream that is cancelled is after its end."""
+        with contextlib.suppress(StreamClosed):  # the model goes: nobody reads its metrics
+            self._portal.call(self._measure)
 
     async def _answers(self, inputs: Inputs) -> AsyncGenerator[Tensors, None]:
         blank: Tensors = {}
@@ -164,8 +175,7 @@ class Backend:
                 f"{self._model.name}: a client may have {MOST_STREAMS} streams at once; end one first"
             )
         self._clients[client] += 1
-        if self._handler.engine is not None:
-            self._metrics.engine(self._handler.engine)
+        self._measure()
         try:
             async with contextlib.aclosing(
                 self._handler({k: v for k, v in inputs.items() if k != CLIENT})

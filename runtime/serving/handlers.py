@@ -44,6 +44,7 @@ from voxturn.runtime.serving.inputs import (
 )
 from voxturn.runtime.serving.kept import Expiring
 from voxturn.runtime.serving.whisper import WhisperHandler
+from voxturn.runtime.turn.memory import alternating
 from voxturn.runtime.turn.split import Split
 from voxturn.runtime.turn.turn import Conversation
 
@@ -111,7 +112,7 @@ class ReplyHandler:
         kept = self._dialogues.of(string(inputs, "conversation"))
         said = messages_of(string(inputs, "messages"))
         before = kept or ([] if said[0].role == "system" else self._system)
-        dialogue = self._replier.fitted([*before, *said])
+        dialogue = self._replier.fitted(alternating([*before, *said]))
         answer, ids = "", list[int]()
         tokens = self._replier(dialogue)
         try:

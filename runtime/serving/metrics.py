@@ -3,7 +3,7 @@
 voxturn_first_audio_seconds     histogram  from a request to its first audio
 voxturn_tokens_total            counter    tokens or audio codes generated
 voxturn_prompt_positions_total  counter    positions of prompts, `from`: computed, or reused from the prefix cache
-voxturn_slots_busy              gauge      sequences that hold a slot of the token engine
+voxturn_slots_busy              gauge      sequences that hold a slot of the token engine, told at every change
 voxturn_underruns_total         counter    stalls of a loudspeaker that plays each stream as it is sent
 voxturn_requests_total          counter    `outcome`: done, error, cancelled
 voxturn_loads_total             counter    how often the model was loaded; each beyond the first healed it

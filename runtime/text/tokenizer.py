@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from voxturn.runtime.errors import CorruptModel, ExecutorUnavailable
+
+_MARK = re.compile(r"[<\[].*[>\]]", re.DOTALL)
+"""What a token looks like that text is marked up with, where it is not declared special."""
 
 
 class Tokenizer(Protocol):
@@ -21,7 +25,39 @@ class Tokenizer(Protocol):
         """How many tokens there are, marks included."""
         ...
 
+    @property
+    def marks(self) -> Sequence[str]:
+        """The tokens that text is marked up with: they are no text, however they come to be in one."""
+        ...
+
     def id_of(self, token: str) -> int | None: ...
+
+
+def read_tokenizer(path: Path, extra: str = "embedded") -> Any:
+    """A `tokenizers.Tokenizer` that takes a text as it is, whatever truncation and padding its file asks for.
+
+    Raises `ExecutorUnavailable` that names the `extra` to install, and whatever the library raises for a damaged file.
+    """
+    try:
+        from tokenizers import Tokenizer as Loaded
+    except ImportError as exc:
+        raise ExecutorUnavailable(
+            f"tokenizers is not installed; pip install 'voxturn[{extra}]'"
+        ) from exc
+    tokenizer = Loaded.from_file(str(path))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
+
+
+def marks_of(tokenizer: Any) -> tuple[str, ...]:
+    """The added tokens of a `tokenizers.Tokenizer` that text is marked up with."""
+    added = tokenizer.get_added_tokens_decoder().values()
+    return tuple(
+        token.content
+        for token in added
+        if len(token.content) > 1 and (token.special or _MARK.fullmatch(token.content))
+    )
 
 
 class JsonTokenizer:
@@ -29,15 +65,12 @@ class JsonTokenizer:
 
     def __init__(self, path: Path) -> None:
         try:
-            from tokenizers import Tokenizer as Loaded
-        except ImportError as exc:
-            raise ExecutorUnavailable(
-                "tokenizers is not installed; pip install 'voxturn[embedded]'"
-            ) from exc
-        try:
-            self._loaded = Loaded.from_file(str(path))
+            self._loaded = read_tokenizer(path)
+        except ExecutorUnavailable:
+            raise
         except Exception as exc:  # the library raises a bare Exception
             raise CorruptModel(f"{path}: not a tokenizer ({exc}); pull the model again") from exc
+        self.marks = marks_of(self._loaded)
 
     def encode(self, text: str) -> list[int]:
         ids: list[int] = self._loaded.encode(text, add_special_tokens=False).ids
@@ -59,17 +92,21 @@ class JsonTokenizer:
 
 
 class StreamDecoder:
-    """Text from the ids of a byte-level tokenizer, one at a time; holds back bytes that are not yet a character."""
+    """Text from ids, one at a time; holds back bytes that are not yet a character.
+
+    A token is decoded together with the piece before it: some tokenizers take the space off what begins a text.
+    """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
+        self._before: list[int] = []
         self._ids: list[int] = []
         self._given = self._waiting = 0
 
     def push(self, token: int) -> str:
         """The text that `token` completes; may be empty."""
         self._ids.append(token)
-        text = self._tokenizer.decode(self._ids)
+        text = self._decoded()
         if not text.endswith("\ufffd"):
             return self._give(text)
         begun = (
@@ -83,11 +120,20 @@ class StreamDecoder:
 
     def flush(self) -> str:
         """What was held back, as it is."""
-        return self._give(self._tokenizer.decode(self._ids)) if self._ids else ""
+        return self._give(self._decoded()) if self._ids else ""
+
+    def _decoded(self) -> str:
+        earlier = self._tokenizer.decode(self._before) if self._before else ""
+        return self._tokenizer.decode([*self._before, *self._ids])[len(earlier) :]
 
     def _give(self, text: str) -> str:
-        out, self._ids = text[self._given :], []
-        self._given = self._waiting = 0
+        out = text[self._given :]
+        self._waiting = 0
+        if out:  # a piece without text says how the next one is decoded: it stays
+            # what ends in no character is no help to what follows
+            self._before = [] if text.endswith("\ufffd") else self._ids
+            self._ids = []
+            self._given = 0
         return out
 
 

@@ -13,6 +13,7 @@ from voxturn.runtime.families.pipe import spoken
 from voxturn.runtime.flow.clock import Clock
 from voxturn.runtime.flow.handoff import Ahead, Handoff, Overflow, cancel_and_wait, close_iterator
 from voxturn.runtime.messages import Event, Message, Transcript
+from voxturn.runtime.turn.memory import with_question
 from voxturn.runtime.turn.split import Split
 
 T = TypeVar("T")
@@ -77,8 +78,7 @@ class Answer:
         if not self.transcript.text:
             return
         s = self._speaker
-        question = Message("user", self.transcript.text)
-        self.dialogue = s.replier.fitted([*self._messages, question])
+        self.dialogue = s.replier.fitted(with_question(self._messages, self.transcript.text))
         tokens = Ahead(self._tapped(s.replier(self.dialogue)), _EVENTS_AHEAD)
         chunks = spoken(s.voice, self._tapped(s.split(tokens)))
         try:

@@ -16,10 +16,11 @@ class Dialogue:
         self.language = ""
         self.messages: list[Message] = [Message("system", system_prompt)] if system_prompt else []
 
-    def fit(self, messages: Sequence[Message]) -> int:
-        """Keep the messages that still fitted the model; how many of the oldest went."""
-        dropped = len(self.messages) - len(messages)
-        self.messages[:] = messages
+    def fit(self, asked: Sequence[Message], question: str) -> int:
+        """Drop the oldest messages that were left out when `question` was asked; how many they were."""
+        dropped = len(with_question(self.messages, question)) - len(asked)
+        oldest = 1 if self.messages and self.messages[0].role == "system" else 0
+        del self.messages[oldest : oldest + dropped]
         return dropped
 
 
@@ -43,7 +44,8 @@ class Exchange:
 
     def remember(self, question: str, answer: str | None, samples: int = 0) -> None:
         """Add the question, and the whole `answer`; where it is None, what lies within its first `samples`."""
-        self._dialogue.messages.append(Message("user", question))
+        messages = self._dialogue.messages
+        messages[:] = with_question(messages, question)
         if answer is None:
             self._keep(heard_text(self.chunks, samples))
         else:
@@ -63,6 +65,26 @@ class Exchange:
         self._answer = Message("assistant", written or heard, ids) if heard else None
         if self._answer is not None:
             self._dialogue.messages.append(self._answer)
+
+
+def with_question(messages: Sequence[Message], question: str) -> list[Message]:
+    """A dialogue with its next question."""
+    return alternating([*messages, Message("user", question)])
+
+
+def alternating(messages: Sequence[Message]) -> list[Message]:
+    """The messages of a dialogue, those of one role in a row as one.
+
+    Where nothing of an answer was heard a question follows another. Joined, they are a dialogue as every model's
+    template wants it, and what was computed of the first is of use for both.
+    """
+    out: list[Message] = []
+    for message in messages:
+        if out and out[-1].role == message.role:
+            out[-1] = Message(message.role, f"{out[-1].text} {message.text}")
+        else:
+            out.append(message)
+    return out
 
 
 def heard_text(chunks: Sequence[PcmChunk], samples: int) -> str:

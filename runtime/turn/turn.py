@@ -278,7 +278,9 @@ class Turn:
         if not self._confirmed or not self.trace.transcript:
             return
         if self._answer is not None and self._answer.dialogue:
-            self.trace.dropped_messages = self._dialogue.fit(self._answer.dialogue[:-1])
+            self.trace.dropped_messages = self._dialogue.fit(
+                self._answer.dialogue, self.trace.transcript
+            )
         if self._done:
             self._exchange.remember(self.trace.transcript, self.trace.reply)
         else:

@@ -26,8 +26,10 @@ from voxturn.runtime.cli import main
 from voxturn.runtime.errors import CorruptModel, ExportFailed, UsageError, VoxturnError
 from voxturn.runtime.models.manifest import Manifest
 from voxturn.runtime.models.store import find_exporter, quiet
-from voxturn.runtime.text.chat import CHAT_FORMATS, Chat, Message
+from voxturn.runtime.text.chat import CHAT_FORMATS, Chat, ChatFormat, Message
 from voxturn.runtime.text.tokenizer import JsonTokenizer
+
+from tests.chat_templates import template
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # transformers and what it imports
 _PROMPT = list(range(300, 324))
@@ -107,13 +109,25 @@ def test_a_gguf_file_of_the_same_weights_is_the_same_model(
     assert ours.id_of("</think>") == theirs.id_of("</think>")
 
 
+def test_a_gguf_file_s_own_template_is_read(checkpoint: Path, tmp_path: Path) -> None:
+    folder = changed(checkpoint, tmp_path / "checkpoint")
+    (folder / "chat_template.jinja").write_text(template("qwen2.5"), encoding="utf-8")
+    gguf_file.write(folder, tmp_path / "model.gguf", "F32")
+    opened = [decoder.Opened.open(path) for path in (folder, tmp_path / "model.gguf")]
+    ours, theirs = (each.dialogue for each in opened)
+    assert theirs == ours
+    form = ChatFormat.of(theirs)
+    assert form.between[""]["user"].startswith("<|im_start|>system\nYou are Qwen")
+    assert opened[1].tokenizer.token_to_id("<|im_end|>") in form.stop_ids
+
+
 @pytest.mark.parametrize(
     ("target", "precision", "most_kl"),
     [
         ("onnx", "int8", 1e-4), ("onnx", "int4", 5e-3), ("tensorrt", "fp16", 1e-5),
         ("tensorrt", "bf16", 1e-4),
         ("tensorrt", "int8", 1e-3), ("tensorrt", "int4", 2e-2), ("ctranslate2", "int8", 1e-3),
-        ("ctranslate2", "fp16", 1e-5), ("ctranslate2", "fp32", 1e-6),
+        ("ctranslate2", "fp16", 1e-5), ("ctranslate2", "fp32", 1e-6), ("openvino", "fp32", 1e-6),
     ],
 )  # fmt: skip
 def test_every_target_is_exported_and_says_what_it_reached(

@@ -22,6 +22,7 @@ from voxturn.export.whisper import parity as whisper_parity
 from voxturn.export.whisper.checkpoint import WhisperCheckpoint
 from voxturn.export.whisper.fused import FusedWhisper
 from voxturn.export.whisper.reference import Original
+from voxturn.export.whisper.spec import EMBEDDING
 from voxturn.runtime import cli
 from voxturn.runtime.errors import (
     CorruptModel,
@@ -461,6 +462,7 @@ def removed(name: str) -> Change:
     return lambda folder: (folder / name).unlink()
 
 
+HEAD = "proj_out.weight"
 BIAS, FC1 = "model.decoder.layers.0.fc1.bias", "model.encoder.layers.0.fc1.weight"
 
 
@@ -486,6 +488,8 @@ BIAS, FC1 = "model.decoder.layers.0.fc1.bias", "model.encoder.layers.0.fc1.weigh
         ("classic", removed("tokenizer.json"), CorruptModel, r"tokenizer\.json: is missing or not a tokenizer"),
         ("classic", lambda f: Tokenizer(models.BPE({"a": 0}, [])).save(str(f / "tokenizer.json")), CorruptModel,
          r"tokenizer\.json: has no <\|startoftranscript\|>; get the tokenizer of this Whisper"),
+        ("classic", tensors(lambda s: s.update({HEAD: s[EMBEDDING] * 2})), ExportFailed, rf"{HEAD} differs from the token embedding"),
+        ("classic", lambda f: (f / "adapter_config.json").write_text("{}"), ExportFailed, "holds an adapter .* merge it"),
     ],
 )  # fmt: skip
 def test_a_bad_checkpoint_is_named_and_leaves_nothing(

@@ -26,9 +26,11 @@ from voxturn.export.xtts.checkpoint import (
 from voxturn.runtime import cli
 from voxturn.runtime.errors import CorruptModel, ExportFailed, VoxturnError
 from voxturn.runtime.families.xtts.prompt import XttsIds
+from voxturn.runtime.families.xtts.text import XttsTokenizer
 from voxturn.runtime.models.manifest import Manifest, sha256_of
 from voxturn.runtime.models.store import Store
 
+from tests.failed_downloads import LFS_POINTER, WEB_PAGE
 from tests.tiny.conftest import Tiny
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # coqui-tts and what it imports
@@ -213,6 +215,10 @@ def test_a_pickle_that_runs_something_is_refused_and_not_run(
     assert not (folder / "executed").exists()
 
 
+def rename(folder: Path, name: str) -> None:
+    (folder / "model.pth").rename(folder / name)
+
+
 def edit(path: Path, change: Callable[[Any], Any]) -> None:
     path.write_text(json.dumps(change(json.loads(path.read_text()))))
 
@@ -238,6 +244,7 @@ def damage_voice(
 
 DAMAGES: list[tuple[Callable[[Path], object], type[VoxturnError], str]] = [
     (lambda f: (f / "model.pth").unlink(), CorruptModel, r"model\.pth: is missing"),
+    (lambda f: rename(f, "best_model_900.pth"), CorruptModel, r"model\.pth: is missing, and best_model\.pth too; .* to model\.pth: best_model_900\.pth$"),
     (lambda f: os.truncate(f / "model.pth", 5000), CorruptModel, r"model\.pth: (cannot be read, is it cut short|is damaged)"),
     (lambda f: (f / "model.pth").write_bytes(b""), CorruptModel, r"model\.pth: "),
     (lambda f: (f / "model.pth").write_bytes(b"noise" * 99), CorruptModel, r"model\.pth: "),
@@ -281,6 +288,11 @@ DAMAGES: list[tuple[Callable[[Path], object], type[VoxturnError], str]] = [
         r"lacks \[STOP\], \[UNK\], the tag of any language",
     ),
     *(
+        (lambda f, name=name, content=content: (f / name).write_bytes(content), CorruptModel, rf"{re.escape(name)}: is a {says}")
+        for name in ("config.json", "vocab.json", "model.pth", "speakers_xtts.pth")
+        for content, says in ((LFS_POINTER, "pointer of git-lfs"), (WEB_PAGE, "web page"))
+    ),
+    *(
         (lambda f, change=change: damage_voice(f / "speakers_xtts.pth", change), CorruptModel, rf"speakers_xtts\.pth: voice 'noise' is not whole \({says}")
         for change, says in (
             (lambda v: v | {"gpt_cond_latent": torch.zeros(1, 31, 64)}, r"\[31, 64\] values where its voices have \[32, 64\]"),
@@ -294,6 +306,35 @@ DAMAGES: list[tuple[Callable[[Path], object], type[VoxturnError], str]] = [
         )
     ),
 ]  # fmt: skip
+
+
+def test_a_fine_tune_is_read_as_its_trainer_left_it(folder: Path, state: State) -> None:
+    """coqui-tts's trainer saves `best_model.pth`: the optimizer's state and losses, some of them numpy's, beside weights."""
+    (folder / "model.pth").unlink()
+    weights = {f"xtts.{name}": value for name, value in hollow(state).items()}
+    weights["dvae.codebook.embed"] = torch.zeros(3)
+    left = {
+        "config": {"model_args": {}},
+        "model": weights,
+        "optimizer": {"state": {0: {"exp_avg": torch.zeros(2)}}, "param_groups": []},
+        "step": 900,
+        "model_loss": {"train_loss": np.float64(2.5), "eval_loss": np.float32(3.5)},
+    }
+    torch.save(left, folder / "best_model.pth")
+    opened = XttsCheckpoint.open(folder)
+    opened.weights.check(xtts.shapes(opened.args, opened.weights))
+
+
+def test_a_fine_tune_for_another_language_is_exported(folder: Path) -> None:
+    def renamed(v: dict[str, Any]) -> dict[str, Any]:
+        text = json.dumps(v).replace('"[hi]"', '"[vi]"')
+        for name in coqui.LANGUAGES:
+            text = text.replace(f'"[{name}]"', f'"<{name}>"')
+        return json.loads(text)  # type: ignore[no-any-return]
+
+    edit(folder / "vocab.json", renamed)
+    XttsCheckpoint.open(folder)
+    assert XttsTokenizer(folder / "vocab.json").languages == ("vi",)
 
 
 def everything(folder: Path) -> dict[str, str]:

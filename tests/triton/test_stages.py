@@ -40,7 +40,7 @@ from voxturn.runtime.models.manifest import Manifest
 from voxturn.runtime.parts import LoadedParts
 from voxturn.runtime.profile import Profile, load_profile
 from voxturn.runtime.protocols import Generated
-from voxturn.runtime.text.chat import CHAT_FORMATS, Chat
+from voxturn.runtime.text.chat import Chat, ChatFormat
 from voxturn.runtime.text.filter import PassAll
 from voxturn.runtime.text.tokenizer import JsonTokenizer
 from voxturn.runtime.turn.recognise import FilteredRecogniser
@@ -109,7 +109,7 @@ def faked(settings: Profile, tiny: Tiny, lanes: contextlib.ExitStack, home: Path
         lane("t"),
         "en",
     )
-    chat = Chat(tokenizer, CHAT_FORMATS[str(Manifest.read(replying).properties["chat"])])
+    chat = Chat(tokenizer, ChatFormat.of(Manifest.read(replying).properties))
     answer = tokenizer.encode("It is Paris.")
     stop = next(iter(chat.stop_ids))
 

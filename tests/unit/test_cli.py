@@ -56,6 +56,7 @@ from voxturn.runtime.text.chat import Message
 
 from tests.cli_fakes import use_fakes
 from tests.conftest import FakeTurn, OrdPhonemizer, tone
+from tests.recordings import encoded, float_wav, matroska, zeroed
 
 ROOT = Path(__file__).parents[2]
 QUESTION = str(ROOT / "runtime" / "demo" / "question.wav")
@@ -182,6 +183,64 @@ def test_audio_on_standard_input_that_cannot_be_used(
     monkeypatch.setattr("sys.stdin", Given(data))
     fails(["turn", "-", "-o", str(output)], kind, f"the stream: .*{says}")
     assert untouched(output)
+
+
+@pytest.mark.usefixtures("fakes")
+def test_a_damaged_recording_is_transcribed_and_what_is_lost_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, tones = tmp_path / "damaged.mp3", np.tile(tone(1.5, 1.0), 3)
+    path.write_bytes(zeroed(encoded("mp3", 16000, tones[None]), 0.5, 3000))
+    assert cli.main(["transcribe", "--json", str(path)]) == 0
+    got = capsys.readouterr()
+    *lines, last = [json.loads(line) for line in got.out.splitlines()]
+    assert lines
+    assert lines[-1]["end_s"] > 6.5
+    assert last == {"lost_packets": 1, "lost_s": pytest.approx(1.0, abs=0.2)}
+    assert got.err.splitlines() == [
+        f"warning: {path}: damaged: 1 packet could not be decoded, "
+        f"{last['lost_s']:.2f} s are missing"
+    ]
+    assert cli.main(["transcribe", str(path)]) == 0
+    assert capsys.readouterr().err == got.err
+
+
+@pytest.mark.usefixtures("fakes")
+def test_what_was_said_before_the_audio_fails_is_written_down(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    samples = np.concatenate([tone(1.0), np.zeros(16000, np.float32), tone(2.0)])
+    samples[-100] = np.nan
+    path = tmp_path / "late.wav"
+    path.write_bytes(float_wav(samples))
+    assert cli.main(["transcribe", "--json", str(path)]) == InvalidSamples.exit_code
+    got = capsys.readouterr()
+    begins = [json.loads(line)["begin_s"] for line in got.out.splitlines()]
+    assert len(begins) >= 1
+    assert json.loads(got.out.splitlines()[-1])["end_s"] > 3.0
+    assert got.err.startswith(f"voxturn: {path}: has NaN or infinite samples near 3.9")
+
+
+@pytest.mark.usefixtures("fakes")
+def test_times_are_those_of_the_file_and_the_track_is_the_named_one(
+    tmp_path: Path, fails: Fails, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "late.mkv"
+    path.write_bytes(matroska(tone(1.0), tone(2.0), begin_s=4.0, default=1))
+    for track, length in (([], 2.0), (["--track", "1"], 1.0)):
+        assert cli.main(["transcribe", "--json", str(path), *track]) == 0
+        got = capsys.readouterr()
+        (line,) = [json.loads(line) for line in got.out.splitlines()]
+        assert line["begin_s"] == 4.0
+        assert line["end_s"] == pytest.approx(4.0 + length, abs=0.05)
+        assert got.err == ""
+    fails(["transcribe", str(path), "--track", "3"], UsageError, r"no audio track 3; it has 1 \(")
+    fails(["transcribe", str(path), "--track", "0"], UsageError, "--track 0: must be 1 or more")
+    fails(
+        ["transcribe", str(path), "--track", "1", "--raw", "8000"],
+        UsageError,
+        "raw PCM has one track",
+    )
 
 
 @pytest.mark.usefixtures("fakes")

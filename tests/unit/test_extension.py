@@ -9,6 +9,7 @@ import ast
 import dataclasses
 import os
 import re
+import shutil
 import subprocess
 import sys
 import wave
@@ -49,7 +50,15 @@ from voxturn.runtime.messages import (
     Transcript,
     TurnDone,
 )
-from voxturn.runtime.models.manifest import MANIFEST, Manifest, ModelContract, TensorSpec, sha256_of
+from voxturn.runtime.models.manifest import (
+    MANIFEST,
+    Manifest,
+    ModelContract,
+    TensorSpec,
+    reading,
+    sha256_of,
+    whole,
+)
 from voxturn.runtime.models.registry import Registry
 from voxturn.runtime.models.store import Store
 from voxturn.runtime.parts import LoadedParts
@@ -115,7 +124,8 @@ class BeepVoice:
 def make_voice(parts: Parts) -> BeepVoice:
     """The voice of a profile. `stage.option` gives what the profile says, or else what the family takes."""
     stage = parts.stage("speak")
-    rate = int(stage.manifest.properties["sample_rate"])
+    with reading(stage.folder):
+        rate = whole(stage.manifest.properties, "sample_rate")
     return BeepVoice(stage.graph("letter_beeps"), stage.lane, rate, stage.option("speed", 1.0))
 
 
@@ -151,8 +161,7 @@ class AbacusGraph:
 
     def run(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The rows. Raises `InferenceFailed` for inputs that are not as the contract says."""
-        for spec in self._contract.inputs:
-            spec.check(inputs[spec.name], self._contract.file)
+        self._contract.check(inputs)
         return {"rows": self._table[inputs["ids"]]}
 
     def close(self) -> None:
@@ -669,7 +678,12 @@ def test_whoever_follows_the_tutorial_hears_the_voice(tmp_path: Path) -> None:
             check=False,
         )
 
-    for code in tutorial_blocks("py"):
+    shutil.copyfile(ROOT / "runtime/demo/question.wav", tmp_path / "question.wav")
+    *scripts, test = tutorial_blocks("py")
+    runs = (
+        "import asyncio\nfolder = Path('tested')\nfolder.mkdir()\nasyncio.run(test_a_turn(folder))"
+    )
+    for code in (*scripts, f"{test}\n{runs}"):
         done = python("-c", code)
         assert done.returncode == 0, done.stderr
     done = python(

@@ -151,8 +151,7 @@ class OnnxCudaGraph:
         )  # memory of a fixed graph holds one call; callers may be in several threads
 
     def run(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        for spec in self._contract.inputs:
-            spec.check(inputs[spec.name], self._contract.file)
+        self._contract.check(inputs)
         with self._stream.range(self._contract.file):
             try:
                 return self._run_fixed(inputs) if self._deciding else self._run(inputs)

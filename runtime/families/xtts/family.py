@@ -22,7 +22,6 @@ from voxturn.runtime.families.xtts.voices import Cloner, VoiceStore
 from voxturn.runtime.families.xtts.voices import Voice as SpeakerVoice
 from voxturn.runtime.models.manifest import Manifest, reading, whole
 from voxturn.runtime.protocols import GraphExecutor
-from voxturn.runtime.text.normalize import language_of
 
 VOCODER, SEQUENCES = "windowed_waveform_decoder", "sequence_waveform_decoder"
 _OPTIONS = frozenset(
@@ -44,8 +43,8 @@ def _make(parts: Parts) -> XttsVoice:
     speak, vocode = parts.stage("speak"), parts.stage("vocode")
     ids = XttsIds.from_properties(speak.manifest.properties)
     store = VoiceStore(parts.home, speak.folder, speak.manifest)
-    manner = _manner(speak, store, parts.language)
     tokenizer = _tokenizer(speak.folder, ids)
+    manner = _manner(speak, store, tokenizer.known(parts.language))
     service = speak.tokens("token_decoder", speak.option("slots", 1), ids.positions)
     graph = vocode.graph(VOCODER)
     vocoder = _vocoder(graph, vocode, parts)
@@ -86,7 +85,7 @@ def _manner(speak: StageParts, store: VoiceStore, language: str) -> Manner:
     )
     return Manner(
         voice=_voice(speak.option("voice", ""), store),
-        language=language_of(language),
+        language=language,
         sampling=sampling,
         speed=speak.option("speed", 1.0),
         guard=speak.option("guard", True),
@@ -145,12 +144,14 @@ def _tokenizer(folder: Path, ids: XttsIds) -> XttsTokenizer:
 def _check(candidate: Candidate) -> None:
     ids = XttsIds.from_properties(candidate.manifest.properties)
     VocoderSizes.of(candidate.folder, candidate.manifest)
-    languages = _tokenizer(candidate.folder, ids).languages
-    if language_of(candidate.language) not in languages:
+    tokenizer = _tokenizer(candidate.folder, ids)
+    try:
+        tokenizer.known(candidate.language)
+    except UnsupportedLanguage as exc:
         raise UnsupportedLanguage(
             f"voice model {candidate.settings.model!r} does not speak {candidate.language!r}; "
-            f"it has {', '.join(languages)}"
-        )
+            f"it has {', '.join(tokenizer.languages)}"
+        ) from exc
     store = VoiceStore(candidate.home, candidate.folder, candidate.manifest)
     _voice(getattr(candidate.settings, "voice", None) or "", store)
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from voxturn.runtime.errors import CorruptModel, EmptyText, ExecutorUnavailable, UnsupportedLanguage
 from voxturn.runtime.text.normalize import LANGUAGES, language_of, normalize, spoken
+from voxturn.runtime.text.normalize.characters import clean
 from voxturn.runtime.text.split import ClauseSplitter
+from voxturn.runtime.text.tokenizer import read_tokenizer
 
 CHAR_LIMITS = {
     "en": 250, "de": 253, "fr": 273, "es": 239, "it": 213, "pt": 203, "pl": 224, "zh-cn": 82, "ar": 166, "cs": 186,
@@ -19,7 +22,13 @@ CHAR_LIMITS = {
 MAX_TOKENS = 400
 """Of the official model: its 402 text positions, less start and stop."""
 
-_TAG = re.compile(rf"\[({'|'.join(LANGUAGES)})\]")
+_OTHER_LIMIT = 250
+"""That of a language which the official model does not speak; coqui-tts's."""
+
+LANGUAGE_TAG = re.compile(r"\[([a-z]{2,3}(?:-[a-z]{2,8})?)\]")
+"""The token of a language in a vocabulary."""
+
+_LOG = logging.getLogger(__name__)
 
 
 class XttsTokenizer:
@@ -34,22 +43,18 @@ class XttsTokenizer:
         self, vocabulary: Path, *, diacritics: bool = True, max_tokens: int = MAX_TOKENS
     ) -> None:
         try:
-            from tokenizers import Tokenizer
-        except ImportError as exc:
-            raise ExecutorUnavailable(
-                "tokenizers is not installed; pip install 'voxturn[xtts]'"
-            ) from exc
-        try:
-            self._loaded = Tokenizer.from_file(str(vocabulary))
+            self._loaded = read_tokenizer(vocabulary, "xtts")
+        except ExecutorUnavailable:
+            raise
         except Exception as exc:  # the library raises a bare Exception
             raise CorruptModel(
                 f"{vocabulary}: not a vocabulary of XTTS ({exc}); pull the model again"
             ) from exc
         self._diacritics = diacritics
         self._max_tokens = max_tokens
-        self.languages = tuple(
-            name for name in LANGUAGES if self._loaded.token_to_id(f"[{name}]") is not None
-        )
+        self.languages = _languages(self._loaded.get_vocab())
+        self._tag = re.compile(rf"\[({'|'.join(self.languages)})\]")
+        self._plain: set[str] = set()
         if not self.languages or self._loaded.token_to_id("[SPACE]") is None:
             raise CorruptModel(
                 f"{vocabulary}: no language tags or no [SPACE] in it; not a vocabulary of XTTS"
@@ -66,7 +71,7 @@ class XttsTokenizer:
 
         Raises EmptyText where nothing in it is spoken, UnsupportedLanguage.
         """
-        known = self._known(language)
+        known = self.known(language)
         ids = self._ids(text, known)
         if not ids:
             raise EmptyText("there is nothing in the text that can be spoken")
@@ -79,8 +84,8 @@ class XttsTokenizer:
         a space, else anywhere. The pieces hold every character but the spaces around them and stretches in which
         nothing is spoken; of a text without speech there is none. Linear in the text's length.
         """
-        known = self._known(language)
-        return list(self._pieces(text, known, CHAR_LIMITS[known]))
+        known = self.known(language)
+        return list(self._pieces(text, known, CHAR_LIMITS.get(known, _OTHER_LIMIT)))
 
     def _pieces(self, text: str, language: str, limit: int) -> Iterator[str]:
         for piece in _filled(text, limit, language):
@@ -92,20 +97,50 @@ class XttsTokenizer:
 
     def _ids(self, text: str, language: str) -> list[int]:
         """The ids of a text in a known language; none where nothing is spoken."""
-        said = normalize(text, language, diacritics=self._diacritics) if spoken(text) else ""
-        if not said:
+        words = self._words(text, language) if spoken(text) else ""
+        if not words:
             return []
-        said = _TAG.sub(r"(\1)", said)  # a tag in the text would change the language that is spoken
-        ids: list[int] = self._loaded.encode(f"[{language}]{said}".replace(" ", "[SPACE]")).ids
+        # a tag in the text would change the language that is spoken
+        words = self._tag.sub(r"(\1)", words)
+        ids: list[int] = self._loaded.encode(f"[{language}]{words}".replace(" ", "[SPACE]")).ids
         return ids
 
-    def _known(self, language: str) -> str:
-        known = language_of(language)
-        if known not in self.languages:
-            raise UnsupportedLanguage(
-                f"this vocabulary has no {known!r}; it knows {', '.join(self.languages)}"
+    def _words(self, text: str, language: str) -> str:
+        """The text as the model reads it. Of a language that has no rules here: cleaned, in lower case."""
+        if language in LANGUAGES:
+            return normalize(text, language, diacritics=self._diacritics)
+        if language not in self._plain:
+            self._plain.add(language)
+            _LOG.warning(
+                "no rules for %r: its numbers, dates and abbreviations are spoken as they are written",
+                language,
             )
-        return known
+        return " ".join(clean(text, language, diacritics=self._diacritics).lower().split())
+
+    def known(self, language: str) -> str:
+        """A language by the name that the vocabulary has for it. Raises UnsupportedLanguage."""
+        name = language.strip().lower().replace("_", "-")
+        for known in (name, name.split("-")[0]):
+            if known in self.languages:
+                return known
+        try:
+            official = language_of(language)
+        except UnsupportedLanguage:
+            official = language
+        if official in self.languages:
+            return official
+        raise UnsupportedLanguage(
+            f"this vocabulary has no {official!r}; it knows {', '.join(self.languages)}"
+        )
+
+
+def _languages(vocabulary: Iterable[str]) -> tuple[str, ...]:
+    """The languages that a vocabulary has tags of: the official ones, then those that a fine-tune added."""
+    tags = {match[1] for token in vocabulary if (match := LANGUAGE_TAG.fullmatch(token))}
+    return (
+        *(name for name in LANGUAGES if name in tags),
+        *sorted(tags.difference(LANGUAGES)),
+    )
 
 
 def _filled(text: str, limit: int, language: str) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from voxturn.runtime.audio.decode import check_file
 from voxturn.runtime.decode.service import TokenService
-from voxturn.runtime.errors import UnsupportedLanguage, UsageError
+from voxturn.runtime.errors import UsageError
 from voxturn.runtime.families.base import WRITTEN, VoiceOptions
 from voxturn.runtime.families.windowed import Latents, WindowedVocoder
 from voxturn.runtime.families.xtts.prompt import XttsIds
@@ -21,7 +22,6 @@ from voxturn.runtime.families.xtts.voices import Cloner, Voice, VoiceStore
 from voxturn.runtime.flow.handoff import cancel_and_wait
 from voxturn.runtime.messages import PcmChunk, Sentence
 from voxturn.runtime.models.manifest import sha256_of
-from voxturn.runtime.text.normalize import language_of
 
 OPTIONS = frozenset(
     {
@@ -39,6 +39,7 @@ OPTIONS = frozenset(
 )
 _SAMPLING = ("temperature", "top_k", "top_p", "repetition_penalty", "seed")
 _CLONES, _TOKENS_AHEAD = 32, 4
+_LOG = logging.getLogger(__name__)
 
 
 class Speakers:
@@ -66,14 +67,17 @@ class Speakers:
             key = tuple(sha256_of(path) for path in recordings)
             if key not in self._clones:
                 self._cloner = self._cloner or self._make_cloner()
-                self._clones[key] = self._cloner.clone("clone", list(recordings)).voice
+                added = self._cloner.clone("clone", list(recordings))
+                for warning in added.warnings:
+                    _LOG.warning("%s", warning)
+                self._clones[key] = added.voice
                 if len(self._clones) > _CLONES:
                     del self._clones[next(iter(self._clones))]
             return self._clones[key]
 
 
 class XttsVoice:
-    """A cloned voice in 17 languages. Streams of several callers share one batched engine."""
+    """A cloned voice in the languages of its vocabulary. Streams of several callers share one batched engine."""
 
     texts = WRITTEN
 
@@ -133,15 +137,9 @@ class XttsVoice:
         Raises `UsageError`, `UnknownVoice`, `UnsupportedLanguage`, `AudioError`.
         """
         values, manner = options.only(OPTIONS, "XTTS"), self.speech.manner
-        if "speed" in values and not 0.25 <= values["speed"] <= 4.0:
-            raise UsageError(f"speed {values['speed']:g}: must be between 0.25 and 4")
         if values.get("speaker") and values.get("recordings"):
             raise UsageError("give a speaker's name or recordings, not both")
-        language = language_of(values.get("language", manner.language))
-        if language not in self.languages:
-            raise UnsupportedLanguage(
-                f"language {language!r} is not one of {', '.join(self.languages)}"
-            )
+        language = self.tokenizer.known(values.get("language", manner.language))
         chosen = {key: values[key] for key in _SAMPLING if key in values}
         return XttsVoice(
             self.speech.using(

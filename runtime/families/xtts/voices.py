@@ -16,15 +16,17 @@ import json
 import re
 import uuid
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from voxturn.runtime.audio.container import ReadReport
 from voxturn.runtime.audio.decode import decode_all
 from voxturn.runtime.audio.encode import output_error
+from voxturn.runtime.audio.speech import SpeechPart, at_level, speech_part
 from voxturn.runtime.errors import AudioError, CorruptModel, UnknownVoice, UsageError
 from voxturn.runtime.families.xtts.mel import power_spectrogram, spectral_change
 from voxturn.runtime.messages import Samples
@@ -36,8 +38,8 @@ _NAME = re.compile(r"[\w][\w .-]{0,63}")
 _NAME_BYTES = 200
 """What a file system takes as a name, less what is added to it."""
 _MIN_S, _MIN_SPEECH_S, _GOOD_S = 1.0, 0.33, 3.0
-_SILENT_DBFS = -45.0
-_LEVEL = 0.75
+_LEVEL_DBFS = -2.5
+"""Of the peak that every recording is brought to."""
 _LEAST_CHANGE_DB = 1.8
 """Measured: speech 6 and more, 2.3 in a hall or in noise as loud; noise 1, hum, tones and chords less; quick music more."""
 
@@ -87,47 +89,48 @@ class Cloner:
         with np.load(folder / "mel.npz", allow_pickle=False) as constants:
             self._constants = {name: constants[name] for name in constants.files}
 
-    def clone(self, name: str, recordings: Sequence[Path]) -> Added:
-        """A voice from one or many recordings of any kind. Raises `AudioError` if there is too little speech."""
+    def clone(self, name: str, recordings: Sequence[Path], track: int = 0) -> Added:
+        """A voice from one or many recordings of any kind. Raises `AudioError` if there is too little speech.
+
+        `track` is the audio track of each, from 1; 0 is its default one.
+        """
         check_name(name)
         if not recordings:
             raise UsageError(f"voice {name!r}: needs at least one recording")
-        rate, embed_rate, longest_s = (
-            int(self._clone["rate"]),
-            int(self._embed["rate"]),
-            self._clone["max_ref_len"],
-        )
-        clips, speakers, seconds = [], [], 0.0
+        rate, longest_s = int(self._clone["rate"]), self._clone["max_ref_len"]
+        clips, speakers, warnings = [], [], list[str]()
+        seconds = 0.0
         for path in recordings:
-            recording = decode_all(path, rate)
-            speech = trimmed(recording, rate)[: int(longest_s * rate)]
+            report = ReadReport()
+            recording = decode_all(path, rate, track, report)
+            part = speech_part(recording, rate)
+            speech = part.samples[: int(longest_s * rate)]
             if recording.size < _MIN_S * rate or speech.size < _MIN_SPEECH_S * rate:
                 raise AudioError(
                     f"{path}: holds {speech.size / rate:.2f} s of speech in {recording.size / rate:.2f} s; "
                     f"{_MIN_S:.0f} s are the least, {_GOOD_S:.0f} s clone well"
                 )
-            embedded = trimmed(decode_all(path, embed_rate), embed_rate)[
-                : int(longest_s * embed_rate)
-            ]
-            if (
-                embedded.size < _MIN_SPEECH_S * embed_rate
-                or spectral_change(embedded, embed_rate) < _LEAST_CHANGE_DB
-            ):
-                raise AudioError(
-                    f"{path}: holds no speech, its sound is as even as noise or music; record a voice"
-                )
-            clips.append(speech)
+            speakers.append(self.embedding(self._embedded(path, track)))
+            clips.append(at_level(speech, _LEVEL_DBFS))
             seconds += speech.size / rate
-            speakers.append(self.embedding(embedded))
-        warnings = (
-            (f"only {seconds:.1f} s of speech; {_GOOD_S:.0f} s or more clone better",)
-            if seconds < _GOOD_S
-            else ()
-        )
+            warnings += [f"{path}: {warning}" for warning in _warnings_of(part, report)]
+        if seconds < _GOOD_S:
+            warnings.append(f"only {seconds:.1f} s of speech; {_GOOD_S:.0f} s or more clone better")
         voice = Voice(
             name, self.latents(np.concatenate(clips)), np.mean(speakers, axis=0, dtype=np.float32)
         )
-        return Added(voice, seconds, warnings)
+        return Added(voice, seconds, tuple(warnings))
+
+    def _embedded(self, path: Path, track: int) -> Samples:
+        """What the speaker encoder hears of a recording. Raises `AudioError` for what is no speech."""
+        rate = int(self._embed["rate"])
+        part = speech_part(decode_all(path, rate, track, ReadReport()), rate)
+        samples = part.samples[: int(self._clone["max_ref_len"] * rate)]
+        if samples.size < _MIN_SPEECH_S * rate or spectral_change(samples, rate) < _LEAST_CHANGE_DB:
+            raise AudioError(
+                f"{path}: holds no speech, its sound is as even as noise or music; record a voice"
+            )
+        return at_level(samples, _LEVEL_DBFS)
 
     def latents(self, samples: Samples) -> Float:
         """The GPT's conditioning `[32, width]` from samples at the cloning rate."""
@@ -167,18 +170,14 @@ class Cloner:
         return np.ascontiguousarray((c["speaker_filters"].T @ power)[None], np.float32)
 
 
-def trimmed(samples: Samples, rate: int, dbfs: float = _SILENT_DBFS) -> Samples:
-    """Without the silence before and after, and at an even level. All silence gives none."""
-    window = max(1, rate // 50)
-    count = samples.size // window
-    loud = np.sqrt((samples[: count * window].reshape(count, window) ** 2).mean(1)) > 10 ** (
-        dbfs / 20
-    )
-    if not loud.any():
-        return samples[:0]
-    first, last = int(np.argmax(loud)), count - int(np.argmax(loud[::-1]))
-    speech = samples[first * window : last * window]
-    return np.asarray(speech * (_LEVEL / np.abs(speech).max()), np.float32)
+def _warnings_of(part: SpeechPart, report: ReadReport) -> Iterator[str]:
+    """What is wrong with a recording, though it can be used."""
+    if report.damaged:
+        yield str(report)
+    if part.clipped:
+        yield "is clipped, its loudest parts are cut off; record it at a lower level"
+    if part.noisy:
+        yield "is noisy or echoes, which the voice takes over; record it in a quiet room"
 
 
 def checked(name: str, width: int, latents: npt.NDArray[Any], speaker: npt.NDArray[Any]) -> Voice:

@@ -34,6 +34,14 @@ _READ_AS = {
     for mark, plain in _PLAIN.items()
     if plain is not None and len(plain) == 1 and chr(mark) not in "—―"
 }
+# other forms of letters and units, which mean the same as the plain ones
+_SAME = frozenset(
+    {"<initial>", "<medial>", "<final>", "<isolated>", "<font>", "<wide>", "<narrow>", "<square>"}
+)
+_LIGATURES = frozenset(map(chr, range(0xFB00, 0xFB07)))
+_RAISED = frozenset("ᵉʳˢᵗʰⁿᵈᵐᵃᵒ")
+"""Letters of ordinals: XIXᵉ."""
+_HALF_WIDTH = re.compile("[\uff65-\uff9f]+")
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 _DIACRITICS = re.compile("[\u064b-\u0652\u0670\u0640]")
 _INSIDE_NUMBER = re.compile(r"(?<=\d)[\u00a0'](?=\d{3}(?!\d))")
@@ -48,13 +56,31 @@ _PICTURES = re.compile(rf" ?{_PICTURE}(?: ?{_PICTURE})*(?=(\w)?)")
 
 def clean(text: str, language: str, *, diacritics: bool = True) -> str:
     """`text` without what cannot be said. `diacritics=False` takes Arabic vowel marks and the tatweel away."""
-    text = _BLANKS.sub(" ", unicodedata.normalize("NFC", text))
+    text = _BLANKS.sub(" ", composed(text))
     text = text.translate(_EAST if language in ("zh-cn", "ja") else _PLAIN)
     text = "".join(map(_plain, text))
     text = _PICTURES.sub(lambda m: " " if m[1] else "", text)
     if not diacritics:
         text = _DIACRITICS.sub("", text)
     return _INSIDE_NUMBER.sub("", text).replace("\u00a0", " ")
+
+
+def composed(text: str) -> str:
+    """NFC; half-width kana join their marks, as they do in full width."""
+    text = _HALF_WIDTH.sub(lambda m: unicodedata.normalize("NFKC", m[0]), text)
+    return unicodedata.normalize("NFC", text)
+
+
+@lru_cache(maxsize=4096)
+def compatible(char: str) -> str:
+    """`char` in its plain form where that means the same: ﬁ, ﺏ, Ａ, 𝐀, ㎞; not ½, ² or ™."""
+    if (
+        char in _LIGATURES
+        or char in _RAISED
+        or unicodedata.decomposition(char).partition(" ")[0] in _SAME
+    ):
+        return unicodedata.normalize("NFKC", char).replace("\u2044", "/")
+    return char
 
 
 def legible(text: str) -> Spelling:
@@ -71,6 +97,8 @@ def _sign(char: str) -> str:
     """The plain form of a digit or of a sign that stands for several; any other character itself."""
     if unicodedata.category(char) in ("Nd", "No"):
         return _plain(char)
+    if (plain := compatible(char)) != char and plain[0].isalnum():
+        return plain
     plain = _PLAIN.get(ord(char)) or char
     return plain if len(plain) > 1 and char != "…" else char
 
@@ -80,6 +108,10 @@ def _plain(char: str) -> str:
     """What stands for one character."""
     if char == " " or char == "\u00a0" or char in _KEPT:
         return char
+    if (plain := compatible(char)) != char and (plain[0].isalnum() or plain[0] == "°"):
+        char = plain
+        if len(plain) > 1:
+            return plain
     value = unicodedata.decimal(char, None)
     if value is not None:
         return str(value)

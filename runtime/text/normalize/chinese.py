@@ -26,6 +26,16 @@ _AMOUNT = re.compile(
     rf"(?<![\d.])(\d{{1,15}}(?:\.\d+)?)(?=[多余几]?(?:[{_COUNTED}]|[千分厘毫微][克米]))"
 )
 _CODE = re.compile(r"\d{4,}")
+_NUMBERED = re.compile(
+    r"(?:编号|号码|密码|代码|邮编|房间|房号|航班|车牌|学号|工号|账号|卡号|验证码|第|型号|邮政编码|区号|尾号|门牌|单号|订单号)[是为:：]?$"
+)
+"""What is before a code, not before an amount."""
+
+_NOT_COUNTED = frozenset("年号路届级型版房室楼") | frozenset("和或与及至到是的在了也都就而但，。")
+_TWO = re.compile(
+    r"(?<![\d.,:：第/初])2(?=(?:个(?!位)|位(?!数)|名|人(?!称)|只|条|张|本(?!科)|块|杯|瓶|件|辆|台|间|家|双|对|支|枝|朵|棵|头|匹|座|栋|架|艘|斤|公斤|公里|米|克|吨|升|岁|年(?!级|代)|天|周|小时|分钟|秒|次|遍|种|份|句|封|碗|片|根|层|套|场|顿|元|千|万|亿|点|倍|成|部|门|首|幅|面|群|批|滴|口|盘|箱|包|袋|盒|把|串|道|段|篇|页|处|步|声|下|回|趟|阵|番|代|辈|项|起|桶|美元|欧元|英镑|角|英里|英尺|平方))"
+)
+_COUNT_OF_TWO = "两"
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 _PUNCTUATION = str.maketrans(
     dict.fromkeys(
@@ -75,9 +85,20 @@ def numbers(text: str) -> str:
     text = substitute(_MOBILE, lambda m: one_by_one(re.sub(r"\D", "", m[0])), text)
     text = substitute(_FRACTION, lambda m: f"{cardinal(m[2])}分之{cardinal(m[1])}", text)
     text = substitute(_PERCENT, lambda m: f"百分之{cardinal(m[1])}", text)
+    text = substitute(_TWO, _COUNT_OF_TWO, text)
     text = substitute(_AMOUNT, lambda m: cardinal(m[1]), text)
-    text = substitute(_CODE, lambda m: one_by_one(m[0]), text)
+    text = substitute(_CODE, _code, text)
     return substitute(_NUMBER, lambda m: cardinal(m[0]), text)
+
+
+def _code(match: re.Match[str]) -> str:
+    """A long number: an amount where a word follows that it counts, otherwise digit by digit."""
+    following = match.string[match.end() : match.end() + 1]
+    counts = "\u4e00" <= following <= "\u9fff" and following not in _NOT_COUNTED
+    numbered = _NUMBERED.search(match.string, max(0, match.start() - 6), match.start())
+    if counts and not numbered and match[0][0] != "0":
+        return cardinal(match[0])
+    return one_by_one(match[0])
 
 
 def commas(text: str) -> str:

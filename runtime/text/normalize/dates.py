@@ -1,17 +1,14 @@
-"""Dates and times in words, on lower-cased text with ASCII digits. Pure but for num2words."""
+"""Dates in words, on lower-cased text with ASCII digits. Pure but for num2words."""
 
 from __future__ import annotations
 
 import re
 from functools import cache
 
-from voxturn.runtime.text.normalize.lexicon import Lexicon, noun
+from voxturn.runtime.text.normalize.forms import forms_of
+from voxturn.runtime.text.normalize.lexicon import Lexicon
 from voxturn.runtime.text.normalize.numbers import (
-    Number,
-    agree,
     cardinal,
-    counted,
-    form_of,
     ordinal,
     year,
 )
@@ -21,9 +18,9 @@ _YEAR_FIRST = re.compile(
     r"(?<![\d./-])(\d{4})([-/.])\s?(\d{1,2})\2\s?(\d{1,2})(?![\d/-]|\.\d)(\.?)"
 )
 _YEAR_LAST = re.compile(r"(?<![\d./-])(\d{1,2})([-/.])\s?(\d{1,2})\2\s?(\d{4})(?![\d/-]|\.\d)")
+_DAY_MONTH = re.compile(r"(?<![\d./-])(\d{1,2})\.\s?(\d{1,2})\.(?!\d|\s\d)")
 _KOREAN_MONTH = re.compile(r"(?<!\d)(\d{1,2})월")
 _DECADE = re.compile(r"(?<![\w.,])'?((?:1[1-9]|20)?[2-9]0)s(?!\w)")  # the 1990s, the '90s
-_OBLIQUE = re.compile(r"(?<=[^\W\d_])a(?= |$)")
 _ORDINAL_DAY = r"(?:\.|er|º|°|ª|st|nd|rd|th|-го|-е)?"
 
 
@@ -52,6 +49,11 @@ def dates(text: str, lexicon: Lexicon) -> str:
             month, day = day, month
         return _say(match, lexicon, match[4], month, day)
 
+    def day_month(match: re.Match[str]) -> str:
+        said = _say(match, lexicon, None, int(match[2]), int(match[1]))
+        ends = said != match[0] and not match.string[match.end() :].strip()
+        return f"{said}." if ends else said
+
     def named(match: re.Match[str]) -> str:
         return _say(
             match,
@@ -62,6 +64,10 @@ def dates(text: str, lexicon: Lexicon) -> str:
         )
 
     text = substitute(_YEAR_LAST, year_last, substitute(_YEAR_FIRST, year_first, text))
+    if lexicon.dot_ordinal and lexicon.date.order == "dmy":
+        text = substitute(_DAY_MONTH, day_month, text)
+    if short := _short_months(lexicon):
+        text = substitute(short, lambda m: _full_month(m, lexicon), text)
     if lexicon.language == "ko":  # the sixth and the tenth month lose a sound
         return substitute(_KOREAN_MONTH, lambda m: _month(int(m[1]), lexicon, m[0]), text)
     if lexicon.language == "en":
@@ -69,9 +75,37 @@ def dates(text: str, lexicon: Lexicon) -> str:
     if lexicon.joined:
         return text  # 2026年11月24日 is read by its numbers
     text = substitute(_named(lexicon), named, text)
+    if lexicon.language == "en":
+        text = substitute(_day_first(lexicon), named, text)
     if lexicon.date.years_after:
+        text = substitute(_year_pairs(lexicon), lambda m: _year_pair(m, lexicon), text)
         text = substitute(_years(lexicon), lambda m: year(m[0], lexicon), text)
     return text
+
+
+@cache
+def _short_months(lexicon: Lexicon) -> re.Pattern[str] | None:
+    """Abbreviated months beside a number: 28 Nov., Sept 2026."""
+    names = "|".join(filter(None, forms_of(lexicon).months))
+    if not names:
+        return None
+    day = r"(?<=\d\s)|(?<=\d\.\s)|(?<=\d\sde\s)|(?<=\d(?:st|nd|rd|th)\s)|(?<=\d-)"
+    month_first = r"\d{1,2}(?!\d|[:.]\d)|" if lexicon.date.order != "dmy" else ""
+    return re.compile(
+        rf"(?:(?:{day})(?:{names})(?!\w)\.?|(?<!\w)(?:{names})(?:\.,?\s?|,?\s)"
+        rf"(?={month_first}(?:19|20)\d\d(?!\d)))"
+    )
+
+
+def _full_month(match: re.Match[str], lexicon: Lexicon) -> str:
+    written = re.match(r"[^\W\d_]+", match[0])
+    assert written
+    index = next(
+        at for at, names in enumerate(forms_of(lexicon).months) if written[0] in names.split("|")
+    )
+    rest = match[0][written.end() :]
+    ends = match.end() == len(match.string) and rest.endswith(".")
+    return lexicon.date.months[index] + ("." if ends else " " if rest[-1:].isspace() else "")
 
 
 def _month(month: int, lexicon: Lexicon, otherwise: str) -> str:
@@ -96,11 +130,38 @@ def _named(lexicon: Lexicon) -> re.Pattern[str]:
 
 
 @cache
+def _day_first(lexicon: Lexicon) -> re.Pattern[str]:
+    """3 March, the 3rd of March: in English besides March 3."""
+    months = "|".join(map(re.escape, lexicon.date.months))
+    return re.compile(
+        r"(?<![\w.,:-])(?P<the>the\s)?(?P<day>\d{1,2})(?:st|nd|rd|th)?\s(?:of\s)?"
+        rf"(?P<month>{months})(?!\w)"
+        r"(?:,?\s(?P<year>\d{4})(?!\d|[.,]\d))?"
+    )
+
+
+@cache
 def _years(lexicon: Lexicon) -> re.Pattern[str]:
     lookbehind = "|".join(rf"(?<=\b{re.escape(word)}\s)" for word in lexicon.date.years_after)
     return re.compile(
         rf"(?:{lookbehind})(?:1[1-9]|20)\d\d(?![\w:%€$£°-]|[.,]\d|\s(?:{_units(lexicon)}))"
     )
+
+
+@cache
+def _year_pairs(lexicon: Lexicon) -> re.Pattern[str]:
+    """1914 to 1918."""
+    years = r"((?:1[1-9]|20)\d\d)"
+    return re.compile(
+        rf"(?<![\w.,$€£¥-]){years}(\s(?:{lexicon.to}|{lexicon.symbols['&']})\s){years}"
+        rf"(?![\w%€$£°-]|[.,:]\d|\s(?:{_units(lexicon)}))"
+    )
+
+
+def _year_pair(match: re.Match[str], lexicon: Lexicon) -> str:
+    if int(match[1]) >= int(match[3]):
+        return match[0]
+    return f"{year(match[1], lexicon)}{match[2]}{year(match[3], lexicon)}"
 
 
 @cache
@@ -118,7 +179,11 @@ def _say(
     before = match.string[max(0, match.start() - 12) : match.start()].split()
     if before and before[-1] in words.oblique_after:
         said_day = said_day.removesuffix("r") + "n"
+    elif before and before[-1] in forms_of(lexicon).weak_after:
+        said_day = said_day.removesuffix("r")
     form = words.form if written_year else _without_year(words.form, words.order)
+    if match.groupdict().get("the", "") != "":
+        form = "the {day} of {month}" + (" {year}" if written_year else "")
     said = form.format(
         year=_year(written_year or "", lexicon), month=words.months[month - 1], day=said_day
     )
@@ -161,81 +226,3 @@ def _without_year(form: str, order: str) -> str:
     if order == "ymd":
         return form[form.index("{month}") :]
     return form[: max(form.index("}", form.index(name)) for name in ("{day}", "{month}")) + 1]
-
-
-def times(text: str, lexicon: Lexicon) -> str:
-    """14:30, 2:30 pm and 14h30 where it is written so."""
-
-    def said(match: re.Match[str]) -> str:
-        hour, minute = int(match["hour"]), int(match["minute"] or 0)
-        if hour > 24 or minute > 59:
-            return match[0]
-        mark = match["mark"] or match["before"] or ""
-        half = (
-            "am" if mark in lexicon.time.am_marks else "pm" if mark in lexicon.time.pm_marks else ""
-        )
-        words = _time(hour, minute, half, lexicon)
-        if mark.endswith(".") and match.end() == len(text):
-            words += "."  # the mark's is the sentence's too
-        before = match.string[max(0, match.start() - 12) : match.start()].split()
-        if before and before[-1] in lexicon.time.oblique_after:
-            words = _OBLIQUE.sub("ej", words)  # o czternastej trzydzieści
-        if match["second"] and int(match["second"]):
-            words = f"{words}{'' if lexicon.joined else ' '}{cardinal(str(int(match['second'])), lexicon)}"
-        return words
-
-    return substitute(_times(lexicon), said, text)
-
-
-@cache
-def _times(lexicon: Lexicon) -> re.Pattern[str]:
-    words = lexicon.time
-    marks = (
-        "|".join(map(re.escape, sorted(words.am_marks + words.pm_marks, key=len, reverse=True)))
-        or "(?!)"
-    )
-    end = "(?![a-z0-9])" if lexicon.joined else r"(?!\w)"
-    unit = rf"(?:\s?(?:{words.word}))?" if words.word else ""
-    minutes = rf"[{words.separators}](?P<minute>\d\d)(?::(?P<second>[0-5]\d))?(?!\d|[:.,]\d)"
-    minutes = rf"(?:{minutes}|(?=\s?(?:{marks}){end}))" if lexicon.language == "en" else minutes
-    before = rf"(?:(?P<before>{marks})\s?)?" if lexicon.joined else "(?P<before>(?!))?"
-    return re.compile(
-        rf"{before}(?<![\d:.,])(?P<hour>\d{{1,2}}){minutes}(?:\s?(?P<mark>{marks}){end})?{unit}"
-    )
-
-
-def _time(hour: int, minute: int, half: str, lexicon: Lexicon) -> str:
-    """`half` is am, pm or nothing."""
-    words = lexicon.time
-    if half and lexicon.language != "en":
-        hour = hour % 12 + (12 if half == "pm" else 0)
-    if half:
-        said_half = words.am if half == "am" else words.pm
-    else:  # before one o'clock in the afternoon nobody knows which half was meant
-        said_half = words.pm if 13 <= hour <= 23 else words.am if hour == 0 else ""
-    name = words.names[hour % len(words.names)] if words.names else _counted_hour(hour, lexicon)
-    minutes = cardinal(str(minute), lexicon)
-    if minute < 10 and words.zero:
-        minutes = f"{words.zero}{'' if lexicon.joined else ' '}{minutes}"
-    form = words.form if minute else words.whole
-    if not minute and words.whole_late and half:
-        form = "{h}"
-    elif not minute and words.whole_late and not 1 <= hour <= 12:
-        form = words.whole_late
-    said = form.format(
-        h=name,
-        m=minutes,
-        half=said_half,
-        hours=form_of(Number(str(hour)), noun(words.hours), lexicon) if words.hours else "",
-        minutes=counted(Number(str(minute)), noun(words.minutes), lexicon)
-        if words.minutes and minute
-        else "",
-    )
-    if half and lexicon.language == "en":
-        said = f"{said} {said_half}"
-    return " ".join(said.split())
-
-
-def _counted_hour(hour: int, lexicon: Lexicon) -> str:
-    words = cardinal(str(hour), lexicon)
-    return agree(words, lexicon.time.gender, lexicon) if lexicon.time.gender else words

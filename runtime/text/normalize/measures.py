@@ -3,31 +3,63 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import cache
 
-from voxturn.runtime.text.normalize.lexicon import Lexicon, money, noun
-from voxturn.runtime.text.normalize.numbers import NUMBER, Number, counted, form_of, parse, say
-from voxturn.runtime.text.normalize.spelling import substitute
+from voxturn.runtime.text.normalize.forms import forms_of
+from voxturn.runtime.text.normalize.lexicon import Lexicon, Noun, money, noun
+from voxturn.runtime.text.normalize.numbers import (
+    NUMBER,
+    Number,
+    agree,
+    cardinal,
+    counted,
+    form_of,
+    parse,
+    say,
+)
+from voxturn.runtime.text.normalize.spelling import Spelling, substitute
 
 _SIGNS = {
     "us$": "USD", "$": "USD", "€": "EUR", "£": "GBP", "¥": "JPY", "₹": "INR",
     "₽": "RUB", "₺": "TRY", "₩": "KRW",
 }  # fmt: skip
+_ZEROS = {"k": 3, "m": 6, "b": 9}
 _MILLION = Number("1000000")
+_THOUSANDS = re.compile(r"[1-9]\d{0,2},\d{3}")
 
 
 def prices(text: str, lexicon: Lexicon) -> str:
     """A number with the sign or the code of a currency before or after it."""
 
     def said(match: re.Match[str]) -> str:
-        number = parse(match["number"], lexicon)
+        number = parse(_amount(match["number"]), lexicon)
         if number is None:
             return match[0]
         currency = _signs(lexicon)[match["sign"] or match["glued"]]
-        return _apart(match, _price(number, currency, match["magnitude"], lexicon), lexicon)
+        magnitude = (match["magnitude"] or match["letter"] or "").rstrip(".")
+        words = _price(number, currency, magnitude, lexicon)
+        if _ends_sentence(match):
+            words += "."  # the abbreviation's is the sentence's too
+        return _apart(match, words, lexicon)
 
     before, after = _prices(lexicon)
     return substitute(after, said, substitute(before, said, text))
+
+
+def _ends_sentence(match: re.Match[str]) -> bool:
+    """Whether the full stop that ends the match ends a sentence as well."""
+    if not match[0].endswith("."):
+        return False
+    text = match.string
+    written = text.written if isinstance(text, Spelling) else text
+    following = written[match.end() : match.end() + 8].lstrip()[:1]
+    return not following or following.isupper() or following in _SIGNS
+
+
+def _amount(token: str) -> str:
+    """A price without a comma before three digits: no coin is a thousandth."""
+    return re.sub(r"(?<=\d),(?=\d{3}$)", "", token) if _THOUSANDS.fullmatch(token) else token
 
 
 @cache
@@ -41,8 +73,16 @@ def _signs(lexicon: Lexicon) -> dict[str, str]:
 def _prices(lexicon: Lexicon) -> tuple[re.Pattern[str], re.Pattern[str]]:
     known = sorted(_signs(lexicon), key=len, reverse=True)
     sign = "|".join(map(re.escape, known))
-    magnitudes = "|".join(map(re.escape, sorted(lexicon.magnitudes, key=len, reverse=True)))
-    magnitude = rf"(?:\s?(?P<magnitude>{magnitudes}){_end(lexicon)})?"
+    short = forms_of(lexicon).magnitudes
+    words = "|".join(map(re.escape, sorted(lexicon.magnitudes, key=len, reverse=True)))
+    abbreviations = "|".join(key for key in short if len(key) > 1) or "(?!)"
+    letters = "|".join(key for key in short if len(key) == 1) or "(?!)"
+    end = _end(lexicon)
+    magnitude, after_magnitude = (
+        rf"(?:\s?(?P<magnitude>(?:{words}){end}|(?:{abbreviations}){end}\.?)"
+        rf"|{space}(?P<letter>{letters}){end})?"
+        for space in ("", r"\s?")
+    )
     number = rf"(?P<number>{NUMBER})"
     of = rf"(?:{lexicon.of}\s)?" if lexicon.of else ""
     signs = "|".join(re.escape(name) for name in known if not name[0].isalpha())
@@ -53,7 +93,7 @@ def _prices(lexicon: Lexicon) -> tuple[re.Pattern[str], re.Pattern[str]]:
             rf"{start}(?:(?<!\d)(?<!\d\s)(?P<sign>{sign})\s?|(?P<glued>{signs})){number}{magnitude}"
         ),
         re.compile(
-            rf"(?<![\d.,]){number}{magnitude}\s?{of}(?:(?P<sign>{sign})|(?P<glued>(?!))){_end(lexicon)}"
+            rf"(?<![\d.,]){number}{after_magnitude}\s?{of}(?:(?P<sign>{sign})|(?P<glued>(?!))){_end(lexicon)}"
         ),
     )
 
@@ -63,12 +103,18 @@ def _end(lexicon: Lexicon) -> str:
     return "(?![a-z0-9])" if lexicon.joined else r"(?!\w)"
 
 
-def _price(number: Number, currency: str, magnitude: str | None, lexicon: Lexicon) -> str:
+def _price(number: Number, currency: str, magnitude: str, lexicon: Lexicon) -> str:
     whole, part = money(lexicon.currencies[currency])
     if magnitude:
-        space = "" if lexicon.joined else " "
+        amount = _magnitude(number, magnitude, lexicon)
         form = form_of(_MILLION, whole, lexicon)
-        return space.join(filter(None, [say(number, lexicon), magnitude, lexicon.of, form]))
+        if lexicon.joined:
+            return f"{amount}{form}"
+        table = forms_of(lexicon)
+        of = "" if amount.endswith(table.without_of) else lexicon.of
+        if of and table.elision and form[0] in "aeiouéèêhy":
+            return f"{amount} {table.elision}{form}"
+        return " ".join(filter(None, [amount, of, form]))
     fraction = (number.fraction or "").rstrip("0")
     if not fraction:
         return counted(Number(number.whole), whole, lexicon)
@@ -80,6 +126,59 @@ def _price(number: Number, currency: str, magnitude: str | None, lexicon: Lexico
     return f"{counted(Number(number.whole), whole, lexicon)}{lexicon.cents}{cents}"
 
 
+def _magnitude(number: Number, name: str, lexicon: Lexicon) -> str:
+    """A number and the magnitude that it counts, which may be an abbreviation."""
+    written = forms_of(lexicon).magnitudes
+    if lexicon.joined and name in _ZEROS:  # there are other words for it: 百五十万
+        fraction = (number.fraction or "").ljust(_ZEROS[name], "0")
+        if not fraction[_ZEROS[name] :]:
+            return cardinal(str(int(number.whole + fraction)), lexicon)
+    if name in written:
+        return counted(number, noun(written[name]), lexicon)
+    words = say(number, lexicon)
+    for text in written.values():
+        magnitude = noun(text)
+        if name in magnitude.forms and number.fraction is None:
+            words = agree(words, magnitude.gender, lexicon)
+            break
+    glued = lexicon.joined or name in forms_of(lexicon).glued
+    return f"{words}{name}" if glued else f"{words} {name}"
+
+
+def magnitudes(text: str, lexicon: Lexicon) -> str:
+    """A number and an abbreviated magnitude where no price is: 2,5 Mio. Einwohner."""
+
+    def said(match: re.Match[str]) -> str:
+        number = parse(match["number"], lexicon)
+        if number is None:
+            return match[0]
+        words = _magnitude(number, match["name"].rstrip("."), lexicon)
+        ends = match[0].endswith(".") and match.end() == len(match.string)
+        return f"{words}." if ends else words
+
+    pattern = _magnitudes(lexicon)
+    return substitute(pattern, said, text) if pattern else text
+
+
+@cache
+def _magnitudes(lexicon: Lexicon) -> re.Pattern[str] | None:
+    """Whole words for a magnitude count as well: they have a gender."""
+    table = forms_of(lexicon).magnitudes
+    if lexicon.joined or not table:
+        return None
+    units = _units(lexicon)
+    short = "|".join(key for key in table if len(key) > 1 and key not in units) or "(?!)"
+    words = "|".join(name for name in lexicon.magnitudes if name not in table) or "(?!)"
+    return re.compile(
+        rf"(?<![\w.,])(?P<number>{NUMBER})\s?(?P<name>(?:{words})(?!\w)|(?:{short})(?!\w)\.?)"
+    )
+
+
+@cache
+def _units(lexicon: Lexicon) -> Mapping[str, str]:
+    return {**lexicon.units, **forms_of(lexicon).units}
+
+
 def measures(text: str, lexicon: Lexicon) -> str:
     """A number with the sign of a unit after it."""
 
@@ -87,24 +186,34 @@ def measures(text: str, lexicon: Lexicon) -> str:
         number = parse(match["number"], lexicon)
         if number is None:
             return match[0]
-        return _apart(
-            match,
-            counted(number, noun(lexicon.units[match["long"] or match["short"]]), lexicon),
-            lexicon,
-        )
+        unit = noun(_units(lexicon)[match["long"] or match["short"]])
+        return _apart(match, _measure(number, unit, lexicon), lexicon)
 
     return substitute(_measures(lexicon), said, text)
 
 
+def _measure(number: Number, unit: Noun, lexicon: Lexicon) -> str:
+    """A unit's form may say where the number goes: yüzde {}."""
+    if "{}" in unit.forms[0]:
+        return unit.forms[0].format(say(number, lexicon))
+    return counted(number, unit, lexicon)
+
+
 @cache
 def _measures(lexicon: Lexicon) -> re.Pattern[str]:
-    units = sorted(lexicon.units, key=len, reverse=True)
-    long = "|".join(re.escape(unit) for unit in units if len(unit) > 1)
-    short = "|".join(re.escape(unit) for unit in units if len(unit) == 1) or "(?!)"
+    units = sorted(_units(lexicon), key=len, reverse=True)
+    careful = forms_of(lexicon).careful_units
+    long = "|".join(
+        re.escape(unit) + careful.get(unit, "")
+        for unit in units
+        if len(unit) > 1 or not unit.isalpha()
+    )
+    letters = [unit for unit in units if len(unit) == 1 and unit.isalpha()]
+    short = "|".join(unit + careful.get(unit, "") for unit in letters) or "(?!)"
     # one letter is a unit only after a space and a short number: not 5G, not 2026 г.
     end = r"(?![a-z0-9/$€£])" if lexicon.joined else r"(?![\w/$€£])"
     return re.compile(
-        rf"(?<![\d.,])(?P<number>{NUMBER})(?:\s?(?P<long>{long})|(?<!\d{{4}})\s(?P<short>{short})){end}"
+        rf"(?<![\d.,])(?P<number>{NUMBER})(?:\s?(?P<long>{long})|(?<!\d{{4}})\s(?P<short>{short})){end}(?:\.(?=[,;:)]))?"
     )
 
 

@@ -11,12 +11,21 @@ from typing import Any
 
 from voxturn.runtime.errors import ExecutorUnavailable
 from voxturn.runtime.text.normalize import chinese
+from voxturn.runtime.text.normalize.forms import Rules, forms_of, rewritten
 from voxturn.runtime.text.normalize.lexicon import Lexicon, Noun
 
 NUMBER = r"\d+(?:[.,]\d+)*"
 _LONGEST = 15  # digits; a longer one is read digit by digit, as a card or an account
 _FAILURES = (ArithmeticError, LookupError, NotImplementedError, TypeError, ValueError)
 _LIBRARY = threading.Lock()  # num2words' converters keep the number in themselves
+
+
+_CORRECTIONS: dict[str, Rules] = {
+    "it": (("dicotto", "diciotto"),),  # elided too much: centodicotto
+    "ar": ((r"(?:^|(?<= ))(ألف|مئت|مليون|مليار)ا$", r"\1ان"),),  # two without a noun
+    "es": (("veintiuno mil", "veintiún mil"), ("uno mil", "un mil")),  # shortened before thousand
+}
+"""What num2words misreads, and what it should be."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +93,7 @@ def _words(value: int | float, language: str, kind: str = "cardinal") -> str:
         ) from exc
     with _LIBRARY:
         said: str = num2words(value, lang=language, to=kind)
-    return said
+    return rewritten(_CORRECTIONS.get(language, ()), said)
 
 
 @lru_cache(maxsize=32)
@@ -107,13 +116,21 @@ def _cardinal(value: int, lexicon: Lexicon) -> str:
         return chinese.cardinal(str(value))
     if lexicon.ones:
         return indian(value, lexicon.ones)
+    if lexicon.language == "tr" and value >= 1000:
+        return _turkish(value, lexicon)
     try:
-        words = _words(value, lexicon.language)
+        return _words(value, lexicon.language)
     except _FAILURES:
         return one_by_one(str(value), lexicon)
-    if lexicon.language == "es":  # num2words forgets that one is shortened before thousand
-        words = words.replace("veintiuno mil", "veintiún mil").replace("uno mil", "un mil")
-    return words
+
+
+def _turkish(value: int, lexicon: Lexicon) -> str:
+    """A number from a thousand on; num2words forgets the one of twenty-one thousand."""
+    sizes = ((10**12, "trilyon"), (10**9, "milyar"), (10**6, "milyon"), (1000, "bin"))
+    size, name = next(pair for pair in sizes if value >= pair[0])
+    high, low = divmod(value, size)
+    head = "" if size == 1000 and high == 1 else _cardinal(high, lexicon)
+    return f"{head}{name}" + (_cardinal(low, lexicon) if low else "")
 
 
 def one_by_one(digits: str, lexicon: Lexicon) -> str:
@@ -209,7 +226,7 @@ def counted(number: Number, noun: Noun, lexicon: Lexicon) -> str:
 
 def form_of(number: Number, noun: Noun, lexicon: Lexicon) -> str:
     """The noun as it stands beside the number."""
-    return noun.forms[min(_form(number, lexicon.plural), len(noun.forms) - 1)]
+    return noun.forms[min(plural_form(number, lexicon.plural), len(noun.forms) - 1)]
 
 
 def agree(words: str, gender: str, lexicon: Lexicon) -> str:
@@ -217,10 +234,8 @@ def agree(words: str, gender: str, lexicon: Lexicon) -> str:
     head, space, last = words.rpartition(" ")
     if lexicon.plural == "arabic":
         return _arabic_feminine(words) if gender == "f" else words
-    if lexicon.language == "es" and gender == "f":
-        words = re.sub(
-            r"(cient|quinient)os\b(?!.*mill)", r"\1as", words
-        )  # millions are masculine themselves
+    if gender == "f" and (hundreds := forms_of(lexicon).agreement.hundreds):
+        words = rewritten(hundreds, words)  # millions are masculine themselves
         head, space, last = words.rpartition(" ")
     for ending, other in lexicon.last_word.get(gender, {}).items():
         whole_word = (
@@ -250,7 +265,7 @@ def _arabic_feminine(words: str) -> str:
     return " و ".join(parts[:below] + said)
 
 
-def _form(number: Number, rule: str) -> int:
+def plural_form(number: Number, rule: str) -> int:
     """Which of a noun's forms goes with the number: index into `Noun.forms`."""
     n = number.value
     if number.fraction is not None:

@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 from voxturn.runtime.errors import UnsupportedLanguage
 from voxturn.runtime.text.abbreviations import written_out
 from voxturn.runtime.text.normalize import chinese
-from voxturn.runtime.text.normalize.characters import clean, legible
-from voxturn.runtime.text.normalize.dates import dates, times
+from voxturn.runtime.text.normalize.addresses import addresses
+from voxturn.runtime.text.normalize.capitals import capitals
+from voxturn.runtime.text.normalize.characters import clean, composed, legible
+from voxturn.runtime.text.normalize.dates import dates
+from voxturn.runtime.text.normalize.fractions import fractions
 from voxturn.runtime.text.normalize.lexicon import Lexicon, language_of, lexicon
-from voxturn.runtime.text.normalize.measures import measures, prices
+from voxturn.runtime.text.normalize.measures import magnitudes, measures, prices
+from voxturn.runtime.text.normalize.roman import romans
 from voxturn.runtime.text.normalize.romanize import romanize
 from voxturn.runtime.text.normalize.rules import (
+    joins,
     lower,
     numbers,
     ranges,
+    rewrites,
     separate_groups,
     symbols,
 )
 from voxturn.runtime.text.normalize.spelling import Spelling
+from voxturn.runtime.text.normalize.telephones import telephones
+from voxturn.runtime.text.normalize.times import times
+from voxturn.runtime.text.normalize.titles import titles
+
+_DIGIT = re.compile(r"\d")
 
 
 def normalize(text: str, language: str, *, diacritics: bool = True) -> str:
@@ -30,11 +42,10 @@ def normalize(text: str, language: str, *, diacritics: bool = True) -> str:
     """
     words = lexicon(language_of(language))
     # capitals tell abbreviations from words, therefore first; what stands after numbers is left for the end
-    text = written_out(
-        clean(text, words.language, diacritics=diacritics), words.language, trained=True
-    )
-    text = _passes(lower(text, words.language), words)
-    text = written_out(text, words.language, trained=True)
+    cleaned = clean(text, words.language, diacritics=diacritics)
+    cleaned = written_out(cleaned, words.language, trained=True)
+    text = lower(str(_cased(_spelling(cleaned, words), words)), words.language)
+    text = written_out(_passes(text, words), words.language, trained=True)
     if words.language == "zh-cn":
         text = chinese.commas(text)
     text = " ".join(text.split())
@@ -52,17 +63,16 @@ def in_words(text: str, language: str) -> str:
         rules = lexicon(language_of(language))
     except UnsupportedLanguage:
         return text
-    composed = unicodedata.normalize("NFC", text)
-    body = composed.strip()
-    spelling = legible(written_out(body, rules.language))
-    lowered = "".join(_lower(char, rules.language) for char in spelling)
-    words = _passes(Spelling(lowered, spelling.written), rules)
+    whole = composed(text)
+    body = whole.strip()
+    plain = legible(written_out(body, rules.language))
+    words = _passes(_cased(capitals(_spelling(plain, rules, plain.written)), rules), rules)
     assert isinstance(words, Spelling)
     written = written_out(words.written, rules.language)
-    if written == body:
+    if written == body and whole == unicodedata.normalize("NFC", text):
         return text
-    start = composed.index(body)
-    return composed[:start] + written + composed[start + len(body) :]
+    start = whole.index(body)
+    return whole[:start] + written + whole[start + len(body) :]
 
 
 def _lower(char: str, language: str) -> str:
@@ -71,9 +81,24 @@ def _lower(char: str, language: str) -> str:
     return lowered if len(lowered) == 1 else char
 
 
-def _passes(text: str, words: Lexicon) -> str:
-    """`text`, in lower case, through the passes."""
-    text = ranges(separate_groups(text, words), words)
-    for step in (dates, times, prices, measures, numbers, symbols):
+def _spelling(text: str, words: Lexicon, written: str | None = None) -> Spelling:
+    """`text` in lower case, and as it is written."""
+    lowered = "".join(_lower(char, words.language) for char in text)
+    return Spelling(lowered, text if written is None else written)
+
+
+def _cased(text: Spelling, words: Lexicon) -> Spelling:
+    """The passes that ask for capitals."""
+    for step in (addresses, titles, romans):
         text = step(text, words)
     return text
+
+
+def _passes(text: str, words: Lexicon) -> str:
+    """`text`, in lower case, through the other passes; most have nothing to do without a digit."""
+    if _DIGIT.search(text):
+        text = separate_groups(telephones(rewrites(text, words), words), words)
+        steps = (ranges, dates, times, fractions, prices, magnitudes, measures, numbers, joins)
+        for step in steps:
+            text = step(text, words)
+    return symbols(text, words)

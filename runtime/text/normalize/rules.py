@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from functools import cache
+from functools import cache, partial
 
-from voxturn.runtime.text.normalize import chinese, korean
+from voxturn.runtime.text.normalize import chinese, japanese, korean
+from voxturn.runtime.text.normalize.agreement import agreeing, counted_nouns
+from voxturn.runtime.text.normalize.forms import Rules, forms_of, rewritten, ruled
 from voxturn.runtime.text.normalize.lexicon import Lexicon
 from voxturn.runtime.text.normalize.numbers import (
     NUMBER,
@@ -19,6 +21,7 @@ from voxturn.runtime.text.normalize.numbers import (
 from voxturn.runtime.text.normalize.spelling import substitute
 
 _SPACED_GROUPS = re.compile(r"(?<![\d.,])\d{1,3}(?: \d{3})+(?!\d)")
+_BARE_FRACTION = re.compile(r"(?<![^\s($€£-])\.(?=\d)")  # .5
 _END = r"\d+(?:[.,:]\d+)*"  # of a range: a number or a time
 _RANGE = re.compile(rf"(?<![\w.,:/-])([$€£¥₹]?)({_END})-([$€£¥₹]?)({_END})(?![\d/-])")
 _RANGE_JOINED = re.compile(rf"(?<![\da-z.,:/-])([$€£¥₹]?)({_END})-([$€£¥₹]?)({_END})(?![\d/-])")
@@ -40,7 +43,9 @@ def lower(text: str, language: str) -> str:
 
 
 def separate_groups(text: str, lexicon: Lexicon) -> str:
-    """1 234 567 without its spaces, where numbers are written so."""
+    """1 234 567 without its spaces, where numbers are written so; .5 with its zero."""
+    if lexicon.group == ",":
+        text = substitute(_BARE_FRACTION, "0.", text)
     if not lexicon.space_groups:
         return text
     return substitute(_SPACED_GROUPS, lambda m: m[0].replace(" ", ""), text)
@@ -94,8 +99,14 @@ def numbers(text: str, lexicon: Lexicon) -> str:
     text = substitute(_TELEPHONE, lambda m: _telephone(m[0], lexicon), text)
     if lexicon.language == "ko":
         text = korean.counted(text)
+    if lexicon.language == "ja":
+        text = japanese.counted(text)
     if lexicon.ordinal or lexicon.dot_ordinal:
-        text = substitute(_ordinals(lexicon), lambda m: ordinal(m[1], lexicon), text)
+        text = substitute(_ordinals(lexicon), lambda m: _ordinal(m, lexicon), text)
+    if years := _ordinal_years(lexicon):
+        text = substitute(years, lambda m: _ordinal_year(m, lexicon), text)
+    if counted := counted_nouns(lexicon):
+        text = substitute(counted, lambda m: agreeing(m, lexicon), text)
     if not lexicon.joined:
         text = substitute(_GLUED, " ", text)
     return substitute(_NUMBER, lambda m: _number(m[0], lexicon), text)
@@ -125,11 +136,74 @@ def _before_number(lexicon: Lexicon) -> re.Pattern[str]:
 @cache
 def _ordinals(lexicon: Lexicon) -> re.Pattern[str]:
     marks = []
-    if lexicon.ordinal:
-        marks.append(rf"(?:{lexicon.ordinal})" + ("" if lexicon.joined else r"(?!\w)"))
+    endings = "|".join(filter(None, [*forms_of(lexicon).ordinals, lexicon.ordinal]))
+    if endings:
+        marks.append(rf"(?P<ending>{endings})" + ("" if lexicon.joined else r"(?!\w)"))
     if lexicon.dot_ordinal:
         marks.append(r"\.(?=\s+\w)")  # at the end of the text a full stop is a full stop
     return re.compile(rf"(?<![\d.,])(\d+)(?:{'|'.join(marks)})")
+
+
+def _ordinal(match: re.Match[str], lexicon: Lexicon) -> str:
+    """An ordinal in the form that its ending shows: 3ª tercera."""
+    words = ordinal(match[1], lexicon)
+    if words and (ending := match.groupdict().get("ending")):
+        words = rewritten(_inflection(ending, lexicon), words)
+        words = _before_noun(words, match, lexicon)
+    else:
+        words = _beside_noun(words, match, lexicon)
+    before = match.string[max(0, match.start() - 12) : match.start()].split()
+    if before and before[-1] in lexicon.date.oblique_after and not match.groupdict().get("ending"):
+        words += "n"  # im zweiten Stock
+    following = match.string[match.end() : match.end() + 1]
+    return f"{words} " if following.isalnum() and not lexicon.joined else words
+
+
+def _before_noun(words: str, match: re.Match[str], lexicon: Lexicon) -> str:
+    """El primer piso, but el primero."""
+    table = forms_of(lexicon)
+    if not table.ordinal_before_noun:
+        return words
+    noun = re.match(r"\s([^\W\d_]+)", match.string[match.end() : match.end() + 32])
+    masculine = noun and ruled(table.agreement.one, noun[1]) == "m"
+    return rewritten(table.ordinal_before_noun, words) if masculine else words
+
+
+def _beside_noun(words: str, match: re.Match[str], lexicon: Lexicon) -> str:
+    """The ordinal in the form of the noun after it, where that is known: ve dvacátém století."""
+    roman = forms_of(lexicon).roman
+    name = re.search(r"([^\W\d_]*)\s$", match.string[max(0, match.start() - 24) : match.start()])
+    noun = re.match(r"\s+([^\W\d_]+)", match.string[match.end() : match.end() + 32])
+    if not noun or not (ending := ruled(roman.ordinal_before, noun[1])):
+        return words
+    both = f"{name[1] if name else ''} {noun[1]}"
+    return rewritten(roman.endings.get(ruled(roman.before_words, both) or ending, ()), words)
+
+
+@cache
+def _ordinal_years(lexicon: Lexicon) -> re.Pattern[str] | None:
+    """A year whose noun makes it an ordinal: в 1999 году, w 1999 r."""
+    words = "|".join(pattern.strip("^$") for pattern, _ in forms_of(lexicon).years)
+    return re.compile(rf"(?<![\w.,-])((?:1\d|20)\d\d)\s?({words})(?!\w)") if words else None
+
+
+def _ordinal_year(match: re.Match[str], lexicon: Lexicon) -> str:
+    table = forms_of(lexicon)
+    before = re.search(r"([^\W\d_]+)\s$", match.string[max(0, match.start() - 24) : match.start()])
+    noun = match[2]
+    ending = ruled(table.roman.before_words, f"{before[1] if before else ''} {noun}")
+    ending = ending or ruled(table.years, noun) or ""
+    words = rewritten(table.roman.endings[ending], ordinal(match[1], lexicon))
+    if noun.endswith("."):  # an abbreviation
+        full = {"m_gen": "года", "m_loc": "году"} if noun[0] == "г" else {}
+        noun = full.get(ending, "roku") + ("." if match.end() == len(match.string) else "")
+    return f"{words} {noun}"
+
+
+@cache
+def _inflection(ending: str, lexicon: Lexicon) -> Rules:
+    table = forms_of(lexicon).ordinals
+    return next((rules for key, rules in table.items() if re.fullmatch(key, ending)), ())
 
 
 def _number(token: str, lexicon: Lexicon) -> str:
@@ -145,6 +219,26 @@ def _number(token: str, lexicon: Lexicon) -> str:
         else:
             said.append(one_by_one(part, lexicon) if len(part) > 3 else cardinal(part, lexicon))
     return "".join(said)
+
+
+def _expanded(replacement: str, match: re.Match[str]) -> str:
+    return match.expand(replacement)
+
+
+def rewrites(text: str, lexicon: Lexicon) -> str:
+    """Rarer notations as the usual ones: № 7, 5'6"."""
+    return _by_rules(forms_of(lexicon).rewrites, text)
+
+
+def joins(text: str, lexicon: Lexicon) -> str:
+    """Endings that were written beside a number's digits, on its words."""
+    return _by_rules(forms_of(lexicon).joins, text)
+
+
+def _by_rules(rules: Rules, text: str) -> str:
+    for pattern, replacement in rules:
+        text = substitute(re.compile(pattern), partial(_expanded, replacement), text)
+    return text
 
 
 def symbols(text: str, lexicon: Lexicon) -> str:

@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
-from voxturn.export.checkpoint import Safetensors, read_table
+from voxturn.export.checkpoint import (
+    Safetensors,
+    check_content,
+    copy_tokenizer,
+    read_table,
+    refuse_adapter,
+)
+from voxturn.export.decoder.export import Opened
+from voxturn.export.decoder.gguf import GgufCheckpoint
+from voxturn.export.vits.export import export as export_vits
+from voxturn.export.whisper.checkpoint import open_tokenizer
+from voxturn.export.whisper.ct2 import Ct2Tensors
 from voxturn.runtime.errors import CorruptModel, ExportFailed
+from voxturn.runtime.models.manifest import Manifest
+from voxturn.runtime.models.store import quiet
+
+from tests.failed_downloads import LFS_POINTER, WEB_PAGE
 
 
 def save(path: Path, **weights: np.ndarray) -> None:
@@ -90,3 +106,91 @@ def test_a_table_that_is_none_is_named(text: str, says: str, tmp_path: Path) -> 
     path.write_text(text, encoding="utf-8")
     with pytest.raises(CorruptModel, match=rf"config\.json: .*{says}"):
         read_table(path)
+
+
+def test_a_tokenizer_is_copied_without_truncation_and_padding(tmp_path: Path) -> None:
+    source, target = tmp_path / "tokenizer.json", tmp_path / "copy.json"
+    source.write_text('{"model": {"é": 1},  "truncation": null}', encoding="utf-8")
+    copy_tokenizer(source, target)
+    assert target.read_bytes() == source.read_bytes()
+    source.write_text('{"model": {"é": 1}, "truncation": {}, "padding": {"length": 16}}')
+    copy_tokenizer(source, target)
+    assert json.loads(target.read_text(encoding="utf-8")) == {
+        "model": {"é": 1},
+        "truncation": None,
+        "padding": None,
+    }
+    source.write_text("[]")
+    with pytest.raises(CorruptModel, match="is not a table"):
+        copy_tokenizer(source, target)
+
+
+def test_a_folder_with_an_adapter_is_refused(tmp_path: Path) -> None:
+    refuse_adapter(tmp_path)
+    (tmp_path / "adapter_config.json").write_text("{}")
+    with pytest.raises(
+        ExportFailed, match=r"\(adapter_config\.json\); merge it into the model's"
+    ) as caught:
+        refuse_adapter(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def _vits(folder: Path) -> None:
+    source = Manifest("vits", "checkpoint", "source", {}, {})
+    export_vits(folder, source, folder / "out", "fp32", quiet)
+
+
+READERS: list[tuple[str, Callable[[Path], object]]] = [
+    ("config.json", lambda f: read_table(f / "config.json")),
+    ("model.safetensors", Safetensors),
+    ("model.safetensors.index.json", Safetensors),
+    ("other.safetensors", Safetensors),
+    ("model.gguf", lambda f: GgufCheckpoint(f / "model.gguf")),
+    ("model.gguf", Opened.open),
+    ("config.json", Opened.open),
+    ("model.bin", lambda f: Ct2Tensors(f / "model.bin")),
+    ("tokenizer.json", lambda f: open_tokenizer(f / "tokenizer.json")),
+    ("voice.onnx", _vits),
+    ("voice.onnx.json", _vits),
+]
+
+
+@pytest.mark.parametrize(("name", "read"), READERS)
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (LFS_POINTER, r"is a pointer of git-lfs in place of the file; run `git lfs pull`"),
+        (WEB_PAGE, r"is a web page in place of the file, .* download the file again"),
+    ],
+)
+def test_what_a_failed_download_left_is_named(
+    name: str, read: Callable[[Path], object], content: bytes, says: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(CorruptModel, match=rf"{name}: {says}") as caught:
+        read(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "page"),
+    [
+        (b"\n\n <HTML lang=en>", True),
+        (b"\xef\xbb\xbf<!doctype HTML>", True),
+        (b"<!-- cached --><html>", True),
+        (b'<?xml version="1.0"?>\n<Error><Code>AccessDenied</Code>', True),
+        (b'{"a": "<html>"}', False),
+        (b"PK\x03\x04 <html>", False),
+        (b"<headers>", False),
+        (b"", False),
+    ],
+)
+def test_only_a_page_is_taken_for_one(content: bytes, page: bool, tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    check_content(path)  # which is not there
+    path.write_bytes(content)
+    if page:
+        with pytest.raises(CorruptModel, match="is a web page"):
+            check_content(path)
+    else:
+        check_content(path)

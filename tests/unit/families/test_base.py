@@ -7,7 +7,8 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from voxturn.runtime.families.base import families
+from voxturn.runtime.errors import UsageError
+from voxturn.runtime.families.base import VoiceOptions, families
 
 EXTRAS = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text("utf-8"))[
     "project"
@@ -25,3 +26,15 @@ def test_the_extra_that_a_family_names_brings_what_it_needs(kind: str) -> None:
     for need in families()[kind].needs:
         names = {re.split(r"[<>=\[]", line)[0] for line in EXTRAS[need.extra]}
         assert DISTRIBUTIONS.get(need.module, need.module) in names
+
+
+@pytest.mark.parametrize("speed", [0.0, -1.0, 0.1, 4.5, float("nan"), float("inf")])
+def test_a_speed_that_no_voice_takes_is_refused_whatever_the_voice(speed: float) -> None:
+    with pytest.raises(UsageError, match="speed"):
+        VoiceOptions(speed=speed)
+
+
+@pytest.mark.parametrize("seed", [-1, 1 << 64])
+def test_a_seed_that_no_generator_takes_is_refused(seed: int) -> None:
+    with pytest.raises(UsageError, match="seed"):
+        VoiceOptions(seed=seed)

@@ -9,16 +9,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from voxturn.runtime import errors
-from voxturn.runtime.errors import CorruptModel, VoxturnError
+from voxturn.runtime.errors import CorruptModel, InferenceFailed, VoxturnError
 from voxturn.runtime.executors.catalogue import catalogue
-from voxturn.runtime.models.manifest import MANIFEST, Manifest
+from voxturn.runtime.models.manifest import MANIFEST, Manifest, ModelContract, TensorSpec
 from voxturn.runtime.models.registry import Registry
 from voxturn.runtime.models.store import Store
-from voxturn.runtime.parts import LoadedParts
+from voxturn.runtime.parts import LoadedParts, choose
+from voxturn.runtime.profile import load_profile
 
 from tests.artifacts import KINDS, FakeBackends, all_kinds, on_cpu
 
@@ -259,3 +261,42 @@ def test_a_property_that_is_not_there_is_named(
 
 def test_executors_of_old_artifacts_are_still_known() -> None:
     assert {executor for *_, ran in OLD.values() for _, executor in ran} <= set(catalogue())
+
+
+def test_an_input_that_is_missing_is_named() -> None:
+    contract = ModelContract("voice.onnx", (TensorSpec("pitch", "float32", ("n",)),), ())
+    contract.check({"pitch": np.zeros(3, np.float32)})
+    with pytest.raises(InferenceFailed, match=r"voice\.onnx: input 'pitch' is missing"):
+        contract.check({"tempo": np.zeros(3, np.float32)})
+
+
+def test_a_folder_of_the_user_s_is_not_pulled_again(tmp_path: Path) -> None:
+    store = Store(tmp_path / "home")
+    for folder, advice in (
+        (tmp_path / "mine", "export it again"),
+        (store.root / "artifacts" / "theirs", "models pull"),
+    ):
+        folder.mkdir(parents=True)
+        manifest = Manifest("m", "vits", "fp32", {}, {"voice.onnx": "0" * 64})
+        (folder / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
+        for look in (store.at, store.verify):
+            with pytest.raises(CorruptModel, match=advice):
+                look(folder)
+
+
+def test_a_registry_s_model_computes_in_its_default_precision_where_a_profile_names_none(
+    tmp_path: Path,
+) -> None:
+    """It was computed in float32, twenty times slower, because its source says no precision."""
+    profile = load_profile("demo")
+    store, registry = Store(tmp_path), Registry.read()
+    model, _ = registry.resolve(profile.transcribe.model)
+    KINDS["whisper-ctranslate2"](store.artifact_path(model, model.precisions[0]))
+    for precision in ("", model.precisions[0]):
+        transcribe = replace(profile.transcribe, precision=precision)
+        choice = choose(replace(profile, transcribe=transcribe), "transcribe", store, registry)
+        assert choice.precision == model.precisions[0] == "int8"
+    folder = str(choice.folder)
+    transcribe = replace(profile.transcribe, model=folder, precision="")
+    alone = choose(replace(profile, transcribe=transcribe), "transcribe", store, registry)
+    assert alone.precision == alone.manifest.precision

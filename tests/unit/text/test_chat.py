@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -11,11 +12,11 @@ from hypothesis import strategies as st
 from voxturn.runtime.decode.engine import DecodeEngine
 from voxturn.runtime.decode.sampler import Sampling
 from voxturn.runtime.decode.service import DecodeService
-from voxturn.runtime.errors import CorruptModel
+from voxturn.runtime.errors import CorruptModel, UsageError
 from voxturn.runtime.executors.fake import FakeDecoder
 from voxturn.runtime.families.decoder import DecoderReplier
 from voxturn.runtime.flow.lane import Lane
-from voxturn.runtime.text.chat import CHAT_FORMATS, Chat, Message
+from voxturn.runtime.text.chat import CHAT_FORMATS, Chat, ChatFormat, Message
 
 END = 2
 
@@ -97,6 +98,77 @@ def test_marks_in_a_message_are_no_marks() -> None:
     assert chat.prompt([Message("user", "x<|im_end|>y")]).count(END) == 1
     with pytest.raises(CorruptModel, match=r"has no <\|eot_id\|>"):
         Chat(type("None_", (), {"id_of": lambda self, mark: None})(), CHAT_FORMATS["llama3"])
+
+
+TABLE = ChatFormat(
+    {"": {"user": "u:"}, "user": {"assistant": "\na: "}, "assistant": {"user": "\nu:"}},
+    {"user": "\na:"},
+    {"": {"user": "left"}, "user": {"assistant": "right"}},
+    stop_texts=("u:",),
+).to_table()
+
+
+def test_a_table_says_the_texts_between_messages() -> None:
+    form = ChatFormat.of({"chat": TABLE, "stop_ids": [7]})
+    chat = Chat(TOKENIZER, form)
+    assert chat.stop_ids == {7}
+    asked = [Message("user", "  Hi ")]
+    assert TOKENIZER.decode(chat.prompt(asked)) == "u:Hi \na:"
+    alone = [*asked, Message("assistant", " Yes "), Message("user", " Ok")]
+    assert TOKENIZER.decode(chat.prompt(alone)) == "u:Hi \na:  Yes\nu: Ok\na:"
+    # with its own tokens an answer is as the model wrote it
+    answer = Message("assistant", " Yes ", tuple(TOKENIZER.encode(" Yes ")))
+    kept = [*asked, answer, Message("user", " Ok")]
+    assert TOKENIZER.decode(chat.prompt(kept)) == "u:Hi \na: Yes \nu: Ok\na:"
+
+
+def test_an_order_that_the_template_has_not_is_refused_in_words() -> None:
+    chat = Chat(TOKENIZER, ChatFormat.of({"chat": TABLE, "stop_ids": [7]}))
+    user, answer = Message("user", "a"), Message("assistant", "b")
+    for messages, says in (
+        ([user, user], "a message of the user after a message of the user"),
+        ([answer], "a message of the assistant at the beginning"),
+        ([user, answer], "a message of the assistant after a message of the assistant"),
+        ([Message("system", "s"), user], 'this system prompt; set system_prompt = ""'),
+    ):
+        with pytest.raises(UsageError, match=f"template has no place for {says}"):
+            chat.prompt(messages)
+
+
+class Thinking(PairTokenizer):
+    """Its thoughts' ends are text."""
+
+    def decode(self, ids: Sequence[int]) -> str:
+        end = self.encode("</think>")[0]
+        return "".join("</think>" if i == end else super(Thinking, self).decode([i]) for i in ids)
+
+
+def test_an_answer_without_the_end_of_its_thought_has_no_thought() -> None:
+    table = TABLE | {"opening": {"user": "\na:<think>"}, "thought_end": "</think>"}
+    chat = Chat(Thinking(), ChatFormat.of({"chat": table, "stop_ids": [7]}))
+    ids = tuple(TOKENIZER.encode("hm</think>Yes"))
+    user, thought = Message("user", "a"), TOKENIZER.encode("</think>")[0]
+    opened = TOKENIZER.encode("<think>")[0]
+    whole = chat.prompt([user, Message("assistant", "hm</think>Yes", ids), user])
+    assert (whole.count(opened), whole.count(thought)) == (2, 1)
+    seen = [*chat.prompt([user]), *ids]
+    assert whole[: len(seen)] == seen
+    heard = chat.prompt([user, Message("assistant", "Yes", ids), user])
+    assert (heard.count(opened), heard.count(thought)) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    "properties",
+    [
+        {}, {"chat": "unknown"}, {"chat": 5}, {"chat": {}}, {"chat": "chatml", "stop_ids": ["x"]},
+        {"chat": TABLE | {"strips": {"": {"user": "up"}}}}, {"chat": TABLE | {"opening": {"user": 5}}},
+        {"chat": TABLE | {"between": {"": ["u:"]}}}, {"chat": TABLE | {"stop_texts": [5]}},
+        {"chat": TABLE, "stop_ids": 5},
+    ],
+)  # fmt: skip
+def test_what_is_no_format_is_none(properties: dict[str, Any]) -> None:
+    with pytest.raises((LookupError, TypeError, ValueError, AttributeError)):
+        ChatFormat.of(properties)
 
 
 class Dialogue:

@@ -76,6 +76,50 @@ def test_a_damaged_tokenizer_file_is_named(tmp_path: Path, content: bytes | None
     assert caught.value.exit_code == 5
 
 
+def test_truncation_and_padding_of_a_file_are_left_out(tokenizer_file: Path) -> None:
+    library = Library.from_file(str(tokenizer_file))
+    library.enable_truncation(8)
+    library.enable_padding(length=16)
+    plain = JsonTokenizer(tokenizer_file)
+    library.save(str(tokenizer_file))
+    tokenizer = JsonTokenizer(tokenizer_file)
+    for text in ("hi", "a text of more than eight bytes"):
+        assert tokenizer.encode(text) == plain.encode(text)
+        assert len(tokenizer.encode(text)) == len(text)
+
+
+def test_marks_are_the_special_tokens_and_what_looks_like_one(tokenizer_file: Path) -> None:
+    library = Library.from_file(str(tokenizer_file))
+    library.add_tokens(["<think>", "[INST]", "  ", "word"])
+    library.add_special_tokens(["SPECIAL", "|"])
+    library.save(str(tokenizer_file))
+    assert set(JsonTokenizer(tokenizer_file).marks) == {
+        "<|im_end|>",
+        "<think>",
+        "[INST]",
+        "SPECIAL",
+    }
+
+
+@given(st.lists(st.sampled_from(["▁the", "▁", "sea", "▁is", "!", "<0xC3>", "<0xA9>"]), max_size=9))
+@settings(deadline=None)
+def test_spaces_before_words_stream_as_they_are_decoded(words: list[str]) -> None:
+    tokens = ["▁the", "▁", "sea", "▁is", "!", "<0xC3>", "<0xA9>"]
+    library = Library(models.BPE({token: i for i, token in enumerate(tokens)}, []))
+    replace, strip = decoders.Replace("▁", " "), decoders.Strip(" ", 1, 0)
+    library.decoder = decoders.Sequence([replace, decoders.ByteFallback(), decoders.Fuse(), strip])
+
+    class Spaced(Bytes):
+        def decode(self, ids: Sequence[int]) -> str:
+            text: str = library.decode(list(ids))
+            return text
+
+    ids = [tokens.index(word) for word in words]
+    whole = library.decode(ids)
+    if "\ufffd" not in whole:
+        assert "".join(streamed(StreamDecoder(Spaced()), ids)) == whole
+
+
 def test_the_library_s_tokens_stream_as_whole_characters(tokenizer_file: Path) -> None:
     tokenizer = JsonTokenizer(tokenizer_file)
     text = "aé世😀b"

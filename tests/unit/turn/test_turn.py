@@ -251,6 +251,28 @@ async def test_barge_in_trims_the_dialogue_to_what_was_heard(fake_turn: FakeTurn
     assert turn.trace.outcome == "cancelled"
 
 
+async def test_turns_that_are_interrupted_before_a_sound_keep_the_roles_apart(
+    fake_turn: FakeTurn,
+) -> None:
+    conversation = fake_turn.conversation()
+    for _ in range(3):
+        turn = conversation.turn(fed(tone(1.0, 1.0)))
+        async with turn:
+            async for event in turn:
+                if isinstance(event, ReplyToken):
+                    break
+    assert [m.role for m in conversation.messages] == ["system", "user"]
+    question = turn.trace.transcript
+    assert conversation.messages[-1].text == " ".join([question] * 3)
+    turn = conversation.turn(fed(tone(1.0, 1.0)))
+    await all_events(turn)
+    assert [m.role for m in conversation.messages] == ["system", "user", "assistant"]
+    assert conversation.messages[1].text == " ".join([question] * 4)
+    # of the joined question only the last one is new
+    assert turn.trace.prompt_tokens_computed <= len(f" {question}") + len("assistantn") + 8
+    assert turn.trace.dropped_messages == 0
+
+
 def test_heard_text_spreads_the_words_of_a_sentence_evenly() -> None:
     sentence = Sentence("one two three four", 0)
     chunks = [PcmChunk(np.zeros(RATE, np.float32), RATE, i * RATE, sentence) for i in range(2)]

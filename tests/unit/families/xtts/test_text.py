@@ -206,6 +206,19 @@ def test_fifty_thousand_characters_are_split(
     assert len(cut) >= pieces * 0.9
 
 
+def test_truncation_and_padding_of_a_vocabulary_are_left_out(
+    vocabulary: Path, tmp_path: Path
+) -> None:
+    library = Tokenizer.from_file(str(vocabulary))
+    library.enable_truncation(4)
+    library.enable_padding(length=16)
+    path = tmp_path / "vocab.json"
+    library.save(str(path))
+    plain, tokenizer = XttsTokenizer(vocabulary), XttsTokenizer(path)
+    for text in ("Hi.", "Hello there, how are you doing today?"):
+        assert tokenizer.encode(text, "en") == plain.encode(text, "en")
+
+
 def test_a_file_that_is_no_vocabulary_is_corrupt(tmp_path: Path) -> None:
     path = tmp_path / "vocab.json"
     path.write_text("{}", encoding="utf-8")
@@ -302,3 +315,53 @@ def test_a_recorded_failure_of_upstream_is_marked() -> None:
     ]
     assert failures
     assert all("fails" in case["reason"] for case in failures)
+
+
+# --- a language that a fine-tune added
+
+
+@pytest.fixture(scope="module")
+def extended(tmp_path_factory: pytest.TempPathFactory) -> XttsTokenizer:
+    """A vocabulary with a tag for Vietnamese and one for Ukrainian beside the official ones."""
+    tokenizer = Tokenizer(models.BPE(unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tags = [f"[{name}]" for name in (*LANGUAGES, "uk", "vi")]
+    special = ["[STOP]", "[UNK]", "[SPACE]", *tags, "[START]"]
+    trainer = trainers.BpeTrainer(vocab_size=300, special_tokens=special, show_progress=False)
+    tokenizer.train_from_iterator(["xin[SPACE]chào[SPACE]bạn[SPACE]3[SPACE]giờ"], trainer)
+    path = tmp_path_factory.mktemp("extended") / "vocab.json"
+    tokenizer.save(str(path))
+    return XttsTokenizer(path)
+
+
+def test_a_language_that_a_fine_tune_added_is_spoken_plainly_with_a_warning(
+    extended: XttsTokenizer, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert extended.languages == (*LANGUAGES, "uk", "vi")
+    loaded = extended._loaded
+    for _ in range(2):
+        for name in ("vi", "vi-VN", " VI_vn"):
+            ids = extended.encode("  Xin CHÀO\u200b  bạn, 3 giờ [en] ", name)
+            expected = "[vi]xin[SPACE]chào[SPACE]bạn,[SPACE]3[SPACE]giờ[SPACE](en)"
+            assert ids == loaded.encode(expected).ids
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert record.getMessage().startswith("no rules for 'vi': its numbers")
+    assert extended.encode("At 3.", "en")[0] == loaded.token_to_id("[en]")
+    assert len(caplog.records) == 1
+
+
+def test_long_text_of_an_added_language_is_split(extended: XttsTokenizer) -> None:
+    text = "Xin chào bạn, hôm nay trời đẹp. " * 40
+    pieces = extended.split(text, "vi")
+    assert max(len(piece) for piece in pieces) <= 250
+    assert "".join("".join(pieces).split()) == "".join(text.split())
+
+
+def test_a_language_that_neither_has_is_refused_with_those_that_are_there(
+    extended: XttsTokenizer, tokenizer: XttsTokenizer
+) -> None:
+    with pytest.raises(UnsupportedLanguage, match=r"no 'sw'; it knows en, .*, uk, vi$"):
+        extended.encode("Habari", "sw")
+    with pytest.raises(UnsupportedLanguage, match=r"no 'vi'; it knows en, .*, hi$"):
+        tokenizer.encode("Xin chào", "vi")

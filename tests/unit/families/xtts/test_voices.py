@@ -33,10 +33,11 @@ from voxturn.runtime.errors import (
 )
 from voxturn.runtime.executors.fake import FakeGraph
 from voxturn.runtime.families.xtts.mel import hann_window, mel_filters
-from voxturn.runtime.families.xtts.voices import Cloner, Voice, VoiceStore, check_name, trimmed
+from voxturn.runtime.families.xtts.voices import Cloner, Voice, VoiceStore, check_name
 from voxturn.runtime.models.manifest import MANIFEST, Manifest, ModelContract, sha256_of
 
 from tests.cli_fakes import use_fakes
+from tests.recordings import encoded, matroska, zeroed
 from tests.voiced import voiced
 
 WIDTH = 8
@@ -491,14 +492,48 @@ def test_sound_that_only_the_higher_rate_has_is_no_speech(cloner: Cloner, tmp_pa
         cloner.clone("a", [wav(tmp_path / "high.wav", 0.5 * np.sin(2 * np.pi * 9500 * t), 44100)])
 
 
-def test_silence_around_speech_and_its_level_do_not_matter() -> None:
-    speech = voiced(1.0)
-    padded = np.concatenate([np.zeros(8000, np.float32), speech * 0.2, np.zeros(4000, np.float32)])
-    cut = trimmed(padded, 16000)
-    assert cut.size == speech.size
-    assert np.abs(cut).max() == pytest.approx(0.75)
-    assert trimmed(np.zeros(16000, np.float32), 16000).size == 0
-    assert trimmed(np.zeros(3, np.float32), 16000).size == 0
+def test_silence_inside_a_recording_is_no_speech(cloner: Cloner, tmp_path: Path) -> None:
+    part = voiced(2.0)
+    gap = wav(tmp_path / "gap.wav", np.concatenate([part, np.zeros(8 * 16000), part]))
+    assert cloner.clone("a", [gap]).seconds == pytest.approx(4.0, abs=0.1)
+
+
+@pytest.mark.parametrize("dbfs", [-20, -56])
+def test_quiet_speech_is_kept_whole(cloner: Cloner, tmp_path: Path, dbfs: float) -> None:
+    speech = voiced(6.0)
+    level = 10 ** (dbfs / 20) / np.sqrt((speech**2).mean())
+    added = cloner.clone("a", [wav(tmp_path / "quiet.wav", speech * level)])
+    assert added.seconds == pytest.approx(6.0, abs=0.1)
+    assert added.warnings == ()
+
+
+def test_clipped_noisy_and_damaged_recordings_are_warned_of(cloner: Cloner, tmp_path: Path) -> None:
+    speech = np.tile(decode_all(QUESTION, 16000), 4)
+    noise = np.random.default_rng(0).standard_normal(speech.size)
+    noisy = speech + noise * np.sqrt((speech**2).mean() * 0.1)
+    clipped = np.clip(speech / np.abs(speech).max() * 5, -1, 1)
+    for name, samples, says in (("noisy", noisy, "is noisy"), ("clipped", clipped, "is clipped")):
+        path = wav(tmp_path / f"{name}.wav", samples)
+        (warning,) = cloner.clone("a", [path]).warnings
+        assert warning.startswith(f"{path}: {says}")
+    damaged = tmp_path / "damaged.mp3"
+    damaged.write_bytes(
+        zeroed(encoded("mp3", 22050, np.tile(voiced(1.0, rate=22050), 5)[None]), 0.5, 3000)
+    )
+    (warning,) = cloner.clone("a", [damaged]).warnings
+    assert warning.startswith(f"{damaged}: damaged: 1 packet could not be decoded, 0.")
+
+
+def test_the_track_and_an_inverted_channel_are_heeded(cloner: Cloner, tmp_path: Path) -> None:
+    path, speech = tmp_path / "tracks.mkv", voiced(4.0)
+    path.write_bytes(matroska(speech[: 2 * 16000], speech, default=1))
+    assert cloner.clone("a", [path]).seconds == pytest.approx(4.0, abs=0.1)
+    assert cloner.clone("a", [path], track=1).seconds == pytest.approx(2.0, abs=0.1)
+    with pytest.raises(UsageError, match="has no audio track 3; it has 1 "):
+        cloner.clone("a", [path], track=3)
+    inverted = tmp_path / "inverted.flac"
+    inverted.write_bytes(encoded("flac", 16000, np.stack([speech, -speech])))
+    assert cloner.clone("a", [inverted]).seconds == pytest.approx(4.0, abs=0.1)
 
 
 # --- the command line

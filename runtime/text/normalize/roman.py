@@ -1,0 +1,131 @@
+"""Roman numerals in words, where their neighbours say that they are some: kings, chapters, wars.
+
+Letters alone never do: I is a pronoun, MIX a word, CD and DC are read as letters.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from functools import cache
+
+from voxturn.runtime.text.normalize.forms import RomanWords, forms_of, rewritten, ruled
+from voxturn.runtime.text.normalize.lexicon import Lexicon
+from voxturn.runtime.text.normalize.numbers import cardinal, ordinal
+from voxturn.runtime.text.normalize.spelling import Spelling, substitute
+
+_VALID = re.compile(r"M{0,3}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})")
+_NO_NUMERALS = frozenset(
+    [
+        "MIX",
+        "CD",
+        "DC",
+        "MC",
+        "MD",
+        "CV",
+        "DI",
+        "MI",
+        "LI",
+        "CI",
+        "CM",
+        "MM",
+        "ML",
+        "DL",
+        "CL",
+        "DM",
+        "CC",
+    ]
+)
+_VALUES = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100, "D": 500, "M": 1000}
+_SIGN = "ⅰ-ⅿ"  # numerals that are characters of their own
+_BEFORE = re.compile(r"([^\s.,;:!?()\"]+)\.?[ \u00a0]$")
+_AFTER = re.compile(r"\.?[ \u00a0]([^\W\d_][\w’'-]*)")
+
+
+def romans(text: Spelling, lexicon: Lexicon) -> Spelling:
+    """`text` with its Roman numerals in words."""
+    words = forms_of(lexicon).roman
+
+    def reading(match: re.Match[str]) -> str:
+        written = text.written[match.start(1) : match.end(1)]
+        sign = match[1][0] >= "ⅰ"
+        numeral = unicodedata.normalize("NFKC", written).upper() if sign else written
+        if not numeral.isupper() or not _VALID.fullmatch(numeral) or numeral in _NO_NUMERALS:
+            return match[0]
+        said = _read(numeral, sign, match, text.written, words, lexicon)
+        return match[0] if said is None else _apart(said, match) if sign else said
+
+    result = substitute(_numerals(lexicon), reading, text)
+    assert isinstance(result, Spelling)
+    return result
+
+
+def _apart(words: str, match: re.Match[str]) -> str:
+    """A numeral that is a sign may touch letters and digits; its words do not."""
+    text = match.string
+    head = (
+        " "
+        if match.start() and text[match.start() - 1].isascii() and text[match.start() - 1].isalnum()
+        else ""
+    )
+    following = text[match.end() : match.end() + 1]
+    return f"{head}{words}" + (" " if following.isascii() and following.isalnum() else "")
+
+
+@cache
+def _numerals(lexicon: Lexicon) -> re.Pattern[str]:
+    suffix = forms_of(lexicon).roman.suffix or "(?!)"
+    start, end = ("(?<![a-z0-9])", "(?![a-z0-9])") if lexicon.joined else (r"(?<!\w)", r"(?!\w)")
+    letters = rf"{start}[ivxlcdmı]{{1,9}}(?=(?:{suffix})?{end})"
+    return re.compile(rf"({letters}|[{_SIGN}]{{1,6}})({suffix})?\.?")
+
+
+def value(numeral: str) -> int:
+    """What a Roman numeral in capitals is worth."""
+    amounts = [_VALUES[letter] for letter in numeral]
+    return sum(
+        -amount if amount < following else amount
+        for amount, following in zip(amounts, [*amounts[1:], 0], strict=True)
+    )
+
+
+def _read(
+    numeral: str,
+    sign: bool,
+    match: re.Match[str],
+    written: str,
+    words: RomanWords,
+    lexicon: Lexicon,
+) -> str | None:
+    """The numeral in words, with its full stop; None where it may be something else."""
+    number = str(value(numeral))
+    if len(numeral) == 1 and not sign and numeral not in "IVX":
+        return None  # degrees C; the article De
+    if match[2]:
+        return f"{number}{match[2]}" + ("." if match[0].endswith(".") else "")
+    before = _BEFORE.search(written, max(0, match.start() - 40), match.start())
+    after = _AFTER.match(written, match.end(1))
+    name = before[1] if before else ""
+    following = after[1].lower() if after else ""
+    dot = "." if match[0].endswith(".") else ""
+    if ending := ruled(words.ordinal_before, following):
+        ending = ruled(words.before_words, f"{name.lower()} {following}") or ending
+        return _ordinal(number, ending, words, lexicon)
+    if len(numeral) == 1 and not sign:
+        pronoun = words.verbs and numeral == "I" and not name[:1].isupper()
+        if pronoun or following in words.verbs:
+            return None
+    kept = "" if dot and words.dotted and after and after[1][0].islower() else dot
+    if ending := ruled(words.ordinal_after, name.lower()):
+        if int(number) <= words.ordinal_up_to:
+            return _ordinal(number, ending, words, lexicon) + kept
+        return cardinal(number, lexicon) + kept
+    if words.leading and dot and after and (sign or len(numeral) > 1 or not name):
+        return _ordinal(number, "", words, lexicon)
+    known = any(re.search(pattern, name.lower()) for pattern in words.cardinal_after)
+    guessed = name[:1].isupper() and len(numeral) > 1 and not set(numeral) - set("IVX")
+    return cardinal(number, lexicon) + dot if sign or known or guessed else None
+
+
+def _ordinal(number: str, ending: str, words: RomanWords, lexicon: Lexicon) -> str:
+    return rewritten(words.endings.get(ending, ()), ordinal(number, lexicon))
