@@ -135,7 +135,6 @@ class Forms:
     glued: tuple[str, ...] = ()
     elision: str = ""
     months: tuple[str, ...] = ()
-    titles: Mapping[str, str] = field(default_factory=dict)
     ordinals: Mapping[str, Rules] = field(default_factory=dict)
     ordinal_before_noun: Rules = ()
     years: Rules = ()

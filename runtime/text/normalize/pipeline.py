@@ -29,7 +29,6 @@ from voxturn.runtime.text.normalize.rules import (
 from voxturn.runtime.text.normalize.spelling import Spelling
 from voxturn.runtime.text.normalize.telephones import telephones
 from voxturn.runtime.text.normalize.times import times
-from voxturn.runtime.text.normalize.titles import titles
 
 _DIGIT = re.compile(r"\d")
 
@@ -89,7 +88,7 @@ def _spelling(text: str, words: Lexicon, written: str | None = None) -> Spelling
 
 def _cased(text: Spelling, words: Lexicon) -> Spelling:
     """The passes that ask for capitals."""
-    for step in (addresses, titles, romans):
+    for step in (addresses, romans):
         text = step(text, words)
     return text
 

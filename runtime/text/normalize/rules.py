@@ -113,9 +113,11 @@ def numbers(text: str, lexicon: Lexicon) -> str:
 
 
 def _telephone(written: str, lexicon: Lexicon) -> str:
-    return (" " if lexicon.joined else ", ").join(
-        one_by_one(part, lexicon) for part in written.split("-")
-    )
+    """Group by group; a range, where the language says none between its numbers, stays."""
+    parts = written.split("-")
+    if len(parts) == 2 and _ascending(*parts):
+        return written
+    return (" " if lexicon.joined else ", ").join(one_by_one(part, lexicon) for part in parts)
 
 
 def _ungrouped(token: str, lexicon: Lexicon) -> str:

@@ -51,6 +51,8 @@ def _dialled(written: str, match: re.Match[str], lexicon: Lexicon) -> bool:
     counts = following[:1] == " " and following[1:].isalpha()
     if _words(lexicon).search(before) and not (digits < 5 and counts and written not in _EMERGENCY):
         return True
+    if _from_year_to_year(written):
+        return False
     if digits < 7:
         return digits == 6 and bool(_ZERO.match(written)) and " " in written
     if "+" in written[:2] or written.startswith("00"):
@@ -64,6 +66,12 @@ def _dialled(written: str, match: re.Match[str], lexicon: Lexicon) -> bool:
     marked = _HYPHENED.fullmatch(written) or _AREA.fullmatch(written)
     spaced = _SPACED.fullmatch(written) and re.search(r"\d{3}", written) and not _years(written)
     return bool(marked) or bool(spaced)
+
+
+def _from_year_to_year(written: str) -> bool:
+    """1990–1995, which has the digits of a local number in some countries."""
+    years = re.fullmatch(r"(\d{4})[-–](\d{4})", written)
+    return bool(years) and 1000 <= int(years[1]) <= int(years[2]) <= 2100
 
 
 def _years(written: str) -> bool:

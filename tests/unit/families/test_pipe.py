@@ -51,7 +51,7 @@ async def speak(reader: Reader, sentences: AsyncIterator[Sentence]) -> list[PcmC
 MARKED = [
     ("**Bold** and `code` here.", "Bold and code here."),
     ("I ❤️ pizza 🍕 a lot.", "I pizza a lot."),
-    ("See https://www.example.com/page?x=1 today.", "See example.com today."),
+    ("See https://www.example.com/page?x=1 today.", "See example dot com today."),
     ("<think>Hm.</think>Dr. Silva met Mr. Jones Jr. on St. James St.",
      "doctor Silva met mister Jones junior on saint James street."),
     ("Plain words stay.", "Plain words stay."),

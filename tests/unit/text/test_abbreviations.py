@@ -168,7 +168,7 @@ def test_nothing_is_cut_where_a_sentence_goes_on(language: str, text: str) -> No
         ("fr", "M. Dupont, Mme Moreau et le Dr Leroux, M. Le Pen.", "monsieur Dupont, madame Moreau et le docteur Leroux, monsieur Le Pen."),
         ("fr", "M. et Mme Moreau, M. le maire, sept. J'en ai sept.", "monsieur et madame Moreau, monsieur le maire, sept. J'en ai sept."),
         ("de", "Hauptstr. 5, Abt. Verkauf", "Hauptstraße 5, abteilung Verkauf"),
-        ("ru", "В 1990 г. в г. Москва", "В 1990 года в город Москва"),
+        ("ru", "В 1990 г. в г. Москва", "В 1990 г. в город Москва"),
         ("zh-cn", "他。Mr. Li", "他。mister Li"),
         ("en", "Dr.Dr. and Dr.Smith.", "Dr.Dr. and doctor Smith."),
         ("fr", "Jean Paul M. Dupont, cap. Leroux, un cap. Le vent", "Jean Paul M. Dupont, capitaine Leroux, un cap. Le vent"),
