@@ -34,7 +34,7 @@ from voxturn.runtime.messages import (
     Utterance,
 )
 from voxturn.runtime.turn.answer import Answer, Speaker
-from voxturn.runtime.turn.end_of_turn import TextCompleteness
+from voxturn.runtime.turn.end_of_turn import UNFINISHED, TextCompleteness
 from voxturn.runtime.turn.listen import Listen
 from voxturn.runtime.turn.memory import Dialogue, Exchange
 from voxturn.runtime.turn.recognise import FilteredRecogniser, Partials
@@ -230,10 +230,15 @@ class Turn:
         return Partials(hearing, self._stages.partial_share, self._clock)
 
     def _finished(self) -> float | None:
-        """How likely the suspected utterance is complete; None while its words are not known."""
-        transcript = self._answer.transcript if self._answer is not None else None
-        if transcript is None:
+        """How likely the suspected utterance is complete; None where none is.
+
+        While its words are not known it is not: the answer needs them, so that waiting for them takes no time.
+        """
+        if self._answer is None:
             return None
+        transcript = self._answer.transcript
+        if transcript is None:
+            return UNFINISHED
         return self._stages.end_of_turn.chance(transcript, self._suspected)
 
     async def _begin(

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import threading
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -90,6 +91,24 @@ async def test_the_answer_is_ready_when_the_end_is_certain(fake_turn: FakeTurn) 
     times = turn.trace.to_dict()["times_ms"]
     assert times["transcript"] < times["endpoint"]
     assert times["first_audio"] >= times["endpoint"]  # nothing leaves before the end is certain
+
+
+def test_a_pause_ends_nothing_before_its_words_are_known(fake_turn: FakeTurn) -> None:
+    turn = fake_turn.conversation().turn(fed(tone(1.0)))
+    assert turn._finished() is None  # nothing is suspected
+    for transcript, chance in ((None, 0.0), (Transcript("Is it?", "en"), 1.0)):
+        turn._answer = SimpleNamespace(transcript=transcript)  # type: ignore[assignment]
+        assert turn._finished() == chance
+
+
+@pytest.mark.parametrize(("heard", "one"), [("Call me back at.", True), ("Call me back.", False)])
+async def test_a_pause_within_a_number_is_within_the_turn(heard: str, one: bool) -> None:
+    fake = FakeTurn(heard=heard)
+    samples = np.concatenate([tone(0.6, 0.65), tone(0.6, 1.2)])
+    events = await all_events(fake.conversation().turn(fed(samples, wait=0.015)))
+    assert sum(isinstance(e, Transcript) for e in events) == 1
+    assert (max(fake.whisper.encoded_frames[1:]) > 185) == one
+    fake.close()
 
 
 async def test_speech_that_goes_on_voids_what_was_begun(fake_turn: FakeTurn) -> None:
