@@ -36,6 +36,11 @@ def _decode(args: argparse.Namespace) -> int:
 def _stt(args: argparse.Namespace) -> int:
     load_profile(args.profile)
     checks.needs("soxr", "faster_whisper", "piper")
+    if args.hard:
+        from voxturn.bench import hard
+
+        hard.main(args.profile, args.json).print()
+        return 0
     from voxturn.bench import stt
 
     stt.main(args.profile, args.clips, args.turns, args.json).print()
@@ -231,6 +236,11 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         default=12,
         metavar="N",
         help="live, of each duration (default: 12)",
+    )
+    parser.add_argument(
+        "--hard",
+        action="store_true",
+        help="instead: what is lost of repeated speech, many languages, noise, sounds without words (6 minutes)",
     )
     parser.set_defaults(run=_stt)
     parser = kind(

@@ -116,10 +116,16 @@ class FakeDecoder:
         self.closed = True
 
 
+def evenly(ids: Sequence[int], positions: int) -> list[int]:
+    """An alignment in which every token is as long as the others."""
+    return [positions * i // len(ids) for i in range(len(ids) + 1)]
+
+
 class FakeWhisper:
     """Gives scripted results, one a call to `generate`; the last one again and again.
 
-    What a prompt ends with is taken from the beginning of a result, as a model that goes on from it would.
+    What a prompt ends with is taken from the beginning of a result, as a model that goes on from it would. `aligned` gives
+    the position at which each token begins, and the end of the last.
     """
 
     name = "fake"
@@ -129,8 +135,10 @@ class FakeWhisper:
         results: Sequence[Generated],
         languages: Mapping[str, float] | None = None,
         seconds: float = 0.0,
+        aligned: Callable[[Sequence[int], int], list[int]] = evenly,
     ) -> None:
         self._results = list(results)
+        self._aligned = aligned
         self._seconds = seconds
         self.languages = dict(languages or {"en": 1.0})
         self.multilingual = True
@@ -139,6 +147,7 @@ class FakeWhisper:
         self.positions: list[int] = []
         self.prompts: list[list[int]] = []
         self.detections = 0
+        self.alignments = 0
         self.closed = False
 
     def encode(self, features: npt.NDArray[np.float32]) -> Any:
@@ -167,7 +176,8 @@ class FakeWhisper:
     def align(
         self, encoded: Any, prompt: Sequence[int], ids: Sequence[int], positions: int
     ) -> list[int]:
-        return [positions * i // len(ids) for i in range(len(ids) + 1)]
+        self.alignments += 1
+        return self._aligned(ids, positions)
 
     def close(self) -> None:
         self.closed = True

@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from voxturn.bench.corpus import KINDS, LEVELS_DBFS, SENTENCES, Clip, Voice, sounds
+from voxturn.bench.espeak import Espeak
+from voxturn.bench.hard import paragraphs
 from voxturn.bench.words import error_rate
 from voxturn.runtime import cli
 from voxturn.runtime.assistant import Assistant
@@ -19,10 +21,12 @@ from voxturn.runtime.frames import frames_from
 from voxturn.runtime.messages import Partial, Transcript, Utterance
 from voxturn.runtime.parts import LoadedParts
 from voxturn.runtime.profile import Profile, load_profile
+from voxturn.runtime.text.tokenizer import JsonTokenizer
 from voxturn.runtime.turn.listen import Listen
 from voxturn.runtime.turn.recognise import FilteredRecogniser
 
 QUESTION = Path(__file__).parents[2] / "runtime" / "demo" / "question.wav"
+DATA = Path(__file__).parents[1] / "data"
 TEXT = "What is the capital of France?"
 
 pytestmark = pytest.mark.usefixtures("demo_models")
@@ -87,6 +91,41 @@ async def test_names_are_heard_that_were_not(parts: LoadedParts) -> None:
 def _named(*names: str) -> Profile:
     profile = load_profile("demo")
     return replace(profile, transcribe=replace(profile.transcribe, names=names))
+
+
+@pytest.mark.parametrize(("times", "pause_s"), [(2, 0.0), (3, 0.3), (5, 0.6)])
+async def test_what_is_said_again_is_heard_again(
+    parts: LoadedParts, times: int, pause_s: float
+) -> None:
+    pause = np.zeros(int(16000 * pause_s), np.float32)
+    samples = np.concatenate([decode_all(QUESTION, 16000), pause] * times)
+    heard = await recogniser_of(parts).transcribe(samples)
+    assert heard.text.replace("?", "").lower() == " ".join([TEXT[:-1].lower()] * times)
+    assert heard.fallbacks == 0
+
+
+def test_the_paragraphs_have_as_many_tokens_as_their_limits_were_measured_on(
+    parts: LoadedParts,
+) -> None:
+    tokenizer = JsonTokenizer(parts.choice("transcribe").folder / "tokenizer.json")
+    counted = json.loads((DATA / "whisper_paragraphs.json").read_text(encoding="utf-8"))
+    for language, text, _ in paragraphs():
+        assert len(tokenizer.encode(f" {text}")) == counted[language]["tokens"]
+
+
+async def test_a_language_of_many_tokens_is_heard_at_the_first_attempt_and_whole(
+    parts: LoadedParts,
+) -> None:
+    text, voice = next((text, voice) for code, text, voice in paragraphs() if code == "ta")
+    samples = Espeak().say(text, voice)
+    profile = replace(load_profile("demo"), language="ta")
+    tamil = LoadedParts(profile)
+    try:
+        heard = await recogniser_of(tamil).transcribe(samples)
+    finally:
+        tamil.close()
+    assert heard.fallbacks == 0
+    assert len(heard.text) > 0.6 * len(text)
 
 
 async def test_sounds_without_words_give_none(parts: LoadedParts) -> None:

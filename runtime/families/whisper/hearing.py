@@ -76,12 +76,11 @@ class WhisperHearing:
         if samples.size > LONGEST_S * RATE:
             return None
         # two calls: whoever is more urgent waits for one at most
-        encoded = await lane.run(whisper.encode, samples)
+        window = await lane.run(whisper.encode, samples)
         if not self._language:
-            self._language = await lane.run(whisper.language_of, encoded, self._prior)
+            self._language = await lane.run(whisper.language_of, window, self._prior)
         known = [token for word in self._agreement.stable for token in word]
-        seconds = samples.size / RATE
-        hypothesis = await lane.run(whisper.decode, encoded, seconds, self._language, known)
+        hypothesis = await lane.run(whisper.decode, window, self._language, known)
         if not hypothesis.believed or not hypothesis.text:
             return None
         words = words_of(hypothesis.ids, whisper.tokenizer, hypothesis.language)
@@ -95,13 +94,15 @@ class WhisperHearing:
         whisper, lane = self._recogniser.whisper, self._recogniser.lane
         size = int(LONGEST_S * RATE)
         pieces: list[Hypothesis] = []
-        for begin in range(0, samples.size, size):
+        begin = 0
+        while begin < samples.size:
             piece = samples[begin : begin + size]
             hypothesis = await lane.run(
                 whisper.recognise, piece, self._language, self._prior, words
             )
             self._language = hypothesis.language
             pieces.append(hypothesis.later(begin / RATE))
+            begin += _heard(hypothesis, piece)
         return Transcript(
             " ".join(piece.text for piece in pieces if piece.text),
             self._language,
@@ -113,6 +114,13 @@ class WhisperHearing:
     def _text(self, words: tuple[tuple[int, ...], ...]) -> str:
         tokenizer = self._recogniser.whisper.tokenizer
         return tokenizer.decode([token for word in words for token in word])
+
+
+def _heard(hypothesis: Hypothesis, piece: Samples) -> int:
+    """How many samples of a piece were heard: at least half a second, so that there is an end."""
+    if hypothesis.rest_s is None:
+        return piece.size
+    return min(max(int(hypothesis.rest_s * RATE), RATE // 2), piece.size)
 
 
 def as_whisper(recogniser: Recogniser) -> WhisperRecogniser:

@@ -3,22 +3,29 @@
 Whisper was trained on windows of 30 s and knows the end of speech by the long silence after it: on a short window it
 often says the sentence twice. Encoding that silence is what costs. But what the encoder makes of silence hardly depends
 on the speech before it, so it is computed once, and every short window is continued with it (docs/decisions/0009).
-What is still wrong is noticed (length, repetition, confidence) and tried again on longer windows.
+What is still wrong is noticed (length, loops, confidence) and tried again on longer windows. A hypothesis that is sure of
+itself and no longer than its audio allows is right, whatever it says (docs/decisions/0018).
 Source: Radford et al. 2022 (thresholds of section 4.5); whisper's `transcribe.py`.
 """
 
 from __future__ import annotations
 
-import math
-import re
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from voxturn.runtime.errors import CorruptModel, UnsupportedLanguage, UsageError
+from voxturn.runtime.families.whisper.loops import (
+    POSITION_S,
+    Sounds,
+    repetitions,
+    sounding,
+    without_audio,
+)
+from voxturn.runtime.families.whisper.pace import fastest
 from voxturn.runtime.families.whisper.words import timed, words_of
 from voxturn.runtime.messages import Samples, Word
 from voxturn.runtime.protocols import Generated, SpeechToTextExecutor
@@ -29,9 +36,9 @@ RATE = 16000
 LONGEST_S = 28.0
 _FULL_WINDOW_S = 30.0
 _HOP = 160
-_POSITION_S = 0.02
 _NAME_TOKENS = 100
-_LONGEST_TEXT = 224  # half of the decoder's context, as upstream
+_CONTEXT = 448  # positions of the decoder
+_MARKS = 6  # at most so many of them hold marks: what begins the prompt, and the end
 
 Features = Callable[[Samples], npt.NDArray[np.float32]]
 """Log-mel features float32 `[mels, frames]` of 16 kHz audio, a frame every 10 ms."""
@@ -49,10 +56,7 @@ class Guard:
     silence_s: float = 1.0
     shortest_s: float = 4.0
     second_window_s: float = 10.0
-    tokens_per_second: float = 8.0
-    tokens_spare: int = 12
-    compression: float = 2.4
-    repeated_words: int = 4
+    tokens_spare: int = 8
     confidence: float = -1.0
     doubt: float = -0.75
     no_speech: float = 0.3
@@ -61,8 +65,29 @@ class Guard:
 
 
 @dataclass(frozen=True)
+class Window:
+    """Audio of up to 28 s as it was encoded. `sounds`: which of its positions sound."""
+
+    encoded: Any
+    samples: Samples
+
+    @property
+    def seconds(self) -> float:
+        return self.samples.size / RATE
+
+    @cached_property
+    def sounds(self) -> Sounds:
+        return sounding(self.samples)
+
+
+@dataclass(frozen=True)
 class Hypothesis:
-    """What the model takes the audio for. `score` is the mean log-probability of the tokens that were not given."""
+    """What the model takes the audio for. `score` is the mean log-probability of the tokens that were not given.
+
+    `missing`: from and to which of its tokens it repeats others without audio. `endless`: it did not end within the length
+    that its audio allows. `full`: the decoder had no room for more; `rest_s`: where the audio begins that was not heard for
+    that, None where all was.
+    """
 
     ids: tuple[int, ...]
     text: str
@@ -71,6 +96,10 @@ class Hypothesis:
     believed: bool
     fallbacks: int = 0
     words: tuple[Word, ...] = ()
+    missing: tuple[tuple[int, int], ...] = ()
+    endless: bool = False
+    full: bool = False
+    rest_s: float | None = None
 
     def later(self, seconds: float) -> Hypothesis:
         """The same, of audio that begins so much later."""
@@ -116,94 +145,137 @@ class Whisper:
 
         `language` "" asks the model, nudged towards `prior`. With `words`, their times, too.
         """
-        seconds = samples.size / RATE
-        tried: list[tuple[Hypothesis, Any]] = []
-        for encoded in self._windows(samples):
-            language = language or self.language_of(encoded, prior)
-            tried.append((self.decode(encoded, seconds, language), encoded))
+        tried: list[tuple[Hypothesis, Window]] = []
+        for window in self._windows(samples):
+            language = language or self.language_of(window, prior)
+            tried.append((self.decode(window, language), window))
             if tried[-1][0].believed:
                 break
-        attempt, encoded = max(reversed(tried), key=lambda each: self._rank(each[0]))
+        attempt, window = max(reversed(tried), key=lambda each: self._rank(each[0]))
         best: Hypothesis = replace(attempt, fallbacks=len(tried) - 1)
-        if not best.believed and _compression(best.text) > self._guard.compression:
-            return replace(best, ids=(), text="")
-        return replace(best, words=self._timed(encoded, best, seconds)) if words else best
+        if best.missing:
+            best = self._without_loops(window, best)
+        begins = self._begins(window, best.ids, language) if words or best.full else []
+        if best.full:
+            best = self._whole_words(best, begins)
+        return replace(best, words=self._timed(best, begins)) if words else best
 
-    def encode(self, samples: Samples) -> Any:
+    def encode(self, samples: Samples) -> Window:
         """The encoder's output of a window hardly longer than the audio, continued with silence."""
         guard = self._guard
         if self._silence is None:
-            self._silence = self.executor.encode(self._window(_burst(), _FULL_WINDOW_S))
-        window = samples.size / RATE + guard.padding_s
-        positions = int(max(guard.shortest_s, window + guard.silence_s) / _POSITION_S)
-        return self.executor.extend(
-            self.executor.encode(self._window(samples, window)), self._silence, positions
-        )
+            self._silence = self.executor.encode(self._features_of(_burst(), _FULL_WINDOW_S))
+        window_s = samples.size / RATE + guard.padding_s
+        positions = int(max(guard.shortest_s, window_s + guard.silence_s) / POSITION_S)
+        short = self.executor.encode(self._features_of(samples, window_s))
+        return Window(self.executor.extend(short, self._silence, positions), samples)
 
-    def language_of(self, encoded: Any, prior: str) -> str:
+    def language_of(self, window: Window, prior: str) -> str:
         """The code of the language that is spoken, likelier that of `prior`; of a model that knows English alone, "en"."""
         if not self.executor.multilingual:
             return "en"
-        chances = self.executor.detect_language(encoded)
+        chances = self.executor.detect_language(window.encoded)
         return max(
             chances, key=lambda code: chances[code] * (self._guard.prior if code == prior else 1.0)
         )
 
-    def decode(
-        self, encoded: Any, seconds: float, language: str, prefix: Sequence[int] = ()
-    ) -> Hypothesis:
-        """One attempt at an encoded window that holds `seconds` of audio, whose first tokens are taken to be `prefix`."""
-        cap = min(
-            int(seconds * self._guard.tokens_per_second) + self._guard.tokens_spare, _LONGEST_TEXT
-        )
-        prompt = [*self._context, *self._heading(language), self._untimed, *prefix]
-        result = self.executor.generate(
-            encoded, prompt, max(cap - len(prefix), self._guard.tokens_spare)
-        )
+    def decode(self, window: Window, language: str, prefix: Sequence[int] = ()) -> Hypothesis:
+        """One attempt at a window, whose first tokens are taken to be `prefix`."""
+        spare = self._guard.tokens_spare
+        room = _CONTEXT - _MARKS - len(self._context)
+        cap = min(int(window.seconds * fastest(language)) + spare, room)
+        most = min(max(cap - len(prefix), spare), room - len(prefix))
+        if most <= 0:
+            return Hypothesis(tuple(prefix), self._text(prefix), language, 0.0, believed=True)
+        result = self.generate(window, language, most, prefix)
         if not result.ids:
             return Hypothesis(tuple(prefix), self._text(prefix), language, 0.0, believed=True)
         if self._silent(result):
             return Hypothesis((), "", language, result.score, believed=True)
         ids = (*prefix, *result.ids)
-        text = self._text(ids)
-        believed = (
-            result.score >= self._guard.confidence and len(ids) < cap and not self._runaway(text)
+        full = len(ids) >= room
+        endless = len(ids) >= cap and not full
+        missing = self._missing(window, ids, language, endless)
+        return Hypothesis(
+            ids,
+            self._text(ids),
+            language,
+            result.score,
+            believed=result.score >= self._guard.confidence and not endless and not missing,
+            missing=missing,
+            endless=endless,
+            full=full,
         )
-        return Hypothesis(ids, text, language, result.score, believed)
 
-    def _rank(self, found: Hypothesis) -> tuple[bool, bool, float]:
-        """The greatest is taken. A runaway is surer of itself than an attempt that is only doubted for how it ends."""
-        plausible = (
-            found.score >= self._guard.confidence
-            and _compression(found.text) <= self._guard.compression
-        )
-        return found.believed, plausible, found.score
+    def generate(
+        self, window: Window, language: str, most: int, prefix: Sequence[int] = ()
+    ) -> Generated:
+        prompt = [*self._context, *self._heading(language), self._untimed, *prefix]
+        return self.executor.generate(window.encoded, prompt, most)
 
-    def _windows(self, samples: Samples) -> Iterator[Any]:
+    def _rank(self, attempt: Hypothesis) -> tuple[bool, bool, float]:
+        """The greatest is taken. A loop is surer of itself than an attempt that is only doubted for its length."""
+        plausible = attempt.score >= self._guard.confidence and not attempt.missing
+        return attempt.believed, plausible, attempt.score
+
+    def _missing(
+        self, window: Window, ids: tuple[int, ...], language: str, endless: bool
+    ) -> tuple[tuple[int, int], ...]:
+        """Which tokens, from and to, repeat others and were not said; of an `endless` hypothesis all that its end repeats."""
+        words = words_of(ids, self.tokenizer, language)
+        runs = repetitions([self.tokenizer.decode(word) for word in words])
+        if not runs:
+            return ()
+        before = np.cumsum([0, *map(len, words)]).tolist()
+        begins = self._begins(window, ids, language)
+        missing = without_audio(runs, before, begins, window.sounds, fastest(language))
+        if endless:
+            missing += [time for run in runs if run.stop == len(words) for time in run.times()[1:]]
+        return tuple(sorted({(before[begin], before[end]) for begin, end in missing}))
+
+    def _without_loops(self, window: Window, looped: Hypothesis) -> Hypothesis:
+        """The hypothesis without what was not said; nothing where the model is not sure of what comes before."""
+        silence = replace(looped, ids=(), text="", full=False)
+        dropped = {token for begin, end in looped.missing for token in range(begin, end)}
+        if looped.endless and 2 * len(dropped) > len(looped.ids):
+            return silence
+        first = min(dropped)
+        before = self.generate(window, looped.language, first)
+        if self._silent(before) or before.score < self._guard.confidence:
+            return replace(silence, score=before.score)
+        ids = tuple(token for at, token in enumerate(looped.ids) if at not in dropped)
+        return replace(looped, ids=ids, text=self._text(ids), score=before.score, full=False)
+
+    def _whole_words(self, cut_off: Hypothesis, begins: Sequence[int]) -> Hypothesis:
+        """A hypothesis that the decoder had no room to end, without its last word: it and the rest are heard anew."""
+        last = len(words_of(cut_off.ids, self.tokenizer, cut_off.language)[-1])
+        ids = cut_off.ids[:-last]
+        rest_s = POSITION_S * begins[len(ids)]
+        return replace(cut_off, ids=ids, text=self._text(ids), rest_s=rest_s)
+
+    def _windows(self, samples: Samples) -> Iterator[Window]:
         """Encoded windows, from short to long."""
         yield self.encode(samples)
-        for window in (self._guard.second_window_s, _FULL_WINDOW_S):
-            if window > samples.size / RATE + self._guard.padding_s:
-                yield self.executor.encode(self._window(samples, window))
+        for window_s in (self._guard.second_window_s, _FULL_WINDOW_S):
+            if window_s > samples.size / RATE + self._guard.padding_s:
+                yield Window(self.executor.encode(self._features_of(samples, window_s)), samples)
 
     def _silent(self, result: Generated) -> bool:
         doubtful = result.no_speech > self._guard.no_speech and result.score < self._guard.doubt
         return doubtful or result.score < self._guard.silence
 
-    def _runaway(self, text: str) -> bool:
-        return _compression(text) > self._guard.compression or repeats(
-            text, self._guard.repeated_words
-        )
+    def _begins(self, window: Window, ids: tuple[int, ...], language: str) -> list[int]:
+        """The position at which each token begins, and the end of the last."""
+        if not ids:
+            return [0]
+        heading = self._heading(language)
+        return self.executor.align(window.encoded, heading, ids, window.sounds.size)
 
-    def _timed(self, encoded: Any, found: Hypothesis, seconds: float) -> tuple[Word, ...]:
-        if not found.ids:
-            return ()
-        positions = math.ceil(seconds / _POSITION_S)
-        begins = self.executor.align(encoded, self._heading(found.language), found.ids, positions)
-        words = words_of(found.ids, self.tokenizer, found.language)
-        return timed(words, [_POSITION_S * position for position in begins], self.tokenizer)
+    def _timed(self, of: Hypothesis, begins: Sequence[int]) -> tuple[Word, ...]:
+        words = words_of(of.ids, self.tokenizer, of.language)
+        return timed(words, [POSITION_S * position for position in begins], self.tokenizer)
 
-    def _window(self, samples: Samples, seconds: float) -> npt.NDArray[np.float32]:
+    def _features_of(self, samples: Samples, seconds: float) -> npt.NDArray[np.float32]:
         padded = np.zeros(max(int(seconds * RATE), samples.size), np.float32)
         padded[: samples.size] = samples
         return self._features(padded)[:, : padded.size // _HOP]
@@ -245,18 +317,6 @@ def language_code(tokenizer: Tokenizer, language: str) -> str:
             f"the speech model does not know language {language!r}; use another, as en or ar, or auto"
         )
     return code
-
-
-def repeats(text: str, length: int) -> bool:
-    """Whether the last `length` words came before: said seldom, but what a runaway decoder does to its end."""
-    words = re.findall(r"\w+", text.lower())
-    runs = [words[i : i + length] for i in range(len(words) - length + 1)]
-    return bool(runs) and runs[-1] in runs[:-1]
-
-
-def _compression(text: str) -> float:
-    data = text.encode()
-    return len(data) / len(zlib.compress(data))
 
 
 def _burst() -> Samples:

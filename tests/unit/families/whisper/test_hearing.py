@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import numpy as np
 import pytest
 from voxturn.runtime.errors import CorruptModel, InferenceFailed, UnsupportedLanguage, UsageError
-from voxturn.runtime.executors.fake import FakeWhisper
+from voxturn.runtime.executors.fake import FakeWhisper, evenly
 from voxturn.runtime.families.base import Hearing
 from voxturn.runtime.families.whisper.hearing import WhisperRecogniser
-from voxturn.runtime.families.whisper.recognise import repeats
 from voxturn.runtime.flow.lane import Lane
 from voxturn.runtime.messages import Partial, Samples, Speaking, Transcript, Word
 from voxturn.runtime.protocols import Generated
@@ -25,7 +24,7 @@ from tests.conftest import CharTokenizer, mel
 class Biased(CharTokenizer):
     """With the mark that Whisper puts before what was said earlier."""
 
-    marks = (*CharTokenizer.marks, "<|startofprev|>")
+    marks = (*CharTokenizer.marks, "<|startofprev|>", "<|hi|>")
 
 
 TOKENS = CharTokenizer()
@@ -34,6 +33,19 @@ EN_AND_AR = {"en": 0.3, "ar": 0.7}
 
 def result(text: str, score: float = -0.2, no_speech: float = 0.0) -> Generated:
     return Generated(tuple(TOKENS.encode(text)), score, no_speech)
+
+
+def squeezed(said: int, share: float = 0.95) -> Callable[[Sequence[int], int], list[int]]:
+    """An alignment in which the first `said` tokens have that share of the audio, and the others the rest."""
+
+    def aligned(ids: Sequence[int], positions: int) -> list[int]:
+        if len(ids) <= said:
+            return evenly(ids, positions)
+        end = int(share * positions)
+        rest = evenly(ids[said:], positions - end)
+        return [*evenly(ids[:said], end)[:-1], *(end + position for position in rest)]
+
+    return aligned
 
 
 class Heard:
@@ -45,8 +57,9 @@ class Heard:
         language: str = "en",
         chances: Mapping[str, float] | None = None,
         names: Sequence[str] = (),
+        aligned: Callable[[Sequence[int], int], list[int]] = evenly,
     ) -> None:
-        self.whisper = FakeWhisper(results, chances)
+        self.whisper = FakeWhisper(results, chances, aligned=aligned)
         self.lane = Lane("transcribe")
         recogniser = WhisperRecogniser(self.whisper, Biased(), mel, self.lane, language, names)
         self.stage = FilteredRecogniser(recogniser, PassAll())
@@ -86,11 +99,50 @@ async def test_the_silence_is_encoded_once() -> None:
     assert heard.whisper.encoded_frames == [3000, 130, 130]
 
 
-async def test_repetition_is_tried_again_on_a_longer_window() -> None:
-    heard = Heard(result("turn on the light turn on the light"), result("Turn on the light."))
+async def test_what_is_said_again_is_heard_again() -> None:
+    for text in (
+        "turn on the light turn on the light",
+        "We spent the whole summer by the sea. We spent the whole summer",
+        "no no no",
+    ):
+        heard = Heard(result(text))
+        transcript = await heard.transcript(len(text) / 6)
+        assert (transcript.text, transcript.fallbacks) == (text, 0)
+        assert heard.whisper.alignments == 1
+
+
+async def test_what_repeats_nothing_is_not_aligned() -> None:
+    heard = Heard(result("turn on the light in the hall"))
+    await heard.transcript(5.0)
+    assert heard.whisper.alignments == 0
+
+
+LOOP = "turn on the light turn on the light"
+
+
+async def test_a_loop_is_tried_again_on_a_longer_window() -> None:
+    heard = Heard(result(LOOP), result("Turn on the light."), aligned=squeezed(18))
     transcript = await heard.transcript(4.0)
     assert (transcript.text, transcript.fallbacks) == ("Turn on the light.", 1)
     assert heard.whisper.encoded_frames == [3000, 430, 1000]
+
+
+async def test_a_loop_on_every_window_is_heard_once_if_the_model_is_sure_of_that() -> None:
+    for score, text in ((-0.1, "turn on the light"), (-1.2, ""), (-1.6, "")):
+        heard = Heard(*[result(LOOP, -0.1)] * 3, result(LOOP, score), aligned=squeezed(18))
+        transcript = await heard.transcript(4.0)
+        assert (transcript.text, transcript.fallbacks) == (text, 2)
+
+
+async def test_a_loop_within_what_was_said_takes_nothing_else_with_it() -> None:
+    text = "whatever they were whatever they were and went home"
+
+    def aligned(ids: Sequence[int], positions: int) -> list[int]:
+        lengths = [1 if 18 <= at < 36 else 10 for at in range(len(ids))]
+        return [positions * sum(lengths[:at]) // sum(lengths) for at in range(len(ids) + 1)]
+
+    heard = Heard(result(text), aligned=aligned)
+    assert (await heard.transcript(6.0)).text == "whatever they were and went home"
 
 
 async def test_low_confidence_is_tried_up_to_the_full_window() -> None:
@@ -101,16 +153,28 @@ async def test_low_confidence_is_tried_up_to_the_full_window() -> None:
 
 
 async def test_a_runaway_on_every_window_is_no_text() -> None:
-    assert (await Heard(result("no no no no " * 20)).transcript(20.0)).text == ""
+    assert (await Heard(result("no no no no " * 25)).transcript(20.0)).text == ""
 
 
-async def test_of_doubtful_attempts_one_that_ran_away_is_the_last() -> None:
-    said = "the cat sat down and saw a bird and the cat sat down"
-    for score, wanted in ((-0.3, said), (-1.2, "")):
-        heard = Heard(
-            result("no no no no " * 6, -0.1), result(said, score), result("no no no no " * 6, -0.1)
-        )
-        assert (await heard.transcript(9.0)).text == wanted
+async def test_of_doubtful_attempts_one_that_loops_is_the_last() -> None:
+    loop = result("no no no no " * 6, -0.1)
+    heard = Heard(loop, result("the cat sat down", -0.9), loop, aligned=squeezed(3))
+    assert (await heard.transcript(9.0)).text == "the cat sat down"
+
+
+async def test_what_the_decoder_has_no_room_for_is_heard_from_where_it_ended() -> None:
+    whole = "".join(f" {n:02}letters" for n in range(50))  # 500 tokens of 25 s
+
+    def aligned(ids: Sequence[int], positions: int) -> list[int]:
+        return [min(at * 5 // 2, positions) for at in range(len(ids) + 1)]
+
+    heard = Heard(result(whole), result(whole[440:]), language="hi", aligned=aligned)
+    transcript = await heard.transcript(25.0, words=True)
+    assert transcript.text == whole.strip()
+    assert heard.whisper.encoded_frames[1:] == [2530, 330]  # the second time from 22 s on
+    assert [word.text for word in transcript.words] == whole.split()
+    assert transcript.words[25].begin_s == pytest.approx(12.5, abs=0.05)
+    assert transcript.words[45].begin_s == pytest.approx(22.5, abs=0.05)
 
 
 async def test_length_is_capped_by_the_duration() -> None:
@@ -236,13 +300,6 @@ async def test_the_filter_sees_what_was_heard_and_takes_the_words_times_with_it(
     assert (transcript.text, transcript.filtered, transcript.words) == ("QUIET", ("in",), ())
 
 
-def test_repeats_finds_an_end_that_was_said_before() -> None:
-    assert repeats("We spent the whole summer by the sea. We spent the whole summer", 4)
-    assert not repeats("I would like to sing and I would like to dance.", 4)
-    assert not repeats("No, no, no. I said no.", 4)
-    assert not repeats("", 4)
-
-
 async def partials(hearing: Hearing, count: int) -> list[tuple[str, str] | None]:
     made = [await hearing.partial(speaking(2.0 + i)) for i in range(count)]
     return [(p.stable, p.unstable) if p else None for p in made]
@@ -268,7 +325,10 @@ async def test_what_partials_agree_in_is_stable_and_the_next_goes_on_from_it() -
 
 async def test_a_partial_that_is_not_believed_is_none() -> None:
     heard = Heard(
-        result(" turn on the light turn on the light"), result(" Hm", -2.0), result(" Turn")
+        result(" turn on the light turn on the light"),
+        result(" Hm", -2.0),
+        result(" Turn"),
+        aligned=squeezed(18),
     )
     assert await partials(heard.stage.hear(), 3) == [None, None, ("", "Turn")]
     heard.lane.close()
