@@ -20,6 +20,8 @@ from voxturn.runtime.messages import (
 
 RATE = 16000
 WINDOW = 512
+_SUSPICION = 0.1
+_LONGEST_SUSPICION_MS = 1000
 
 
 @dataclass(frozen=True)
@@ -27,8 +29,9 @@ class Endpointing:
     """When speech begins and ends. `suspect_ms` of silence start the answer on suspicion; then it is certain after
 
     `finished_ms` where the words so far sound finished, `unfinished_ms` where they do not, `end_ms` where nobody knows.
-    `eager` from 0 to 1 halves or doubles the three: 1 answers soonest and interrupts most. Speech longer than `cut_s`
-    is cut at the next pause of `cut_pause_ms`, at `max_s` anywhere.
+    `eager` from 0 to 1 halves or doubles the three: 1 answers soonest and interrupts most. What is heard begins `before_ms`
+    before the first window that may be speech. Speech longer than `cut_s` is cut at the next pause of `cut_pause_ms`, at
+    `max_s` anywhere.
     """
 
     threshold: float = 0.5
@@ -65,6 +68,7 @@ class Endpointer:
         self._first = 0  # number of the first window held
         self._next = 0
         self._run = 0  # consecutive speech windows before the beginning, silent ones after it
+        self._doubtful = 0  # consecutive windows before the beginning that may be speech
         self._speaking = False
         self._spoke = False  # since the utterance began: False where a long speech was cut and silence followed
         self._suspected: Utterance | None = None
@@ -81,7 +85,7 @@ class Endpointer:
             self._speaking, self._spoke, self._run = True, True, 0
             yield SpeechStarted((self._next - self._count(self._o.start_ms)) * self._window)
         else:
-            self._forget(self._count(self._o.before_ms) + self._run)
+            self._forget(self._count(self._o.before_ms) + max(self._run, self._doubtful))
 
     def flush(self) -> Iterator[Heard]:
         """The input ended: an open utterance is final."""
@@ -90,6 +94,9 @@ class Endpointer:
 
     def _enough_speech(self, probability: float) -> bool:
         self._run = self._run + 1 if probability >= self._o.threshold else 0
+        # after a long noise the detector needs a word to be sure; until then it doubts
+        doubtful = self._doubtful + 1 if probability >= _SUSPICION else 0
+        self._doubtful = min(doubtful, self._count(_LONGEST_SUSPICION_MS))
         return self._run >= self._count(self._o.start_ms)
 
     def _in_speech(self, probability: float, finished: float | None) -> Iterator[Heard]:
@@ -122,6 +129,7 @@ class Endpointer:
             else self._utterance(True, more)
         )
         self._suspected, self._run, self._speaking, self._spoke = None, 0, more, False
+        self._doubtful = 0
         self._forget(0 if more else self._count(self._o.before_ms))
         return utterance
 

@@ -15,12 +15,12 @@ from tests.conftest import FakeTurn, fed, tone
 def all_heard(
     pattern: str, options: Endpointing | None = None, finished: float | None = None
 ) -> list[Heard]:
-    """`s` a window of speech, `.` one of silence; each window holds its own number."""
+    """`s` a window of speech, `?` one that may be, `.` one of silence; each window holds its own number."""
     endpointer = Endpointer(options or Endpointing())
     out: list[Heard] = []
     for number, kind in enumerate(pattern):
         window = np.full(WINDOW, number, np.float32)
-        out += endpointer.push(window, 0.9 if kind == "s" else 0.01, finished)
+        out += endpointer.push(window, {"s": 0.9, "?": 0.2, ".": 0.01}[kind], finished)
     return out + list(endpointer.flush())
 
 
@@ -62,6 +62,22 @@ def test_speech_is_started_suspected_and_final() -> None:
     assert final.samples is suspected.samples  # what was begun on suspicion stays valid
     assert final.samples[0] == final.start / WINDOW
     assert final.samples[-1] == 52  # three silent windows
+
+
+@pytest.mark.parametrize(("doubtful", "kept"), [(0, 6), (1, 7), (12, 18), (31, 36), (60, 36)])
+def test_what_is_heard_begins_before_the_first_doubt(doubtful: int, kept: int) -> None:
+    events = heard("." * 80 + "?" * doubtful + "s" * 30 + "." * 20)
+    started, final = events[0], events[-1]
+    assert isinstance(started, SpeechStarted)
+    assert isinstance(final, Utterance)
+    assert started.at == (80 + doubtful) * WINDOW
+    assert started.at - final.start == kept * WINDOW
+
+
+def test_a_doubt_that_passed_is_not_heard() -> None:
+    _, final = heard("." * 20 + "?" * 20 + "." * 20 + "s" * 30)
+    assert isinstance(final, Utterance)
+    assert final.start == (60 - 6) * WINDOW
 
 
 def test_speech_that_resumes_voids_the_suspicion() -> None:
