@@ -22,6 +22,7 @@ _LEAST_SHARE = 0.6  # of the sound of the best-heard time: said again it has 0.8
 _ALIGNED_S = 0.06  # how exactly a time's ends are known
 _BELOW_LOUD_DB = 20.0  # softer than that is no sound of speech
 _ABOVE_FLOOR_DB = 3.0
+_SILENCE_DBFS = -85.0  # what the least bit of 16 makes
 
 Sounds = npt.NDArray[np.bool_]
 
@@ -64,7 +65,8 @@ def sounding(samples: Samples) -> Sounds:
     padded[: samples.size] = samples
     level = 10 * np.log10((padded.reshape(count, _SAMPLES) ** 2).mean(1) + 1e-12)
     floor, loud = np.percentile(level, [5, 95])
-    return np.asarray(level >= max(loud - _BELOW_LOUD_DB, min(floor + _ABOVE_FLOOR_DB, loud)))
+    least = max(loud - _BELOW_LOUD_DB, min(floor + _ABOVE_FLOOR_DB, loud), _SILENCE_DBFS)
+    return np.asarray(level >= least)
 
 
 def without_audio(

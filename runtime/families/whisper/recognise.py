@@ -25,7 +25,7 @@ from voxturn.runtime.families.whisper.loops import (
     sounding,
     without_audio,
 )
-from voxturn.runtime.families.whisper.pace import fastest
+from voxturn.runtime.families.whisper.pace import fastest, slowest
 from voxturn.runtime.families.whisper.words import timed, words_of
 from voxturn.runtime.messages import Samples, Word
 from voxturn.runtime.protocols import Generated, SpeechToTextExecutor
@@ -49,7 +49,8 @@ class Guard:
     """The windows that are tried, and what makes a result believable, or silence.
 
     A result is no speech below the score `silence`, and below `doubt` where the model itself thinks so (`no_speech`).
-    `prior`: how much more evidence a change of the language needs.
+    `prior`: how much more evidence a change of the language needs. A result with too few tokens for its sound, but for
+    `sound_spare_s`, is heard on longer windows, too; theirs counts if its score is lower by no more than `less_sure`.
     """
 
     padding_s: float = 0.3
@@ -62,6 +63,8 @@ class Guard:
     no_speech: float = 0.3
     silence: float = -1.5
     prior: float = 10.0
+    sound_spare_s: float = 0.5
+    less_sure: float = 0.1
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,7 @@ class Hypothesis:
 
     `missing`: from and to which of its tokens it repeats others without audio. `endless`: it did not end within the length
     that its audio allows. `full`: the decoder had no room for more; `rest_s`: where the audio begins that was not heard for
-    that, None where all was.
+    that, None where all was. `scarce`: there is more sound than so few tokens are spoken in.
     """
 
     ids: tuple[int, ...]
@@ -100,6 +103,7 @@ class Hypothesis:
     endless: bool = False
     full: bool = False
     rest_s: float | None = None
+    scarce: bool = False
 
     def later(self, seconds: float) -> Hypothesis:
         """The same, of audio that begins so much later."""
@@ -149,8 +153,13 @@ class Whisper:
         for window in self._windows(samples):
             language = language or self.language_of(window, prior)
             tried.append((self.decode(window, language), window))
-            if tried[-1][0].believed:
+            if tried[-1][0].believed and not tried[-1][0].scarce:
                 break
+        first = tried[0][0]
+        if (
+            first.believed
+        ):  # it is right, and others have more words only if they are as sure of themselves
+            tried = [each for each in tried if each[0].score >= first.score - self._guard.less_sure]
         attempt, window = max(reversed(tried), key=lambda each: self._rank(each[0]))
         best: Hypothesis = replace(attempt, fallbacks=len(tried) - 1)
         if best.missing:
@@ -196,6 +205,7 @@ class Whisper:
         full = len(ids) >= room
         endless = len(ids) >= cap and not full
         missing = self._missing(window, ids, language, endless)
+        heard_s = POSITION_S * int(window.sounds.sum())
         return Hypothesis(
             ids,
             self._text(ids),
@@ -205,6 +215,7 @@ class Whisper:
             missing=missing,
             endless=endless,
             full=full,
+            scarce=heard_s > len(ids) / slowest(language) + self._guard.sound_spare_s,
         )
 
     def generate(
@@ -213,10 +224,11 @@ class Whisper:
         prompt = [*self._context, *self._heading(language), self._untimed, *prefix]
         return self.executor.generate(window.encoded, prompt, most)
 
-    def _rank(self, attempt: Hypothesis) -> tuple[bool, bool, float]:
+    def _rank(self, attempt: Hypothesis) -> tuple[bool, bool, bool, int, float]:
         """The greatest is taken. A loop is surer of itself than an attempt that is only doubted for its length."""
         plausible = attempt.score >= self._guard.confidence and not attempt.missing
-        return attempt.believed, plausible, attempt.score
+        length = len(attempt.ids) if attempt.scarce else 0
+        return attempt.believed, plausible, not attempt.scarce, length, attempt.score
 
     def _missing(
         self, window: Window, ids: tuple[int, ...], language: str, endless: bool

@@ -64,15 +64,17 @@ class Heard:
         recogniser = WhisperRecogniser(self.whisper, Biased(), mel, self.lane, language, names)
         self.stage = FilteredRecogniser(recogniser, PassAll())
 
-    async def transcript(self, seconds: float, prior: str = "", words: bool = False) -> Transcript:
+    async def transcript(
+        self, seconds: float, prior: str = "", words: bool = False, level: float = 0.0
+    ) -> Transcript:
         try:
-            return await self.stage.transcribe(audio(seconds), prior, words)
+            return await self.stage.transcribe(audio(seconds, level), prior, words)
         finally:
             self.lane.close()
 
 
-def audio(seconds: float) -> Samples:
-    return np.zeros(int(16000 * seconds), np.float32)
+def audio(seconds: float, level: float = 0.0) -> Samples:
+    return np.full(int(16000 * seconds), level, np.float32)
 
 
 def speaking(seconds: float) -> Speaking:
@@ -106,9 +108,22 @@ async def test_what_is_said_again_is_heard_again() -> None:
         "no no no",
     ):
         heard = Heard(result(text))
-        transcript = await heard.transcript(len(text) / 6)
+        transcript = await heard.transcript(len(text) / 6, level=0.1)
         assert (transcript.text, transcript.fallbacks) == (text, 0)
         assert heard.whisper.alignments == 1
+
+
+async def test_too_few_words_for_the_sound_are_heard_on_longer_windows() -> None:
+    few, more = result("Go on. Go", -0.3), result("Go on. Go on. Go on. Go on. Go on.", -0.35)
+    heard = Heard(few, more)
+    transcript = await heard.transcript(8.0, level=0.1)
+    assert transcript.text.count("Go on.") == 5
+    assert heard.whisper.encoded_frames == [3000, 830, 1000]
+    for other in (result("Go on. Go on. Go on. Go on. Go on.", -0.5), result("Go", -0.3)):
+        heard = Heard(few, other)
+        assert (await heard.transcript(8.0, level=0.1)).text == "Go on. Go"
+    heard = Heard(few, more)
+    assert (await heard.transcript(4.0, level=0.1)).fallbacks == 0
 
 
 async def test_what_repeats_nothing_is_not_aligned() -> None:
@@ -122,7 +137,7 @@ LOOP = "turn on the light turn on the light"
 
 async def test_a_loop_is_tried_again_on_a_longer_window() -> None:
     heard = Heard(result(LOOP), result("Turn on the light."), aligned=squeezed(18))
-    transcript = await heard.transcript(4.0)
+    transcript = await heard.transcript(4.0, level=0.1)
     assert (transcript.text, transcript.fallbacks) == ("Turn on the light.", 1)
     assert heard.whisper.encoded_frames == [3000, 430, 1000]
 
@@ -130,7 +145,7 @@ async def test_a_loop_is_tried_again_on_a_longer_window() -> None:
 async def test_a_loop_on_every_window_is_heard_once_if_the_model_is_sure_of_that() -> None:
     for score, text in ((-0.1, "turn on the light"), (-1.2, ""), (-1.6, "")):
         heard = Heard(*[result(LOOP, -0.1)] * 3, result(LOOP, score), aligned=squeezed(18))
-        transcript = await heard.transcript(4.0)
+        transcript = await heard.transcript(4.0, level=0.1)
         assert (transcript.text, transcript.fallbacks) == (text, 2)
 
 
@@ -142,7 +157,7 @@ async def test_a_loop_within_what_was_said_takes_nothing_else_with_it() -> None:
         return [positions * sum(lengths[:at]) // sum(lengths) for at in range(len(ids) + 1)]
 
     heard = Heard(result(text), aligned=aligned)
-    assert (await heard.transcript(6.0)).text == "whatever they were and went home"
+    assert (await heard.transcript(6.0, level=0.1)).text == "whatever they were and went home"
 
 
 async def test_low_confidence_is_tried_up_to_the_full_window() -> None:
