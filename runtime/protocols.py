@@ -107,6 +107,11 @@ class SpeechToTextExecutor(Protocol):
     def multilingual(self) -> bool: ...
 
     @property
+    def aligns(self) -> bool:
+        """Whether `align` can tell when tokens were said: its model has heads that follow the audio."""
+        ...
+
+    @property
     def mels(self) -> int:
         """How many mel bands its features have."""
         ...

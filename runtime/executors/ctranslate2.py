@@ -61,6 +61,7 @@ class Ct2Whisper:
     """
 
     name = "ctranslate2"
+    aligns = True  # by half of its layers where the model names no heads
 
     def __init__(
         self,

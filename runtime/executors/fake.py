@@ -142,6 +142,7 @@ class FakeWhisper:
         self._seconds = seconds
         self.languages = dict(languages or {"en": 1.0})
         self.multilingual = True
+        self.aligns = True
         self.mels = 80
         self.encoded_frames: list[int] = []
         self.positions: list[int] = []

@@ -75,6 +75,7 @@ class TritonWhisper:
         self._connection = connection
         description = connection.describe("whisper")
         self.multilingual = bool(description["multilingual"])
+        self.aligns = bool(description.get("aligns", True))  # an older server has no word of it
         self.mels = int(description["mels"])
 
     def encode(self, features: npt.NDArray[np.float32]) -> Window:

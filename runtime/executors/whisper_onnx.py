@@ -84,6 +84,7 @@ class OnnxWhisper:
         self._no_timestamps = whole(p, "no_timestamps", 0)
         self._suppress = [int(i) for i in p["suppress"]]
         self._heads = [(int(layer), int(head)) for layer, head in p["alignment_heads"]]
+        self.aligns = bool(self._heads)
 
     def encode(self, features: Float) -> Encoded:
         if features.shape[1] > self._frames:

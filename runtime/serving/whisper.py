@@ -68,6 +68,7 @@ class WhisperHandler:
         executor = self._whisper.whisper.executor
         return asdict(self._parts.info["transcribe"]) | {
             "multilingual": executor.multilingual,
+            "aligns": executor.aligns,
             "mels": executor.mels,
         }
 

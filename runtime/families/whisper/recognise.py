@@ -239,8 +239,10 @@ class Whisper:
         if not runs:
             return ()
         before = np.cumsum([0, *map(len, words)]).tolist()
-        begins = self._begins(window, ids, language)
-        missing = without_audio(runs, before, begins, window.sounds, fastest(language))
+        missing: list[tuple[int, int]] = []
+        if self.executor.aligns:
+            begins = self._begins(window, ids, language)
+            missing += without_audio(runs, before, begins, window.sounds, fastest(language))
         if endless:
             missing += [time for run in runs if run.stop == len(words) for time in run.times()[1:]]
         return tuple(sorted({(before[begin], before[end]) for begin, end in missing}))

@@ -541,7 +541,7 @@ def test_whisper_s_calls_name_windows_and_make_forgotten_ones_again() -> None:
         """A connection to the handler in this process."""
 
         def describe(self, model: str) -> dict[str, Any]:
-            return {"multilingual": True, "mels": 80}
+            return {"multilingual": True, "aligns": True, "mels": 80}
 
         def infer(self, model: str, inputs: dict[str, Any]) -> Tensors:
             tensors = {k: text_tensor(v) if isinstance(v, str) else v for k, v in inputs.items()}

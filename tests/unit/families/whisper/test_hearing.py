@@ -142,6 +142,16 @@ async def test_a_loop_is_tried_again_on_a_longer_window() -> None:
     assert heard.whisper.encoded_frames == [3000, 430, 1000]
 
 
+async def test_without_alignment_only_what_does_not_end_loops() -> None:
+    heard = Heard(result(LOOP))
+    heard.whisper.aligns = False
+    assert (await heard.transcript(4.0)).text == LOOP
+    heard = Heard(result("no " * 99))
+    heard.whisper.aligns = False
+    assert (await heard.transcript(4.0)).text == ""
+    assert heard.whisper.alignments == 0
+
+
 async def test_a_loop_on_every_window_is_heard_once_if_the_model_is_sure_of_that() -> None:
     for score, text in ((-0.1, "turn on the light"), (-1.2, ""), (-1.6, "")):
         heard = Heard(*[result(LOOP, -0.1)] * 3, result(LOOP, score), aligned=squeezed(18))
