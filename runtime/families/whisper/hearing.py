@@ -103,10 +103,11 @@ class WhisperHearing:
             self._language = hypothesis.language
             pieces.append(hypothesis.later(begin / RATE))
             begin += _heard(hypothesis, piece)
+        spoken = [piece for piece in pieces if piece.text]
         return Transcript(
-            " ".join(piece.text for piece in pieces if piece.text),
+            " ".join(piece.text for piece in spoken),
             self._language,
-            min((piece.score for piece in pieces), default=0.0),
+            min((each.score for each in spoken or pieces), default=0.0),
             sum(piece.fallbacks for piece in pieces),
             words=tuple(word for piece in pieces for word in piece.words),
         )

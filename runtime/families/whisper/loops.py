@@ -19,6 +19,7 @@ POSITION_S = 0.02
 _SAMPLES = 320  # of a position
 _TAIL_WORDS = 4  # that many at the end, said anywhere before, may be the beginning of a loop
 _LEAST_SHARE = 0.6  # of the sound of the best-heard time: said again it has 0.8 and more, of a loop two share one's
+_FAST = 1.2  # seconds that a token has in natural speech, in those of the fastest
 _ALIGNED_S = 0.06  # how exactly a time's ends are known
 _BELOW_LOUD_DB = 20.0  # softer than that is no sound of speech
 _ABOVE_FLOOR_DB = 3.0
@@ -103,7 +104,8 @@ def _said(seconds: Sequence[float], sizes: Sequence[int], fastest: float) -> int
     paces = [each / size for each, size in zip(seconds, sizes, strict=True)]
     best = max(paces)
     room = fastest * sum(seconds)  # tokens that can be said in that time
-    least = [_LEAST_SHARE * best - _ALIGNED_S / size for size in sizes]
+    fast = _FAST / fastest
+    least = [min(fast, _LEAST_SHARE * best - _ALIGNED_S / size) for size in sizes]
     if sum(sizes) <= room and all(p >= each for p, each in zip(paces, least, strict=True)):
         return len(sizes)
     often = round(sum(paces) / best) if best > 0 else 1

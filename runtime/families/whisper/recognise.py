@@ -25,7 +25,7 @@ from voxturn.runtime.families.whisper.loops import (
     sounding,
     without_audio,
 )
-from voxturn.runtime.families.whisper.pace import fastest, slowest
+from voxturn.runtime.families.whisper.pace import fastest, usual
 from voxturn.runtime.families.whisper.words import timed, words_of
 from voxturn.runtime.messages import Samples, Word
 from voxturn.runtime.protocols import Generated, SpeechToTextExecutor
@@ -49,8 +49,8 @@ class Guard:
     """The windows that are tried, and what makes a result believable, or silence.
 
     A result is no speech below the score `silence`, and below `doubt` where the model itself thinks so (`no_speech`).
-    `prior`: how much more evidence a change of the language needs. A result with too few tokens for its sound, but for
-    `sound_spare_s`, is heard on longer windows, too; theirs counts if its score is lower by no more than `less_sure`.
+    `prior`: how much more evidence a change of the language needs. `left_out_s`: that much sound after the last token is heard
+    by itself.
     """
 
     padding_s: float = 0.3
@@ -63,8 +63,7 @@ class Guard:
     no_speech: float = 0.3
     silence: float = -1.5
     prior: float = 10.0
-    sound_spare_s: float = 0.5
-    less_sure: float = 0.1
+    left_out_s: float = 0.4
 
 
 @dataclass(frozen=True)
@@ -89,7 +88,7 @@ class Hypothesis:
 
     `missing`: from and to which of its tokens it repeats others without audio. `endless`: it did not end within the length
     that its audio allows. `full`: the decoder had no room for more; `rest_s`: where the audio begins that was not heard for
-    that, None where all was. `scarce`: there is more sound than so few tokens are spoken in.
+    that or because it was left out, None where all was.
     """
 
     ids: tuple[int, ...]
@@ -103,7 +102,6 @@ class Hypothesis:
     endless: bool = False
     full: bool = False
     rest_s: float | None = None
-    scarce: bool = False
 
     def later(self, seconds: float) -> Hypothesis:
         """The same, of audio that begins so much later."""
@@ -153,13 +151,8 @@ class Whisper:
         for window in self._windows(samples):
             language = language or self.language_of(window, prior)
             tried.append((self.decode(window, language), window))
-            if tried[-1][0].believed and not tried[-1][0].scarce:
+            if tried[-1][0].believed:
                 break
-        first = tried[0][0]
-        if (
-            first.believed
-        ):  # it is right, and others have more words only if they are as sure of themselves
-            tried = [each for each in tried if each[0].score >= first.score - self._guard.less_sure]
         attempt, window = max(reversed(tried), key=lambda each: self._rank(each[0]))
         best: Hypothesis = replace(attempt, fallbacks=len(tried) - 1)
         if best.missing:
@@ -204,18 +197,18 @@ class Whisper:
         ids = (*prefix, *result.ids)
         full = len(ids) >= room
         endless = len(ids) >= cap and not full
-        missing = self._missing(window, ids, language, endless)
-        heard_s = POSITION_S * int(window.sounds.sum())
+        missing, rest_s = self._judged(window, ids, language, endless)
+        believed = result.score >= self._guard.confidence and not endless and not missing
         return Hypothesis(
             ids,
             self._text(ids),
             language,
             result.score,
-            believed=result.score >= self._guard.confidence and not endless and not missing,
+            believed,
             missing=missing,
             endless=endless,
             full=full,
-            scarce=heard_s > len(ids) / slowest(language) + self._guard.sound_spare_s,
+            rest_s=rest_s if believed and not full else None,
         )
 
     def generate(
@@ -224,28 +217,33 @@ class Whisper:
         prompt = [*self._context, *self._heading(language), self._untimed, *prefix]
         return self.executor.generate(window.encoded, prompt, most)
 
-    def _rank(self, attempt: Hypothesis) -> tuple[bool, bool, bool, int, float]:
+    def _rank(self, attempt: Hypothesis) -> tuple[bool, bool, float]:
         """The greatest is taken. A loop is surer of itself than an attempt that is only doubted for its length."""
         plausible = attempt.score >= self._guard.confidence and not attempt.missing
-        length = len(attempt.ids) if attempt.scarce else 0
-        return attempt.believed, plausible, not attempt.scarce, length, attempt.score
+        return attempt.believed, plausible, attempt.score
 
-    def _missing(
+    def _judged(
         self, window: Window, ids: tuple[int, ...], language: str, endless: bool
-    ) -> tuple[tuple[int, int], ...]:
-        """Which tokens, from and to, repeat others and were not said; of an `endless` hypothesis all that its end repeats."""
+    ) -> tuple[tuple[tuple[int, int], ...], float | None]:
+        """Which tokens repeat others and were not said, and where sound begins again after the last one.
+
+        They are aligned where they repeat something or are few for the sound. Of an `endless` hypothesis all is missing that
+        its end repeats.
+        """
         words = words_of(ids, self.tokenizer, language)
         runs = repetitions([self.tokenizer.decode(word) for word in words])
-        if not runs:
-            return ()
+        few = len(ids) < usual(language) * POSITION_S * int(window.sounds.sum())
         before = np.cumsum([0, *map(len, words)]).tolist()
         missing: list[tuple[int, int]] = []
-        if self.executor.aligns:
+        rest_s = None
+        if (runs or few) and self.executor.aligns:
             begins = self._begins(window, ids, language)
             missing += without_audio(runs, before, begins, window.sounds, fastest(language))
+            after_s = POSITION_S * int(window.sounds[begins[-1] :].sum())
+            rest_s = POSITION_S * begins[-1] if after_s >= self._guard.left_out_s else None
         if endless:
             missing += [time for run in runs if run.stop == len(words) for time in run.times()[1:]]
-        return tuple(sorted({(before[begin], before[end]) for begin, end in missing}))
+        return tuple(sorted({(before[begin], before[end]) for begin, end in missing})), rest_s
 
     def _without_loops(self, window: Window, looped: Hypothesis) -> Hypothesis:
         """The hypothesis without what was not said; nothing where the model is not sure of what comes before."""

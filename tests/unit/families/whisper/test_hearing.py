@@ -113,17 +113,34 @@ async def test_what_is_said_again_is_heard_again() -> None:
         assert heard.whisper.alignments == 1
 
 
-async def test_too_few_words_for_the_sound_are_heard_on_longer_windows() -> None:
-    few, more = result("Go on. Go", -0.3), result("Go on. Go on. Go on. Go on. Go on.", -0.35)
-    heard = Heard(few, more)
-    transcript = await heard.transcript(8.0, level=0.1)
-    assert transcript.text.count("Go on.") == 5
-    assert heard.whisper.encoded_frames == [3000, 830, 1000]
-    for other in (result("Go on. Go on. Go on. Go on. Go on.", -0.5), result("Go", -0.3)):
-        heard = Heard(few, other)
-        assert (await heard.transcript(8.0, level=0.1)).text == "Go on. Go"
-    heard = Heard(few, more)
-    assert (await heard.transcript(4.0, level=0.1)).fallbacks == 0
+def ended(at: float) -> Callable[[Sequence[int], int], list[int]]:
+    """An alignment whose last token ends at that share of the audio."""
+    return lambda ids, positions: evenly(ids, int(at * positions))
+
+
+async def test_sound_after_the_last_word_is_heard_by_itself() -> None:
+    for text in (
+        "Go on. Go on.",
+        "Go home",
+    ):  # it repeats something; it is little for so much sound
+        heard = Heard(result(text, -0.3), result("And rest.", -0.4), aligned=ended(0.5))
+        transcript = await heard.transcript(4.0, level=0.1, words=True)
+        assert transcript.text == f"{text} And rest."
+        assert heard.whisper.encoded_frames == [3000, 430, 230]
+        assert (transcript.fallbacks, transcript.confidence) == (0, -0.4)
+        assert [word.begin_s for word in transcript.words if word.text == "And"] == [2.0]
+
+
+async def test_what_is_no_speech_after_the_last_word_changes_nothing() -> None:
+    heard = Heard(result("Go on. Go on.", -0.3), result("Thanks.", -1.6), aligned=ended(0.5))
+    transcript = await heard.transcript(4.0, level=0.1)
+    assert (transcript.text, transcript.confidence) == ("Go on. Go on.", -0.3)
+
+
+@pytest.mark.parametrize(("end", "level"), [(0.95, 0.1), (0.5, 0.0)])
+async def test_nothing_is_heard_again_where_nothing_sounds(end: float, level: float) -> None:
+    heard = Heard(result("Go home tonight"), result("And rest."), aligned=ended(end))
+    assert (await heard.transcript(4.0, level=level)).text == "Go home tonight"
 
 
 async def test_what_repeats_nothing_is_not_aligned() -> None:
