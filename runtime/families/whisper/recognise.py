@@ -103,6 +103,11 @@ class Hypothesis:
     full: bool = False
     rest_s: float | None = None
 
+    @property
+    def said(self) -> int:
+        """How many of its tokens were said."""
+        return len(self.ids) - sum(end - begin for begin, end in self.missing)
+
     def later(self, seconds: float) -> Hypothesis:
         """The same, of audio that begins so much later."""
         moved = (
@@ -154,6 +159,9 @@ class Whisper:
             if tried[-1][0].believed:
                 break
         attempt, window = max(reversed(tried), key=lambda each: self._rank(each[0]))
+        first, short = tried[0]
+        if first.missing and not first.endless and first.said > len(attempt.ids):
+            attempt, window = first, short  # the longer windows lost of what is said again
         best: Hypothesis = replace(attempt, fallbacks=len(tried) - 1)
         if best.missing:
             best = self._without_loops(window, best)

@@ -159,6 +159,11 @@ async def test_a_loop_is_tried_again_on_a_longer_window() -> None:
     assert heard.whisper.encoded_frames == [3000, 430, 1000]
 
 
+async def test_an_attempt_that_lost_a_repetition_is_not_preferred_to_one_with_a_loop() -> None:
+    heard = Heard(result("go on " * 4), result("go on"), result("go on " * 3), aligned=squeezed(18))
+    assert (await heard.transcript(5.0, level=0.1)).text == "go on go on go on"
+
+
 async def test_without_alignment_only_what_does_not_end_loops() -> None:
     heard = Heard(result(LOOP))
     heard.whisper.aligns = False
