@@ -125,8 +125,13 @@ async def run(profile_name: str, path: Path | None) -> Result:
     result = Result("stt-hard")
     speakers, parts = Speakers(profile), LoadedParts(profile)
     try:
-        cases = [case async for case in _cases(speakers)]
         recogniser = as_whisper(parts.recogniser())
+        known = recogniser.whisper.tokenizer
+        cases = [
+            case
+            async for case in _cases(speakers)
+            if known.id_of(f"<|{case.language}|>") is not None
+        ]
         result.artifact("transcribe", parts.info["transcribe"])
         await recogniser.warm()
         heard = [await _hear(case, _of_language(recogniser, case.language)) for case in cases]
