@@ -264,6 +264,7 @@ def test_values_that_do_not_fit(
         ("decode", "", "tokenizers"),
         ("stt", "", "faster_whisper"),
         ("stt", "", "piper"),
+        ("stt", "--hard", "piper"),
         ("parity", "", "transformers"),
         ("parity", "", "torch"),
         ("parity", "", "gguf"),
@@ -290,12 +291,24 @@ def test_a_library_that_is_missing(
     fails(f"{COMMANDS[name]} {more}", ExecutorUnavailable, says)
 
 
+def test_hard_is_another_benchmark(monkeypatch: pytest.MonkeyPatch) -> None:
+    ran = []
+
+    def main(profile: str, path: Path | None) -> harness.Result:
+        ran.append((profile, path))
+        return harness.Result("stt-hard")
+
+    monkeypatch.setattr("voxturn.bench.hard.main", main)
+    assert cli.main(["bench", "stt", "--hard", "--json", "hard.json"]) == 0
+    assert [(profile, path and path.name) for profile, path in ran] == [("demo", "hard.json")]
+
+
 def test_every_option_of_every_benchmark_has_its_row(capsys: pytest.CaptureFixture[str]) -> None:
     """One that is added needs a test above."""
     tested = {
         "turn": {"profile", "json", "runs", "reply", "voice", "questions"},
         "decode": {"profile", "json", "precision"},
-        "stt": {"profile", "json", "clips", "turns"},
+        "stt": {"profile", "json", "clips", "turns", "hard"},
         "parity": {"profile", "json", "model", "checkpoint"},
         "speaking": {"json", "checkpoint", "artifact", "sentences", "limit"},
         "tts": {"json", "model", "artifact", "peer", "checkpoint", "vocoder", "runs"},
