@@ -114,7 +114,8 @@ def loops(reference: str, text: str) -> bool:
         times = [heard[begin:end] for begin, end in run.times() if end - begin == run.period]
         if len(times) < 2 or times[0] != times[1]:
             continue  # only the end was said before
-        if f" {' '.join(itertools.chain(*times))} " not in said:
+        longer = len(heard) - len(said.split()) >= run.period  # a loop is; misheard words are not
+        if longer and f" {' '.join(itertools.chain(*times))} " not in said:
             return True
     return False
 

@@ -27,6 +27,7 @@ def test_words_that_a_transcript_lacks(first: str, text: str, lost: int) -> None
 def test_a_loop_says_more_often_what_was_said() -> None:
     assert loops("Whatever they were.", "Whatever they were whatever they were.")
     assert loops("A human. A human.", "A human. A human. A human.")
+    assert not loops("At six. At six.", "At 6. At 6.")
     assert not loops("A human. A human.", "A human. A human.")
     assert not loops("A human. A human.", "A human.")
     assert not loops("I sing and I dance", "I sing and I dance")
