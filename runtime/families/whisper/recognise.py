@@ -4,7 +4,7 @@ Whisper was trained on windows of 30 s and knows the end of speech by the long s
 often says the sentence twice. Encoding that silence is what costs. But what the encoder makes of silence hardly depends
 on the speech before it, so it is computed once, and every short window is continued with it (docs/decisions/0009).
 What is still wrong is noticed (length, loops, confidence) and tried again on longer windows. A hypothesis that is sure of
-itself and no longer than its audio allows is right, whatever it says (docs/decisions/0018).
+itself and no longer than its audio allows is right, whatever it says (docs/decisions/0019).
 Source: Radford et al. 2022 (thresholds of section 4.5); whisper's `transcribe.py`.
 """
 
