@@ -30,9 +30,9 @@ _INTERRUPTED = 128 + signal.SIGINT
 def build_parser() -> argparse.ArgumentParser:
     """The parser with every command that is installed."""
     import argparse
-    from importlib import metadata
 
     from voxturn.runtime.commands import models, serve, talk, transcribe, voices
+    from voxturn.runtime.models.plugins import entry_points
 
     parser = argparse.ArgumentParser(
         prog="voxturn",
@@ -52,8 +52,8 @@ def build_parser() -> argparse.ArgumentParser:
     models.add_parsers(commands)
     voices.add_parsers(commands)
     serve.add_parser(commands)
-    for point in metadata.entry_points(group="voxturn.commands"):
-        point.load()(commands)
+    for _, add_command in entry_points("voxturn.commands"):
+        add_command(commands)
     return parser
 
 

@@ -9,7 +9,13 @@ from pathlib import Path
 from typing import Any, cast
 
 from voxturn.runtime.decode.service import TokenService
-from voxturn.runtime.errors import ExecutorUnavailable, InvalidProfile, ModelNotInstalled
+from voxturn.runtime.errors import (
+    ExecutorUnavailable,
+    InvalidProfile,
+    ModelError,
+    StreamClosed,
+    UnknownModel,
+)
 from voxturn.runtime.executors.backend import Backend, Closable, ClosableT, Host, LoadedArtifact
 from voxturn.runtime.executors.catalogue import Executor, executor_of
 from voxturn.runtime.families.base import (
@@ -78,7 +84,7 @@ class Choice:
             self.stage,
             f"{self.settings.model} is of kind {self.manifest.kind!r}, "
             f"the voice of kind {voice.manifest.kind!r}",
-            "name one model for both",
+            "name one model for both" if voice.vocodes else "leave [vocode] out of the profile",
         )
 
     def problem(self, language: str, home: Path) -> Problem | None:
@@ -210,6 +216,7 @@ class LoadedParts:
         self._lanes: list[Lane] = []
         self._engines: list[Closable] = []
         self._filter: ContentFilter | None = None
+        self._closed = False
 
     @property
     def home(self) -> Path:
@@ -249,12 +256,26 @@ class LoadedParts:
 
     def stage(self, name: str) -> LoadedStage:
         """A stage's artifact and its engines, in a lane of their own. Raises `InvalidProfile` if it cannot run."""
+        if self._closed:
+            raise StreamClosed(f"the parts of profile {self.profile.name} were closed")
         if name not in self._stages:
             self._stages[name] = self._load(self.choice(name))
         return self._stages[name]
 
+    def check(self, stage: str) -> None:
+        """Raise what loading a stage would raise, without loading it. A vocoder that the voice has not is not asked for."""
+        if stage != "vocode":
+            self._check(self.choice(stage))
+            return
+        voice = self.choice("speak")
+        if self.profile.vocode is not None or voice.vocodes:
+            vocoder = self.choice(stage)
+            self._check(vocoder)
+            self._refuse(vocoder.beside(voice))
+
     def close(self) -> None:
         """Close every engine and thread that was made; safe to call twice."""
+        self._closed = True
         closing: list[Closable] = [
             self._host,
             *self._backends.values(),
@@ -272,10 +293,8 @@ class LoadedParts:
     def _make(self, stage: str) -> object:
         choice = self.choice(stage)
         self._check(choice)
-        if stage == "speak" and (self.profile.vocode is not None or choice.vocodes):
-            vocoder = self.choice("vocode")
-            self._check(vocoder)
-            self._refuse(vocoder.beside(choice))
+        if stage == "speak":
+            self.check("vocode")
         assert choice.family is not None  # what has none is a problem
         return choice.family.make(self)
 
@@ -319,7 +338,8 @@ class LoadedParts:
         # what a GPU or a server computes needs no core here: there, stages overlap
         shares = turns and stage in URGENCY and not executor.on_gpu
         turn: Callable[[bool], AbstractContextManager[object]] = nullcontext
-        lane = Lane(stage, budget.nice, self._shared.turns(stage) if shares else turn)
+        turn = self._shared.turns(stage) if shares else turn
+        lane = Lane(stage, budget.nice, turn, clock=self.clock)
         self._lanes.append(lane)
         return LoadedStage(choice, artifact, backend, lane, self._engines.append)
 
@@ -327,7 +347,7 @@ class LoadedParts:
         """Whether the voice's calls are so long that the stages of a turn take turns at the cores."""
         try:
             family = self.choice("speak").family
-        except ModelNotInstalled:  # a voice that is not here speaks beside nothing
+        except (ModelError, UnknownModel):  # a voice that cannot be loaded speaks beside nothing
             return False
         return family is not None and family.takes_turns
 

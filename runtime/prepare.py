@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from voxturn.runtime.errors import (
+    ConfigError,
     CorruptModel,
     ExportFailed,
+    UnknownModel,
     UnknownVoice,
     UnsupportedLanguage,
+    UsageError,
     VoxturnError,
 )
 from voxturn.runtime.executors.catalogue import Executor, executor_of
@@ -17,7 +20,7 @@ from voxturn.runtime.models.compatible import Problem, unserved
 from voxturn.runtime.models.fetch import Progress
 from voxturn.runtime.models.registry import Registry
 from voxturn.runtime.models.store import Store, find_exporter, is_artifact, quiet
-from voxturn.runtime.parts import Choice, choose
+from voxturn.runtime.parts import Choice, choose, content_filter
 from voxturn.runtime.profile import Engine, Profile
 
 
@@ -43,8 +46,12 @@ def problems(
             fix = "a later version of voxturn, or pip install 'voxturn[export]'"
             wrong = Problem(stage, str(exc), fix)
         except VoxturnError as exc:
-            wrong = Problem(stage, str(exc), _fix(exc, engine, name or profile.name))
+            wrong = Problem(stage, str(exc), _fix(exc, stage, engine, name or profile.name))
         lacking += [] if wrong is None else [wrong]
+    try:
+        content_filter(profile)
+    except VoxturnError as exc:
+        lacking.append(Problem("filter", str(exc), "change [filter] of the profile"))
     return lacking
 
 
@@ -87,7 +94,9 @@ def _choice(profile: Profile, stage: str, store: Store, registry: Registry) -> C
     return choose(profile, stage, store, registry)
 
 
-def _fix(exc: VoxturnError, engine: Engine, profile: str) -> str:
+def _fix(exc: VoxturnError, stage: str, engine: Engine, profile: str) -> str:
+    if isinstance(exc, UsageError | ConfigError) and not isinstance(exc, UnknownModel):
+        return f"change [{stage}] of the profile"
     if isinstance(exc, UnknownVoice | UnsupportedLanguage):
         return "change the profile's voice or language"
     if executor_of(engine.executor).whole:

@@ -149,16 +149,12 @@ class Profile:
     def with_voice(
         self, folder: Path, manifest: Manifest, stages: tuple[str, ...], vocoder: str = ""
     ) -> Profile:
-        """The same with the voice in a folder, whose family has `stages`.
+        """The same with the voice in a folder, whose family has `stages`, and all options of the stage speak.
 
         Executors stay where they can run it, and on a GPU always: what they cannot run is refused when it loads, not
         run elsewhere. Else the best that is installed is taken. `vocoder` names the one of the stage vocode.
         """
-        speak = replace(
-            SpeakEngine(str(folder), self.speak.executor, threads=self.speak.threads),
-            max_chars=self.speak.max_chars,
-            server=self.speak.server,
-        )
+        speak = replace(self.speak, model=str(folder), precision="", compute=None)
         if not _stays(self.speak.executor, manifest):
             speak = replace(speak, executor=best_executor("speak", manifest), server=None)
         if "vocode" not in stages:
@@ -172,7 +168,7 @@ class Profile:
 def _stays(executor: str, manifest: Manifest) -> bool:
     """Whether an executor keeps the voice: it reads all graphs of the artifact, or was chosen for its place."""
     row = executor_of(executor)
-    dialects = {graph.dialect for graph in manifest.graphs.values()}
+    dialects = {graph.dialect for graph in manifest.graphs.values()} or {manifest.dialect}
     return row.remote or row.on_gpu or dialects <= row.dialects
 
 

@@ -51,7 +51,7 @@ class XTTS:
         cls,
         artifact: str | Path,
         *,
-        slots: int = 1,
+        slots: int | None = None,
         threads: int = 0,
         executor: str = "onnx",
         vocoder: str = "",
@@ -59,7 +59,7 @@ class XTTS:
         store: Store | None = None,
         progress: Progress = quiet,
     ) -> XTTS:
-        """Load an artifact's folder. `slots`: streams at once.
+        """Load an artifact's folder. `slots`: streams at once, 1 if it is left out.
 
         `executor` runs the GPT, `vocoder` the vocoder (openvino if it is installed); `compute`: what OpenVINO computes it
         in: `fp32`, `bf16`, or `auto`, the faster one on this processor. Samples in bf16 differ from fp32's by a tenth (20
@@ -68,7 +68,7 @@ class XTTS:
         folder = Path(artifact)
         manifest = Manifest.read(folder)
         check_xtts(manifest, str(artifact))
-        if slots < 1:
+        if slots is not None and slots < 1:
             raise UsageError(f"slots: {slots} streams at once are none; give 1 or more")
         base = replace(load_profile("cpu"), name=str(artifact))
         profile = base.with_voice(folder, manifest, tuple(FAMILY.roles), vocoder)

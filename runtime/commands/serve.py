@@ -13,7 +13,7 @@ from voxturn.runtime.flow.handoff import cancel_and_wait
 from voxturn.runtime.flow.scheduling import Cores
 from voxturn.runtime.models.registry import Registry
 from voxturn.runtime.models.store import Store
-from voxturn.runtime.parts import choose
+from voxturn.runtime.parts import LoadedParts
 from voxturn.runtime.prepare import problems
 from voxturn.runtime.profile import Profile, load_profile
 from voxturn.runtime.remote.contract import MODELS
@@ -86,10 +86,15 @@ def _check(profile: Profile, name: str, models: list[str]) -> None:
     """Raise for what the models' stages lack on this machine, before a server is started. `name`: what the user calls it."""
     stages = dict.fromkeys(stage for model in models for stage in _STAGES[model])
     store, registry, cores = Store(), Registry.read(), Cores()
-    for stage in stages:
-        cores.budget(stage, profile.engine(stage).threads)
-        choose(profile, stage, store, registry)
-    for problem in problems(profile, store, registry, cores, name):
+    parts = LoadedParts(profile, store, registry)
+    try:
+        for stage in stages:
+            cores.budget(stage, profile.engine(stage).threads)
+            parts.check(stage)
+        parts.content_filter()
+    finally:
+        parts.close()
+    for problem in problems(profile, store, registry, cores, name):  # what a GPU lacks
         if problem.stage in stages:
             raise ExecutorUnavailable(
                 f"profile {profile.name}.{problem.stage}: {problem.what}; {problem.fix}"

@@ -202,14 +202,15 @@ def _say_profile(args: argparse.Namespace, lines: int) -> Profile:
     if args.model:
         folder, manifest, named = voice_artifact(args.model, store)
         profile = profile.with_voice(folder, manifest, tuple(named.roles))
-    family = choose(profile, "speak", store, registry).family
+    choice = choose(profile, "speak", store, registry)
+    family = choice.family
     given = {key: value for key in _OPTIONS if (value := getattr(args, key)) is not None}
     if args.no_guard:
         given["guard"] = False
     if args.slots is not None:
         given["slots"] = args.slots
     known = family.options.get("speak", frozenset()) if family is not None else frozenset()
-    if lines > 1 and "slots" in known:
+    if lines > 1 and "slots" in known and "slots" not in choice.executor.lacks:
         at_once = args.slots or profile.speak.slots or _LINES_AT_ONCE
         given["slots"] = min(at_once, lines)
     if wrong := sorted(set(given) - known):
@@ -347,10 +348,11 @@ async def _chat_turn(
     dialogue = assistant.stages.replier.fitted(asked)
 
     async def tokens() -> AsyncIterator[ReplyToken]:
-        async for token in assistant.stages.replier(dialogue):
-            print(token.text, end="", flush=True)
-            answer.append(token)
-            yield token
+        async with aclosing(assistant.stages.replier(dialogue)) as replies:
+            async for token in replies:
+                print(token.text, end="", flush=True)
+                answer.append(token)
+                yield token
 
     try:
         if output is None:

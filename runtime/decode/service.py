@@ -13,7 +13,7 @@ from typing import Protocol
 from voxturn.runtime.decode.engine import DecodeEngine
 from voxturn.runtime.decode.generation import Generation, PromptCounts, Request, Step
 from voxturn.runtime.errors import InferenceFailed, StreamClosed
-from voxturn.runtime.flow.clock import Clock, WallClock
+from voxturn.runtime.flow.clock import Clock
 from voxturn.runtime.flow.handoff import Handoff
 from voxturn.runtime.flow.lane import Lane
 from voxturn.runtime.flow.observe import OBSERVER, Observer
@@ -87,7 +87,7 @@ class DecodeService:
     def __init__(self, engine: DecodeEngine, lane: Lane, clock: Clock | None = None) -> None:
         self.engine = engine
         self._lane = lane
-        self._clock = clock or WallClock()
+        self._clock = clock or lane.clock
         self._lock = threading.Lock()
         self._readers: dict[Generation, _Reader] = {}
         self._working = False

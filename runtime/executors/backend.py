@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, cast
@@ -83,9 +84,10 @@ class Host:
         return cast(ClosableT, self._shared[kind])
 
     def close(self) -> None:
-        """Close what is shared; safe to call twice."""
-        while self._shared:
-            self._shared.popitem()[1].close()
+        """Close what is shared, also where closing one fails; safe to call twice."""
+        with ExitStack() as closing:
+            while self._shared:
+                closing.callback(self._shared.popitem()[1].close)
 
 
 class Backend:

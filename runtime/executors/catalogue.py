@@ -31,9 +31,7 @@ CPU, CUDA, REMOTE = "cpu", "cuda", "remote"
 
 _ALL_ONNX = frozenset({ONNX, ONNX_CONTRIB, ONNX_TENSOR_SCATTER, ONNX_SCATTER_ELEMENTS})
 _FIXED_ONNX = frozenset({ONNX, ONNX_TENSOR_SCATTER})
-_NOT_FOR_A_GPU = (
-    "was not exported for a GPU; export XTTS with --for tensorrt, a text model with --for tensorrt"
-)
+_NOT_FOR_A_GPU = "was not exported for a GPU; export it with --for tensorrt"
 
 
 def _nothing(_: Any) -> str:

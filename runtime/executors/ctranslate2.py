@@ -174,7 +174,7 @@ class Ct2CudaBackend(Ct2Backend):
         with reading(artifact.folder):
             longest = min(capacity, whole(manifest.properties, "context"))
         return Ct2Tokens(
-            artifact.folder, manifest.precision, longest, artifact.budget, lane, self.device
+            artifact.folder, artifact.precision, longest, artifact.budget, lane, self.device
         )
 
 

@@ -143,7 +143,8 @@ def _opens_thought(folder: Path, manifest: Manifest) -> bool:
 
 
 def _check(candidate: Candidate) -> None:
-    _chat_format(candidate.folder, candidate.manifest)
+    form = _chat_format(candidate.folder, candidate.manifest)
+    Chat(JsonTokenizer(candidate.folder / "tokenizer.json"), form)
     _opens_thought(candidate.folder, candidate.manifest)
     settings = candidate.settings
     most = (settings.context or CONTEXT) // 2
@@ -163,6 +164,7 @@ FAMILY = Family(
         "reply": frozenset(
             {
                 "context",
+                "max_tokens",
                 "min_p",
                 "repetition_penalty",
                 "seed",

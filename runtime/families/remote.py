@@ -61,7 +61,7 @@ class RemoteRecogniser:
 
     def hear(self, prior: str = "") -> RemoteHearing:
         """Begin an utterance. `prior` is the tag of the language that the dialogue was in."""
-        return RemoteHearing(self, prior or self.language)
+        return RemoteHearing(self, prior)
 
     async def warm(self) -> None:
         """Nothing to do: a server is warm before it answers."""
@@ -70,9 +70,9 @@ class RemoteRecogniser:
 class RemoteHearing:
     """One utterance. What is said so far is sent once, under a name of its own; the final transcript is of the whole."""
 
-    def __init__(self, recogniser: RemoteRecogniser, language: str) -> None:
+    def __init__(self, recogniser: RemoteRecogniser, prior: str) -> None:
         self._recogniser = recogniser
-        self._language = language
+        self._prior = prior
         self._sequence = uuid.uuid4().int >> 65  # 63 bits; Triton's sequence ids are never 0
         self._sent = 0
 
@@ -91,8 +91,13 @@ class RemoteHearing:
 
     async def final(self, samples: Samples, words: bool = False) -> Transcript:
         """The words in 16 kHz samples, with their times if `words`. Raises `AudioTooLong`."""
-        inputs = {"audio": samples, "language": self._language, "words": np.array([words])}
         recogniser = self._recogniser
+        inputs = {
+            "audio": samples,
+            "language": recogniser.language,
+            "prior": self._prior,
+            "words": np.array([words]),
+        }
         return answer_of(await recogniser.connection.ainfer(recogniser.model, inputs), Transcript)
 
 
@@ -187,6 +192,8 @@ class RemoteVoice:
         taken = {spec.name for spec in MODELS[self._model].inputs}
         known = frozenset(option for option, name in _INPUTS.items() if name in taken)
         values = options.only(known, f"the served {self._model}")
+        if values.get("speaker") and values.get("recordings"):
+            raise UsageError("give a speaker's name or recordings, not both")
         inputs = dict(self._inputs)
         for option, value in values.items():
             inputs |= self._checked(option, value)

@@ -54,7 +54,7 @@ class Lane:
         self.name = name
         self._nice = nice
         self._turn = turn
-        self._clock = clock or WallClock()
+        self.clock = clock or WallClock()
         self._calls: list[_Call] = []
         self._pool = ThreadPoolExecutor(
             1, thread_name_prefix=f"voxturn-{name}", initializer=self._lower_priority
@@ -192,12 +192,12 @@ class Lane:
             future.cancel()
 
     def _observed(self, observer: Observer | None, function: Callable[[], T]) -> T:
-        begin_s = self._clock.now()
+        begin_s = self.clock.now()
         try:
             return function()
         finally:
             if observer is not None:
-                observer.call(self.name, begin_s, self._clock.now())
+                observer.call(self.name, begin_s, self.clock.now())
 
     def _closed(self) -> StreamClosed:
         return StreamClosed(f"the engine of {self.name!r} was closed")

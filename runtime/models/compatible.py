@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from voxturn.runtime.models.manifest import SOURCE, Manifest, ModelContract
+from voxturn.runtime.models.manifest import CTRANSLATE2, SOURCE, Manifest, ModelContract
 
 TASKS = {
     "listen": "voice-activity",
@@ -23,7 +23,6 @@ ENGINE_KEYS = frozenset({"model", "executor", "precision", "threads"})
 
 TURN_KEYS = {
     "transcribe": frozenset({"partial_share"}),
-    "reply": frozenset({"max_tokens"}),
     "speak": frozenset({"max_chars"}),
 }
 """Keys of a stage that are the turn's, whatever the family."""
@@ -40,6 +39,8 @@ class ExecutorRow(Protocol):
     def name(self) -> str: ...
     @property
     def remote(self) -> bool: ...
+    @property
+    def on_gpu(self) -> bool: ...
     @property
     def dialects(self) -> frozenset[str]: ...
     @property
@@ -194,14 +195,14 @@ def _options(
 ) -> Problem | None:
     theirs = family.options.get(stage, frozenset()) | TURN_KEYS.get(stage, frozenset())
     for key, value in given(engine).items():
-        if key == "compute" and value in EVERYWHERE:
-            continue
         if key in executor.lacks:
             return Problem(
                 stage,
                 f"{key} = {value!r}: {executor.lacks[key]} (executor {executor.name!r})",
                 f"leave {key} out of [{stage}]",
             )
+        if key == "compute" and value in EVERYWHERE and not executor.on_gpu:
+            continue
         if key not in ENGINE_KEYS | executor.options | theirs:
             return Problem(
                 stage,
@@ -214,8 +215,9 @@ def _options(
 
 
 def _precision(stage: str, engine: StageEngine, manifest: Manifest) -> Problem | None:
-    """Graphs have the precision that they were exported in; other formats are converted when they load."""
-    if manifest.graphs and engine.precision not in ("", manifest.precision):
+    """An artifact has the precision that it was exported in; CTranslate2 converts its own when it loads it."""
+    converted = manifest.dialect == CTRANSLATE2 or manifest.precision == "source"
+    if not converted and engine.precision not in ("", manifest.precision):
         return Problem(
             stage,
             f"{engine.model} was exported in {manifest.precision}, not in {engine.precision}",

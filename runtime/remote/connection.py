@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncGenerator, Mapping
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
+from voxturn.runtime.flow.handoff import Ahead
 from voxturn.runtime.flow.portal import Portal
 from voxturn.runtime.remote.contract import INFO, MODELS
 from voxturn.runtime.remote.tensors import Tensors, text_of
@@ -54,7 +56,7 @@ class Connection:
 
     async def stream(self, model: str, inputs: Mapping[str, Any]) -> AsyncGenerator[Tensors, None]:
         """The answers of a model that streams. Closing this cancels the request."""
-        answers = self._server.stream(model, inputs)
+        answers = await self._portal.arun(self._begin(model, inputs))
         try:
             while (tensors := await self._portal.arun(anext(answers, None))) is not None:
                 yield tensors
@@ -68,6 +70,10 @@ class Connection:
                 self._portal.run(self._server.aclose())
             finally:
                 self._portal.close()
+
+    async def _begin(self, model: str, inputs: Mapping[str, Any]) -> Ahead[Tensors]:
+        """A stream that whoever stops waiting for may still close: a generator is busy until it has been left."""
+        return Ahead(self._server.stream(model, inputs), 1)
 
     async def _connect(self) -> TritonServer:
         return TritonServer(self.address)
@@ -91,6 +97,7 @@ class Connections:
         return self._connections[address]
 
     def close(self) -> None:
-        """Close every connection; safe to call twice."""
-        while self._connections:
-            self._connections.popitem()[1].close()
+        """Close every connection, also where closing one fails; safe to call twice."""
+        with ExitStack() as closing:
+            while self._connections:
+                closing.callback(self._connections.popitem()[1].close)

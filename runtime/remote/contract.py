@@ -127,6 +127,7 @@ MODELS = {
             (
                 _floats("audio"),
                 _LANGUAGE,
+                _text("prior"),
                 TensorSpec("words", "bool", (1,)),
                 _REQUEST,
                 TensorSpec("features", "float32", ("mels", "frames")),

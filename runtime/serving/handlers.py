@@ -18,7 +18,7 @@ from voxturn.runtime.assistant import Assistant
 from voxturn.runtime.decode.engine import DecodeEngine
 from voxturn.runtime.decode.generation import Follow, Request
 from voxturn.runtime.decode.service import TokenService, engine_of
-from voxturn.runtime.errors import EmptyText, UsageError, VoxturnError
+from voxturn.runtime.errors import EmptyText, InvalidProfile, UsageError, VoxturnError
 from voxturn.runtime.families.base import Voice, VoiceOptions, opens_thought
 from voxturn.runtime.families.decoder import as_decoder
 from voxturn.runtime.families.pipe import spoken
@@ -243,6 +243,11 @@ class VocoderHandler:
         self._parts = LoadedParts(profile)
         try:
             stage = self._parts.stage("vocode")
+            if self.role not in stage.manifest.graphs:
+                raise InvalidProfile(
+                    f"profile {profile.name}.vocode: {stage.manifest.model} has no {self.role}; "
+                    "name an artifact of XTTS"
+                )
             self._graph = stage.graph(self.role)
         except BaseException:
             self._parts.close()

@@ -31,12 +31,10 @@ def reference_of(inputs: Inputs, folder: Path) -> tuple[Path, ...]:
     """The recording to clone as a file in `folder`; none if it was left out."""
     if "reference" not in inputs:
         return ()
-    rate, samples = (
-        int(inputs["reference_rate"][0]) if "reference_rate" in inputs else RATE,
-        audio_of(inputs, "reference"),
-    )
+    rate = int(inputs["reference_rate"][0]) if "reference_rate" in inputs else RATE
     if not 8000 <= rate <= 192_000:
         raise UsageError(f"reference_rate {rate}: must be between 8000 and 192000")
+    samples = audio_of(inputs, "reference", rate)
     with WavFile(folder / "reference.wav", rate) as sink:
         sink.write(samples)
     return (folder / "reference.wav",)
@@ -52,14 +50,14 @@ def spoken_text(inputs: Inputs) -> str:
     return text
 
 
-def audio_of(inputs: Inputs, name: str = "audio") -> Samples:
-    """Samples; of `audio`, at 16 kHz. Raises `EmptyAudio`, `AudioTooLong`, `InvalidSamples`."""
+def audio_of(inputs: Inputs, name: str = "audio", rate: int = RATE) -> Samples:
+    """Samples at a rate in Hz. Raises `EmptyAudio`, `AudioTooLong`, `InvalidSamples`."""
     samples = np.asarray(inputs[name], np.float32)
     if not samples.size:
         raise EmptyAudio("audio of no samples")
-    if samples.size > LONGEST_AUDIO_S * RATE:
+    if samples.size > LONGEST_AUDIO_S * rate:
         raise AudioTooLong(
-            f"{samples.size / RATE:.0f} s of audio: a request may have {LONGEST_AUDIO_S:.0f} s; send it in pieces"
+            f"{samples.size / rate:.0f} s of audio: a request may have {LONGEST_AUDIO_S:.0f} s; send it in pieces"
         )
     if not np.isfinite(samples).all():
         raise InvalidSamples("the audio has NaN or infinite samples")

@@ -28,7 +28,7 @@ _MOST_FRAMES, _MOST_TOKENS = 3000, 448
 
 class WhisperHandler:
     """`audio` to `text`, `language` and `confidence`, all of it in `event`. `words` asks for their times.
-    An empty `language` is the profile's, "auto" asks the model.
+    An empty `language` is the profile's, "auto" asks the model, nudged towards `prior`.
 
     Pieces of one sequence (`correlation`) are one utterance: each is answered with what was said so far, of which
     `stable` is not taken back; the last one with the final transcript. `request` asks the engine itself (`calls`).
@@ -40,7 +40,8 @@ class WhisperHandler:
         self._parts = LoadedParts(profile)
         try:
             self._whisper = as_whisper(self._parts.recogniser())
-            self._recogniser = FilteredRecogniser(self._whisper, self._parts.content_filter())
+            self._filter = self._parts.content_filter()
+            self._recogniser = FilteredRecogniser(self._whisper, self._filter)
         except BaseException:
             self._parts.close()
             raise
@@ -57,12 +58,11 @@ class WhisperHandler:
         elif SEQUENCE in inputs:
             yield await self._piece(inputs)
         else:
-            words = "words" in inputs and bool(inputs["words"][0])
-            yield _heard(
-                await self._recogniser.transcribe(
-                    audio_of(inputs), prior=string(inputs, "language"), words=words
-                )
-            )
+            recogniser, words = self._recogniser, "words" in inputs and bool(inputs["words"][0])
+            if language := string(inputs, "language"):
+                recogniser = FilteredRecogniser(self._whisper.using(language), self._filter)
+            prior = string(inputs, "prior")
+            yield _heard(await recogniser.transcribe(audio_of(inputs), prior, words))
 
     def describe(self) -> dict[str, Any]:
         executor = self._whisper.whisper.executor

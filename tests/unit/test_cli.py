@@ -46,6 +46,7 @@ from voxturn.runtime.errors import (
     VoxturnError,
 )
 from voxturn.runtime.families.decoder import DecoderReplier
+from voxturn.runtime.families.whisper.recognise import MARKS
 from voxturn.runtime.flow.scheduling import Cores
 from voxturn.runtime.messages import ReplyToken
 from voxturn.runtime.models.manifest import MANIFEST, Manifest, ModelContract, sha256_of
@@ -814,7 +815,8 @@ def tiny_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
             else:
                 (folder / file).write_bytes(b"tiny")
         if "tokenizer.json" in wanted:
-            vocabulary = {"<|en|>": 0, "[UNK]": 1}
+            words = ["[UNK]", "<|en|>", *(f"<|{name}|>" for name in MARKS)]
+            vocabulary = {word: number for number, word in enumerate(words)}
             Tokenizer(WordLevel(vocabulary, "[UNK]")).save(str(folder / "tokenizer.json"))
         graphs = {role: ModelContract(file, (), ()) for role, file in roles.get(kind, {}).items()}
         properties = {

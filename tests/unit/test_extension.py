@@ -266,7 +266,8 @@ class PhraseHearing:
 def make_recogniser(parts: Parts) -> PhraseRecogniser:
     """The recogniser of a profile."""
     stage = parts.stage("transcribe")
-    phrases = stage.manifest.properties["phrases"]
+    with reading(stage.folder):
+        phrases = [str(phrase) for phrase in stage.manifest.properties["phrases"]]
     return PhraseRecogniser(stage.graph("phrase_scores"), stage.lane, phrases)
 
 

@@ -16,12 +16,16 @@ import pytest
 from voxturn.runtime import cli
 from voxturn.runtime.assistant import Assistant
 from voxturn.runtime.decode.generation import Request, Step
-from voxturn.runtime.errors import InvalidProfile, UnsupportedLanguage
+from voxturn.runtime.errors import InvalidProfile, StreamClosed, UnsupportedLanguage, UsageError
 from voxturn.runtime.executors.backend import LoadedArtifact
 from voxturn.runtime.executors.fake import FakeGraph, FakeWhisper
+from voxturn.runtime.flow.scheduling import Cores
 from voxturn.runtime.frames import frames_from
 from voxturn.runtime.messages import Event, PcmChunk, ReplyToken, Sentence, Transcript
 from voxturn.runtime.models.registry import Registry
+from voxturn.runtime.models.store import Store
+from voxturn.runtime.parts import LoadedParts
+from voxturn.runtime.prepare import problems
 from voxturn.runtime.profile import (
     Engine,
     FilterSettings,
@@ -612,3 +616,72 @@ def test_a_batch_takes_as_many_lines_at_once_as_the_profile_says(
     assert len(list((tmp_path / "out").iterdir())) == 5
     witness = Witness(fakes.artifacts, fakes.engines)
     assert witness.engine("speak").slots == at_once
+
+
+def test_a_batch_leaves_the_slots_of_a_server_alone(
+    fakes: FakeBackends, folders: dict[str, Path], tmp_path: Path
+) -> None:
+    profile = base(folders, "xtts", "speak")
+    path = tmp_path / "batch.toml"
+    speak = replace(profile.speak, executor="triton", server="there:1")
+    path.write_text(toml(replace(profile, speak=speak)), encoding="utf-8")
+    lines = tmp_path / "lines.txt"
+    lines.write_text(f"{REPLY}\n" * 2, encoding="utf-8")
+    command = ["say", "--batch", str(lines), "-o", str(tmp_path / "out"), "--profile", str(path)]
+    assert cli.main(command) == 0
+
+
+def test_another_voice_s_folder_keeps_the_profile_s_options(
+    fakes: FakeBackends, folders: dict[str, Path], tmp_path: Path
+) -> None:
+    """`say --model` dropped seed, temperature and all the others."""
+    profile = base(folders, "xtts", "speak")
+    path = tmp_path / "mine.toml"
+    speak = replace(profile.speak, seed=9, temperature=0.5, repetition_penalty=1.5)
+    path.write_text(toml(replace(profile, speak=speak)), encoding="utf-8")
+    wav = tmp_path / "said.wav"
+    other = str(folders["xtts-onnx-2"])
+    command = ["say", REPLY, "-o", str(wav), "--profile", str(path), "--model", other]
+    assert cli.main(command) == 0
+    witness = Witness(fakes.artifacts, fakes.engines)
+    assert str(witness.artifact("speak").folder) == other
+    sampling = witness.request("speak").sampling
+    assert (sampling.temperature, sampling.repetition_penalty) == (0.5, 1.5)
+    assert 9 in {request.sampling.seed for request in witness.engine("speak").requests}
+
+
+def test_a_filter_that_cannot_be_made_is_told_by_doctor(
+    fakes: FakeBackends, folders: dict[str, Path], tmp_path: Path
+) -> None:
+    settings = FilterSettings(own_words=str(tmp_path / "nowhere.txt"))
+    profile = replace(base(folders, "xtts", "filter"), filter=settings)
+    (problem,) = problems(profile, Store(tmp_path), REGISTRY, Cores())
+    assert problem.stage == "filter"
+    assert "nowhere.txt" in problem.what
+
+
+def test_too_many_names_are_told_by_doctor_as_loading_does(
+    fakes: FakeBackends, folders: dict[str, Path], tmp_path: Path
+) -> None:
+    names = tuple(f"Name{number}" for number in range(200))
+    profile = base(folders, "xtts", "transcribe")
+    profile = replace(profile, transcribe=replace(profile.transcribe, names=names))
+    (problem,) = problems(profile, Store(tmp_path), REGISTRY, Cores())
+    assert problem.stage == "transcribe"
+    assert "the names take" in problem.what
+    parts = LoadedParts(profile, Store(tmp_path), REGISTRY)
+    try:
+        with pytest.raises(UsageError, match="the names take"):
+            parts.recogniser()
+    finally:
+        parts.close()
+
+
+def test_closed_parts_load_nothing_more(
+    fakes: FakeBackends, folders: dict[str, Path], tmp_path: Path
+) -> None:
+    parts = LoadedParts(base(folders, "xtts", "speak"), Store(tmp_path), REGISTRY)
+    parts.close()
+    with pytest.raises(StreamClosed):
+        parts.voice()
+    assert fakes.engines == []

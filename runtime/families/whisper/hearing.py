@@ -8,6 +8,7 @@ was measured to cost 1 to 1.5 points of word errors.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 
 import numpy as np
 import numpy.typing as npt
@@ -16,12 +17,15 @@ from voxturn.runtime.families.base import Candidate, Family, Need, Parts, Recogn
 from voxturn.runtime.families.whisper.agreement import Agreement
 from voxturn.runtime.families.whisper.recognise import (
     LONGEST_S,
+    MARKS,
     RATE,
     Features,
     Guard,
     Hypothesis,
     Whisper,
     language_code,
+    mark,
+    named,
 )
 from voxturn.runtime.families.whisper.words import words_of
 from voxturn.runtime.flow.lane import Lane
@@ -46,6 +50,12 @@ class WhisperRecogniser:
     ) -> None:
         self.whisper = Whisper(executor, tokenizer, features, language, names, guard)
         self.lane = lane
+
+    def using(self, language: str) -> WhisperRecogniser:
+        """The same engine for another language, a tag or "auto". Raises `UnsupportedLanguage`."""
+        other = copy(self)
+        other.whisper = self.whisper.using(language)
+        return other
 
     def hear(self, prior: str = "") -> WhisperHearing:
         """Begin an utterance. `prior` is the language that the dialogue was in; empty or "auto" if none was.
@@ -158,6 +168,9 @@ def _make(parts: Parts) -> WhisperRecogniser:
 
 def _check(candidate: Candidate) -> None:
     tokenizer = JsonTokenizer(candidate.folder / "tokenizer.json")
+    for name in MARKS:
+        mark(tokenizer, name)
+    named(tokenizer, candidate.settings.names)
     if not is_auto(candidate.language):
         language_code(tokenizer, candidate.language)
 

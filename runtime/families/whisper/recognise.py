@@ -11,6 +11,7 @@ Source: Radford et al. 2022 (thresholds of section 4.5); whisper's `transcribe.p
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -135,15 +136,24 @@ class Whisper:
         self.tokenizer = tokenizer
         self._features = features
         self._guard = guard or Guard()
-        auto = is_auto(language)
-        if not executor.multilingual and not auto and not find(language, "en".__eq__):
-            raise UnsupportedLanguage(f"this speech model knows English alone, not {language!r}")
-        self.language = "" if auto else language_code(tokenizer, language)
-        self._start, self._task, self._untimed = (
-            self._mark(name) for name in ("startoftranscript", "transcribe", "notimestamps")
-        )
-        self._context = self._named(names)
+        self.language = self._code(language)
+        self._start, self._task, self._untimed = (self._mark(name) for name in MARKS)
+        self._context = named(tokenizer, names)
         self._silence: Any = None
+
+    def using(self, language: str) -> Whisper:
+        """The same engine for another language, a tag or "auto". Raises `UnsupportedLanguage`."""
+        other = copy(self)
+        other.language = self._code(language)
+        return other
+
+    def _code(self, language: str) -> str:
+        """The model's code of a language; empty for "auto"."""
+        if is_auto(language):
+            return ""
+        if not self.executor.multilingual and not find(language, "en".__eq__):
+            raise UnsupportedLanguage(f"this speech model knows English alone, not {language!r}")
+        return language_code(self.tokenizer, language)
 
     def recognise(
         self, samples: Samples, language: str, prior: str, words: bool = False
@@ -309,24 +319,31 @@ class Whisper:
             *([self._mark(language), self._task] if self.executor.multilingual else ()),
         ]
 
-    def _named(self, names: Sequence[str]) -> list[int]:
-        """The names as words that were said before."""
-        if not names:
-            return []
-        ids = self.tokenizer.encode(f" {', '.join(names)}.")
-        if len(ids) > _NAME_TOKENS:
-            raise UsageError(
-                f"the names take {len(ids)} tokens; at most {_NAME_TOKENS} are heeded, so give fewer"
-            )
-        return [self._mark("startofprev"), *ids]
-
     def _mark(self, name: str) -> int:
-        found = self.tokenizer.id_of(f"<|{name}|>")
-        if found is None:
-            raise CorruptModel(
-                f"the speech model's tokenizer has no <|{name}|>; pull the model again"
-            )
-        return found
+        return mark(self.tokenizer, name)
+
+
+MARKS = ("startoftranscript", "transcribe", "notimestamps")
+
+
+def mark(tokenizer: Tokenizer, name: str) -> int:
+    """The token of a mark as `<|transcribe|>`. Raises `CorruptModel` where the tokenizer has none."""
+    token = tokenizer.id_of(f"<|{name}|>")
+    if token is None:
+        raise CorruptModel(f"the speech model's tokenizer has no <|{name}|>; pull the model again")
+    return token
+
+
+def named(tokenizer: Tokenizer, names: Sequence[str]) -> list[int]:
+    """The tokens of names as words that were said before. Raises `UsageError` for too many, `CorruptModel`."""
+    if not names:
+        return []
+    ids = tokenizer.encode(f" {', '.join(names)}.")
+    if len(ids) > _NAME_TOKENS:
+        raise UsageError(
+            f"the names take {len(ids)} tokens; at most {_NAME_TOKENS} are heeded, so give fewer"
+        )
+    return [mark(tokenizer, "startofprev"), *ids]
 
 
 def language_code(tokenizer: Tokenizer, language: str) -> str:

@@ -84,10 +84,11 @@ class Cloner:
     ) -> None:
         self._conditioning = conditioning
         self._speaker = speaker
-        self._clone = properties["clone"]
-        self._embed = properties["speaker_encoder"]
-        with np.load(folder / "mel.npz", allow_pickle=False) as constants:
-            self._constants = {name: constants[name] for name in constants.files}
+        with reading(folder):
+            self._clone = properties["clone"]
+            self._embed = properties["speaker_encoder"]
+            with np.load(folder / "mel.npz", allow_pickle=False) as constants:
+                self._constants = {name: constants[name] for name in constants.files}
 
     def clone(self, name: str, recordings: Sequence[Path], track: int = 0) -> Added:
         """A voice from one or many recordings of any kind. Raises `AudioError` if there is too little speech.

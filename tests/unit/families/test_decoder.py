@@ -14,6 +14,8 @@ from voxturn.runtime.messages import ReplyToken
 from voxturn.runtime.text.filter import PassAll
 from voxturn.runtime.turn.split import Split
 
+from tests.artifacts import KINDS
+
 
 class Properties:
     """A manifest that has nothing but properties."""
@@ -22,22 +24,28 @@ class Properties:
         self.properties = properties
 
 
-def check(**properties: Any) -> None:
+def check(folder: Path, **properties: Any) -> None:
     manifest: Any = Properties(chat="chatml", **properties)
     settings = SimpleNamespace(context=None, max_tokens=96)
-    FAMILY.check(Candidate(Path("folder"), manifest, settings, "en", Path("home")))
+    FAMILY.check(Candidate(folder, manifest, settings, "en", Path("home")))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An artifact with a tokenizer."""
+    return KINDS["decoder-onnx"](tmp_path_factory.mktemp("decoder") / "model")
 
 
 @pytest.mark.parametrize("value", [True, False])
-def test_a_manifest_may_say_that_the_template_opens_a_thought(value: bool) -> None:
-    check(opens_thought=value)
-    check()
+def test_a_manifest_may_say_that_the_template_opens_a_thought(value: bool, folder: Path) -> None:
+    check(folder, opens_thought=value)
+    check(folder)
 
 
 @pytest.mark.parametrize("value", ["yes", 1, None])
-def test_what_is_neither_true_nor_false_is_damaged(value: Any) -> None:
+def test_what_is_neither_true_nor_false_is_damaged(value: Any, folder: Path) -> None:
     with pytest.raises(CorruptModel, match="opens_thought: must be true or false") as caught:
-        check(opens_thought=value)
+        check(folder, opens_thought=value)
     assert "\n" not in str(caught.value)
     assert caught.value.exit_code == 5
 

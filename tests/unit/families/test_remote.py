@@ -120,7 +120,7 @@ async def test_what_is_said_so_far_is_sent_once_and_the_end_as_a_whole() -> None
     assert [inputs["audio"].size for _, inputs in wire.sent] == [160, 80, 240]
     assert wire.sequences[0] == wire.sequences[1] != 0
     assert wire.sequences[2] == 0
-    assert wire.sent[2][1]["language"] == "ar"
+    assert (wire.sent[2][1]["language"], wire.sent[2][1]["prior"]) == ("en", "ar")
     assert wire.sent[2][1]["words"].tolist() == [True]
 
 

@@ -452,3 +452,15 @@ async def test_a_partial_is_given_up_for_something_more_urgent_and_its_error_is_
     with pytest.raises(InferenceFailed):
         await offered(partials, 2.0)
     heard.lane.close()
+
+
+def test_a_request_s_own_language_leaves_the_recogniser_as_it_was() -> None:
+    lane = Lane("transcribe")
+    recogniser = WhisperRecogniser(FakeWhisper([result("")]), Biased(), mel, lane, "en")
+    other = recogniser.using("hi-IN")
+    assert (other.whisper.language, recogniser.whisper.language) == ("hi", "en")
+    assert other.whisper.executor is recogniser.whisper.executor
+    assert recogniser.using("auto").whisper.language == ""
+    with pytest.raises(UnsupportedLanguage):
+        recogniser.using("tlh")
+    lane.close()
