@@ -104,14 +104,16 @@ class WhisperHearing:
         whisper, lane = self._recogniser.whisper, self._recogniser.lane
         size = int(LONGEST_S * RATE)
         pieces: list[Hypothesis] = []
-        begin = 0
+        begin, left_out = 0, False
         while begin < samples.size:
             piece = samples[begin : begin + size]
             hypothesis = await lane.run(
                 whisper.recognise, piece, self._language, self._prior, words
             )
             self._language = hypothesis.language
-            pieces.append(hypothesis.later(begin / RATE))
+            if hypothesis.believed or not left_out:  # a rest that is doubted may be no speech
+                pieces.append(hypothesis.later(begin / RATE))
+            left_out = hypothesis.rest_s is not None and not hypothesis.full
             begin += _heard(hypothesis, piece)
         spoken = [piece for piece in pieces if piece.text]
         return Transcript(

@@ -175,8 +175,9 @@ class Whisper:
         best: Hypothesis = replace(attempt, fallbacks=len(tried) - 1)
         if best.missing:
             best = self._without_loops(window, best)
-        begins = self._begins(window, best.ids, language) if words or best.full else []
-        if best.full:
+        cut_off = best.full and self.executor.aligns  # where the rest begins is known by alignment
+        begins = self._begins(window, best.ids, language) if words or cut_off else []
+        if cut_off:
             best = self._whole_words(best, begins)
         return replace(best, words=self._timed(best, begins)) if words else best
 
@@ -278,8 +279,8 @@ class Whisper:
 
     def _whole_words(self, cut_off: Hypothesis, begins: Sequence[int]) -> Hypothesis:
         """A hypothesis that the decoder had no room to end, without its last word: it and the rest are heard anew."""
-        last = len(words_of(cut_off.ids, self.tokenizer, cut_off.language)[-1])
-        ids = cut_off.ids[:-last]
+        cut = words_of(cut_off.ids, self.tokenizer, cut_off.language)
+        ids = cut_off.ids if len(cut) == 1 else cut_off.ids[: -len(cut[-1])]
         rest_s = POSITION_S * begins[len(ids)]
         return replace(cut_off, ids=ids, text=self._text(ids), rest_s=rest_s)
 

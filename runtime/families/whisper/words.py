@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from voxturn.runtime.messages import Word
 from voxturn.runtime.text.tokenizer import Tokenizer
 
-_UNSPACED = ("zh", "ja", "th", "lo", "my", "yue")
-"""Languages that Whisper writes without spaces: what makes a character is taken for a word. Source: openai-whisper."""
+_UNSPACED = ("zh", "ja", "th", "lo", "my", "yue", "km", "bo")
+"""Languages that Whisper writes without spaces: what makes a character is taken for a word.
+Source: openai-whisper, to whose list Khmer and Tibetan are added."""
 
 
 def words_of(ids: Sequence[int], tokenizer: Tokenizer, language: str) -> list[tuple[int, ...]]:

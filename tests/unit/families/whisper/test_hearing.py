@@ -137,6 +137,14 @@ async def test_what_is_no_speech_after_the_last_word_changes_nothing() -> None:
     assert (transcript.text, transcript.confidence) == ("Go on. Go on.", -0.3)
 
 
+async def test_words_after_the_last_one_that_the_model_is_not_sure_of_are_left_out() -> None:
+    """They were kept with a score between −1 and −1.5: a last word twice, or one that nobody said."""
+    doubted = [result("Thank you.", -1.3)] * 3  # on every window
+    heard = Heard(result("Go on. Go on.", -0.3), *doubted, aligned=ended(0.5))
+    transcript = await heard.transcript(4.0, level=0.1)
+    assert (transcript.text, transcript.confidence) == ("Go on. Go on.", -0.3)
+
+
 @pytest.mark.parametrize(("end", "level"), [(0.95, 0.1), (0.5, 0.0)])
 async def test_nothing_is_heard_again_where_nothing_sounds(end: float, level: float) -> None:
     heard = Heard(result("Go home tonight"), result("And rest."), aligned=ended(end))
