@@ -305,7 +305,7 @@ def test_whoever_asks_a_server_for_windows_takes_those_that_suit_it(
     served.close()
     assert fake.alive == 0
     server = SimpleNamespace(describe=lambda model: about, close=lambda: None)
-    monkeypatch.setattr("voxturn.runtime.executors.triton.Connection", lambda address: server)
+    monkeypatch.setattr("voxturn.runtime.remote.connection.Connection", lambda address: server)
     asking = replace(profile, vocode=vocode.served("localhost:8001"))
     parts = LoadedParts(asking, Store(tmp_path))
     plan = as_xtts(parts.voice()).vocoder.plan

@@ -40,7 +40,7 @@ def test_without_a_gpu_every_step_says_what_it_lacks(nothing: None, tmp_path: Pa
     outcomes = gpu.run([], tmp_path)
     assert len(outcomes) == 11
     assert {outcome.state for outcome in outcomes} == {"skipped"}
-    assert all("driver" in outcome.said for outcome in outcomes)
+    assert all("driver" in outcome.reason for outcome in outcomes)
     written = json.loads((tmp_path / "gpu.json").read_text())
     assert written["metrics"] == {}
     page = (tmp_path / "gpu.html").read_text()
@@ -207,7 +207,7 @@ def test_without_tensorrt_a_turn_and_load_run_on_onnx_runtime(
     outcomes = {outcome.step: outcome for outcome in gpu.run([portable.fp16, tiny.fp32], tmp_path)}
     assert compared == [portable.fp16, tiny.fp32]
     parity = outcomes["parity of onnx-cuda with ONNX Runtime on the CPU"]
-    assert (parity.state, parity.said) == ("failed", "InferenceFailed: fp16: decoder.onnx: differs")
+    assert (parity.state, parity.reason) == ("failed", "InferenceFailed: fp16: decoder.onnx: differs")
     assert outcomes["speed of tensorrt"].state == "skipped"
     turn, load = (
         next(words for words in ran if f"bench {what}" in words) for what in ("turn", "load")

@@ -659,6 +659,6 @@ def test_a_profile_for_tensorrt_speaks_on_the_fake_gpu(
     assert list((tmp_path / "home/engines").glob("*.engine"))
     wrong = replace(demo, speak=replace(speak, model=str(tiny.fp32)), vocode=chosen.vocode)
     parts = LoadedParts(wrong, Store(tmp_path / "home"))
-    with pytest.raises(InvalidProfile, match="export XTTS with --for tensorrt"):
+    with pytest.raises(InvalidProfile, match="export it with --for tensorrt"):
         parts.voice()
     parts.close()

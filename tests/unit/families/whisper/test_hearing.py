@@ -472,3 +472,15 @@ def test_a_request_s_own_language_leaves_the_recogniser_as_it_was() -> None:
     with pytest.raises(UnsupportedLanguage):
         recogniser.using("tlh")
     lane.close()
+
+
+@pytest.mark.parametrize(
+    ("no_speech", "first", "text"),
+    [(0.8, -1.2, ""), (0.8, -0.4, "no no no no"), (0.1, -1.2, "no no no no")],
+)
+async def test_one_thing_again_and_again_counts_as_its_first_time_where_there_may_be_no_speech(
+    no_speech: float, first: float, text: str
+) -> None:
+    """In the noise of many voices it was heard with a score that grew with every time."""
+    heard = Heard(result("no no no no", -0.2, no_speech), result("no", first, no_speech))
+    assert (await heard.transcript(4.0, level=0.1)).text == text
