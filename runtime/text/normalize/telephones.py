@@ -71,7 +71,7 @@ def _dialled(written: str, match: re.Match[str], lexicon: Lexicon) -> bool:
 def _from_year_to_year(written: str) -> bool:
     """1990–1995, which has the digits of a local number in some countries."""
     years = re.fullmatch(r"(\d{4})[-–](\d{4})", written)
-    return bool(years) and 1000 <= int(years[1]) <= int(years[2]) <= 2100
+    return years is not None and 1000 <= int(years[1]) <= int(years[2]) <= 2100
 
 
 def _years(written: str) -> bool:
