@@ -12,6 +12,8 @@ for itself alone. Its value is how it is read; empty where others read it or it 
 - `after_number`: one only after a number: 1990 г.
 - `name`: one only before a name: M. Dupont. A word as well, if it has several letters: then a starter is no name.
 
+All in capitals it is an acronym (BP, ING), but for a few (DR), and where everything around is in capitals.
+
 `undotted` are also written without a full stop, as they stand in the list. `measures` are left alone after a number, where
 times and units are read. `suffixes`: keys that
 compounds end in: Hauptstr. `particles`: small words that follow those before a name. `letters`: how a script without capitals writes the letters of initials. `trained`: readings that

@@ -31,6 +31,10 @@ _HOUSE_NUMBER = re.compile(r"\d[^\W_]*[^\S\n](?:[^\W\d_]+\.?[^\S\n]){1,3}$")
 _PRONOUN = re.compile(
     r"(?i)\b(?:am|do|did|can|could|will|would|shall|should|may|might|must|have|had|was|were|nor|than|as|so)[^\S\n]I$"
 )
+_IN_CAPITALS = frozenset(
+    ["co", "dr", "inc", "jr", "ltd", "mr", "mrs", "nr", "prof", "sr", "st", "tel"]
+)
+"""Keys of small letters that are also written all in capitals: no acronyms are."""
 _JOINED = re.compile(r"['’]|(?<=[\u3040-\u9fff\uac00-\ud7af])(?=[A-Za-z])|^و(?=[^\W\d_]{1,2}$)")
 """Where a short word is written together with the next one: l'Ing., 王Dr., وأ."""
 
@@ -125,6 +129,8 @@ class Abbreviations:
             if self.measured(entry, before):
                 inside = entry.place is Place.INSIDE  # 5 Mio. Euro
                 return entry if inside else replace(entry, place=Place.LAST)
+            if _acronym(key, entry, before, following):
+                continue
             if self._stands(entry, before, following, numbered):
                 return entry
         return None
@@ -231,6 +237,21 @@ def _keys(before: str) -> Iterator[tuple[str, int]]:
         elided = _JOINED.split(part[0])[-1]
         if elided and elided != part[0]:
             yield ".".join([elided, *rest]), part.end() - len(elided)
+
+
+def _acronym(key: str, entry: Abbreviation, before: str, following: Following) -> bool:
+    """Whether a key is an acronym or an initial instead: BP is no bishop, П. Иванов no пункт.
+
+    Capitals alone say nothing where the text around has no small letters, or where a number follows what stands before one.
+    """
+    if not key.isupper() or "." in key or entry.key == key or entry.key in _IN_CAPITALS:
+        return False
+    if len(key) == 1:
+        return entry.place is Place.BEFORE and not following.number
+    if entry.place is Place.NUMBER:
+        return False  # which also wants a number
+    around = f"{before} {following.word}"
+    return any(map(str.islower, around)) or not any(map(str.isupper, around))
 
 
 def _last(before: str) -> str:

@@ -119,6 +119,15 @@ def test_no_sentence_ends_with_a_title_before_a_name(language: str) -> None:
         ("ar", "تفاح إلخ.", "ثم ذهبنا."),
         ("ko", "아니요.", "알겠습니다."),
         ("ko", "갔다.", "iPhone은 좋다."),
+        ("en", "He left Shell and BP.", "The rest stayed."),
+        ("en", "She has MS.", "The doctors know."),
+        ("en", "He works at the BP.", "Mary knows."),
+        ("nl", "Hij werkt bij Philips BV.", "Het is groot."),
+        ("nl", "Dat is van de ING.", "De bank is groot."),
+        ("de", "Sie arbeitet bei der ING.", "Die Bank ist groß."),
+        ("de", "Er wählt den BEZ.", "Maria auch."),
+        ("it", "Il gruppo ING.", "Roma lo sa."),
+        ("ru", "Это СВ.", "Потом пошли."),
     ],
 )
 def test_sentences_end_where_that_can_be_known(language: str, first: str, second: str) -> None:
@@ -183,6 +192,12 @@ def test_nothing_is_cut_where_a_sentence_goes_on(language: str, text: str) -> No
         ("zh-cn", "Dr. 王在Apple Inc.工作", "doctor 王在Apple incorporated 工作"),
         ("hi", "डॉ. शर्मा, प्रा. लि.", "डॉक्टर शर्मा, प्राइवेट लिमिटेड."),
         ("sv", "t.ex. dr. Svensson", "t.ex. dr. Svensson"),
+        ("en", "Shell and BP. The MS. Then DR. Jones JR. of ACME INC. now", "Shell and BP. The MS. Then doctor Jones junior of ACME incorporated now"),
+        ("en", "SEE APPROX. FIVE, FIG. 5 AND LT. JONES", "SEE approximately FIVE, figure 5 AND lieutenant JONES"),
+        ("de", "Die ING. Die Bank, SIEHE S. 5", "Die ING. Die Bank, SIEHE seite 5"),
+        ("de", "BITTE VGL. BEZ. UND PROF. MEIER", "BITTE vergleiche bezüglich UND professor MEIER"),
+        ("nl", "Philips BV. Het, bv. dit", "Philips BV. Het, bijvoorbeeld dit"),
+        ("ru", "писал П. Иванов, п. 5", "писал П. Иванов, пункт 5"),
     ],
 )  # fmt: skip
 def test_abbreviations_are_read_in_full(language: str, text: str, read: str) -> None:
@@ -219,7 +234,7 @@ def test_a_table_is_consistent(language: str) -> None:
 
 WORDS = st.sampled_from(
     ["Then", "word", "Xaver", "A", "I", "no", "5", "am", "p.m", "U.S", "e.g", "z", "B", "EE", "UU", "Dr", "St", "etc", "т", "д",
-     "Потом", "iPhone", "네", "ثم", "ए", "\"No\"", "(see", "Main", "12", "XX", "г", "M", "J.-C", "Nov", "Halt", "usw"]
+     "Потом", "iPhone", "네", "ثم", "ए", "\"No\"", "(see", "Main", "12", "XX", "г", "M", "J.-C", "Nov", "Halt", "usw", "BP", "ING", "п"]
 )  # fmt: skip
 GLUE = st.sampled_from(
     [". ", ". ", ". ", ".", " ", "! ", "?” ", ".” ", "... ", "… ", ", ", ".\n", ".) ", ".“ "]
