@@ -128,6 +128,11 @@ def test_no_sentence_ends_with_a_title_before_a_name(language: str) -> None:
         ("de", "Er wählt den BEZ.", "Maria auch."),
         ("it", "Il gruppo ING.", "Roma lo sa."),
         ("ru", "Это СВ.", "Потом пошли."),
+        ("fr", "Elle revoit son ex.", "Il est parti."),
+        ("ru", "Я думаю о нем.", "Потом расскажу."),
+        ("pt", "Quero ver.", "Depois vou."),
+        ("tr", "Onu bul.", "Sonra gel."),
+        ("nl", "Het is mijn ma.", "Ze komt."),
     ],
 )
 def test_sentences_end_where_that_can_be_known(language: str, first: str, second: str) -> None:
@@ -156,6 +161,20 @@ def test_sentences_end_where_that_can_be_known(language: str, first: str, second
         ("sv", "Det är t.ex. bra, bl.a. här, dr. Svensson."),
         ("", "Ask Dr. Smith."),
         ("pt-BR", "O Sr. João"),
+        ("de", "Das ist lt. Müller gem. Vertrag inkl. MwSt. Berlin und jmdm. Geld geben."),
+        ("de", "Am Fr. 9–17 Uhr kommt Fr. Müller mit Fr. von Stein."),
+        ("es", "En Blvd. Díaz Nro. 5 vive el Pte. Ruiz, lun. Madrid, vie. 5"),
+        ("fr", "Il y a par ex. Lyon, bât. Pasteur, lun. 5, mar. 6, sam. 7 et dim. 8"),
+        ("it", "In P.le Roma nr. 5, nel sec. XIX, lun. 5"),
+        ("ru", "Это 5 долл. США и чл.-корр. Иванов"),
+        ("en", "In Roe v. Wade Mx. Jones spoke."),
+        ("nl", "Op ma. 5 en wo. 6, o.m. Amsterdam en i.s.m. Philips"),
+        ("pl", "To mec. Nowak, cz. 5, dot. Warszawy"),
+        ("pt", "Na al. Santos, cap. 5, com o card. Silva, sex. 5"),
+        ("tr", "Bu öğr. gör. Ahmet, şek. 5, yakl. Ankara"),
+        ("hu", "Ez a főtitk. és az eln. Kovács, fej. 5"),
+        ("cs", "To je prap. Novák, kap. 5, eds. Praha"),
+        ("hi", "देखिए ता. 5 और पो. रामपुर"),
     ],
 )
 def test_nothing_is_cut_where_a_sentence_goes_on(language: str, text: str) -> None:
@@ -198,6 +217,9 @@ def test_nothing_is_cut_where_a_sentence_goes_on(language: str, text: str) -> No
         ("de", "BITTE VGL. BEZ. UND PROF. MEIER", "BITTE vergleiche bezüglich UND professor MEIER"),
         ("nl", "Philips BV. Het, bv. dit", "Philips BV. Het, bijvoorbeeld dit"),
         ("ru", "писал П. Иванов, п. 5", "писал П. Иванов, пункт 5"),
+        ("de", "Fr. 9–17 Uhr, Fr. Müller, lt. Plan", "Freitag 9–17 Uhr, frau Müller, laut Plan"),
+        ("it", "sec. XIX, P.le Roma", "secolo XIX, piazzale Roma"),
+        ("en", "Roe v. Wade, V. S. Naipaul", "Roe versus Wade, V. S. Naipaul"),
     ],
 )  # fmt: skip
 def test_abbreviations_are_read_in_full(language: str, text: str, read: str) -> None:
