@@ -32,6 +32,7 @@ from voxturn.export.decoder.template import (
 from voxturn.runtime.errors import ExportFailed
 from voxturn.runtime.messages import Message
 from voxturn.runtime.models.manifest import OPENS_THOUGHT
+from voxturn.runtime.text import thought
 from voxturn.runtime.text.chat import CHAT_FORMATS, DATE, START, ChatFormat
 
 Pairs = dict[tuple[str, str], str]
@@ -63,9 +64,10 @@ _SAMPLES = {
 _PAD = "  "
 _SIDES = {("", ""): "both", ("", _PAD): "left", (_PAD, ""): "right", (_PAD, _PAD): ""}
 """Where white space was taken off, by what is left of it before and after a text."""
-_THOUGHTS = "think|thinking|thought|reasoning"
-_THOUGHT = re.compile(rf"[<\[]/?(?:{_THOUGHTS})[>\]]", re.IGNORECASE)
-_NO_THOUGHT = re.compile(rf"\s*[<\[]({_THOUGHTS})[>\]]\s*[<\[]/\1[>\]]\s*", re.IGNORECASE)
+_THOUGHT = re.compile(f"{thought.BEGIN.pattern}|{thought.END.pattern}", re.IGNORECASE)
+_NO_THOUGHT = re.compile(
+    rf"\s*(?:{thought.BEGIN.pattern})\s*(?:{thought.END.pattern})\s*", re.IGNORECASE
+)
 
 
 class Unstable(Exception):
@@ -288,9 +290,9 @@ def _with_answers(form: ChatFormat) -> ChatFormat:
 def _open_thought(opening: str) -> str:
     """The mark that closes the thought which an opening leaves open; empty where it leaves none."""
     marks = _THOUGHT.findall(opening)
-    if not marks or "/" in marks[-1]:
+    if not marks or thought.END.fullmatch(marks[-1]):
         return ""
-    return f"{marks[-1][0]}/{marks[-1][1:]}"
+    return thought.end_of(marks[-1])
 
 
 def _configured_stops(path: Path, tokenizer: Tokenizer) -> set[int]:

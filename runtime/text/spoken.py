@@ -14,6 +14,7 @@ from functools import lru_cache
 from html import unescape
 from typing import NamedTuple
 
+from voxturn.runtime.text import thought
 from voxturn.runtime.text.split import ENDS, PAUSES
 
 _ENDED = frozenset(ENDS + PAUSES)
@@ -43,8 +44,7 @@ _LINK_TARGET = r"(?:[^()\n]|\([^()\n]{0,200}\)){0,600}"
 _HOST = re.compile(r"(?:https?://)?(?:[^/?#@]*@)?(?:www\.)?([^/?#:]*)", re.IGNORECASE)
 _CODE_SIGNS = frozenset('{}[]()<>;|\\^~$&*"`!')
 _BREAKS = re.compile(r"br|p|div|li|[uo]l|tr|table|h[r1-6]|blockquote")
-_UNSAID = re.compile(r"think|thinking|thought|reasoning|script|style")
-_THOUGHT_END = re.compile(r"</(?:think|thinking|thought|reasoning)\s{0,8}>", re.IGNORECASE)
+_UNSAID = re.compile(rf"{thought.TAG_NAME.pattern}|script|style")
 _LONGEST_END = 64  # of what ends a stretch that is not said
 _MARKUP = re.compile(r"[\\*_~`#|<>&$]|(?<=[wW]{3})\.|:(?=//)")
 _BEGINS_LINE = re.compile(rf"(?m)^({_BLANK}*(?:\d{{1,3}})?)([-+.)=:](?=\s))")
@@ -77,15 +77,15 @@ class Spoken:
     Words pass at once. What waits: spaces and marks for the character after them, and what `[`, `<`, `` ` ``, `$`, `\\(`
     or `https:` begins, for as long as it may become one of these constructs; at most some hundred characters.
 
-    `in_thought`: the reply begins inside a thought that its prompt has opened, and nothing is said before `</think>`. A
-    reply that never has one is a thought alone. Without it, a lone `</think>` is dropped and what came before it has been
+    `in_thought`: the reply begins inside a thought that its prompt has opened, and nothing is said before `</think>` or
+    another mark of `text/thought.py`. A reply that never has one is a thought alone. Without it, a lone `</think>` is dropped and what came before it has been
     said: a stream cannot take words back.
     """
 
     def __init__(self, *, in_thought: bool = False) -> None:
         self._held, self._before = "", "\n"  # what is undecided, and the character before it
         # where a stretch ends that is not said
-        self._until: re.Pattern[str] | None = _THOUGHT_END if in_thought else None
+        self._until: re.Pattern[str] | None = thought.END if in_thought else None
         self._out: list[str] = []
         self._last, self._number = (
             "",
@@ -249,9 +249,14 @@ class Spoken:
     def _tag(self, found: re.Match[str]) -> None:
         name = found[1].lower()
         if _UNSAID.fullmatch(name) and found[0][1] != "/" and found[0][-2] != "/":
-            self._until = re.compile(rf"</{name}\s{{0,8}}>", re.IGNORECASE)
+            self._until = re.compile(rf"</{re.escape(name)}\s{{0,8}}>", re.IGNORECASE)
         elif _BREAKS.fullmatch(name):
             self._end_line()
+
+    def _thought(self, found: re.Match[str]) -> None:
+        """A mark that is no tag; one that begins nothing is dropped."""
+        if thought.BEGIN.fullmatch(found[0]):
+            self._until = re.compile(re.escape(thought.end_of(found[0])), re.IGNORECASE)
 
     def _entity(self, found: re.Match[str]) -> None:
         self._put(unescape(found[0]))
@@ -349,6 +354,9 @@ _ADDRESS = _construct(
     r"(?i:h(?:t(?:t(?:p(?:s?(?::/{0,2})?)?)?)?)?|w{1,3}\.?)",
     Spoken._address,
 )
+_BRACKETED_THOUGHT = _construct(
+    rf"(?i:{thought.BRACKETED})(?![(\[])", r"[\[◁]/?[A-Za-z]{0,10}[\]▷]?", Spoken._thought
+)
 _CONSTRUCTS: dict[str, tuple[_Construct, ...]] = {
     "`": (
         _construct(_FENCE.pattern, r"`{3,8}[^`\n]*", Spoken._fence),
@@ -360,8 +368,10 @@ _CONSTRUCTS: dict[str, tuple[_Construct, ...]] = {
     ),
     "[": (
         _construct(r"\[\^[^\]\s]{1,40}\]:?", r"\[(?:\^[^\]\s]{0,40})?", Spoken._nothing),
+        _BRACKETED_THOUGHT,
         _LINKED,
     ),
+    "◁": (_BRACKETED_THOUGHT,),
     "!": (_LINKED,),
     "<": (
         _construct("<!--", "<!?-?", Spoken._comment),
@@ -371,11 +381,11 @@ _CONSTRUCTS: dict[str, tuple[_Construct, ...]] = {
             Spoken._autolink,
         ),
         _construct(
-            rf"</?([A-Za-z][\w-]{{0,30}})(?:{_BLANK}[^<>\n]{{0,200}}=[^<>\n]{{0,200}}|{_BLANK}[a-z]{{1,20}})?{_BLANK}?/?>",
-            rf"</?(?:[A-Za-z][\w-]{{0,30}}(?:{_BLANK}[^<>\n]{{0,403}})?)?/?",
+            rf"</?([A-Za-z][\w:-]{{0,30}})(?:{_BLANK}[^<>\n]{{0,200}}=[^<>\n]{{0,200}}|{_BLANK}[a-z]{{1,20}})?{_BLANK}?/?>",
+            rf"</?(?:[A-Za-z][\w:-]{{0,30}}(?:{_BLANK}[^<>\n]{{0,403}})?)?/?",
             Spoken._tag,
         ),
-        _construct(r"<\|[\w-]{1,40}\|>", r"<(?:\|[\w-]{0,40}\|?)?", Spoken._nothing),
+        _construct(r"<\|[\w-]{1,40}\|>", r"<(?:\|[\w-]{0,40}\|?)?", Spoken._thought),
     ),
     "&": (
         _construct(

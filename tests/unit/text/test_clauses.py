@@ -18,7 +18,7 @@ def cut(pieces: list[str], language: str = "en", *, in_thought: bool = False) ->
 
 TEXTS = st.lists(
     st.sampled_from(
-        ["**", "Dr. ", "Silva ", "No. ", "he ", "Then ", "`x` ", "\n", "- ", "1. ", "www.a.b/c ", "🍕", "</think>", "<think>", "... ", "U.S. "]
+        ["**", "Dr. ", "Silva ", "No. ", "he ", "Then ", "`x` ", "\n", "- ", "1. ", "www.a.b/c ", "🍕", "</think>", "<think>", "[THINK]", "[/THINK]", "◁think▷", "◁/think▷", "... ", "U.S. "]
     ),
     max_size=30,
 ).map("".join)  # fmt: skip
@@ -54,6 +54,43 @@ def test_a_reply_that_begins_inside_a_thought_is_said_from_its_end_on(
 ) -> None:
     assert cut([reply], in_thought=True) == said
     assert cut(list(reply), in_thought=True) == said
+
+
+THOUGHTS = [
+    ("<think>", "</think>"),
+    ("<reasoning>", "</reasoning>"),
+    ("<seed:think>", "</seed:think>"),
+    ("[THINK]", "[/THINK]"),
+    ("◁think▷", "◁/think▷"),
+    ("<|begin_of_thought|>", "<|end_of_thought|>"),
+    ("<|START_THINKING|>", "<|END_THINKING|>"),
+]
+
+
+@pytest.mark.parametrize(("begin", "end"), THOUGHTS)
+@pytest.mark.parametrize("line", ["", "\n"])
+def test_no_thought_is_said_however_it_is_marked(begin: str, end: str, line: str) -> None:
+    said = ["One.", "Two."]
+    inside = f"Let me [see] <b>it</b>.{line}{end}{line}One. Two."
+    for reply in (inside, f"{inside}{begin}More."):
+        assert cut([reply], in_thought=True) == said
+        assert cut(list(reply), in_thought=True) == said
+    for reply in (f"{begin}{line}{inside}", f"One. {begin}Hm.{end}{line}Two."):
+        assert cut([reply]) == said
+        assert cut(list(reply)) == said
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("A [think](http://a.b) here.", "A think here."),
+        ("A [thin] one, [THIN and ◁ so.", "A [thin] one, [THIN and so."),
+        ("All [/THINK]is said.", "All is said."),
+    ],
+)
+def test_what_only_looks_like_a_thought_is_said(text: str, said: str) -> None:
+    assert cut([text]) == [said]
+    assert cut(list(text)) == [said]
 
 
 def test_a_long_text_takes_time_in_proportion_to_its_length() -> None:

@@ -122,6 +122,10 @@ def test_where_nothing_ends_an_answer_the_template_is_refused(tmp_path: Path) ->
         ("", False, ""),
         ("<reasoning>", True, "</reasoning>"),
         ("[THINK]", True, "[/THINK]"),
+        ("[THINK]\n[/THINK]", False, ""),
+        ("<seed:think>", True, "</seed:think>"),
+        ("◁think▷", True, "◁/think▷"),
+        ("<|START_THINKING|>", True, "<|END_THINKING|>"),
     ],
 )
 def test_a_thought_that_is_left_open_is_recorded(
