@@ -31,6 +31,7 @@ from voxturn.runtime.models.manifest import Manifest, ModelContract
 from voxturn.runtime.models.plugins import entry_points
 from voxturn.runtime.protocols import GraphExecutor, SpeechToTextExecutor
 from voxturn.runtime.remote.connection import Connection
+from voxturn.runtime.text.language import is_auto
 
 FAMILIES_GROUP = "voxturn.families"
 
@@ -114,7 +115,7 @@ def opens_thought(replier: Replier) -> bool:
 class VoiceOptions:
     """How a text is to be spoken; None: as the voice is set.
 
-    `language` is a tag (BCP 47); `speaker` is a name of `Voice.speakers`; `recordings` are files to clone instead. `speed`: 2 is twice as fast.
+    `language` is a tag (BCP 47), or `auto`, which becomes None; `speaker` is a name of `Voice.speakers`; `recordings` are files to clone instead. `speed`: 2 is twice as fast.
     """
 
     language: str | None = None
@@ -130,6 +131,8 @@ class VoiceOptions:
 
     def __post_init__(self) -> None:
         """Raise `UsageError` for a speed or a seed that no voice takes."""
+        if self.language is not None and is_auto(self.language):
+            object.__setattr__(self, "language", None)
         if self.speed is not None and not 0.25 <= self.speed <= 4.0:
             raise UsageError(f"speed {self.speed:g}: must be between 0.25 and 4")
         if self.seed is not None and not 0 <= self.seed < 1 << 64:

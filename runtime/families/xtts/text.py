@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from voxturn.runtime.errors import CorruptModel, EmptyText, ExecutorUnavailable, UnsupportedLanguage
-from voxturn.runtime.text.normalize import LANGUAGES, language_of, normalize, spoken
+from voxturn.runtime.text.language import find, is_auto
+from voxturn.runtime.text.normalize import LANGUAGES, normalize, spoken
 from voxturn.runtime.text.normalize.characters import clean
 from voxturn.runtime.text.split import ClauseSplitter
 from voxturn.runtime.text.tokenizer import read_tokenizer
@@ -118,19 +119,16 @@ class XttsTokenizer:
         return " ".join(clean(text, language, diacritics=self._diacritics).lower().split())
 
     def known(self, language: str) -> str:
-        """A language by the name that the vocabulary has for it. Raises UnsupportedLanguage."""
+        """A language by the name that the vocabulary has for it: of `auto`, its first. Raises UnsupportedLanguage."""
+        if is_auto(language):
+            return self.languages[0]
         name = language.strip().lower().replace("_", "-")
-        for known in (name, name.split("-")[0]):
-            if known in self.languages:
-                return known
-        try:
-            official = language_of(language)
-        except UnsupportedLanguage:
-            official = language
-        if official in self.languages:
-            return official
+        if name in self.languages:  # a fine-tune's may be no tag
+            return name
+        if code := find(language, self.languages.__contains__):
+            return code
         raise UnsupportedLanguage(
-            f"this vocabulary has no {official!r}; it knows {', '.join(self.languages)}"
+            f"this vocabulary has no {language!r}; it knows {', '.join(self.languages)}"
         )
 
 

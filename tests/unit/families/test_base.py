@@ -38,3 +38,9 @@ def test_a_speed_that_no_voice_takes_is_refused_whatever_the_voice(speed: float)
 def test_a_seed_that_no_generator_takes_is_refused(seed: int) -> None:
     with pytest.raises(UsageError, match="seed"):
         VoiceOptions(seed=seed)
+
+
+@pytest.mark.parametrize("tag", ["auto", "AUTO", " auto "])
+def test_auto_is_the_language_that_the_voice_is_set_to(tag: str) -> None:
+    assert VoiceOptions(language=tag, seed=1) == VoiceOptions(seed=1)
+    assert VoiceOptions(language=tag).given() == {}

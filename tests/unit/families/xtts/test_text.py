@@ -152,7 +152,17 @@ def test_arabic_vowel_marks_are_kept_unless_they_are_not_wanted() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "known"), [("EN", "en"), ("pt-BR", "pt"), ("zh", "zh-cn"), ("zh_TW", "zh-cn")]
+    ("name", "known"),
+    [
+        ("EN", "en"),
+        ("pt-BR", "pt"),
+        ("zh", "zh-cn"),
+        ("zh_TW", "zh-cn"),
+        ("cmn", "zh-cn"),
+        ("deu", "de"),
+        ("auto", "en"),
+        (" AUTO ", "en"),
+    ],
 )
 def test_languages_are_known_by_their_common_names(
     name: str, known: str, tokenizer: XttsTokenizer
@@ -356,6 +366,19 @@ def test_long_text_of_an_added_language_is_split(extended: XttsTokenizer) -> Non
     pieces = extended.split(text, "vi")
     assert max(len(piece) for piece in pieces) <= 250
     assert "".join("".join(pieces).split()) == "".join(text.split())
+
+
+@pytest.mark.parametrize("name", ["vie", "vi-VN", "VI", "vie_VN"])
+def test_an_added_language_is_known_by_every_tag_of_it(name: str, extended: XttsTokenizer) -> None:
+    assert extended.known(name) == "vi"
+    assert extended.encode("Xin chào", name) == extended.encode("Xin chào", "vi")
+
+
+def test_a_code_that_is_older_is_that_of_the_language(
+    extended: XttsTokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(extended, "languages", ("en", "he", "no"))
+    assert [extended.known(name) for name in ("iw", "heb", "he-IL", "nb")] == ["he"] * 3 + ["no"]
 
 
 def test_a_language_that_neither_has_is_refused_with_those_that_are_there(
