@@ -4,11 +4,12 @@ it cannot be decoded."""
 from __future__ import annotations
 
 import contextlib
+import re
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 from voxturn.runtime.errors import (
     EmptyAudio,
@@ -31,6 +32,13 @@ _FREE_START = 0x200
 _FROM_ZERO = frozenset({"ogg"})
 """Of these, those whose times begin at zero but where a broadcast was joined, which then runs for long already."""
 _LONG_S = 60.0
+_DECLARED = frozenset(
+    {"aiff", "caf", "flac", "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2", "w64", "wav"}
+)
+"""Containers that say how long a track is, though its end may be missing. Of others FFmpeg guesses by the bytes there are."""
+_HEAD_BYTES = 1 << 15
+_ENDLESS_BYTES = 2**31 - 2**16
+"""A size that only headers have which were written before it was known: those of pipes."""
 _BIG_ENDIAN_RIFF = b"RIFX"
 _SYNC = {"mp1": 0xFFE0, "mp2": 0xFFE0, "mp3": 0xFFE0}
 """How frames of a codec begin. The decoder passes over what lies before, without a word."""
@@ -38,6 +46,8 @@ _ONE_BYTE = frozenset({"pcm_u8", "pcm_s8", "pcm_alaw", "pcm_mulaw"})
 """Codecs whose samples have no byte order."""
 _MOST_TIMES_AS_LONG = 4.0
 """A packet that lasts so many times as long as its samples comes of a damaged clock; its time says nothing."""
+_TAG_DURATION = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")
+"""How Matroska's tags write the length of a track."""
 _LATELY = 40
 """Packets: about a second."""
 _MOST_ERRORS = 10_000
@@ -120,6 +130,10 @@ class Recording:
         if not self._by_bytes and (container.duration or 0) > 0:
             begin = max(0, container.start_time or 0)
             self.end_s = float((begin + container.duration) / 1e6 - self._origin_s)
+        self.track_end_s = _declared_end_s(container, stream, opening.data_bytes())
+        """When the track ends by its container's word, counted as its frames are; None where it gives none."""
+        self.last_lost_s = 0.0
+        """How long the packets at the end were that could not be decoded, which the report has."""
 
     def frames(self) -> Iterator[TimedFrame]:
         """What can be decoded.
@@ -190,7 +204,8 @@ class Recording:
                 frame.pts = None  # or the resampler would see to them
                 yield TimedFrame(frame, time_s, lost_s)
                 lost_s = 0.0
-        self.report.lost_s += lost_s if times is None else times.missing_s
+        self.last_lost_s = lost_s if times is None else times.missing_s
+        self.report.lost_s += self.last_lost_s
         if not any_frame and self._failure is not None:
             raise self._opening.unreadable(self._failure) from self._failure
 
@@ -248,7 +263,11 @@ class _Opening:
         """What PyAV raises of damaged data."""
         self._name = name
         self._reader: _Reader | None = None
-        self._magic = b""
+        self._head = b""
+
+    @property
+    def _magic(self) -> bytes:
+        return self._head[:4]
 
     def container(self, av: Any, source: Source, files: contextlib.ExitStack) -> Any:
         """PyAV's container of a file, a named pipe or a stream; `files` closes it."""
@@ -257,7 +276,7 @@ class _Opening:
             # or FFmpeg would take what is before a colon for a protocol
             target = f"file:{source}"
             with Path(source).open("rb") as file:
-                self._magic = file.read(4)
+                self._head = file.read(_HEAD_BYTES)
         else:
             stream = source
             if isinstance(stream, str | Path):
@@ -267,7 +286,7 @@ class _Opening:
             container = files.enter_context(_open(av, target))
         finally:
             if self._reader is not None:
-                self._magic = self._reader.magic
+                self._head = self._reader.head
         if container.format.name == "aac":
             container.close()
             if self._reader is not None:
@@ -292,6 +311,19 @@ class _Opening:
         other.sample_rate = codec.sample_rate
         other.layout = codec.layout
         return other
+
+    def data_bytes(self) -> int | None:
+        """The size that a RIFF's header gives its samples; FFmpeg takes that of the file where it is smaller."""
+        order: Literal["little", "big"] = "big" if self._magic == _BIG_ENDIAN_RIFF else "little"
+        if self._magic not in (b"RIFF", _BIG_ENDIAN_RIFF):
+            return None
+        at = 12
+        while at + 8 <= len(self._head):
+            size = int.from_bytes(self._head[at + 4 : at + 8], order)
+            if self._head[at : at + 4] == b"data":
+                return size
+            at += 8 + size + size % 2
+        return None
 
     def unreadable(self, exc: Exception) -> EmptyAudio | UnreadableAudio:
         """What is raised where nothing can be read."""
@@ -398,6 +430,29 @@ def _origin_s(container: Any) -> float:
     return 0.0 if container.format.name in _FROM_ZERO and begin_s < _LONG_S else begin_s
 
 
+def _declared_end_s(container: Any, stream: Any, data_bytes: int | None) -> float | None:
+    """When a track ends by its container's word; None where that is a guess, or the length of another track.
+
+    `data_bytes`: the size of its samples where a header tells.
+    """
+    if container.format.name not in _DECLARED:
+        return None
+    begin = max(0, stream.start_time or 0)
+    codec = stream.codec_context
+    bits = (codec.bit_rate or 0) if codec is not None else 0
+    if data_bytes is not None and bits and codec.name.startswith("pcm_"):
+        end_s = 8 * data_bytes / bits
+    elif stream.duration and stream.time_base:
+        end_s = float((begin + stream.duration) * stream.time_base)
+    elif (tag := _TAG_DURATION.fullmatch(stream.metadata.get("DURATION", ""))) is not None:
+        end_s = 3600 * int(tag[1]) + 60 * int(tag[2]) + float(tag[3])
+    elif len(container.streams) == 1 and (container.duration or 0) > 0:
+        end_s = float(container.duration / 1e6)
+    else:
+        return None
+    return None if end_s * bits / 8 >= _ENDLESS_BYTES else end_s
+
+
 def _is_default(track: Any) -> bool:
     return "default" in str(track.disposition.name or "").split("|")
 
@@ -448,7 +503,8 @@ class _Reader:
         self._start = stream.tell() if stream.seekable() else None
         self._head: bytearray | None = bytearray() if self._start is None else None
         self._again = b""
-        self.magic = b""
+        self.head = b""
+        """How it begins."""
         self.end = 0
 
     def read(self, size: int) -> bytes:
@@ -456,8 +512,8 @@ class _Reader:
             data, self._again = self._again[:size], self._again[size:]
             return data
         data = self._stream.read(size)
-        if self.end < 4:
-            self.magic = (self.magic + data)[:4]
+        if self.end < _HEAD_BYTES:
+            self.head = (self.head + data)[:_HEAD_BYTES]
         if self._head is not None:
             self._head += data
         self.end += len(data)

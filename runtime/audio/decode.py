@@ -1,6 +1,6 @@
 """Audio of any kind to mono float32 frames at the file's own times, in bounded memory.
 
-What cannot be decoded is passed over; silence stands for it, so that what comes after keeps its time. Silence stands too
+What cannot be decoded is passed over; silence stands for it, and for samples that are no numbers, so that what comes after keeps its time. Silence stands too
 for the time before a track begins in its container.
 """
 
@@ -35,6 +35,8 @@ _GAP_S = 0.015
 """Silence is put where frames lie so far apart: less is a container's rounding."""
 _DRIFT_S = 0.5
 """How far the container's times may drift from the samples before silence makes it good."""
+_MISSING_END_S = 0.1
+"""What is missing at the end counts from here on: less is an encoder's delay and padding."""
 _LONGEST_GAP_S = 600.0
 """Of a recording that does not say how long it is: a longer gap is a damaged time."""
 
@@ -44,8 +46,9 @@ def decode(
 ) -> Iterator[Samples]:
     """Frames of `frame_samples` samples (the last may be shorter) at `rate` Hz, mono, of any container FFmpeg reads.
 
-    `track` counts from 1; 0 is the default one. `report` is outcome up while it is read; without it, a warning is logged where
-    something could not be decoded. Raises `AudioNotFound`, `EmptyAudio`, `UnreadableAudio` or `InvalidSamples`, also after some frames were given,
+    `track` counts from 1; 0 is the default one. `report` is filled while the recording is read; without it, a warning is
+    logged where something could not be decoded, is missing at the end, or is no number. Raises `AudioNotFound`,
+    `EmptyAudio` or `UnreadableAudio`, also after some frames were given, `InvalidSamples` where no sample is a number,
     `UsageError` for a track that is not there.
     """
     count, name = 0, _name(source)
@@ -53,15 +56,12 @@ def decode(
     if isinstance(source, str | Path):
         check_file(Path(source))
     with open_recording(source, name, track, outcome) as recording:
-        for piece in _rechunk(_Timeline(recording, rate).pieces(), frame_samples):
-            finite = np.isfinite(piece)
-            if not finite.all():
-                at = (count + int(np.argmin(finite))) / rate
-                raise InvalidSamples(
-                    f"{name}: has NaN or infinite samples near {at:.2f} s; write it again"
-                )
+        timeline = _Timeline(recording, rate)
+        for piece in _rechunk(timeline.pieces(), frame_samples):
             count += piece.size
             yield piece
+        if timeline.only_invalid:
+            raise InvalidSamples(f"{name}: has NaN or infinite samples alone; write it again")
     if count == 0:
         raise EmptyAudio(f"{name}: holds no samples")
     if report is None and outcome.damaged:
@@ -162,6 +162,13 @@ class _Timeline:
         """When the next frame begins if it follows the last."""
         self._shift_s = 0.0
         """What is added to the container's times since they last jumped."""
+        self._decoded = self._invalid = 0
+        """Samples that were decoded, and those of them that are no numbers."""
+
+    @property
+    def only_invalid(self) -> bool:
+        """Whether there are samples and none is a number."""
+        return 0 < self._decoded == self._invalid
 
     def pieces(self) -> Iterator[Samples]:
         """Pieces of any size."""
@@ -174,6 +181,15 @@ class _Timeline:
             self._clock_s += silence_s + timed.seconds
             yield from self._mixed(self._resampler.resample(timed.frame))
         yield from self._flushed()
+        self._recording.report.lost_s += self._missing_at_the_end() + self._invalid / self._rate
+
+    def _missing_at_the_end(self) -> float:
+        """Seconds that the container promises after the last frame; none of joined recordings, whose times begin again."""
+        end_s = self._recording.track_end_s
+        if end_s is None or self._form is None or self._shift_s:
+            return 0.0
+        missing_s = end_s - self._clock_s - self._recording.last_lost_s
+        return missing_s if missing_s > _MISSING_END_S else 0.0
 
     def _silence_before(self, timed: TimedFrame) -> float:
         """Seconds of silence that belong before a frame."""
@@ -216,6 +232,11 @@ class _Timeline:
             channels: Channels = np.ascontiguousarray(samples.T)
             if 0 < len(self._channels) < len(channels):
                 channels = channels[self._channels]
+            finite = np.isfinite(channels).all(axis=0)
+            self._decoded += finite.size
+            if not finite.all():
+                self._invalid += finite.size - int(finite.sum())
+                channels = np.where(finite, channels, np.float32(0))
             piece = self._downmix(channels)
             self._written += piece.size
             yield piece

@@ -7,6 +7,7 @@ mean "not given".
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Callable
 
 from voxturn.runtime.errors import UnsupportedLanguage, UsageError
@@ -75,3 +76,20 @@ def raw_rate(text: str) -> int:
 def track_number(text: str) -> int:
     """Which audio track of a recording, for `--track N`. Whether it is there, its container knows."""
     return whole("--track", 1)(text)
+
+
+def add_track(parser: argparse.ArgumentParser) -> None:
+    """Add `--track`."""
+    parser.add_argument(
+        "--track",
+        type=track_number,
+        default=0,
+        metavar="N",
+        help="which audio track, from 1 (default: the one that is flagged so, else the first)",
+    )
+
+
+def check_track(args: argparse.Namespace) -> None:
+    """Raise `UsageError` where a track is asked of raw PCM."""
+    if args.track and args.raw:
+        raise UsageError("--track goes with containers; raw PCM has one track")

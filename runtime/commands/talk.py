@@ -28,7 +28,7 @@ from voxturn.runtime.audio.encode import (
     output_error,
 )
 from voxturn.runtime.commands.loading import load_assistant, load_parts, voice_artifact
-from voxturn.runtime.commands.options import language, raw_rate
+from voxturn.runtime.commands.options import add_track, check_track, language, raw_rate
 from voxturn.runtime.errors import (
     EmptyText,
     InputError,
@@ -48,6 +48,7 @@ from voxturn.runtime.profile import Profile, load_profile
 from voxturn.runtime.progress import Bar
 from voxturn.runtime.text.chat import Message
 from voxturn.runtime.text.clauses import SpokenClauses
+from voxturn.runtime.text.language import is_auto
 from voxturn.runtime.text.spoken import SpokenText, spoken_pieces
 from voxturn.runtime.turn.captions import webvtt
 from voxturn.runtime.turn.memory import with_question
@@ -74,6 +75,7 @@ def demo(args: argparse.Namespace) -> int:
             0,
             False,
         )
+        args.track = 0
         args.trace, args.plot = str(folder / "trace.json"), str(folder / "turn.png")
         args.transcript, args.captions = str(folder / "transcript.txt"), ""
         code = turn(args)
@@ -83,6 +85,7 @@ def demo(args: argparse.Namespace) -> int:
 
 def turn(args: argparse.Namespace) -> int:
     """One spoken turn."""
+    check_track(args)
     check_suffix(Path(args.plot), ".png", {".svg", ".pdf", ".jpg", ".jpeg", ".gif", ".webp"})
     check_suffix(Path(args.captions), ".vtt", {".srt", ".ass", ".ssa"})
     _check_outputs(
@@ -120,7 +123,7 @@ async def _turn(args: argparse.Namespace) -> tuple[dict[str, object], str]:
         _warn_synthetic(assistant)
         await assistant.warm()
         conversation = assistant.conversation()
-        frames = frames_from(source, args.live, args.raw)
+        frames = frames_from(source, args.live, args.raw, track=args.track)
         with _sink(args.output, assistant.rate, raw=False) as sink:
             async with conversation.turn(frames, whole_input=not args.live) as turn:
                 async for event in turn:
@@ -197,7 +200,7 @@ _LINES_AT_ONCE = 4
 def _say_profile(args: argparse.Namespace, lines: int) -> Profile:
     """The profile with what the command line says of the voice, for a batch of so many lines."""
     profile, store, registry = load_profile(args.profile), Store(), Registry.read()
-    if args.language:
+    if args.language and not (is_auto(args.language) and not args.model):
         profile = replace(profile, language=args.language)
     if args.model:
         folder, manifest, named = voice_artifact(args.model, store)
@@ -515,6 +518,7 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         metavar="RATE",
         help="the input is headerless 16-bit mono PCM",
     )
+    add_track(parser)
     parser.add_argument("--json", action="store_true", help="print the trace as JSON")
     parser.add_argument("--trace", default="", metavar="FILE", help="write the trace")
     parser.add_argument("--plot", default="", metavar="PNG", help="draw the waterfall")
@@ -562,9 +566,9 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     )
     parser.add_argument(
         "--language",
-        type=language("--language"),
+        type=language("--language", auto=True),
         metavar="TAG",
-        help="as en, ar or pt-BR (default: the profile's)",
+        help="as en, ar or pt-BR, or auto, the voice's own (default: the profile's)",
     )
     parser.add_argument("--seed", type=int, metavar="N", help="another seed, another reading")
     parser.add_argument(

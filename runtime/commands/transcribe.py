@@ -13,7 +13,7 @@ from dataclasses import asdict, replace
 from voxturn.runtime.audio.container import ReadReport
 from voxturn.runtime.audio.decode import length_s
 from voxturn.runtime.commands.loading import load_parts
-from voxturn.runtime.commands.options import language, raw_rate, track_number
+from voxturn.runtime.commands.options import add_track, check_track, language, raw_rate
 from voxturn.runtime.errors import AudioError, UsageError
 from voxturn.runtime.flow.handoff import Ahead, close_iterator
 from voxturn.runtime.frames import frames_from
@@ -30,8 +30,7 @@ def transcribe(args: argparse.Namespace) -> int:
     """Speech to text."""
     if args.words and not args.json:
         raise UsageError("--words goes with --json")
-    if args.track and args.raw:
-        raise UsageError("--track goes with containers; raw PCM has one track")
+    check_track(args)
     asyncio.run(_transcribe(args))
     return 0
 
@@ -168,13 +167,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         metavar="RATE",
         help="the input is headerless 16-bit mono PCM",
     )
-    parser.add_argument(
-        "--track",
-        type=track_number,
-        default=0,
-        metavar="N",
-        help="which audio track, from 1 (default: the one that is flagged so, else the first)",
-    )
+    add_track(parser)
     parser.add_argument(
         "--json",
         action="store_true",

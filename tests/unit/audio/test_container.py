@@ -8,6 +8,7 @@ import threading
 from functools import cache
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -76,6 +77,45 @@ def test_a_healthy_recording_reports_no_damage() -> None:
         report = ReadReport()
         decode_all(io.BytesIO(recorded(kind)), RATE, report=report)
         assert report == ReadReport(), kind
+
+
+def with_the_index_first(samples: Samples, rate: int, path: Path) -> bytes:
+    """AAC in MP4 as it is put on the web."""
+    options = {"movflags": "faststart"}
+    with av.open(str(path), "w", format="mp4", options=options) as out:
+        stream = out.add_stream("aac", rate=rate, layout="mono")
+        frame = av.AudioFrame.from_ndarray(samples[None], format="fltp", layout="mono")
+        frame.sample_rate, frame.pts = rate, 0
+        out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+    return path.read_bytes()
+
+
+def whole_and_loud(kind: str, folder: Path) -> bytes:
+    """Noise, which every codec gives bytes at every time."""
+    noise = np.random.default_rng(1).uniform(-0.5, 0.5, RATE * 6).astype(np.float32)
+    match kind:
+        case "matroska":
+            return matroska(noise)
+        case "two tracks":
+            return matroska(noise, noise[: RATE * 2])
+        case "m4a":
+            return with_the_index_first(noise, RATE, folder / kind)
+        case "webm":
+            return encoded(kind, 48000, np.repeat(noise, 3)[None])
+    return encoded(kind, RATE if kind.startswith("wav") else 48000, noise[None])
+
+
+@pytest.mark.parametrize(
+    "kind", ["wav-s16", "wav-f32", "matroska", "two tracks", "m4a", "webm", "flac", "wav-u8"]
+)
+def test_what_is_cut_off_at_the_end_is_counted(kind: str, tmp_path: Path) -> None:
+    data, whole, cut = whole_and_loud(kind, tmp_path), ReadReport(), ReadReport()
+    length = decode_all(io.BytesIO(data), RATE, report=whole).size / RATE
+    assert not whole.damaged
+    rest = decode_all(io.BytesIO(data[: len(data) * 3 // 5]), RATE, report=cut).size / RATE
+    assert rest < 0.8 * length
+    assert cut.lost_s == pytest.approx(length - rest, abs=0.1)
 
 
 def test_a_half_last_packet_is_passed_over_and_counted() -> None:
