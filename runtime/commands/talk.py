@@ -207,19 +207,19 @@ def _say_profile(args: argparse.Namespace, lines: int) -> Profile:
         profile = profile.with_voice(folder, manifest, tuple(named.roles))
     choice = choose(profile, "speak", store, registry)
     family = choice.family
-    given = {key: value for key in _OPTIONS if (value := getattr(args, key)) is not None}
+    options = {key: value for key in _OPTIONS if (value := getattr(args, key)) is not None}
     if args.no_guard:
-        given["guard"] = False
+        options["guard"] = False
     if args.slots is not None:
-        given["slots"] = args.slots
-    known = family.options.get("speak", frozenset()) if family is not None else frozenset()
-    if lines > 1 and "slots" in known and "slots" not in choice.executor.lacks:
+        options["slots"] = args.slots
+    allowed = family.options.get("speak", frozenset()) if family is not None else frozenset()
+    if lines > 1 and "slots" in allowed and "slots" not in choice.executor.lacks:
         at_once = args.slots or profile.speak.slots or _LINES_AT_ONCE
-        given["slots"] = min(at_once, lines)
-    if wrong := sorted(set(given) - known):
-        names = ", ".join(_FLAGS.get(key, f"--{key.replace('_', '-')}") for key in wrong)
+        options["slots"] = min(at_once, lines)
+    if unknown := sorted(set(options) - allowed):
+        names = ", ".join(_FLAGS.get(key, f"--{key.replace('_', '-')}") for key in unknown)
         raise UsageError(f"{names}: this voice has no such option; name another with --model")
-    return replace(profile, speak=replace(profile.speak, **given))
+    return replace(profile, speak=replace(profile.speak, **options))
 
 
 def _check_numbers(args: argparse.Namespace) -> None:

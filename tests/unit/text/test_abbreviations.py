@@ -219,6 +219,9 @@ def test_nothing_is_cut_where_a_sentence_goes_on(language: str, text: str) -> No
         ("ru", "писал П. Иванов, п. 5", "писал П. Иванов, пункт 5"),
         ("de", "Fr. 9–17 Uhr, Fr. Müller, lt. Plan", "Freitag 9–17 Uhr, frau Müller, laut Plan"),
         ("it", "sec. XIX, P.le Roma", "secolo XIX, piazzale Roma"),
+        ("es", "5 mar., mar. 5", "5 marzo, martes 5"),
+        ("fr", "par ex. Lyon, mon ex. Elle", "par exemple Lyon, mon ex. Elle"),
+        ("ru", "о. Сахалин, т. 5", "остров Сахалин, том 5"),
         ("en", "Roe v. Wade, V. S. Naipaul", "Roe versus Wade, V. S. Naipaul"),
     ],
 )  # fmt: skip
