@@ -94,8 +94,8 @@ class RomanWords:
     `ordinal_after` (kings), `cardinal_after` (chapters) and `ordinal_before` (centuries) are rules
     on the neighbouring word; what a rule of ordinals leads to is the name of a row of `endings`:
     expressions on the ordinal and their replacements. Ordinals above `ordinal_up_to` are cardinals.
-    `dotted`: a full stop belongs to the ordinal. `pronouns` are single letters that mean something
-    else, `verbs` what follows them.
+    `dotted`: a full stop belongs to the ordinal. `verbs` follow an I that is a pronoun; `titles`
+    stand before the names of rulers, an expression.
     """
 
     cardinal_after: tuple[str, ...] = ()
@@ -108,6 +108,7 @@ class RomanWords:
     dotted: bool = False
     leading: bool = False
     verbs: tuple[str, ...] = ()
+    titles: str = ""
 
 
 @dataclass(frozen=True, eq=False)

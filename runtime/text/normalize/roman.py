@@ -9,6 +9,7 @@ import re
 import unicodedata
 from functools import cache
 
+from voxturn.runtime.text.abbreviations.table import abbreviations
 from voxturn.runtime.text.normalize.forms import RomanWords, forms_of, rewritten, ruled
 from voxturn.runtime.text.normalize.lexicon import Lexicon
 from voxturn.runtime.text.normalize.numbers import cardinal, ordinal
@@ -38,7 +39,9 @@ _NO_NUMERALS = frozenset(
 )
 _VALUES = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100, "D": 500, "M": 1000}
 _SIGN = "ⅰ-ⅿ"  # numerals that are characters of their own
-_BEFORE = re.compile(r"([^\s.,;:!?()\"]+)\.?[ \u00a0]$")
+_BEFORE = re.compile(r"([^\s.,;:!?()\"]+)(\.?)[ \u00a0]$")
+_CONTRACTION = r"(?!['’](?:m|ve|ll|d|re)(?!\w))"  # I'm is no first
+_ENDS = re.compile(r"\s*(?:$|[.,;:!?)\]…–—]|['’]s(?!\w)| of(?!\w))")
 _AFTER = re.compile(r"\.?[ \u00a0]([^\W\d_][\w’'-]*)")
 
 
@@ -75,7 +78,7 @@ def _apart(words: str, match: re.Match[str]) -> str:
 @cache
 def _numerals(lexicon: Lexicon) -> re.Pattern[str]:
     suffix = forms_of(lexicon).roman.suffix or "(?!)"
-    start, end = ("(?<![a-z0-9])", "(?![a-z0-9])") if lexicon.joined else (r"(?<!\w)", r"(?!\w)")
+    start, end = ("(?<![a-z0-9])", "(?![a-z0-9])") if lexicon.joined else (r"(?<!\w)", rf"(?!\w){_CONTRACTION}")
     letters = rf"{start}[ivxlcdmı]{{1,9}}(?=(?:{suffix})?{end})"
     return re.compile(rf"({letters}|[{_SIGN}]{{1,6}})({suffix})?\.?")
 
@@ -105,7 +108,9 @@ def _read(
         return f"{number}{match[2]}" + ("." if match[0].endswith(".") else "")
     before = _BEFORE.search(written, max(0, match.start() - 40), match.start())
     after = _AFTER.match(written, match.end(1))
-    name = before[1] if before else ""
+    known_words = abbreviations(lexicon.language)
+    sentence_ends = before and before[2] and not known_words.find(before[1])
+    name = before[1] if before and not sentence_ends else ""
     following = after[1].lower() if after else ""
     dot = "." if match[0].endswith(".") else ""
     if ending := ruled(words.ordinal_before, following):
@@ -115,16 +120,34 @@ def _read(
         pronoun = words.verbs and numeral == "I" and not name[:1].isupper()
         if pronoun or following in words.verbs:
             return None
+        initial = dot and after and after[1][0].isupper() and following not in known_words.starters
+        if initial and not words.dotted:
+            return None  # William V. Roth
     kept = "" if dot and words.dotted and after and after[1][0].islower() else dot
     if ending := ruled(words.ordinal_after, name.lower()):
+        if numeral == "I" and words.titles and not _is_ruler(match, before, written, words):
+            return None  # I told James I agree
         if int(number) <= words.ordinal_up_to:
             return _ordinal(number, ending, words, lexicon) + kept
         return cardinal(number, lexicon) + kept
-    if words.leading and dot and after and (sign or len(numeral) > 1 or not name):
+    if words.leading and dot and after and (sign or len(numeral) > 1):
         return _ordinal(number, "", words, lexicon)
     known = any(re.search(pattern, name.lower()) for pattern in words.cardinal_after)
-    guessed = name[:1].isupper() and len(numeral) > 1 and not set(numeral) - set("IVX")
+    named = name[:1].isupper() and name.lower() not in known_words.starters
+    guessed = named and len(numeral) > 1 and not set(numeral) - set("IVX")
     return cardinal(number, lexicon) + dot if sign or known or guessed else None
+
+
+def _is_ruler(
+    match: re.Match[str], before: re.Match[str] | None, written: str, words: RomanWords
+) -> bool:
+    """Whether the I after a name is a number where it is a pronoun as well: King James I, James I of
+    Scotland.
+    """
+    if _ENDS.match(written, match.end(1)):
+        return True
+    names = written[max(0, match.start() - 48) : before.start() if before else 0].lower()
+    return bool(re.search(rf"(?<!\w)(?:{words.titles})\s(?:[^\W\d_]+\s)?$", names))
 
 
 def _ordinal(number: str, ending: str, words: RomanWords, lexicon: Lexicon) -> str:

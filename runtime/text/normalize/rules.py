@@ -156,7 +156,7 @@ def _ordinal(match: re.Match[str], lexicon: Lexicon) -> str:
         words = _beside_noun(words, match, lexicon)
     before = match.string[max(0, match.start() - 12) : match.start()].split()
     if before and before[-1] in lexicon.date.oblique_after and not match.groupdict().get("ending"):
-        words += "n"  # im zweiten Stock
+        words = words.removesuffix("n") + "n"  # im zweiten Stock, im zwanzigsten Jahrhundert
     following = match.string[match.end() : match.end() + 1]
     return f"{words} " if following.isalnum() and not lexicon.joined else words
 
