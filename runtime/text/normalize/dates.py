@@ -12,13 +12,17 @@ from voxturn.runtime.text.normalize.numbers import (
     ordinal,
     year,
 )
-from voxturn.runtime.text.normalize.spelling import substitute
+from voxturn.runtime.text.normalize.spelling import Spelling, substitute
 
 _YEAR_FIRST = re.compile(
     r"(?<![\d./-])(\d{4})([-/.])\s?(\d{1,2})\2\s?(\d{1,2})(?![\d/-]|\.\d)(\.?)"
 )
 _YEAR_LAST = re.compile(r"(?<![\d./-])(\d{1,2})([-/.])\s?(\d{1,2})\2\s?(\d{4})(?![\d/-]|\.\d)")
-_DAY_MONTH = re.compile(r"(?<![\d./-])(\d{1,2})\.\s?(\d{1,2})\.(?!\d|\s\d)")
+_DAY_MONTH = re.compile(r"(?<![\d./])(?<!\d-)(\d{1,2})\.(\s?)(\d{1,2})\.(?!\d|\s\d)")
+_DAYS = re.compile(
+    r"(?<![\d./])(\d{1,2}\.\s?(?:\d{1,2}\.)?)\s?[-–]\s?(\d{1,2}\.\s?\d{1,2}\.)(?!\d|\s\d)"
+)
+_DAY_MONTH_SLASH = re.compile(r"(?<![\w./-])(\d{1,2})/(\d{1,2})(?![\w/-]|[.,:]\d)")
 _KOREAN_MONTH = re.compile(r"(?<!\d)(\d{1,2})월")
 _DECADE = re.compile(r"(?<![\w.,])'?((?:1[1-9]|20)?[2-9]0)s(?!\w)")  # the 1990s, the '90s
 _ORDINAL_DAY = r"(?:\.|er|º|°|ª|st|nd|rd|th|-го|-е)?"
@@ -50,11 +54,20 @@ def dates(text: str, lexicon: Lexicon) -> str:
         return _say(match, lexicon, match[4], month, day)
 
     def day_month(match: re.Match[str]) -> str:
-        said = _say(match, lexicon, None, int(match[2]), int(match[1]))
+        if not _is_day(match, lexicon):
+            return match[0]
+        said = _say(match, lexicon, None, int(match[3]), int(match[1]))
         ends = said != match[0] and not match.string[match.end() :].strip()
         return f"{said}." if ends else said
 
+    def slashed(match: re.Match[str]) -> str:
+        first, second = int(match[1]), int(match[2])
+        month, day = (first, second) if lexicon.date.order == "mdy" else (second, first)
+        return _say(match, lexicon, None, month, day)
+
     def named(match: re.Match[str]) -> str:
+        if lexicon.language == "en" and not _is_month(match):
+            return match[0]
         return _say(
             match,
             lexicon,
@@ -65,7 +78,10 @@ def dates(text: str, lexicon: Lexicon) -> str:
 
     text = substitute(_YEAR_LAST, year_last, substitute(_YEAR_FIRST, year_first, text))
     if lexicon.dot_ordinal and lexicon.date.order == "dmy":
+        text = substitute(_DAYS, lambda m: f"{m[1]} {lexicon.to} {m[2]}", text)
         text = substitute(_DAY_MONTH, day_month, text)
+    if slash := _day_month_slash(lexicon):
+        text = substitute(slash, slashed, text)
     if short := _short_months(lexicon):
         text = substitute(short, lambda m: _full_month(m, lexicon), text)
     if lexicon.language == "ko":  # the sixth and the tenth month lose a sound
@@ -81,6 +97,50 @@ def dates(text: str, lexicon: Lexicon) -> str:
         text = substitute(_year_pairs(lexicon), lambda m: _year_pair(m, lexicon), text)
         text = substitute(_years(lexicon), lambda m: year(m[0], lexicon), text)
     return text
+
+
+def _is_day(match: re.Match[str], lexicon: Lexicon) -> bool:
+    """Whether 9.10. is a day: there is a space in it, a range, or a word before it that says so."""
+    words = forms_of(lexicon)
+    before = match.string[max(0, match.start() - 24) : match.start()]
+    if re.search(rf"(?<!\w)(?:{words.no_day_after or '(?!)'})\s$", before):
+        return False
+    to = re.escape(lexicon.to)
+    ends_range = re.search(rf"\d\.\s{to}\s$", before)
+    if match[2] or ends_range or re.match(rf"\s{to}\s\d{{1,2}}\.", match.string[match.end() :]):
+        return True
+    return bool(words.day_after and re.search(rf"(?<!\w)(?:{words.day_after}),?\s$", before))
+
+
+@cache
+def _day_month_slash(lexicon: Lexicon) -> re.Pattern[str] | None:
+    """3/4 after a word that days follow; 9/11 has a name."""
+    words = forms_of(lexicon)
+    if not words.slash_day_after:
+        return None
+    lookbehind = "|".join(rf"(?<=\b{re.escape(word)}\s)" for word in words.slash_day_after)
+    name = "(?!9/11(?!\\d))" if lexicon.language == "en" else ""
+    part = r"(?!\s(?:of|de|du|des|di|del|della|dello|dei|da|do|das|dos|der|van)(?!\w))"
+    return re.compile(rf"(?:{lookbehind}){name}{_DAY_MONTH_SLASH.pattern}{part}")
+
+
+_DAY_BEFORE = re.compile(r"(?<!\w)(?:on|by|until|till|since|from|to|before|after|due)\s(?:the\s)?$")
+_DAY_ENDS = re.compile(r"\s*(?:$|[.,;:!?)\]–—-]|\s(?:at|in|until|till|from|for)(?!\w))")
+
+
+def _is_month(match: re.Match[str]) -> bool:
+    """Whether the name of a month is none of the verbs may and march: all 5 may apply."""
+    text = match.string
+    plain = match[0].endswith(match["month"]) or match[0].startswith(match["month"])
+    if match["month"] not in ("may", "march") or match["year"]:
+        return True
+    if not plain or " of " in match[0] or re.search(r"\d(?:st|nd|rd|th)", match[0]):
+        return True
+    written = text.written if isinstance(text, Spelling) else text
+    if written[match.start("month")].isupper():
+        return True
+    before = text[max(0, match.start() - 16) : match.start()]
+    return bool(_DAY_ENDS.match(text, match.end()) or _DAY_BEFORE.search(before))
 
 
 @cache
@@ -104,7 +164,13 @@ def _full_month(match: re.Match[str], lexicon: Lexicon) -> str:
         at for at, names in enumerate(forms_of(lexicon).months) if written[0] in names.split("|")
     )
     rest = match[0][written.end() :]
+    day = re.search(r"(\d+)[^\d]{1,4}$", match.string[max(0, match.start() - 8) : match.start()])
+    dated = re.match(r"\.?,?\s?(?:19|20)\d\d(?!\d)", match.string[match.start() + written.end() :])
     ends = match.end() == len(match.string) and rest.endswith(".")
+    if day and not dated and not 1 <= int(day[1]) <= 31:
+        return match[0]
+    if written[0] in forms_of(lexicon).word_months and not dated and (ends or "." not in rest):
+        return match[0]
     return lexicon.date.months[index] + ("." if ends else " " if rest[-1:].isspace() else "")
 
 

@@ -58,7 +58,8 @@ class FractionWords:
 
 @dataclass(frozen=True)
 class ClockWords:
-    """Words that make 14.30 a time, before and after it; `letter` divides it as in 14h30.
+    """Words that make 14.30 a time, before and after it; `letter` divides it as in 14h30;
+    `end` must follow a time after a word of `before`.
 
     `after_twenty`: how a minute below ten is said after twenty hours, which would otherwise sound
     as twenty-one to twenty-nine.
@@ -69,6 +70,7 @@ class ClockWords:
     before: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
     letter: str = ""
+    end: str = ""
     after_twenty: str = ""
     cases: Rules = ()
     endings: Mapping[str, Rules] = field(default_factory=dict)
@@ -120,7 +122,10 @@ class Forms:
     number. `ordinal_before_noun`: what a masculine noun does to an ordinal. `years`: words
     after a year that make it an ordinal, and the row of `roman.endings`. `rewrites`: other
     notations, and the usual one that they stand for. `joins`: what is left to join in the
-    words. `weak_after`: articles that take the ending of an ordinal day away.
+    words. `word_months`: short months that are words as well, unless a full stop or a year follows.
+    `day_after` and `no_day_after`: what makes 9.10. a day, and what forbids it; `slash_day_after`:
+    what makes 3/4 one. `labels`: nouns whose number comes after them, besides those of
+    `roman.cardinal_after`. `weak_after`: articles that take the ending of an ordinal day away.
     """
 
     address: AddressWords
@@ -136,6 +141,11 @@ class Forms:
     glued: tuple[str, ...] = ()
     elision: str = ""
     months: tuple[str, ...] = ()
+    word_months: tuple[str, ...] = ()
+    day_after: str = ""
+    no_day_after: str = ""
+    slash_day_after: tuple[str, ...] = ()
+    labels: str = ""
     ordinals: Mapping[str, Rules] = field(default_factory=dict)
     ordinal_before_noun: Rules = ()
     years: Rules = ()

@@ -21,6 +21,11 @@ _LIBRARY = threading.Lock()  # num2words' converters keep the number in themselv
 
 
 _CORRECTIONS: dict[str, Rules] = {
+    "cs": (
+        (r"\bdva celá\b", "dvě celé"),  # two whole ones and, five whole ones and
+        (r"\b(tři|čtyři) celá\b", r"\1 celé"),
+        (r"(?<!jedna)(?<!nula) celá\b", " celých"),
+    ),
     "it": (("dicotto", "diciotto"),),  # elided too much: centodicotto
     "ar": ((r"(?:^|(?<= ))(ألف|مئت|مليون|مليار)ا$", r"\1ان"),),  # two without a noun
     "es": (("veintiuno mil", "veintiún mil"), ("uno mil", "un mil")),  # shortened before thousand

@@ -78,7 +78,11 @@ def _apart(words: str, match: re.Match[str]) -> str:
 @cache
 def _numerals(lexicon: Lexicon) -> re.Pattern[str]:
     suffix = forms_of(lexicon).roman.suffix or "(?!)"
-    start, end = ("(?<![a-z0-9])", "(?![a-z0-9])") if lexicon.joined else (r"(?<!\w)", rf"(?!\w){_CONTRACTION}")
+    start, end = (
+        ("(?<![a-z0-9])", "(?![a-z0-9])")
+        if lexicon.joined
+        else (r"(?<!\w)", rf"(?!\w){_CONTRACTION}")
+    )
     letters = rf"{start}[ivxlcdmı]{{1,9}}(?=(?:{suffix})?{end})"
     return re.compile(rf"({letters}|[{_SIGN}]{{1,6}})({suffix})?\.?")
 

@@ -6,7 +6,7 @@ import re
 from functools import cache
 
 from voxturn.runtime.text.normalize.forms import forms_of, rewritten, ruled
-from voxturn.runtime.text.normalize.lexicon import Lexicon, noun
+from voxturn.runtime.text.normalize.lexicon import Lexicon, money, noun
 from voxturn.runtime.text.normalize.numbers import Number, agree, cardinal, counted, form_of
 from voxturn.runtime.text.normalize.spelling import substitute
 
@@ -54,10 +54,29 @@ def _dotted(lexicon: Lexicon) -> re.Pattern[str] | None:
     after = "|".join(map(re.escape, words.after)) or "(?!)"
     time = r"(?:[01]?\d|2[0-4])\.[0-5]\d(?!\d|[.,:]\d)"
     named = rf"(?=\s?(?:{after})(?!\w))"
-    follow = (
-        r"(?!\s?[%€$£°₽]|\s(?:mio|mln|mrd|million|milion|km|kg|m|€|eur|руб|млн|процент|procent)\b)"
-    )
+    follow = words.end or rf"(?!\s?[%€$£¥°₽₺₩₹]|\s?(?:{_counted(lexicon)}))"
     return re.compile(rf"(?<![\d.,:])(?:(?:{before}){time}{follow}|{time}{named})")
+
+
+@cache
+def _counted(lexicon: Lexicon) -> str:
+    """What is counted after an amount: currencies, units, magnitudes, whatever their endings."""
+    table = forms_of(lexicon)
+    nouns = [noun for text in lexicon.currencies.values() for noun in money(text) if noun]
+    nouns += [noun(text) for text in {**lexicon.units, **table.units}.values()]
+    nouns += [noun(text) for text in table.magnitudes.values()]
+    names = {form.strip().split(" ")[0].lower() for each in nouns for form in each.forms}
+    names |= set(lexicon.magnitudes)
+    long = {name[: max(4, len(name) - 2)] for name in names if len(name) >= 4 and name.isalpha()}
+    times = set(table.clock.after) | {table.clock.letter}
+    hours = tuple(filter(str.isalpha, times))
+    codes = {*map(str.lower, lexicon.currencies), *lexicon.signs, *table.magnitudes}
+    codes |= {*lexicon.units, *table.units} | {name for name in names if len(name) < 4}
+    short = {code for code in codes if code[:1].isalpha()} - times
+    long = {name for name in long if not name.startswith(hours) or len(name) < 2}
+    whole = "|".join(sorted(map(re.escape, short), key=len, reverse=True))
+    begun = "|".join(sorted(long))
+    return rf"(?:{whole})(?!\w)|(?:{begun})\w*"
 
 
 @cache
