@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from voxturn.runtime.text.abbreviations.table import abbreviations
 from voxturn.runtime.text.normalize.spelling import Spelling
 
 _WORD = r"[^\W\d_a-zß-öø-ÿ]+(?:['’-][^\W\d_]+)*"
@@ -12,8 +13,9 @@ _LETTERS = 10
 """Of three words within other text, from which on they are a phrase: not EU, USA, NASA."""
 
 
-def capitals(text: Spelling) -> Spelling:
+def capitals(text: Spelling, language: str) -> Spelling:
     """Phrases in capitals as a sentence is written; letters and words alone stay."""
+    starters = abbreviations(language).starters
     everything = not any(char.islower() for char in text.written)
 
     def calm(match: re.Match[str]) -> str:
@@ -21,6 +23,8 @@ def capitals(text: Spelling) -> Spelling:
         words = phrase.replace(",", "").split()
         if not all(word.isupper() for word in words) or len(phrase.lower()) != len(phrase):
             return phrase
+        if "," in phrase and starters.isdisjoint(phrase.lower().replace(",", "").split()):
+            return phrase  # HTML, CSS, JSON
         letters = sum(char.isalpha() for char in phrase)
         shouted = len(words) >= 3 and letters >= _LETTERS and max(map(len, words)) >= 4
         if not shouted and not (everything and max(map(len, words)) >= 4):

@@ -24,7 +24,11 @@ _DAYS = re.compile(
 )
 _DAY_MONTH_SLASH = re.compile(r"(?<![\w./-])(\d{1,2})/(\d{1,2})(?![\w/-]|[.,:]\d)")
 _KOREAN_MONTH = re.compile(r"(?<!\d)(\d{1,2})월")
-_DECADE = re.compile(r"(?<![\w.,])'?((?:1[1-9]|20)?[2-9]0)s(?!\w)")  # the 1990s, the '90s
+_DECADE = re.compile(
+    r"(?<![\w.,])(?:((?:1[1-9]|20)[0-9]0)s|'([2-9]0)s"
+    r"|(?<=\bthe\s)([2-9]0)s|(?<=\b(?:in|my)\s)([2-9]0)s|(?<=\b(?:mid|his|her|our)\s)([2-9]0)s"
+    r"|(?<=\b(?:late|your)\s)([2-9]0)s|(?<=\b(?:their|early)\s)([2-9]0)s|(?<=\bmid-)([2-9]0)s)(?!\w)"
+)  # the 1990s, the '90s
 _ORDINAL_DAY = r"(?:\.|er|º|°|ª|st|nd|rd|th|-го|-е)?"
 
 
@@ -87,7 +91,9 @@ def dates(text: str, lexicon: Lexicon) -> str:
     if lexicon.language == "ko":  # the sixth and the tenth month lose a sound
         return substitute(_KOREAN_MONTH, lambda m: _month(int(m[1]), lexicon, m[0]), text)
     if lexicon.language == "en":
-        text = substitute(_DECADE, lambda m: f"{year(m[1], lexicon).removesuffix('y')}ies", text)
+        text = substitute(
+            _DECADE, lambda m: f"{year(m[m.lastindex or 1], lexicon).removesuffix('y')}ies", text
+        )
     if lexicon.joined:
         return text  # 2026年11月24日 is read by its numbers
     text = substitute(_named(lexicon), named, text)

@@ -34,11 +34,12 @@ class AddressWords:
 
 @dataclass(frozen=True)
 class TelephoneWords:
-    """Words before a telephone number, as regular expressions; numbers of a plan that others
-    would be taken for.
+    """Words before a telephone number, as regular expressions; `numbers` are those that stand before
+    any other number, too; `plans` are numbers that others would be taken for.
     """
 
     words: tuple[str, ...] = ()
+    numbers: tuple[str, ...] = ()
     plans: tuple[str, ...] = ()
     pairs: bool = False
 
@@ -97,7 +98,7 @@ class RomanWords:
     on the neighbouring word; what a rule of ordinals leads to is the name of a row of `endings`:
     expressions on the ordinal and their replacements. Ordinals above `ordinal_up_to` are cardinals.
     `dotted`: a full stop belongs to the ordinal. `verbs` follow an I that is a pronoun; `titles`
-    stand before the names of rulers, an expression.
+    stand before the names of rulers, an expression; `between` stands between two numerals of a row.
     """
 
     cardinal_after: tuple[str, ...] = ()
@@ -111,6 +112,7 @@ class RomanWords:
     leading: bool = False
     verbs: tuple[str, ...] = ()
     titles: str = ""
+    between: str = ""
 
 
 @dataclass(frozen=True, eq=False)

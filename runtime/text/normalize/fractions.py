@@ -10,10 +10,10 @@ from voxturn.runtime.text.normalize.numbers import Number, cardinal, counted
 from voxturn.runtime.text.normalize.spelling import substitute
 
 _FRACTION = re.compile(
-    r"(?<![\w.,:/-])(?:(?P<whole>\d{1,6}) )?(?P<part>\d{1,3})/(?P<of>\d{1,3})(?![\w/-]|[.,:]\d)"
+    r"(?<![\w.,:/-])(?:(?P<whole>\d{1,6}) )?(?P<part>\d{1,3})/(?P<of>\d{1,4})(?![\w/-]|[.,:]\d)"
 )
 _FRACTION_JOINED = re.compile(
-    r"(?<![\da-z.,:/-]) ?(?:(?P<whole>\d{1,6}) )?(?P<part>\d{1,3})/(?P<of>\d{1,3})"
+    r"(?<![\da-z.,:/-]) ?(?:(?P<whole>\d{1,6}) )?(?P<part>\d{1,3})/(?P<of>\d{1,4})"
     r"(?![\da-z/-]|[.,:]\d)(?: (?![가-힣]))?"
 )
 _ROUND = frozenset({12, 16, 20, 32, 50, 64, 100, 1000})

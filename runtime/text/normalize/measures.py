@@ -22,8 +22,15 @@ from voxturn.runtime.text.normalize.spelling import Spelling, substitute
 
 _SIGNS = {
     "us$": "USD", "$": "USD", "€": "EUR", "£": "GBP", "¥": "JPY", "₹": "INR",
-    "₽": "RUB", "₺": "TRY", "₩": "KRW",
+    "₽": "RUB", "₺": "TRY", "₩": "KRW", "c$": "CAD", "ca$": "CAD", "a$": "AUD", "au$": "AUD",
+    "r$": "BRL", "mx$": "MXN", "zł": "PLN", "kč": "CZK",
 }  # fmt: skip
+_WORDS = frozenset(
+    {"try", "sek", "nok", "cad", "aud", "rub", "sar", "pln", "dkk", "brl", "mxn", "krw"}
+)
+"""Codes that are a word or a unit in some language, and are codes in capitals only."""
+
+_DOLLARS = ("USD", "CAD", "AUD", "MXN")  # all are written with $
 _ZEROS = {"k": 3, "m": 6, "b": 9}
 _MILLION = Number("1000000")
 _THOUSANDS = re.compile(r"[1-9]\d{0,2},\d{3}")
@@ -36,15 +43,36 @@ def prices(text: str, lexicon: Lexicon) -> str:
         number = parse(_amount(match["number"]), lexicon)
         if number is None:
             return match[0]
-        currency = _signs(lexicon)[match["sign"] or match["glued"]]
+        sign = "sign" if match["sign"] else "glued"
+        currency = _signs(lexicon)[match[sign]]
+        if currency.lower() in _WORDS and match[sign] == currency.lower():
+            text = match.string
+            written = text.written if isinstance(text, Spelling) else text
+            if not written[match.start(sign) : match.end(sign)].isupper():
+                return match[0]
         magnitude = (match["magnitude"] or match["letter"] or "").rstrip(".")
-        words = _price(number, currency, magnitude, lexicon)
+        if _named(currency, lexicon).match(match.string, match.end()):
+            words = _magnitude(number, magnitude, lexicon) if magnitude else say(number, lexicon)
+        else:
+            words = _price(number, currency, magnitude, lexicon)
         if _ends_sentence(match):
             words += "."  # the abbreviation's is the sentence's too
         return _apart(match, words, lexicon)
 
     before, after = _prices(lexicon)
     return substitute(after, said, substitute(before, said, text))
+
+
+@cache
+def _named(currency: str, lexicon: Lexicon) -> re.Pattern[str]:
+    """The name of the currency after a price, where the sign adds nothing: $500 pesos."""
+    codes = [code for code in _DOLLARS if code in lexicon.currencies]
+    codes = codes if currency == "USD" else [currency]
+    nouns = [money(lexicon.currencies[code])[0] for code in codes]
+    names = [re.escape(form.lower()) for each in nouns for form in each.forms]
+    names += ["pesos?"] * (currency == "USD")
+    of = rf"(?:{lexicon.of}\s)?" if lexicon.of else ""
+    return re.compile(rf"\s{of}(?:{'|'.join(names)})(?!\w)")
 
 
 def _ends_sentence(match: re.Match[str]) -> bool:
@@ -65,6 +93,8 @@ def _amount(token: str) -> str:
 @cache
 def _signs(lexicon: Lexicon) -> dict[str, str]:
     codes = {code.lower(): code for code in lexicon.currencies}
+    if lexicon.language == "tr":  # whose small I has no dot
+        codes |= {code.replace("i", "ı"): currency for code, currency in codes.items()}
     signs = {sign: code for sign, code in _SIGNS.items() if code in lexicon.currencies}
     return {**codes, **signs, **lexicon.signs}
 
@@ -186,10 +216,42 @@ def measures(text: str, lexicon: Lexicon) -> str:
         number = parse(match["number"], lexicon)
         if number is None:
             return match[0]
+        if match["short"] and not _is_unit(match, lexicon):
+            return match[0]
         unit = noun(_units(lexicon)[match["long"] or match["short"]])
         return _apart(match, _measure(number, unit, lexicon), lexicon)
 
     return substitute(_measures(lexicon), said, text)
+
+
+_DECADE_BEFORE = re.compile(
+    r"(?:^|\s)(?:the|in|my|your|his|her|its|our|their|early|mid|late)\s$|['’-]$"
+)
+_MODEL = re.compile(
+    r"(?:(?<=[^.!?:]\s)[^\W\d_a-zß-öø-ÿа-я][^\W\d_]*|[^\W\d_]*[a-z][A-Z]\w*)\s$"
+)  # iPhone 5s
+_INITIALS = frozenset("enswv")  # 350 W 42nd St, 5 v 5
+
+
+def _is_unit(match: re.Match[str], lexicon: Lexicon) -> bool:
+    """Whether one letter after a number is a unit: not 5G, not 350 W 42nd St, not 5 v 5."""
+    text, letter, at = match.string, match["short"], match.start("short")
+    written = text.written if isinstance(text, Spelling) else text
+    capital = written[at].isupper()
+    glued = text[at - 1].isdigit()
+    following = written[match.end() :].lstrip(" .")
+    before = text[max(0, match.start() - 12) : match.start()]
+    if glued and letter == "s":
+        decade = _DECADE_BEFORE.search(before) and match["number"].endswith("0")
+        return not capital and not decade and not _MODEL.search(written[: match.start()])
+    if glued:
+        return letter in "wvl" or not capital
+    if letter not in _INITIALS:
+        return True
+    if letter == "s" and capital and lexicon.language == "en":
+        return False
+    named = capital and following[:1].isupper() and text[match.end() : match.end() + 1] == " "
+    return not following[:1].isdigit() and not named
 
 
 def _measure(number: Number, unit: Noun, lexicon: Lexicon) -> str:
@@ -210,10 +272,10 @@ def _measures(lexicon: Lexicon) -> re.Pattern[str]:
     )
     letters = [unit for unit in units if len(unit) == 1 and unit.isalpha()]
     short = "|".join(unit + careful.get(unit, "") for unit in letters) or "(?!)"
-    # one letter is a unit only after a space and a short number: not 5G, not 2026 г.
+    # one letter is a unit only after a short number: not 2026 г.
     end = r"(?![a-z0-9/$€£])" if lexicon.joined else r"(?![\w/$€£])"
     return re.compile(
-        rf"(?<![\d.,])(?P<number>{NUMBER})(?:\s?(?P<long>{long})|(?<!\d{{4}})\s(?P<short>{short})){end}(?:\.(?=[,;:)]))?"
+        rf"(?<![\d.,])(?P<number>{NUMBER})(?:\s?(?P<long>{long})|(?<!\d{{4}})\s?(?P<short>{short})){end}(?:\.(?=[,;:)]))?"
     )
 
 

@@ -27,6 +27,13 @@ _CORRECTIONS: dict[str, Rules] = {
         (r"(?<!jedna)(?<!nula) celá\b", " celých"),
     ),
     "it": (("dicotto", "diciotto"),),  # elided too much: centodicotto
+    "nl": ((r"(elf|twaalf|tien) honderd ?", r"\1honderd"),),  # one word
+    "pt": (  # as in Brazil
+        ("dezasse", "dezesse"),
+        ("dezanove", "dezenove"),
+        (r"^mil milhões\b", "um bilhão"),
+        (r"(?<=[^\W\d_]) mil milhões\b", " bilhões"),
+    ),
     "ar": ((r"(?:^|(?<= ))(ألف|مئت|مليون|مليار)ا$", r"\1ان"),),  # two without a noun
     "es": (("veintiuno mil", "veintiún mil"), ("uno mil", "un mil")),  # shortened before thousand
 }

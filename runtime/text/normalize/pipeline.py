@@ -43,8 +43,12 @@ def normalize(text: str, language: str, *, diacritics: bool = True) -> str:
     # capitals tell abbreviations from words, therefore first; what stands after numbers is left for the end
     cleaned = clean(text, words.language, diacritics=diacritics)
     cleaned = written_out(cleaned, words.language, trained=True)
-    text = lower(str(_cased(_spelling(cleaned, words), words)), words.language)
-    text = written_out(_passes(text, words), words.language, trained=True)
+    cased = _cased(_spelling(cleaned, words), words)
+    lowered = lower(str(cased), words.language)
+    if len(lowered) == len(cased.written):  # a capital says of a letter that it is no unit
+        lowered = Spelling(lowered, cased.written)
+    read = symbols(str(_counted(lowered, words)), words)
+    text = written_out(read, words.language, trained=True)
     if words.language == "zh-cn":
         text = chinese.commas(text)
     text = " ".join(text.split())
@@ -65,7 +69,9 @@ def in_words(text: str, language: str) -> str:
     whole = composed(text)
     body = whole.strip()
     plain = legible(written_out(body, rules.language))
-    words = _passes(_cased(capitals(_spelling(plain, rules, plain.written)), rules), rules)
+    words = _passes(
+        _cased(capitals(_spelling(plain, rules, plain.written), rules.language), rules), rules
+    )
     assert isinstance(words, Spelling)
     written = written_out(words.written, rules.language)
     if written == body and whole == unicodedata.normalize("NFC", text):
@@ -94,10 +100,15 @@ def _cased(text: Spelling, words: Lexicon) -> Spelling:
 
 
 def _passes(text: str, words: Lexicon) -> str:
-    """`text`, in lower case, through the other passes; most have nothing to do without a digit."""
+    """`text`, in lower case, through the other passes."""
+    return symbols(_counted(text, words), words)
+
+
+def _counted(text: str, words: Lexicon) -> str:
+    """`text` without digits; most of the passes have nothing to do where there are none."""
     if _DIGIT.search(text):
         text = separate_groups(telephones(rewrites(text, words), words), words)
         steps = (ranges, dates, times, fractions, prices, magnitudes, measures, numbers, joins)
         for step in steps:
             text = step(text, words)
-    return symbols(text, words)
+    return text

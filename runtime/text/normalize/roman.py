@@ -110,12 +110,16 @@ def _read(
         return None  # degrees C; the article De
     if match[2]:
         return f"{number}{match[2]}" + ("." if match[0].endswith(".") else "")
-    before = _BEFORE.search(written, max(0, match.start() - 40), match.start())
+    start, end = _row(match, written, words)
+    if numeral == "I" and start != match.start(1):
+        return None  # Louis XIV and I: a row begins with one
+    before = _BEFORE.search(written, max(0, start - 40), start)
+    beyond = _AFTER.match(written, end)
     after = _AFTER.match(written, match.end(1))
     known_words = abbreviations(lexicon.language)
     sentence_ends = before and before[2] and not known_words.find(before[1])
     name = before[1] if before and not sentence_ends else ""
-    following = after[1].lower() if after else ""
+    following = beyond[1].lower() if beyond else ""
     dot = "." if match[0].endswith(".") else ""
     if ending := ruled(words.ordinal_before, following):
         ending = ruled(words.before_words, f"{name.lower()} {following}") or ending
@@ -124,7 +128,9 @@ def _read(
         pronoun = words.verbs and numeral == "I" and not name[:1].isupper()
         if pronoun or following in words.verbs:
             return None
-        initial = dot and after and after[1][0].isupper() and following not in known_words.starters
+        initial = (
+            dot and after and after[1][0].isupper() and after[1].lower() not in known_words.starters
+        )
         if initial and not words.dotted:
             return None  # William V. Roth
     kept = "" if dot and words.dotted and after and after[1][0].islower() else dot
@@ -134,12 +140,28 @@ def _read(
         if int(number) <= words.ordinal_up_to:
             return _ordinal(number, ending, words, lexicon) + kept
         return cardinal(number, lexicon) + kept
-    if words.leading and dot and after and (sign or len(numeral) > 1):
+    numbered = re.match(r"\.[ \u00a0]\d", written[match.end(1) : match.end(1) + 3])
+    if words.leading and dot and (after or numbered) and (sign or len(numeral) > 1):
         return _ordinal(number, "", words, lexicon)
     known = any(re.search(pattern, name.lower()) for pattern in words.cardinal_after)
     named = name[:1].isupper() and name.lower() not in known_words.starters
     guessed = named and len(numeral) > 1 and not set(numeral) - set("IVX")
     return cardinal(number, lexicon) + dot if sign or known or guessed else None
+
+
+def _row(match: re.Match[str], written: str, words: RomanWords) -> tuple[int, int]:
+    """Where the row of numerals that this one belongs to begins and ends: siglos XV y XVI."""
+    start, end = match.span(1)
+    if not words.between:
+        return start, end
+    numeral = "[IVXLCDM]{1,9}"
+    while left := re.search(
+        rf"(?<!\w)({numeral})\.?(?:{words.between})$", written[max(0, start - 24) : start]
+    ):
+        start -= len(left[0])
+    while right := re.match(rf"\.?(?:{words.between}){numeral}(?!\w)", written[end : end + 24]):
+        end += len(right[0])
+    return start, end
 
 
 def _is_ruler(

@@ -21,14 +21,19 @@ from voxturn.runtime.text.normalize.numbers import (
 from voxturn.runtime.text.normalize.spelling import substitute
 
 _SPACED_GROUPS = re.compile(r"(?<![\d.,])\d{1,3}(?: \d{3})+(?!\d)")
+_ROUND_GROUPS = re.compile(
+    r"(?<![\d.,/:-])(?<!\d )[1-9]\d{0,2}(?: \d{3})* [05]00(?![\d.,/:-]\d|\d| \d)"
+)
 _BARE_FRACTION = re.compile(r"(?<![^\s($€£-])\.(?=\d)")  # .5
 _END = r"\d+(?:[.,:]\d+)*"  # of a range: a number or a time
-_RANGE = re.compile(rf"(?<![\w.,:/-])([$€£¥₹]?)({_END})-([$€£¥₹]?)({_END})(?![\d/-])")
-_RANGE_JOINED = re.compile(rf"(?<![\da-z.,:/-])([$€£¥₹]?)({_END})-([$€£¥₹]?)({_END})(?![\d/-])")
+_SIGN = r"((?:(?:us|ca?|au?|mx|r)?[$]|[€£¥₹₽₺₩])\s?|)"
+_RANGE = re.compile(rf"(?<![\w.,:/-]){_SIGN}({_END})-{_SIGN}({_END})(?![\d/-])")
+_RANGE_JOINED = re.compile(rf"(?<![\da-z.,:/-]){_SIGN}({_END})-{_SIGN}({_END})(?![\d/-])")
 _NEGATIVE = re.compile(r'(?<![^\s(\["“„«])-(?=[$€£¥₹]?\d)')
 _NEGATIVE_JOINED = re.compile(r"(?<![\da-z)-])-(?=[$€£¥₹]?\d)")
 _PLUS = re.compile(r"\+(?=\s?\d)")
 _EQUALS = re.compile(r"(?<=\d)\s?=\s?")
+_EQUALS_AFTER_VOWEL = re.compile(r"(?<=[2459])\s?=\s?")
 _TIMES = re.compile(r"(?<=\d)(?:\s[×x*]\s|[×x*])(?=\d)")
 _GLUED = re.compile(r"(?<=[^\W\d_])(?=\d)|(?<=\d)(?=[^\W\d_])")
 _TELEPHONE = re.compile(r"(?<![\w.,-])\d{2,4}(?:-\d{3,4}){1,2}(?![\w-]|[.,]\d)")
@@ -46,8 +51,10 @@ def separate_groups(text: str, lexicon: Lexicon) -> str:
     """1 234 567 without its spaces, where numbers are written so; .5 with its zero."""
     if lexicon.group == ",":
         text = substitute(_BARE_FRACTION, "0.", text)
-    if not lexicon.space_groups:
+    if lexicon.joined:
         return text
+    if not lexicon.space_groups:
+        return substitute(_ROUND_GROUPS, lambda m: m[0].replace(" ", ""), text)
     return substitute(_SPACED_GROUPS, lambda m: m[0].replace(" ", ""), text)
 
 
@@ -58,13 +65,18 @@ def ranges(text: str, lexicon: Lexicon) -> str:
         first, last = match[2], match[4]
         if not _ascending(first, last):
             return match[0]
-        return f"{match[1]}{first}{_around(lexicon.to, lexicon)}{match[3]}{last}"
+        sign = match[3] or match[1]  # $3-5 million: three to five million dollars
+        same = match[1] in ("", sign)
+        head = "" if same else match[1]
+        return f"{head}{first}{_around(lexicon.to, lexicon)}{sign}{last}"
 
     text = substitute(_RANGE_JOINED if lexicon.joined else _RANGE, said, text)
     minus = _NEGATIVE_JOINED if lexicon.joined else _NEGATIVE
     text = substitute(minus, _after(lexicon.minus, lexicon), text)
     text = substitute(_PLUS, _around(lexicon.plus, lexicon), text)
     text = substitute(_TIMES, _around(lexicon.times, lexicon), text)
+    if lexicon.language == "ko":  # the particle after two, four, five and nine has another form
+        text = substitute(_EQUALS_AFTER_VOWEL, _around("는", lexicon), text)
     return substitute(_EQUALS, _around(lexicon.equals, lexicon), text)
 
 

@@ -24,6 +24,7 @@ _HYPHENED = re.compile(
     r"|\d-\d{3}-\d{3}-\d{3}|\d{3}-\d{4}"
     r"|\d{2,4}-\d{3,4}-\d{3,4}|\d{3,4}-\d{6,8}"
 )
+_CARD = re.compile(r"\d{4}([ -])\d{4}(?:\1\d{4}){2}")
 _AREA = re.compile(r"(?:\+?\d{1,3}[ -]?)?\(\d{2,5}\) ?\d[\d -]{4,}")
 _SPACED = re.compile(r"\d \d{3} \d{3} \d{4}|\d(?: \d{3}){2}(?: \d\d){2}|\d{2,4}(?: \d{2,4}){2,5}")
 _ZERO = re.compile(r"\(?0\d")
@@ -49,8 +50,11 @@ def _dialled(written: str, match: re.Match[str], lexicon: Lexicon) -> bool:
     before = match.string[max(0, match.start() - 40) : match.start()]
     following = match.string[match.end() : match.end() + 2]
     counts = following[:1] == " " and following[1:].isalpha()
-    if _words(lexicon).search(before) and not (digits < 5 and counts and written not in _EMERGENCY):
+    asked = _words(lexicon, weak=False).search(before)
+    if asked and not (digits < 5 and counts and written not in _EMERGENCY):
         return True
+    if _words(lexicon, weak=True).search(before) and (digits >= 5 or written in _EMERGENCY):
+        return not (_THOUSANDS.fullmatch(written) and counts)
     if _from_year_to_year(written):
         return False
     if digits < 7:
@@ -63,6 +67,8 @@ def _dialled(written: str, match: re.Match[str], lexicon: Lexicon) -> bool:
         return not re.fullmatch(r"0\.\d+", written)
     if _THOUSANDS.fullmatch(written):
         return False
+    if _CARD.fullmatch(written):
+        return True
     marked = _HYPHENED.fullmatch(written) or _AREA.fullmatch(written)
     spaced = _SPACED.fullmatch(written) and re.search(r"\d{3}", written) and not _years(written)
     return bool(marked) or bool(spaced)
@@ -76,12 +82,13 @@ def _from_year_to_year(written: str) -> bool:
 
 def _years(written: str) -> bool:
     """1999 2000 2001: a list."""
-    return all(len(group) == 4 for group in written.split())
+    return all(re.fullmatch(r"1\d{3}|20\d\d", group) for group in written.split())
 
 
 @cache
-def _words(lexicon: Lexicon) -> re.Pattern[str]:
-    words = "|".join(forms_of(lexicon).telephone.words) or "(?!)"
+def _words(lexicon: Lexicon, *, weak: bool) -> re.Pattern[str]:
+    table = forms_of(lexicon).telephone
+    words = "|".join(table.numbers if weak else table.words) or "(?!)"
     start = "" if lexicon.joined else r"(?<!\w)"
     gap = r"[\s:：号是は：]{0,3}" if lexicon.joined else r"[\s.:]{1,3}"
     return re.compile(rf"{start}(?:{words}){gap}$")

@@ -200,7 +200,7 @@ def test_nothing_is_cut_where_a_sentence_goes_on(language: str, text: str) -> No
         ("zh-cn", "他。Mr. Li", "他。mister Li"),
         ("en", "Dr.Dr. and Dr.Smith.", "Dr.Dr. and doctor Smith."),
         ("fr", "Jean Paul M. Dupont, cap. Leroux, un cap. Le vent", "Jean Paul M. Dupont, capitaine Leroux, un cap. Le vent"),
-        ("it", "La Dott.ssa Verdi, la Sig.ra Neri e l'Ing. Rossi", "La dottoressa Verdi, la signora Neri e l'ingegnere Rossi"),
+        ("it", "La Dott.ssa Verdi, la Sig.ra Neri e l'Ing. Rossi", "La dottoressa Verdi, la signora Neri e l'ingegner Rossi"),
         ("ru", "г. Москва, ул. Ленина, т. е. и др.", "город Москва, улица Ленина, то есть и другие."),
         ("nl", "bijv. hier, d.w.z. daar", "bijvoorbeeld hier, dat wil zeggen daar"),
         ("de", "u. a. auch, z.B. hier, i. d. R.", "unter anderem auch, zum beispiel hier, in der Regel."),

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from voxturn.runtime.errors import ExecutorUnavailable
 from voxturn.runtime.text.abbreviations import abbreviations
-from voxturn.runtime.text.normalize import LANGUAGES, in_words, numbers
+from voxturn.runtime.text.normalize import LANGUAGES, in_words, normalize, numbers
 from voxturn.runtime.text.normalize.characters import compatible
 from voxturn.runtime.text.normalize.forms import forms
 from voxturn.runtime.text.normalize.lexicon import lexicon
@@ -150,3 +150,8 @@ def test_a_long_text_takes_time_in_proportion_to_its_length() -> None:
 
     seconds(10)
     assert seconds(3200) < 40 * max(seconds(200), 0.01)  # 16 times as long; 256 if quadratic
+
+
+def test_the_text_of_the_vocabulary_keeps_what_its_capitals_say() -> None:
+    assert normalize("5G is new, 350 W 42nd St", "en").startswith("five g is new, three hundred")
+    assert "seconds" not in normalize("120 S Main St.", "en")

@@ -70,3 +70,13 @@ def test_every_rule_leads_somewhere_and_every_expression_compiles(language: str)
         for pattern, replacement in rules:
             re.compile(pattern)
             assert isinstance(replacement, str)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_usual_currencies_are_said_by_sign_and_by_code(language: str) -> None:
+    codes = "USD EUR GBP JPY CNY INR CHF CAD AUD RUB KRW TRY BRL MXN PLN CZK HUF SEK NOK DKK"
+    for written in (*codes.split(), "$", "€", "£", "₹", "₽", "₺", "₩", "C$", "A$", "R$"):
+        for text in (f"{written} 20", f"20 {written}"):
+            said = in_words(text, language)
+            assert not re.search(rf"\d|{re.escape(written)}", said), (text, said)
+    assert not re.search(r"[\d¢]", in_words("75¢", language))

@@ -115,7 +115,7 @@ def test_upstream_says_what_is_recorded_of_it_and_its_ids_are_ours(
         ("en", "It costs $0.50, or -$3.", "it costs fifty cents, or minus three dollars."),
         ("en", "From 9:00 to 17:00.", "from nine o'clock to seventeen hundred."),
         ("en", "Between 14:30-15:30, 100 m² and $5-$10.",
-         "between fourteen thirty to fifteen thirty, one hundred square meters and five dollars to ten dollars."),
+         "between fourteen thirty to fifteen thirty, one hundred square meters and five to ten dollars."),
         ("en", "On 13/05/2026 and 05/13/2026.",
          "on may thirteenth twenty twenty-six and may thirteenth twenty twenty-six."),
         ("en", "3 x 4 = 12, +1", "three times four equals twelve, plus one"),
