@@ -173,6 +173,8 @@ def _is_ruler(
     if _ENDS.match(written, match.end(1)):
         return True
     names = written[max(0, match.start() - 48) : before.start() if before else 0].lower()
+    if not names.strip() or names.rstrip()[-1] in ".!?":
+        return True  # a name that begins the sentence is its subject
     return bool(re.search(rf"(?<!\w)(?:{words.titles})\s(?:[^\W\d_]+\s)?$", names))
 
 
