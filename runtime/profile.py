@@ -7,11 +7,12 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Self
 
-from voxturn.runtime.errors import InvalidProfile, UnknownProfile, UsageError
+from voxturn.runtime.errors import InvalidProfile, UnknownProfile, UnsupportedLanguage, UsageError
 from voxturn.runtime.executors.catalogue import catalogue, executor_of, names_for
 from voxturn.runtime.models.compatible import EVERYWHERE
 from voxturn.runtime.models.manifest import Manifest
 from voxturn.runtime.models.store import is_artifact
+from voxturn.runtime.text.language import codes_of, is_auto
 from voxturn.runtime.tomlfile import build, nearest, read_toml
 from voxturn.runtime.turn.listen import Endpointing
 
@@ -214,6 +215,10 @@ def _read(path: Path) -> Profile:
             raise InvalidProfile(
                 f"profile {path.stem}.{name}: must be between {least:g} and {most:g}, not {value:g}"
             )
+    try:
+        codes_of("en" if is_auto(profile.language) else profile.language)
+    except UnsupportedLanguage as exc:
+        raise InvalidProfile(f"profile {path.stem}.language: {exc}") from exc
     if profile.filter.kind not in ("words", "off"):
         raise InvalidProfile(
             f"profile {path.stem}.filter.kind: must be words or off, not {profile.filter.kind!r}"

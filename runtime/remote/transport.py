@@ -38,7 +38,14 @@ _PLAIN = "unexpected inference input", "inputs but got"
 _PATIENCE_S, _CANARY_S, _LEAVE_S = 0.7, 1.0, 1.0
 _STACK, _INTERNAL, _NAME = "\n\nAt:\n", "state: Internal: ", re.compile(r"\b([A-Z]\w+): ")
 """In what a server says of a model that does not load: what follows the model's exception, what goes before it, and its name."""
-_NEVER_REACHED = ("failed to connect", "Connection refused", "DNS resolution", "no address")
+_NEVER_REACHED = (
+    "failed to connect",
+    "Connection refused",
+    "DNS resolution",
+    "no address",
+    "errors resolving",
+    "Domain name not found",
+)
 
 
 class _UnknownRegion(ServerUnavailable):
@@ -286,12 +293,21 @@ class TritonServer:
         return tensors
 
     def _lost(self, exc: Exception, model: str, begun: bool) -> VoxturnError:
-        message = str(getattr(exc, "message", lambda: exc)())
+        message = _message(exc)
         if (raised := _raised(message, model)) is not None:
             return raised
-        never = not begun and any(sign in message for sign in _NEVER_REACHED)
-        kind = ServerUnavailable if never else ServerDied
-        return kind(f"{self.address}: model {model!r}: {' '.join(message.split())[:200]}")
+        if not begun and any(sign in message for sign in _NEVER_REACHED):
+            return ServerUnavailable(
+                f"{self.address}: no server answers there; "
+                "start one with `voxturn serve triton`, or name another address"
+            )
+        return ServerDied(f"{self.address}: model {model!r}: {' '.join(message.split())[:200]}")
+
+
+def _message(exc: Exception) -> str:
+    """What an error of gRPC's or of the client library's says, without its representation."""
+    text = getattr(exc, "details", None) or getattr(exc, "message", None)
+    return str(text() if callable(text) else exc)
 
 
 def _is_plain(error: Exception) -> bool:

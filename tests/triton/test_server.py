@@ -201,11 +201,12 @@ async def test_cancelled_streams_free_their_slots(server: Running) -> None:
             assert await spoken(client, "Hello.", language="en")
 
 
-async def test_no_server() -> None:
-    async with VoiceClient("127.0.0.1:9") as client:
-        with pytest.raises(errors.ServerUnavailable):
+@pytest.mark.parametrize("address", ["127.0.0.1:9", "nonsense"])
+async def test_no_server(address: str) -> None:
+    async with VoiceClient(address) as client:
+        with pytest.raises(errors.ServerUnavailable, match="no server answers there"):
             await client.transcribe(np.zeros(16000, np.float32))
-        with pytest.raises(errors.ServerUnavailable):
+        with pytest.raises(errors.ServerUnavailable, match="no server answers there"):
             await spoken(client, "hello")
 
 

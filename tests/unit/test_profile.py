@@ -103,3 +103,12 @@ def test_a_voice_that_no_server_has_is_a_problem_before_it_is_asked_for(tmp_path
     found = problems(served, Store(tmp_path), Registry.read(), Cores())
     what = f"{demo.speak.model} (vits) is served by no model; name another executor"
     assert what in [problem.what for problem in found if problem.stage == "speak"]
+
+
+@pytest.mark.parametrize("tag", ["english", "", "e n"])
+def test_a_language_that_is_no_tag_is_named(tag: str, tmp_path: Path) -> None:
+    text = (resources.files("voxturn.runtime") / "profiles" / "demo.toml").read_text("utf-8")
+    path = tmp_path / "mine.toml"
+    path.write_text(re.sub(r'language = "\w+"', f'language = "{tag}"', text, count=1))
+    with pytest.raises(InvalidProfile, match=r"^profile mine\.language: .*is no language tag"):
+        load_profile(path)
