@@ -207,7 +207,10 @@ def test_without_tensorrt_a_turn_and_load_run_on_onnx_runtime(
     outcomes = {outcome.step: outcome for outcome in gpu.run([portable.fp16, tiny.fp32], tmp_path)}
     assert compared == [portable.fp16, tiny.fp32]
     parity = outcomes["parity of onnx-cuda with ONNX Runtime on the CPU"]
-    assert (parity.state, parity.reason) == ("failed", "InferenceFailed: fp16: decoder.onnx: differs")
+    assert (parity.state, parity.reason) == (
+        "failed",
+        "InferenceFailed: fp16: decoder.onnx: differs",
+    )
     assert outcomes["speed of tensorrt"].state == "skipped"
     turn, load = (
         next(words for words in ran if f"bench {what}" in words) for what in ("turn", "load")
