@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
-from voxturn.runtime.flow.handoff import Ahead
 from voxturn.runtime.flow.portal import Portal
 from voxturn.runtime.remote.contract import INFO, MODELS
 from voxturn.runtime.remote.tensors import Tensors, text_of
@@ -56,9 +56,9 @@ class Connection:
 
     async def stream(self, model: str, inputs: Mapping[str, Any]) -> AsyncGenerator[Tensors, None]:
         """The answers of a model that streams. Closing this cancels the request."""
-        answers = await self._portal.arun(self._begin(model, inputs))
+        answers = _Answers(self._server.stream(model, inputs))
         try:
-            while (tensors := await self._portal.arun(anext(answers, None))) is not None:
+            while (tensors := await self._portal.arun(answers.following())) is not None:
                 yield tensors
         finally:
             await self._portal.arun(answers.aclose())
@@ -71,16 +71,32 @@ class Connection:
             finally:
                 self._portal.close()
 
-    async def _begin(self, model: str, inputs: Mapping[str, Any]) -> Ahead[Tensors]:
-        """A stream that whoever stops waiting for may still close: a generator is busy until it has been left."""
-        return Ahead(self._server.stream(model, inputs), 1)
-
     async def _connect(self) -> TritonServer:
         return TritonServer(self.address)
 
     async def _first(self, model: str, inputs: Mapping[str, Any]) -> Tensors:
         (answer,) = [tensors async for tensors in self._server.stream(model, inputs)]
         return answer
+
+
+class _Answers:
+    """A stream of the portal's loop, which whoever stops waiting for may still close: it is busy until it has been left."""
+
+    def __init__(self, source: AsyncGenerator[Tensors, None]) -> None:
+        self._source = source
+        self._waiting: asyncio.Task[Any] | None = None
+
+    async def following(self) -> Tensors | None:
+        """The next answer; None after the last."""
+        self._waiting = asyncio.current_task()
+        return await anext(self._source, None)
+
+    async def aclose(self) -> None:
+        """Leave the stream."""
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.cancel()
+            await asyncio.wait([self._waiting])
+        await self._source.aclose()
 
 
 class Connections:
