@@ -124,7 +124,10 @@ class StreamDecoder:
 
     def _decoded(self) -> str:
         earlier = self._tokenizer.decode(self._before) if self._before else ""
-        return self._tokenizer.decode([*self._before, *self._ids])[len(earlier) :]
+        text = self._tokenizer.decode([*self._before, *self._ids])
+        if not text.startswith(earlier):  # half a character spoils the bytes before it
+            return self._tokenizer.decode(self._ids)
+        return text[len(earlier) :]
 
     def _give(self, text: str) -> str:
         out = text[self._given :]

@@ -102,7 +102,8 @@ def test_marks_are_the_special_tokens_and_what_looks_like_one(tokenizer_file: Pa
 
 
 @given(st.lists(st.sampled_from(["▁the", "▁", "sea", "▁is", "!", "<0xC3>", "<0xA9>"]), max_size=9))
-@settings(deadline=None)
+@example(["<0xC3>", "<0xA9>", "<0xC3>", "<0xA9>"])
+@settings(deadline=None, max_examples=400)
 def test_spaces_before_words_stream_as_they_are_decoded(words: list[str]) -> None:
     tokens = ["▁the", "▁", "sea", "▁is", "!", "<0xC3>", "<0xA9>"]
     library = Library(models.BPE({token: i for i, token in enumerate(tokens)}, []))
