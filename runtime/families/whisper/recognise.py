@@ -39,7 +39,6 @@ _FULL_WINDOW_S = 30.0
 _HOP = 160
 _NAME_TOKENS = 100
 _CONTEXT = 448  # positions of the decoder
-_LONGEST_WORD = 24  # tokens
 _MARKS = 6  # at most so many of them hold marks: what begins the prompt, and the end
 
 Features = Callable[[Samples], npt.NDArray[np.float32]]
@@ -250,7 +249,7 @@ class Whisper:
         They are aligned where they repeat something or are few for the sound. Of an `endless` hypothesis all is missing that
         its end repeats.
         """
-        words = self._units(ids, language)
+        words = words_of(ids, self.tokenizer, language)
         runs = repetitions([self.tokenizer.decode(word) for word in words])
         few = len(ids) < usual(language) * POSITION_S * int(window.sounds.sum())
         before = np.cumsum([0, *map(len, words)]).tolist()
@@ -304,23 +303,13 @@ class Whisper:
         """
         if result.no_speech <= self._guard.no_speech:
             return False
-        words = self._units(result.ids, language)
+        words = words_of(result.ids, self.tokenizer, language)
         runs = repetitions([self.tokenizer.decode(word) for word in words])
         for run in runs:
             if run.start == 0 and run.stop == len(words):
                 first = sum(map(len, words[: run.period]))
                 return self._silent(self.generate(window, language, first))
         return False
-
-    def _units(self, ids: Sequence[int], language: str) -> list[tuple[int, ...]]:
-        """What may be said again: words, and the tokens of a word that is longer than any is, as a loop within one."""
-        units: list[tuple[int, ...]] = []
-        for word in words_of(ids, self.tokenizer, language):
-            tokens = [(token,) for token in word]
-            pieces = "".join(map(self.tokenizer.decode, tokens))
-            long = len(word) > _LONGEST_WORD and "\ufffd" not in pieces  # bytes are no syllables
-            units += tokens if long else [word]
-        return units
 
     def _begins(self, window: Window, ids: tuple[int, ...], language: str) -> list[int]:
         """The position at which each token begins, and the end of the last."""

@@ -484,17 +484,3 @@ async def test_one_thing_again_and_again_counts_as_its_first_time_where_there_ma
     """In the noise of many voices it was heard with a score that grew with every time."""
     heard = Heard(result("no no no no", -0.2, no_speech), result("no", first, no_speech))
     assert (await heard.transcript(4.0, level=0.1)).text == text
-
-
-async def test_a_loop_within_one_word_is_a_loop() -> None:
-    """Bengali was heard as one word of two hundred syllables."""
-    looped = "t" + "aka" * 12
-    heard = Heard(*[result(looped)] * 3, result("taka"), aligned=squeezed(4))
-    assert (await heard.transcript(4.0, level=0.1)).text == "taka"
-
-
-async def test_a_long_word_that_says_nothing_again_is_a_word() -> None:
-    word = "donaudampfschifffahrtsgesellschaft"
-    heard = Heard(result(word))
-    transcript = await heard.transcript(4.0, level=0.1)
-    assert (transcript.text, transcript.fallbacks) == (word, 0)
