@@ -94,7 +94,8 @@ class _Answers:
     async def aclose(self) -> None:
         """Leave the stream."""
         if self._waiting is not None and not self._waiting.done():
-            self._waiting.cancel()
+            if not self._waiting.cancelling():  # twice would cut short what the stream does to end
+                self._waiting.cancel()
             await asyncio.wait([self._waiting])
         await self._source.aclose()
 
