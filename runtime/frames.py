@@ -6,8 +6,9 @@ from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
 
 import numpy as np
-from voxturn.runtime.audio.container import ReadReport, Source
+from voxturn.runtime.audio.container import ReadReport
 from voxturn.runtime.audio.decode import check_file, decode, decode_raw
+from voxturn.runtime.audio.opening import Source
 from voxturn.runtime.flow.clock import Clock, WallClock
 from voxturn.runtime.flow.lane import Lane
 from voxturn.runtime.messages import AudioFrame, Samples

@@ -15,11 +15,11 @@ import numpy as np
 from voxturn.runtime.audio.container import (
     ReadReport,
     Recording,
-    Source,
     TimedFrame,
     open_recording,
 )
 from voxturn.runtime.audio.mix import Channels, Downmix
+from voxturn.runtime.audio.opening import Source
 from voxturn.runtime.errors import (
     AudioNotFound,
     EmptyAudio,
