@@ -31,7 +31,7 @@ def build_parser() -> argparse.ArgumentParser:
     """The parser with every command that is installed."""
     import argparse
 
-    from voxturn.runtime.commands import models, serve, talk, transcribe, voices
+    from voxturn.runtime.commands import models, say, serve, talk, transcribe, voices
     from voxturn.runtime.models.plugins import entry_points
 
     parser = argparse.ArgumentParser(
@@ -48,6 +48,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     talk.add_parsers(commands)
+    say.add_parser(commands)
     transcribe.add_parser(commands)
     models.add_parsers(commands)
     voices.add_parsers(commands)

@@ -23,7 +23,7 @@ from tokenizers.models import WordLevel
 from voxturn.runtime import cli
 from voxturn.runtime.assistant import Assistant
 from voxturn.runtime.audio.encode import PipeSink, WavFile
-from voxturn.runtime.commands import models, talk
+from voxturn.runtime.commands import models, say, talk
 from voxturn.runtime.errors import (
     AudioNotFound,
     CorruptModel,
@@ -267,7 +267,7 @@ def test_audio_that_is_not_there(
         (" …!? ", b"", EmptyText, "nothing that can be spoken"),
         ("-", b"", EmptyText, "nothing that can be spoken"),
         ("-", b"\xff\xfeH\x00", TextError, "standard input: is not UTF-8"),
-        ("-", b"a" * (talk.MAX_TEXT + 1), UsageError, "1000001 characters; at most 1000000"),
+        ("-", b"a" * (say.MAX_TEXT + 1), UsageError, "1000001 characters; at most 1000000"),
     ],
 )
 def test_text_that_cannot_be_said(

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from voxturn.runtime import cli
 from voxturn.runtime.audio.decode import decode_all
-from voxturn.runtime.commands import talk
+from voxturn.runtime.commands import say
 from voxturn.runtime.errors import (
     AudioError,
     AudioNotFound,
@@ -716,6 +716,6 @@ def test_a_failure_in_a_batch_stops_the_others_and_leaves_no_part_of_a_file(
 ) -> None:
     command = lines_of(tmp_path, "One is spoken.\nTwo fails.\nThree is never begun.\n")
     (tmp_path / "out" / "002.wav").mkdir(parents=True)
-    monkeypatch.setattr(talk, "_LINES_AT_ONCE", 1)
+    monkeypatch.setattr(say, "_LINES_AT_ONCE", 1)
     fails(capsys, command, OutputNotWritable, r"002\.wav: is a folder")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["001.wav", "002.wav"]
