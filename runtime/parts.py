@@ -337,8 +337,9 @@ class LoadedParts:
         self.info[stage] = _info(choice, artifact, backend)
         # what a GPU or a server computes needs no core here: there, stages overlap
         shares = turns and stage in URGENCY and not executor.on_gpu
-        turn: Callable[[bool], AbstractContextManager[object]] = nullcontext
-        turn = self._shared.turns(stage) if shares else turn
+        turn: Callable[[bool], AbstractContextManager[object]] = (
+            self._shared.turns(stage) if shares else nullcontext
+        )
         lane = Lane(stage, budget.nice, turn, clock=self.clock)
         self._lanes.append(lane)
         return LoadedStage(choice, artifact, backend, lane, self._engines.append)

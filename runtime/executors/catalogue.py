@@ -21,7 +21,7 @@ from voxturn.runtime.models.manifest import (
     ONNX_SCATTER_ELEMENTS,
     ONNX_TENSOR_SCATTER,
 )
-from voxturn.runtime.models.plugins import entry_points, importable
+from voxturn.runtime.models.plugins import importable, rows
 
 if TYPE_CHECKING:
     from voxturn.runtime.executors.backend import Backend
@@ -219,14 +219,7 @@ ROWS = (
 @cache
 def catalogue() -> Mapping[str, Executor]:
     """Every executor by its name: ours, then those of installed packages."""
-    rows = {row.name: row for row in ROWS}
-    for point, row in entry_points(EXECUTORS_GROUP):
-        if not isinstance(row, Executor) or row.name in rows:
-            raise InvalidProfile(
-                f"entry point {point.value!r} of {EXECUTORS_GROUP} names no executor of its own"
-            )
-        rows[row.name] = row
-    return rows
+    return rows(EXECUTORS_GROUP, Executor, lambda row: row.name, ROWS)
 
 
 def executor_of(name: str) -> Executor:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from voxturn.runtime.decode.service import TokenService
-from voxturn.runtime.errors import InvalidProfile, UsageError
+from voxturn.runtime.errors import UsageError
 from voxturn.runtime.flow.clock import Clock
 from voxturn.runtime.flow.lane import Lane
 from voxturn.runtime.flow.scheduling import Pace
@@ -28,7 +28,7 @@ from voxturn.runtime.messages import (
     Transcript,
 )
 from voxturn.runtime.models.manifest import Manifest, ModelContract
-from voxturn.runtime.models.plugins import entry_points
+from voxturn.runtime.models.plugins import rows
 from voxturn.runtime.protocols import GraphExecutor, SpeechToTextExecutor
 from voxturn.runtime.remote.connection import Connection
 from voxturn.runtime.text.language import is_auto
@@ -365,14 +365,7 @@ class Family:
 @cache
 def families() -> Mapping[str, Family]:
     """Every installed family by its kind. Raises `InvalidProfile` where an entry point names something else."""
-    rows: dict[str, Family] = {}
-    for point, row in entry_points(FAMILIES_GROUP):
-        if not isinstance(row, Family) or row.kind in rows:
-            raise InvalidProfile(
-                f"entry point {point.value!r} of {FAMILIES_GROUP} names no family of its own kind"
-            )
-        rows[row.kind] = row
-    return rows
+    return rows(FAMILIES_GROUP, Family, lambda row: row.kind)
 
 
 def served_kind(task: str) -> str:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from importlib import metadata
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, TypeVar
 
+from voxturn.runtime.errors import InvalidProfile
+
+RowT = TypeVar("RowT")
 _LOG = logging.getLogger(__name__)
 
 
@@ -22,6 +25,20 @@ def entry_points(group: str) -> Iterator[tuple[metadata.EntryPoint, Any]]:
             _LOG.warning("%s: %s is passed over (%s)", package, point.value, reason)
             continue
         yield point, row
+
+
+def rows(
+    group: str, kind: type[RowT], name: Callable[[RowT], str], ours: Iterable[RowT] = ()
+) -> dict[str, RowT]:
+    """Rows by their names: `ours`, then those of a group. Raises `InvalidProfile` for another kind of object, or a name twice."""
+    known = {name(row): row for row in ours}
+    for point, row in entry_points(group):
+        if not isinstance(row, kind) or name(row) in known:
+            raise InvalidProfile(
+                f"entry point {point.value!r} of {group} names no {kind.__name__.lower()} of its own"
+            )
+        known[name(row)] = row
+    return known
 
 
 def importable(module: str) -> bool:

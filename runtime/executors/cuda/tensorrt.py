@@ -69,9 +69,9 @@ class TensorRtGraph:
             raise
 
     def run(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        self._contract.check(inputs)
         for spec in self._contract.inputs:
             value = inputs[spec.name]
-            spec.check(value, self._contract.file)
             if value.nbytes > self._inputs[spec.name].host.size:
                 raise InferenceFailed(
                     f"{self._contract.file}: {spec.name} {list(value.shape)} is beyond the profile"
