@@ -87,9 +87,13 @@ class Choice:
             "name one model for both" if voice.vocodes else "leave [vocode] out of the profile",
         )
 
+    def unfit(self) -> Problem | None:
+        """Why the executor or the family cannot run the artifact; none of its files is read."""
+        return compatible(self.stage, self.settings, self.manifest, self.executor, self.family)
+
     def problem(self, language: str, home: Path) -> Problem | None:
         """What keeps the stage from running, as doctor tells it and loading raises it. May raise the family's errors."""
-        wrong = compatible(self.stage, self.settings, self.manifest, self.executor, self.family)
+        wrong = self.unfit()
         if wrong is None and self.family is not None:
             self.family.check(Candidate(self.folder, self.manifest, self.settings, language, home))
         return wrong
@@ -211,7 +215,6 @@ class LoadedParts:
         self._shared = shared or process_cores()
         self._host = Host(self._store.root / "engines", progress)
         self._stages: dict[str, LoadedStage] = {}
-        self._checked: set[str] = set()
         self._backends: dict[str, Backend] = {}
         self._lanes: list[Lane] = []
         self._engines: list[Closable] = []
@@ -299,13 +302,13 @@ class LoadedParts:
         return choice.family.make(self)
 
     def _check(self, choice: Choice) -> None:
-        """Raise what is wrong with a stage; it is asked once, for it reads vocabularies."""
-        if choice.stage in self._checked:
-            return
+        """Raise what is wrong with a stage."""
+        self._check_installed(choice)
+        self._refuse(choice.problem(self.language, self.home))
+
+    def _check_installed(self, choice: Choice) -> None:
         if (missing := choice.missing()) is not None:
             raise ExecutorUnavailable(self._line(missing))
-        self._refuse(choice.problem(self.language, self.home))
-        self._checked.add(choice.stage)
 
     def _refuse(self, problem: Problem | None) -> None:
         if problem is not None:
@@ -315,7 +318,9 @@ class LoadedParts:
         return f"profile {self.profile.name}.{problem.stage}: {problem.what}; {problem.fix}"
 
     def _load(self, choice: Choice) -> LoadedStage:
-        self._check(choice)
+        # engines alone: what its family reads besides is checked before the family is made
+        self._check_installed(choice)
+        self._refuse(choice.unfit())
         settings, executor, stage = choice.settings, choice.executor, choice.stage
         turns = self._takes_turns()
         spin = stage == ("speak" if turns else "reply")  # the tightest loop's idle threads may
