@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import re
 import time
 import tomllib
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -43,6 +44,8 @@ _SOUNDS, _SILENCES, _REPEATED = 100, 10, 60
 _ROOM = 400  # tokens of a first hypothesis, at most
 _PAUSES_S = (0.1, 0.3, 0.6)
 _LONGEST_S = 27.0
+_CHANT = re.compile(r"(\S{1,8}?)\1{5,}")
+"""A word that says a part of itself six times or more."""
 _COUNTED = ("one", "two", "three", "four")
 
 
@@ -107,17 +110,18 @@ def deletions(first: str, text: str) -> int:
 
 
 def loops(reference: str, text: str) -> bool:
-    """Whether a text says something again at once that the reference does not say so often."""
+    """Whether a text says something again at once that the reference does not say so often, between words or within one."""
     said = f" {' '.join(words(reference))} "
     heard = words(text)
+    letters = len("".join(heard)) - len("".join(said.split()))
     for run in repetitions(heard):
         times = [heard[begin:end] for begin, end in run.times() if end - begin == run.period]
         if len(times) < 2 or times[0] != times[1]:
             continue  # only the end was said before
-        longer = len(heard) - len(said.split()) >= run.period  # a loop is; misheard words are not
+        longer = letters >= len("".join(times[0]))  # a loop is; words misheard as several are not
         if longer and f" {' '.join(itertools.chain(*times))} " not in said:
             return True
-    return False
+    return any(chant[0] not in said for chant in _CHANT.finditer(" ".join(heard)))
 
 
 async def run(profile_name: str, path: Path | None) -> Result:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,15 +15,24 @@ except ImportError as exc:
         "word errors are counted by jiwer; pip install 'voxturn[bench]'"
     ) from exc
 
+
+class _Separate(jiwer.AbstractTransform):
+    """Spaces instead of what is in no word. Vowel signs are marks, and belong to their letters."""
+
+    def process_string(self, s: str) -> str:
+        return "".join(c if c in "_'" or unicodedata.category(c)[0] in "LMN" else " " for c in s)
+
+
 _WORDS = jiwer.Compose(
     [
         jiwer.ToLowerCase(),
-        jiwer.SubstituteRegexes({r"[^\w']+": " "}),
+        _Separate(),
+        jiwer.RemoveMultipleSpaces(),
         jiwer.Strip(),
         jiwer.ReduceToListOfListOfWords(),
     ]
 )
-"""Lower case; what is neither letter, digit, underscore nor apostrophe separates words."""
+"""Lower case; what is neither letter, mark, digit, underscore nor apostrophe separates words."""
 
 
 def words(text: str) -> list[str]:

@@ -8,7 +8,7 @@ positions or lie in the silence after the speech.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +18,10 @@ from voxturn.runtime.messages import Samples
 POSITION_S = 0.02
 _SAMPLES = 320  # of a position
 _TAIL_WORDS = 4  # that many at the end, said anywhere before, may be the beginning of a loop
+_CHANTED, _LONGEST_CHANT = (
+    6,
+    8,
+)  # so often no word of any language has the same tokens, but "hahaha" and loops
 _LEAST_SHARE = 0.6  # of the sound of the best-heard time: said again it has 0.8 and more, of a loop two share one's
 _FAST = 1.2  # seconds that a token has in natural speech, in those of the fastest
 _ALIGNED_S = 0.06  # how exactly a time's ends are known
@@ -55,6 +59,20 @@ def repetitions(words: Sequence[str]) -> list[Repetition]:
     if tail is not None and not any(tail.stop == run.stop for run in runs):
         runs.append(tail)
     return runs
+
+
+def divided(word: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """The tokens of a word; one that says the same tokens again and again is divided where each time begins.
+
+    A loop may lie within one word ("kārākārākārā…"), which has no other end.
+    """
+    for period in range(1, min(_LONGEST_CHANT, len(word) // _CHANTED) + 1):
+        for begin, end in _equal(word, period):
+            first = begin - period
+            if end - first >= _CHANTED * period:
+                times = [word[at : min(at + period, end)] for at in range(first, end, period)]
+                return [part for part in (word[:first], *times, *divided(word[end:])) if part]
+    return [word] if word else []
 
 
 def sounding(samples: Samples) -> Sounds:
@@ -118,7 +136,7 @@ def _plain(word: str) -> str:
     return letters or word.strip()
 
 
-def _equal(words: Sequence[str], period: int) -> Iterator[tuple[int, int]]:
+def _equal(words: Sequence[Hashable], period: int) -> Iterator[tuple[int, int]]:
     """Stretches of words each of which is the one `period` before it."""
     begin = period
     for index in range(period, len(words) + 1):

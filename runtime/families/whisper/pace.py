@@ -20,6 +20,8 @@ _PACES = {
 _PACE = {code: pace for pace, codes in _PACES.items() for code in codes.split()}
 _UNKNOWN = 15
 _QUICK = 2.4  # the quickest speak twice as fast, and numbers, names and marks take more tokens than words
+SLOWEST = 2.0
+"""Tokens a second of sound that everybody exceeds who speaks, whatever the language."""
 _USUAL = 0.8  # 99 of 100 clips of read speech have more
 
 

@@ -21,12 +21,14 @@ import numpy.typing as npt
 from voxturn.runtime.errors import CorruptModel, UnsupportedLanguage, UsageError
 from voxturn.runtime.families.whisper.loops import (
     POSITION_S,
+    Repetition,
     Sounds,
+    divided,
     repetitions,
     sounding,
     without_audio,
 )
-from voxturn.runtime.families.whisper.pace import fastest, usual
+from voxturn.runtime.families.whisper.pace import SLOWEST, fastest, usual
 from voxturn.runtime.families.whisper.words import timed, words_of
 from voxturn.runtime.messages import Samples, Word
 from voxturn.runtime.protocols import Generated, SpeechToTextExecutor
@@ -216,7 +218,7 @@ class Whisper:
         ids = (*prefix, *result.ids)
         full = len(ids) >= room
         endless = len(ids) >= cap and not full
-        missing, rest_s = self._judged(window, ids, language, endless)
+        missing, rest_s, looping = self._judged(window, ids, language, endless, full)
         believed = result.score >= self._guard.confidence and not endless and not missing
         return Hypothesis(
             ids,
@@ -225,8 +227,8 @@ class Whisper:
             result.score,
             believed,
             missing=missing,
-            endless=endless,
-            full=full,
+            endless=endless or looping,
+            full=full and not looping,
             rest_s=rest_s if believed and not full else None,
         )
 
@@ -242,15 +244,15 @@ class Whisper:
         return attempt.believed, plausible, attempt.score
 
     def _judged(
-        self, window: Window, ids: tuple[int, ...], language: str, endless: bool
-    ) -> tuple[tuple[tuple[int, int], ...], float | None]:
-        """Which tokens repeat others and were not said, and where sound begins again after the last one.
+        self, window: Window, ids: tuple[int, ...], language: str, endless: bool, full: bool
+    ) -> tuple[tuple[tuple[int, int], ...], float | None, bool]:
+        """Which tokens repeat others and were not said, where sound begins again after the last one, and whether a loop
+        filled the decoder's room.
 
-        They are aligned where they repeat something or are few for the sound. Of an `endless` hypothesis all is missing that
-        its end repeats.
+        They are aligned where they repeat something or are few for the sound. Of a hypothesis without an end all is missing
+        that its last words repeat.
         """
-        words = words_of(ids, self.tokenizer, language)
-        runs = repetitions([self.tokenizer.decode(word) for word in words])
+        words, runs = self._repeated(ids, language)
         few = len(ids) < usual(language) * POSITION_S * int(window.sounds.sum())
         before = np.cumsum([0, *map(len, words)]).tolist()
         missing: list[tuple[int, int]] = []
@@ -260,15 +262,20 @@ class Whisper:
             missing += without_audio(runs, before, begins, window.sounds, fastest(language))
             after_s = POSITION_S * int(window.sounds[begins[-1] :].sum())
             rest_s = POSITION_S * begins[-1] if after_s >= self._guard.left_out_s else None
-        if endless:
-            missing += [time for run in runs if run.stop == len(words) for time in run.times()[1:]]
-        return tuple(sorted({(before[begin], before[end]) for begin, end in missing})), rest_s
+        last = [run for run in runs if run.stop >= len(words) - 1]  # half a time may follow
+        looping = full and any(2 * before[run.start] < len(ids) for run in last)
+        if endless or looping:
+            missing += [time for run in last for time in run.times()[1:]]
+            missing += [(run.stop, len(words)) for run in last if run.stop < len(words)]
+        spans = sorted({(before[begin], before[end]) for begin, end in missing})
+        return tuple(spans), rest_s, looping
 
     def _without_loops(self, window: Window, looped: Hypothesis) -> Hypothesis:
         """The hypothesis without what was not said; nothing where the model is not sure of what comes before."""
         silence = replace(looped, ids=(), text="", full=False)
         dropped = {token for begin, end in looped.missing for token in range(begin, end)}
-        if looped.endless and 2 * len(dropped) > len(looped.ids):
+        sound_s = POSITION_S * int(window.sounds.sum())
+        if looped.endless and (not sound_s or looped.said < SLOWEST * sound_s):
             return silence
         first = min(dropped)
         before = self.generate(window, looped.language, first)
@@ -303,13 +310,19 @@ class Whisper:
         """
         if result.no_speech <= self._guard.no_speech:
             return False
-        words = words_of(result.ids, self.tokenizer, language)
-        runs = repetitions([self.tokenizer.decode(word) for word in words])
+        words, runs = self._repeated(result.ids, language)
         for run in runs:
             if run.start == 0 and run.stop == len(words):
                 first = sum(map(len, words[: run.period]))
                 return self._silent(self.generate(window, language, first))
         return False
+
+    def _repeated(
+        self, ids: Sequence[int], language: str
+    ) -> tuple[list[tuple[int, ...]], list[Repetition]]:
+        """The words as tokens, those that repeat themselves in parts, and what they say again."""
+        words = [part for word in words_of(ids, self.tokenizer, language) for part in divided(word)]
+        return words, repetitions([self.tokenizer.decode(word) for word in words])
 
     def _begins(self, window: Window, ids: tuple[int, ...], language: str) -> list[int]:
         """The position at which each token begins, and the end of the last."""

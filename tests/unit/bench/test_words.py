@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import re
 import sys
+import unicodedata
 
 import pytest
 from hypothesis import given, settings
@@ -31,6 +32,7 @@ WORDS = [
     "١٢",
     "مرحبا",
     "你好",
+    "வாக்கு",
     "x_y",
     "don’t",
 ]
@@ -39,7 +41,12 @@ PAIRS = st.lists(st.tuples(TEXTS, TEXTS), min_size=1, max_size=5)
 
 
 def expected_words(text: str) -> list[str]:
-    return re.findall(r"[\w']+", text.lower())
+    marks = "".join(sorted({c for c in text.lower() if unicodedata.category(c).startswith("M")}))
+    return re.findall(rf"[\w'{re.escape(marks)}]+", text.lower())
+
+
+def test_vowel_signs_belong_to_their_word() -> None:
+    assert words("காலை வணக்கம்.") == ["காலை", "வணக்கம்"]
 
 
 def expected_errors(reference: str, transcript: str) -> tuple[int, int]:

@@ -211,6 +211,12 @@ async def test_a_runaway_on_every_window_is_no_text() -> None:
     assert (await Heard(result("no no no no " * 25)).transcript(20.0)).text == ""
 
 
+async def test_of_a_loop_that_fills_the_decoder_what_was_said_before_stays() -> None:
+    said = "whatever they were and went home"
+    heard = Heard(result(f"{said} {'na' * 300}"), language="hi")
+    assert (await heard.transcript(8.0, level=0.1)).text == f"{said} na"
+
+
 async def test_of_doubtful_attempts_one_that_loops_is_the_last() -> None:
     loop = result("no no no no " * 6, -0.1)
     heard = Heard(loop, result("the cat sat down", -0.9), loop, aligned=squeezed(3))

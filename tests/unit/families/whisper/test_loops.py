@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from voxturn.runtime.families.whisper.loops import (
     Repetition,
+    divided,
     repetitions,
     sounding,
     without_audio,
@@ -41,6 +42,29 @@ def runs(text: str) -> list[tuple[int, int, int]]:
 )
 def test_what_is_said_again(text: str, expected: list[tuple[int, int, int]]) -> None:
     assert runs(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("word", "parts"),
+    [
+        ("", []),
+        ("a", ["a"]),
+        ("banana", ["banana"]),
+        ("aaaaa", ["aaaaa"]),
+        ("aaaaaa", ["a"] * 6),
+        ("hahahahaha", ["hahahahaha"]),
+        ("xhahahahahahah", ["x", *["ha"] * 6, "h"]),
+        ("abcabcabcabcabcabcdef", [*["abc"] * 6, "def"]),
+        ("aaaaaabbbbbb", [*"aaaaaabbbbbb"]),
+    ],
+)
+def test_a_word_that_says_itself_again_is_divided(word: str, parts: list[str]) -> None:
+    assert divided(tuple(map(ord, word))) == [tuple(map(ord, part)) for part in parts]
+
+
+@given(st.lists(st.integers(0, 3), max_size=60).map(tuple))
+def test_a_divided_word_has_all_its_tokens(word: tuple[int, ...]) -> None:
+    assert tuple(token for part in divided(word) for token in part) == word
 
 
 def test_the_times_of_a_repetition() -> None:
