@@ -8,7 +8,7 @@
     │   │   ├── EmptyAudio               no bytes or no samples
     │   │   ├── UnreadableAudio          not audio, or an unknown or truncated container
     │   │   ├── InvalidSamples           NaN or infinite samples
-    │   │   └── AudioTooLong             more than a request to a server may have
+    │   │   └── AudioTooLong             more than a profile or a server allows, or than its bytes can hold
     │   ├── TextError                    the text
     │   │   ├── EmptyText                nothing that can be spoken
     │   │   ├── PromptTooLong            more tokens than the model's context holds
@@ -82,7 +82,7 @@ class InvalidSamples(AudioError):
 
 
 class AudioTooLong(AudioError):
-    """The audio is longer than a request to a server may have."""
+    """The audio is longer than a profile or a request to a server may have it, or than its bytes can hold."""
 
 
 class TextError(InputError):

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 from voxturn.runtime.audio.container import ReadReport
-from voxturn.runtime.audio.decode import check_file, decode, decode_raw
-from voxturn.runtime.audio.opening import Source
+from voxturn.runtime.audio.decode import decode, decode_raw
+from voxturn.runtime.audio.limits import LONGEST_S
+from voxturn.runtime.audio.opening import Source, open_file
 from voxturn.runtime.flow.clock import Clock, WallClock
 from voxturn.runtime.flow.lane import Lane
 from voxturn.runtime.messages import AudioFrame, Samples
@@ -27,34 +28,39 @@ def frames_from(
     clock: Clock | None = None,
     track: int = 0,
     report: ReadReport | None = None,
+    longest_s: float = LONGEST_S,
 ) -> AsyncGenerator[AudioFrame, None]:
     """Frames of a file, a binary stream, or 16 kHz samples.
 
     `live` feeds 20 ms frames at the pace of real time, as a microphone would, then silence, so that the end of the
-    speech can be noticed. `raw_rate` is the rate of headerless 16-bit mono PCM in a stream. `track` and `report` are
-    those of `audio.decode.decode`.
+    speech can be noticed. `raw_rate` is the rate of headerless 16-bit mono PCM in a stream. `track`, `report` and
+    `longest_s` are those of `audio.decode.decode`.
     """
     size = RATE * (FRAME_MS if live else _FAST_FRAME_MS) // 1000
-    pieces = _pieces(source, raw_rate, size, track, report)
+    pieces = _pieces(source, raw_rate, size, track, report, longest_s)
     return _paced(pieces, clock or WallClock()) if live else _fast(pieces, clock or WallClock())
 
 
 def _pieces(
-    source: Source | Samples, raw_rate: int, size: int, track: int, report: ReadReport | None
+    source: Source | Samples,
+    raw_rate: int,
+    size: int,
+    track: int,
+    report: ReadReport | None,
+    longest_s: float,
 ) -> Iterator[Samples]:
     if isinstance(source, np.ndarray):
         return iter([source[i : i + size] for i in range(0, source.size, size)])
     if raw_rate:
         if isinstance(source, str | Path):
-            return _raw_file(Path(source), raw_rate, size)
-        return decode_raw(source, raw_rate, RATE, size)
-    return decode(source, RATE, size, track, report)
+            return _raw_file(Path(source), raw_rate, size, longest_s)
+        return decode_raw(source, raw_rate, RATE, size, longest_s)
+    return decode(source, RATE, size, track, report, longest_s)
 
 
-def _raw_file(path: Path, raw_rate: int, size: int) -> Iterator[Samples]:
-    check_file(path)
-    with path.open("rb") as file:
-        yield from decode_raw(file, raw_rate, RATE, size)
+def _raw_file(path: Path, raw_rate: int, size: int, longest_s: float) -> Iterator[Samples]:
+    with open_file(path) as file:
+        yield from decode_raw(file, raw_rate, RATE, size, longest_s)
 
 
 async def _fast(pieces: Iterator[Samples], clock: Clock) -> AsyncGenerator[AudioFrame, None]:

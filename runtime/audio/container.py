@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+from voxturn.runtime.audio.limits import is_sound
 from voxturn.runtime.audio.opening import Opening, Source, track_of
 from voxturn.runtime.audio.times import (
     ByteTimes,
@@ -35,20 +36,24 @@ class ReadReport:
     """What became of reading a recording.
 
     `begin_s`: when its sound begins, where that is later than the recording. `lost_packets` of its codec could not be
-    decoded or were not there, for which `lost_s` seconds are missing.
+    decoded or were not there, for which `lost_s` seconds are missing. `left_out_s` of silence, which its times ask for, are
+    left out: they are out of proportion to its bytes.
     """
 
     begin_s: float = 0.0
     lost_packets: int = 0
     lost_s: float = 0.0
+    left_out_s: float = 0.0
 
     @property
     def damaged(self) -> bool:
         """Whether anything was lost."""
-        return self.lost_packets > 0 or self.lost_s > 0
+        return self.lost_packets > 0 or self.lost_s > 0 or self.left_out_s > 0
 
     def __str__(self) -> str:
         missing = f"{self.lost_s:.2f} s are missing"
+        if self.left_out_s:
+            missing += f", {self.left_out_s:.0f} s of silence are left out"
         if not self.lost_packets:
             return f"damaged: {missing}"
         packets = "1 packet" if self.lost_packets == 1 else f"{self.lost_packets} packets"
@@ -99,6 +104,8 @@ class Recording:
         self._numbered = container.format.name == _FLAC
         self._origin_s = origin_s(container)
         self._failure: Exception | None = None
+        self.declared_s = float(max(0, container.duration or 0) / 1e6)
+        """How long it is by its container's word or FFmpeg's guess; 0 where neither is there."""
         self.end_s: float | None = None
         """When the recording ends by its container's word; None where it gives none."""
         if not self._by_bytes and (container.duration or 0) > 0:
@@ -109,11 +116,17 @@ class Recording:
         self.last_lost_s = 0.0
         """How long the packets at the end were that could not be decoded, which the report has."""
 
+    @property
+    def believable_s(self) -> float:
+        """How long it may be by its bytes."""
+        return self._opening.believable_s
+
     def frames(self) -> Iterator[TimedFrame]:
         """What can be decoded.
 
         A frame of another form or time than those before is believed if the next one agrees with it, or if packets that
-        were lost explain it. Raises `UnreadableAudio` where nothing can be decoded.
+        were lost explain it. Raises `UnreadableAudio` where nothing can be decoded, `AudioTooLong` where it is more than
+        the bytes can hold.
         """
         previous: TimedFrame | None = None
         suspect: TimedFrame | None = None
@@ -149,11 +162,11 @@ class Recording:
     def _decoded(self) -> Iterator[TimedFrame]:
         """Frames of the packets that can be decoded; the others are counted."""
         times = ByteTimes(self._stream.codec.canonical_name) if self._by_bytes else None
-        lost_s, any_frame = 0.0, False
+        lost_s, sound_s, any_frame = 0.0, 0.0, False
         for packet in self._packets():
             container_s = packet_s(packet)
             try:
-                frames = [frame for frame in self._codec.decode(packet) if frame.samples > 0]
+                frames = self._frames_of(packet)
             except self._opening.errors as exc:
                 self._failure = exc
                 self.report.lost_packets += 1
@@ -162,6 +175,8 @@ class Recording:
                     times.lose(packet)
                 continue
             seconds = sum(frame.samples / frame.sample_rate for frame in frames)
+            sound_s += seconds
+            self._opening.check_length(sound_s)
             if times is not None:
                 whole = 2 * seconds >= container_s  # of others the decoder's delay is cut off
                 times.take(packet, seconds if whole else 0.0)
@@ -182,6 +197,14 @@ class Recording:
         self.report.lost_s += self.last_lost_s
         if not any_frame and self._failure is not None:
             raise self._opening.unreadable(self._failure) from self._failure
+
+    def _frames_of(self, packet: Any) -> list[Any]:
+        """The sound of a packet. Raises one of the opening's errors."""
+        frames = [frame for frame in self._codec.decode(packet) if frame.samples > 0]
+        for frame in frames:
+            if not is_sound(frame.sample_rate, frame.layout.nb_channels):
+                raise ValueError(f"{frame.layout.nb_channels} channels at {frame.sample_rate} Hz")
+        return frames
 
     def _packets(self) -> Iterator[Any]:
         """The track's packets, past what the container cannot read."""
@@ -210,7 +233,7 @@ def open_recording(
     """Open a recording, which errors call `name`.
 
     `track` counts from 1 among the audio tracks; 0: the one that is flagged as the default, else the first. Raises
-    `EmptyAudio`, `UnreadableAudio`, `UsageError` for a track that it has not, `ExecutorUnavailable`.
+    `AudioNotFound`, `EmptyAudio`, `UnreadableAudio`, `UsageError` for a track that it has not, `ExecutorUnavailable`.
     """
     try:
         import av

@@ -7,7 +7,7 @@ for the time before a track begins in its container.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -18,10 +18,12 @@ from voxturn.runtime.audio.container import (
     TimedFrame,
     open_recording,
 )
+from voxturn.runtime.audio.limits import LEAST_RATE, LONGEST_IN_MEMORY_S, LONGEST_S, MOST_RATE
 from voxturn.runtime.audio.mix import Channels, Downmix
 from voxturn.runtime.audio.opening import Source
 from voxturn.runtime.errors import (
-    AudioNotFound,
+    AudioError,
+    AudioTooLong,
     EmptyAudio,
     ExecutorUnavailable,
     InvalidSamples,
@@ -29,7 +31,6 @@ from voxturn.runtime.errors import (
 )
 from voxturn.runtime.messages import Samples
 
-_LOWEST_RATE, _HIGHEST_RATE = 1000, 768_000
 _LOG = logging.getLogger(__name__)
 _GAP_S = 0.015
 """Silence is put where frames lie so far apart: less is a container's rounding."""
@@ -37,43 +38,49 @@ _DRIFT_S = 0.5
 """How far the container's times may drift from the samples before silence makes it good."""
 _MISSING_END_S = 0.1
 """What is missing at the end counts from here on: less is an encoder's delay and padding."""
+_LOUDEST = 1e12
+"""Full scale is 1. Some write integers as floats, up to 2e9; the power of what is far beyond overflows."""
 _LONGEST_GAP_S = 600.0
 """Of a recording that does not say how long it is: a longer gap is a damaged time."""
 
 
 def decode(
-    source: Source, rate: int, frame_samples: int, track: int = 0, report: ReadReport | None = None
-) -> Iterator[Samples]:
-    """Frames of `frame_samples` samples (the last may be shorter) at `rate` Hz, mono, of any container FFmpeg reads.
+    source: Source,
+    rate: int,
+    frame_samples: int,
+    track: int = 0,
+    report: ReadReport | None = None,
+    longest_s: float = LONGEST_S,
+) -> Generator[Samples, None, None]:
+    """Frames of `frame_samples` samples (the last may be shorter) at `rate` Hz, mono, of any container in `limits`.
 
     `track` counts from 1; 0 is the default one. `report` is filled while the recording is read; without it, a warning is
     logged where something could not be decoded, is missing at the end, or is no number. Raises `AudioNotFound`,
-    `EmptyAudio` or `UnreadableAudio`, also after some frames were given, `InvalidSamples` where no sample is a number,
-    `UsageError` for a track that is not there.
+    `EmptyAudio` or `UnreadableAudio`, also after some frames were given, `AudioTooLong` after `longest_s` seconds of them,
+    `InvalidSamples` where no sample is a number, `UsageError` for a track that is not there.
     """
-    count, name = 0, _name(source)
+    name = _name(source)
     outcome = report or ReadReport()
-    if isinstance(source, str | Path):
-        check_file(Path(source))
     with open_recording(source, name, track, outcome) as recording:
         timeline = _Timeline(recording, rate)
-        for piece in _rechunk(timeline.pieces(), frame_samples):
-            count += piece.size
-            yield piece
+        pieces = _rechunk(timeline.pieces(), frame_samples)
+        yield from _limited(pieces, name, rate, longest_s)
         if timeline.only_invalid:
             raise InvalidSamples(f"{name}: has NaN or infinite samples alone; write it again")
-    if count == 0:
-        raise EmptyAudio(f"{name}: holds no samples")
     if report is None and outcome.damaged:
         _LOG.warning("%s: %s", name, outcome)
 
 
 def decode_raw(
-    stream: IO[bytes], source_rate: int, rate: int, frame_samples: int
+    stream: IO[bytes],
+    source_rate: int,
+    rate: int,
+    frame_samples: int,
+    longest_s: float = LONGEST_S,
 ) -> Iterator[Samples]:
     """Frames from headerless signed 16-bit little-endian mono PCM. Half a sample at the end is dropped.
 
-    Raises `EmptyAudio`, or `UsageError` for a rate that no audio has.
+    Raises `EmptyAudio`, `AudioTooLong` after `longest_s` seconds, or `UsageError` for a rate that no audio has.
     """
     try:
         import soxr
@@ -81,9 +88,9 @@ def decode_raw(
         raise ExecutorUnavailable(
             "reading raw PCM needs soxr; pip install 'voxturn[embedded]'"
         ) from exc
-    if not _LOWEST_RATE <= source_rate <= _HIGHEST_RATE:
+    if not LEAST_RATE <= source_rate <= MOST_RATE:
         raise UsageError(
-            f"{source_rate} Hz is not a rate of raw PCM; give one between {_LOWEST_RATE} and {_HIGHEST_RATE}"
+            f"{source_rate} Hz is not a rate of raw PCM; give one between {LEAST_RATE} and {MOST_RATE}"
         )
     resampler = soxr.ResampleStream(source_rate, rate, 1, dtype="float32")
 
@@ -98,12 +105,7 @@ def decode_raw(
             )
         yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
 
-    count = 0
-    for piece in _rechunk(pieces(), frame_samples):
-        count += piece.size
-        yield piece
-    if count == 0:
-        raise EmptyAudio(f"{_name(stream)}: holds no samples")
+    yield from _limited(_rechunk(pieces(), frame_samples), _name(stream), rate, longest_s)
 
 
 def length_s(path: str | Path) -> float:
@@ -111,31 +113,21 @@ def length_s(path: str | Path) -> float:
     if not Path(path).is_file():
         return 0.0  # what is read from a pipe is gone
     try:
-        import av
-    except ImportError:
-        return 0.0
-    try:
-        with av.open(f"file:{path}", mode="r", metadata_errors="ignore") as container:
-            return (container.duration or 0) / 1e6
-    except av.error.FFmpegError:
+        with open_recording(path, str(path), 0, ReadReport()) as recording:
+            return recording.declared_s
+    except (AudioError, ExecutorUnavailable):
         return 0.0
 
 
 def decode_all(
-    source: Source, rate: int, track: int = 0, report: ReadReport | None = None
+    source: Source,
+    rate: int,
+    track: int = 0,
+    report: ReadReport | None = None,
+    longest_s: float = LONGEST_IN_MEMORY_S,
 ) -> Samples:
     """The whole audio in memory, float32 `[n]`: for short clips. As `decode`."""
-    return np.concatenate(list(decode(source, rate, rate, track, report)))
-
-
-def check_file(path: Path) -> None:
-    """Raise `AudioNotFound` or `EmptyAudio` unless there is something to read: a file, or a named pipe."""
-    if path.is_dir():
-        raise AudioNotFound(f"{path}: is a folder; give an audio file")
-    if not path.exists():
-        raise AudioNotFound(f"{path}: no such audio file")
-    if path.is_file() and path.stat().st_size == 0:
-        raise EmptyAudio(f"{path}: is empty")
+    return np.concatenate(list(decode(source, rate, rate, track, report, longest_s)))
 
 
 def _name(source: Source) -> str:
@@ -197,9 +189,14 @@ class _Timeline:
             return 0.0
         gap = timed.time_s + self._shift_s - self._clock_s
         end_s = self._recording.end_s
+        believable = self._clock_s + gap <= self._recording.believable_s
         known = timed.time_s <= end_s if end_s is not None else gap <= _LONGEST_GAP_S
         if gap < -_DRIFT_S or (gap > _GAP_S and not known):
             self._shift_s -= gap  # joined recordings begin again; a time beyond the end is damaged
+            return 0.0
+        if gap > _GAP_S and not believable:
+            self._shift_s -= gap
+            self._recording.report.left_out_s += gap
             return 0.0
         if gap <= (_GAP_S if timed.jumps else _DRIFT_S):
             return 0.0
@@ -232,7 +229,7 @@ class _Timeline:
             channels: Channels = np.ascontiguousarray(samples.T)
             if 0 < len(self._channels) < len(channels):
                 channels = channels[self._channels]
-            finite = np.isfinite(channels).all(axis=0)
+            finite = (np.abs(channels) < _LOUDEST).all(axis=0)  # not so of NaN
             self._decoded += finite.size
             if not finite.all():
                 self._invalid += finite.size - int(finite.sum())
@@ -248,6 +245,22 @@ class _Timeline:
         while missing > 0:
             yield np.zeros(min(missing, self._rate), np.float32)
             missing -= self._rate
+
+
+def _limited(
+    pieces: Iterator[Samples], name: str, rate: int, longest_s: float
+) -> Iterator[Samples]:
+    """The pieces. Raises `EmptyAudio` where there are none, `AudioTooLong` after `longest_s` seconds."""
+    count = 0
+    for piece in pieces:
+        count += piece.size
+        if count > longest_s * rate:
+            raise AudioTooLong(
+                f"{name}: is longer than {longest_s:g} s, the longest_s that is allowed here; give a part of it, or allow more"
+            )
+        yield piece
+    if count == 0:
+        raise EmptyAudio(f"{name}: holds no samples")
 
 
 def _rechunk(pieces: Iterator[Samples], size: int) -> Iterator[Samples]:

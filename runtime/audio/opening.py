@@ -1,21 +1,45 @@
-"""Opening a recording by PyAV (FFmpeg's libraries): a file, a named pipe or a stream; its container, track and decoder."""
+"""Opening a recording by PyAV (FFmpeg's libraries): a file, a named pipe or a stream; its container, track and decoder.
+
+FFmpeg is given bytes, never a name, so that it opens nothing else: not what a playlist or a reference in a container names.
+"""
 
 from __future__ import annotations
 
+import codecs
 import contextlib
+import errno
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Any, Literal, NoReturn
 
-from voxturn.runtime.errors import EmptyAudio, UnreadableAudio, UsageError
+from voxturn.runtime.audio.limits import (
+    LEAST_RATE,
+    MOST_CHANNELS,
+    MOST_FRAME_SAMPLES,
+    MOST_HEADER_BYTES,
+    MOST_RATE,
+    believable_s,
+    is_sound,
+    limit_allocations,
+    open_options,
+)
+from voxturn.runtime.errors import (
+    AudioNotFound,
+    AudioTooLong,
+    EmptyAudio,
+    UnreadableAudio,
+    UsageError,
+)
 
 Source = str | Path | IO[bytes]
 
 _FRAME_BY_FRAME = {"fflags": "+noparse+nofillin"}
 """FFmpeg's reader of ADTS finds whole frames itself; without a parser behind it, it says at which byte each lies."""
 _HEAD_BYTES = 1 << 15
+_BLOCK_BYTES = 1 << 16
 _BIG_ENDIAN_RIFF = b"RIFX"
 _ONE_BYTE = frozenset({"pcm_u8", "pcm_s8", "pcm_alaw", "pcm_mulaw"})
 """Codecs whose samples have no byte order."""
+_NEVER_IN_TEXT = frozenset(range(8))
 
 
 class Opening:
@@ -26,46 +50,65 @@ class Opening:
         """What PyAV raises of damaged data."""
         self._name = name
         self._reader: _Reader | None = None
-        self._head = b""
+
+    @property
+    def _head(self) -> bytes:
+        return self._reader.head if self._reader is not None else b""
 
     @property
     def _magic(self) -> bytes:
         return self._head[:4]
 
+    @property
+    def believable_s(self) -> float:
+        """How long sound in its bytes may be: those of a file, or those that have come of a pipe."""
+        return believable_s(self._reader.size if self._reader is not None else 0)
+
     def container(self, av: Any, source: Source, files: contextlib.ExitStack) -> Any:
         """PyAV's container of a file, a named pipe or a stream; `files` closes it."""
-        target: Any
-        if isinstance(source, str | Path) and Path(source).is_file():
-            # or FFmpeg would take what is before a colon for a protocol
-            target = f"file:{source}"
-            with Path(source).open("rb") as file:
-                self._head = file.read(_HEAD_BYTES)
-        else:
-            stream = source
-            if isinstance(stream, str | Path):
-                stream = files.enter_context(Path(stream).open("rb"))
-            target = self._reader = _Reader(stream)
-        try:
-            container = files.enter_context(_open(av, target))
-        finally:
-            if self._reader is not None:
-                self._head = self._reader.head
+        limit_allocations()
+        stream, file_name = source, ""
+        if isinstance(stream, str | Path):
+            file_name = Path(stream).name
+            stream = files.enter_context(open_file(Path(stream)))
+        reader = self._reader = _Reader(stream, self._name, file_name)
+        container = files.enter_context(self._open(av, reader, {}))
         if container.format.name == "aac":
             container.close()
-            if self._reader is not None:
-                self._reader.rewind()
-            container = files.enter_context(_open(av, target, _FRAME_BY_FRAME))
-        if self._reader is not None:
-            self._reader.forget()
+            reader.rewind()
+            container = files.enter_context(self._open(av, reader, _FRAME_BY_FRAME))
+        reader.opened()
         return container
 
+    def _open(self, av: Any, reader: _Reader, options: dict[str, str]) -> Any:
+        return av.open(
+            reader,
+            mode="r",
+            metadata_errors="ignore",
+            options=open_options() | options,
+            buffer_size=_BLOCK_BYTES,
+            io_open=self._refuse_reference,
+        )
+
+    def _refuse_reference(self, url: str, flags: int, options: dict[str, str]) -> NoReturn:
+        """What FFmpeg calls where a container wants another file or an address opened."""
+        raise UnreadableAudio(
+            f"{self._name}: refers to another file or address, which is not opened; give the recording itself"
+        )
+
     def decoder(self, av: Any, stream: Any) -> Any:
-        """What decodes a track. FFmpeg reads the samples of a big-endian RIFF as if they were little-endian."""
+        """What decodes a track. Raises `UnreadableAudio`."""
         codec = stream.codec_context
         if codec is None:
             raise UnreadableAudio(f"{self._name}: its audio is of a codec that cannot be decoded")
-        if self._magic != _BIG_ENDIAN_RIFF or codec.name in _ONE_BYTE:
-            return codec
+        self._check_form(codec)
+        if self._magic == _BIG_ENDIAN_RIFF and codec.name not in _ONE_BYTE:
+            codec = self._big_endian(av, codec)
+        codec.options = {"max_samples": str(MOST_FRAME_SAMPLES)}
+        return codec
+
+    def _big_endian(self, av: Any, codec: Any) -> Any:
+        """FFmpeg reads the samples of a big-endian RIFF as if they were little-endian."""
         if not codec.name.startswith("pcm_") or not codec.name.endswith("le"):
             raise UnreadableAudio(
                 f"{self._name}: is a big-endian RIFF of {codec.name}; only its PCM is read, convert it"
@@ -74,6 +117,22 @@ class Opening:
         other.sample_rate = codec.sample_rate
         other.layout = codec.layout
         return other
+
+    def _check_form(self, codec: Any) -> None:
+        """Raise `UnreadableAudio` for a rate or channels that no audio has. Of some kinds only frames have the rate."""
+        rate, channels = codec.sample_rate, codec.layout.nb_channels
+        if not is_sound(rate or LEAST_RATE, channels or 1):
+            raise UnreadableAudio(
+                f"{self._name}: says that it has {channels} channels at {rate} Hz; "
+                f"up to {MOST_CHANNELS} at {LEAST_RATE} to {MOST_RATE} Hz are read"
+            )
+
+    def check_length(self, sound_s: float) -> None:
+        """Raise `AudioTooLong` for more seconds of sound than its bytes can hold."""
+        if sound_s > self.believable_s:
+            raise AudioTooLong(
+                f"{self._name}: makes more than {self.believable_s:.0f} s of sound out of few bytes, as no recording does"
+            )
 
     def data_bytes(self) -> int | None:
         """The size that a RIFF's header gives its samples; FFmpeg takes that of the file where it is smaller."""
@@ -90,11 +149,16 @@ class Opening:
 
     def unreadable(self, exc: Exception) -> EmptyAudio | UnreadableAudio:
         """What is raised where nothing can be read."""
-        if self._reader is not None and self._reader.end == 0:
+        head = self._head
+        if not head:
             return EmptyAudio(f"{self._name}: is empty")
         if self._magic == _BIG_ENDIAN_RIFF:
             return UnreadableAudio(
                 f"{self._name}: is a big-endian RIFF of a kind that is not read; convert it to RIFF"
+            )
+        if _is_text(head):
+            return UnreadableAudio(
+                f"{self._name}: not readable as audio: it is text, as a playlist is; give the recording itself"
             )
         hint = ""
         if self._reader is not None and not self._reader.seekable():
@@ -103,6 +167,29 @@ class Opening:
         return UnreadableAudio(
             f"{self._name}: not readable as audio, or cut short ({reason}){hint}"
         )
+
+
+def check_file(path: Path) -> None:
+    """Raise `AudioError` unless there is something to read: a file that is not empty, or a named pipe."""
+    if path.is_dir():
+        raise AudioNotFound(f"{path}: is a folder; give an audio file")
+    if not path.exists():
+        raise AudioNotFound(f"{path}: no such audio file")
+    if path.is_fifo():
+        return
+    if not path.is_file():
+        raise UnreadableAudio(f"{path}: is a device or a socket; give an audio file")
+    if path.stat().st_size == 0:
+        raise EmptyAudio(f"{path}: is empty")
+
+
+def open_file(path: Path) -> IO[bytes]:
+    """A recording's bytes. Raises `AudioError`."""
+    check_file(path)
+    try:
+        return path.open("rb")
+    except OSError as exc:
+        raise UnreadableAudio(f"{path}: cannot be read ({exc.strerror})") from exc
 
 
 def track_of(container: Any, name: str, track: int) -> Any:
@@ -118,8 +205,12 @@ def track_of(container: Any, name: str, track: int) -> Any:
     return next((each for each in tracks if _is_default(each)), tracks[0])
 
 
-def _open(av: Any, target: Any, options: dict[str, str] | None = None) -> Any:
-    return av.open(target, mode="r", metadata_errors="ignore", options=options or {})
+def _is_text(head: bytes) -> bool:
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(head)
+    except UnicodeDecodeError:
+        return False
+    return _NEVER_IN_TEXT.isdisjoint(head)
 
 
 def _is_default(track: Any) -> bool:
@@ -140,47 +231,82 @@ def _about(number: int, track: Any) -> str:
 
 
 class _Reader:
-    """A binary stream for PyAV. It knows how far it was read, so that an empty one can be told from a bad one, and can
-    begin again while it is being opened."""
+    """A binary stream for PyAV. While it is being opened it can begin again, and too long a header is refused.
 
-    def __init__(self, stream: IO[bytes]) -> None:
+    `recording` is what errors call it. By the file's name FFmpeg knows those kinds that have no header.
+    """
+
+    def __init__(self, stream: IO[bytes], recording: str, file_name: str) -> None:
+        self.name = file_name
         self._stream = stream
+        self._recording = recording
         self._start = stream.tell() if stream.seekable() else None
-        self._head: bytearray | None = bytearray() if self._start is None else None
-        self._again = b""
-        self.head = b""
+        self._opening = True
+        self._failed = False
+        self._taken = 0
+        """Bytes that were read, since it began again."""
+        self._again = memoryview(b"")
+        self._kept = bytearray()
+        """What was read of a stream that cannot be sought."""
+        self.head = self._read(_HEAD_BYTES)
         """How it begins."""
-        self.end = 0
+        self._size = stream.seek(0, 2) if self._start is not None else 0
+        self.rewind()
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file; of a pipe, those that have come."""
+        return self._size or self._taken
 
     def read(self, size: int) -> bytes:
+        """The next bytes. Raises `UnreadableAudio` where it cannot be read, or its header does not end."""
         if self._again:
-            data, self._again = self._again[:size], self._again[size:]
-            return data
-        data = self._stream.read(size)
-        if self.end < _HEAD_BYTES:
-            self.head = (self.head + data)[:_HEAD_BYTES]
-        if self._head is not None:
-            self._head += data
-        self.end += len(data)
+            data, self._again = bytes(self._again[:size]), self._again[size:]
+        else:
+            data = self._read(size)
+        self._taken += len(data)
+        if self._opening and not self._failed and self._taken > MOST_HEADER_BYTES:
+            raise self._failure(
+                f"no sound begins within its first {MOST_HEADER_BYTES >> 20} MB; remove its pictures"
+            )
+        return data
+
+    def _failure(self, reason: str) -> UnreadableAudio:
+        """An error, which PyAV raises when FFmpeg is done. That may read on until then, and finds the end."""
+        self._failed = True
+        return UnreadableAudio(f"{self._recording}: {reason}")
+
+    def _read(self, size: int) -> bytes:
+        try:
+            data = b"" if self._failed else self._stream.read(size)
+        except OSError as exc:
+            raise self._failure(f"cannot be read ({exc.strerror})") from exc
+        if self._opening and self._start is None:
+            self._kept += data
         return data
 
     def rewind(self) -> None:
-        """Begin again; not after `forget`."""
+        """Begin again; not after `opened`."""
+        self._taken = 0
         if self._start is not None:
             self._stream.seek(self._start)
         else:
-            assert self._head is not None
-            self._again = bytes(self._head)
+            self._again = memoryview(bytes(self._kept))
 
-    def forget(self) -> None:
+    def opened(self) -> None:
         """Nothing begins again from here on."""
-        self._head = None
+        self._opening = False
+        self._kept.clear()
 
     def seekable(self) -> bool:
-        return self._stream.seekable()
+        return self._start is not None
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        return self._stream.seek(offset, whence)
+        """Where it is now; as FFmpeg has it, a negative number where that is no place: a header may name any."""
+        try:
+            return self._stream.seek(offset, whence)
+        except (OSError, ValueError):
+            return -errno.EINVAL
 
     def tell(self) -> int:
         return self._stream.tell()

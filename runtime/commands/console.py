@@ -9,8 +9,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import IO
 
-from voxturn.runtime.audio.decode import check_file
 from voxturn.runtime.audio.encode import AudioSink, PipeSink, WavFile
+from voxturn.runtime.audio.opening import check_file
 from voxturn.runtime.errors import OutputNotWritable, TextError, UsageError
 
 

@@ -10,11 +10,9 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
+from voxturn.runtime.audio.limits import LEAST_RATE, MOST_RATE
 from voxturn.runtime.errors import UnsupportedLanguage, UsageError
 from voxturn.runtime.text.language import AUTO, codes_of, is_auto
-
-LEAST_RATE, MOST_RATE = 1000, 768_000
-"""Hz. Below, there is no speech; above, no converter."""
 
 
 def whole(option: str, least: int, most: int | None = None) -> Callable[[str], int]:

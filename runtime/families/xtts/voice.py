@@ -10,7 +10,7 @@ from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
 
-from voxturn.runtime.audio.decode import check_file
+from voxturn.runtime.audio.opening import check_file
 from voxturn.runtime.decode.service import TokenService
 from voxturn.runtime.errors import UsageError
 from voxturn.runtime.families.base import WRITTEN, VoiceOptions
