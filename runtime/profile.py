@@ -7,6 +7,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Self
 
+from voxturn.runtime.audio.limits import LONGEST_S
 from voxturn.runtime.errors import InvalidProfile, UnknownProfile, UnsupportedLanguage, UsageError
 from voxturn.runtime.executors.catalogue import catalogue, executor_of, names_for
 from voxturn.runtime.models.compatible import EVERYWHERE
@@ -66,6 +67,13 @@ def _default(settings: Engine, key: str) -> Any:
 
 
 @dataclass(frozen=True)
+class ListenEngine(Engine):
+    """The voice activity's engine. Of a recording or a pipe, `longest_s` seconds are heard; more is an error."""
+
+    longest_s: float = LONGEST_S
+
+
+@dataclass(frozen=True)
 class TranscribeEngine(Engine):
     """The speech model's engine. `names` are made likelier; partial transcripts take at most `partial_share` of its time."""
 
@@ -120,7 +128,7 @@ class Profile:
 
     about: str
     language: str
-    listen: Engine
+    listen: ListenEngine
     transcribe: TranscribeEngine
     reply: ReplyEngine
     speak: SpeakEngine
@@ -258,6 +266,7 @@ def _limits(p: Profile) -> list[tuple[str, float | None, float, float]]:
     """Key, value (None: left out), least and most of every number whose range matters."""
     e = p.endpointing
     return [
+        ("listen.longest_s", p.listen.longest_s, 1, 1e9),
         ("transcribe.partial_share", p.transcribe.partial_share, 0.0, 1.0),
         ("reply.slots", p.reply.slots, 1, 256),
         ("reply.context", p.reply.context, 64, 1 << 20),

@@ -35,7 +35,7 @@ from voxturn.runtime.models.manifest import (
     Manifest,
     ModelContract,
 )
-from voxturn.runtime.profile import Engine, Profile, load_profile
+from voxturn.runtime.profile import ListenEngine, Profile, load_profile
 from voxturn.runtime.protocols import Generated
 
 VITS = {
@@ -222,7 +222,7 @@ def on_cpu(folders: Mapping[str, Path]) -> Profile:
     return replace(
         demo,
         name="mine",
-        listen=Engine(str(folders["silero"]), "onnx"),
+        listen=ListenEngine(str(folders["silero"]), "onnx"),
         transcribe=replace(heard, precision=""),
         reply=replace(demo.reply, model=str(folders["decoder-onnx"]), precision=""),
         speak=replace(demo.speak, model=str(folders["xtts-onnx"]), precision=""),

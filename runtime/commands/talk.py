@@ -110,7 +110,8 @@ async def _turn(args: argparse.Namespace) -> tuple[dict[str, object], str]:
         _warn_synthetic(assistant)
         await assistant.warm()
         conversation = assistant.conversation()
-        frames = frames_from(source, args.live, args.raw, track=args.track)
+        longest_s = assistant.profile.listen.longest_s
+        frames = frames_from(source, args.live, args.raw, track=args.track, longest_s=longest_s)
         with Sink(args.output, assistant.rate, raw=False) as sink:
             async with conversation.turn(frames, whole_input=not args.live) as turn:
                 async for event in turn:

@@ -45,7 +45,13 @@ async def _transcribe(args: argparse.Namespace) -> None:
         report = ReadReport()
         with Bar() as bar:
             source = sys.stdin.buffer if piped else args.input
-            frames = frames_from(source, raw_rate=args.raw, track=args.track, report=report)
+            frames = frames_from(
+                source,
+                raw_rate=args.raw,
+                track=args.track,
+                report=report,
+                longest_s=parts.profile.listen.longest_s,
+            )
             failures: list[AudioError] = []
             heard = listen(_counted(frames, bar, total, failures))
             utterances = Ahead(
@@ -136,7 +142,10 @@ def _line(utterance: Utterance, transcript: Transcript, sound_begins: float) -> 
 
 def _damage_line(report: ReadReport) -> str:
     """The last line of a recording that was damaged."""
-    return json.dumps({"lost_packets": report.lost_packets, "lost_s": round(report.lost_s, 2)})
+    line = {"lost_packets": report.lost_packets, "lost_s": round(report.lost_s, 2)}
+    if report.left_out_s:
+        line["left_out_s"] = round(report.left_out_s, 2)
+    return json.dumps(line)
 
 
 def _later(word: Word, seconds: float, earliest: float) -> Word:

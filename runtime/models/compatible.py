@@ -22,6 +22,7 @@ ENGINE_KEYS = frozenset({"model", "executor", "precision", "threads"})
 """Keys of a stage that every executor has."""
 
 TURN_KEYS = {
+    "listen": frozenset({"longest_s"}),
     "transcribe": frozenset({"partial_share"}),
     "speak": frozenset({"max_chars"}),
 }

@@ -215,6 +215,20 @@ def test_samples_that_are_no_numbers_are_lost_and_the_rest_is_heard(
 
 
 @pytest.mark.usefixtures("fakes")
+def test_silence_that_is_left_out_is_told_with_the_words(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "late.mkv"
+    path.write_bytes(matroska(tone(1.0), begin_s=86_400.0))
+    assert cli.main(["transcribe", "--json", str(path)]) == 0
+    got = capsys.readouterr()
+    *lines, last = [json.loads(line) for line in got.out.splitlines()]
+    assert lines[0]["begin_s"] < 1.0
+    assert last == {"lost_packets": 0, "lost_s": 0.0, "left_out_s": 86_400.0}
+    assert got.err.endswith("86400 s of silence are left out\n")
+
+
+@pytest.mark.usefixtures("fakes")
 def test_times_are_those_of_the_file_and_the_track_is_the_named_one(
     tmp_path: Path, fails: Fails, capsys: pytest.CaptureFixture[str]
 ) -> None:

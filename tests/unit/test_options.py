@@ -16,7 +16,13 @@ import pytest
 from voxturn.runtime import cli
 from voxturn.runtime.assistant import Assistant
 from voxturn.runtime.decode.generation import Request, Step
-from voxturn.runtime.errors import InvalidProfile, StreamClosed, UnsupportedLanguage, UsageError
+from voxturn.runtime.errors import (
+    AudioTooLong,
+    InvalidProfile,
+    StreamClosed,
+    UnsupportedLanguage,
+    UsageError,
+)
 from voxturn.runtime.executors.backend import LoadedArtifact
 from voxturn.runtime.executors.fake import FakeGraph, FakeWhisper
 from voxturn.runtime.flow.scheduling import Cores
@@ -29,6 +35,7 @@ from voxturn.runtime.prepare import problems
 from voxturn.runtime.profile import (
     Engine,
     FilterSettings,
+    ListenEngine,
     Profile,
     ReplyEngine,
     SpeakEngine,
@@ -51,6 +58,7 @@ from voxturn.runtime.turn.turn import Stages
 
 from tests.artifacts import FakeBackends, FakeTokens, all_kinds, on_cpu
 from tests.conftest import energy_vad, tone
+from tests.recordings import float_wav
 
 REPLY = "alpha beta gamma delta."
 HEARD = "zeta alpha."
@@ -68,6 +76,7 @@ class Witness:
     events: list[Event] = field(default_factory=list)
     stages: Stages | None = None
     name: str = ""
+    code: int = 0
 
     def artifact(self, stage: str) -> LoadedArtifact:
         """What a stage's engine was made of."""
@@ -257,6 +266,25 @@ def say(profile: Profile, witness: Witness, tmp_path: Path) -> None:
     witness.events = [PcmChunk(samples, 1, 0, Sentence("", 0))]
 
 
+def _read(profile: Profile, witness: Witness, tmp_path: Path, *command: str) -> None:
+    """A command with the profile as a file, and a recording of 1.8 s."""
+    path = tmp_path / f"{profile.name}.toml"
+    path.write_text(toml(profile), encoding="utf-8")
+    wav = tmp_path / "heard.wav"
+    wav.write_bytes(float_wav(tone(0.6, 1.2)))
+    witness.code = cli.main([command[0], str(wav), "--profile", str(path), *command[1:]])
+
+
+def transcribe(profile: Profile, witness: Witness, tmp_path: Path) -> None:
+    """`voxturn transcribe`."""
+    _read(profile, witness, tmp_path, "transcribe")
+
+
+def turn(profile: Profile, witness: Witness, tmp_path: Path) -> None:
+    """`voxturn turn`."""
+    _read(profile, witness, tmp_path, "turn", "-o", str(tmp_path / "answer.wav"))
+
+
 def toml(profile: Profile) -> str:
     """A profile's file."""
     flat = {f.name: getattr(profile, f.name) for f in fields(profile) if f.name != "name"}
@@ -280,6 +308,7 @@ TURNS: tuple[Way, ...] = (assistant, served_turn)
 HEAR: tuple[Way, ...] = (*TURNS, served_whisper)
 ANSWER: tuple[Way, ...] = (*TURNS, served_reply)
 SPEAK: tuple[Way, ...] = (*TURNS, served_voice, say)
+READ: tuple[Way, ...] = (transcribe, turn)
 
 
 # --- rows
@@ -348,6 +377,7 @@ def _names(witness: Witness) -> bool:
 
 ANA, BEN = 0.0, 1.0
 LISTEN = engine_rows("listen", TURNS, "silero", "", "openvino")
+LISTEN["longest_s"] = [Case({"longest_s": 1.0}, READ, lambda w: w.code == AudioTooLong.exit_code)]
 LISTEN["precision"] = [Case({"precision": "fp32"}, TURNS, lambda w: w.artifact("listen").precision == "fp32")]  # fmt: skip
 TRANSCRIBE = engine_rows("transcribe", HEAR, "whisper-ctranslate2", "ctranslate2-cuda", "openvino") | {
     "precision": [Case({"precision": "int8"}, HEAR, lambda w: w.artifact("transcribe").precision == "int8")],
@@ -487,7 +517,7 @@ ROWS = {
 
 def test_every_key_has_its_row() -> None:
     tables = {
-        "listen": Engine,
+        "listen": ListenEngine,
         "transcribe": TranscribeEngine,
         "reply": ReplyEngine,
         "speak": SpeakEngine,

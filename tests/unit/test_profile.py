@@ -30,6 +30,7 @@ def test_the_shipped_profiles_are_in_range(name: str) -> None:
         ("speak", "slots = 0"),
         ("speak", "speed = 0.0"),
         ("speak", "max_chars = 0"),
+        ("listen", "longest_s = 0.5"),
         ("reply", "slots = 0"),
         ("reply", "context = 1"),
         ("reply", "max_tokens = 0"),
