@@ -67,8 +67,9 @@ def speech_part(samples: Samples, rate: int) -> SpeechPart:
 def window_levels(samples: Samples, window: int) -> Levels:
     """The levels of whole windows of so many samples."""
     count = samples.size // window
-    frames = samples[: count * window].reshape(count, window).astype(np.float64)
-    return np.asarray(10 * np.log10((frames**2).mean(axis=1) + 1e-20))
+    frames = samples[: count * window].reshape(count, window)
+    powers = np.einsum("cn,cn->c", frames, frames, dtype=np.float64) / window
+    return np.asarray(10 * np.log10(powers + 1e-20))
 
 
 def _loudest(sounding: Levels) -> float:

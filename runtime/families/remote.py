@@ -43,7 +43,7 @@ from voxturn.runtime.messages import (
     Transcript,
 )
 from voxturn.runtime.remote.connection import Connection
-from voxturn.runtime.remote.contract import LONGEST_TEXT, MODELS
+from voxturn.runtime.remote.contract import LONGEST_AUDIO_S, LONGEST_TEXT, MODELS
 from voxturn.runtime.remote.tensors import answer_of, text_of, to_chunk
 from voxturn.runtime.text.language import find, is_auto
 from voxturn.runtime.text.spoken import escaped
@@ -215,7 +215,7 @@ class RemoteVoice:
         if option == "recordings":
             if len(value) != 1:
                 raise UsageError("recordings: a served voice clones one recording")
-            samples = decode_all(value[0], _REFERENCE_RATE)
+            samples = decode_all(value[0], _REFERENCE_RATE, longest_s=LONGEST_AUDIO_S)
             rate = np.array([_REFERENCE_RATE], np.int32)
             return {"reference": samples, "reference_rate": rate}
         return {_INPUTS[option]: _AS_TENSOR.get(option, str)(value)}

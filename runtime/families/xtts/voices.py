@@ -18,13 +18,14 @@ import uuid
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from voxturn.runtime.audio.container import ReadReport
-from voxturn.runtime.audio.decode import decode_all
+from voxturn.runtime.audio.decode import decode
 from voxturn.runtime.audio.encode import output_error
 from voxturn.runtime.audio.speech import SpeechPart, at_level, speech_part
 from voxturn.runtime.errors import AudioError, CorruptModel, UnknownVoice, UsageError
@@ -38,6 +39,8 @@ _NAME = re.compile(r"[\w][\w .-]{0,63}")
 _NAME_BYTES = 200
 """What a file system takes as a name, less what is added to it."""
 _MIN_S, _MIN_SPEECH_S, _GOOD_S = 1.0, 0.33, 3.0
+_LONGEST_S = 1800
+"""Of each recording: as much is held in memory. Some seconds of speech are heeded."""
 _LEVEL_DBFS = -2.5
 """Of the peak that every recording is brought to."""
 _LEAST_CHANGE_DB = 1.8
@@ -103,7 +106,7 @@ class Cloner:
         seconds = 0.0
         for path in recordings:
             report = ReadReport()
-            recording = decode_all(path, rate, track, report)
+            recording = _beginning(path, rate, track, report)
             part = speech_part(recording, rate)
             speech = part.samples[: int(longest_s * rate)]
             if recording.size < _MIN_S * rate or speech.size < _MIN_SPEECH_S * rate:
@@ -115,6 +118,8 @@ class Cloner:
             clips.append(at_level(speech, _LEVEL_DBFS))
             seconds += speech.size / rate
             warnings += [f"{path}: {warning}" for warning in _warnings_of(part, report)]
+            if recording.size == _LONGEST_S * rate:
+                warnings.append(f"{path}: is long; its first {_LONGEST_S} s were heard")
         if seconds < _GOOD_S:
             warnings.append(f"only {seconds:.1f} s of speech; {_GOOD_S:.0f} s or more clone better")
         voice = Voice(
@@ -125,7 +130,7 @@ class Cloner:
     def _embedded(self, path: Path, track: int) -> Samples:
         """What the speaker encoder hears of a recording. Raises `AudioError` for what is no speech."""
         rate = int(self._embed["rate"])
-        part = speech_part(decode_all(path, rate, track, ReadReport()), rate)
+        part = speech_part(_beginning(path, rate, track, ReadReport()), rate)
         samples = part.samples[: int(self._clone["max_ref_len"] * rate)]
         if samples.size < _MIN_SPEECH_S * rate or spectral_change(samples, rate) < _LEAST_CHANGE_DB:
             raise AudioError(
@@ -169,6 +174,12 @@ class Cloner:
             emphasised, int(self._embed["fft"]), int(self._embed["hop"]), c["speaker_window"]
         )
         return np.ascontiguousarray((c["speaker_filters"].T @ power)[None], np.float32)
+
+
+def _beginning(path: Path, rate: int, track: int, report: ReadReport) -> Samples:
+    """The first half hour of a recording. Raises `AudioError`."""
+    with contextlib.closing(decode(path, rate, rate, track, report)) as seconds:
+        return np.concatenate(list(islice(seconds, _LONGEST_S)))
 
 
 def _warnings_of(part: SpeechPart, report: ReadReport) -> Iterator[str]:

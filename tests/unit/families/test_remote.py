@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from voxturn.runtime.audio.encode import WavFile
 from voxturn.runtime.errors import (
+    AudioTooLong,
     EmptyText,
     InferenceFailed,
     InvalidProfile,
@@ -199,6 +200,14 @@ async def test_options_are_sent_and_leave_the_voice_as_it_was(tmp_path: Path) ->
     assert (chosen["speed"].tolist(), chosen["seed"].tolist()) == ([1.5], [7])
     assert "voice" not in recorded
     assert recorded["reference"].size == recorded["reference_rate"][0] == 24000
+
+
+def test_a_recording_longer_than_a_request_is_not_sent(tmp_path: Path) -> None:
+    wire: Any = Wire(chunk(0.1, 5, 0, True))
+    with WavFile(tmp_path / "me.wav", 1000) as sink:
+        sink.write(np.full(301_000, 0.1, np.float32))
+    with pytest.raises(AudioTooLong, match=r"me\.wav: is longer than 300 s"):
+        voice_on(wire).using(VoiceOptions(recordings=(tmp_path / "me.wav",)))
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,7 @@ from voxturn.runtime.errors import (
     VoxturnError,
 )
 from voxturn.runtime.executors.fake import FakeGraph
+from voxturn.runtime.families.xtts import voices
 from voxturn.runtime.families.xtts.mel import hann_window, mel_filters
 from voxturn.runtime.families.xtts.voices import Cloner, Voice, VoiceStore, check_name
 from voxturn.runtime.models.manifest import MANIFEST, Manifest, ModelContract, sha256_of
@@ -388,6 +389,16 @@ def test_of_long_recordings_as_much_is_heeded_in_such_pieces_as_the_checkpoint_s
     )
     both = cloner.clone("a", [tmp_path / "long.wav", tmp_path / "longer.wav"])
     assert both.voice.latents[0, 0] == pytest.approx(frames(4), abs=0.5)  # 12 s of both
+
+
+def test_of_a_very_long_recording_the_beginning_is_heard(
+    cloner: Cloner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(voices, "_LONGEST_S", 4)
+    path = wav(tmp_path / "long.wav", voiced(9.0))
+    added = cloner.clone("a", [path])
+    assert added.seconds == pytest.approx(4.0, abs=0.1)
+    assert added.warnings == (f"{path}: is long; its first 4 s were heard",)
 
 
 def nan_wav(path: Path) -> Path:
