@@ -13,7 +13,7 @@ demo: .venv/demo
 	$(BIN)/voxturn demo -o demo-output
 
 # the longest first, so that neither of the two processes is left alone with them
-TESTS := tests/triton tests/tiny tests/e2e tests/gpu tests/unit
+TESTS := tests/triton tests/security tests/tiny tests/e2e tests/gpu tests/unit
 
 test: .venv/dev .triton/ready
 	$(BIN)/python -m pytest $(TESTS) --cov --cov-report=term:skip-covered -q -n 2 --dist loadfile --no-loadscope-reorder
