@@ -1,13 +1,15 @@
 # make demo       a spoken turn on a fresh clone
 # make test       the test suite
 # make test-fast  the unit tests, but for the slow ones
+# make test-security  hostile files and requests, alone
+# make audit      known vulnerabilities of what is installed, secrets in the tree
 # make check      style and types
 # make bench      figures of this machine
 # Longer experiments (bench-tts, bench-llm, bench-load, verify-gpu, roofline, gpu, question) are in bench/recipes/.
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: demo test test-fast check bench readme clean
+.PHONY: demo test test-fast test-security audit check bench readme clean
 
 demo: .venv/demo
 	$(BIN)/voxturn demo -o demo-output
@@ -20,6 +22,15 @@ test: .venv/dev .triton/ready
 
 test-fast: .venv/dev
 	$(BIN)/python -m pytest tests/unit -q -m "not slow" -n 2
+
+test-security: .venv/dev .triton/ready
+	$(BIN)/python -m pytest tests/security -q -n 2 --dist loadfile
+
+# an index without a list of vulnerabilities leaves packages unaudited, which is told; the results' and the registry's hashes are no secrets
+audit: .venv/dev .triton/ready
+	$(BIN)/pip-audit --progress-spinner off
+	$(BIN)/pip-audit --progress-spinner off --path $(wildcard .triton/lib/python*/site-packages)
+	git ls-files -z | xargs -0 $(BIN)/detect-secrets-hook --exclude-files '^bench/results/|^runtime/models/models.toml$$'
 
 check: .venv/dev
 	$(BIN)/ruff check .

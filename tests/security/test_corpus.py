@@ -1,0 +1,174 @@
+"""Every hostile file through the command that a user would hand it to: a typed error in time, and nothing else done."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from socket import socket
+from typing import Any
+
+import pytest
+from voxturn.runtime.audio.encode import WavFile
+from voxturn.runtime.families.fake import write_profile
+
+from tests.security.hostile_audio import AUDIO, READABLE
+from tests.security.hostile_models import MODELS
+from tests.security.watching import listening, was_called, watched
+from tests.tiny.conftest import Tiny
+from tests.tiny.conftest import narrow as narrow
+from tests.tiny.conftest import tiny as tiny
+from tests.voiced import voiced
+
+_IN_TIME_S, _WARM_S = 5.0, 120.0
+_MOST_MB = 1024.0
+_TYPED = range(2, 8)
+"""Exit codes of errors that were raised on purpose (`errors.py`)."""
+_ANYWHERE = ("/dev/null", "/dev/urandom", "/proc", "/sys", "/etc/localtime", "/usr", "/lib")
+"""What a Python process reads by itself."""
+
+
+class Warm:
+    """The process of `warm.py`."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", str(Path(__file__).with_name("warm.py"))],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=os.environ | {"VOXTURN_HOME": str(home)},
+            cwd=home,
+            text=True,
+            bufsize=1,
+        )
+
+    def run(self, *argv: str, patience_s: float = _IN_TIME_S) -> dict[str, Any]:
+        """One command. Fails the test if it is not done in time."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps({"argv": argv}) + "\n")
+        self._process.stdin.flush()
+        if not select.select([self._process.stdout], [], [], patience_s)[0]:
+            self.close()
+            pytest.fail(f"voxturn {' '.join(argv)}: not done within {patience_s:g} s")
+        did: dict[str, Any] = json.loads(self._process.stdout.readline() or "{}")
+        assert did, f"voxturn {' '.join(argv)}: the process died"
+        return did
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout):
+            assert stream is not None
+            stream.close()
+
+    @property
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+
+@pytest.fixture(scope="module")
+def roots(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """What the commands need besides the hostile file."""
+    folder = tmp_path_factory.mktemp("warm")
+    home = folder / "home"
+    home.mkdir()
+    return {"home": home, "profile": write_profile(folder / "profile"), "voice": tiny.int8}
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[socket]:
+    with listening() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("good") / "good.wav"
+    with WavFile(path, 24000) as sink:
+        sink.write(voiced(3.0, rate=24000))
+    return path
+
+
+@pytest.fixture(scope="module")
+def processes(
+    roots: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[list[Warm]]:
+    started: list[Warm] = []
+    yield started
+    for process in started:
+        if process.alive:
+            process.close()
+
+
+@pytest.fixture
+def warm(processes: list[Warm], roots: dict[str, Path], good: Path) -> Warm:
+    """The process, warm: every library that a good file needs is loaded."""
+    if not processes or not processes[-1].alive:
+        processes.append(Warm(roots["home"]))
+        for argv in (_transcribe(roots, good), _clone(roots, good)):
+            assert processes[-1].run(*argv, patience_s=_WARM_S)["code"] == 0
+        processes[-1].run("voices", "remove", "stranger", "--model", str(roots["voice"]))
+    return processes[-1]
+
+
+def _transcribe(roots: dict[str, Path], path: Path) -> tuple[str, ...]:
+    return "transcribe", str(path), "--json", "--profile", str(roots["profile"])
+
+
+def _clone(roots: dict[str, Path], path: Path) -> tuple[str, ...]:
+    return "voices", "add", "stranger", str(path), "--model", str(roots["voice"])
+
+
+def _contents(*folders: Path) -> dict[str, tuple[int, int]]:
+    """Every file below some folders, with its size and when it was changed."""
+    return {
+        str(path): (path.lstat().st_size, path.lstat().st_mtime_ns)
+        for folder in folders
+        for path in folder.rglob("*")
+        if not path.is_dir()
+    }
+
+
+def check(did: dict[str, Any], allowed: list[Path], readable: bool = False) -> None:
+    """A typed error of one line, or a result where the sound is there; nothing foreign was touched."""
+    lines = [line for line in did["told"].splitlines() if line.startswith("voxturn:")]
+    assert did["code"] in _TYPED or (readable and did["code"] == 0), did["told"]
+    assert len(lines) == (did["code"] != 0)
+    assert did["peak_mb"] < _MOST_MB
+    assert did["reached"] == []
+    known = [str(path) for path in allowed] + [*_ANYWHERE, *filter(None, sys.path), sys.base_prefix]
+    foreign = [path for path in did["read"] if not os.path.abspath(path).startswith(tuple(known))]
+    assert foreign == []
+
+
+@pytest.mark.parametrize("command", [_transcribe, _clone], ids=["transcribe", "voices-add"])
+@pytest.mark.parametrize("name", sorted(AUDIO))
+def test_audio(name: str, command: Any, warm: Warm, roots: dict[str, Path], tmp_path: Path) -> None:
+    path = tmp_path / name
+    AUDIO[name](path)
+    before = _contents(tmp_path, roots["home"])
+    did = warm.run(*command(roots, path))
+    if did["code"] == 0 and command is _clone:
+        warm.run("voices", "remove", "stranger", "--model", str(roots["voice"]))
+    assert _contents(tmp_path, roots["home"]) == before
+    check(did, [path, roots["home"], roots["profile"].parent, roots["voice"]], name in READABLE)
+
+
+@pytest.mark.parametrize("name", sorted(MODELS))
+def test_models(name: str, warm: Warm, roots: dict[str, Path], tmp_path: Path) -> None:
+    hostile, path, out = MODELS[name], tmp_path / "hostile", tmp_path / "out"
+    hostile.write(path)
+    before = _contents(tmp_path, roots["home"])
+    did = warm.run(*(word.format(path=path, out=out) for word in hostile.command))
+    assert _contents(tmp_path, roots["home"]) == before
+    check(did, [path, roots["home"], out])
+
+
+def test_there_are_enough() -> None:
+    assert len(AUDIO) + len(MODELS) >= 120
