@@ -2,14 +2,14 @@
 
 `step` does what one pass of the loop can: end what was cancelled, admit one waiting request (place its prompt, compute
 what no slot has of it, or a little more, sample its first token), then one batched step for every sequence that may go
-on. Requests join and leave at any step. The engine is a plain object: one thread drives it (`decode.service`, or
-`generate`).
+on. A long prompt is computed piece by piece, a step of the others in between. Requests join and leave at any step. The
+engine is a plain object: one thread drives it (`decode.service`, or `generate`).
 """
 
 from __future__ import annotations
 
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -19,6 +19,7 @@ from voxturn.runtime.decode.cache import PrefixCache, Slot
 from voxturn.runtime.decode.generation import Generation, Hidden, PromptCounts, Request, Step
 from voxturn.runtime.decode.sampler import Logits, Sampling, sample
 from voxturn.runtime.errors import InferenceFailed, PromptTooLong
+from voxturn.runtime.flow.fairness import CLIENT, Rounds
 from voxturn.runtime.protocols import DecoderExecutor, Outputs, Tensor
 
 _PREFILL_PIECE = 256
@@ -41,7 +42,8 @@ class DecodeCounts:
 class DecodeEngine:
     """Generates token ids with one executor, for as many sequences at once as it has slots.
 
-    A sequence that ends, fails or is cancelled frees its slot; the positions it computed stay for the next prompt.
+    A sequence that ends, fails or is cancelled frees its slot; the positions it computed stay for the next prompt. A
+    free slot goes to the client that holds the fewest, of equals to the one that got its last one longest ago.
     `add` and the flags of a sequence may be used from any thread; everything else belongs to the driving thread.
     """
 
@@ -57,7 +59,9 @@ class DecodeEngine:
         )
         self._lock = threading.Lock()
         self._waiting: deque[Generation] = deque()
+        self._rounds = Rounds()
         self._running: list[Generation] = []
+        self._joining: Generation | None = None  # a part of its prompt is computed
         self._kept: dict[tuple[str, tuple[int, ...]], list[Tensor]] = {}
         self._changed: Callable[[], None] | None = None
 
@@ -68,7 +72,7 @@ class DecodeEngine:
     def add(self, request: Request, limit: float = float("inf")) -> Generation:
         """Queue a request. Raises `PromptTooLong` if its prompt leaves no room for an answer."""
         self._check_room(request)
-        sequence = Generation(request, limit)
+        sequence = Generation(request, limit, CLIENT.get())
         with self._lock:
             self._waiting.append(sequence)
         return sequence
@@ -76,6 +80,8 @@ class DecodeEngine:
     @property
     def busy(self) -> bool:
         """Whether `step` has something to do now."""
+        if self._joining is not None:
+            return True
         with self._lock:
             if self._waiting and (
                 len(self._running) < self.executor.slots or any(s.cancelled for s in self._waiting)
@@ -88,22 +94,21 @@ class DecodeEngine:
         """Whether someone waits for the first tokens of an urgent request."""
         with self._lock:
             waiting = any(s.request.urgent for s in self._waiting)
-        return waiting or any(
-            s.may_go_on and s.given < s.request.urgent for s in tuple(self._running)
-        )
+        return waiting or any(s.may_go_on and s.given < s.request.urgent for s in self.running)
 
     @property
     def running(self) -> tuple[Generation, ...]:
         """The sequences that hold slots."""
-        return tuple(self._running)
+        joining = self._joining
+        return (*self._running, *([] if joining is None else [joining]))
 
     def step(self) -> list[Generation]:
         """One pass; returns the sequences that have new steps or have ended."""
         touched = self._end_cancelled()
-        if (joining := self._next()) is not None:
-            self._admit(joining)
+        going = [s for s in self._running if s.may_go_on]
+        joining = self._joining or self._next()
+        if joining is not None and self._admit(joining, whole=not going):
             touched.append(joining)
-        going = [s for s in self._running if s.may_go_on and s is not joining]
         if going:
             self._advance(going)
             touched += going
@@ -115,7 +120,8 @@ class DecodeEngine:
             self._ahead.abandon()
         with self._lock:
             waiting, self._waiting = list(self._waiting), deque()
-        ended = [*self._running, *waiting]
+        ended = [*self.running, *waiting]
+        self._joining = None
         for sequence in ended:
             self._end(sequence, error)
         return ended
@@ -174,16 +180,25 @@ class DecodeEngine:
             )
 
     def _next(self) -> Generation | None:
+        """Of those that wait, the one whose turn it is, where a slot is free."""
         if len(self._running) >= self.executor.slots:
             return None
+        held = Counter(sequence.client for sequence in self._running)
         with self._lock:
-            return self._waiting.popleft() if self._waiting else None
+            if not self._waiting:
+                return None
+            chosen = min(self._waiting, key=lambda s: (held[s.client], self._rounds.last(s.client)))
+            self._waiting.remove(chosen)
+        self._rounds.served(chosen.client)
+        return chosen
 
     def _end_cancelled(self) -> list[Generation]:
         with self._lock:
             gone = [s for s in self._waiting if s.cancelled]
             self._waiting = deque(s for s in self._waiting if not s.cancelled)
-        gone += [s for s in self._running if s.cancelled]
+        gone += [s for s in self.running if s.cancelled]
+        if self._joining in gone:
+            self._joining = None
         for sequence in gone:
             self._end(sequence)
         return gone
@@ -198,10 +213,15 @@ class DecodeEngine:
         if held and self._changed is not None:
             self._changed()
 
-    def _admit(self, sequence: Generation) -> None:
+    def _admit(self, sequence: Generation, whole: bool) -> bool:
+        """Compute the `whole` prompt, or its next piece. Whether the sequence runs now, or has ended."""
         try:
-            sequence.slot = self._place(sequence.request, sequence.prompt)
-            outputs = self._compute(sequence.slot, sequence.request, sequence.prompt)
+            if sequence.slot is None:
+                sequence.slot = self._place(sequence.request, sequence.prompt)
+            outputs = self._compute(sequence.slot, sequence.request, sequence.prompt, whole)
+            self._joining = sequence if outputs is None else None
+            if outputs is None:
+                return False
             self._running.append(sequence)
             if self._changed is not None:
                 self._changed()
@@ -210,7 +230,9 @@ class DecodeEngine:
             else:
                 self._choose(sequence, outputs, 0)
         except Exception as exc:  # noqa: BLE001  it is the reader's
+            self._joining = None
             self._end(sequence, exc)
+        return True
 
     def _advance(self, going: Sequence[Generation]) -> None:
         """One batched step, its tokens chosen by the executor if it can choose all of them."""
@@ -337,13 +359,17 @@ class DecodeEngine:
                 best = len(ids), saved
         return best
 
-    def _compute(self, slot: Slot, request: Request, prompt: PromptCounts) -> Outputs:
+    def _compute(
+        self, slot: Slot, request: Request, prompt: PromptCounts, whole: bool = True
+    ) -> Outputs | None:
         """Compute what the slot lacks of the prompt (at least its last token); the outputs of the last token.
 
-        `prompt` counts the positions.
+        Without `whole` the next piece of it alone; None where there are more. `prompt` counts the positions.
         """
         outputs: Outputs | None = None
         while outputs is None or len(slot.ids) < len(request.prompt):
+            if outputs is not None and not whole:
+                return None
             done = len(slot.ids)
             begin, end = next_piece(done, len(request.prompt), self.executor.lengths)
             piece = request.prompt[begin:end]

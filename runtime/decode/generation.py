@@ -71,11 +71,13 @@ class PromptCounts:
 class Generation:
     """A request on its way. `out` collects its steps; it is over when `done`, with an `error` if it has one.
 
-    The engine gives at most `limit` steps until whoever reads them raises it. `prompt` is what its own prompt cost.
+    The engine gives at most `limit` steps until whoever reads them raises it. `prompt` is what its own prompt cost,
+    `client` who asked for it (`flow.fairness`).
     """
 
-    def __init__(self, request: Request, limit: float = float("inf")) -> None:
+    def __init__(self, request: Request, limit: float = float("inf"), client: str = "") -> None:
         self.request = request
+        self.client = client
         self.limit = limit
         self.prompt = PromptCounts()
         self.out: deque[Step] = deque()

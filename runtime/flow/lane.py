@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import heapq
 import itertools
 import os
 import threading
@@ -16,6 +15,7 @@ from typing import Any, ParamSpec, TypeVar, cast
 
 from voxturn.runtime.errors import StreamClosed
 from voxturn.runtime.flow.clock import Clock, WallClock
+from voxturn.runtime.flow.fairness import CLIENT, Rounds
 from voxturn.runtime.flow.handoff import Handoff
 from voxturn.runtime.flow.observe import OBSERVER, Observer
 
@@ -25,19 +25,21 @@ _END = object()
 _NUMBERS = itertools.count()
 
 
-@dataclass(order=True)
+@dataclass(eq=False)
 class _Call:
-    """A call that waits for a lane's turn; urgent ones sort first, then the older ones."""
+    """A call that waits for a lane's turn; it came as the `number`-th."""
 
-    patient: bool
+    urgent: bool
     number: int
-    function: Callable[[], Any] = field(compare=False)
-    observer: Observer | None = field(compare=False)
-    future: Future[Any] = field(default_factory=Future, compare=False)
+    client: str
+    function: Callable[[], Any]
+    observer: Observer | None
+    future: Future[Any] = field(default_factory=Future)
 
 
 class Lane:
-    """One worker thread for one engine: blocking calls in order, urgent ones first, never two at once.
+    """One worker thread for one engine: blocking calls one at a time, urgent ones first, then a client's at a time in
+    turn (`fairness`), a client's own in order.
 
     A cancelled caller leaves at once; the call it waited for runs out in the thread and its result is thrown away.
     `nice` (0 to 19) lowers the thread's priority on Linux. Every call is made within a `turn`, which is told whether
@@ -56,6 +58,7 @@ class Lane:
         self._turn = turn
         self.clock = clock or WallClock()
         self._calls: list[_Call] = []
+        self._rounds = Rounds()
         self._pool = ThreadPoolExecutor(
             1, thread_name_prefix=f"voxturn-{name}", initializer=self._lower_priority
         )
@@ -96,9 +99,9 @@ class Lane:
         return await self._run(True, lambda: function(*args, **kwargs))
 
     async def _run(self, urgent: bool, function: Callable[[], T]) -> T:
-        call = _Call(not urgent, next(_NUMBERS), function, OBSERVER.get())
+        call = _Call(urgent, next(_NUMBERS), CLIENT.get(), function, OBSERVER.get())
         with self._lock:
-            heapq.heappush(self._calls, call)
+            self._calls.append(call)
         self.submit(self._take_turn)
         result: T = await asyncio.wrap_future(call.future)
         return result
@@ -173,17 +176,23 @@ class Lane:
             self._queued += change
 
     def _take_turn(self) -> None:
-        """Make one of the queued calls: the most urgent one when the turn has come, not when it was asked for."""
+        """Make one of the queued calls, which is chosen when the turn has come, not when it was asked for."""
         with self._lock:
-            urgent = bool(self._calls) and not self._calls[0].patient
+            urgent = any(call.urgent for call in self._calls)
         with self.turn(urgent):
             with self._lock:
-                call = heapq.heappop(self._calls)
+                call = min(self._calls, key=self._order)
+                self._calls.remove(call)
             if call.future.set_running_or_notify_cancel():
+                self._rounds.served(call.client)
                 try:
                     call.future.set_result(self._observed(call.observer, call.function))
                 except BaseException as exc:  # noqa: BLE001  it is the caller's
                     call.future.set_exception(exc)
+
+    def _order(self, call: _Call) -> tuple[bool, int, int]:
+        """The least goes first."""
+        return not call.urgent, self._rounds.last(call.client), call.number
 
     def _cancel_queued(self) -> None:
         with self._lock:

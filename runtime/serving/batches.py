@@ -5,12 +5,23 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from voxturn.runtime.errors import StreamClosed
+from voxturn.runtime.flow.fairness import CLIENT, Rounds
 from voxturn.runtime.protocols import Tensor
 
 Tensors = dict[str, Tensor]
+
+
+@dataclass(eq=False)
+class _Call:
+    """A call that waits, its client, and where its share of the outputs goes."""
+
+    inputs: Tensors
+    client: str
+    share: asyncio.Future[Tensors]
 
 
 class Batches:
@@ -23,13 +34,14 @@ class Batches:
         self._call = call
         self._most = most
         self._size = size
-        self._waiting: deque[tuple[Tensors, asyncio.Future[Tensors]]] = deque()
+        self._waiting: deque[_Call] = deque()
+        self._rounds = Rounds()
         self._runner: asyncio.Task[None] | None = None
 
     async def run(self, inputs: Tensors) -> Tensors:
         """This call's share of a batch's outputs."""
         share: asyncio.Future[Tensors] = asyncio.get_running_loop().create_future()
-        self._waiting.append((inputs, share))
+        self._waiting.append(_Call(inputs, CLIENT.get(), share))
         if self._runner is None or self._runner.done():
             self._runner = asyncio.create_task(self._run())
         return await share
@@ -41,37 +53,39 @@ class Batches:
             if not batch:
                 continue
             try:
-                shares = await self._together([inputs for inputs, _ in batch])
+                shares = await self._together([call.inputs for call in batch])
             except BaseException as exc:  # whatever it is, nobody waits for ever
                 error = exc if isinstance(exc, Exception) else StreamClosed("the graph was closed")
-                for _, share in batch if error is exc else [*batch, *self._waiting]:
-                    if not share.done():
-                        share.set_exception(error)
+                for call in batch if error is exc else [*batch, *self._waiting]:
+                    if not call.share.done():
+                        call.share.set_exception(error)
                 if error is not exc:
                     self._waiting.clear()
                     raise
                 continue
-            for (_, share), outputs in zip(batch, shares, strict=True):
-                if not share.done():
-                    share.set_result(outputs)
+            for call, outputs in zip(batch, shares, strict=True):
+                if not call.share.done():
+                    call.share.set_result(outputs)
 
-    def _next(self) -> list[tuple[Tensors, asyncio.Future[Tensors]]]:
-        """The call that waits longest and those of its shape behind it, without those that nobody waits for any more."""
-        batch: list[tuple[Tensors, asyncio.Future[Tensors]]] = []
-        left: deque[tuple[Tensors, asyncio.Future[Tensors]]] = deque()
-        for inputs, share in self._waiting:
-            if share.done():
+    def _next(self) -> list[_Call]:
+        """The call whose turn it is and those of its shape behind it, without those that nobody waits for any more."""
+        batch: list[_Call] = []
+        left: deque[_Call] = deque()
+        for call in sorted(self._waiting, key=lambda call: self._rounds.last(call.client)):
+            if call.share.done():
                 continue
-            together = [each for each, _ in batch] + [inputs]
+            together = [*(each.inputs for each in batch), call.inputs]
             fits = (
                 sum(map(_rows, together)) <= self._most
                 and sum(map(_numbers, together)) <= self._size
             )
-            if not batch or (_shapes(inputs) == _shapes(batch[0][0]) and fits):
-                batch.append((inputs, share))
+            if not batch or (_shapes(call.inputs) == _shapes(batch[0].inputs) and fits):
+                batch.append(call)
             else:
-                left.append((inputs, share))
+                left.append(call)
         self._waiting = left
+        for call in batch:
+            self._rounds.served(call.client)
         return batch
 
     async def _together(self, calls: Sequence[Tensors]) -> list[Tensors]:

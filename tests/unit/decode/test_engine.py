@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextvars import copy_context
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from voxturn.runtime.decode.generation import Generation, Request
 from voxturn.runtime.decode.sampler import Sampling
 from voxturn.runtime.errors import InferenceFailed, PromptTooLong
 from voxturn.runtime.executors.fake import FakeDecoder
+from voxturn.runtime.flow.fairness import CLIENT
 from voxturn.runtime.protocols import DecoderExecutor, Outputs
 
 VOCABULARY = 50
@@ -257,6 +259,55 @@ def test_requests_that_join_and_leave_at_any_step_get_their_own_tokens(
         assert got == expected(prompt, most)[: len(got)]
         assert len(got) == most or len(got) >= cancel_after > 6
     assert not any(slot.busy for slot in e.cache.slots)
+    assert not e.busy
+
+
+@pytest.mark.parametrize(
+    ("slots", "order"),
+    [(1, "greedy a b greedy a greedy greedy"), (2, "a b a greedy greedy greedy greedy")],
+)
+def test_a_free_slot_goes_to_the_client_that_holds_the_fewest(slots: int, order: str) -> None:
+    e, admitted = engine(slots), list[str]()
+
+    def asked(client: str, max_tokens: int = 1) -> Generation:
+        context = copy_context()
+        context.run(CLIENT.set, client)
+        return context.run(e.add, Request([1], max_tokens=max_tokens), 1)
+
+    for _ in range(slots - 1):
+        asked("greedy", 50)
+        e.step()
+    waiting = [asked(client) for client in ("greedy",) * 4 + ("a", "b", "a")]
+    while len(admitted) < len(waiting):
+        admitted += [s.client for s in e.step() if s in waiting]
+    assert admitted == order.split()
+
+
+def test_a_long_prompt_is_computed_while_others_go_on() -> None:
+    e = engine(capacity=2048)
+    first = e.add(Request([1], max_tokens=50))
+    e.step()
+    prompt = [i % VOCABULARY for i in range(1000)]
+    long, gone = e.add(Request(prompt, max_tokens=2)), e.add(Request(prompt[1:], max_tokens=2))
+    given = []
+    while not long.given:
+        assert e.busy
+        e.step()
+        given.append(first.given)
+        assert long in e.running
+    assert given == [2, 3, 4, 5]  # a token between any two of its pieces
+    while not long.done:
+        e.step()
+    assert [step.token for step in long.out] == expected(prompt, 2)
+    e.step()
+    assert gone in e.running
+    assert not gone.given
+    gone.cancelled = True
+    assert e.step()[0] is gone
+    assert gone not in e.running
+    assert answer(e, [7, 8], 3) == expected([7, 8], 3)
+    first.cancelled = True
+    e.step()
     assert not e.busy
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextvars import copy_context
 
 import pytest
 from voxturn.runtime.errors import InferenceFailed, StreamClosed
 from voxturn.runtime.flow.clock import ManualClock
+from voxturn.runtime.flow.fairness import CLIENT
 from voxturn.runtime.flow.lane import Lane
 from voxturn.runtime.flow.observe import observing
 from voxturn.runtime.flow.scheduling import Gate
@@ -168,6 +170,27 @@ async def test_an_urgent_call_goes_before_those_that_wait_even_when_it_comes_lat
         await asyncio.sleep(0)
     await asyncio.wait_for(asyncio.gather(*calls), 10)
     assert order == ["urgent", "first", "second"]
+    lane.close()
+
+
+async def test_clients_take_turns_whoever_asked_for_more() -> None:
+    lane, blocker, order = Lane("work"), Blocker(), list[str]()
+    running = asyncio.create_task(lane.run(blocker))
+    await blocker.begun()
+
+    def asked(client: str, urgent: bool = False) -> asyncio.Task[None]:
+        context = copy_context()
+        context.run(CLIENT.set, client)
+        run = lane.run_first if urgent else lane.run
+        return asyncio.create_task(run(order.append, f"{client}{'!' * urgent}"), context=context)
+
+    calls = [asked("greedy") for _ in range(4)]
+    await asyncio.sleep(0)
+    calls += [asked(name) for name in ("a", "b", "a")] + [asked("greedy", urgent=True)]
+    await asyncio.sleep(0)
+    blocker.release.set()
+    await asyncio.wait_for(asyncio.gather(running, *calls), 10)
+    assert order == ["greedy!", "a", "b", "greedy", "a", "greedy", "greedy", "greedy"]
     lane.close()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextvars import copy_context
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from voxturn.runtime.errors import InferenceFailed, StreamClosed
+from voxturn.runtime.flow.fairness import CLIENT
 from voxturn.runtime.serving.batches import Batches
 
 Tensors = dict[str, np.ndarray[Any, Any]]
@@ -63,6 +65,19 @@ async def test_those_of_one_shape_that_come_at_once_are_one_call() -> None:
     batches = Batches(graph.run, 8, 1 << 20)
     await asyncio.gather(*(batches.run(call(n, 1, 5 + n % 2)) for n in range(8)))
     assert graph.calls == [(4, 5), (4, 6)]
+
+
+async def test_a_client_that_asks_for_more_waits_for_the_others_between_its_calls() -> None:
+    graph = Graph()
+    batches = Batches(graph.run, 1, 1 << 20)
+
+    def asked(client: str, length: int) -> asyncio.Task[Tensors]:
+        context = copy_context()
+        context.run(CLIENT.set, client)
+        return asyncio.create_task(batches.run(call(1, 1, length)), context=context)
+
+    await asyncio.gather(*(asked("greedy", 1) for _ in range(4)), asked("a", 2), asked("b", 3))
+    assert [length for _, length in graph.calls] == [1, 2, 3, 1, 1, 1]
 
 
 async def test_a_failure_is_that_of_its_batch_alone() -> None:
