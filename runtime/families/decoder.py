@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import AsyncGenerator, Callable, Sequence
 from pathlib import Path
 
@@ -57,18 +58,21 @@ class DecoderReplier:
         what is left has to be computed again, which should be rare.
         """
         room = self.service.capacity - self._max_tokens
-        kept = list(messages)
-        if len(self.chat.prompt(kept)) <= room:
-            return kept
-        system = 1 if kept[0].role == "system" else 0
-        while len(self.chat.prompt(kept)) > room // 2:
-            following = next(
-                (i for i in range(system + 1, len(kept)) if kept[i].role == "user"), None
-            )
-            if following is None:
-                break  # the last question alone: the engine says if it is too long
-            del kept[system:following]
-        return kept
+        whole = list(messages)
+        if len(self.chat.prompt(whole)) <= room:
+            return whole
+        system = 1 if whole[0].role == "system" else 0
+        questions = [i for i in range(system + 1, len(whole)) if whole[i].role == "user"]
+
+        def later(begin: int) -> list[Message]:
+            return whole[:system] + whole[begin:]
+
+        begins = [system, *questions]
+        fewest = bisect_left(
+            begins, True, key=lambda begin: len(self.chat.prompt(later(begin))) <= room // 2
+        )
+        # the last question alone, if need be: the engine says if it is too long
+        return later(begins[min(fewest, len(begins) - 1)])
 
     async def __call__(self, messages: Sequence[Message]) -> AsyncGenerator[ReplyToken, None]:
         """The answer to a dialogue that ends with the user's message."""

@@ -5,6 +5,7 @@ Source: Kim et al. 2021; the graph that Piper's voices carry, cut in two by `exp
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -32,9 +33,13 @@ from voxturn.runtime.models.manifest import Manifest, reading, whole
 from voxturn.runtime.protocols import GraphExecutor, Tensor
 from voxturn.runtime.text.language import base_code, find, is_auto
 from voxturn.runtime.text.phonemes import EspeakPhonemizer
+from voxturn.runtime.text.split import filled
 
 _OPTIONS = frozenset({"seed", "speed"})
 _WARM = Sentence("Ready.", 0)
+_LONGEST_TEXT, _MOST_IDS = 1000, 500
+"""Characters and phoneme ids that are encoded at once: 15 s of speech, a long sentence. Nothing can interrupt a call, and
+its time grows faster than its length."""
 
 
 class Phonemizer(Protocol):
@@ -46,7 +51,7 @@ class Phonemizer(Protocol):
 class VitsEncoder:
     """Sentences to latents, a frame each. `scales`: noise of the prior, length, noise of the durations, at speed 1.
 
-    The same seed and text give the same latents.
+    The same seed and text give the same latents. A sentence with too much to say for one call is said in pieces.
     """
 
     def __init__(
@@ -80,20 +85,27 @@ class VitsEncoder:
         )
 
     async def __call__(self, sentences: AsyncIterator[Sentence]) -> AsyncGenerator[Latents, None]:
-        """Latents `[frames, channels]` of each sentence that has a sound."""
+        """Latents `[frames, channels]` of each sentence, or piece of one, that has a sound."""
         try:
             async for sentence in sentences:
-                values = await self._lane.run(self._encode, sentence)
-                if values is not None:
-                    yield Latents(values, sentence)
+                texts, number = deque(_cut(sentence.text, _LONGEST_TEXT)), 0
+                while texts:
+                    values = await self._lane.run(self._encode, texts, sentence, number)
+                    number += 1
+                    if values is not None:
+                        yield Latents(values, sentence)
         finally:
             await close_iterator(sentences)
 
-    def _encode(self, sentence: Sentence) -> npt.NDArray[np.float32] | None:
-        ids = self._phonemizer.ids(sentence.text)
+    def _encode(
+        self, texts: deque[str], sentence: Sentence, number: int
+    ) -> npt.NDArray[np.float32] | None:
+        """The latents of the sentence's next piece, which is taken from `texts`."""
+        ids = self._next_ids(texts)
         if not ids:
             return None
-        random = np.random.default_rng([self._seed, sentence.index])
+        seed = [self._seed, sentence.index, number] if number else [self._seed, sentence.index]
+        random = np.random.default_rng(seed)
         prior, length, durations = self._scales
         inputs: dict[str, Tensor] = {
             "input": np.array([ids], np.int64),
@@ -107,6 +119,19 @@ class VitsEncoder:
         except InferenceFailed as exc:
             raise InferenceFailed(f"speak: {sentence.text[:40]!r}: {exc}") from exc
         return np.ascontiguousarray(latents[0].T)
+
+    def _next_ids(self, texts: deque[str]) -> list[int]:
+        """The ids of the first text, of which what is too much for one call goes back."""
+        text = texts.popleft()
+        while len(ids := self._phonemizer.ids(text)) > _MOST_IDS and len(text) > 1:
+            text, *rest = _cut(text, (len(text) + 1) // 2)
+            texts.extendleft(reversed(rest))
+        return ids
+
+
+def _cut(text: str, limit: int) -> list[str]:
+    """A text in pieces of at most `limit` characters, of whole sentences where they fit; what is short enough as it is."""
+    return [text] if len(text) <= limit else list(filled(text, limit))
 
 
 class VitsVoice:

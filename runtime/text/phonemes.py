@@ -29,7 +29,7 @@ class EspeakPhonemizer:
     def ids(self, text: str) -> list[int]:
         """The ids of `text`, its sentences joined; empty for text that has no sound."""
         with _ESPEAK:
-            sentences = self._phonemizer.phonemize(self._voice, text)
+            sentences = self._phonemizer.phonemize(self._voice, text.replace("\0", " "))
         phonemes = [symbol for sentence in sentences for symbol in sentence]
         if not any(symbol.isalpha() for symbol in phonemes):
             return []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterator
 
 from voxturn.runtime.errors import UsageError
 from voxturn.runtime.text.abbreviations import Following, abbreviations
@@ -178,6 +179,33 @@ class ClauseSplitter:
             and not self._abbreviations.noticed(text[:i])
             and len(_word(text[:i])) > 2
         )
+
+
+def filled(text: str, limit: int, language: str = "") -> Iterator[str]:
+    """Sentences put together while they fit into `limit` characters, as they stand in `text`."""
+    start = end = 0
+    for sentence in _sentences(text, limit, language):
+        at = text.index(sentence, end)
+        if end > start and at + len(sentence) - start > limit:
+            yield text[start:end]
+            end = start
+        if end == start:
+            start = at
+        end = at + len(sentence)
+    if end > start:
+        yield text[start:end]
+
+
+def _sentences(text: str, limit: int, language: str) -> Iterator[str]:
+    splitter = ClauseSplitter(
+        first_chars=len(text) + 1, min_chars=1, max_chars=limit, language=language
+    )
+    step = (
+        4 * limit
+    )  # the splitter copies what waits in it: fed all at once, time would grow with the square
+    for at in range(0, len(text), step):
+        yield from splitter.push(text[at : at + step])
+    yield from splitter.flush()
 
 
 def _spoken(text: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 
@@ -9,7 +10,7 @@ from voxturn.runtime.flow.handoff import close_iterator
 from voxturn.runtime.messages import ReplyToken, Sentence
 from voxturn.runtime.text.clauses import SpokenClauses
 from voxturn.runtime.text.filter import ContentFilter
-from voxturn.runtime.text.spoken import SpokenText
+from voxturn.runtime.text.spoken import SpokenText, pieces_of
 
 
 class Split:
@@ -50,10 +51,14 @@ class Split:
     async def whole(self, text: str) -> AsyncGenerator[Sentence, None]:
         """The sentences of a text that is there already."""
 
-        async def once() -> AsyncIterator[ReplyToken]:
-            yield ReplyToken(text)
+        async def pieces() -> AsyncIterator[ReplyToken]:
+            for piece in pieces_of(text):
+                yield ReplyToken(piece)
+                await asyncio.sleep(
+                    0
+                )  # however little of a long text is said, others come in between
 
-        async with aclosing(self(once())) as sentences:
+        async with aclosing(self(pieces())) as sentences:
             async for sentence in sentences:
                 yield sentence
 

@@ -11,7 +11,7 @@ from voxturn.runtime.errors import CorruptModel, EmptyText, ExecutorUnavailable,
 from voxturn.runtime.text.language import find, is_auto
 from voxturn.runtime.text.normalize import LANGUAGES, normalize, spoken
 from voxturn.runtime.text.normalize.characters import clean
-from voxturn.runtime.text.split import ClauseSplitter
+from voxturn.runtime.text.split import filled
 from voxturn.runtime.text.tokenizer import read_tokenizer
 
 CHAR_LIMITS = {
@@ -89,7 +89,7 @@ class XttsTokenizer:
         return list(self._pieces(text, known, CHAR_LIMITS.get(known, _OTHER_LIMIT)))
 
     def _pieces(self, text: str, language: str, limit: int) -> Iterator[str]:
-        for piece in _filled(text, limit, language):
+        for piece in filled(text, limit, language):
             tokens = len(self._ids(piece, language))
             if tokens > self._max_tokens and len(piece) > 1:
                 yield from self._pieces(piece, language, (len(piece) + 1) // 2)
@@ -139,30 +139,3 @@ def _languages(vocabulary: Iterable[str]) -> tuple[str, ...]:
         *(name for name in LANGUAGES if name in tags),
         *sorted(tags.difference(LANGUAGES)),
     )
-
-
-def _filled(text: str, limit: int, language: str) -> Iterator[str]:
-    """Sentences put together while they fit into `limit` characters, as they stand in `text`."""
-    start = end = 0
-    for sentence in _sentences(text, limit, language):
-        at = text.index(sentence, end)
-        if end > start and at + len(sentence) - start > limit:
-            yield text[start:end]
-            end = start
-        if end == start:
-            start = at
-        end = at + len(sentence)
-    if end > start:
-        yield text[start:end]
-
-
-def _sentences(text: str, limit: int, language: str) -> Iterator[str]:
-    splitter = ClauseSplitter(
-        first_chars=len(text) + 1, min_chars=1, max_chars=limit, language=language
-    )
-    step = (
-        4 * limit
-    )  # the splitter copies what waits in it: fed all at once, time would grow with the square
-    for at in range(0, len(text), step):
-        yield from splitter.push(text[at : at + step])
-    yield from splitter.flush()

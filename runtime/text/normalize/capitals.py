@@ -7,7 +7,7 @@ import re
 from voxturn.runtime.text.abbreviations.table import abbreviations
 from voxturn.runtime.text.normalize.spelling import Spelling
 
-_WORD = r"[^\W\d_a-zß-öø-ÿ]+(?:['’-][^\W\d_]+)*"
+_WORD = r"[^\W\d_a-zß-öø-ÿ]+(?:['’-][^\W\d_]+){0,8}"
 _PHRASE = re.compile(rf"(?<!\w){_WORD}(?:,? {_WORD})+(?!\w)")
 _LETTERS = 10
 """Of three words within other text, from which on they are a phrase: not EU, USA, NASA."""

@@ -162,7 +162,7 @@ def _magnitude(number: Number, name: str, lexicon: Lexicon) -> str:
     if lexicon.joined and name in _ZEROS:  # there are other words for it: 百五十万
         fraction = (number.fraction or "").ljust(_ZEROS[name], "0")
         if not fraction[_ZEROS[name] :]:
-            return cardinal(str(int(number.whole + fraction)), lexicon)
+            return cardinal((number.whole + fraction).lstrip("0") or "0", lexicon)
     if name in written:
         return counted(number, noun(written[name]), lexicon)
     words = say(number, lexicon)
@@ -243,7 +243,11 @@ def _is_unit(match: re.Match[str], lexicon: Lexicon) -> bool:
     before = text[max(0, match.start() - 12) : match.start()]
     if glued and letter == "s":
         decade = _DECADE_BEFORE.search(before) and match["number"].endswith("0")
-        return not capital and not decade and not _MODEL.search(written[: match.start()])
+        return (
+            not capital
+            and not decade
+            and not _MODEL.search(written[max(0, match.start() - 40) : match.start()])
+        )
     if glued:
         return letter in "wvl" or not capital
     if letter not in _INITIALS:

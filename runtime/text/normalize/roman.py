@@ -38,6 +38,7 @@ _NO_NUMERALS = frozenset(
     ]
 )
 _VALUES = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100, "D": 500, "M": 1000}
+_LONGEST_ROW = 16  # numerals to either side
 _SIGN = "ⅰ-ⅿ"  # numerals that are characters of their own
 _BEFORE = re.compile(r"([^\s.,;:!?()\"]+)(\.?)[ \u00a0]$")
 _CONTRACTION = r"(?!['’](?:m|ve|ll|d|re)(?!\w))"  # I'm is no first
@@ -155,12 +156,14 @@ def _row(match: re.Match[str], written: str, words: RomanWords) -> tuple[int, in
     if not words.between:
         return start, end
     numeral = "[IVXLCDM]{1,9}"
-    while left := re.search(
-        rf"(?<!\w)({numeral})\.?(?:{words.between})$", written[max(0, start - 24) : start]
-    ):
-        start -= len(left[0])
-    while right := re.match(rf"\.?(?:{words.between}){numeral}(?!\w)", written[end : end + 24]):
-        end += len(right[0])
+    for _ in range(_LONGEST_ROW):
+        earlier = written[max(0, start - 24) : start]
+        left = re.search(rf"(?<!\w)({numeral})\.?(?:{words.between})$", earlier)
+        start -= len(left[0]) if left else 0
+        right = re.match(rf"\.?(?:{words.between}){numeral}(?!\w)", written[end : end + 24])
+        end += len(right[0]) if right else 0
+        if not left and not right:
+            break
     return start, end
 
 

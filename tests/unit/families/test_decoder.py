@@ -10,7 +10,7 @@ import pytest
 from voxturn.runtime.errors import CorruptModel
 from voxturn.runtime.families.base import Candidate, opens_thought
 from voxturn.runtime.families.decoder import FAMILY, DecoderReplier
-from voxturn.runtime.messages import ReplyToken
+from voxturn.runtime.messages import Message, ReplyToken
 from voxturn.runtime.text.filter import PassAll
 from voxturn.runtime.turn.split import Split
 
@@ -63,3 +63,26 @@ async def test_replies_of_such_a_model_are_spoken_from_the_thought_s_end_on(fake
 
     split = Split(PassAll(), 220, "en", in_thought=opens_thought(replier))
     assert [sentence.text async for sentence in split(tokens())] == ["Paris."]
+
+
+def test_what_does_not_fit_is_left_out_without_trying_every_length(fake_turn: Any) -> None:
+    replier, prompts = fake_turn.replier, list[int]()
+    prompt = replier.chat.prompt
+
+    def counted(messages: list[Message]) -> list[int]:
+        prompts.append(len(messages))
+        return prompt(messages)
+
+    replier.chat.prompt = counted
+    dialogue = [Message("system", "Be brief.")]
+    for number in range(500):
+        dialogue += [Message("user", f"what is {number}"), Message("assistant", "a number")]
+    dialogue.append(Message("user", "why"))
+    fitted = replier.fitted(dialogue)
+    assert len(prompts) < 14
+    assert fitted == [dialogue[0], *dialogue[-len(fitted) + 1 :]]
+    assert fitted[1].role == "user"
+    room = (replier.service.capacity - 400) // 2
+    assert len(prompt(fitted)) <= room < len(prompt([dialogue[0], *dialogue[-len(fitted) - 1 :]]))
+    long = [Message("user", "first"), Message("assistant", "a"), Message("user", "x" * 5000)]
+    assert replier.fitted(long) == long[2:]  # the engine says that it is too long
