@@ -33,8 +33,9 @@
         ├── InferenceFailed              an engine refused its input or died
         ├── StreamClosed                 a hand-off was used after its end
         ├── ForgottenWindow              a server does not keep an encoded window any more; it is encoded again
-        ├── TooManyStreams               more at once than a server gives one client
-        ├── DeadlineExceeded             a request took longer than its caller allows
+        ├── ForgottenSequence            a server has not all pieces of an utterance; it is sent again from its beginning
+        ├── TooManyStreams               more at once than a server gives one client, or than it has places for
+        ├── DeadlineExceeded             a request took longer than its caller or the server allows
         ├── ServerUnavailable            no server answers, or it does not have the model
         └── ServerDied                   a server or one of its models stopped answering in the middle of a stream
 
@@ -189,12 +190,16 @@ class ForgottenWindow(RunError):
     """A server does not keep an encoded window any more; it has to be encoded again."""
 
 
+class ForgottenSequence(RunError):
+    """A server has not all pieces of an utterance; it has to be sent again from its beginning."""
+
+
 class TooManyStreams(RunError):
-    """A client has more streams at once than a server gives one client."""
+    """More at once than a server gives one client, or than it has places for."""
 
 
 class DeadlineExceeded(RunError):
-    """A request took longer than its caller allows."""
+    """A request took longer than its caller or the server allows."""
 
 
 class ServerUnavailable(RunError):

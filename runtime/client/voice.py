@@ -32,7 +32,7 @@ from voxturn.runtime.models.registry import Registry
 from voxturn.runtime.models.store import Store
 from voxturn.runtime.parts import choose
 from voxturn.runtime.profile import Profile, load_profile
-from voxturn.runtime.remote.contract import MODELS
+from voxturn.runtime.remote.contract import MODELS, Piece
 from voxturn.runtime.remote.tensors import answer_of, text_of, to_chunk, to_event
 from voxturn.runtime.remote.transport import TritonServer
 from voxturn.runtime.text.chat import Message
@@ -124,11 +124,16 @@ class VoiceClient:
     async def hear(
         self, pieces: AsyncIterator[Samples]
     ) -> AsyncGenerator[Partial | Transcript, None]:
-        """What is said so far while an utterance comes in 16 kHz pieces, then its final transcript."""
-        number = uuid.uuid4().int >> 65  # a sequence's id has 64 bits
+        """What is said so far while an utterance comes in 16 kHz pieces, then its final transcript.
+
+        Raises `ForgottenSequence` where the server has lost some of them: say it again.
+        """
+        number, start = uuid.uuid4().int >> 65, True  # a sequence's id has 64 bits
         async with self._endpoints.one() as server:
-            async for piece, last in _pieces(pieces):
-                answer = await server.infer("whisper", {"audio": piece}, number, last)
+            async for samples, last in _pieces(pieces):
+                piece = Piece(number, start, last)
+                answer = await server.infer("whisper", {"audio": samples}, piece)
+                start = False
                 if last:
                     yield answer_of(answer, Transcript)
                 elif text_of(answer["text"]):

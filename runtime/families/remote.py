@@ -17,6 +17,7 @@ import numpy as np
 from voxturn.runtime.audio.decode import decode_all
 from voxturn.runtime.errors import (
     EmptyText,
+    ForgottenSequence,
     InvalidProfile,
     UnknownVoice,
     UnsupportedLanguage,
@@ -43,8 +44,8 @@ from voxturn.runtime.messages import (
     Transcript,
 )
 from voxturn.runtime.remote.connection import Connection
-from voxturn.runtime.remote.contract import LONGEST_AUDIO_S, LONGEST_TEXT, MODELS
-from voxturn.runtime.remote.tensors import answer_of, text_of, to_chunk
+from voxturn.runtime.remote.contract import LONGEST_AUDIO_S, LONGEST_TEXT, MODELS, Piece
+from voxturn.runtime.remote.tensors import Tensors, answer_of, text_of, to_chunk
 from voxturn.runtime.text.language import find, is_auto
 from voxturn.runtime.text.spoken import escaped
 
@@ -73,21 +74,34 @@ class RemoteHearing:
     def __init__(self, recogniser: RemoteRecogniser, prior: str) -> None:
         self._recogniser = recogniser
         self._prior = prior
+        self._begin()
+
+    def _begin(self) -> None:
         self._sequence = uuid.uuid4().int >> 65  # 63 bits; Triton's sequence ids are never 0
         self._sent = 0
 
     async def partial(self, speaking: Speaking) -> Partial | None:
         """What was said so far; None where nothing of it is certain enough to show."""
-        piece = speaking.samples[self._sent :]
-        if not piece.size:
-            return None
-        self._sent += piece.size
-        answer = await self._recogniser.connection.ainfer(
-            self._recogniser.model, {"audio": piece}, self._sequence
-        )
-        if not text_of(answer["text"]):
+        try:
+            answer = await self._answer(speaking.samples)
+        except ForgottenSequence:  # all of it is here: it is sent again
+            answer = await self._answer(speaking.samples)
+        if answer is None or not text_of(answer["text"]):
             return None
         return replace(answer_of(answer, Partial), start=speaking.start)
+
+    async def _answer(self, samples: Samples) -> Tensors | None:
+        """What the server says to the samples that it has not had; None where there are none."""
+        samples, piece = samples[self._sent :], Piece(self._sequence, start=not self._sent)
+        if not samples.size:
+            return None
+        self._sent += samples.size
+        recogniser = self._recogniser
+        try:
+            return await recogniser.connection.ainfer(recogniser.model, {"audio": samples}, piece)
+        except BaseException:  # also a cancellation: whether the server has it is not known
+            self._begin()
+            raise
 
     async def final(self, samples: Samples, words: bool = False) -> Transcript:
         """The words in 16 kHz samples, with their times if `words`. Raises `AudioTooLong`."""

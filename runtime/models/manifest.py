@@ -274,7 +274,15 @@ def reading(folder: Path) -> Iterator[None]:
         ) from exc
 
 
-_UNREADABLE = (LookupError, TypeError, ValueError, AttributeError, OverflowError, StopIteration)
+_UNREADABLE = (
+    LookupError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    OverflowError,
+    StopIteration,
+    EOFError,
+)
 
 
 def whole(properties: Mapping[str, Any], key: str, least: int = 1) -> int:

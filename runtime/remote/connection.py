@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from voxturn.runtime.flow.portal import Portal
-from voxturn.runtime.remote.contract import INFO, MODELS
+from voxturn.runtime.remote.contract import INFO, MODELS, Piece
 from voxturn.runtime.remote.tensors import Tensors, text_of
 from voxturn.runtime.remote.transport import TritonServer
 
@@ -49,10 +49,10 @@ class Connection:
         return self._portal.run(self._server.infer(model, inputs))
 
     async def ainfer(
-        self, model: str, inputs: Mapping[str, Any], sequence: int = 0, end: bool = False
+        self, model: str, inputs: Mapping[str, Any], piece: Piece | None = None
     ) -> Tensors:
-        """As `infer`, for a task of any event loop. `sequence` (not 0) names an utterance sent piece by piece."""
-        return await self._portal.arun(self._server.infer(model, inputs, sequence, end))
+        """As `infer`, for a task of any event loop. `piece`: of what utterance the inputs are one."""
+        return await self._portal.arun(self._server.infer(model, inputs, piece))
 
     async def stream(self, model: str, inputs: Mapping[str, Any]) -> AsyncGenerator[Tensors, None]:
         """The answers of a model that streams. Closing this cancels the request."""

@@ -32,8 +32,23 @@ UP_S = "up_s"
 LONGEST_TEXT = 10_000
 """Characters that a request may have, of a text or of all messages."""
 
+LONGEST_NAME = 256
+"""Characters of what names a client, a conversation, a voice or a language."""
+
+MOST_MESSAGES = 1000
+"""Messages that a request may have."""
+
+LONGEST_JSON = 1_000_000
+"""Characters that the JSON of a request may have."""
+
 LONGEST_AUDIO_S = 300.0
 """Seconds of audio that a request may have."""
+
+LONGEST_SPEECH_S = 1800.0
+"""Seconds of audio that a request is answered with: the longest text, read slowly."""
+
+LONGEST_REQUEST_S = 1800.0
+"""Seconds that a request may take in the server, its waiting for others included."""
 
 _TYPES = {
     "float32": "FP32",
@@ -59,17 +74,41 @@ class Served:
     engine: bool = False
     task: str = ""
 
-    def check(self, inputs: Mapping[str, np.ndarray[Any, Any]]) -> None:
-        """Raise `UsageError` for what is missing, and for a shape that the server lets pass."""
+    def check_required(self, inputs: Mapping[str, np.ndarray[Any, Any]]) -> None:
+        """Raise `UsageError` for what is missing."""
         missing = sorted(self.required - set(inputs))
         if missing and not (self.engine and REQUEST in inputs):
             raise UsageError(f"{self.name}: needs input {', '.join(missing)}")
-        for spec in self.inputs:
+
+    def check_shapes(self, inputs: Mapping[str, np.ndarray[Any, Any]]) -> None:
+        """Raise `UsageError` for an input of a shape or a type that the model does not take."""
+        for spec in (*self.inputs, *COMMON):
             value = inputs.get(spec.name)
-            if value is not None and not _fits(spec.shape, value.shape):
+            if value is None:
+                continue
+            if not _fits(spec.shape, value.shape):
                 raise UsageError(
                     f"{self.name}: input {spec.name!r} must have shape {list(spec.shape)}"
                 )
+            if value.dtype.name != spec.dtype:
+                raise UsageError(f"{self.name}: input {spec.name!r} must be {spec.dtype}")
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A piece of an utterance that is sent piece by piece. `sequence`, not 0, names the utterance; 63 bits."""
+
+    sequence: int
+    start: bool
+    end: bool = False
+
+    def options(self) -> dict[str, Any]:
+        """What Triton's client calls it."""
+        return {
+            "sequence_id": self.sequence,
+            "sequence_start": self.start,
+            "sequence_end": self.end,
+        }
 
 
 def _fits(wanted: tuple[int | str, ...], shape: tuple[int, ...]) -> bool:
@@ -92,9 +131,17 @@ _LANGUAGE, _SEED, _SPEED = (
     TensorSpec("seed", "int64", (1,)),
     TensorSpec("speed", "float32", (1,)),
 )
-REQUEST, SEQUENCE, END = "request", "sequence", "end"
+COMMON = (
+    _text(CLIENT),
+    _text(CANCEL),
+    TensorSpec(CANARY, "bool", (1,)),
+    TensorSpec(INFO, "bool", (1,)),
+)
+"""The inputs that every model has."""
+
+REQUEST, SEQUENCE, START, END = "request", "sequence", "start", "end"
 """What is asked of an engine itself; the name of an utterance that is sent piece by piece: Triton's sequence id,
-and whether it is the last."""
+and whether a piece is the first or the last."""
 _REQUEST, _ANSWER, _EVENT = _text(REQUEST), _text("answer"), _text("event")
 _TOKENS = (_REQUEST, TensorSpec("rows", "float32", ("rows", "width")))
 _STEP = (TensorSpec("hidden", "float32", ("width",)),)
@@ -197,13 +244,7 @@ MODELS = {
 
 def config_pbtxt(model: Served) -> str:
     """The model's `config.pbtxt`."""
-    inputs = (
-        *model.inputs,
-        _text(CLIENT),
-        _text(CANCEL),
-        TensorSpec(CANARY, "bool", (1,)),
-        TensorSpec(INFO, "bool", (1,)),
-    )
+    inputs = (*model.inputs, *COMMON)
     lines = [
         "# made by `python -m voxturn.runtime.remote.contract`; do not edit",
         f'name: "{model.name}"',

@@ -15,10 +15,12 @@ import numpy as np
 from voxturn.runtime.decode.generation import Follow, Request, Step
 from voxturn.runtime.decode.sampler import Sampling
 from voxturn.runtime.errors import UsageError
+from voxturn.runtime.remote.contract import REQUEST
+from voxturn.runtime.remote.table import Table, json_value
 from voxturn.runtime.remote.tensors import Tensors, text_of, text_tensor
 
 _FIELDS = ("prompt", "stop_ids", "history", "forced")
-_MOST_TOKENS, _MOST, _MOST_URGENT = 1 << 20, 1 << 40, 64
+_MOST_TOKENS, _MOST, _MOST_K, _MOST_URGENT = 1 << 20, 1 << 40, (1 << 31) - 1, 64
 _MOST_ROWS = 33  # a zero row and a voice's latents
 
 
@@ -39,26 +41,40 @@ def of_request(request: Request, keep: bool = False) -> Tensors:
 
 
 def to_request(inputs: Mapping[str, np.ndarray[Any, Any]]) -> tuple[Request, bool]:
-    """What `of_request` was given. Raises `UsageError` for anything else."""
-    about = json_of(inputs)
-    try:
-        keep = bool(about.pop("keep"))
-        sampling, follow = Sampling(**about.pop("sampling")), Follow(**about.pop("follow"))
-        request = Request(sampling=sampling, follow=follow, rows=inputs.get("rows"), **about)
-        ids = [*request.prompt, *request.stop_ids, *(request.history or ()), *request.forced]
-        numbers = [*ids, request.max_tokens, request.urgent, follow.first, follow.stride]
-        numbers += [] if request.watch is None else [request.watch]
-        if (
-            not request.prompt
-            or not all(type(i) is int and 0 <= i < _MOST for i in numbers)
-            or len(ids) > _MOST_TOKENS
-        ):
-            raise ValueError("ids must be whole numbers, and some of them a prompt")
-        if request.urgent > _MOST_URGENT or not isinstance(request.namespace, str):
-            raise ValueError(f"at most {_MOST_URGENT} tokens are urgent; a namespace is a text")
-    except (KeyError, TypeError, ValueError) as exc:
-        raise UsageError(f"request: not one for a token engine ({exc})") from exc
+    """What `of_request` was given. Raises `UsageError`, which names the field, for anything else."""
+    about = table_of(inputs)
+    sampling, follow = about.table("sampling"), about.table("follow")
+    request = Request(
+        prompt=about.ids("prompt", _MOST, _MOST_TOKENS),
+        sampling=_sampling(sampling),
+        stop_ids=about.ids("stop_ids", _MOST, _MOST_TOKENS, []),
+        max_tokens=about.whole("max_tokens", 0, _MOST, 1),
+        namespace=about.text("namespace"),
+        rows=inputs.get("rows"),
+        history=about.ids("history", _MOST, _MOST_TOKENS) if "history" in about else None,
+        follow=Follow(follow.whole("first", 0, _MOST, 0), follow.whole("stride", 0, _MOST, 0)),
+        watch=about.whole("watch", 0, _MOST) if "watch" in about else None,
+        forced=about.ids("forced", _MOST, _MOST_TOKENS, []),
+        urgent=about.whole("urgent", 0, _MOST_URGENT, 0),
+    )
+    keep = about.flag("keep")
+    if not request.prompt:
+        raise UsageError("request.prompt: must have at least one id")
+    for table in (about, sampling, follow):
+        table.close()
     return request, keep
+
+
+def _sampling(about: Table) -> Sampling:
+    default = Sampling()
+    return Sampling(
+        temperature=about.number("temperature", default.temperature),
+        top_k=about.whole("top_k", 0, _MOST_K, default.top_k),
+        top_p=about.number("top_p", default.top_p),
+        min_p=about.number("min_p", default.min_p),
+        repetition_penalty=about.number("repetition_penalty", default.repetition_penalty),
+        seed=about.whole("seed", 0, (1 << 64) - 1, default.seed),
+    )
 
 
 def check_request(
@@ -106,12 +122,6 @@ def to_step(tensors: Mapping[str, np.ndarray[Any, Any]]) -> Step:
     )
 
 
-def json_of(inputs: Mapping[str, np.ndarray[Any, Any]]) -> dict[str, Any]:
+def table_of(inputs: Mapping[str, np.ndarray[Any, Any]]) -> Table:
     """The table of the input `request`. Raises `UsageError` for anything else."""
-    try:
-        about = json.loads(text_of(inputs["request"]))
-        if not isinstance(about, dict):
-            raise ValueError("not a table")
-    except ValueError as exc:
-        raise UsageError(f"request: must be a JSON table ({exc})") from exc
-    return about
+    return Table(json_value(text_of(inputs[REQUEST], REQUEST), REQUEST), REQUEST)

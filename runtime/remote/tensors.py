@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import numpy as np
-from voxturn.runtime.errors import InferenceFailed
+from voxturn.runtime.errors import InferenceFailed, UsageError
 from voxturn.runtime.messages import Event, PcmChunk
 from voxturn.runtime.remote.codec import decode, encode
 
@@ -21,10 +21,13 @@ def text_tensor(text: str) -> np.ndarray[Any, Any]:
     return np.array([text.encode()], np.object_)
 
 
-def text_of(value: np.ndarray[Any, Any]) -> str:
-    """The string of a tensor that holds one."""
+def text_of(value: np.ndarray[Any, Any], name: str = "text") -> str:
+    """The string of a tensor that holds one. Raises `UsageError`, with the tensor's name, where it is not UTF-8."""
     item = value.reshape(-1)[0]
-    return item.decode("utf-8", "replace") if isinstance(item, bytes) else str(item)
+    try:
+        return item.decode() if isinstance(item, bytes) else str(item)
+    except UnicodeDecodeError as exc:
+        raise UsageError(f"{name}: must be UTF-8 (byte {exc.start} is not)") from exc
 
 
 def of_chunk(chunk: PcmChunk) -> Tensors:

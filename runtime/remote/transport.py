@@ -25,16 +25,28 @@ from voxturn.runtime.errors import (
     InferenceFailed,
     ServerDied,
     ServerUnavailable,
+    UsageError,
     VoxturnError,
 )
 from voxturn.runtime.flow.clock import NEVER, Clock, WallClock, done_by
-from voxturn.runtime.remote.contract import CANARY, CANCEL, CLIENT, INFO, MODELS, UP_S, wire_type
+from voxturn.runtime.remote.contract import (
+    CANARY,
+    CANCEL,
+    CLIENT,
+    INFO,
+    MODELS,
+    UP_S,
+    Piece,
+    wire_type,
+)
 from voxturn.runtime.remote.shared import SharedInputs
 from voxturn.runtime.remote.tensors import Tensors, text_of
 
 _LOG = logging.getLogger(__name__)
 _PLAIN = "unexpected inference input", "inputs but got"
 """What a server says to a canary for a graph without that input; the latter where the number of inputs is wrong, too."""
+_REFUSED = (*_PLAIN, "unexpected shape for input", "data-type is", "byte size")
+"""What a server says to inputs that the model does not have, or not so."""
 _PATIENCE_S, _CANARY_S, _LEAVE_S = 0.7, 1.0, 1.0
 _STACK, _INTERNAL, _NAME = "\n\nAt:\n", "state: Internal: ", re.compile(r"\b([A-Z]\w+): ")
 """In what a server says of a model that does not load: what follows the model's exception, what goes before it, and its name."""
@@ -154,21 +166,19 @@ class TritonServer:
             answers.cancel()
 
     async def infer(
-        self, model: str, inputs: Mapping[str, Any], sequence: int = 0, end: bool = False
+        self, model: str, inputs: Mapping[str, Any], piece: Piece | None = None
     ) -> Tensors:
-        """The one answer of a model that does not stream. `sequence` (not 0) names an utterance sent piece by piece."""
+        """The one answer of a model that does not stream. `piece`: of what utterance the inputs are one."""
         try:
-            return await self._infer(model, inputs, sequence, end)
+            return await self._infer(model, inputs, piece)
         except _UnknownRegion:
             self._shared.forget()
-            return await self._infer(model, inputs, sequence, end)
+            return await self._infer(model, inputs, piece)
 
-    async def _infer(
-        self, model: str, inputs: Mapping[str, Any], sequence: int, end: bool
-    ) -> Tensors:
+    async def _infer(self, model: str, inputs: Mapping[str, Any], piece: Piece | None) -> Tensors:
         until, name = self._until(), uuid.uuid4().hex
         async with self._sent(inputs) as tensors:
-            options = {"sequence_id": sequence, "sequence_end": end} if sequence else {}
+            options = {} if piece is None else piece.options()
             sent = self._clock.now()
             call = asyncio.ensure_future(
                 self._client.infer(model, tensors, request_id=name, **options)
@@ -353,6 +363,8 @@ def _raised(message: str, model: str) -> VoxturnError | None:
         return ServerUnavailable(
             f"the server has no model {model!r}; serve it with --models …,{model}"
         )
+    if any(sign in text for sign in _REFUSED):
+        return UsageError(f"{model}: {_one_line(text.rpartition('] ')[2])}")
     return None
 
 

@@ -17,7 +17,8 @@ from collections.abc import AsyncGenerator, Coroutine, Sequence
 from typing import Any
 
 import numpy as np
-from voxturn.runtime.errors import StreamClosed, TooManyStreams, VoxturnError
+from voxturn.runtime.errors import StreamClosed, TextTooLong, TooManyStreams, VoxturnError
+from voxturn.runtime.flow import fairness
 from voxturn.runtime.flow.clock import Clock, WallClock
 from voxturn.runtime.flow.portal import Portal
 from voxturn.runtime.profile import load_profile
@@ -27,13 +28,16 @@ from voxturn.runtime.remote.contract import (
     CLIENT,
     END,
     INFO,
+    LONGEST_REQUEST_S,
+    LONGEST_SPEECH_S,
     MODELS,
     SEQUENCE,
+    START,
     UP_S,
 )
-from voxturn.runtime.remote.tensors import Tensors, text_of, text_tensor
+from voxturn.runtime.remote.tensors import Tensors, text_tensor
 from voxturn.runtime.serving.handlers import HANDLERS, Handler, WarmsLater
-from voxturn.runtime.serving.inputs import Inputs
+from voxturn.runtime.serving.inputs import Inputs, name_of
 from voxturn.runtime.serving.logs import logged_by_triton
 from voxturn.runtime.serving.metrics import Heard, Metrics
 
@@ -42,8 +46,14 @@ PROFILE = "VOXTURN_PROFILE"
 ABOUT_THE_MODEL = {CANARY, CANCEL, INFO}
 """Inputs of requests that are answered at once, without the engine."""
 
-MOST_STREAMS = 16
-"""How many requests at once a model takes of one client that gives its name."""
+MOST_STREAMS, MOST_UNNAMED = 16, 256
+"""How many requests at once a model takes of one client that gives its name, and of all those that do not."""
+
+_TOO_LATE = f"a request may take {LONGEST_REQUEST_S:.0f} s; send less at once"
+_TOO_MUCH_SPEECH = (
+    f"a request may be answered with {LONGEST_SPEECH_S:.0f} s of audio; send the text in pieces"
+)
+_LONGEST_ERROR = 1000
 _POLL_S = 0.05
 
 
@@ -87,8 +97,12 @@ class Backend:
             inputs = {tensor.name(): np.array(tensor.as_numpy()) for tensor in request.inputs()}
             if number := request.correlation_id():
                 inputs[SEQUENCE] = text_tensor(str(number))
-                if request.flags() & self._pb.TRITONSERVER_REQUEST_FLAG_SEQUENCE_END:
-                    inputs[END] = np.array([True])
+                for name, flag in (
+                    (START, self._pb.TRITONSERVER_REQUEST_FLAG_SEQUENCE_START),
+                    (END, self._pb.TRITONSERVER_REQUEST_FLAG_SEQUENCE_END),
+                ):
+                    if request.flags() & flag:
+                        inputs[name] = np.array([True])
             self._portal.call(self._begin, sender, inputs, request.request_id())
 
     def close(self) -> None:
@@ -97,9 +111,6 @@ class Backend:
             self._portal.run(self._cancel_all())
 
     def _begin(self, sender: Any, inputs: Inputs, name: str) -> None:
-        if CANCEL in inputs and (named := self._named.get(text_of(inputs[CANCEL]))) is not None:
-            # once it has begun: a task that never did would send no end
-            asyncio.get_running_loop().call_soon(named.cancel)
         task = self._keep(self._answer(sender, inputs))
         if name:
             self._named[name] = task
@@ -113,7 +124,8 @@ class Backend:
         return task
 
     async def _answer(self, sender: Any, inputs: Inputs) -> None:
-        watch = asyncio.create_task(self._watch(sender, asyncio.current_task()))
+        until = self._clock.now() + LONGEST_REQUEST_S
+        watch = asyncio.create_task(self._watch(sender, asyncio.current_task(), until))
         final, error, outcome = self._pb.TRITONSERVER_RESPONSE_COMPLETE_FINAL, "", "done"
         last: Tensors | None = None
         heard = Heard(self._metrics, self._clock)
@@ -129,6 +141,8 @@ class Backend:
             error, outcome = f"{type(exc).__name__}: {exc}", "error"
         except asyncio.CancelledError:
             error, outcome = "StreamClosed: the request was cancelled", "cancelled"
+            if self._clock.now() >= until:
+                error, outcome = f"DeadlineExceeded: {self._model.name}: {_TOO_LATE}", "error"
         except Exception as exc:  # noqa: BLE001  it is the client's, and logged
             _LOG.exception("a request ended in an unexpected error")
             error, outcome = (
@@ -137,7 +151,7 @@ class Backend:
             )
         watch.cancel()
         if error:
-            refusal = self._pb.TritonError(" ".join(error.split()))
+            refusal = self._pb.TritonError(_line(error))
             sender.send(self._pb.InferenceResponse(output_tensors=[], error=refusal), flags=final)
         elif last is not None:  # the one answer of a model that does not stream ends its request
             sender.send(self._response(last), flags=final)
@@ -163,29 +177,45 @@ class Backend:
             blank = {"answer": text_tensor("")} | {
                 s.name: _blank(s.shape, s.dtype) for s in self._model.outputs
             }
+        self._model.check_shapes(inputs)
         if inputs.keys() & ABOUT_THE_MODEL:
+            # what it names came before this and has begun: a task that never did would send no end
+            if (named := self._named.get(name_of(inputs, CANCEL))) is not None:
+                named.cancel()
             about = {"answer": text_tensor(json.dumps(self._describe()))} if INFO in inputs else {}
             if blank or about:
                 yield blank | about
             return
-        self._model.check(inputs)
-        client = text_of(inputs[CLIENT]) if CLIENT in inputs else ""
-        if client and self._clients[client] >= MOST_STREAMS:
-            raise TooManyStreams(
-                f"{self._model.name}: a client may have {MOST_STREAMS} streams at once; end one first"
-            )
+        self._model.check_required(inputs)
+        client, made_s = name_of(inputs, CLIENT), 0.0
+        self._check_room(client)
         self._clients[client] += 1
+        fairness.CLIENT.set(client)
         self._measure()
         try:
             async with contextlib.aclosing(
                 self._handler({k: v for k, v in inputs.items() if k != CLIENT})
             ) as answers:
                 async for tensors in answers:
+                    if "pcm" in tensors:
+                        made_s += tensors["pcm"].size / int(tensors["rate"][0])
+                    if made_s > LONGEST_SPEECH_S:
+                        raise TextTooLong(f"{self._model.name}: {_TOO_MUCH_SPEECH}")
                     yield blank | tensors
         finally:
             self._clients[client] -= 1
             if not self._clients[client]:
                 del self._clients[client]
+
+    def _check_room(self, client: str) -> None:
+        if client and self._clients[client] >= MOST_STREAMS:
+            raise TooManyStreams(
+                f"{self._model.name}: a client may have {MOST_STREAMS} streams at once; end one first"
+            )
+        if self._clients[client] >= MOST_UNNAMED:
+            raise TooManyStreams(
+                f"{self._model.name}: clients without a name have {MOST_UNNAMED} streams; name yours by {CLIENT!r}"
+            )
 
     def _describe(self) -> dict[str, Any]:
         """What the handler says of itself, how long it took to load and is there, and how many of its slots are held now."""
@@ -197,9 +227,9 @@ class Backend:
             | held
         )
 
-    async def _watch(self, sender: Any, task: asyncio.Task[None] | None) -> None:
-        """Cancel the task once its client has gone."""
-        while not sender.is_cancelled():  # the server tells nobody
+    async def _watch(self, sender: Any, task: asyncio.Task[None] | None, until: float) -> None:
+        """Cancel the task once its client has gone, or it has taken too long."""
+        while not sender.is_cancelled() and self._clock.now() < until:  # the server tells nobody
             await self._clock.sleep_until(self._clock.now() + _POLL_S)
         if task is not None:
             task.cancel()
@@ -210,11 +240,16 @@ class Backend:
         )
 
     async def _cancel_all(self) -> None:
-        await asyncio.sleep(0)  # as above
+        await asyncio.sleep(0)  # they begin first: a task that never did would send no end
         for task in list(self._tasks):
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
+
+
+def _line(error: str) -> str:
+    """One line that can be sent, whatever a stranger has put into it."""
+    return " ".join(error.split())[:_LONGEST_ERROR].encode(errors="backslashreplace").decode()
 
 
 def _blank(shape: Sequence[int | str], dtype: str) -> np.ndarray[Any, Any]:

@@ -38,11 +38,11 @@ from voxturn.runtime.serving.inputs import (
     audio_of,
     check_latents,
     messages_of,
+    name_of,
     reference_of,
     spoken_text,
-    string,
 )
-from voxturn.runtime.serving.kept import Expiring
+from voxturn.runtime.serving.kept import Kept
 from voxturn.runtime.serving.whisper import WhisperHandler
 from voxturn.runtime.turn.memory import alternating
 from voxturn.runtime.turn.split import Split
@@ -52,6 +52,7 @@ _MOST_WINDOW, _MOST_NUMBERS = (
     4096,
     2 * MOST_LATENTS * 1024,
 )  # in a batch: two of XTTS's longest sequences
+_CONVERSATIONS = 2000
 
 
 class Handler(Protocol):
@@ -96,7 +97,7 @@ class ReplyHandler:
         except BaseException:
             self._parts.close()
             raise
-        self._dialogues: Expiring[list[Message]] = Expiring(list)
+        self._dialogues: Kept[list[Message]] = Kept("conversations", list, _CONVERSATIONS)
         prompt = profile.system_prompt
         self._system = [Message("system", prompt)] if prompt else []
 
@@ -109,8 +110,16 @@ class ReplyHandler:
                 async for tensors in steps:
                     yield tensors
             return
-        kept = self._dialogues.of(string(inputs, "conversation"))
-        said = messages_of(string(inputs, "messages"))
+        said = messages_of(inputs)
+        with self._dialogues.use(name_of(inputs, "conversation")) as kept:
+            async with aclosing(self._answer(kept, said)) as pieces:
+                async for tensors in pieces:
+                    yield tensors
+
+    async def _answer(
+        self, kept: list[Message], said: list[Message]
+    ) -> AsyncGenerator[Tensors, None]:
+        """The answer to what was `said` after the messages that were `kept`, which it becomes part of."""
         before = kept or ([] if said[0].role == "system" else self._system)
         dialogue = self._replier.fitted(alternating([*before, *said]))
         answer, ids = "", list[int]()
@@ -295,16 +304,19 @@ class TurnHandler:
     def __init__(self, profile: Profile) -> None:
         self._assistant = Assistant.load(profile)
         self.engine = self._assistant.engine
-        self._conversations: Expiring[Conversation] = Expiring(self._assistant.conversation)
+        self._conversations: Kept[Conversation] = Kept(
+            "conversations", self._assistant.conversation, _CONVERSATIONS
+        )
 
     async def warm(self) -> None:
         await self._assistant.warm()
 
     async def __call__(self, inputs: Inputs) -> AsyncGenerator[Tensors, None]:
-        conversation = self._conversations.of(string(inputs, "conversation"))
-        async with conversation.turn(frames_from(audio_of(inputs)), whole_input=True) as turn:
-            async for event in turn:
-                yield of_event(event)
+        samples = audio_of(inputs)
+        with self._conversations.use(name_of(inputs, "conversation")) as conversation:
+            async with conversation.turn(frames_from(samples), whole_input=True) as turn:
+                async for event in turn:
+                    yield of_event(event)
 
     def describe(self) -> dict[str, Any]:
         return {stage: asdict(info) for stage, info in self._assistant.setup.info.items()}
@@ -345,8 +357,8 @@ async def _steps(
 def _voice_options(inputs: Inputs, folder: Path) -> VoiceOptions:
     """The options of a request; what it leaves out is as the profile says. `folder` takes the recording to clone."""
     return VoiceOptions(
-        language=string(inputs, "language") or None,
-        speaker=string(inputs, "voice") or None,
+        language=name_of(inputs, "language") or None,
+        speaker=name_of(inputs, "voice") or None,
         recordings=reference_of(inputs, folder) or None,
         speed=float(inputs["speed"][0]) if "speed" in inputs else None,
         seed=int(inputs["seed"][0]) if "seed" in inputs else None,

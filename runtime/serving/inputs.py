@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,19 +11,35 @@ from voxturn.runtime.audio.encode import WavFile
 from voxturn.runtime.errors import AudioTooLong, EmptyAudio, InvalidSamples, TextTooLong, UsageError
 from voxturn.runtime.frames import RATE
 from voxturn.runtime.messages import Samples
-from voxturn.runtime.remote.contract import LONGEST_AUDIO_S, LONGEST_TEXT
+from voxturn.runtime.remote.contract import (
+    LONGEST_AUDIO_S,
+    LONGEST_JSON,
+    LONGEST_NAME,
+    LONGEST_TEXT,
+    MOST_MESSAGES,
+)
+from voxturn.runtime.remote.table import Table, json_value
 from voxturn.runtime.remote.tensors import text_of
 from voxturn.runtime.text.chat import Message
 
 MOST_LATENTS = 605
+_LOUDEST = 1e6  # beyond any integer's scale, and far from where float32 overflows
 _ROLES = ("system", "user", "assistant")
 
 Inputs = Mapping[str, np.ndarray[Any, Any]]
 
 
 def string(inputs: Inputs, name: str) -> str:
-    """A text input; empty if it was left out."""
-    return text_of(inputs[name]) if name in inputs else ""
+    """A text input; empty if it was left out. Raises `UsageError`."""
+    return text_of(inputs[name], name) if name in inputs else ""
+
+
+def name_of(inputs: Inputs, name: str) -> str:
+    """A text input that names something; empty if it was left out. Raises `UsageError`."""
+    text = string(inputs, name)
+    if len(text) > LONGEST_NAME:
+        raise UsageError(f"{name}: has {len(text)} characters; at most {LONGEST_NAME} name one")
+    return text
 
 
 def reference_of(inputs: Inputs, folder: Path) -> tuple[Path, ...]:
@@ -54,13 +69,13 @@ def audio_of(inputs: Inputs, name: str = "audio", rate: int = RATE) -> Samples:
     """Samples at a rate in Hz. Raises `EmptyAudio`, `AudioTooLong`, `InvalidSamples`."""
     samples = np.asarray(inputs[name], np.float32)
     if not samples.size:
-        raise EmptyAudio("audio of no samples")
+        raise EmptyAudio(f"{name}: has no samples")
     if samples.size > LONGEST_AUDIO_S * rate:
         raise AudioTooLong(
-            f"{samples.size / rate:.0f} s of audio: a request may have {LONGEST_AUDIO_S:.0f} s; send it in pieces"
+            f"{name}: {samples.size / rate:.0f} s of audio; a request may have {LONGEST_AUDIO_S:.0f} s; send it in pieces"
         )
-    if not np.isfinite(samples).all():
-        raise InvalidSamples("the audio has NaN or infinite samples")
+    if not (np.abs(samples) <= _LOUDEST).all():  # NaN is not either
+        raise InvalidSamples(f"{name}: has NaN or samples beyond {_LOUDEST:g}; 1 is full scale")
     return samples
 
 
@@ -83,18 +98,15 @@ def check_latents(inputs: Inputs, most: int) -> None:
         raise InvalidSamples("latents or speaker have NaN or infinite values")
 
 
-def messages_of(text: str) -> list[Message]:
+def messages_of(inputs: Inputs) -> list[Message]:
     """The messages of a JSON list. Raises `UsageError`, `TextTooLong`."""
-    try:
-        messages = [Message(item["role"], item["text"]) for item in json.loads(text)]
-        if not messages or any(
-            m.role not in _ROLES or not isinstance(m.text, str) for m in messages
-        ):
-            raise ValueError(f"roles are {', '.join(_ROLES)}")
-    except (ValueError, TypeError, KeyError) as exc:
-        raise UsageError(
-            f'messages: must be a JSON list of {{"role": …, "text": …}} ({exc})'
-        ) from exc
+    items = json_value(string(inputs, "messages"), "messages")
+    if not isinstance(items, list) or not 0 < len(items) <= MOST_MESSAGES:
+        raise UsageError(f"messages: must be a JSON list of 1 to {MOST_MESSAGES} messages")
+    messages = []
+    for number, item in enumerate(items):
+        about = Table(item, f"messages[{number}]")
+        messages.append(Message(about.one_of("role", _ROLES), about.text("text", LONGEST_JSON)))
     if sum(len(m.text) for m in messages) > LONGEST_TEXT:
         raise TextTooLong(f"messages of more than {LONGEST_TEXT} characters; send fewer")
     return messages

@@ -15,8 +15,10 @@ from voxturn.runtime.audio.encode import WavFile
 from voxturn.runtime.errors import (
     AudioTooLong,
     EmptyText,
+    ForgottenSequence,
     InferenceFailed,
     InvalidProfile,
+    ServerUnavailable,
     UnknownVoice,
     UnsupportedLanguage,
     UsageError,
@@ -39,7 +41,7 @@ from voxturn.runtime.models.store import Store
 from voxturn.runtime.parts import LoadedParts
 from voxturn.runtime.prepare import bring, problems
 from voxturn.runtime.profile import Profile, load_profile
-from voxturn.runtime.remote.contract import LONGEST_TEXT
+from voxturn.runtime.remote.contract import LONGEST_TEXT, Piece
 from voxturn.runtime.remote.tensors import Tensors, of_chunk, of_event, text_tensor
 
 from tests.artifacts import FakeBackends
@@ -55,19 +57,20 @@ class Wire:
     def __init__(self, *answers: Tensors | VoxturnError) -> None:
         self._answers = list(answers)
         self.sent: list[tuple[str, Mapping[str, Any]]] = []
-        self.sequences: list[int] = []
+        self.pieces: list[Piece | None] = []
         self.open = 0
 
     def describe(self, model: str) -> dict[str, Any]:
         return {"voice": ABOUT, "model": model, "artifact_sha256": "a" * 64, "precision": "int8"}
 
     async def ainfer(
-        self, model: str, inputs: Mapping[str, Any], sequence: int = 0, end: bool = False
+        self, model: str, inputs: Mapping[str, Any], piece: Piece | None = None
     ) -> Tensors:
         self.sent.append((model, inputs))
-        self.sequences.append(sequence)
+        self.pieces.append(piece)
         answer = self._answers.pop(0)
-        assert not isinstance(answer, VoxturnError)
+        if isinstance(answer, VoxturnError):
+            raise answer
         return answer
 
     async def stream(self, model: str, inputs: Mapping[str, Any]) -> AsyncGenerator[Tensors, None]:
@@ -119,10 +122,33 @@ async def test_what_is_said_so_far_is_sent_once_and_the_end_as_a_whole() -> None
     assert await hearing.partial(Speaking((one, two), 16000, 400)) is None
     assert await hearing.final(np.concatenate([one, two]), words=True) == final
     assert [inputs["audio"].size for _, inputs in wire.sent] == [160, 80, 240]
-    assert wire.sequences[0] == wire.sequences[1] != 0
-    assert wire.sequences[2] == 0
+    first, second, whole = wire.pieces
+    assert first.sequence == second.sequence != 0
+    assert [(each.start, each.end) for each in (first, second)] == [(True, False), (False, False)]
+    assert whole is None
     assert (wire.sent[2][1]["language"], wire.sent[2][1]["prior"]) == ("en", "ar")
     assert wire.sent[2][1]["words"].tolist() == [True]
+
+
+async def test_what_a_server_has_lost_of_an_utterance_is_sent_again() -> None:
+    wire: Any = Wire(
+        heard(Partial("Good", "", "en", 0)),
+        ForgottenSequence("the server was started again"),
+        heard(Partial("Good", " day", "en", 0)),
+        ServerUnavailable("it has gone"),
+        heard(Partial("Good day", "", "en", 0)),
+    )
+    hearing = RemoteRecogniser(wire, "whisper", "en").hear()
+    one, two = np.ones(160, np.float32), np.zeros(80, np.float32)
+    await hearing.partial(Speaking((one,), 16000, 400))
+    again = await hearing.partial(Speaking((one, two), 16000, 400))
+    assert again == Partial("Good", " day", "en", 400)
+    with pytest.raises(ServerUnavailable):
+        await hearing.partial(Speaking((one, two, one), 16000, 400))
+    await hearing.partial(Speaking((one, two, one), 16000, 400))
+    assert [inputs["audio"].size for _, inputs in wire.sent] == [160, 80, 240, 160, 400]
+    assert [piece.start for piece in wire.pieces] == [True, False, True, False, True]
+    assert len({piece.sequence for piece in wire.pieces}) == 3
 
 
 async def test_an_answer_of_another_kind_is_an_error() -> None:

@@ -7,9 +7,7 @@ import asyncio
 import json
 import subprocess
 import sys
-import threading
 from collections.abc import AsyncGenerator, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -26,10 +24,9 @@ from voxturn.runtime.decode.engine import DecodeEngine
 from voxturn.runtime.decode.generation import Follow, Request, Step
 from voxturn.runtime.decode.sampler import Sampling
 from voxturn.runtime.errors import EmptyText, UsageError
-from voxturn.runtime.executors.fake import FakeDecoder, FakeWhisper
-from voxturn.runtime.executors.triton import TritonWhisper
+from voxturn.runtime.executors.fake import FakeDecoder
+from voxturn.runtime.flow import fairness
 from voxturn.runtime.flow.clock import ManualClock
-from voxturn.runtime.flow.lane import Lane
 from voxturn.runtime.messages import (
     Event,
     Partial,
@@ -45,15 +42,16 @@ from voxturn.runtime.models.manifest import CTRANSLATE2, MANIFEST, Manifest, Mod
 from voxturn.runtime.models.registry import Registry
 from voxturn.runtime.models.store import Store
 from voxturn.runtime.profile import load_profile
-from voxturn.runtime.protocols import Generated
 from voxturn.runtime.remote.contract import (
     CANARY,
     CANCEL,
     CLIENT,
     END,
     INFO,
+    LONGEST_REQUEST_S,
     MODELS,
     SEQUENCE,
+    START,
     config_pbtxt,
     ngc_pbtxt,
 )
@@ -61,13 +59,13 @@ from voxturn.runtime.remote.requests import check_request, of_request, of_step, 
 from voxturn.runtime.remote.tensors import Tensors, of_event, text_tensor, to_event
 from voxturn.runtime.remote.transport import TritonServer
 from voxturn.runtime.serving import backend
-from voxturn.runtime.serving.backend import MOST_STREAMS, Backend
+from voxturn.runtime.serving.backend import MOST_STREAMS, MOST_UNNAMED, Backend
 from voxturn.runtime.serving.handlers import HANDLERS
 from voxturn.runtime.serving.inputs import Inputs
-from voxturn.runtime.serving.kept import Expiring
 from voxturn.runtime.serving.metrics import Heard, Metrics
 from voxturn.runtime.serving.supervisor import Supervisor
-from voxturn.runtime.serving.whisper import WhisperCalls
+
+from tests.triton_fakes import SERIES, Asked, Utilities, ask
 
 ROOT = Path(__file__).parents[3]
 
@@ -158,108 +156,6 @@ def test_an_event_of_another_version_is_refused() -> None:
         to_event({"event": text_tensor('{"kind": "Telepathy"}')})
 
 
-@dataclass
-class Sender:
-    """What a request is answered through: notes what is sent."""
-
-    sent: list[tuple[Any, int]] = field(default_factory=list)
-    done: threading.Event = field(default_factory=threading.Event)
-    cancelled: bool = False
-
-    def is_cancelled(self) -> bool:
-        return self.cancelled
-
-    def send(self, response: Any = None, flags: int = 0) -> None:
-        assert not self.done.is_set(), "sent after the end"
-        self.sent.append((response, flags))
-        if flags:
-            self.done.set()
-
-
-@dataclass
-class Item:
-    label: str
-    value: np.ndarray[Any, Any]
-
-    def name(self) -> str:
-        return self.label
-
-    def as_numpy(self) -> np.ndarray[Any, Any]:
-        return self.value
-
-
-@dataclass
-class Asked:
-    tensors: dict[str, np.ndarray[Any, Any]]
-    sender: Sender = field(default_factory=Sender)
-    sequence: int = 0
-    flag: int = 0
-    name: str = ""
-
-    def request_id(self) -> str:
-        return self.name
-
-    def correlation_id(self) -> int:
-        return self.sequence
-
-    def flags(self) -> int:
-        return self.flag
-
-    def inputs(self) -> list[Item]:
-        return [Item(name, value) for name, value in self.tensors.items()]
-
-    def get_response_sender(self) -> Sender:
-        return self.sender
-
-
-SERIES: dict[tuple[str, ...], list[float]] = {}
-"""What the metrics were told, by their family's name and their labels."""
-
-
-@dataclass
-class Metric:
-    key: tuple[str, ...]
-
-    def increment(self, by: float) -> None:
-        SERIES.setdefault(self.key, []).append(by)
-
-    observe = set = increment
-
-
-@dataclass
-class MetricFamily:
-    """Of the backend's utilities."""
-
-    name: str
-    description: str
-    kind: str
-    COUNTER, GAUGE, HISTOGRAM = "counter", "gauge", "histogram"
-
-    def Metric(self, labels: dict[str, str], buckets: list[float] | None = None) -> Metric:
-        assert (buckets is not None) == (self.kind == "histogram")
-        return Metric((self.name, *labels.values()))
-
-
-class Utilities:
-    """`triton_python_backend_utils`."""
-
-    TRITONSERVER_RESPONSE_COMPLETE_FINAL = 1
-    TRITONSERVER_REQUEST_FLAG_SEQUENCE_END = 2
-    MetricFamily = MetricFamily
-
-    @staticmethod
-    def Tensor(name: str, value: Any) -> tuple[str, Any]:
-        return name, value
-
-    @staticmethod
-    def TritonError(message: str) -> str:
-        return message
-
-    @staticmethod
-    def InferenceResponse(output_tensors: Any, error: str | None = None) -> tuple[Any, str | None]:
-        return output_tensors, error
-
-
 class Scripted:
     """A handler that does what the text says."""
 
@@ -301,12 +197,6 @@ def served() -> Iterator[tuple[Backend, Scripted]]:
     yield backend, handler
     if not handler.closed:
         backend.close()
-
-
-def ask(backend: Backend, **tensors: np.ndarray[Any, Any]) -> Sender:
-    asked = Asked(tensors)
-    backend.execute([asked])
-    return asked.sender
 
 
 def test_answers_come_piece_by_piece_and_end(served: tuple[Backend, Scripted]) -> None:
@@ -367,6 +257,64 @@ def test_a_request_is_ended_by_its_name(served: tuple[Backend, Scripted]) -> Non
     assert handler.ended == 1
 
 
+@pytest.mark.parametrize("named", [text_tensor("x" * 257), np.array([b"\xff"], np.object_)])
+def test_what_is_no_name_of_a_request_is_refused(
+    served: tuple[Backend, Scripted], named: np.ndarray[Any, Any]
+) -> None:
+    refused = ask(served[0], **{CANCEL: named})
+    assert refused.done.wait(10)
+    assert refused.sent[-1][0][1].startswith("UsageError: cancel: ")
+
+
+def test_a_request_that_takes_too_long_is_ended() -> None:
+    clock, handler = ManualClock(), Scripted()
+    backend = Backend(Utilities, "vits", handler, clock)
+    try:
+        late = ask(backend, text=text_tensor("for ever"))
+        for _ in range(1000):  # the watch may not have begun
+            if late.done.wait(0.01):
+                break
+            clock.advance(LONGEST_REQUEST_S / 4)
+        assert late.done.is_set()
+        assert late.sent[-1][0][1].startswith("DeadlineExceeded: vits: a request may take 1800 s")
+        assert clock.now() >= LONGEST_REQUEST_S
+    finally:
+        backend.close()
+
+
+def test_what_is_said_for_too_long_is_ended() -> None:
+    class Endless(Scripted):
+        async def __call__(self, inputs: Inputs) -> AsyncGenerator[Tensors, None]:
+            while True:
+                yield {"pcm": np.zeros(600, np.float32), "rate": np.array([1])}
+
+    backend = Backend(Utilities, "vits", Endless())
+    try:
+        sender = ask(backend, text=text_tensor("1,1,1"))
+        assert sender.done.wait(10)
+        assert len(sender.sent) == 3 + 1  # half an hour, and why it ends
+        assert sender.sent[-1][0][1].startswith("TextTooLong: vits: a request may be answered with")
+    finally:
+        backend.close()
+
+
+def test_an_error_is_sent_whatever_a_stranger_has_put_into_it() -> None:
+    class Telling(Scripted):
+        async def __call__(self, inputs: Inputs) -> AsyncGenerator[Tensors, None]:
+            yield {}
+            raise UsageError("half of a pair: \ud800\n" + "x" * 5000)
+
+    backend = Backend(Utilities, "vits", Telling())
+    try:
+        sender = ask(backend, text=text_tensor("hello"))
+        assert sender.done.wait(10)
+        error = sender.sent[-1][0][1]
+        assert error.encode().startswith(rb"UsageError: half of a pair: \ud800 xxx")
+        assert len(error) < 1100
+    finally:
+        backend.close()
+
+
 def test_closing_ends_every_request(served: tuple[Backend, Scripted]) -> None:
     backend, handler = served
     senders = [ask(backend, text=text_tensor("for ever")) for _ in range(5)]
@@ -401,6 +349,12 @@ def test_the_one_answer_of_a_model_that_does_not_stream_carries_the_end() -> Non
         assert piece.sender.done.wait(10)
         assert handler.asked[-1][SEQUENCE][0] == b"7"
         assert END in handler.asked[-1]
+        assert START not in handler.asked[-1]
+        first = Asked(piece.tensors, sequence=7, flag=1)
+        backend.execute([first])
+        assert first.sender.done.wait(10)
+        assert START in handler.asked[-1]
+        assert END not in handler.asked[-1]
     finally:
         backend.close()
 
@@ -420,6 +374,36 @@ def test_a_client_may_have_so_many_streams_at_once(served: tuple[Backend, Script
     again = ask(backend, text=text_tensor("hello"), **{CLIENT: text_tensor("me")})
     assert again.done.wait(10)
     assert again.sent[-1] == (None, 1)
+
+
+def test_clients_without_a_name_share_their_streams(served: tuple[Backend, Scripted]) -> None:
+    backend = served[0]
+    asked = {"text": text_tensor("for ever")}
+    senders = [ask(backend, **asked) for _ in range(MOST_UNNAMED)]
+    refused = ask(backend, **asked)
+    assert refused.done.wait(10)
+    assert refused.sent[-1][0][1].startswith(
+        "TooManyStreams: vits: clients without a name have 256"
+    )
+    named = ask(backend, text=text_tensor("hello"), **{CLIENT: text_tensor("me")})
+    assert named.done.wait(10)
+    assert named.sent[-1] == (None, 1)
+    assert not any(sender.done.is_set() for sender in senders)
+
+
+def test_work_is_done_for_the_client_that_asked_for_it() -> None:
+    class Asking(Scripted):
+        async def __call__(self, inputs: Inputs) -> AsyncGenerator[Tensors, None]:
+            yield {"text": np.array([fairness.CLIENT.get()])}
+
+    backend = Backend(Utilities, "vits", Asking())
+    try:
+        for client in ({CLIENT: text_tensor("me")}, {}):
+            sender = ask(backend, text=text_tensor("hello"), **client)
+            assert sender.done.wait(10)
+            assert sender.sent[0][0][0][0][1][0] == ("me" if client else "")
+    finally:
+        backend.close()
 
 
 def test_requests_are_counted_by_how_they_ended(served: tuple[Backend, Scripted]) -> None:
@@ -512,11 +496,36 @@ def test_ids_that_a_model_does_not_have_end_their_own_request_alone(change: dict
 
 
 @pytest.mark.parametrize(
-    "change", [{"urgent": 65}, {"max_tokens": True}, {"prompt": [1 << 50]}, {"namespace": 5}]
+    ("field", "values"),
+    [
+        ("urgent", [65, 1.5, None]),
+        ("max_tokens", [True, -1, 1 << 50, "9", 10**400]),
+        ("prompt", [[1 << 50], [], None, "1", [1.0], [[1]], {"1": 1}]),
+        ("history", [[-1], 5]),
+        ("forced", [None, [True]]),
+        ("watch", ["a", -1]),
+        ("namespace", [5, None, "x" * 257]),
+        ("keep", [1, None, "yes"]),
+        ("sampling", [5, None, [], {"temperature": "hot"}, {"top_k": 1.5}, {"seed": -1}]),
+        ("sampling", [{"warmth": 1}, {"top_p": float("nan")}, {"top_k": 1 << 31}]),
+        ("follow", [None, {"first": -1}, {"stride": "1"}, {"last": 1}]),
+        ("wish", ["a song"]),
+    ],
 )
-def test_numbers_that_would_stop_the_engine_are_refused(change: dict[str, Any]) -> None:
-    about = json.loads(of_request(Request([1]))["request"][0]) | change
-    with pytest.raises(UsageError, match="not one for a token engine"):
+def test_what_would_stop_the_engine_is_refused_by_the_name_of_its_field(
+    field: str, values: list[Any]
+) -> None:
+    for value in values:
+        about = json.loads(of_request(Request([1]))["request"][0]) | {field: value}
+        with pytest.raises(UsageError, match=rf"request.*{field}"):
+            to_request({"request": text_tensor(json.dumps(about))})
+
+
+@pytest.mark.parametrize("change", [{"temperature": -1}, {"top_p": 0}, {"repetition_penalty": 0}])
+def test_sampling_out_of_range_is_refused(change: dict[str, Any]) -> None:
+    about = json.loads(of_request(Request([1]))["request"][0])
+    about["sampling"] |= change
+    with pytest.raises(UsageError, match="sampling out of range"):
         to_request({"request": text_tensor(json.dumps(about))})
 
 
@@ -525,66 +534,6 @@ def test_steps_survive_the_wire() -> None:
     again = to_step(of_step(step))
     assert (again.token, again.stop, again.watched) == (7, True, 0.25)
     np.testing.assert_array_equal(again.hidden, step.hidden)
-
-
-def test_whisper_s_calls_name_windows_and_make_forgotten_ones_again() -> None:
-    lane = Lane("transcribe")
-    executor = FakeWhisper([Generated((1, 2, 3), -0.5, 0.1)], {"en": 0.75, "ar": 0.25})
-    calls = WhisperCalls(
-        SimpleNamespace(
-            whisper=SimpleNamespace(executor=executor, tokenizer=SimpleNamespace(size=50)),
-            lane=lane,
-        )
-    )  # type: ignore[arg-type]
-
-    class Near:
-        """A connection to the handler in this process."""
-
-        def describe(self, model: str) -> dict[str, Any]:
-            return {"multilingual": True, "aligns": True, "mels": 80}
-
-        def infer(self, model: str, inputs: dict[str, Any]) -> Tensors:
-            tensors = {k: text_tensor(v) if isinstance(v, str) else v for k, v in inputs.items()}
-            return asyncio.run(calls(tensors))
-
-    whisper = TritonWhisper(Near())  # type: ignore[arg-type]
-    try:
-        silence = whisper.encode(np.zeros((80, 100), np.float32))
-        window = whisper.extend(whisper.encode(np.ones((80, 60), np.float32)), silence, 45)
-        assert whisper.generate(window, [9], 2) == Generated((1, 2), -0.5, 0.1)
-        assert whisper.detect_language(window) == {"en": 0.75, "ar": 0.25}
-        assert whisper.align(window, [9], [1, 2], 40) == [0, 20, 40]
-        assert executor.positions == [45]
-        encoded = len(executor.encoded_frames)
-        calls._kept.clear()  # the server was started again
-        assert whisper.generate(window, [9], 2).ids == (1, 2)
-        assert len(executor.encoded_frames) == encoded + 2
-        for number in range(40):
-            whisper.encode(np.full((80, 10), number, np.float32))
-        assert len(calls._kept) == 32
-        with pytest.raises(UsageError, match="not a call of Whisper's"):
-            asyncio.run(calls({"request": text_tensor('{"call": "sing", "name": "x"}')}))
-        for wrong in ({"prompt": [50]}, {"prompt": [-1]}, {"max_tokens": 449}, {"max_tokens": 0}):
-            with pytest.raises(UsageError, match="not a call of Whisper's"):
-                whisper._ask(window, **{"call": "generate", "prompt": [9], "max_tokens": 2} | wrong)
-        with pytest.raises(UsageError, match="features must be"):
-            whisper.encode(np.zeros((80, 3001), np.float32))
-    finally:
-        lane.close()
-
-
-def test_what_nobody_asks_for_is_forgotten() -> None:
-    clock = ManualClock()
-    kept = Expiring(list[int], clock)
-    kept.of("a").append(1)
-    kept.of("").append(9)
-    assert (kept.of("a"), kept.of(""), kept.of("b")) == ([1], [], [])
-    clock.advance(599.0)
-    assert kept.of("a") == [1]
-    clock.advance(101.0)
-    assert kept.of("b") == []
-    clock.advance(700.0)
-    assert kept.of("a") == []
 
 
 def test_the_compose_file_runs_models_that_there_are_and_asks_them_by_canary() -> None:

@@ -62,7 +62,8 @@ async def asked(handler: ReplyHandler, *texts: str, pieces: int = 1000) -> int:
 
 
 def kept(handler: ReplyHandler) -> list[Message]:
-    return handler._dialogues.of("one")
+    with handler._dialogues.use("one") as messages:
+        return messages
 
 
 async def test_questions_without_an_answer_are_one_question(

@@ -17,7 +17,7 @@ from voxturn.runtime.remote.tensors import Tensors, text_tensor
 from voxturn.runtime.serving.backend import Backend
 from voxturn.runtime.serving.inputs import Inputs
 
-from tests.unit.serving.test_backend import Asked, Utilities
+from tests.triton_fakes import Asked, Utilities
 
 
 @dataclass
