@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from voxturn.runtime.serving import launcher
 from voxturn.runtime.serving.launcher import WITH_PARENT
 
 from tests.e2e.conftest import demo_models as demo_models
@@ -69,6 +70,15 @@ def serve(profile: Path, models: Sequence[str] = MODELS) -> Running:
     if process.poll() is not None or len(addresses) < 3:
         pytest.fail(f"the server did not start: exit code {process.wait(60)}")
     return Running(process, addresses["grpc"], addresses["http"], addresses["metrics"])
+
+
+def memory_mb(server: Running) -> float:
+    """Of the server and its models."""
+    pages = [
+        int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+        for pid in launcher._children(server.process.pid)
+    ]
+    return sum(pages) * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 @pytest.fixture(scope="session")

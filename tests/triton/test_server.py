@@ -27,15 +27,17 @@ from voxturn.runtime.flow.scheduling import Cores
 from voxturn.runtime.messages import Partial, PcmChunk, Transcript
 from voxturn.runtime.models.manifest import Manifest
 from voxturn.runtime.remote.contract import MODELS as SERVED
-from voxturn.runtime.remote.contract import WINDOW
+from voxturn.runtime.remote.contract import WINDOW, Piece
 from voxturn.runtime.remote.tensors import text_of
 from voxturn.runtime.remote.transport import TritonServer
 from voxturn.runtime.serving import launcher
 from voxturn.runtime.serving.health import silent
 from voxturn.runtime.xtts import XTTS
 
+from tests.security.storm import storm
+from tests.security.strangers import Strangers
 from tests.tiny.conftest import Tiny
-from tests.triton.conftest import MODELS, PYTHON, ROOT, Running, serve
+from tests.triton.conftest import MODELS, PYTHON, ROOT, Running, memory_mb, serve
 from tests.voiced import voiced
 
 QUESTION = ROOT / "runtime/demo/question.wav"
@@ -132,7 +134,15 @@ BAD: list[tuple[str, dict[str, Any], type[errors.VoxturnError]]] = [
         errors.UsageError,
     ),
     ("whisper", {"request": '{"call": "sing", "name": "x"}'}, errors.UsageError),
-    ("whisper", {"request": '{"call": "generate", "name": "x"}'}, errors.ForgottenWindow),
+    (
+        "whisper",
+        {"request": '{"call": "generate", "name": "x", "prompt": [1], "max_tokens": 2}'},
+        errors.ForgottenWindow,
+    ),
+    ("whisper", {"request": "[" * 20_000}, errors.UsageError),
+    ("xtts", {"text": np.array([b"\xff"], np.object_)}, errors.UsageError),
+    ("qwen3", {"messages": '[{"role": "user", "text": "\\ud800"}]'}, errors.UsageError),
+    ("qwen3", {"messages": "[" * 20_000}, errors.UsageError),
     ("qwen3", {"messages": "no JSON"}, errors.UsageError),
     ("qwen3", {"messages": '[{"role": "king", "text": "x"}]'}, errors.UsageError),
     (
@@ -611,13 +621,31 @@ def test_a_container_that_ends_is_an_error(tmp_path: Path) -> None:
     assert done.stderr == "voxturn: the container's server did not start (docker compose: 3)\n"
 
 
-def memory_mb(server: Running) -> float:
-    """Of the server and its models."""
-    pages = [
-        int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-        for pid in children(server.process.pid)
-    ]
-    return sum(pages) * os.sysconf("SC_PAGE_SIZE") / 1e6
+async def test_an_utterance_without_its_beginning_has_no_transcript(server: Running) -> None:
+    samples, connection = decode_all(QUESTION, 16000), TritonServer(server.grpc, name="me")
+    half = samples.size // 2
+    try:
+        with pytest.raises(errors.ForgottenSequence):
+            await connection.infer(
+                "whisper", {"audio": samples[half:]}, Piece(7, start=False, end=True)
+            )
+        await connection.infer("whisper", {"audio": samples[:half]}, Piece(7, start=True))
+        answer = await connection.infer(
+            "whisper", {"audio": samples[half:]}, Piece(7, start=False, end=True)
+        )
+        assert "capital of France" in text_of(answer["text"])
+    finally:
+        await connection.aclose()
+
+
+async def test_random_requests_are_answered_and_leave_the_models_as_they_were(
+    server: Running,
+) -> None:
+    models = ("xtts", "xtts_vocoder", "xtts_hifigan", "whisper", "qwen3")
+    ended = await storm(server.grpc, Strangers(3, models), 500)
+    assert ended["answered"] > 20
+    assert ended["UsageError"] > 50
+    assert await silent(server.grpc, MODELS) == []
 
 
 async def test_a_thousand_malformed_requests_and_two_hundred_streams_leave_memory_flat(
