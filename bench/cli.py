@@ -151,6 +151,15 @@ def _load(args: argparse.Namespace) -> int:
     return 0
 
 
+def _fairness(args: argparse.Namespace) -> int:
+    load_profile(args.profile)
+    checks.needs("tritonclient", "pytriton", "piper")
+    from voxturn.bench import fairness
+
+    fairness.main(args.profile, args.streams, args.runs, args.json).print()
+    return 0
+
+
 def _roofline(args: argparse.Namespace) -> int:
     checks.artifact("--whisper", args.whisper, ("whisper_encoder", "whisper_decoder"))
     checks.text_model("--reply", args.reply)
@@ -348,6 +357,20 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     )
     parser.add_argument("--runs", type=whole("--runs", 1), default=12)
     parser.set_defaults(run=_load)
+    parser = kind(
+        "fairness",
+        "four clients of the served VITS voice, alone and beside one that sends the worst texts",
+        profile=True,
+    )
+    parser.add_argument(
+        "--streams",
+        type=checks.streams,
+        default="4,16",
+        metavar="N,N",
+        help="how many texts the greedy client has under way (default: 4,16)",
+    )
+    parser.add_argument("--runs", type=whole("--runs", 1), default=6)
+    parser.set_defaults(run=_fairness)
     parser = kind(
         "llm",
         "Qwen3's tokens and times to the first, against CTranslate2 and llama.cpp",

@@ -108,6 +108,7 @@ COMMANDS = {
     "tts": "tts --artifact voice",
     "roofline": "roofline --whisper whisper --reply reply --voice voice",
     "load": "load --artifact voice",
+    "fairness": "fairness",
     "llm": "llm --artifact reply",
 }
 """Each as it runs, to which a wrong option is added: the last of an option's values counts."""
