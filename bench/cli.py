@@ -153,7 +153,7 @@ def _load(args: argparse.Namespace) -> int:
 
 def _fairness(args: argparse.Namespace) -> int:
     load_profile(args.profile)
-    checks.needs("tritonclient", "pytriton", "piper")
+    checks.needs("piper", "tritonclient", "pytriton")
     from voxturn.bench import fairness
 
     fairness.main(args.profile, args.streams, args.runs, args.json).print()

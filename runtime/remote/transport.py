@@ -45,8 +45,8 @@ from voxturn.runtime.remote.tensors import Tensors, text_of
 _LOG = logging.getLogger(__name__)
 _PLAIN = "unexpected inference input", "inputs but got"
 """What a server says to a canary for a graph without that input; the latter where the number of inputs is wrong, too."""
-_REFUSED = (*_PLAIN, "unexpected shape for input", "data-type is", "byte size")
-"""What a server says to inputs that the model does not have, or not so."""
+_REFUSED, _HEADING = (*_PLAIN, "for input '", "inference input '"), re.compile(r"(?:\[[^\]]*\] ?)*")
+"""What a server says to inputs that the model does not have, or not so; what it puts before that."""
 _PATIENCE_S, _CANARY_S, _LEAVE_S = 0.7, 1.0, 1.0
 _STACK, _INTERNAL, _NAME = "\n\nAt:\n", "state: Internal: ", re.compile(r"\b([A-Z]\w+): ")
 """In what a server says of a model that does not load: what follows the model's exception, what goes before it, and its name."""
@@ -364,7 +364,7 @@ def _raised(message: str, model: str) -> VoxturnError | None:
             f"the server has no model {model!r}; serve it with --models …,{model}"
         )
     if any(sign in text for sign in _REFUSED):
-        return UsageError(f"{model}: {_one_line(text.rpartition('] ')[2])}")
+        return UsageError(f"{model}: {_one_line(_HEADING.sub('', text, 1))}")
     return None
 
 

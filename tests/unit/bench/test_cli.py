@@ -132,7 +132,7 @@ def test_a_result_that_cannot_be_written(name: str, value: str, says: str, fails
 @pytest.mark.parametrize(
     ("name", "option"),
     [
-        *((name, "--runs") for name in ("turn", "tts", "load", "llm")),
+        *((name, "--runs") for name in ("turn", "tts", "load", "llm", "fairness")),
         ("stt", "--clips"),
         ("stt", "--turns"),
         ("speaking", "--limit"),
@@ -143,18 +143,22 @@ def test_numbers_begin_at_one(name: str, option: str, value: str, fails: Fails) 
     fails(f"{COMMANDS[name]} {option} {value}", UsageError, f"{option} .*must be ")
 
 
+@pytest.mark.parametrize("name", ["load", "fairness"])
 @pytest.mark.parametrize("value", ["0", "1,0", "x", "''", "1,,2", "-1"])
-def test_numbers_of_streams(value: str, fails: Fails) -> None:
-    fails(f"{COMMANDS['load']} --streams {value}", UsageError, "must be numbers of streams")
+def test_numbers_of_streams(name: str, value: str, fails: Fails) -> None:
+    fails(f"{COMMANDS[name]} --streams {value}", UsageError, "must be numbers of streams")
 
 
-@pytest.mark.parametrize("name", ["turn", "decode", "stt", "parity"])
+PROFILED = ("turn", "decode", "stt", "parity", "fairness")
+
+
+@pytest.mark.parametrize("name", PROFILED)
 def test_profiles(name: str, fails: Fails) -> None:
     fails(f"{name} --profile dmeo", UnknownProfile, "no profile 'dmeo'")
     fails(f"{name} --profile ''", UnknownProfile, "no profile ''")
 
 
-@pytest.mark.parametrize("name", sorted(COMMANDS.keys() - {"turn", "decode", "stt", "parity"}))
+@pytest.mark.parametrize("name", sorted(COMMANDS.keys() - {*PROFILED}))
 def test_a_profile_that_would_be_ignored_is_refused(
     name: str, place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -279,6 +283,8 @@ def test_values_that_do_not_fit(
         ("roofline", "", "onnx"),
         ("load", "", "tritonclient"),
         ("load", "", "pytriton"),
+        ("fairness", "", "pytriton"),
+        ("fairness", "", "piper"),
         ("llm", "", "gguf"),
         ("llm", "--checkpoint checkpoint", "ctranslate2"),
     ],
@@ -315,6 +321,7 @@ def test_every_option_of_every_benchmark_has_its_row(capsys: pytest.CaptureFixtu
         "tts": {"json", "model", "artifact", "peer", "checkpoint", "vocoder", "runs"},
         "roofline": {"json", "gpu", "whisper", "reply", "voice", "built"},
         "load": {"json", "target", "artifact", "executor", "streams", "runs"},
+        "fairness": {"profile", "json", "streams", "runs"},
         "llm": {"json", "artifact", "checkpoint", "llama-python", "runs"},
     }
     assert tested.keys() == COMMANDS.keys()
