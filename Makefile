@@ -5,7 +5,8 @@
 # make audit      known vulnerabilities of what is installed, secrets in the tree
 # make check      style and types
 # make bench      figures of this machine
-# Longer experiments (bench-tts, bench-llm, bench-load, bench-fairness, verify-gpu, roofline, gpu, question) are in bench/recipes/.
+# Longer experiments (bench-tts, bench-llm, bench-load, bench-fairness, bench-faults, verify-gpu, roofline, gpu, question) are in
+# bench/recipes/.
 PYTHON ?= python3.11
 BIN := .venv/bin
 

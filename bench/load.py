@@ -37,6 +37,7 @@ from voxturn.runtime.messages import PcmChunk
 from voxturn.runtime.models.manifest import MANIFEST, Manifest
 from voxturn.runtime.models.store import write_atomic
 from voxturn.runtime.profile import best_executor
+from voxturn.runtime.remote.access import headers
 from voxturn.runtime.remote.contract import INFO, MODELS
 from voxturn.runtime.remote.tensors import text_of
 from voxturn.runtime.remote.transport import TritonServer
@@ -207,8 +208,11 @@ async def described(control: TritonServer, model: str) -> dict[str, Any]:
     return description
 
 
-def analysed(result: Result, address: str, streams: list[int], folder: Path) -> None:
-    """perf_analyzer's own first responses: of decoupled models it prints none, but exports every response's time."""
+def analysed(result: Result, address: str, secret: str, streams: list[int], folder: Path) -> None:
+    """perf_analyzer's own first responses: of decoupled models it prints none, but exports every response's time.
+
+    It asks for the server's statistics, which only those get who know its secret.
+    """
     program = shutil.which("perf_analyzer", path=f"{sys.exec_prefix}/bin")
     if program is None:
         raise ExecutorUnavailable(
@@ -229,6 +233,7 @@ def analysed(result: Result, address: str, streams: list[int], folder: Path) -> 
             "--profile-export-file",
             str(export),
         ]
+        command += [word for header in headers(secret).items() for word in ("-H", ":".join(header))]
         command += [
             "--request-count",
             str(max(8, 2 * count)),
@@ -334,7 +339,7 @@ async def run(
     settings = profile_of(artifact, folder / "load.toml", executor)
     begin = time.perf_counter()
     with EmbeddedTriton(repository(), {PROFILE: str(settings)}) as triton:
-        control = TritonServer(f"127.0.0.1:{triton.grpc}")
+        control = TritonServer(f"127.0.0.1:{triton.grpc}", secret=triton.secret)
         supervisor = Supervisor(control, _MODELS, lambda _: None, triton)
         await supervisor.load()
         loading = sum([(await described(control, model))["load_s"] for model in _MODELS])
@@ -381,7 +386,7 @@ async def measured(
         await under_load(result, served, streams, max(2, runs // 4))
         await cancelled(result, client, control, runs)
         server_times(result, f"127.0.0.1:{triton.metrics}")
-        await asyncio.to_thread(analysed, result, address, streams, folder)
+        await asyncio.to_thread(analysed, result, address, triton.secret, streams, folder)
         watching = asyncio.create_task(supervisor.watch())
         await killed(result, client, triton, KILLS)
         result.value("triton.kill.healed", "count", supervisor.healed)

@@ -45,6 +45,11 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     place.add_argument(
         "--docker", action="store_true", help="NVIDIA's container, by deploy/docker-compose.yml"
     )
+    parser.add_argument(
+        "--http",
+        action="store_true",
+        help="inference by Triton's HTTP protocol as well as by gRPC; any page in a browser of this machine can ask it",
+    )
     parser.add_argument("--profile", default="demo", metavar="P")
     parser.add_argument(
         "--models",
@@ -112,18 +117,18 @@ async def _serve(args: argparse.Namespace, models: list[str]) -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, stop.set)
     if args.docker:
-        with ContainerTriton(args.profile, models) as container:
+        with ContainerTriton(args.profile, models, http=args.http) as container:
             if not await asyncio.to_thread(container.wait_until_live, stop.is_set):
                 return 0
             return await _supervise(container, models, stop)
-    with EmbeddedTriton(repository(), {PROFILE: args.profile}) as embedded:
+    with EmbeddedTriton(repository(), {PROFILE: args.profile}, http=args.http) as embedded:
         return await _supervise(embedded, models, stop)
 
 
 async def _supervise(
     triton: EmbeddedTriton | ContainerTriton, models: list[str], stop: asyncio.Event
 ) -> int:
-    server = TritonServer(f"127.0.0.1:{triton.grpc}")
+    server = TritonServer(f"127.0.0.1:{triton.grpc}", secret=triton.secret)
     supervisor = Supervisor(
         server, models, _report, triton if isinstance(triton, EmbeddedTriton) else None
     )
@@ -139,8 +144,9 @@ async def _supervise(
             return 0
         loading.result()
         print(f"grpc 127.0.0.1:{triton.grpc}", flush=True)
-        print(f"http 127.0.0.1:{triton.http}", flush=True)
         print(f"metrics 127.0.0.1:{triton.metrics}", flush=True)
+        if triton.http is not None:
+            print(f"http 127.0.0.1:{triton.http}", flush=True)
         watching = asyncio.create_task(supervisor.watch())
         try:
             while not stop.is_set():

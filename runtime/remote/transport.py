@@ -7,28 +7,24 @@ model is sent a canary request, which it answers at once even while it computes;
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import logging
 import math
-import re
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
-from contextlib import aclosing
 from typing import Any
 
 import numpy as np
-from voxturn.runtime import errors
 from voxturn.runtime.errors import (
     DeadlineExceeded,
     ExecutorUnavailable,
     InferenceFailed,
     ServerDied,
     ServerUnavailable,
-    UsageError,
     VoxturnError,
 )
 from voxturn.runtime.flow.clock import NEVER, Clock, WallClock, done_by
+from voxturn.runtime.remote.access import headers
 from voxturn.runtime.remote.contract import (
     CANARY,
     CANCEL,
@@ -39,29 +35,18 @@ from voxturn.runtime.remote.contract import (
     Piece,
     wire_type,
 )
-from voxturn.runtime.remote.shared import SharedInputs
+from voxturn.runtime.remote.failures import is_plain, load_failed, lost, raised, unload_failed
 from voxturn.runtime.remote.tensors import Tensors, text_of
 
 _LOG = logging.getLogger(__name__)
-_PLAIN = "unexpected inference input", "inputs but got"
-"""What a server says to a canary for a graph without that input; the latter where the number of inputs is wrong, too."""
-_REFUSED, _HEADING = (*_PLAIN, "for input '", "inference input '"), re.compile(r"(?:\[[^\]]*\] ?)*")
-"""What a server says to inputs that the model does not have, or not so; what it puts before that."""
 _PATIENCE_S, _CANARY_S, _LEAVE_S = 0.7, 1.0, 1.0
-_STACK, _INTERNAL, _NAME = "\n\nAt:\n", "state: Internal: ", re.compile(r"\b([A-Z]\w+): ")
-"""In what a server says of a model that does not load: what follows the model's exception, what goes before it, and its name."""
-_NEVER_REACHED = (
-    "failed to connect",
-    "Connection refused",
-    "DNS resolution",
-    "no address",
-    "errors resolving",
-    "Domain name not found",
-)
-
-
-class _UnknownRegion(ServerUnavailable):
-    """The server was started again behind the connection and knows none of its shared memory."""
+_CHANNEL = [
+    ("grpc.max_send_message_length", -1),
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+]
+"""Messages of any size; a server that was started again is found within a second."""
 
 
 class TritonServer:
@@ -69,7 +54,7 @@ class TritonServer:
 
     `name` is what the client is called: a server limits the streams at once of each. Nothing for `patience_s`, and no
     answer to a canary within `canary_s`: `ServerDied`. A request longer than `deadline_s` in all (0: none) is
-    `DeadlineExceeded`.
+    `DeadlineExceeded`. `secret` is the server's, for those who load models.
     """
 
     def __init__(
@@ -80,6 +65,7 @@ class TritonServer:
         canary_s: float = _CANARY_S,
         deadline_s: float = 0,
         clock: Clock | None = None,
+        secret: str = "",
     ) -> None:
         try:
             from tritonclient.grpc import aio
@@ -94,59 +80,47 @@ class TritonServer:
         self._canary_s = canary_s
         self._deadline_s = deadline_s
         self._clock = clock or WallClock()
-        self._client = aio.InferenceServerClient(address)
-        self._shared = SharedInputs(self._client, address)
+        self._headers = headers(secret)
+        self._client = aio.InferenceServerClient(address, channel_args=_CHANNEL)
 
     async def stream(self, model: str, inputs: Mapping[str, Any]) -> AsyncGenerator[Tensors, None]:
         """The answers to a request, piece by piece. Closing this cancels it in the server.
 
         Raises the error that the model raised, `ServerUnavailable`, `ServerDied` or `DeadlineExceeded`.
         """
-        try:
-            async with aclosing(self._stream(model, inputs)) as answers:
-                async for tensors in answers:
-                    yield tensors
-        except _UnknownRegion:  # nothing was answered: the server looks for its inputs first
-            self._shared.forget()
-            async with aclosing(self._stream(model, inputs)) as answers:
-                async for tensors in answers:
-                    yield tensors
-
-    async def _stream(self, model: str, inputs: Mapping[str, Any]) -> AsyncGenerator[Tensors, None]:
         until, name = self._until(), uuid.uuid4().hex
-        async with self._sent(inputs) as tensors_in:
-            sent = self._clock.now()
-            request = {"model_name": model, "inputs": tensors_in, "request_id": name}
-            answers = self._client.stream_infer(_one(request))
-            begun, reachable = False, True
-            try:
-                while True:
-                    following = asyncio.ensure_future(anext(answers, None))
-                    try:
-                        await self._wait(following, model, until, sent)
-                        answer = await following
-                    finally:
-                        following.cancel()
-                    if answer is None:
-                        return
-                    result, error = answer
-                    if error is not None:
-                        message = str(error.message())
-                        raise _raised(message, model) or InferenceFailed(
-                            f"{model}: {' '.join(message.split())[:300]}"
-                        )
-                    begun = True
-                    tensors = _arrays(result)
-                    if tensors:
-                        yield tensors
-            except VoxturnError as exc:
-                reachable = not isinstance(exc, ServerDied | ServerUnavailable)
-                raise
-            except Exception as exc:
-                reachable = False
-                raise self._lost(exc, model, begun) from exc
-            finally:
-                await self._leave(model, name, answers, reachable)
+        sent = self._clock.now()
+        request = {"model_name": model, "inputs": self._named(inputs), "request_id": name}
+        answers = self._client.stream_infer(_one(request))
+        begun, reachable = False, True
+        try:
+            while True:
+                following = asyncio.ensure_future(anext(answers, None))
+                try:
+                    await self._wait(following, model, until, sent)
+                    answer = await following
+                finally:
+                    following.cancel()
+                if answer is None:
+                    return
+                result, error = answer
+                if error is not None:
+                    message = str(error.message())
+                    raise raised(message, model) or InferenceFailed(
+                        f"{model}: {' '.join(message.split())[:300]}"
+                    )
+                begun = True
+                tensors = _arrays(result)
+                if tensors:
+                    yield tensors
+        except VoxturnError as exc:
+            reachable = not isinstance(exc, ServerDied | ServerUnavailable)
+            raise
+        except Exception as exc:
+            reachable = False
+            raise lost(exc, model, self.address, begun) from exc
+        finally:
+            await self._leave(model, name, answers, reachable)
 
     async def _leave(self, model: str, name: str, answers: Any, reachable: bool) -> None:
         """End a stream: ask the model to, read the rest, and cut the connection only where that is in vain.
@@ -169,30 +143,22 @@ class TritonServer:
         self, model: str, inputs: Mapping[str, Any], piece: Piece | None = None
     ) -> Tensors:
         """The one answer of a model that does not stream. `piece`: of what utterance the inputs are one."""
-        try:
-            return await self._infer(model, inputs, piece)
-        except _UnknownRegion:
-            self._shared.forget()
-            return await self._infer(model, inputs, piece)
-
-    async def _infer(self, model: str, inputs: Mapping[str, Any], piece: Piece | None) -> Tensors:
         until, name = self._until(), uuid.uuid4().hex
-        async with self._sent(inputs) as tensors:
-            options = {} if piece is None else piece.options()
-            sent = self._clock.now()
-            call = asyncio.ensure_future(
-                self._client.infer(model, tensors, request_id=name, **options)
-            )
-            try:
-                await self._wait(call, model, until, sent)
-                return _arrays(await asyncio.shield(call))
-            except VoxturnError:
-                raise
-            except Exception as exc:
-                raise self._lost(exc, model, False) from exc
-            finally:
-                if not call.done():
-                    await self._leave(model, name, _Call(call), True)
+        options = {} if piece is None else piece.options()
+        sent = self._clock.now()
+        call = asyncio.ensure_future(
+            self._client.infer(model, self._named(inputs), request_id=name, **options)
+        )
+        try:
+            await self._wait(call, model, until, sent)
+            return _arrays(await asyncio.shield(call))
+        except VoxturnError:
+            raise
+        except Exception as exc:
+            raise lost(exc, model, self.address, False) from exc
+        finally:
+            if not call.done():
+                await self._leave(model, name, _Call(call), True)
 
     async def answers(self, model: str, timeout_s: float) -> bool:
         """Whether a model answers a canary in time."""
@@ -200,7 +166,7 @@ class TritonServer:
             async with asyncio.timeout(timeout_s):
                 return await self._ask(model, {CANARY: np.array([True])}) is not None
         except Exception as exc:  # noqa: BLE001  whatever it is, it is no answer
-            return _is_plain(exc)
+            return is_plain(exc)
 
     async def _has(self, model: str, sent: float) -> bool:
         """Whether a model still has what was sent to it at `sent`: it answers, and was not started since."""
@@ -209,7 +175,7 @@ class TritonServer:
             async with asyncio.timeout(self._canary_s):
                 answer = await self._ask(model, {INFO: np.array([True])})
         except Exception as exc:  # noqa: BLE001  as above
-            return _is_plain(exc)
+            return is_plain(exc)
         return answer is not None and (
             not answer or json.loads(answer).get(UP_S, math.inf) >= asked - sent
         )
@@ -241,22 +207,19 @@ class TritonServer:
     async def load(self, model: str) -> None:
         """Load a model of the repository. Raises the error that the model's process raised, or `ServerUnavailable`."""
         try:
-            await self._client.load_model(model)
+            await self._client.load_model(model, headers=self._headers)
         except Exception as exc:
-            raise _load_error(str(exc), f"{self.address}: model {model!r} does not load") from exc
+            raise load_failed(exc, model, self.address) from exc
 
     async def unload(self, model: str) -> None:
-        """Unload a model."""
+        """Unload a model. Raises `ServerUnavailable`."""
         try:
-            await self._client.unload_model(model)
+            await self._client.unload_model(model, headers=self._headers)
         except Exception as exc:
-            raise ServerUnavailable(
-                f"{self.address}: model {model!r} does not unload: {exc}"
-            ) from exc
+            raise unload_failed(exc, model, self.address) from exc
 
     async def aclose(self) -> None:
         """Close the connection."""
-        await self._shared.aclose()
         await self._client.close()
 
     def _until(self) -> float:
@@ -277,22 +240,9 @@ class TritonServer:
                     f"{self.address}: model {model!r} stopped answering; the request may be made again"
                 )
 
-    @contextlib.asynccontextmanager
-    async def _sent(self, inputs: Mapping[str, Any]) -> AsyncGenerator[list[Any], None]:
-        """The inputs of a request; large ones lie in shared memory until this ends."""
-        named = dict(inputs) | ({CLIENT: self._name} if self._name else {})
-        with contextlib.ExitStack() as regions:
-            tensors = []
-            for name, array in _as_arrays(named):
-                tensor = self._aio.InferInput(name, list(array.shape), wire_type(array))
-                if array.dtype != np.object_:
-                    await self._shared.prepare(array.nbytes)
-                if array.dtype == np.object_ or not regions.enter_context(
-                    self._shared.placed(tensor, array)
-                ):
-                    tensor.set_data_from_numpy(array)
-                tensors.append(tensor)
-            yield tensors
+    def _named(self, inputs: Mapping[str, Any]) -> list[Any]:
+        """The inputs of a request that the server counts among its client's."""
+        return self._tensors(dict(inputs) | ({CLIENT: self._name} if self._name else {}))
 
     def _tensors(self, inputs: Mapping[str, Any]) -> list[Any]:
         tensors = []
@@ -301,28 +251,6 @@ class TritonServer:
             tensor.set_data_from_numpy(array)
             tensors.append(tensor)
         return tensors
-
-    def _lost(self, exc: Exception, model: str, begun: bool) -> VoxturnError:
-        message = _message(exc)
-        if (raised := _raised(message, model)) is not None:
-            return raised
-        if not begun and any(sign in message for sign in _NEVER_REACHED):
-            return ServerUnavailable(
-                f"{self.address}: no server answers there; "
-                "start one with `voxturn serve triton`, or name another address"
-            )
-        return ServerDied(f"{self.address}: model {model!r}: {' '.join(message.split())[:200]}")
-
-
-def _message(exc: Exception) -> str:
-    """What an error of gRPC's or of the client library's says, without its representation."""
-    text = getattr(exc, "details", None) or getattr(exc, "message", None)
-    return str(text() if callable(text) else exc)
-
-
-def _is_plain(error: Exception) -> bool:
-    """Whether it is a plain graph's, which has no canary, and lives."""
-    return any(sign in str(error) for sign in _PLAIN)
 
 
 class _Call:
@@ -344,46 +272,6 @@ def _as_arrays(inputs: Mapping[str, Any]) -> Iterator[tuple[str, np.ndarray[Any,
             name,
             np.array([value.encode()], np.object_) if isinstance(value, str) else np.asarray(value),
         )
-
-
-def _raised(message: str, model: str) -> VoxturnError | None:
-    """The error that a model raised, by the name that its message begins with."""
-    text = message.removeprefix("[StatusCode.INTERNAL] ")
-    name, _, rest = text.partition(": ")
-    kind = getattr(errors, name, None)
-    if isinstance(kind, type) and issubclass(kind, VoxturnError):
-        return kind(rest)
-    if "shared memory region" in text:
-        return _UnknownRegion(
-            "the server was started again and has not our shared memory; the request may be made again"
-        )
-    if "tub process" in text:
-        return ServerDied(f"model {model!r} died; the request may be made again")
-    if "unknown model" in text:
-        return ServerUnavailable(
-            f"the server has no model {model!r}; serve it with --models …,{model}"
-        )
-    if any(sign in text for sign in _REFUSED):
-        return UsageError(f"{model}: {_one_line(_HEADING.sub('', text, 1))}")
-    return None
-
-
-def _load_error(message: str, what: str) -> VoxturnError:
-    """The error behind a server's message that a model does not load; `what` is said where it is not one of voxturn's.
-
-    Triton puts its own words before the model's exception and a stack of Python after it:
-    "… is at UNAVAILABLE state: Internal: ModelNotInstalled: …\\n\\nAt:\\n  store.py(120): artifact\\n …".
-    """
-    reason = message.partition(_STACK)[0].strip().removesuffix(";")
-    for match in _NAME.finditer(reason):
-        kind = getattr(errors, match[1], None)
-        if isinstance(kind, type) and issubclass(kind, VoxturnError):
-            return kind(_one_line(reason[match.end() :]))
-    return ServerUnavailable(f"{what}: {_one_line(reason.rpartition(_INTERNAL)[2])}")
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
 
 
 def _arrays(result: Any) -> Tensors:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import shutil
 import signal
 import subprocess
@@ -16,30 +17,42 @@ from voxturn.runtime.errors import ExecutorUnavailable, ServerUnavailable, Usage
 from voxturn.runtime.serving.backend import PROFILE
 from voxturn.runtime.serving.launcher import WITH_PARENT, is_live
 
-SERVED = "VOXTURN_SERVED"
-_FILE = Path("deploy/docker-compose.yml")
+SERVED, SECRET = "VOXTURN_SERVED", "VOXTURN_SECRET"
+_FILE, _HTTP_FILE = Path("deploy/docker-compose.yml"), Path("deploy/docker-compose.http.yml")
 _STANDARD_ERROR = 2  # the file, for a program that writes there itself
 _START_S, _STOP_S = 600.0, 60.0  # an image may have to be pulled
 
 
 class ContainerTriton:
-    """A server in a container; `http`, `grpc`, `metrics` are its ports on this host, from `VOXTURN_HTTP_PORT` and so on.
+    """A server in a container; `grpc`, `metrics` and, if asked for, `http` are its ports on this host, from `VOXTURN_GRPC_PORT`
+    and so on. Who loads models needs `secret`, which is this server's alone.
 
     Close it when done. Raises `ExecutorUnavailable` without Docker, `UsageError` away from voxturn's source.
     """
 
-    def __init__(self, profile: str, models: Sequence[str]) -> None:
+    def __init__(self, profile: str, models: Sequence[str], http: bool = False) -> None:
         program = shutil.which("docker")
         if program is None:
             raise ExecutorUnavailable("--docker needs docker; install it, or serve with --embedded")
         if not _FILE.exists():
             raise UsageError(f"{_FILE} is not here; run this in the folder of voxturn's source")
-        self.http, self.grpc, self.metrics = (
-            _port(f"VOXTURN_{name}_PORT", port)
-            for name, port in (("HTTP", 8000), ("GRPC", 8001), ("METRICS", 8002))
+        self.http = _port("VOXTURN_HTTP_PORT", 8000) if http else None
+        self.grpc, self.metrics = (
+            _port("VOXTURN_GRPC_PORT", 8001),
+            _port("VOXTURN_METRICS_PORT", 8002),
         )
-        self._compose = [program, "compose", "-f", str(_FILE)]
-        self._env = dict(os.environ) | {PROFILE: profile, SERVED: " ".join(models)}
+        self.secret = secrets.token_urlsafe()
+        files = [_FILE, _HTTP_FILE] if http else [_FILE]
+        self._compose = [
+            program,
+            "compose",
+            *(word for file in files for word in ("-f", str(file))),
+        ]
+        self._env = dict(os.environ) | {
+            PROFILE: profile,
+            SERVED: " ".join(models),
+            SECRET: self.secret,
+        }
         up = [*self._compose, "up", "--abort-on-container-exit"]
         self._process = subprocess.Popen(
             [sys.executable, "-S", "-c", WITH_PARENT, str(os.getpid()), *up],
@@ -56,7 +69,7 @@ class ContainerTriton:
 
     def wait_until_live(self, stopped: Callable[[], bool]) -> bool:
         """Wait until the server answers; False once it is `stopped`. Blocks. Raises `ServerUnavailable`."""
-        if is_live(self.http, lambda: self.alive and not stopped(), _START_S):
+        if is_live(self.grpc, lambda: self.alive and not stopped(), _START_S):
             return True
         if stopped():
             return False

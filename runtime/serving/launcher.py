@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -17,17 +18,25 @@ import sys
 import sysconfig
 import tempfile
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
 import numpy as np
 from voxturn.runtime.errors import ExecutorUnavailable, ServerUnavailable
+from voxturn.runtime.remote.access import restricting
+from voxturn.runtime.serving.processes import (
+    ProcessState,
+    command_of,
+    descendants,
+    has_ended,
+    state_of,
+)
 
 _READY_S, _STOP_S, _ATTEMPTS = 120.0, 15.0, 3
 _FOLDERS, _REGIONS = "voxturn-triton-", "voxturn"
+_AT_ONCE = [("grpc.use_local_subchannel_pool", 1)]
+"""A connection of its own to every attempt: gRPC waits longer and longer between those of one."""
 _BACKEND_FILES = (
     "backends/python/libtriton_python.so",
     "backends/python/triton_python_backend_utils.py",
@@ -51,37 +60,40 @@ def repository() -> Path:
 
 
 class EmbeddedTriton:
-    """A running server; `http`, `grpc`, `metrics` are its ports on the loopback device. Close it when done.
+    """A running server; `grpc`, `metrics` and, if asked for, `http` are its ports on the loopback device. Close it when done.
 
-    `models` are loaded one by one later (`supervisor`): a model that does not load then leaves the others alone.
+    `models` are loaded one by one later (`supervisor`): a model that does not load then leaves the others alone. Who does
+    that needs `secret`, which is this server's alone.
     Raises `ExecutorUnavailable` without the wheel, `ServerUnavailable` if the server does not start.
     """
 
     def __init__(
-        self, models: Path, environment: Mapping[str, str], options: Sequence[str] = ()
+        self,
+        models: Path,
+        environment: Mapping[str, str],
+        options: Sequence[str] = (),
+        http: bool = False,
     ) -> None:
         distribution, libraries = _wheel()
         _remove_stale()
         self._folder = Path(tempfile.mkdtemp(prefix=f"{_FOLDERS}{os.getpid()}-"))
         self.log = self._folder / "server.log"
         self._process: subprocess.Popen[bytes] | None = None
+        self.secret = secrets.token_urlsafe()
         try:
             backends = _backends(distribution, self._folder)
             self._env = _environment(libraries) | dict(environment)
             for attempt in range(1, _ATTEMPTS + 1):
-                self.http, self.grpc, self.metrics = _free_ports(3)
+                self.grpc, self.metrics, *rest = _free_ports(3 if http else 2)
+                self.http = rest[0] if rest else None
                 self._command = [
                     str(distribution / "bin/tritonserver"),
                     *("--model-repository", str(models), "--backend-directory", str(backends)),
-                    *(
-                        "--cache-directory",
-                        str(distribution / "caches"),
-                        "--model-control-mode",
-                        "explicit",
-                    ),
-                    *("--http-address", "127.0.0.1", "--http-port", str(self.http)),
+                    *("--cache-directory", str(distribution / "caches")),
+                    *("--model-control-mode", "explicit", *restricting(self.secret)),
                     *("--grpc-address", "127.0.0.1", "--grpc-port", str(self.grpc)),
                     *("--metrics-address", "127.0.0.1", "--metrics-port", str(self.metrics)),
+                    *_http_options(self.http),
                     *("--allow-gpu-metrics", "false", "--disable-auto-complete-config"),
                     *("--exit-timeout-secs", "5", "--metrics-interval-ms", "500"),
                     *("--backend-config", f"python,shm-region-prefix-name={self._prefix}"),
@@ -111,15 +123,21 @@ class EmbeddedTriton:
 
     def process_of(self, model: str) -> int | None:
         """The process id of a model's stub; None if there is none (any more)."""
-        assert self._process is not None
         return next(
-            (
-                pid
-                for pid in _children(self._process.pid)
-                if f"/{model}/1/model.py" in _command(pid)
-            ),
+            (pid for pid in descendants(self.pid) if f"/{model}/1/model.py" in command_of(pid)),
             None,
         )
+
+    def state_of(self, model: str) -> ProcessState | None:
+        """How a model's process is; None if there is none (any more)."""
+        process = self.process_of(model)
+        return None if process is None else state_of(process)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether a signal stopped the server's process."""
+        state = state_of(self.pid)
+        return state is not None and state.stopped
 
     def start_again(self) -> None:
         """Start a server that died at the same addresses, without its models; `wait_until_live` says when it is there.
@@ -151,7 +169,7 @@ class EmbeddedTriton:
 
     @property
     def _prefix(self) -> str:
-        return f"{_REGIONS}{os.getpid()}_{self.http}_"
+        return f"{_REGIONS}{os.getpid()}_{self.grpc}_"
 
     def _end(self) -> None:
         """End what is left of the server's processes, and its shared memory."""
@@ -176,56 +194,44 @@ class EmbeddedTriton:
 
     def wait_until_live(self) -> bool:
         """Wait until the server answers; False if it has ended or does not in time. Blocks."""
-        return is_live(self.http, lambda: self.alive, _READY_S)
+        return is_live(self.grpc, lambda: self.alive, _READY_S)
 
     def _log_end(self) -> str:
         return self.log.read_text(encoding="utf-8", errors="replace")[-4000:]
 
 
-def is_live(http: int, runs: Callable[[], bool], patience_s: float) -> bool:
-    """Wait until a server on this host answers at its HTTP port; False if it `runs` no more or takes too long."""
+def is_live(grpc: int, runs: Callable[[], bool], patience_s: float) -> bool:
+    """Wait until a server on this host answers at its gRPC port; False if it `runs` no more or takes too long.
+
+    Raises `ExecutorUnavailable` without `tritonclient`.
+    """
+    try:
+        from tritonclient.grpc import InferenceServerClient
+        from tritonclient.utils import InferenceServerException
+    except ImportError as exc:
+        raise ExecutorUnavailable(
+            "a Triton server's launcher needs tritonclient; pip install 'voxturn[triton]'"
+        ) from exc
     until = time.monotonic() + patience_s
     while runs() and time.monotonic() < until:
-        try:
-            with urllib.request.urlopen(
-                f"http://127.0.0.1:{http}/v2/health/live", timeout=1
-            ) as answer:
-                if answer.status == 200:
-                    return True
-        except (OSError, urllib.error.URLError):
-            time.sleep(0.02)
+        with (
+            contextlib.suppress(InferenceServerException),
+            InferenceServerClient(f"127.0.0.1:{grpc}", channel_args=_AT_ONCE) as client,
+        ):
+            if client.is_server_live(client_timeout=1.0):
+                return True
+        time.sleep(0.02)
     return False
-
-
-def _children(pid: int) -> Iterator[int]:
-    """The processes that a process started and that live, theirs included."""
-    for task in Path(f"/proc/{pid}/task").glob("*"):
-        with contextlib.suppress(OSError):  # it has ended meanwhile
-            for child in (task / "children").read_text().split():
-                yield int(child)
-                yield from _children(int(child))
-
-
-def _command(pid: int) -> str:
-    """A process's command line; empty for one that has ended."""
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_text()
-    except OSError:
-        return ""
 
 
 def _remove_stale() -> None:
     """Remove the folders and the shared memory of processes that were killed before they could, their servers with them."""
     for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDERS}*"):
-        if _has_ended(folder.name.removeprefix(_FOLDERS).split("-")[0]):
+        if has_ended(folder.name.removeprefix(_FOLDERS).split("-")[0]):
             shutil.rmtree(folder, ignore_errors=True)
     for region in Path("/dev/shm").glob(f"{_REGIONS}*_*"):  # noqa: S108
-        if _has_ended(region.name.removeprefix(_REGIONS).split("_")[0]):
+        if has_ended(region.name.removeprefix(_REGIONS).split("_")[0]):
             region.unlink(missing_ok=True)
-
-
-def _has_ended(pid: str) -> bool:
-    return pid.isdigit() and not Path("/proc", pid).exists()
 
 
 def _wheel() -> tuple[Path, Path]:
@@ -264,6 +270,12 @@ def _environment(libraries: Path) -> dict[str, str]:
     paths = (str(libraries), sysconfig.get_config_var("LIBDIR"), env.get("LD_LIBRARY_PATH"))
     env["LD_LIBRARY_PATH"] = ":".join(path for path in paths if path)
     return env
+
+
+def _http_options(port: int | None) -> list[str]:
+    if port is None:
+        return ["--allow-http", "false"]
+    return ["--http-address", "127.0.0.1", "--http-port", str(port)]
 
 
 def _free_ports(count: int) -> list[int]:

@@ -32,8 +32,8 @@ class Running:
 
     process: subprocess.Popen[str]
     grpc: str
-    http: str
     metrics: str
+    http: str = ""
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         self.process.send_signal(number)
@@ -42,7 +42,7 @@ class Running:
         return self.process.wait(60)
 
 
-def serve(profile: Path, models: Sequence[str] = MODELS) -> Running:
+def serve(profile: Path, models: Sequence[str] = MODELS, *options: str) -> Running:
     if not PYTHON.exists():
         pytest.fail("the server's environment is missing; run `make .triton/ready`")
     command = [
@@ -63,13 +63,16 @@ def serve(profile: Path, models: Sequence[str] = MODELS) -> Running:
         str(os.getpid()),
     ]  # a test that is killed leaves nothing
     process = subprocess.Popen(
-        [*with_us, *command, "--models", ",".join(models)], stdout=subprocess.PIPE, text=True
+        [*with_us, *command, "--models", ",".join(models), *options],
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert process.stdout is not None
-    addresses = dict(line.split() for line in (process.stdout.readline() for _ in range(3)) if line)
-    if process.poll() is not None or len(addresses) < 3:
+    count = 3 if "--http" in options else 2
+    lines = [line for line in (process.stdout.readline() for _ in range(count)) if line]
+    if process.poll() is not None or len(lines) < count:
         pytest.fail(f"the server did not start: exit code {process.wait(60)}")
-    return Running(process, addresses["grpc"], addresses["http"], addresses["metrics"])
+    return Running(process, **dict(line.split() for line in lines))
 
 
 def memory_mb(server: Running) -> float:

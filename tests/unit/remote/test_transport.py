@@ -1,28 +1,133 @@
-"""What a server says, as the error that its caller gets."""
+"""A client's watchdog and its supervisor's calls, on clients without a server."""
 
 from __future__ import annotations
 
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
-from voxturn.runtime.errors import UsageError
+from voxturn.runtime.errors import ServerUnavailable
+from voxturn.runtime.flow.clock import ManualClock
+from voxturn.runtime.remote.access import RESTRICTED, headers, restricting
 from voxturn.runtime.remote.transport import TritonServer
 
 
 @pytest.mark.parametrize(
-    "said",
+    ("said", "lives"),
     [
-        "unexpected shape for input 'audio' for model 'whisper'. Expected [-1], got [1,1].",
-        "unexpected inference input 'nonsense' for model 'whisper'",
-        "inference input 'audio' data-type is 'BOOL', but model 'whisper' expects 'FP32'",
-        "expected 1 string elements for inference input 'prior' for model 'whisper', got 0",
-        "incomplete string data for inference input 'prior', expecting string of length 5",
+        (
+            "[StatusCode.INVALID_ARGUMENT] unexpected inference input 'canary' for model 'xtts_hifigan'",
+            True,
+        ),
+        (
+            "[StatusCode.INVALID_ARGUMENT] expected 2 inputs but got 1 inputs for model 'xtts_hifigan'",
+            True,
+        ),
+        ("[StatusCode.UNAVAILABLE] Request for unknown model: 'xtts_hifigan' is not found", False),
     ],
 )
-@pytest.mark.parametrize("heading", ["", "[StatusCode.INVALID_ARGUMENT] [request id: 5f] "])
-async def test_inputs_that_the_server_refuses_are_its_caller_s_mistake(
-    heading: str, said: str
+async def test_a_plain_graph_that_refuses_a_canary_lives(said: str, lives: bool) -> None:
+    class Refuses:
+        async def infer(self, *_: Any) -> None:
+            raise RuntimeError(said)
+
+    server = TritonServer("127.0.0.1:9")
+    await server._client.close()
+    server._client = Refuses()
+    assert await server.answers("xtts_hifigan", 1.0) == lives
+
+
+@pytest.mark.parametrize(
+    ("said", "has"),
+    [
+        ('{"up_s": 60.0}', True),
+        (
+            '{"up_s": 3.0}',
+            False,
+        ),  # healed within the client's patience: it answers, and knows nothing of the request
+        ("", True),
+        (None, False),
+    ],
+)
+async def test_a_model_that_was_started_again_has_not_what_was_sent_before(
+    said: str | None, has: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    server = TritonServer("here:1")
-    error = server._lost(RuntimeError(heading + said), "whisper", False)
+    async def ask(*_: Any) -> str | None:
+        return said
+
+    server = TritonServer("127.0.0.1:9", clock=ManualClock(5.0))
+    monkeypatch.setattr(server, "_ask", ask)
+    assert await server._has("xtts", 0.0) == has
     await server.aclose()
-    assert isinstance(error, UsageError)
-    assert str(error) == f"whisper: {said}"
+
+
+class SwallowingCall:
+    """A stream of gRPC's that is cancelled while it is being prepared: it ends in an error of its own."""
+
+    def __init__(self) -> None:
+        self.preparing = asyncio.Event()
+
+    def __aiter__(self) -> SwallowingCall:
+        return self
+
+    async def __anext__(self) -> Any:
+        self.preparing.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError as exc:
+            raise RuntimeError("Locally cancelled by application!") from exc
+
+    def cancel(self) -> None:
+        """Nothing to do."""
+
+
+async def test_a_canary_that_is_cancelled_ends_where_grpc_swallows_it() -> None:
+    server, call = TritonServer("here:1"), SwallowingCall()
+    await server._client.close()
+    server._client = SimpleNamespace(stream_infer=lambda requests: call)
+    asking = asyncio.create_task(server.answers("vits", 60.0))
+    await call.preparing.wait()
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    assert not await server.answers("vits", 0.01)  # too late is no answer, as ever
+
+
+class Records:
+    """A client that loads nothing and keeps what it was called with; `refuses` to, if told so."""
+
+    def __init__(self, refuses: bool = False) -> None:
+        self.calls: list[tuple[str, dict[str, str]]] = []
+        self._refuses = refuses
+
+    async def load_model(self, model: str, headers: dict[str, str]) -> None:
+        self.calls.append((model, headers))
+        if self._refuses:
+            raise RuntimeError("This protocol is restricted, expecting header 'x'")
+
+    unload_model = load_model
+
+
+async def test_whoever_knows_the_secret_sends_it_where_it_is_needed() -> None:
+    server, client = TritonServer("here:1", secret="s3"), Records()
+    await server._client.close()
+    server._client = client
+    await server.load("vits")
+    await server.unload("vits")
+    assert client.calls == [("vits", headers("s3"))] * 2
+    (key,) = headers("s3")
+    grpc, http = restricting("s3")
+    listed = ",".join(RESTRICTED)
+    plain = key.removeprefix("triton-grpc-protocol-")
+    assert grpc == f"--grpc-restricted-protocol={listed}:{plain}=s3"
+    assert http == f"--http-restricted-api={listed}:{plain}=s3"
+
+
+async def test_whoever_does_not_know_the_secret_is_told_who_may_load() -> None:
+    server, client = TritonServer("here:1"), Records(refuses=True)
+    await server._client.close()
+    server._client = client
+    with pytest.raises(ServerUnavailable, match="only who started the server may load models"):
+        await server.load("vits")
+    assert client.calls == [("vits", {})]

@@ -5,16 +5,14 @@ from __future__ import annotations
 import ast
 import asyncio
 import json
-import subprocess
 import sys
 from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from voxturn.runtime import errors
@@ -57,13 +55,11 @@ from voxturn.runtime.remote.contract import (
 )
 from voxturn.runtime.remote.requests import check_request, of_request, of_step, to_request, to_step
 from voxturn.runtime.remote.tensors import Tensors, of_event, text_tensor, to_event
-from voxturn.runtime.remote.transport import TritonServer
 from voxturn.runtime.serving import backend
 from voxturn.runtime.serving.backend import MOST_STREAMS, MOST_UNNAMED, Backend
 from voxturn.runtime.serving.handlers import HANDLERS
 from voxturn.runtime.serving.inputs import Inputs
 from voxturn.runtime.serving.metrics import Heard, Metrics
-from voxturn.runtime.serving.supervisor import Supervisor
 
 from tests.triton_fakes import SERIES, Asked, Utilities, ask
 
@@ -536,211 +532,6 @@ def test_steps_survive_the_wire() -> None:
     np.testing.assert_array_equal(again.hidden, step.hidden)
 
 
-def test_the_compose_file_runs_models_that_there_are_and_asks_them_by_canary() -> None:
-    service = yaml.safe_load((ROOT / "deploy/docker-compose.yml").read_text(encoding="utf-8"))[
-        "services"
-    ]["triton"]
-    served = (
-        service["environment"]["VOXTURN_SERVED"]
-        .removeprefix("${VOXTURN_SERVED:-")
-        .removesuffix("}")
-        .split()
-    )
-    assert set(served) < set(MODELS)
-    shell, option, script = service["command"]
-    assert (shell, option) == ("sh", "-c")
-    script = script.replace("$$", "$").replace("exec tritonserver", "printf '%s\\n'")
-    done = subprocess.run(
-        ["sh", "-c", script],
-        env={"VOXTURN_SERVED": " ".join(served)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert [word for word in done.stdout.split() if "load" in word] == [
-        f"--load-model={name}" for name in served
-    ]
-    assert service["healthcheck"]["test"].endswith("health localhost:8001 $$VOXTURN_SERVED")
-    assert service["ports"][2].endswith(":8002")  # metrics
-
-
-def test_without_docker_it_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("shutil.which", lambda name: None)
-    assert main(["serve", "triton", "--docker"]) == errors.ExecutorUnavailable.exit_code
-    monkeypatch.setattr("shutil.which", lambda name: "/bin/false")
-    monkeypatch.chdir(tmp_path)
-    assert main(["serve", "triton", "--docker"]) == UsageError.exit_code
-    monkeypatch.chdir(ROOT)
-    assert (
-        main(["serve", "triton", "--docker"]) == errors.ServerUnavailable.exit_code
-    )  # it ends at once
-    assert (
-        main(["serve", "triton", "--docker", "--profile", "runtime/profiles/demo.toml"])
-        == UsageError.exit_code
-    )
-    monkeypatch.setenv("VOXTURN_GRPC_PORT", "here")
-    assert main(["serve", "triton", "--docker"]) == UsageError.exit_code
-
-
-@pytest.mark.parametrize(
-    ("said", "lives"),
-    [
-        (
-            "[StatusCode.INVALID_ARGUMENT] unexpected inference input 'canary' for model 'xtts_hifigan'",
-            True,
-        ),
-        (
-            "[StatusCode.INVALID_ARGUMENT] expected 2 inputs but got 1 inputs for model 'xtts_hifigan'",
-            True,
-        ),
-        ("[StatusCode.UNAVAILABLE] Request for unknown model: 'xtts_hifigan' is not found", False),
-    ],
-)
-async def test_a_plain_graph_that_refuses_a_canary_lives(said: str, lives: bool) -> None:
-    class Refuses:
-        async def infer(self, *_: Any) -> None:
-            raise RuntimeError(said)
-
-    server = TritonServer("127.0.0.1:9")
-    await server._client.close()
-    server._client = Refuses()
-    assert await server.answers("xtts_hifigan", 1.0) == lives
-
-
-@pytest.mark.parametrize(
-    ("said", "has"),
-    [
-        ('{"up_s": 60.0}', True),
-        (
-            '{"up_s": 3.0}',
-            False,
-        ),  # healed within the client's patience: it answers, and knows nothing of the request
-        ("", True),
-        (None, False),
-    ],
-)
-async def test_a_model_that_was_started_again_has_not_what_was_sent_before(
-    said: str | None, has: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def ask(*_: Any) -> str | None:
-        return said
-
-    server = TritonServer("127.0.0.1:9", clock=ManualClock(5.0))
-    monkeypatch.setattr(server, "_ask", ask)
-    assert await server._has("xtts", 0.0) == has
-    await server.aclose()
-
-
-LOAD = "[StatusCode.INVALID_ARGUMENT] load failed for model 'vits': version 1 is at UNAVAILABLE state: "
-AT = """
-
-At:
-  /opt/voxturn/runtime/models/store.py(120): artifact
-  /opt/voxturn/runtime/serving/handlers.py(240): __init__
-  <frozen importlib._bootstrap>(1176): _find_and_load
-;
-"""
-
-
-@pytest.mark.parametrize(
-    ("message", "kind", "text"),
-    [
-        (
-            f"{LOAD}Internal: ModelNotInstalled: model 'joe' (fp32) is not on this machine; "
-            f"run `voxturn models pull joe`{AT}",
-            errors.ModelNotInstalled,
-            "model 'joe' (fp32) is not on this machine; run `voxturn models pull joe`",
-        ),
-        (
-            f"{LOAD}Internal: voxturn.runtime.errors.CorruptModel: /x: lacks a;\n run b{AT}",
-            errors.CorruptModel,
-            "/x: lacks a; run b",
-        ),
-        (
-            f"{LOAD}Internal: FileNotFoundError: [Errno 2] No such file: '/x'{AT}",
-            errors.ServerUnavailable,
-            "here:1: model 'vits' does not load: FileNotFoundError: [Errno 2] No such file: '/x'",
-        ),
-        (
-            "[StatusCode.INTERNAL] failed to load 'vits', failed to poll from model repository",
-            errors.ServerUnavailable,
-            "here:1: model 'vits' does not load: [StatusCode.INTERNAL] failed to load 'vits', "
-            "failed to poll from model repository",
-        ),
-        (
-            f"{LOAD}Internal: Stub process 'vits' is not healthy.;\n",
-            errors.ServerUnavailable,
-            "here:1: model 'vits' does not load: Stub process 'vits' is not healthy.",
-        ),
-    ],
-)
-async def test_why_a_model_does_not_load_is_said_without_a_stack(
-    message: str, kind: type[errors.VoxturnError], text: str
-) -> None:
-    server = TritonServer("here:1")
-    await server._client.close()
-    server._client = Loads([message])
-    with pytest.raises(errors.VoxturnError) as caught:
-        await server.load("vits")
-    assert (type(caught.value), str(caught.value)) == (kind, text)
-
-
-class Loads:
-    """A client whose server answers each attempt to load a model with the next of `messages`; empty: it is loaded."""
-
-    def __init__(self, messages: list[str]) -> None:
-        self.messages = messages
-
-    async def load_model(self, model: str) -> None:
-        if message := self.messages.pop(0):
-            raise RuntimeError(message)
-
-    async def unload_model(self, model: str) -> None:
-        return None
-
-
-async def test_a_model_that_has_gone_from_the_disk_is_healed_once_it_is_back(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    answers = iter([False, False, True])  # dead, still dead, loaded
-    healed, lines = asyncio.Event(), list[str]()
-
-    async def answer(*_: object) -> bool:
-        return next(answers, True)
-
-    tick = asyncio.sleep
-
-    async def at_once(_: float) -> None:
-        await tick(0)
-
-    def report(line: str) -> None:
-        lines.append(line)
-        if line.endswith("answers again"):
-            healed.set()
-
-    async def watch() -> None:
-        watching = asyncio.create_task(supervisor.watch())
-        done = asyncio.create_task(healed.wait())
-        await asyncio.wait([watching, done], return_when=asyncio.FIRST_COMPLETED)
-        assert not watching.done(), watching.exception()
-        watching.cancel()
-        await asyncio.gather(watching, return_exceptions=True)
-
-    server = TritonServer("here:1")
-    await server._client.close()
-    server._client = Loads([f"{LOAD}Internal: ModelNotInstalled: it has gone{AT}", ""])
-    monkeypatch.setattr(server, "answers", answer)
-    monkeypatch.setattr("voxturn.runtime.serving.supervisor.asyncio.sleep", at_once)
-    supervisor = Supervisor(server, ["vits"], report)
-    await asyncio.wait_for(watch(), 10)
-    assert lines == [
-        "vits: died; starting it again",
-        "it has gone",
-        "vits: died; starting it again",
-        "vits: answers again",
-    ]
-
-
 def test_wrong_models_to_serve_are_a_usage_error() -> None:
     assert main(["serve", "triton", "--models", "xtts,parrot"]) == UsageError.exit_code
     assert main(["serve", "triton", "--models", ","]) == UsageError.exit_code
@@ -752,7 +543,7 @@ def started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
     """The profiles of servers that were started; there is none, and no model either."""
     profiles: list[str] = []
 
-    def start(models: Path, environment: dict[str, str]) -> None:
+    def start(models: Path, environment: dict[str, str], http: bool) -> None:
         profiles.append(environment[backend.PROFILE])
         raise errors.ExecutorUnavailable("there is no server")
 
@@ -819,35 +610,3 @@ def test_a_profile_that_leaves_its_vocoder_out_is_served(
     assert main(["serve", "triton", "--profile", str(profile), "--models", "vits"]) == 6
     assert capsys.readouterr().err == "voxturn: there is no server\n"
     assert started == [str(profile)]
-
-
-class SwallowingCall:
-    """A stream of gRPC's that is cancelled while it is being prepared: it ends in an error of its own."""
-
-    def __init__(self) -> None:
-        self.preparing = asyncio.Event()
-
-    def __aiter__(self) -> SwallowingCall:
-        return self
-
-    async def __anext__(self) -> Any:
-        self.preparing.set()
-        try:
-            await asyncio.Event().wait()
-        except asyncio.CancelledError as exc:
-            raise RuntimeError("Locally cancelled by application!") from exc
-
-    def cancel(self) -> None:
-        """Nothing to do."""
-
-
-async def test_a_canary_that_is_cancelled_ends_where_grpc_swallows_it() -> None:
-    server, call = TritonServer("here:1"), SwallowingCall()
-    await server._client.close()
-    server._client = SimpleNamespace(stream_infer=lambda requests: call)
-    asking = asyncio.create_task(server.answers("vits", 60.0))
-    await call.preparing.wait()
-    asking.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await asking
-    assert not await server.answers("vits", 0.01)  # too late is no answer, as ever
