@@ -10,7 +10,7 @@ import enum
 from collections import deque
 from collections.abc import AsyncIterator
 from contextvars import Context
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from voxturn.runtime.errors import StreamClosed
 
@@ -126,7 +126,7 @@ async def close_iterator(source: AsyncIterator[object]) -> None:
         await aclose()
 
 
-async def cancel_and_wait(task: asyncio.Task[None]) -> None:
+async def cancel_and_wait(task: asyncio.Task[Any]) -> None:
     """Cancel a task and wait for its end; its error, if it has one, belongs to whoever reads its hand-off.
 
     A caller who is cancelled meanwhile waits all the same, then passes it on: nobody else would know of the task.
@@ -135,7 +135,7 @@ async def cancel_and_wait(task: asyncio.Task[None]) -> None:
     await _ended(task)
 
 
-async def _ended(task: asyncio.Task[None]) -> None:
+async def _ended(task: asyncio.Task[Any]) -> None:
     cancelled: asyncio.CancelledError | None = None
     while not task.done():
         try:

@@ -1,8 +1,8 @@
-"""Keeps the models of a server answering: loads them, asks each by canary, and heals those whose process died.
+"""Keeps the models of a server answering: loads them, asks each by canary, and heals those whose process died or hangs.
 
 The server itself stays "ready" when a model's process is killed and never starts it again; now and then it dies with it,
 where the model held a lock of theirs. Where processes can be seen, their end is known at once, a server is started again,
-and a model that only answers late, on a busy machine, is left alone for a while.
+and a model that only answers late, on a busy machine, is told from one that hangs: it works.
 """
 
 from __future__ import annotations
@@ -14,10 +14,34 @@ import signal
 from collections.abc import Callable, Sequence
 
 from voxturn.runtime.errors import ServerDied, ServerUnavailable, VoxturnError
+from voxturn.runtime.flow.clock import NEVER, Clock, WallClock, done_by
+from voxturn.runtime.flow.handoff import cancel_and_wait
 from voxturn.runtime.remote.transport import TritonServer
 from voxturn.runtime.serving.launcher import EmbeddedTriton
+from voxturn.runtime.serving.processes import ProcessState
 
-_EVERY_S, _LOADED_S, _HUNG_S, _RARELY_S = 0.2, 120.0, 15.0, 10.0
+_EVERY_S, _CANARY_S, _UNLOADED_S, _LOADED_S, _RARELY_S = 0.2, 2.0, 5.0, 120.0, 10.0
+_STOPPED, _IDLE, _SILENT = 2, 15, 75
+"""Looks, one every `_EVERY_S`, after which a model that owes an answer hangs: stopped by a signal at each, without having
+worked since, or at all. Looks and not seconds: they stand still while this process does."""
+
+
+class Silence:
+    """A model that owes an answer, judged by how its process is, look by look."""
+
+    def __init__(self) -> None:
+        self._looks = 0
+        self._stopped = 0
+        self._idle = 0
+        self._work = -1
+
+    def hangs(self, process: ProcessState) -> bool:
+        """Whether it hangs, by one more look."""
+        self._looks += 1
+        self._stopped = self._stopped + 1 if process.stopped else 0
+        self._idle = self._idle + 1 if process.work == self._work else 0
+        self._work = process.work
+        return self._stopped >= _STOPPED or self._idle >= _IDLE or self._looks >= _SILENT
 
 
 class Supervisor:
@@ -33,11 +57,15 @@ class Supervisor:
         models: Sequence[str],
         report: Callable[[str], None],
         embedded: EmbeddedTriton | None = None,
+        clock: Clock | None = None,
     ) -> None:
         self._server = server
         self._models = list(models)
         self._report = report
         self._embedded = embedded
+        self._clock = clock or WallClock()
+        self._serving = asyncio.Event()
+        self._serving.set()
         self.healed = self.restarted = 0
 
     async def load(self) -> None:
@@ -46,7 +74,8 @@ class Supervisor:
             await self._server.load(model)
             if not await self._server.answers(model, _LOADED_S):
                 raise ServerUnavailable(
-                    f"{self._server.address}: model {model!r} was loaded but does not answer"
+                    f"{self._server.address}: model {model!r} was loaded but did not answer in "
+                    f"{_LOADED_S:.0f} s; serve fewer models, or on a machine that is less busy"
                 )
             self._report(f"{model}: answers")
 
@@ -64,47 +93,88 @@ class Supervisor:
     async def _watch(self, model: str) -> None:
         wait_s = _EVERY_S
         while True:
-            await asyncio.sleep(wait_s)
+            await self._pause(wait_s)
+            await self._serving.wait()
             if await self._is_dead(model):
                 wait_s = _EVERY_S if await self._heal(model) else min(2 * wait_s, _RARELY_S)
 
     async def _watch_server(self, embedded: EmbeddedTriton) -> None:
+        stopped = 0
         while True:
-            await asyncio.sleep(_EVERY_S)
-            if embedded.alive:
+            await self._pause(_EVERY_S)
+            stopped = stopped + 1 if embedded.stopped else 0
+            if embedded.alive and stopped < _STOPPED:
                 continue
-            self._report("the server died; starting it again")
+            self._report(f"the server {'hangs' if stopped else 'died'}; starting it again")
+            self._serving.clear()
             embedded.start_again()
             if not await asyncio.to_thread(embedded.wait_until_live):
                 raise ServerDied("the server died and does not start again")
             self.restarted += 1  # its models have no process now, and are healed one by one
+            self._serving.set()
 
     async def _is_dead(self, model: str) -> bool:
-        if self._embedded is None:
-            return not await self._server.answers(
-                model, _HUNG_S
-            )  # of a dead one the server says so at once
-        if not self._embedded.alive:
-            return False  # the server's end is another task's
-        return self._embedded.process_of(model) is None or not await self._server.answers(
-            model, _HUNG_S
-        )
+        """Ask a model by canary: whether it has no process any more, hangs, or answers with an error."""
+        if (
+            self._embedded is None
+        ):  # of a dead one the server says so at once; who is late is asked again
+            first = await self._server.answers(model, _CANARY_S)
+            return not (first or await self._server.answers(model, _CANARY_S))
+        silence = Silence()
+        canary = asyncio.ensure_future(self._server.answers(model, NEVER))
+        try:
+            while not canary.done():
+                process = self._embedded.state_of(model)
+                if process is None or silence.hangs(process):
+                    return self._has_server()
+                await done_by(self._clock, canary, self._clock.now() + _EVERY_S)
+            return not canary.result() and self._has_server()
+        finally:
+            await cancel_and_wait(canary)
+
+    def _has_server(self) -> bool:
+        """Whether there is a server; its end is another task's."""
+        assert self._embedded is not None
+        return self._serving.is_set() and self._embedded.alive
 
     async def _heal(self, model: str) -> bool:
-        self._report(f"{model}: died; starting it again")
         process = self._embedded.process_of(model) if self._embedded is not None else None
-        if process is not None:  # it hangs, and an unloaded model would still wait for its requests
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(process, signal.SIGKILL)
+        self._report(f"{model}: {'hangs' if process else 'died'}; starting it again")
+        if process is not None:  # an unloaded model would still wait for its requests
+            _kill(process)
         try:
-            async with asyncio.timeout(_LOADED_S):
-                await self._server.unload(model)
-                await self._server.load(model)
-        except (VoxturnError, TimeoutError) as exc:
-            self._report(str(exc) or f"{model}: does not load")
-            return False
-        if not await self._server.answers(model, _LOADED_S):
+            await self._load_again(model)
+        except VoxturnError as exc:
+            self._report(str(exc))
             return False
         self.healed += 1
         self._report(f"{model}: answers again")
         return True
+
+    async def _load_again(self, model: str) -> None:
+        """Unload a model and load it. Raises the error of what fails.
+
+        A server that waits for a lock of the dead process never ends to unload it, and is ended.
+        """
+        try:
+            async with asyncio.timeout(_UNLOADED_S):
+                await self._server.unload(model)
+        except TimeoutError as exc:
+            if self._embedded is not None:
+                _kill(self._embedded.pid)
+            raise ServerUnavailable(f"{model}: the server does not unload it") from exc
+        try:
+            async with asyncio.timeout(_LOADED_S):
+                await self._server.load(model)
+        except TimeoutError as exc:
+            raise ServerUnavailable(f"{model}: does not load within {_LOADED_S:.0f} s") from exc
+        if not await self._server.answers(model, _LOADED_S):
+            raise ServerUnavailable(f"{model}: was loaded but does not answer")
+
+    async def _pause(self, seconds: float) -> None:
+        await self._clock.sleep_until(self._clock.now() + seconds)
+
+
+def _kill(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)

@@ -13,12 +13,12 @@ from socket import socket
 from typing import Any
 
 import pytest
+from tests.security.hostile_models import MODELS
 from voxturn.runtime.audio.encode import WavFile
 from voxturn.runtime.families.fake import write_profile
 
 from tests.security.hostile_audio import AUDIO, READABLE
-from tests.security.hostile_models import MODELS
-from tests.security.watching import listening, was_called, watched
+from tests.security.watching import listening
 from tests.tiny.conftest import Tiny
 from tests.tiny.conftest import narrow as narrow
 from tests.tiny.conftest import tiny as tiny

@@ -7,18 +7,18 @@ import contextlib
 import itertools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from tritonclient.utils import InferenceServerException
 from voxturn.runtime import errors
 from voxturn.runtime.audio.decode import decode_all
 from voxturn.runtime.client import SyncVoiceClient, VoiceClient
@@ -32,6 +32,7 @@ from voxturn.runtime.remote.tensors import text_of
 from voxturn.runtime.remote.transport import TritonServer
 from voxturn.runtime.serving import launcher
 from voxturn.runtime.serving.health import silent
+from voxturn.runtime.serving.processes import command_of, descendants
 from voxturn.runtime.xtts import XTTS
 
 from tests.security.storm import storm
@@ -220,39 +221,40 @@ async def test_no_server(address: str) -> None:
             await spoken(client, "hello")
 
 
-def children(pid: int) -> Iterator[int]:
-    return launcher._children(pid)
-
-
 def triton_of(server: Running) -> int:
     """The process of the server itself; 0 while there is none."""
     return next(
-        (
-            pid
-            for pid in children(server.process.pid)
-            if "bin/tritonserver" in launcher._command(pid)
-        ),
+        (pid for pid in descendants(server.process.pid) if "bin/tritonserver" in command_of(pid)),
         0,
     )
 
 
-async def test_a_server_that_dies_is_started_again_with_its_models(server: Running) -> None:
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+async def test_a_server_that_dies_or_hangs_is_started_again_with_its_models(
+    server: Running, number: int
+) -> None:
     async with VoiceClient(server.grpc) as client:
         assert await spoken(client, "Hello.", language="en")
         before = triton_of(server)
-        os.kill(before, signal.SIGKILL)
+        os.kill(before, number)
         async with asyncio.timeout(60):
-            while await silent(server.grpc, MODELS):  # noqa: ASYNC110  it is asked
+            while triton_of(server) in (0, before):  # noqa: ASYNC110  it is asked
+                await asyncio.sleep(0.1)
+            while await silent(server.grpc, MODELS):  # noqa: ASYNC110  as above
                 await asyncio.sleep(0.2)
-        assert triton_of(server) not in (0, before)
         assert await spoken(client, "Hello.", language="en")  # the same client, at the same address
 
 
+def launched(server: Running, model: str) -> int | None:
+    """The process of a model; None while there is none."""
+    family = descendants(server.process.pid)
+    return next((pid for pid in family if f"/{model}/1/model.py" in command_of(pid)), None)
+
+
 def stub_of(server: Running, model: str) -> int:
-    for pid in children(server.process.pid):
-        if f"/{model}/1/model.py" in launcher._command(pid):
-            return pid
-    raise AssertionError(f"no process of {model}")
+    process = launched(server, model)
+    assert process is not None, f"no process of {model}"
+    return process
 
 
 async def test_a_model_killed_at_random_moments_is_an_error_in_time_and_is_started_again(
@@ -332,6 +334,38 @@ async def test_a_model_killed_at_random_moments_is_an_error_in_time_and_is_start
         )  # it survives the model's process: how often it healed
 
 
+async def test_a_model_that_hangs_is_an_error_in_time_and_is_started_again(server: Running) -> None:
+    text = "A sentence that takes a while to be said."
+    async with VoiceClient(server.grpc) as client:
+        stream = client.say(text, language="en")
+        await anext(stream)
+        hung = stub_of(server, "xtts")
+        os.kill(hung, signal.SIGSTOP)
+        async with asyncio.timeout(10):
+            with pytest.raises((errors.ServerDied, errors.InferenceFailed)):
+                while True:
+                    await anext(stream)
+        async with asyncio.timeout(60):
+            while launched(server, "xtts") in (None, hung):  # noqa: ASYNC110  it is asked
+                await asyncio.sleep(0.1)
+            while await silent(server.grpc, ["xtts"]):  # noqa: ASYNC110  as above
+                await asyncio.sleep(0.1)
+        assert await spoken(client, text, language="en")
+
+
+async def test_a_canary_does_not_wait_behind_the_requests_before_it(server: Running) -> None:
+    question = {"audio": decode_all(QUESTION, 16000), "language": ""}
+    connection = TritonServer(server.grpc)
+    try:
+        asked = [asyncio.create_task(connection.infer("whisper", question)) for _ in range(12)]
+        await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)  # the others wait there
+        assert await connection.answers("whisper", 60.0)
+        assert not all(task.done() for task in asked)
+        await asyncio.gather(*asked)
+    finally:
+        await connection.aclose()
+
+
 async def test_of_two_servers_one_is_killed_and_new_streams_go_on(profile: Path) -> None:
     servers = [serve(profile, ["xtts"]) for _ in range(2)]
     try:
@@ -353,7 +387,7 @@ async def test_of_two_servers_one_is_killed_and_new_streams_go_on(profile: Path)
 
             talking = [asyncio.create_task(listen(number)) for number in range(4)]
             await asyncio.sleep(1.0)
-            family = list(children(servers[0].process.pid))
+            family = list(descendants(servers[0].process.pid))
             servers[0].process.kill()
             for pid in family:
                 with contextlib.suppress(ProcessLookupError):
@@ -417,56 +451,15 @@ def test_the_synchronous_client_talks_to_a_server(server: Running) -> None:
         assert chunks[-1].final
 
 
-async def forget_regions(connection: TritonServer) -> None:
-    """The server forgets the shared memory of all its clients."""
-    for _ in range(500):
-        with contextlib.suppress(
-            InferenceServerException
-        ):  # it lets go of a request just after its answer
-            await connection._client.unregister_system_shared_memory()
-        if not await regions_known(connection):
-            return
-        await asyncio.sleep(0.01)
-    pytest.fail("the server keeps regions in use")
-
-
-async def regions_known(connection: TritonServer) -> set[str]:
-    return set((await connection._client.get_system_shared_memory_status()).regions)
-
-
-async def test_large_inputs_go_through_shared_memory_that_leaves_nothing(server: Running) -> None:
+async def test_large_inputs_of_several_requests_at_once(server: Running) -> None:
+    question = {"audio": decode_all(QUESTION, 16000), "language": ""}
     connection = TritonServer(server.grpc)
     try:
-        answers = [
-            await connection.infer(
-                "whisper", {"audio": decode_all(QUESTION, 16000), "language": ""}
-            )
-            for _ in range(3)
-        ]
-        assert connection._shared._made  # it was used
-        assert not list(Path("/dev/shm").glob("voxturn-client-*"))
+        answers = await asyncio.gather(*(connection.infer("whisper", question) for _ in range(3)))
         assert {text_of(answer["text"]) for answer in answers} == {text_of(answers[0]["text"])}
-        await forget_regions(connection)  # as if the server had been started again
-        again = await connection.infer(
-            "whisper", {"audio": decode_all(QUESTION, 16000), "language": ""}
-        )
-        assert text_of(again["text"]) == text_of(answers[0]["text"])
-        await forget_regions(connection)
-        spoken_from = {"text": "Good morning.", "language": "en", "reference": voiced(4.0)}
-        assert [tensors async for tensors in connection.stream("xtts", spoken_from)]
-        together = await asyncio.gather(
-            *(
-                connection.infer("whisper", {"audio": np.full(20000 + n, 1e-3, np.float32)})
-                for n in range(6)
-            )
-        )
-        assert len(together) == 6
-        assert await regions_known(connection) == set(connection._shared._made) != set()
+        assert "France" in text_of(answers[0]["text"])
     finally:
         await connection.aclose()
-    after = TritonServer(server.grpc)
-    assert not await regions_known(after)  # nothing stays mapped of a client that has left
-    await after.aclose()
 
 
 async def test_metrics_say_what_the_models_did(server: Running) -> None:
@@ -504,12 +497,36 @@ def regions_of(serving: int) -> list[Path]:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_nothing_is_left_behind(profile: Path, number: int) -> None:
     running = serve(profile)
-    family = list(children(running.process.pid))
+    family = list(descendants(running.process.pid))
     assert len(family) >= 1 + len(MODELS)
     assert regions_of(running.process.pid)
     running.stop(number)
     gone(family, running.process.pid)
     assert running.process.returncode == (0 if number == signal.SIGTERM else -signal.SIGKILL)
+
+
+def test_a_model_that_does_not_load_is_one_line_with_reason_and_remedy(
+    profile: Path, tiny: Tiny, tmp_path: Path
+) -> None:
+    broken, settings = tmp_path / "broken", tmp_path / "broken.toml"
+    shutil.copytree(tiny.short, broken)
+    graph = Manifest.read(broken).graphs["windowed_waveform_decoder"].file
+    (broken / graph).write_bytes(b"no graph")
+    text = profile.read_text(encoding="utf-8").replace(str(tiny.short), str(broken))
+    settings.write_text(text, encoding="utf-8")
+    command = [str(PYTHON), "-P", "-m", "voxturn.runtime.cli", "serve", "triton"]
+    done = subprocess.run(
+        [*command, "--profile", str(settings), "--models", "xtts"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == errors.CorruptModel.exit_code
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("voxturn: model 'xtts' does not load: ")
+    assert str(broken) in line
+    assert line.endswith("again")  # what to do
 
 
 TESTING = """
@@ -526,7 +543,7 @@ def test_nothing_is_left_of_a_test_that_is_killed(profile: Path) -> None:
     )
     assert killed.stdout is not None
     serving = int(killed.stdout.readline())
-    family = [serving, *children(serving)]
+    family = [serving, *descendants(serving)]
     killed.stdout.close()
     killed.kill()
     killed.wait(60)
@@ -542,7 +559,8 @@ if "down" in sys.argv:
     sys.exit()
 signal.pthread_sigmask(signal.SIG_BLOCK, {{signal.SIGINT}})
 from voxturn.runtime.serving import launcher
-launcher._free_ports = lambda count: [int(os.environ[f"VOXTURN_{{name}}_PORT"]) for name in ("HTTP", "GRPC", "METRICS")]
+launcher._free_ports = lambda count: [int(os.environ[f"VOXTURN_{{name}}_PORT"]) for name in ("GRPC", "METRICS")]
+launcher.secrets.token_urlsafe = lambda: os.environ["VOXTURN_SECRET"]
 with launcher.EmbeddedTriton(launcher.repository(), {{"VOXTURN_PROFILE": {profile!r}}}):
     signal.sigwait({{signal.SIGINT}})
 """
@@ -552,7 +570,7 @@ def test_a_container_is_asked_by_canary_healed_and_removed(profile: Path, tmp_pa
     log, program = tmp_path / "log", tmp_path / "docker"
     program.write_text(DOCKER.format(python=PYTHON, log=str(log), profile=str(profile)))
     program.chmod(0o755)
-    ports = dict(zip(("HTTP", "GRPC", "METRICS"), launcher._free_ports(3), strict=True))
+    ports = dict(zip(("GRPC", "METRICS"), launcher._free_ports(2), strict=True))
     environment = {f"VOXTURN_{name}_PORT": str(port) for name, port in ports.items()}
     environment |= {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
     command = [
@@ -581,14 +599,14 @@ def test_a_container_is_asked_by_canary_healed_and_removed(profile: Path, tmp_pa
         try:
             assert process.stdout.readline() == f"grpc 127.0.0.1:{ports['GRPC']}\n"
             assert asyncio.run(silent(f"127.0.0.1:{ports['GRPC']}", ["xtts"])) == []
-            os.kill(stub_of(Running(process, "", "", ""), "xtts"), signal.SIGKILL)
+            os.kill(stub_of(Running(process, "", ""), "xtts"), signal.SIGKILL)
             said = [
                 line
                 for line in iter(process.stderr.readline, "xtts: answers again\n")
                 if "xtts: died" in line
             ]
             assert said == ["xtts: died; starting it again\n"]
-            family = list(children(process.pid))
+            family = list(descendants(process.pid))
         finally:
             process.terminate()
         assert process.wait(60) == 0
