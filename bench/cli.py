@@ -160,6 +160,14 @@ def _fairness(args: argparse.Namespace) -> int:
     return 0
 
 
+def _faults(args: argparse.Namespace) -> int:
+    checks.needs("tritonclient", "ctranslate2", "onnxruntime", "piper", "pytriton")
+    from voxturn.bench import faults
+
+    faults.main(args.kills, args.hangs, args.json).print()
+    return 0
+
+
 def _roofline(args: argparse.Namespace) -> int:
     checks.artifact("--whisper", args.whisper, ("whisper_encoder", "whisper_decoder"))
     checks.text_model("--reply", args.reply)
@@ -371,6 +379,17 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     )
     parser.add_argument("--runs", type=whole("--runs", 1), default=6)
     parser.set_defaults(run=_fairness)
+    parser = kind(
+        "faults",
+        "the demo behind Triton: models killed and stopped under load, and how soon they answer again (5 minutes)",
+    )
+    parser.add_argument(
+        "--kills", type=whole("--kills", 1), default=20, metavar="N", help="(default: 20)"
+    )
+    parser.add_argument(
+        "--hangs", type=whole("--hangs", 1), default=10, metavar="N", help="(default: 10)"
+    )
+    parser.set_defaults(run=_faults)
     parser = kind(
         "llm",
         "Qwen3's tokens and times to the first, against CTranslate2 and llama.cpp",

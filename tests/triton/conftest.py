@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from voxturn.runtime.serving import launcher
 from voxturn.runtime.serving.launcher import WITH_PARENT
+from voxturn.runtime.serving.processes import descendants
 
 from tests.e2e.conftest import demo_models as demo_models
 from tests.tiny.conftest import Tiny
@@ -79,7 +79,7 @@ def memory_mb(server: Running) -> float:
     """Of the server and its models."""
     pages = [
         int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-        for pid in launcher._children(server.process.pid)
+        for pid in descendants(server.process.pid)
     ]
     return sum(pages) * os.sysconf("SC_PAGE_SIZE") / 1e6
 

@@ -109,6 +109,7 @@ COMMANDS = {
     "roofline": "roofline --whisper whisper --reply reply --voice voice",
     "load": "load --artifact voice",
     "fairness": "fairness",
+    "faults": "faults",
     "llm": "llm --artifact reply",
 }
 """Each as it runs, to which a wrong option is added: the last of an option's values counts."""
@@ -136,6 +137,8 @@ def test_a_result_that_cannot_be_written(name: str, value: str, says: str, fails
         ("stt", "--clips"),
         ("stt", "--turns"),
         ("speaking", "--limit"),
+        ("faults", "--kills"),
+        ("faults", "--hangs"),
     ],
 )
 @pytest.mark.parametrize("value", ["0", "-1", "x", "1.5", "''"])
@@ -285,6 +288,9 @@ def test_values_that_do_not_fit(
         ("load", "", "pytriton"),
         ("fairness", "", "pytriton"),
         ("fairness", "", "piper"),
+        ("faults", "", "tritonclient"),
+        ("faults", "", "pytriton"),
+        ("faults", "", "piper"),
         ("llm", "", "gguf"),
         ("llm", "--checkpoint checkpoint", "ctranslate2"),
     ],
@@ -322,6 +328,7 @@ def test_every_option_of_every_benchmark_has_its_row(capsys: pytest.CaptureFixtu
         "roofline": {"json", "gpu", "whisper", "reply", "voice", "built"},
         "load": {"json", "target", "artifact", "executor", "streams", "runs"},
         "fairness": {"profile", "json", "streams", "runs"},
+        "faults": {"json", "kills", "hangs"},
         "llm": {"json", "artifact", "checkpoint", "llama-python", "runs"},
     }
     assert tested.keys() == COMMANDS.keys()
