@@ -143,7 +143,7 @@ def check(did: dict[str, Any], allowed: list[Path], readable: bool = False) -> N
     assert did["peak_mb"] < _MOST_MB
     assert did["reached"] == []
     known = [str(path) for path in allowed] + [*_ANYWHERE, *filter(None, sys.path), sys.base_prefix]
-    foreign = [path for path in did["read"] if not os.path.abspath(path).startswith(tuple(known))]
+    foreign = [path for path in did["read"] if not str(Path(path).absolute()).startswith(tuple(known))]
     assert foreign == []
 
 
