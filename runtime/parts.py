@@ -18,6 +18,7 @@ from voxturn.runtime.errors import (
 )
 from voxturn.runtime.executors.backend import Backend, Closable, ClosableT, Host, LoadedArtifact
 from voxturn.runtime.executors.catalogue import Executor, executor_of
+from voxturn.runtime.executors.loading import in_memory
 from voxturn.runtime.families.base import (
     Candidate,
     Family,
@@ -166,17 +167,21 @@ class LoadedStage:
 
     def graph(self, role: str, beside: str = "") -> GraphExecutor:
         """The engine of a stateless graph. `beside` names what runs it outside the stage's lane."""
-        if beside:
-            return self._kept(self._backend.graph(self._artifact.beside(beside), role))
-        return self._kept(self.lane.make(self._backend.graph, self._artifact, role))
+        with in_memory(self.folder):
+            if beside:
+                return self._kept(self._backend.graph(self._artifact.beside(beside), role))
+            return self._kept(self.lane.make(self._backend.graph, self._artifact, role))
 
     def tokens(self, role: str, slots: int, capacity: int) -> TokenService:
         """The service of a token decoder for `slots` sequences of up to `capacity` positions."""
-        return self._kept(self._backend.tokens(self._artifact, role, slots, capacity, self.lane))
+        with in_memory(self.folder):
+            tokens = self._backend.tokens(self._artifact, role, slots, capacity, self.lane)
+        return self._kept(tokens)
 
     def whisper(self) -> SpeechToTextExecutor:
         """The engine of an encoder-decoder for speech."""
-        return self._kept(self.lane.make(self._backend.whisper, self._artifact))
+        with in_memory(self.folder):
+            return self._kept(self.lane.make(self._backend.whisper, self._artifact))
 
     def connection(self) -> Connection:
         """The connection to the server that runs the whole stage."""

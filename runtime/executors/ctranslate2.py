@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from voxturn.runtime.errors import CorruptModel, ExecutorUnavailable, InferenceFailed
+from voxturn.runtime.errors import ExecutorUnavailable, InferenceFailed
 from voxturn.runtime.executors.backend import Backend, ClosableTokens, LoadedArtifact
+from voxturn.runtime.executors.loading import unloadable
 from voxturn.runtime.flow.lane import Lane
 from voxturn.runtime.flow.scheduling import EngineBudget
 from voxturn.runtime.models.manifest import reading, whole
@@ -49,10 +50,10 @@ def load(kind: str, folder: Path, precision: str, budget: EngineBudget, device: 
             inter_threads=1,
             intra_threads=budget.threads,
         )
-    except (RuntimeError, ValueError) as exc:
-        raise CorruptModel(
-            f"{folder}: CTranslate2 cannot load it ({exc}); pull or export the model again"
-        ) from exc
+    except (RuntimeError, ValueError, LookupError, MemoryError) as exc:
+        # of its other files it says that they are no JSON, and not which
+        file = folder if "json" in str(exc) else folder / "model.bin"
+        raise unloadable(file, "CTranslate2", exc) from exc
 
 
 class Ct2Whisper:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 from voxturn.runtime.decode.generation import Request, Step
 from voxturn.runtime.errors import CorruptModel, InferenceFailed, PromptTooLong, UsageError
 from voxturn.runtime.executors.ctranslate2 import load
+from voxturn.runtime.files import read_json
 from voxturn.runtime.flow.lane import Lane
 from voxturn.runtime.flow.scheduling import EngineBudget
 
@@ -38,13 +38,14 @@ class Ct2Tokens:
         self._lane = lane
         self._name = folder.name
         try:
-            self._texts: list[str] = json.loads(
-                (folder / "vocabulary.json").read_text(encoding="utf-8")
-            )
+            texts = read_json(folder / "vocabulary.json")
+            if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+                raise ValueError("it is not a list of tokens")
         except (OSError, ValueError) as exc:
             raise CorruptModel(
                 f"{folder / 'vocabulary.json'}: cannot be read ({exc}); export the model again"
             ) from exc
+        self._texts: list[str] = texts
         self._model: Any = lane.make(load, "Generator", folder, precision, budget, device)
 
     async def stream(self, request: Request) -> AsyncGenerator[Step, None]:

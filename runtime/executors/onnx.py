@@ -11,6 +11,7 @@ import numpy.typing as npt
 from voxturn.runtime.errors import CorruptModel, ExecutorUnavailable, InferenceFailed
 from voxturn.runtime.executors.backend import Backend, LoadedArtifact
 from voxturn.runtime.executors.decoder_inputs import FusedInputs, PortableInputs
+from voxturn.runtime.executors.loading import first_line, unloadable
 from voxturn.runtime.flow.scheduling import EngineBudget
 from voxturn.runtime.models.manifest import ModelContract, reading
 from voxturn.runtime.protocols import (
@@ -20,6 +21,9 @@ from voxturn.runtime.protocols import (
     SpeechToTextExecutor,
     Tensor,
 )
+
+_FATAL = 4
+"""What fails raises, with what would be logged as an error besides."""
 
 
 def session_of(path: Path, budget: EngineBudget) -> Any:
@@ -33,7 +37,7 @@ def session_of(path: Path, budget: EngineBudget) -> Any:
     options = ort.SessionOptions()
     options.intra_op_num_threads = budget.threads
     options.inter_op_num_threads = 1
-    options.log_severity_level = 3
+    options.log_severity_level = _FATAL
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if budget.spin else "0")
     options.add_session_config_entry(
         "session.force_spinning_stop", "1"
@@ -43,9 +47,7 @@ def session_of(path: Path, budget: EngineBudget) -> Any:
     except (
         Exception
     ) as exc:  # ONNX Runtime's classes derive from Exception alone and are not public
-        raise CorruptModel(
-            f"{path}: ONNX Runtime cannot load it ({first_line(exc)}); pull the model again"
-        ) from exc
+        raise unloadable(path, "ONNX Runtime", exc) from exc
 
 
 def check_names(session: Any, contract: ModelContract, path: Path) -> None:
@@ -200,9 +202,3 @@ class OnnxBackend(Backend):
         from voxturn.runtime.executors.whisper_onnx import OnnxWhisper  # it builds on this module
 
         return OnnxWhisper(artifact.folder, artifact.manifest, artifact.budget)
-
-
-def first_line(exc: Exception) -> str:
-    """What an error of ONNX Runtime begins with."""
-    lines = str(exc).strip().splitlines()
-    return lines[0][:300] if lines else type(exc).__name__

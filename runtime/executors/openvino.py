@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from voxturn.runtime.errors import CorruptModel, ExecutorUnavailable, InferenceFailed
+from voxturn.runtime.errors import ExecutorUnavailable, InferenceFailed
 from voxturn.runtime.executors.backend import Backend, LoadedArtifact
+from voxturn.runtime.executors.loading import first_line, unloadable
 from voxturn.runtime.flow.scheduling import EngineBudget
 from voxturn.runtime.models.manifest import WHOLE_POSITIONS, ModelContract
 from voxturn.runtime.protocols import GraphExecutor, Tensor
@@ -40,10 +41,8 @@ class OpenVinoGraph:
         )  # it reads weights beside the file that it is given, and not through links
         try:
             self._compiled: Any = _openvino().Core().compile_model(str(whole), "CPU", properties)
-        except RuntimeError as exc:
-            raise CorruptModel(
-                f"{path}: OpenVINO cannot load it ({_reason(exc)}); pull the model again"
-            ) from exc
+        except (RuntimeError, ValueError, MemoryError) as exc:
+            raise unloadable(path, "OpenVINO", exc) from exc
         if compute == "bf16" and not _in_bf16(self._compiled):
             raise ExecutorUnavailable(
                 f"{path}: OpenVINO has no bf16 on this processor; set compute to fp32 or auto"
@@ -56,7 +55,7 @@ class OpenVinoGraph:
         try:
             self._request.infer(dict(inputs), share_inputs=True)
         except RuntimeError as exc:
-            raise InferenceFailed(f"{self._contract.file}: {_reason(exc)}") from exc
+            raise InferenceFailed(f"{self._contract.file}: {first_line(exc)}") from exc
         return {
             spec.name: self._request.get_tensor(spec.name).data.copy()
             for spec in self._contract.outputs
@@ -142,10 +141,3 @@ def _properties(threads: int, compute: str) -> dict[str, Any]:
         "INFERENCE_PRECISION_HINT": "bf16" if compute == "bf16" else "f32",
         "CPU_RUNTIME_CACHE_CAPACITY": _CACHED_KERNELS,
     }
-
-
-def _reason(exc: Exception) -> str:
-    """What OpenVINO says behind the source lines that it threw from."""
-    lines = [line.strip() for line in str(exc).splitlines() if line.strip()]
-    reasons = [line for line in lines if not line.startswith("Exception from")]
-    return (reasons or lines or [type(exc).__name__])[0][:300]

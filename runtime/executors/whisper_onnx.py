@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 from voxturn.runtime.errors import InferenceFailed
 from voxturn.runtime.executors.decoder_inputs import FusedInputs, PortableInputs
-from voxturn.runtime.executors.onnx import OnnxGraph, check_names, first_line, session_of
+from voxturn.runtime.executors.loading import first_line
+from voxturn.runtime.executors.onnx import OnnxGraph, check_names, session_of
 from voxturn.runtime.executors.whisper_align import begins, follow
 from voxturn.runtime.flow.scheduling import EngineBudget
 from voxturn.runtime.models.manifest import Manifest, reading, whole

@@ -28,7 +28,7 @@ from voxturn.runtime.executors.cuda.device_memory import Buffer, DeviceMemory
 from voxturn.runtime.executors.cuda.library import Cuda
 from voxturn.runtime.executors.cuda.onnx_fuse import fuse
 from voxturn.runtime.executors.cuda.streams import StageStream
-from voxturn.runtime.executors.onnx import first_line
+from voxturn.runtime.executors.loading import first_line, unloadable
 from voxturn.runtime.models.manifest import ModelContract, TensorSpec
 from voxturn.runtime.protocols import Tensor
 
@@ -94,9 +94,7 @@ def cuda_session(
     except (
         Exception
     ) as exc:  # ONNX Runtime's classes derive from Exception alone and are not public
-        raise CorruptModel(
-            f"{path}: ONNX Runtime's CUDA provider cannot run it ({first_line(exc)})"
-        ) from exc
+        raise unloadable(path, "ONNX Runtime's CUDA provider", exc) from exc
     if session.get_providers()[0] != PROVIDER:
         raise ExecutorUnavailable(
             f"{path}: ONNX Runtime went to {session.get_providers()[0]} instead of CUDA; see `voxturn doctor --gpu`"
