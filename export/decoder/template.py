@@ -22,11 +22,12 @@ from jinja2.utils import Namespace
 from voxturn.export.checkpoint import read_table
 from voxturn.export.decoder.gguf import GgufCheckpoint
 from voxturn.runtime.errors import CorruptModel, ExportFailed
+from voxturn.runtime.files import read_text
 from voxturn.runtime.messages import Message
 
 _TOKENS = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
 _LONGEST = 1 << 20
-"""Characters of a dialogue of a few short messages: a template that writes more is broken."""
+"""Characters of a template, and of a dialogue of a few short messages: what has or writes more is broken."""
 
 
 class Refused(Exception):
@@ -46,6 +47,8 @@ class Template:
 
     def compiled(self, strftime_now: Callable[[str], str]) -> Renderer:
         """Ready to write dialogues. Raises `Refused`."""
+        if len(self.source) > _LONGEST:
+            raise Refused(f"it has more than {_LONGEST} characters")
         environment = _environment(strftime_now)
         try:
             template = environment.from_string(self.source)
@@ -167,14 +170,14 @@ def folder_template(folder: Path) -> Template | None:
     about = tokenizer_config(folder)
     tokens = special_tokens(folder)
     file = folder / "chat_template.jinja"
-    if file.is_file():
+    if file.exists():
         try:
-            return Template(file.read_text(encoding="utf-8"), file.name, tokens)
+            return Template(read_text(file), file.name, tokens)
         except (OSError, ValueError) as exc:
             raise CorruptModel(f"{file}: cannot be read ({exc}); pull the model again") from exc
     older = folder / "chat_template.json"
     places = [("tokenizer_config.json", about)]
-    if older.is_file():
+    if older.exists():
         places.append((older.name, read_table(older)))
     for name, table in places:
         if table.get("chat_template") is not None:
@@ -199,13 +202,13 @@ def _chosen(file: Path, value: object) -> str:
 def tokenizer_config(folder: Path) -> dict[str, Any]:
     """`tokenizer_config.json`; empty where there is none. Raises `CorruptModel`."""
     path = folder / "tokenizer_config.json"
-    return read_table(path) if path.is_file() else {}
+    return read_table(path) if path.exists() else {}
 
 
 def special_tokens(folder: Path) -> dict[str, str]:
     """The special tokens of a Hugging Face folder by the names that templates use, as `bos_token`."""
     path = folder / "special_tokens_map.json"
-    tables = [read_table(path)] if path.is_file() else []
+    tables = [read_table(path)] if path.exists() else []
     tokens: dict[str, str] = {}
     for table in (*tables, tokenizer_config(folder)):
         for name in (f"{kind}_token" for kind in _TOKENS):

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from voxturn.export.decoder.dialogue import format_of
+from voxturn.export.decoder.dialogue_format import format_of
 from voxturn.export.decoder.template import folder_template
 from voxturn.export.imports import import_transformers
 from voxturn.runtime.errors import UsageError

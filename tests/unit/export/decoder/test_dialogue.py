@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from tokenizers import Tokenizer
 from voxturn.export.decoder.checkpoint import SafetensorsCheckpoint
-from voxturn.export.decoder.dialogue import chat_form, dialogue_properties, format_of
+from voxturn.export.decoder.dialogue import chat_form, dialogue_properties
+from voxturn.export.decoder.dialogue_format import format_of
 from voxturn.export.decoder.template import Template
 from voxturn.runtime.errors import ExportFailed
 from voxturn.runtime.messages import Message
