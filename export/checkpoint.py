@@ -8,12 +8,15 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from voxturn.runtime.errors import CorruptModel, ExportFailed
+from voxturn.runtime.files import is_inside, read_json, size_of
 
 Float = npt.NDArray[np.float32]
 Shapes = dict[str, tuple[int, ...]]
@@ -24,6 +27,9 @@ _WHOLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
 _ADAPTER = "adapter_config.json"
 _AGAIN = "pull or get the checkpoint again"
 _HEAD_BYTES = 1024
+_MOST_HEADER = 16 << 20
+"""Bytes of the JSON that a safetensors file begins with; the library takes 100 million, and memory for as many tensors."""
+_LISTED = 40
 _LFS_POINTER = b"version https://git-lfs"
 _WEB_PAGE = re.compile(
     rb"(\xef\xbb\xbf)?\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)*<(!doctype\s+html|html|head|body|error)\b",
@@ -32,15 +38,20 @@ _WEB_PAGE = re.compile(
 """The beginning of HTML, or of the XML in which object stores tell errors."""
 
 
-def check_content(path: Path) -> None:
-    """Raise `CorruptModel` for what a failed download leaves in a file's place; nothing where there is no file.
+def check_content(path: Path, most: int | None = None) -> None:
+    """Raise `CorruptModel` for what a failed download leaves in a file's place; nothing where there is nothing.
 
-    These are a pointer of git-lfs (a clone without the large files), and a web page (the error page of a site).
+    These are a pointer of git-lfs (a clone without the large files), and a web page (the error page of a site). So is
+    what is no regular file, as a named pipe, or has more bytes than `most`.
     """
-    if not path.is_file():
+    try:
+        size_of(path, most)
+        with path.open("rb") as file:
+            head = file.read(_HEAD_BYTES)
+    except FileNotFoundError:
         return
-    with path.open("rb") as file:
-        head = file.read(_HEAD_BYTES)
+    except (OSError, ValueError) as exc:
+        raise CorruptModel(f"{path}: cannot be read ({exc}); {_AGAIN}") from exc
     if head.startswith(_LFS_POINTER):
         raise CorruptModel(
             f"{path}: is a pointer of git-lfs in place of the file; run `git lfs pull`, or download the file itself"
@@ -55,17 +66,43 @@ def read_table(path: Path) -> dict[str, Any]:
     """A JSON file that holds a table. Raises `CorruptModel` if it is missing or holds anything else."""
     check_content(path)
     try:
-        table = json.loads(path.read_text(encoding="utf-8"))
+        table = read_json(path)
     except (OSError, ValueError) as exc:
-        raise CorruptModel(f"{path}: is missing or not JSON; {_AGAIN}") from exc
+        raise CorruptModel(f"{path}: is missing or not JSON ({exc}); {_AGAIN}") from exc
     if not isinstance(table, dict):
         raise CorruptModel(f"{path}: is not a table; {_AGAIN}")
     return table
 
 
+@contextmanager
+def settings_of(where: object) -> Iterator[None]:
+    """For reading what a checkpoint says of itself: raises `CorruptModel` where a value is not there or of another type."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as exc:
+        reason = " ".join(f"{type(exc).__name__}: {exc}".split())[:200]
+        raise CorruptModel(
+            f"{where}: lacks a setting, or one is of another type ({reason}); {_AGAIN}"
+        ) from exc
+
+
+def shortened(names: Sequence[str]) -> list[str]:
+    """As many of them as a line can have, each cut short, and how many more there are."""
+    more = [f"and {len(names) - _LISTED} more"] if len(names) > _LISTED else []
+    return [name[:200] for name in names[:_LISTED]] + more
+
+
+def check_layers(where: object, layers: int, tensors: int) -> None:
+    """Raise `ExportFailed` for a number of layers that cannot be true, before anything is made for each of them."""
+    if not 0 < layers <= tensors:
+        raise ExportFailed(
+            f"{where}: its configuration has {layers:,} layers, its weights are {tensors:,} tensors; {_AGAIN}"
+        )
+
+
 def refuse_adapter(folder: Path) -> None:
     """Raise `ExportFailed` for a folder with an adapter, whose weights are not the model's."""
-    if (folder / _ADAPTER).is_file():
+    if (folder / _ADAPTER).exists():
         raise ExportFailed(
             f"{folder}: holds an adapter ({_ADAPTER}); merge it into the model's weights first and export "
             "the merged folder"
@@ -99,6 +136,7 @@ class Safetensors:
         types: dict[str, str] = {}
         for file in _files(folder):
             check_content(file)
+            _check_header(file)
             try:
                 with safe_open(str(file), framework="np") as handle:
                     slices = {name: handle.get_slice(name) for name in handle.keys()}  # noqa: SIM118
@@ -130,12 +168,22 @@ class Safetensors:
             return np.asarray(file.get_tensor(name), np.float32)
 
 
+def _check_header(path: Path) -> None:
+    """Raise `CorruptModel` for a file that says that its header is longer than it is itself, or than any is."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+    if length > min(_MOST_HEADER, size_of(path)):
+        raise CorruptModel(
+            f"{path}: not a whole safetensors file (its header would have {length:,} bytes); {_AGAIN}"
+        )
+
+
 def _files(folder: Path) -> list[Path]:
     """The files with weights, in the order in which transformers looks for them. Raises `CorruptModel`."""
     whole, index = folder / _WHOLE, folder / _INDEX
-    if whole.is_file():
+    if whole.exists():
         return [whole]
-    if not index.is_file():
+    if not index.exists():
         files = sorted(folder.glob("*.safetensors"))
         if not files:
             raise CorruptModel(f"{folder}: holds no *.safetensors; {_AGAIN}")
@@ -145,9 +193,15 @@ def _files(folder: Path) -> list[Path]:
         names = sorted({str(name) for name in read_table(index)["weight_map"].values()})
     except (CorruptModel, KeyError, AttributeError) as exc:
         raise CorruptModel(f"{index}: not an index of shards; {_AGAIN}") from exc
+    outside = [name for name in names if not is_inside(name)]
+    if outside:
+        raise CorruptModel(
+            f"{index}: names {outside[0][:200]!r}, which is not in its folder; {_AGAIN}"
+        )
     missing = [name for name in names if not (folder / name).is_file()]
     if missing:
+        some = ", ".join(shortened(missing))
         raise CorruptModel(
-            f"{folder}: shards are missing: {', '.join(missing)} ({len(missing)} of {len(names)}); {_AGAIN}"
+            f"{folder}: shards are missing: {some} ({len(missing)} of {len(names)}); {_AGAIN}"
         )
     return [folder / name for name in names]

@@ -23,7 +23,7 @@ from voxturn.runtime.audio.encode import output_error
 from voxturn.runtime.commands import voices
 from voxturn.runtime.errors import CorruptModel, ExportFailed, OutputNotWritable, UsageError
 from voxturn.runtime.families.xtts.voices import check_name
-from voxturn.runtime.models.manifest import Manifest, sha256_of
+from voxturn.runtime.models.manifest import Manifest
 from voxturn.runtime.models.registry import Registry
 from voxturn.runtime.models.store import find_exporter, publish
 from voxturn.runtime.progress import Bar
@@ -63,20 +63,12 @@ def write(
         raise ExportFailed(f"{checkpoint}: no such checkpoint")
     if target.exists() and not (target / "manifest.json").exists():
         raise OutputNotWritable(f"{target}: exists and is not an artifact; choose another folder")
-    files = (
-        sorted(p for p in checkpoint.rglob("*") if p.is_file())
-        if checkpoint.is_dir()
-        else [checkpoint]
-    )
     source = Manifest(
         model,
         "checkpoint",
         "source",
         {"checkpoint": checkpoint.name, "voxturn": metadata.version("voxturn")},
-        {
-            p.relative_to(checkpoint).as_posix() if checkpoint.is_dir() else p.name: sha256_of(p)
-            for p in files
-        },
+        {},
     )
     staging = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
     try:

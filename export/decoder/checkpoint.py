@@ -12,7 +12,16 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from voxturn.export.checkpoint import Float, Safetensors, Shapes, read_table, refuse_adapter
+from voxturn.export.checkpoint import (
+    Float,
+    Safetensors,
+    Shapes,
+    check_layers,
+    read_table,
+    refuse_adapter,
+    settings_of,
+    shortened,
+)
 from voxturn.export.decoder.families import FAMILIES, DecoderConfig, Family
 from voxturn.export.decoder.gguf import GgufCheckpoint
 from voxturn.export.quantize import BlockWeight
@@ -86,7 +95,8 @@ FileCheckpoint = SafetensorsCheckpoint | GgufCheckpoint
 
 def open_checkpoint(path: Path) -> FileCheckpoint:
     """Open a GGUF file, a folder with one, or a Hugging Face folder."""
-    files = [path] if path.is_file() else sorted(path.glob("*.gguf"))
+    alone = path.exists() and not path.is_dir()
+    files = [path] if alone else sorted(path.glob("*.gguf"))
     if files:
         return GgufCheckpoint(files[0])
     refuse_adapter(path)
@@ -98,9 +108,11 @@ def fitted(checkpoint: Checkpoint) -> tuple[Family, DecoderConfig]:
     family = FAMILIES.get(checkpoint.family)
     if family is None:
         raise ExportFailed(
-            f"model family {checkpoint.family!r} is not supported; supported: {', '.join(FAMILIES)}"
+            f"model family {checkpoint.family[:80]!r} is not supported; supported: {', '.join(FAMILIES)}"
         )
-    config = DecoderConfig.from_checkpoint(checkpoint.config, family.defaults)
+    with settings_of("the checkpoint's configuration"):
+        config = DecoderConfig.from_checkpoint(checkpoint.config, family.defaults)
+    check_layers("the checkpoint", config.layers, len(checkpoint.names()))
     present = {name for name in checkpoint.names() if not name.endswith(_BUFFERS)}
     if config.tied:
         family, config = _tied(checkpoint, family, config, present)
@@ -109,7 +121,8 @@ def fitted(checkpoint: Checkpoint) -> tuple[Family, DecoderConfig]:
     if wanted - present or present - wanted - unused:
         raise ExportFailed(
             f"the checkpoint does not fit family {checkpoint.family!r}: "
-            f"missing {sorted(wanted - present) or 'nothing'}, left over {sorted(present - wanted - unused) or 'nothing'}"
+            f"missing {shortened(sorted(wanted - present)) or 'nothing'}, "
+            f"left over {shortened(sorted(present - wanted - unused)) or 'nothing'}"
         )
     return family, config
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from tokenizers import Tokenizer
 from voxturn.export.artifact import write_manifest
-from voxturn.export.checkpoint import check_content, copy_tokenizer
+from voxturn.export.checkpoint import check_content, copy_tokenizer, settings_of, shortened
 from voxturn.export.ctranslate2 import convert_folder
 from voxturn.export.decoder import parity
 from voxturn.export.decoder.checkpoint import (
@@ -101,17 +101,18 @@ class Opened:
         ]
         if wrong:
             raise ExportFailed(
-                f"{path}: tensors do not fit the configuration: {'; '.join(wrong)}; pull the model again"
+                f"{path}: tensors do not fit the configuration: {'; '.join(shortened(wrong))}; pull the model again"
             )
         tokenizer = _tokenizer(path, checkpoint, config)
-        dialogue = dialogue_properties(path, checkpoint, tokenizer, config.vocabulary)
+        with settings_of(path):
+            dialogue = dialogue_properties(path, checkpoint, tokenizer, config.vocabulary)
         return cls(path, checkpoint, config, tokenizer, dialogue)
 
 
 def _tokenizer(path: Path, checkpoint: FileCheckpoint, config: DecoderConfig) -> Tokenizer:
     if isinstance(checkpoint, GgufCheckpoint):
         tokenizer = gguf_tokenizer(checkpoint)
-    elif not (path / "tokenizer.json").is_file():
+    elif not (path / "tokenizer.json").exists():
         raise CorruptModel(f"{path}: tokenizer.json is missing; pull the model again")
     else:
         check_content(path / "tokenizer.json")

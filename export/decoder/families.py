@@ -52,6 +52,10 @@ _DEFAULTS = {"rms_norm_eps": 1e-6, "rope_theta": 10000.0}
 """What transformers takes where a configuration has no such field. Source: the models' `configuration_*.py`."""
 _LEAST_WINDOW = 512
 """Positions of a sliding window within which a spoken dialogue still has room."""
+_MOST = 1 << 24
+"""Of any size of a model: widths, vocabularies and contexts are far less."""
+_MOST_ROTARY = 1 << 26
+"""Numbers of a rotary table: a million positions of heads of 128."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +109,11 @@ class DecoderConfig:
                 f"the checkpoint's configuration has {heads} heads of {head_dim} and {kv_heads} of keys; heads must be "
                 "of an even size and shared by equal groups"
             )
+        if min(context, window) * head_dim // 2 > _MOST_ROTARY:
+            raise ExportFailed(
+                f"the checkpoint's configuration has {min(context, window):,} positions for heads of {head_dim:,}; no "
+                "model has as many; pull the model again"
+            )
         return cls(
             layers=positive(config, "num_hidden_layers"),
             width=width,
@@ -129,7 +138,11 @@ def positive(config: Mapping[str, Any], key: str, otherwise: int | None = None) 
         raise ExportFailed(f"the checkpoint's configuration lacks {key!r}; pull the model again")
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ExportFailed(
-            f"the checkpoint's configuration has {key} {value!r}, not a whole number above 0"
+            f"the checkpoint's configuration has {key} {repr(value)[:80]}, not a whole number above 0"
+        )
+    if value > _MOST:
+        raise ExportFailed(
+            f"the checkpoint's configuration has {key} {value:,}, which no model has; pull the model again"
         )
     return value
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from voxturn.export.checkpoint import Float, Shapes, check_content
+from voxturn.export.checkpoint import Float, Shapes, check_content, settings_of
+from voxturn.export.decoder.gguf_header import check_header
 from voxturn.export.quantize import BlockWeight
 from voxturn.runtime.errors import CorruptModel, ExportFailed
 
@@ -65,28 +67,37 @@ class GgufCheckpoint:
         import gguf
 
         check_content(path)
+        self._path = path
         try:
+            check_header(path)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # damaged sizes overflow before they are refused
                 self._reader = gguf.GGUFReader(str(path))
             architecture = self.field("general.architecture")
+            _check_places(self._reader.tensors, path.stat().st_size)
         except (OSError, ValueError, KeyError, IndexError, OverflowError) as exc:
             raise CorruptModel(
                 f"{path}: not a whole GGUF file ({exc}); pull the model again"
             ) from exc
         if architecture not in _GGUF_ARCHITECTURES:
             raise ExportFailed(
-                f"{path}: GGUF architecture {architecture!r} is not supported; supported: {', '.join(_GGUF_ARCHITECTURES)}"
+                f"{path}: GGUF architecture {str(architecture)[:80]!r} is not supported; supported: "
+                f"{', '.join(_GGUF_ARCHITECTURES)}"
             )
         self.family = architecture
-        names = {f"{architecture}.{theirs}": ours for theirs, ours in _GGUF_CONFIG.items()}
+        self._tensors = {self._name(tensor.name): tensor for tensor in self._reader.tensors}
+        self._check_types(path)
+        with settings_of(path):
+            self._read_config(path)
+
+    def _read_config(self, path: Path) -> None:
+        """The settings under Hugging Face's names; those that follow from the tensors, too."""
+        names = {f"{self.family}.{theirs}": ours for theirs, ours in _GGUF_CONFIG.items()}
         self.config = {
             ours: self.field(key) for key, ours in names.items() if key in self._reader.fields
         }
         for missing in _GGUF_DEFAULTS.keys() - self.config.keys():
             self.config[missing] = _GGUF_DEFAULTS[missing]
-        self._tensors = {self._name(tensor.name): tensor for tensor in self._reader.tensors}
-        self._check_types(path)
         self._read_scaling()
         self.config["tie_word_embeddings"] = "lm_head.weight" not in self._tensors
         if _EMBEDDING not in self._tensors:
@@ -118,8 +129,14 @@ class GgufCheckpoint:
             del self._tensors[_FREQUENCIES]
 
     def field(self, key: str) -> Any:
-        """The value of a metadata key; KeyError if the file does not have it."""
-        return self._reader.fields[key].contents()
+        """The value of a metadata key; KeyError if the file does not have it. Raises `CorruptModel`."""
+        field = self._reader.fields[key]
+        try:
+            return field.contents()
+        except (ValueError, IndexError) as exc:
+            raise CorruptModel(
+                f"{self._path}: {key[:80]} is damaged; pull the model again"
+            ) from exc
 
     @staticmethod
     def _name(name: str) -> str:
@@ -180,6 +197,17 @@ class GgufCheckpoint:
         else:
             return order
         return order.reshape(heads, rows // heads // 2, 2).swapaxes(1, 2).reshape(-1)
+
+
+def _check_places(tensors: Sequence[Any], size: int) -> None:
+    """Raise `ValueError` where two tensors share bytes, or one goes beyond the file's end."""
+    end = 0
+    for tensor in sorted(tensors, key=lambda tensor: int(tensor.data_offset)):
+        if tensor.data_offset < end:
+            raise ValueError(f"{tensor.name[:80]} begins within another tensor")
+        end = int(tensor.data_offset) + int(tensor.n_bytes)
+    if end > size:
+        raise ValueError("its tensors go beyond its end")
 
 
 def _readable(kind: Any) -> bool:

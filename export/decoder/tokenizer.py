@@ -52,9 +52,9 @@ def read_tokenizer(checkpoint: GgufCheckpoint) -> Tokenizer:
         raise ExportFailed(
             f"the GGUF file's tokenizer lacks {exc}; use another file of the model"
         ) from exc
-    if kind != "gpt2" or rule not in _RULES:
+    if kind != "gpt2" or not isinstance(rule, str) or rule not in _RULES:
         raise ExportFailed(
-            f"tokenizer {kind}/{rule} is not supported; supported: gpt2/{', gpt2/'.join(_RULES)}"
+            f"tokenizer {str(kind)[:80]}/{str(rule)[:80]} is not supported; supported: gpt2/{', gpt2/'.join(_RULES)}"
         )
     chosen = _RULES[rule]
     try:

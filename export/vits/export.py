@@ -11,8 +11,8 @@ frames. The decoder's receptive field is measured, and the windowed decode compa
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -24,12 +24,16 @@ from onnx import TensorProto, helper, utils
 from voxturn.export.artifact import contract_of, write_manifest
 from voxturn.export.checkpoint import check_content
 from voxturn.runtime.audio.window import schedule, with_margin
-from voxturn.runtime.errors import CorruptModel, ExportFailed
+from voxturn.runtime.errors import CorruptModel, ExportFailed, VoxturnError
+from voxturn.runtime.executors.loading import sentence
+from voxturn.runtime.files import read_json
 from voxturn.runtime.models.fetch import Progress
 from voxturn.runtime.models.manifest import Manifest
 
 _NOISE_FRAMES = 1024
 _MIN_SNR_DB = 60.0
+_MOST_BYTES = 1 << 29
+"""Of a voice's graph: four times the largest that Piper publishes."""
 Float = npt.NDArray[np.float32]
 
 
@@ -47,30 +51,26 @@ def export(
     what = f"export {source.model} {precision}"
     progress(what, 0, 3)
     for name in ("voice.onnx.json", "voice.onnx"):
-        check_content(checkpoint / name)
+        check_content(checkpoint / name, _MOST_BYTES)
     try:
-        voice = json.loads((checkpoint / "voice.onnx.json").read_text(encoding="utf-8"))
+        voice = read_json(checkpoint / "voice.onnx.json")
         model = _load(checkpoint / "voice.onnx")
         settings, rate = voice["inference"], int(voice["audio"]["sample_rate"])
         espeak, id_map = voice["espeak"]["voice"], voice["phoneme_id_map"]
-    except (OSError, ValueError, KeyError, TypeError) as exc:
+        scales = {key: float(settings[key]) for key in ("noise_scale", "length_scale", "noise_w")}
+    except (OSError, ValueError, KeyError, TypeError, OverflowError) as exc:
         raise CorruptModel(
             f"{checkpoint}: not a Piper voice ({exc}); pull the model again"
         ) from exc
-    cut_voice(model, target)
-    progress(what, 1, 3)
-    options = ort.SessionOptions()
-    options.log_severity_level = (
-        3  # shapes that the cut left open are merged leniently, which it would warn of
-    )
-    decoder = ort.InferenceSession(
-        str(target / "decoder.onnx"), options, providers=["CPUExecutionProvider"]
-    )
-    channels = int(contract_of(target / "decoder.onnx").inputs[0].shape[1])
-    hop, margin = measure_margin(decoder, channels)
+    with _computing(checkpoint / "voice.onnx"):
+        cut_voice(model, target)
+        progress(what, 1, 3)
+        decoder, channels = _decoder(target / "decoder.onnx")
+        hop, margin = measure_margin(decoder, channels)
     progress(what, 2, 3)
-    snr = windowed_snr(decoder, channels, hop, margin)
-    if snr < _MIN_SNR_DB:
+    with _computing(checkpoint / "voice.onnx"):
+        snr = windowed_snr(decoder, channels, hop, margin)
+    if not snr >= _MIN_SNR_DB:
         raise ExportFailed(
             f"{checkpoint}: streamed audio reaches {snr:.1f} dB against the full decode, {_MIN_SNR_DB} dB needed"
         )
@@ -81,9 +81,7 @@ def export(
         "noise_frames": _NOISE_FRAMES,
         "espeak_voice": espeak,
         "phoneme_id_map": id_map,
-        "noise_scale": settings["noise_scale"],
-        "length_scale": settings["length_scale"],
-        "noise_w": settings["noise_w"],
+        **scales,
     }
     graphs = {"acoustic_encoder": "acoustic.onnx", "waveform_decoder": "decoder.onnx"}
     write_manifest(
@@ -100,10 +98,34 @@ def export(
 
 
 def _load(path: Path) -> onnx.ModelProto:
+    """The voice's graph. Weights that lie beside it, in its folder, are read with it; onnx refuses others."""
     try:
         return onnx.load(str(path))
-    except DecodeError as exc:
-        raise CorruptModel(f"{path}: not a whole ONNX file ({exc}); pull the model again") from exc
+    except (DecodeError, onnx.checker.ValidationError) as exc:
+        raise CorruptModel(
+            f"{path}: not a whole ONNX file ({sentence(exc)}); pull the model again"
+        ) from exc
+
+
+@contextmanager
+def _computing(path: Path) -> Iterator[None]:
+    """For cutting and running the graph in a file: what its libraries raise becomes `CorruptModel` with the file's name."""
+    try:
+        yield
+    except (VoxturnError, OSError):
+        raise
+    except Exception as exc:  # those of onnx, protobuf and ONNX Runtime have no common base
+        raise CorruptModel(
+            f"{path}: its graph cannot be computed ({sentence(exc)}); pull the model again"
+        ) from exc
+
+
+def _decoder(path: Path) -> tuple[ort.InferenceSession, int]:
+    """A session of the half that makes audio, and the channels of its latents."""
+    options = ort.SessionOptions()
+    options.log_severity_level = 4  # it would warn of shapes that the cut left open; errors raise
+    session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return session, int(contract_of(path).inputs[0].shape[1])
 
 
 def cut_voice(model: onnx.ModelProto, target: Path) -> None:
@@ -219,6 +241,8 @@ def measure_margin(
     changed[0, :, frames // 2] += 1.0
     before, after = _decode(session, base), _decode(session, changed)
     hop = before.size // frames
+    if not hop:
+        raise ExportFailed("the vocoder makes less than a sample a frame; is it a Piper VITS?")
     touched = np.flatnonzero(before != after)
     if not touched.size:
         raise ExportFailed(

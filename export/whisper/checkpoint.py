@@ -19,11 +19,22 @@ from voxturn.export.checkpoint import (
     Safetensors,
     Shapes,
     check_content,
+    check_layers,
     read_table,
     refuse_adapter,
+    settings_of,
+    shortened,
 )
 from voxturn.export.whisper.ct2 import Ct2Tensors
-from voxturn.export.whisper.spec import CONFIG_KEYS, EMBEDDING, Marks, Sizes, Tensors, shapes
+from voxturn.export.whisper.spec import (
+    CONFIG_KEYS,
+    EMBEDDING,
+    Marks,
+    Sizes,
+    Tensors,
+    check_sizes,
+    shapes,
+)
 from voxturn.runtime.errors import CorruptModel, ExportFailed
 from voxturn.runtime.text.tokenizer import read_tokenizer
 
@@ -51,7 +62,8 @@ class WhisperCheckpoint:
         if is_ctranslate2(folder):
             tensors = Ct2Tensors(folder / "model.bin")
             sizes = tensors.sizes
-            marks = _ct2_marks(folder, config, sizes.vocabulary)
+            with settings_of(folder / "config.json"):
+                marks = _ct2_marks(folder, config, sizes.vocabulary)
         else:
             if not any(folder.glob("*.safetensors")):
                 raise CorruptModel(
@@ -59,7 +71,9 @@ class WhisperCheckpoint:
                 )
             sizes = _hf_sizes(folder, config)
             tensors = Safetensors(folder)
-            marks = _hf_marks(folder, config)
+            with settings_of(folder):
+                marks = _hf_marks(folder, config)
+        check_layers(folder, sizes.encoder_layers + sizes.decoder_layers, len(tensors.shapes()))
         _check(folder, shapes(sizes), tensors.shapes())
         _check_head(folder, tensors)
         return cls(folder, sizes, marks, tensors)
@@ -71,7 +85,7 @@ class WhisperCheckpoint:
 
 def is_ctranslate2(folder: Path) -> bool:
     """Whether a folder is in CTranslate2's layout."""
-    return (folder / "model.bin").is_file()
+    return (folder / "model.bin").exists()
 
 
 def _check(folder: Path, wanted: Shapes, present: Shapes) -> None:
@@ -81,8 +95,8 @@ def _check(folder: Path, wanted: Shapes, present: Shapes) -> None:
     )
     if missing or extra:
         raise ExportFailed(
-            f"{folder}: not a whole Whisper: missing {missing or 'nothing'}, left over {extra or 'nothing'}; "
-            "get the checkpoint again"
+            f"{folder}: not a whole Whisper: missing {shortened(missing) or 'nothing'}, left over "
+            f"{shortened(extra) or 'nothing'}; get the checkpoint again"
         )
     wrong = [
         f"{n} is {list(present[n])}, not {list(shape)}"
@@ -91,7 +105,7 @@ def _check(folder: Path, wanted: Shapes, present: Shapes) -> None:
     ]
     if wrong:
         raise ExportFailed(
-            f"{folder}: tensors do not fit the sizes: {'; '.join(wrong)}; get the checkpoint again with its config.json"
+            f"{folder}: tensors do not fit the sizes: {'; '.join(shortened(wrong))}; get the checkpoint again with its config.json"
         )
 
 
@@ -163,16 +177,18 @@ def _hf_sizes(folder: Path, config: Mapping[str, Any]) -> Sizes:
         raise ExportFailed(
             f"{folder}: only Whispers with gelu and the token embedding as their head are supported"
         )
-    missing = [key for key in CONFIG_KEYS.values() if not isinstance(config.get(key), int)]
+    missing = [key for key in CONFIG_KEYS.values() if type(config.get(key)) is not int]
     if missing:
         raise CorruptModel(f"{folder}: config.json has no whole number for {', '.join(missing)}")
-    return Sizes(**{field: config[key] for field, key in CONFIG_KEYS.items()})
+    sizes = Sizes(**{field: config[key] for field, key in CONFIG_KEYS.items()})
+    check_sizes(folder, sizes)
+    return sizes
 
 
 def _hf_marks(folder: Path, config: Mapping[str, Any]) -> Marks:
     """From `generation_config.json`, or from `config.json` as older checkpoints have it."""
     path = folder / "generation_config.json"
-    generation = read_table(path) if path.is_file() else config
+    generation = read_table(path) if path.exists() else config
     languages, flag = list(generation.get("lang_to_id") or ()), generation.get("is_multilingual")
     vocabulary = int(config["vocab_size"])
     multilingual = (

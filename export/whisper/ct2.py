@@ -8,6 +8,7 @@ Sources: CTranslate2 4.8, `specs/model_spec.py` (`_serialize`, `_quantize`) and 
 
 from __future__ import annotations
 
+import math
 import mmap
 import re
 import struct
@@ -18,11 +19,13 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import numpy.typing as npt
-from voxturn.export.checkpoint import Float, Shapes, check_content
-from voxturn.export.whisper.spec import Sizes, shapes
+from voxturn.export.checkpoint import Float, Shapes, check_content, check_layers, settings_of
+from voxturn.export.whisper.spec import Sizes, check_sizes, shapes
 from voxturn.runtime.errors import CorruptModel, ExportFailed
 
 _VERSIONS = range(4, 7)
+_MOST_VARIABLES = 1 << 14
+"""Ten times those of a large Whisper."""
 _TYPES = tuple(
     np.dtype(t) for t in (np.float32, np.int8, np.int16, np.int32, np.float16, ml_dtypes.bfloat16)
 )
@@ -83,13 +86,22 @@ class _Variable:
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
 
+    @property
+    def count(self) -> int:
+        return math.prod(self.shape)
+
 
 class Ct2Tensors:
     """A `model.bin` as a state dict under transformers' names."""
 
     def __init__(self, path: Path) -> None:
         self._file = ModelBin(path)
-        self.sizes = _sizes(self._file)
+        with settings_of(path):
+            self.sizes = _sizes(self._file)
+        check_layers(
+            path, self.sizes.encoder_layers + self.sizes.decoder_layers, len(self._file.names())
+        )
+        check_sizes(path, self.sizes)
         self._places = {name: place_of(name) for name in shapes(self.sizes)}
 
     def shapes(self) -> Shapes:
@@ -174,9 +186,18 @@ class ModelBin:
         mine = slice(place.share * rows, (place.share + 1) * rows)
         values = self._raw(variable)[mine].astype(np.float32)
         if np.issubdtype(variable.dtype, np.integer):
-            scale = self._raw(self._find(f"{place.variable}_scale"))
+            scale = self._scale(place.variable, variable.shape[0])
             values /= scale[mine].reshape(-1, *[1] * (values.ndim - 1)) if scale.ndim else scale
         return values
+
+    def _scale(self, name: str, rows: int) -> npt.NDArray[Any]:
+        """What the rows of an integer variable are divided by."""
+        scale = self._raw(self._find(f"{name}_scale"))
+        if scale.shape not in ((), (rows,)) or not np.all(np.isfinite(scale) & (scale != 0)):
+            raise CorruptModel(
+                f"{self.path}: the scales of {name} are damaged; get the checkpoint again"
+            )
+        return scale
 
     def _find(self, name: str) -> _Variable:
         if name not in self._variables:
@@ -184,8 +205,7 @@ class ModelBin:
         return self._variables[name]
 
     def _raw(self, variable: _Variable) -> npt.NDArray[Any]:
-        count = int(np.prod(variable.shape))
-        return np.frombuffer(self._data, variable.dtype, count, variable.offset).reshape(
+        return np.frombuffer(self._data, variable.dtype, variable.count, variable.offset).reshape(
             variable.shape
         )
 
@@ -198,7 +218,7 @@ class ModelBin:
         name, _revision = self._text(), self._number("I")
         if name != "WhisperSpec":
             raise ExportFailed(f"{self.path}: holds a {name}, not a Whisper")
-        for _ in range(self._number("I")):
+        for _ in range(self._count()):
             name, rank = self._text(), self._number("B")
             shape, kind, size = (
                 tuple(self._number("I") for _ in range(rank)),
@@ -207,18 +227,23 @@ class ModelBin:
             )
             self._variables[name] = variable = _Variable(self._at, _TYPES[kind], shape)
             self._at += size
-            if (
-                self._at > self._data.nbytes
-                or size != int(np.prod(shape)) * variable.dtype.itemsize
-            ):
+            if self._at > self._data.nbytes or size != variable.count * variable.dtype.itemsize:
                 raise CorruptModel(
                     f"{self.path}: is cut short or damaged in {name}; get the checkpoint again"
                 )
-        for _ in range(self._number("I")):
+        for _ in range(self._count()):
             alias, name = self._text(), self._text()
             for suffix in ("", "_scale"):
                 if name + suffix in self._variables:
                     self._variables[alias + suffix] = self._variables[name + suffix]
+
+    def _count(self) -> int:
+        count = self._number("I")
+        if count > _MOST_VARIABLES:
+            raise CorruptModel(
+                f"{self.path}: would have {count:,} variables, more than any; get the checkpoint again"
+            )
+        return count
 
     def _number(self, kind: str) -> int:
         (value,) = struct.unpack_from("<" + kind, self._data, self._at)

@@ -6,10 +6,11 @@ Source of names and shapes: transformers' `modeling_whisper.py`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Protocol
 
 from voxturn.export.checkpoint import Float, Shapes
+from voxturn.runtime.errors import ExportFailed
 
 PRECISIONS = {
     "ctranslate2": ("int8", "fp16", "fp32"),
@@ -17,6 +18,8 @@ PRECISIONS = {
     "tensorrt": ("fp16", "fp32"),
 }
 """What each target can be exported to, the default first."""
+_MOST = 1 << 20
+"""Of any size: the vocabulary, which is the largest, has 51,866 tokens."""
 EMBEDDING = "model.decoder.embed_tokens.weight"
 CONFIG_KEYS = {
     "mels": "num_mel_bins",
@@ -49,6 +52,17 @@ class Sizes:
     vocabulary: int
     audio_positions: int
     text_positions: int
+
+
+def check_sizes(where: object, sizes: Sizes) -> None:
+    """Raise `ExportFailed` for sizes that no Whisper has; whether the tensors have them is asked later."""
+    for name, value in asdict(sizes).items():
+        if not 0 < value <= _MOST:
+            raise ExportFailed(f"{where}: has {name} {value:,}, which no Whisper has; get it again")
+    if sizes.width % sizes.encoder_heads or sizes.width % sizes.decoder_heads:
+        raise ExportFailed(
+            f"{where}: a width of {sizes.width} is not shared by {sizes.encoder_heads} and {sizes.decoder_heads} heads"
+        )
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from voxturn.export.imports import import_transformers
 from voxturn.runtime.errors import UsageError
+from voxturn.runtime.files import read_json
 
 _COMMON = {
     "vocab_size": 51866,
@@ -35,10 +36,7 @@ def make_checkpoint(target: Path, size: str, seed: int, tokenizer: Path | None) 
     if tokenizer is None:
         raise UsageError("a synthetic Whisper needs --tokenizer, the tokenizer.json of a Whisper")
     try:
-        added = {
-            str(t["content"]): int(t["id"])
-            for t in json.loads(tokenizer.read_text(encoding="utf-8"))["added_tokens"]
-        }
+        added = {str(t["content"]): int(t["id"]) for t in read_json(tokenizer)["added_tokens"]}
         start, end = added["<|startoftranscript|>"], added["<|endoftext|>"]
     except (OSError, ValueError, KeyError, TypeError) as exc:
         raise UsageError(f"{tokenizer}: not the tokenizer.json of a Whisper ({exc})") from exc

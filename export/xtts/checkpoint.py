@@ -9,8 +9,6 @@ it rewrites a legacy file in place. Source of the layout: coqui-tts 0.28, `TTS/t
 
 from __future__ import annotations
 
-import json
-import pickle
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -20,25 +18,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from voxturn.export.checkpoint import Float, Shapes, check_content
+from voxturn.export.checkpoint import (
+    Float,
+    Shapes,
+    check_content,
+    check_layers,
+    settings_of,
+    shortened,
+)
 from voxturn.export.quantize import BlockWeight
+from voxturn.export.xtts.torch_file import read_torch
 from voxturn.runtime.errors import CorruptModel, ExportFailed
 from voxturn.runtime.families.xtts.text import LANGUAGE_TAG
+from voxturn.runtime.files import read_json
 
-_IGNORED = (
-    "TTS.tts.configs.xtts_config.XttsConfig",
-    "TTS.tts.configs.xtts_config.XttsArgs",
-    "TTS.tts.configs.xtts_config.XttsAudioConfig",
-    "TTS.tts.models.xtts.XttsArgs",
-    "TTS.tts.models.xtts.XttsAudioConfig",
-    "TTS.config.shared_configs.BaseDatasetConfig",
-    "numpy.core.multiarray.scalar",
-    "numpy._core.multiarray.scalar",
-    "numpy.dtype",
-    "numpy.dtypes.Float32DType",
-    "numpy.dtypes.Float64DType",
-)
-"""What stands beside the weights: configurations, and the losses that a trainer notes as numpy's numbers."""
 TRAINING_ONLY = re.compile(
     r"gpt\.text_head\.|gpt\.gpt\.wte\.|gpt\.gpt_inference\.|.*\.num_batches_tracked$"
     r"|torch_mel_spectrogram_style_encoder\.|torch_mel_spectrogram_dvae\.|dvae\."
@@ -48,6 +41,11 @@ _WEIGHTS, _TRAINED = "model.pth", "best_model.pth"
 _BESIDE = frozenset({"speakers_xtts.pth", "dvae.pth", "mel_stats.pth"})
 """Files of a checkpoint that hold other things."""
 _MARKS = ("[START]", "[STOP]", "[SPACE]", "[UNK]")
+_TYPES = frozenset({"float16", "bfloat16", "float32", "float64"}) | frozenset(
+    {"int8", "int16", "int32", "int64", "uint8", "bool"}
+)
+_MOST_VALUES, _MOST_OF_VOICE = 1 << 26, 1 << 20
+"""Of a parameter, and of a voice's latents: nine times those of the official checkpoint's largest, and 30 times."""
 _MORE_TEXT, _MORE_AUDIO = 2, 3
 """Rows that upstream's tables of positions have beyond the tokens that the configuration allows."""
 
@@ -126,13 +124,13 @@ class Weights:
         ]
         if missing or extra or misshapen:
             raise ExportFailed(
-                f"the checkpoint is not an XTTS v2: missing {missing or 'nothing'}, left over {extra or 'nothing'}, "
-                f"of other shapes than its sizes say {misshapen or 'nothing'}"
+                f"the checkpoint is not an XTTS v2: missing {shortened(missing) or 'nothing'}, left over "
+                f"{shortened(extra) or 'nothing'}, of other shapes than its sizes say {shortened(misshapen) or 'nothing'}"
             )
         broken = [name for name in sorted(here) if not bool(self._tensors[name].isfinite().all())]
         if broken:
             raise CorruptModel(
-                f"{self._file}: holds NaN or infinite values in {broken}; get the checkpoint again"
+                f"{self._file}: holds NaN or infinite values in {shortened(broken)}; get the checkpoint again"
             )
 
     def check_taken(self, wanted: Shapes) -> None:
@@ -168,13 +166,14 @@ class XttsCheckpoint:
         """Read a folder. Raises `CorruptModel` or `ExportFailed` with the file's name."""
         config = _read_config(folder / "config.json")
         file = _weights_file(folder)
-        state = _load(file)
+        state = read_torch(file)
         state = state["model"] if isinstance(state, Mapping) and "model" in state else state
-        if not isinstance(state, Mapping) or not all(hasattr(v, "shape") for v in state.values()):
+        if not isinstance(state, Mapping) or not all(map(_is_weight, state.values())):
             raise CorruptModel(f"{file}: holds no state dict; get the checkpoint again")
         tensors = {str(name).removeprefix("xtts."): tensor for name, tensor in state.items()}
         weights = Weights(tensors, file.name)
         args = _args(config, weights, folder)
+        check_layers(folder, args.gpt_layers, len(tensors))
         return cls(folder, args, config, weights, bool(config.get("voxturn_synthetic", False)))
 
     @property
@@ -182,27 +181,48 @@ class XttsCheckpoint:
         """The tokenizer's file."""
         return self.folder / "vocab.json"
 
+    @property
+    def languages(self) -> list[str]:
+        """What the configuration names. Raises `CorruptModel`."""
+        with settings_of(self.folder / "config.json"):
+            return [str(language) for language in self.config.get("languages") or []]
+
     def speakers(self) -> dict[str, dict[str, Float]]:
         """Studio voices: name → `gpt_cond_latent` `[1, 32, width]` and `speaker_embedding` `[1, 512, 1]`."""
         path = self.folder / "speakers_xtts.pth"
-        return read_speakers(path) if path.is_file() else {}
+        return read_speakers(path) if path.exists() else {}
 
 
 def read_speakers(path: Path) -> dict[str, dict[str, Float]]:
     """The studio voices of a `speakers_xtts.pth`, as `XttsCheckpoint.speakers`. Raises `CorruptModel`."""
-    loaded = _load(path)
+    loaded = read_torch(path)
     try:
         return {
             str(name): {
-                key: np.asarray(voice[key].float().numpy(), np.float32)
-                for key in ("gpt_cond_latent", "speaker_embedding")
+                key: _values(voice[key]) for key in ("gpt_cond_latent", "speaker_embedding")
             }
             for name, voice in loaded.items()
         }
-    except (AttributeError, LookupError, TypeError, RuntimeError) as exc:
+    except (AttributeError, LookupError, TypeError, ValueError, RuntimeError) as exc:
         raise CorruptModel(
             f"{path}: holds no voices of XTTS ({exc!r}); get the file again"
         ) from exc
+
+
+def _is_weight(value: Any) -> bool:
+    """Whether it is a plain tensor in memory, no larger than any of an XTTS."""
+    return (
+        str(getattr(value, "dtype", "")).removeprefix("torch.") in _TYPES
+        and str(value.layout) == "torch.strided"
+        and value.device.type == "cpu"
+        and value.numel() <= _MOST_VALUES
+    )
+
+
+def _values(value: Any) -> Float:
+    if not _is_weight(value) or value.numel() > _MOST_OF_VOICE:
+        raise ValueError("a voice has something else in place of its values")
+    return np.asarray(value.float().numpy(), np.float32)
 
 
 def flat(voice: Mapping[str, Float]) -> tuple[Float, Float]:
@@ -214,7 +234,7 @@ def flat(voice: Mapping[str, Float]) -> tuple[Float, Float]:
 def _weights_file(folder: Path) -> Path:
     """The file of the weights. Raises `CorruptModel` that names those that a trainer left, where it is none of them."""
     for name in (_WEIGHTS, _TRAINED):
-        if (folder / name).is_file():
+        if (folder / name).exists():
             return folder / name
     others = sorted(path.name for path in folder.glob("*.pth") if path.name not in _BESIDE)
     hint = "get the checkpoint again"
@@ -226,7 +246,7 @@ def _weights_file(folder: Path) -> Path:
 def _read_config(path: Path) -> Mapping[str, Any]:
     check_content(path)
     try:
-        config: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        config: Mapping[str, Any] = read_json(path)
         if not isinstance(config["model_args"], Mapping):
             raise KeyError("model_args")
     except (OSError, ValueError, KeyError, TypeError) as exc:
@@ -256,10 +276,21 @@ def _args(config: Mapping[str, Any], weights: Weights, folder: Path) -> XttsArgs
         "gpt_start_text_token": vocabulary["[START]"],
         "gpt_stop_text_token": vocabulary["[STOP]"],
     }
+    for name, value in raw.items():
+        if not isinstance(value, int) or not 0 <= value <= _MOST_VALUES:
+            raise CorruptModel(
+                f"{folder / 'config.json'}: has {name} {repr(value)[:80]}, which is no size of an XTTS; get the "
+                "checkpoint again"
+            )
     try:
         args = XttsArgs(**raw)
     except TypeError as exc:
         raise CorruptModel(f"{folder / 'config.json'}: {exc}; get the checkpoint again") from exc
+    steps = (args.gpt_code_stride_len, args.input_sample_rate, args.output_sample_rate)
+    if min(*steps, args.output_hop_length, args.gpt_n_heads, args.gpt_n_model_channels) < 1:
+        raise CorruptModel(
+            f"{folder / 'config.json'}: has a width, a rate or a number of heads of 0; get the checkpoint again"
+        )
     if not args.gpt_use_perceiver_resampler:
         raise ExportFailed(f"{folder}: is an XTTS v1 checkpoint (no perceiver); supported: v2")
     if args.decoder_input_dim != args.gpt_n_model_channels:
@@ -279,14 +310,14 @@ def _args(config: Mapping[str, Any], weights: Weights, folder: Path) -> XttsArgs
 def _vocabulary(folder: Path) -> dict[str, int]:
     """Ids of all tokens in `vocab.json` (a tokenizers file), which has the marks that prompts are made of."""
     path = folder / "vocab.json"
-    if not path.is_file():
+    if not path.exists():
         raise CorruptModel(f"{folder}: vocab.json is missing; get the checkpoint again")
     check_content(path)
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        raw = read_json(path)
         ids = {str(token): int(i) for token, i in raw["model"]["vocab"].items()}
         ids |= {str(token["content"]): int(token["id"]) for token in raw.get("added_tokens", [])}
-    except (ValueError, KeyError, TypeError, AttributeError) as exc:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as exc:
         raise CorruptModel(f"{path}: not a tokenizer ({exc}); get the checkpoint again") from exc
     lacks = [mark for mark in _MARKS if mark not in ids]
     if not any(LANGUAGE_TAG.fullmatch(token) for token in ids):
@@ -296,55 +327,6 @@ def _vocabulary(folder: Path) -> dict[str, int]:
             f"{path}: lacks {', '.join(lacks)}; it is not the vocabulary of an XTTS v2"
         )
     return ids
-
-
-class _Ignored:
-    """Stands for an object of a pickle, whatever it is made of and filled with."""
-
-    def __init__(self, *values: object, **named: object) -> None:
-        """Keeps nothing."""
-
-    def __setstate__(self, state: object) -> None:
-        """Keeps nothing."""
-
-
-def _load(path: Path) -> Any:
-    try:
-        import torch
-    except ImportError as exc:
-        raise ExportFailed(
-            "reading an XTTS checkpoint needs torch; pip install 'voxturn[export-xtts]'"
-        ) from exc
-    check_content(path)
-    allowed = [(type(name.rsplit(".", 1)[1], (_Ignored,), {}), name) for name in _IGNORED]
-    try:
-        with torch.serialization.safe_globals(allowed):
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as exc:
-        raise CorruptModel(f"{path}: is missing; get the checkpoint again") from exc
-    except pickle.UnpicklingError as exc:
-        reason = next(
-            (line for line in str(exc).splitlines() if "GLOBAL" in line), _first_line(exc)
-        )
-        raise CorruptModel(
-            f"{path}: is damaged or holds more than weights, and is not unpickled ({reason.strip()})"
-        ) from exc
-    except (
-        RuntimeError,
-        EOFError,
-        OSError,
-        ValueError,
-        LookupError,
-        TypeError,
-        AttributeError,
-    ) as exc:
-        raise CorruptModel(
-            f"{path}: cannot be read, is it cut short? ({_first_line(exc)})"
-        ) from exc
-
-
-def _first_line(exc: BaseException) -> str:
-    return (str(exc).splitlines() or [type(exc).__name__])[0]
 
 
 class GptWeights:

@@ -129,7 +129,7 @@ def _properties(opened: XttsCheckpoint, engine: str, context: int, margin: int) 
         "context": context,
         "margin": margin,
         WHOLE_POSITIONS: True,
-        "languages": list(opened.config.get("languages") or []),
+        "languages": opened.languages,
         "clone": {"rate": _CLONE_RATE, "fft": _CLONE_FFT, "hop": _CLONE_HOP}
         | _reference(opened.config),
         "speaker_encoder": {"rate": 16000, "fft": 512, "hop": 160},

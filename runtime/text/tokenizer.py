@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from voxturn.runtime.errors import CorruptModel, ExecutorUnavailable
+from voxturn.runtime.files import MOST_TOKENIZER, size_of
 
 _MARK = re.compile(r"[<\[].*[>\]]", re.DOTALL)
 """What a token looks like that text is marked up with, where it is not declared special."""
@@ -36,7 +37,8 @@ class Tokenizer(Protocol):
 def read_tokenizer(path: Path, extra: str = "embedded") -> Any:
     """A `tokenizers.Tokenizer` that takes a text as it is, whatever truncation and padding its file asks for.
 
-    Raises `ExecutorUnavailable` that names the `extra` to install, and whatever the library raises for a damaged file.
+    Raises `ExecutorUnavailable` that names the `extra` to install, `OSError` or `ValueError` for what is no such file, and
+    whatever the library raises for a damaged one.
     """
     try:
         from tokenizers import Tokenizer as Loaded
@@ -44,6 +46,7 @@ def read_tokenizer(path: Path, extra: str = "embedded") -> Any:
         raise ExecutorUnavailable(
             f"tokenizers is not installed; pip install 'voxturn[{extra}]'"
         ) from exc
+    size_of(path, MOST_TOKENIZER)
     tokenizer = Loaded.from_file(str(path))
     tokenizer.no_truncation()
     tokenizer.no_padding()

@@ -15,7 +15,6 @@ import io
 import json
 import re
 import uuid
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -30,6 +29,7 @@ from voxturn.runtime.audio.encode import output_error
 from voxturn.runtime.audio.speech import SpeechPart, at_level, speech_part
 from voxturn.runtime.errors import AudioError, CorruptModel, UnknownVoice, UsageError
 from voxturn.runtime.families.xtts.mel import power_spectrogram, spectral_change
+from voxturn.runtime.files import read_arrays
 from voxturn.runtime.messages import Samples
 from voxturn.runtime.models.manifest import Manifest, reading, sha256_of, whole
 from voxturn.runtime.protocols import GraphExecutor
@@ -41,6 +41,10 @@ _NAME_BYTES = 200
 _MIN_S, _MIN_SPEECH_S, _GOOD_S = 1.0, 0.33, 3.0
 _LONGEST_S = 1800
 """Of each recording: as much is held in memory. Some seconds of speech are heeded."""
+_MOST_RATE, _MOST_FFT = 192_000, 1 << 16
+_CONSTANTS = frozenset({"clone_filters", "clone_window", "clone_norms"}) | frozenset(
+    {"speaker_filters", "speaker_window", "speaker_emphasis"}
+)
 _LEVEL_DBFS = -2.5
 """Of the peak that every recording is brought to."""
 _LEAST_CHANGE_DB = 1.8
@@ -90,8 +94,12 @@ class Cloner:
         with reading(folder):
             self._clone = properties["clone"]
             self._embed = properties["speaker_encoder"]
-            with np.load(folder / "mel.npz", allow_pickle=False) as constants:
-                self._constants = {name: constants[name] for name in constants.files}
+            for front in (self._clone, self._embed):
+                whole(front, "rate", most=_MOST_RATE)
+                whole(front, "hop", most=whole(front, "fft", most=_MOST_FFT))
+            self._constants = _arrays(folder / "mel.npz", "export it again") or {}
+            if lacks := _CONSTANTS - self._constants.keys():
+                raise ValueError(f"mel.npz lacks {', '.join(sorted(lacks))}")
 
     def clone(self, name: str, recordings: Sequence[Path], track: int = 0) -> Added:
         """A voice from one or many recordings of any kind. Raises `AudioError` if there is too little speech.
@@ -264,7 +272,7 @@ class VoiceStore:
                 noted = json.loads(bytes(arrays["note"]))
                 if noted["sha256"] != _digest(voice) or noted["checkpoint"] != self.checkpoint:
                     raise ValueError("its hash is not the noted one")
-        except (ValueError, KeyError, TypeError) as exc:
+        except (ValueError, KeyError, TypeError, RecursionError) as exc:
             raise CorruptModel(f"{path}: voice {name!r} is not whole ({exc}); {fix}") from exc
         return voice, noted
 
@@ -348,9 +356,8 @@ def _digest(voice: Voice) -> str:
 def _arrays(path: Path, fix: str) -> dict[str, npt.NDArray[Any]] | None:
     """All arrays of a file, None where there is none. Raises `CorruptModel`."""
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            return {name: stored[name] for name in stored.files}
+        return read_arrays(path)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, EOFError, AttributeError, zipfile.BadZipFile) as exc:
+    except (OSError, ValueError) as exc:
         raise CorruptModel(f"{path}: cannot be read ({exc}); {fix}") from exc
