@@ -25,6 +25,10 @@ _EXIT_CODES = """exit codes:
   0 good   1 doctor found problems, or an unexpected error   2 usage   3 input (audio, text, language)
   4 profile or registry   5 model files   6 disk, output or a missing library   7 a run failed   130 interrupted   143 terminated"""
 _INTERRUPTED = 128 + signal.SIGINT
+_LONGEST = 4000
+"""Characters of an error."""
+_CONTROL = dict.fromkeys([*range(32), *range(127, 160)], "\ufffd")
+"""What would steer a terminal."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -94,8 +98,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             code = exc.exit_code
         else:
             text = f"unexpected error: {type(exc).__name__}: {text}; run `voxturn --debug …` and report what it says"
-        print(f"voxturn: {' '.join(text.split())}", file=sys.stderr)
+        print(f"voxturn: {_one_line(text)}", file=sys.stderr)
         return code
+
+
+def _one_line(text: str) -> str:
+    """A message, which may quote a file of a stranger: in one line, no longer than a page, without control characters."""
+    return " ".join(text.split())[:_LONGEST].translate(_CONTROL)
 
 
 class _Lines(logging.Handler):
@@ -107,7 +116,7 @@ class _Lines(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            text = " ".join(record.getMessage().split())
+            text = _one_line(record.getMessage())
             if self._debug:
                 text = f"{record.name}: {text}"
                 if record.exc_info:
