@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from voxturn.runtime import cli
 from voxturn.runtime.commands import models
+from voxturn.runtime.errors import CorruptModel
 from voxturn.runtime.models.registry import Registry
 
 LOG = logging.getLogger("voxturn.runtime.some.module")
@@ -51,3 +52,16 @@ def test_debug_shows_everything_with_its_module_and_tracebacks(
     assert "debug: voxturn.runtime.some.module: a detail\n" in err
     assert "Traceback" in err
     assert err.endswith("LookupError: lost\n")
+
+
+def test_an_error_that_quotes_a_stranger_steers_no_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path | None = None) -> Registry:
+        raise CorruptModel("model\x1b[2J\x9b1A\x07.bin\n" + "é" * 9999)
+
+    monkeypatch.setattr(models.Registry, "read", refuse)
+    assert cli.main(["models", "list"]) == CorruptModel.exit_code
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("voxturn: model\ufffd[2J\ufffd1A\ufffd.bin éé")
+    assert len(line) < 4100
