@@ -13,11 +13,11 @@ from socket import socket
 from typing import Any
 
 import pytest
-from tests.security.hostile_models import MODELS
 from voxturn.runtime.audio.encode import WavFile
 from voxturn.runtime.families.fake import write_profile
 
 from tests.security.hostile_audio import AUDIO, READABLE
+from tests.security.hostile_models import MODELS
 from tests.security.watching import listening
 from tests.tiny.conftest import Tiny
 from tests.tiny.conftest import narrow as narrow
@@ -143,7 +143,9 @@ def check(did: dict[str, Any], allowed: list[Path], readable: bool = False) -> N
     assert did["peak_mb"] < _MOST_MB
     assert did["reached"] == []
     known = [str(path) for path in allowed] + [*_ANYWHERE, *filter(None, sys.path), sys.base_prefix]
-    foreign = [path for path in did["read"] if not str(Path(path).absolute()).startswith(tuple(known))]
+    foreign = [
+        path for path in did["read"] if not str(Path(path).absolute()).startswith(tuple(known))
+    ]
     assert foreign == []
 
 
