@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Sequence
 from typing import Any
@@ -15,19 +16,13 @@ except ImportError as exc:
         "word errors are counted by jiwer; pip install 'voxturn[bench]'"
     ) from exc
 
-
-class _Separate(jiwer.AbstractTransform):
-    """Spaces instead of what is in no word. Vowel signs are marks, and belong to their letters."""
-
-    def process_string(self, s: str) -> str:
-        return "".join(c if c in "_'" or unicodedata.category(c)[0] in "LMN" else " " for c in s)
-
+_MARKS = "".join(char for char in map(chr, range(0x1F000)) if unicodedata.category(char)[0] == "M")
+"""Vowel signs and the like, which belong to their letters."""
 
 _WORDS = jiwer.Compose(
     [
         jiwer.ToLowerCase(),
-        _Separate(),
-        jiwer.RemoveMultipleSpaces(),
+        jiwer.SubstituteRegexes({rf"[^\w'{re.escape(_MARKS)}]+": " "}),
         jiwer.Strip(),
         jiwer.ReduceToListOfListOfWords(),
     ]
