@@ -50,12 +50,12 @@ def to_int16(samples: Samples) -> bytes:
 
 
 class WavFile:
-    """A 16-bit mono WAV file. It appears under its name when the `with` block ends without an error.
+    """A 16-bit WAV file, mono or with more channels. It appears under its name when the `with` block ends without an error.
 
     Raises `UsageError` for a name that promises another format, `OutputNotWritable`.
     """
 
-    def __init__(self, path: str | Path, rate: int) -> None:
+    def __init__(self, path: str | Path, rate: int, channels: int = 1) -> None:
         check_suffix(Path(path), ".wav", _OTHER_FORMATS)
         self._name = path
         self._path = file_behind(path)
@@ -65,10 +65,10 @@ class WavFile:
         except OSError as exc:
             raise OutputNotWritable(f"{path}: cannot be written ({exc.strerror})") from exc
         self._wave = wave.open(self._file, "wb")
-        self._wave.setparams((1, 2, rate, 0, "NONE", "not compressed"))
+        self._wave.setparams((channels, 2, rate, 0, "NONE", "not compressed"))
 
     def write(self, samples: Samples) -> None:
-        """Add samples. Raises `DiskFull` or `OutputNotWritable`."""
+        """Add samples; of several channels `[n, channels]`. Raises `DiskFull` or `OutputNotWritable`."""
         try:
             self._wave.writeframesraw(to_int16(samples))
         except OSError as exc:

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import threading
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from types import TracebackType
 from typing import Any
 
@@ -30,6 +30,16 @@ def _sounddevice() -> Any:
             f"a microphone or loudspeaker needs sounddevice and PortAudio ({exc}); pip install 'voxturn[audio]'"
         ) from exc
     return sounddevice
+
+
+def check_devices(*kinds: str) -> None:
+    """Raise `ExecutorUnavailable` without sounddevice, or without a device of these kinds: input, output."""
+    library = _sounddevice()
+    for kind in kinds:
+        try:
+            library.query_devices(kind=kind)
+        except Exception as exc:  # PortAudioError, or ValueError where there is none
+            raise ExecutorUnavailable(f"there is no sound device for {kind}; connect one") from exc
 
 
 async def microphone(
@@ -83,11 +93,22 @@ async def microphone(
 
 
 class Loudspeaker:
-    """Plays chunks as they come; `played` says how many samples have sounded, which a turn wants to know at barge-in."""
+    """Plays chunks as they come; `played` says how many samples have sounded, which a turn wants to know at barge-in.
 
-    def __init__(self, rate: int, device: int | str | None = None) -> None:
+    `end` is what `played` will be when everything has sounded. `on_played` is called with all that is played, silence as well,
+    in the device's own thread.
+    """
+
+    def __init__(
+        self,
+        rate: int,
+        device: int | str | None = None,
+        on_played: Callable[[Samples], None] | None = None,
+    ) -> None:
         self._lock = threading.Lock()
         self._waiting: deque[Samples] = deque()
+        self._on_played = on_played
+        self._paused = False
         self.played = 0
         library = _sounddevice()
         self._stream: Any = None
@@ -108,6 +129,19 @@ class Loudspeaker:
         with self._lock:
             self._waiting.append(chunk.samples)
 
+    @property
+    def end(self) -> int:
+        with self._lock:
+            return self.played + sum(samples.size for samples in self._waiting)
+
+    def pause(self) -> None:
+        """Be silent at once, and keep what was not played."""
+        self._paused = True
+
+    def resume(self) -> None:
+        """Go on with the sample at which it was paused."""
+        self._paused = False
+
     async def drain(self) -> None:
         """Wait until everything has sounded."""
         while self._pending() and self._stream.active:  # noqa: ASYNC110  the device tells nobody
@@ -115,9 +149,10 @@ class Loudspeaker:
         await asyncio.sleep(self._stream.latency)
 
     def stop(self) -> None:
-        """Be silent at once: what was not played is dropped."""
+        """Be silent at once: what was not played is dropped, and what comes is played."""
         with self._lock:
             self._waiting.clear()
+        self._paused = False
 
     def close(self) -> None:
         """Be silent and free the device."""
@@ -143,7 +178,7 @@ class Loudspeaker:
         """Called by the device's own thread."""
         done = 0
         with self._lock:
-            while done < frames and self._waiting:
+            while done < frames and self._waiting and not self._paused:
                 samples = self._waiting.popleft()
                 take = min(frames - done, samples.size)
                 out[done : done + take, 0] = samples[:take]
@@ -152,3 +187,5 @@ class Loudspeaker:
                 done += take
             self.played += done
         out[done:] = 0
+        if self._on_played is not None:
+            self._on_played(np.array(out[:, 0], np.float32))

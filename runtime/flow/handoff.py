@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import enum
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextvars import Context
 from typing import Any, Generic, TypeVar
 
@@ -81,6 +81,11 @@ class Handoff(Generic[T]):
         if not self._ended:
             self._error = error
         self.close()
+
+    def discard(self, unwanted: Callable[[T], bool]) -> None:
+        """Drop the unread items that are not wanted any more."""
+        self._items = deque(item for item in self._items if not unwanted(item))
+        self._changed.set()
 
     def abandon(self) -> None:
         """The reader is gone: drop what is unread and release a waiting `put`."""

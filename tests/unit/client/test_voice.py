@@ -268,6 +268,18 @@ async def test_the_loudspeaker_plays_in_order_and_counts_what_sounded(sounddevic
         speaker.stop()
         stream.options["callback"](out, 200, None, None)
         assert (out.any(), speaker.played) == (False, 300)
+        speaker.pause()
+        speaker.play(PcmChunk(np.ones(150, np.float32), 24000, 0, Sentence("", 0)))
+        stream.options["callback"](out, 200, None, None)
+        assert (out.any(), speaker.played, speaker.end) == (False, 300, 450)
+        speaker.resume()
+        stream.options["callback"](out, 200, None, None)
+        assert (out[149, 0], out[150, 0], speaker.played) == (1.0, 0.0, 450)
+        speaker.pause()
+        speaker.stop()  # what comes next is another answer
+        speaker.play(PcmChunk(np.ones(50, np.float32), 24000, 0, Sentence("", 0)))
+        stream.options["callback"](out, 200, None, None)
+        assert speaker.played == 500
     assert not stream.open
 
 

@@ -320,3 +320,15 @@ def test_who_waits_for_room_loses_nothing_and_passes_no_bound(
         assert got == list(range(count))
 
     asyncio.run(both())
+
+
+async def test_what_is_not_wanted_any_more_is_dropped_and_makes_room() -> None:
+    handoff: Handoff[int] = Handoff(3)
+    for number in range(3):
+        await handoff.put(number)
+    waiting = asyncio.create_task(handoff.put(3))
+    await asyncio.sleep(0)
+    handoff.discard(lambda number: number != 1)
+    await asyncio.wait_for(waiting, 5)
+    handoff.close()
+    assert [number async for number in handoff] == [1, 3]
