@@ -152,5 +152,39 @@ class TurnDone:
     reply: str
 
 
+@dataclass(frozen=True)
+class Paused:
+    """Someone speaks over the answer: its playback is to be silent from here on, until `Resumed` or `Interrupted`."""
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """It was no interruption: the playback goes on. `at` is the sample of the answer that it was paused at."""
+
+    at: int
+
+
+@dataclass(frozen=True)
+class Interrupted:
+    """The answer was cut: what was not played of it is not to be played. `heard` is what was heard of it."""
+
+    heard: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class SessionError:
+    """Something failed, and the session goes on. `error` is a class of `errors.py`, as far as we raise it.
+
+    Where it ended a turn, `Interrupted` follows if some of the answer was given, and `TurnDone`. Otherwise the answer goes on,
+    and is not listened over any more.
+    """
+
+    error: Exception
+
+
 Event = SpeechStarted | Partial | Transcript | ReplyToken | Sentence | PcmChunk | TurnDone
 """What a turn gives to whoever started it."""
+
+SessionEvent = Event | Paused | Resumed | Interrupted | SessionError
+"""What a session gives: the events of its turns, and its own."""

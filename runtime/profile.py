@@ -15,6 +15,8 @@ from voxturn.runtime.models.manifest import Manifest
 from voxturn.runtime.models.store import is_artifact
 from voxturn.runtime.text.language import codes_of, is_auto
 from voxturn.runtime.tomlfile import build, nearest, read_toml
+from voxturn.runtime.turn.interrupt.choose import strategy_of
+from voxturn.runtime.turn.interrupt.settings import InterruptSettings
 from voxturn.runtime.turn.listen import Endpointing
 
 SHIPPED = ("demo", "cpu", "gpu", "gpu-onnx")
@@ -136,6 +138,7 @@ class Profile:
     system_prompt: str = ""
     endpointing: Endpointing = field(default_factory=Endpointing)
     filter: FilterSettings = field(default_factory=FilterSettings)
+    interrupt: InterruptSettings = field(default_factory=InterruptSettings)
     name: str = ""
 
     def engines(self) -> dict[str, Engine]:
@@ -231,6 +234,10 @@ def _read(path: Path) -> Profile:
         raise InvalidProfile(
             f"profile {path.stem}.filter.kind: must be words or off, not {profile.filter.kind!r}"
         )
+    try:
+        strategy_of(profile.interrupt)
+    except InvalidProfile as exc:
+        raise InvalidProfile(f"profile {path.stem}.{exc}") from exc
     return profile
 
 
@@ -264,7 +271,7 @@ def _sampling(
 
 def _limits(p: Profile) -> list[tuple[str, float | None, float, float]]:
     """Key, value (None: left out), least and most of every number whose range matters."""
-    e = p.endpointing
+    e, i = p.endpointing, p.interrupt
     return [
         ("listen.longest_s", p.listen.longest_s, 1, 1e9),
         ("transcribe.partial_share", p.transcribe.partial_share, 0.0, 1.0),
@@ -288,4 +295,7 @@ def _limits(p: Profile) -> list[tuple[str, float | None, float, float]]:
         ("endpointing.cut_pause_ms", e.cut_pause_ms, 1, 10_000),
         ("endpointing.cut_s", e.cut_s, 1.0, e.max_s),
         ("endpointing.max_s", e.max_s, 1.0, 28.0),
+        ("interrupt.ms", i.ms, 1, 10_000),
+        ("interrupt.words", i.words, 1, 100),
+        ("interrupt.pause_ms", i.pause_ms, 0, 10_000),
     ]

@@ -28,8 +28,9 @@ from voxturn.runtime.text.filter import PassAll
 from voxturn.runtime.turn.listen import Endpointing, Listen
 from voxturn.runtime.turn.recognise import FilteredRecogniser
 from voxturn.runtime.turn.split import Split
+from voxturn.runtime.turn.stages import Stages, TurnSetup
 from voxturn.runtime.turn.trace import StageInfo
-from voxturn.runtime.turn.turn import Conversation, Stages, TurnSetup
+from voxturn.runtime.turn.turn import Conversation
 
 HOP, RATE = 256, 22050
 
@@ -168,6 +169,15 @@ async def fed(
     for start in range(0, samples.size, frame):
         await asyncio.sleep(wait)
         yield AudioFrame(samples[start : start + frame], 16000, start, clock.now())
+
+
+async def settled(fake: FakeTurn) -> None:
+    """Let calls that run out in the background run out; then no task and no busy slot is left."""
+    for _ in range(400):
+        if len(asyncio.all_tasks()) == 1 and not any(slot.busy for slot in fake.engine.cache.slots):
+            return
+        await asyncio.sleep(0.005)
+    raise AssertionError(f"left: {asyncio.all_tasks()}, {fake.engine.cache.slots}")
 
 
 @pytest.fixture

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
+from voxturn.runtime.audio.encode import output_error
+from voxturn.runtime.errors import TextError
 from voxturn.runtime.messages import Message, PcmChunk, ReplyToken, Sentence
 
 _LETTERS_A_SECOND = 15
+_ROLES = ("system", "user", "assistant")
 
 
 class Dialogue:
@@ -52,10 +58,13 @@ class Exchange:
             self._keep(answer, "".join(token.text for token in self.tokens))
 
     def trim(self, samples: int) -> None:
-        """Of the answer that was remembered only the first `samples` were heard."""
+        """Of the answer that was remembered only the first `samples` were heard. Nothing, once the dialogue went on."""
         messages = self._dialogue.messages
-        if self._answer is not None:
-            messages[:] = [message for message in messages if message is not self._answer]
+        last = messages[-1] if messages else None
+        if self._answer is not None and last is self._answer:
+            messages.pop()
+        elif self._answer is not None or last is None or last.role != "user":
+            return
         self._keep(heard_text(self.chunks, samples))
 
     def _keep(self, heard: str, written: str = "") -> None:
@@ -88,6 +97,11 @@ def alternating(messages: Sequence[Message]) -> list[Message]:
 
 
 def heard_text(chunks: Sequence[PcmChunk], samples: int) -> str:
+    """The text of the answer that lies within its first `samples` samples."""
+    return " ".join(words_heard(chunks, samples))
+
+
+def words_heard(chunks: Sequence[PcmChunk], samples: int) -> list[str]:
     """The words of the answer that lie within its first `samples` samples, each sentence's words evenly spread.
 
     A sentence whose last chunk was not made yet is taken to last as long as its letters suggest.
@@ -109,4 +123,37 @@ def heard_text(chunks: Sequence[PcmChunk], samples: int) -> str:
         share = (samples - begin) / max(1, end - begin)
         all_words = sentence.text.split()
         words += all_words if share >= 1 else all_words[: max(0, int(share * len(all_words)))]
-    return " ".join(words)
+    return words
+
+
+def write_messages(path: Path, messages: Sequence[Message]) -> None:
+    """Write a dialogue into a file: a JSON list of `{"role", "text", "ids"}`. Raises `OutputNotWritable`, `DiskFull`."""
+    items = [{"role": m.role, "text": m.text, "ids": list(m.ids)} for m in messages]
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        partial.write_text(json.dumps(items, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        partial.replace(path)
+    except OSError as exc:
+        raise output_error(exc, str(path)) from exc
+
+
+def read_messages(path: Path) -> list[Message]:
+    """The dialogue in a file that `write_messages` wrote; `ids` may be left out. Raises `TextError`."""
+    try:
+        items = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as exc:
+        raise TextError(f"{path}: cannot be read ({exc.strerror})") from exc
+    except ValueError as exc:  # neither UTF-8 nor JSON
+        raise TextError(f"{path}: is not JSON ({exc}); give a file that a session saved") from exc
+    if not isinstance(items, list) or not all(map(_is_message, items)):
+        raise TextError(
+            f'{path}: is no dialogue; it must be a list of {{"role": {" | ".join(_ROLES)}, "text": …}}'
+        )
+    return [Message(item["role"], item["text"], tuple(item.get("ids", ()))) for item in items]
+
+
+def _is_message(item: Any) -> bool:
+    if not isinstance(item, dict) or not isinstance(item.get("ids", []), list):
+        return False
+    whole = all(type(number) is int for number in item.get("ids", []))
+    return item.get("role") in _ROLES and isinstance(item.get("text"), str) and whole

@@ -75,13 +75,16 @@ class FilteredHearing:
 class Partials:
     """Makes partial transcripts of an utterance one at a time, in a task of its own, as often as `share` allows.
 
-    `share`: the most of the time that they may take; 0: there are none.
+    `share`: the most of the time that they may take; 0: there are none. `first_s`: how much speech the first one needs.
     """
 
-    def __init__(self, hearing: Hearing, share: float, clock: Clock) -> None:
+    def __init__(
+        self, hearing: Hearing, share: float, clock: Clock, first_s: float = _FIRST_PARTIAL_S
+    ) -> None:
         self.hearing = hearing
         self._share = share
         self._clock = clock
+        self._first_s = first_s
         self._task: asyncio.Task[None] | None = None
         self._partial: Partial | None = None
         self._due = 0.0
@@ -96,7 +99,7 @@ class Partials:
         self._partial = None
         self._task = None
         seconds = sum(piece.size for piece in speaking.pieces) / RATE
-        if self._share > 0 and seconds >= _FIRST_PARTIAL_S and self._clock.now() >= self._due:
+        if self._share > 0 and seconds >= self._first_s and self._clock.now() >= self._due:
             self._task = asyncio.create_task(self._make(speaking))
         return partial
 

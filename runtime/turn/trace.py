@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from voxturn.runtime.audio.level import first_audible, last_audible
+from voxturn.runtime.flow.handoff import close_iterator
 from voxturn.runtime.messages import (
     AudioFrame,
     Event,
@@ -84,17 +85,34 @@ class Arrivals:
         return bool(self._ends)
 
     async def noting(self, frames: AsyncIterator[AudioFrame]) -> AsyncGenerator[AudioFrame, None]:
-        """The frames, noting when each arrived."""
-        async for frame in frames:
-            self._ends.append((frame.start + frame.samples.size, frame.arrived_s))
-            if len(self._ends) > _MOST_ARRIVALS:
-                del self._ends[: _MOST_ARRIVALS // 2]
-            yield frame
+        """The frames, noting when each arrived. Closing this closes them."""
+        try:
+            async for frame in frames:
+                self._ends.append((frame.start + frame.samples.size, frame.arrived_s))
+                if len(self._ends) > _MOST_ARRIVALS:
+                    del self._ends[: _MOST_ARRIVALS // 2]
+                yield frame
+        finally:
+            await close_iterator(frames)
 
     def when(self, sample: int, rate: int) -> float:
         """When a sample of the input sounded, in seconds of the frames' clock."""
         end, arrived = next((each for each in self._ends if each[0] >= sample), self._ends[-1])
         return arrived - (end - sample) / rate
+
+
+@dataclass(frozen=True)
+class InterruptDecision:
+    """What a session did about speech over the answer, and why. `heard`: its words, if they were known.
+
+    `what`: paused, resumed, ignored (the answer had not been paused) or cut. `sample`: where in the answer.
+    """
+
+    what: str
+    reason: str
+    heard: str
+    at_s: float
+    sample: int
 
 
 @dataclass
@@ -120,6 +138,7 @@ class Trace:
     prompt_tokens_reused: int = 0
     dropped_messages: int = 0
     """Of the oldest turns, which no longer fitted the model's context."""
+    interruptions: list[InterruptDecision] = field(default_factory=list)
     outcome: str = "open"
 
     def mark(self, name: str, when: float) -> None:
@@ -208,6 +227,16 @@ class Trace:
                 "reused": self.prompt_tokens_reused,
             },
             "dropped_messages": self.dropped_messages,
+            "interruptions": [
+                {
+                    "at_ms": round(1000 * (each.at_s - zero), 2),
+                    "what": each.what,
+                    "reason": each.reason,
+                    "heard": each.heard,
+                    "sample": each.sample,
+                }
+                for each in self.interruptions
+            ],
             "sampler": self.sampler,
             "stages": {name: self._stage(name, zero) for name in names},
         }

@@ -10,13 +10,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
 from functools import partial
 from types import TracebackType
 
 import numpy as np
-from voxturn.runtime.families.base import EndOfTurn, Replier, Voice
-from voxturn.runtime.flow.clock import Clock
+from voxturn.runtime.errors import EmptyText, TextError
 from voxturn.runtime.flow.handoff import Ahead, close_iterator
 from voxturn.runtime.flow.observe import observing
 from voxturn.runtime.messages import (
@@ -33,46 +31,14 @@ from voxturn.runtime.messages import (
     TurnDone,
     Utterance,
 )
-from voxturn.runtime.turn.answer import Answer, Speaker
-from voxturn.runtime.turn.end_of_turn import UNFINISHED, TextCompleteness
-from voxturn.runtime.turn.listen import Listen
+from voxturn.runtime.turn.answer import Answer
+from voxturn.runtime.turn.end_of_turn import UNFINISHED
 from voxturn.runtime.turn.memory import Dialogue, Exchange
-from voxturn.runtime.turn.recognise import FilteredRecogniser, Partials
-from voxturn.runtime.turn.split import Split
-from voxturn.runtime.turn.trace import Arrivals, StageInfo, Trace
+from voxturn.runtime.turn.recognise import Partials
+from voxturn.runtime.turn.stages import Stages, TurnSetup
+from voxturn.runtime.turn.trace import Arrivals, Trace
 
 _SILENCE = np.zeros(0, np.float32)
-
-
-@dataclass(frozen=True)
-class Stages:
-    """What a turn is composed of, ready to run.
-
-    `partial_share`: the most of the recogniser's time that partial transcripts may take; 0: there are none.
-    """
-
-    listen: Listen
-    recogniser: FilteredRecogniser
-    replier: Replier
-    split: Split
-    voice: Voice
-    end_of_turn: EndOfTurn = field(default_factory=TextCompleteness)
-    partial_share: float = 0.25
-
-    @property
-    def speaker(self) -> Speaker:
-        """What makes an answer."""
-        return Speaker(self.replier, self.split, self.voice)
-
-
-@dataclass(frozen=True)
-class TurnSetup:
-    """What every turn's trace says of its origin, and the clock."""
-
-    profile: str
-    info: dict[str, StageInfo]
-    sampler: str
-    clock: Clock
 
 
 class Conversation:
@@ -97,6 +63,12 @@ class Conversation:
         """One turn on 16 kHz frames. It ends with the first utterance, or with the input if `whole_input`."""
         return Turn(self, frames, whole_input)
 
+    def ask(self, question: str) -> Turn:
+        """One turn on a question that was typed. Raises `EmptyText`."""
+        if not question.strip():
+            raise EmptyText("the question has no words")
+        return Turn(self, question=question.strip())
+
 
 class Turn:
     """Iterate it for its events; close it at any point to interrupt. `trace` is complete when it is closed.
@@ -105,7 +77,11 @@ class Turn:
     """
 
     def __init__(
-        self, conversation: Conversation, frames: AsyncIterator[AudioFrame], whole_input: bool
+        self,
+        conversation: Conversation,
+        frames: AsyncIterator[AudioFrame] | None = None,
+        whole_input: bool = False,
+        question: str = "",
     ) -> None:
         setup = conversation.setup
         self.trace = Trace(setup.profile, setup.info, setup.sampler)
@@ -115,6 +91,7 @@ class Turn:
         self._clock = setup.clock
         self._frames = frames
         self._whole_input = whole_input
+        self._question = question
         self._arrivals = Arrivals()
         self._answer: Answer | None = None
         self._suspected: Samples = _SILENCE
@@ -122,6 +99,8 @@ class Turn:
         self._first_audio = 0.0
         self._played: int | None = None
         self._done = False
+        self._remembered = False
+        self._closed = False
         self._events: Ahead[Event] | None = None
         self._closing = asyncio.Lock()
 
@@ -144,9 +123,12 @@ class Turn:
     def played(self, samples: int) -> None:
         """Tell how much of the answer the loudspeaker has played; otherwise the clock since its first chunk decides.
 
-        Told before `aclose`, it counts also where the whole answer had been made by then.
+        Told before `aclose`, it counts also where the whole answer had been made by then; told after it, it corrects what
+        the dialogue holds, unless that has gone on.
         """
         self._played = samples
+        if self._closed:
+            self._trim()
 
     async def aclose(self) -> None:
         """Interrupt, from any task: no event comes after this, every stage stops, the dialogue keeps what was heard."""
@@ -156,13 +138,18 @@ class Turn:
                     await self._events.aclose()
             finally:  # also if whoever closes is cancelled
                 self._trim()
-                await close_iterator(self._frames)
+                self._closed = True
+                if self._frames is not None:
+                    await close_iterator(self._frames)
 
     async def _run(self) -> AsyncGenerator[Event, None]:
         try:
-            async with aclosing(self._listened()) as listened:
-                async for event in listened:
-                    yield event
+            if self._frames is None:
+                await self._begin_typed()
+            else:
+                async with aclosing(self._listened(self._frames)) as listened:
+                    async for event in listened:
+                        yield event
             if self._answer is not None:
                 async with aclosing(self._confirm(self._answer)) as confirmed:
                     async for event in confirmed:
@@ -173,9 +160,11 @@ class Turn:
         except (GeneratorExit, asyncio.CancelledError):
             self.trace.ended("done" if self._done else "cancelled")
             raise
-        except BaseException:
+        except BaseException as exc:
             self._done = False
             self.trace.ended("error")
+            if isinstance(exc, TextError):  # the next question would be joined to one that fails
+                self._confirmed = False
             raise
         finally:
             try:
@@ -184,11 +173,16 @@ class Turn:
             finally:
                 self._remember()
 
-    async def _listened(self) -> AsyncGenerator[Event, None]:
+    async def _begin_typed(self) -> None:
+        """Begin to answer the typed question."""
+        self.trace.mark("endpoint", self._clock.now())
+        await self._begin([Transcript(self._question, self._dialogue.language)], _SILENCE)
+
+    async def _listened(self, frames: AsyncIterator[AudioFrame]) -> AsyncGenerator[Event, None]:
         """Events until the end of speech; then `_answer` is the answer, if anything was said."""
         parts: list[Transcript] = []  # of speech of any length the words are kept, not the samples
         partials = self._hear()
-        stream = self._stages.listen(self._arrivals.noting(self._frames), self._finished)
+        stream = self._stages.listen(self._arrivals.noting(frames), self._finished)
         try:
             async for heard in stream:
                 match heard:
@@ -286,6 +280,7 @@ class Turn:
             self.trace.dropped_messages = self._dialogue.fit(
                 self._answer.dialogue, self.trace.transcript
             )
+        self._remembered = True
         if self._done:
             self._exchange.remember(self.trace.transcript, self.trace.reply)
         else:
@@ -293,8 +288,10 @@ class Turn:
         self.trace.heard_reply = self._exchange.heard
 
     def _trim(self) -> None:
-        """The answer was made, but the loudspeaker was stopped before its end."""
-        if self._done and self._played is not None and self._played < self._exchange.samples:
+        """The turn had ended by itself, but the loudspeaker was stopped before the end of what was made."""
+        if not self._remembered or self._played is None:
+            return
+        if not self._done or self._played < self._exchange.samples:
             self._exchange.trim(self._played)
             self.trace.heard_reply = self._exchange.heard
 

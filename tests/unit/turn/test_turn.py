@@ -25,21 +25,12 @@ from voxturn.runtime.turn.listen import Endpointing
 from voxturn.runtime.turn.memory import heard_text
 from voxturn.runtime.turn.turn import Turn
 
-from tests.conftest import RATE, FakeTurn, fed, tone
+from tests.conftest import RATE, FakeTurn, fed, settled, tone
 
 
 async def all_events(turn: Turn) -> list[Event]:
     async with turn:
         return [event async for event in turn]
-
-
-async def settled(fake: FakeTurn) -> None:
-    """Let calls that run out in the background run out; then no task and no busy slot is left."""
-    for _ in range(400):
-        if len(asyncio.all_tasks()) == 1 and not any(slot.busy for slot in fake.engine.cache.slots):
-            return
-        await asyncio.sleep(0.005)
-    raise AssertionError(f"left: {asyncio.all_tasks()}, {fake.engine.cache.slots}")
 
 
 async def test_a_turn_gives_its_events_in_order_and_a_trace(fake_turn: FakeTurn) -> None:

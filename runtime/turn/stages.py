@@ -1,0 +1,49 @@
+"""What turns and sessions are composed of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from voxturn.runtime.families.base import EndOfTurn, Replier, Voice
+from voxturn.runtime.flow.clock import Clock
+from voxturn.runtime.turn.answer import Speaker
+from voxturn.runtime.turn.end_of_turn import TextCompleteness
+from voxturn.runtime.turn.interrupt.base import Strategy
+from voxturn.runtime.turn.interrupt.words import AfterWords
+from voxturn.runtime.turn.listen import Listen
+from voxturn.runtime.turn.recognise import FilteredRecogniser
+from voxturn.runtime.turn.split import Split
+from voxturn.runtime.turn.trace import StageInfo
+
+
+@dataclass(frozen=True)
+class Stages:
+    """What a turn is composed of, ready to run.
+
+    `partial_share`: the most of the recogniser's time that partial transcripts may take; 0: there are none. `interrupt`:
+    when speech over a session's answers cuts them.
+    """
+
+    listen: Listen
+    recogniser: FilteredRecogniser
+    replier: Replier
+    split: Split
+    voice: Voice
+    end_of_turn: EndOfTurn = field(default_factory=TextCompleteness)
+    partial_share: float = 0.25
+    interrupt: Strategy = field(default_factory=AfterWords)
+
+    @property
+    def speaker(self) -> Speaker:
+        """What makes an answer."""
+        return Speaker(self.replier, self.split, self.voice)
+
+
+@dataclass(frozen=True)
+class TurnSetup:
+    """What every turn's trace says of its origin, and the clock."""
+
+    profile: str
+    info: dict[str, StageInfo]
+    sampler: str
+    clock: Clock
