@@ -10,21 +10,32 @@ if TYPE_CHECKING:
     from voxturn.runtime.audio.encode import WavFile
     from voxturn.runtime.frames import frames_from
     from voxturn.runtime.messages import (
+        Interrupted,
+        Paused,
         PcmChunk,
         ReplyToken,
+        Resumed,
         Sentence,
+        SessionError,
         SpeechStarted,
         Transcript,
         TurnDone,
     )
     from voxturn.runtime.profile import Profile, load_profile
+    from voxturn.runtime.turn.session import Session, SessionOptions
 
 _PLACES = {
     "Assistant": "assistant",
+    "Interrupted": "messages",
+    "Paused": "messages",
     "PcmChunk": "messages",
     "Profile": "profile",
     "ReplyToken": "messages",
+    "Resumed": "messages",
     "Sentence": "messages",
+    "Session": "turn.session",
+    "SessionError": "messages",
+    "SessionOptions": "turn.session",
     "SpeechStarted": "messages",
     "Transcript": "messages",
     "TurnDone": "messages",
@@ -34,10 +45,16 @@ _PLACES = {
 }
 __all__ = [
     "Assistant",
+    "Interrupted",
+    "Paused",
     "PcmChunk",
     "Profile",
     "ReplyToken",
+    "Resumed",
     "Sentence",
+    "Session",
+    "SessionError",
+    "SessionOptions",
     "SpeechStarted",
     "Transcript",
     "TurnDone",

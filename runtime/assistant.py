@@ -20,10 +20,13 @@ from voxturn.runtime.models.registry import Registry
 from voxturn.runtime.models.store import Store, quiet
 from voxturn.runtime.parts import LoadedParts
 from voxturn.runtime.profile import Profile, load_profile
+from voxturn.runtime.turn.interrupt.choose import strategy_of
 from voxturn.runtime.turn.listen import Listen
 from voxturn.runtime.turn.recognise import FilteredRecogniser
+from voxturn.runtime.turn.session import Session, SessionOptions
 from voxturn.runtime.turn.split import Split
-from voxturn.runtime.turn.turn import Conversation, Stages, TurnSetup
+from voxturn.runtime.turn.stages import Stages, TurnSetup
+from voxturn.runtime.turn.turn import Conversation
 
 
 class Assistant:
@@ -85,6 +88,10 @@ class Assistant:
         """A new dialogue."""
         return Conversation(self.stages, self.setup, self.profile.system_prompt)
 
+    def session(self, options: SessionOptions | None = None) -> Session:
+        """A new dialogue that listens while it speaks. Call it within an event loop, and close what it returns."""
+        return Session(self.conversation(), options)
+
     def say(self, sentences: AsyncIterator[Sentence]) -> Ahead[PcmChunk]:
         """Sentences as audio. Close what this returns to stop early."""
         return spoken(self.stages.voice, sentences)
@@ -129,4 +136,5 @@ def stages_of(parts: LoadedParts) -> Stages:
         split=split,
         voice=voice,
         partial_share=profile.transcribe.partial_share,
+        interrupt=strategy_of(profile.interrupt),
     )

@@ -3,7 +3,16 @@
 from voxturn.runtime.client.devices import Loudspeaker, microphone
 from voxturn.runtime.client.sync import synchronous
 from voxturn.runtime.client.voice import ClientTurn, VoiceClient
+from voxturn.runtime.turn.session import Session
 
 SyncVoiceClient = synchronous(VoiceClient, "SyncVoiceClient")
+SyncSession = synchronous(Session, "SyncSession")
 
-__all__ = ["ClientTurn", "Loudspeaker", "SyncVoiceClient", "VoiceClient", "microphone"]
+__all__ = [
+    "ClientTurn",
+    "Loudspeaker",
+    "SyncSession",
+    "SyncVoiceClient",
+    "VoiceClient",
+    "microphone",
+]

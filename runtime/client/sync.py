@@ -63,6 +63,11 @@ def synchronous(kind: type[Any], name: str) -> type[SyncProxy]:
     for method, function in inspect.getmembers(kind, inspect.isfunction):
         if not method.startswith("_") and method != "aclose":
             methods[method] = _method(method, function)
+    if hasattr(kind, "__aiter__"):
+        methods["__iter__"] = lambda self: _synchronous(aiter(self._inner), self._portal)
+    for method, value in inspect.getmembers(kind, lambda member: isinstance(member, property)):
+        if value.fset is not None:
+            methods[method] = _property(method, value)
     doc = f"`{kind.__name__}` for code without an event loop.\n\n{inspect.getdoc(kind)}"
     return type(
         name, (SyncProxy,), {"_kind": kind, "__doc__": doc, "__module__": kind.__module__} | methods
@@ -77,6 +82,18 @@ def _method(name: str, original: Any) -> Any:
     call.__doc__ = original.__doc__
     call.__signature__ = inspect.signature(original)  # type: ignore[attr-defined]
     return call
+
+
+def _property(name: str, original: property) -> property:
+    """A property that can be set; in the loop of the object."""
+
+    def read(self: SyncProxy) -> Any:
+        return getattr(self._inner, name)
+
+    def write(self: SyncProxy, value: Any) -> None:
+        self._portal.run(_called(setattr, (self._inner, name, value), {}))
+
+    return property(read, write, doc=original.__doc__)
 
 
 def _synchronous(value: Any, portal: Portal) -> Any:

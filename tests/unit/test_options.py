@@ -53,8 +53,9 @@ from voxturn.runtime.serving.handlers import (
 )
 from voxturn.runtime.serving.whisper import WhisperHandler
 from voxturn.runtime.text.tokenizer import JsonTokenizer
+from voxturn.runtime.turn.interrupt.settings import InterruptSettings
 from voxturn.runtime.turn.listen import Endpointing
-from voxturn.runtime.turn.turn import Stages
+from voxturn.runtime.turn.stages import Stages
 
 from tests.artifacts import FakeBackends, FakeTokens, all_kinds, on_cpu
 from tests.conftest import energy_vad, tone
@@ -468,6 +469,33 @@ ENDPOINTING = {
 }
 
 
+def _cuts(witness: Witness, **values: Any) -> bool:
+    """Whether the strategy that cuts answers has these values."""
+    assert witness.stages is not None
+    strategy = witness.stages.interrupt
+    return all(getattr(strategy, key, None) == value for key, value in values.items())
+
+
+INTERRUPT = {
+    "strategy": [
+        Case({"strategy": "never"}, TURNS, lambda w: _cuts(w, listens=False)),
+        Case({"strategy": "nods"}, TURNS, refused="interrupt.strategy"),
+    ],
+    "ms": [
+        Case({"ms": 700}, TURNS, lambda w: _cuts(w, ms=700), before={"strategy": "after_ms"}),
+        Case({"ms": 700}, TURNS, refused="interrupt.ms"),
+    ],
+    "words": [
+        Case({"words": 3}, TURNS, lambda w: _cuts(w, words=3)),
+        Case({"words": 3}, TURNS, refused="interrupt.words", before={"strategy": "speech"}),
+    ],
+    "pause_ms": [
+        Case({"pause_ms": 200}, TURNS, lambda w: _cuts(w, pause_ms=200)),
+        Case({"pause_ms": 200}, TURNS, refused="interrupt.pause_ms", before={"strategy": "never"}),
+    ],
+}  # fmt: skip
+
+
 def _has(witness: Witness, words: str) -> bool:
     """Whether a reply's prompt has these words."""
     folder = witness.artifact("reply").folder
@@ -510,6 +538,7 @@ ROWS = {
         "vocode": VOCODES,
         "filter": FILTER,
         "endpointing": ENDPOINTING,
+        "interrupt": INTERRUPT,
     }.items()
     for key, cases in rows.items()
 }
@@ -524,6 +553,7 @@ def test_every_key_has_its_row() -> None:
         "vocode": Engine,
         "filter": FilterSettings,
         "endpointing": Endpointing,
+        "interrupt": InterruptSettings,
     }
     keys = {("", f.name) for f in fields(Profile) if f.name not in tables}
     keys |= {(table, f.name) for table, kind in tables.items() for f in fields(kind)}

@@ -1,0 +1,204 @@
+"""A conversation that listens while it speaks: frames go in and events come out for as long as it lives.
+
+It composes turns. While a turn's answer is made and played, what is said over it is judged (`overhear.py`); where that is an
+interruption, the turn is closed and the next one begins with what was said.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from voxturn.runtime.errors import EmptyText, StreamClosed
+from voxturn.runtime.flow.handoff import Handoff, cancel_and_wait
+from voxturn.runtime.messages import (
+    AudioFrame,
+    Message,
+    Samples,
+    SessionEvent,
+)
+from voxturn.runtime.turn.duplex import DuplexTurn
+from voxturn.runtime.turn.inbox import Inbox
+from voxturn.runtime.turn.interrupt.base import Strategy
+from voxturn.runtime.turn.memory import read_messages, write_messages
+from voxturn.runtime.turn.trace import Trace
+from voxturn.runtime.turn.turn import Conversation
+
+_EVENTS_AHEAD = 4
+
+
+def _no_trace(trace: Trace) -> None:
+    """Nobody wants it."""
+
+
+@dataclass(frozen=True)
+class SessionOptions:
+    """How a session is held. `interrupt`: as the profile says, where it is None.
+
+    `ahead_s`: how many seconds `push` may be ahead of what is heard. `on_trace` is called with the trace of every turn that
+    heard a question, once it is over.
+    """
+
+    interrupt: Strategy | None = None
+    ahead_s: float = 10.0
+    on_trace: Callable[[Trace], None] = _no_trace
+
+
+class Session:
+    """Iterate it for its events, as they come; close it when done. Make and use it in one event loop.
+
+    Use as `async with assistant.session() as session: …`, pushing frames in one task and reading events in another. Play
+    the chunks, pause between `Paused` and `Resumed`, and drop what was not played at `Interrupted`. Whoever does not read
+    events holds up the answer. An error ends a turn alone; only where no turn can begin to listen, the session ends with it.
+    `TurnDone` comes once for every turn that heard a question, when all of it was given: it may still be playing, and be
+    interrupted. After `aclose` every method raises `StreamClosed`.
+    """
+
+    def __init__(self, conversation: Conversation, options: SessionOptions | None = None) -> None:
+        options = options or SessionOptions()
+        self._conversation = conversation
+        self._strategy = options.interrupt or conversation.stages.interrupt
+        self._on_trace = options.on_trace
+        self._inbox = Inbox(conversation.setup.clock, options.ahead_s)
+        self._events: Handoff[SessionEvent] = Handoff(_EVENTS_AHEAD)
+        self._questions: list[str] = []
+        self._hears_itself = False
+        self._closing = asyncio.Lock()
+        self._closed = False
+        self._turn = self._next_turn()
+        self._before = self._turn
+        self._task = asyncio.create_task(self._run())
+
+    def __aiter__(self) -> AsyncIterator[SessionEvent]:
+        return self._events
+
+    async def __aenter__(self) -> Session:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    @property
+    def messages(self) -> list[Message]:
+        """The dialogue so far, the system prompt first: what was said, and of each answer what was heard."""
+        return self._conversation.messages
+
+    @messages.setter
+    def messages(self, messages: list[Message]) -> None:
+        self._conversation.messages[:] = messages
+
+    @property
+    def dropped_s(self) -> float:
+        """How many seconds of what was pushed were dropped because it came too far ahead."""
+        return self._inbox.dropped_s
+
+    def save(self, path: str | Path) -> None:
+        """Write the dialogue into a file of JSON. Raises `OutputNotWritable`."""
+        write_messages(Path(path), self.messages)
+
+    def load(self, path: str | Path) -> None:
+        """Go on with the dialogue in a file. Raises `TextError` for what is none."""
+        self.messages = read_messages(Path(path))
+
+    def push(self, sound: Samples | AudioFrame) -> None:
+        """Hear this: 16 kHz mono float32 `[n]`, of any length. Does not wait.
+
+        Where more than `ahead_s` seconds have not been heard yet, the oldest of them are dropped (`dropped_s`). Raises
+        `UsageError` or `InvalidSamples` for what is no such audio.
+        """
+        self._check_open()
+        self._inbox.push(sound)
+
+    async def feed(self, frames: AsyncIterator[AudioFrame]) -> None:
+        """Hear frames until they end. Waits instead of dropping any; closes them."""
+        self._check_open()
+        await self._inbox.feed(frames)
+
+    def ask(self, text: str) -> None:
+        """Put a typed question. It cuts what is being answered, and what is just being said. Raises `EmptyText`."""
+        self._check_open()
+        if not text.strip():
+            raise EmptyText("the question has no words; type some")
+        self._questions.append(text.strip())
+        self._turn.cut("asked")
+
+    def answer(self) -> None:
+        """Take what was pushed so far for the whole question, without waiting for silence.
+
+        Where nothing was said, the question that ends the dialogue is answered, if one does; while an answer is made or
+        played, nothing happens.
+        """
+        self._check_open()
+        if self._turn.listening:
+            self._inbox.ask_answer()
+
+    def cancel(self) -> None:
+        """Cut the answer that is made or played; while nothing is answered, nothing happens."""
+        self._check_open()
+        if not self._turn.listening:
+            self._turn.cut("cancelled")
+
+    def played(self, ms: float) -> None:
+        """Tell how much of the last answer the loudspeaker has played; without being told, the clock decides.
+
+        Told after the answer was cut, it corrects what the dialogue holds of it, until the dialogue goes on.
+        """
+        self._check_open()
+        turn = self._turn if self._turn.playback.begun else self._before
+        turn.played(ms)
+
+    async def aclose(self) -> None:
+        """End whatever is under way, and wait until it has ended; no event comes after this."""
+        self._closed = True
+        async with self._closing:  # one at a time
+            try:
+                await cancel_and_wait(self._task)
+            finally:
+                self._events.abandon()
+                self._inbox.close()
+
+    async def _run(self) -> None:
+        """One turn after the other."""
+        try:
+            while True:
+                try:
+                    await self._turn.run()
+                finally:
+                    if self._turn.heard_out:
+                        self._on_trace(self._turn.trace)
+                if (error := self._turn.stillborn) is not None:
+                    raise error
+                self._hears_itself = self._turn.hears_itself
+                self._ask_last(self._turn.unasked)
+                self._before, self._turn = self._turn, self._next_turn()
+        except Exception as exc:  # noqa: BLE001  it is the reader's
+            self._events.fail(exc)
+
+    def _next_turn(self) -> DuplexTurn:
+        question = " ".join(self._questions)
+        self._questions.clear()
+        return DuplexTurn(
+            self._conversation,
+            self._inbox,
+            self._strategy,
+            self._events,
+            question,
+            self._hears_itself,
+        )
+
+    def _ask_last(self, wanted: bool) -> None:
+        """An answer was asked for and nothing was said: the dialogue's last message is the question."""
+        if wanted and not self._questions and self.messages and self.messages[-1].role == "user":
+            self._questions.append(self.messages.pop().text)
+
+    def _check_open(self) -> None:
+        if self._closed or self._task.done():
+            raise StreamClosed("the session was closed")
