@@ -35,7 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
     """The parser with every command that is installed."""
     import argparse
 
-    from voxturn.runtime.commands import models, say, serve, talk, transcribe, voices
+    from voxturn.runtime.commands import converse, models, say, serve, talk, transcribe, voices
     from voxturn.runtime.models.plugins import entry_points
 
     parser = argparse.ArgumentParser(
@@ -52,6 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     talk.add_parsers(commands)
+    converse.add_parser(commands)
     say.add_parser(commands)
     transcribe.add_parser(commands)
     models.add_parsers(commands)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from voxturn.runtime import cli
 from voxturn.runtime.assistant import Assistant
-from voxturn.runtime.commands import say, talk, transcribe
+from voxturn.runtime.commands import converse, say, talk, transcribe
 from voxturn.runtime.families.silero import Silero
 from voxturn.runtime.families.vits import VitsVoice
 from voxturn.runtime.families.whisper.hearing import WhisperRecogniser
@@ -56,9 +56,10 @@ class FakeParts:
 
 def use_fakes(patch: pytest.MonkeyPatch, home: Path) -> None:
     """Have the commands load fakes, and find the demo's voice in `home`: nothing of the user's own is looked at."""
-    for module in (say, transcribe):
-        patch.setattr(module, "load_parts", FakeParts)
-    patch.setattr(talk, "load_assistant", fake_assistant)
+    for commands in (say, transcribe):
+        patch.setattr(commands, "load_parts", FakeParts)
+    for module in (talk, converse):
+        patch.setattr(module, "load_assistant", fake_assistant)
     patch.setenv("VOXTURN_HOME", str(home))
     speak = load_profile("demo").speak
     model, _ = Registry.read().resolve(speak.model)

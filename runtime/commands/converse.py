@@ -1,0 +1,229 @@
+"""`voxturn talk`: a conversation by microphone and loudspeaker, or typed."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import codecs
+import json
+import os
+import sys
+import threading
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
+from contextlib import ExitStack, aclosing
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from voxturn.runtime.audio.encode import WavFile, output_error
+from voxturn.runtime.client.devices import Loudspeaker, check_devices, microphone
+from voxturn.runtime.client.recorder import Recorder
+from voxturn.runtime.commands.console import add_command, text_from
+from voxturn.runtime.commands.loading import load_assistant
+from voxturn.runtime.errors import TextError, UsageError
+from voxturn.runtime.flow.clock import Clock
+from voxturn.runtime.flow.handoff import Handoff, Overflow, cancel_and_wait
+from voxturn.runtime.frames import RATE
+from voxturn.runtime.messages import (
+    AudioFrame,
+    Interrupted,
+    Partial,
+    Paused,
+    PcmChunk,
+    Resumed,
+    Sentence,
+    SessionError,
+    SessionEvent,
+    Transcript,
+    TurnDone,
+)
+from voxturn.runtime.turn.session import Session, SessionOptions
+from voxturn.runtime.turn.trace import Trace
+
+_READ = 4096
+_TOLD_S = 0.1
+"""How often the session is told how far the loudspeaker is."""
+
+
+def talk(args: argparse.Namespace) -> int:
+    """Talk until interrupted, or until the typed lines end."""
+    if args.text and args.record:
+        raise UsageError("--record keeps what a microphone hears; leave --text out")
+    check_devices("output", *([] if args.text else ["input"]))
+    interrupted = False
+    with ExitStack() as stack:
+        wav = stack.enter_context(WavFile(args.record, RATE, 2)) if args.record else None
+        on_trace = _trace_writer(Path(args.record).with_suffix(".jsonl"), stack) if wav else None
+        try:
+            asyncio.run(_talk(args.profile, args.text, wav, on_trace))
+        except KeyboardInterrupt:  # the usual end: what was recorded is kept
+            interrupted = True
+    if interrupted:
+        raise KeyboardInterrupt
+    return 0
+
+
+def _trace_writer(path: Path, stack: ExitStack) -> Callable[[Trace], None]:
+    """Writes each turn's trace as a line of JSON."""
+    try:
+        file = stack.enter_context(path.open("w", encoding="utf-8"))
+    except OSError as exc:
+        raise output_error(exc, str(path)) from exc
+    return lambda trace: print(
+        json.dumps(trace.to_dict(), ensure_ascii=False), file=file, flush=True
+    )
+
+
+async def _talk(
+    profile: str, typed: bool, wav: WavFile | None, on_trace: Callable[[Trace], None] | None
+) -> None:
+    async with load_assistant(profile) as assistant:
+        await assistant.warm()
+        clock = assistant.setup.clock
+        recorder = Recorder(wav.write, assistant.rate) if wav is not None else None
+        on_played = recorder.played if recorder is not None else None
+        options = SessionOptions(on_trace=on_trace) if on_trace is not None else None
+        with Loudspeaker(assistant.rate, on_played=on_played) as speaker:
+            async with assistant.session(options) as session:
+                talk = Talk(session, speaker, assistant.rate, clock)
+                if typed:
+                    await talk.hold(talk.type_lines())
+                else:
+                    await talk.hold(session.feed(_heard(clock, recorder)))
+
+
+def _heard(clock: Clock, recorder: Recorder | None) -> AsyncIterator[AudioFrame]:
+    frames = microphone(clock=clock)
+    return frames if recorder is None else recorder.heard(frames)
+
+
+class Talk:
+    """A session at a loudspeaker: its events are played and shown, and it is told how far the loudspeaker is."""
+
+    def __init__(self, session: Session, speaker: Loudspeaker, rate: int, clock: Clock) -> None:
+        self._session = session
+        self._speaker = speaker
+        self._rate = rate
+        self._clock = clock
+        self._begin: int | None = None
+        self._answered = asyncio.Event()
+
+    async def hold(self, hear: Coroutine[Any, Any, None]) -> None:
+        """Talk until what is heard ends."""
+        tasks = [asyncio.create_task(each) for each in (hear, self._play(), self._tell())]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            for task in tasks:
+                await cancel_and_wait(task)
+
+    async def type_lines(self) -> None:
+        """Ask what is typed. A line at a terminal cuts the answer to the one before; one of a pipe waits for its end."""
+        interactive, asked = sys.stdin.isatty(), False
+        async with aclosing(_lines()) as lines:
+            async for line in lines:
+                if asked and not interactive:
+                    await self._sounded()
+                self._answered.clear()
+                self._session.ask(line)
+                asked = True
+        if asked:
+            await self._sounded()
+
+    async def _sounded(self) -> None:
+        await self._answered.wait()
+        await self._speaker.drain()
+        self._tell_played()
+
+    async def _play(self) -> None:
+        async for event in self._session:
+            match event:
+                case PcmChunk():
+                    if not event.start:
+                        self._begin = self._speaker.end
+                    self._speaker.play(event)
+                case Paused():
+                    self._speaker.pause()
+                case Resumed():
+                    self._speaker.resume()
+                case Interrupted():
+                    self._tell_played()
+                    self._speaker.stop()
+                    self._begin = None
+                case TurnDone():
+                    self._answered.set()
+            show(event)
+
+    async def _tell(self) -> None:
+        while True:
+            await self._clock.sleep_until(self._clock.now() + _TOLD_S)
+            self._tell_played()
+
+    def _tell_played(self) -> None:
+        if self._begin is not None:
+            samples = max(0, self._speaker.played - self._begin)
+            self._session.played(1000 * samples / self._rate)
+
+
+def show(event: SessionEvent) -> None:
+    """Print what was heard and said; partial transcripts at a terminal alone, where the next line takes their place."""
+    terminal = sys.stdout.isatty()
+    begin = "\r\033[K" if terminal else ""
+    match event:
+        case Partial() if terminal:
+            print(f"{begin}> {event.stable}{event.unstable}", end="", flush=True)
+        case Transcript() if event.text:
+            print(f"{begin}> {event.text}", flush=True)
+        case Sentence():
+            print(f"{begin}{event.text}", flush=True)
+        case Interrupted():
+            print(f"{begin}[{event.reason}]", flush=True)
+        case SessionError():
+            print(f"voxturn: {' '.join(str(event.error).split())}", file=sys.stderr)
+
+
+async def _lines() -> AsyncGenerator[str, None]:
+    """The lines of standard input that are not empty, as they come. Raises `TextError`."""
+    loop, input_fd = asyncio.get_running_loop(), sys.stdin.fileno()
+    handoff: Handoff[str] = Handoff(1, Overflow.GROW)
+
+    def read() -> None:
+        # not of `sys.stdin`, whose lock the interpreter wants when it ends while this waits
+        decoder, rest = codecs.getincrementaldecoder("utf-8")(), ""
+        try:
+            while data := os.read(input_fd, _READ):
+                *lines, rest = (rest + text_from(partial(decoder.decode, data))).split("\n")
+                for line in lines:
+                    loop.call_soon_threadsafe(handoff.put_now, line)
+            loop.call_soon_threadsafe(handoff.put_now, rest)
+            loop.call_soon_threadsafe(handoff.close)
+        except TextError as exc:
+            loop.call_soon_threadsafe(handoff.fail, exc)
+        except RuntimeError:  # the loop is closed: nobody waits for lines any more
+            return
+
+    # nobody can wake a thread that waits for a line: it is left behind, and ends with the process
+    threading.Thread(target=read, daemon=True).start()
+    async for line in handoff:
+        if line.strip():
+            yield line.strip()
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    parser = add_command(
+        commands,
+        "talk",
+        "a conversation by microphone and loudspeaker",
+        "  voxturn talk\n  voxturn talk --text\n  voxturn talk --record call.wav",
+    )
+    parser.add_argument("--text", action="store_true", help="type the questions")
+    parser.add_argument(
+        "--record",
+        default="",
+        metavar="WAV",
+        help="keep both sides in stereo, and each turn's trace as a line of a .jsonl beside it",
+    )
+    parser.set_defaults(run=talk)

@@ -1,0 +1,155 @@
+"""`voxturn talk` on fakes: a microphone and a loudspeaker that are faster than time, and typed lines."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+import wave
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from voxturn.runtime import cli
+from voxturn.runtime.errors import ExecutorUnavailable
+
+from tests.cli_fakes import use_fakes
+from tests.conftest import tone
+
+FRAME = 320
+
+
+class Device:
+    """A stream of the fake sounddevice, which calls back in a thread of its own."""
+
+    latency, active = 0.0, True
+
+    def __init__(self, **options: Any) -> None:
+        self._callback = options["callback"]
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def close(self) -> None:
+        self._stop.set()
+        self._thread.join(10)
+
+    def __enter__(self) -> Device:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _run(self) -> None:
+        raise NotImplementedError
+
+
+class Out(Device):
+    """A loudspeaker. `loud` is set when something was heard, `silent` when it stopped after that."""
+
+    loud, silent = threading.Event(), threading.Event()
+
+    def _run(self) -> None:
+        out = np.zeros((FRAME, 1), np.float32)
+        while not self._stop.wait(0.001):
+            self._callback(out, FRAME, None, None)
+            if np.any(out):
+                Out.loud.set()
+            elif Out.loud.is_set():
+                Out.silent.set()
+
+
+class In(Device):
+    """A microphone: a question, then silence until the answer has sounded; then Ctrl-C."""
+
+    def _run(self) -> None:
+        question = tone(1.0)
+        for begin in range(0, question.size, FRAME):
+            self._callback(question[begin : begin + FRAME, None], FRAME, None, None)
+        while not Out.silent.is_set() and not self._stop.wait(0.002):
+            self._callback(np.zeros((FRAME, 1), np.float32), FRAME, None, None)
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.fixture
+def devices(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[ModuleType]:
+    library: Any = ModuleType("sounddevice")
+    library.InputStream, library.OutputStream = In, Out
+    library.query_devices = lambda kind: {"name": kind}
+    monkeypatch.setitem(sys.modules, "sounddevice", library)
+    use_fakes(monkeypatch, tmp_path / "home")
+    Out.loud.clear()
+    Out.silent.clear()
+    return library
+
+
+@contextmanager
+def typed(monkeypatch: pytest.MonkeyPatch, data: bytes) -> Iterator[None]:
+    reader, writer = os.pipe()
+    os.write(writer, data)
+    os.close(writer)
+    with os.fdopen(reader) as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        yield
+
+
+def test_typed_lines_are_answered_aloud_one_after_the_other(
+    devices: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with typed(monkeypatch, b"Where is Paris?\n\nAnd Rome?"):
+        assert cli.main(["talk", "--text"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    asked = [line for line in lines if line.startswith("> ")]
+    assert asked == ["> Where is Paris?", "> And Rome?"]
+    assert lines.count("It lies on the Seine.") == 2
+    assert Out.loud.is_set()
+
+
+def test_a_spoken_question_is_answered_and_both_sides_are_kept(
+    devices: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["talk", "--record", str(tmp_path / "call.wav")]) == 130
+    assert capsys.readouterr().out.startswith("> What is the capital")
+    with wave.open(str(tmp_path / "call.wav")) as file:
+        assert (file.getnchannels(), file.getframerate()) == (2, 16000)
+        both = np.frombuffer(file.readframes(file.getnframes()), np.int16).reshape(-1, 2)
+    assert np.abs(both[: 16000 - FRAME, 0]).max() > 10_000
+    assert np.abs(both[:, 1]).max() > 10_000
+    traces = [json.loads(line) for line in (tmp_path / "call.jsonl").read_text().splitlines()]
+    assert [trace["transcript"][:19] for trace in traces] == ["What is the capital"]
+    assert traces[0]["interruptions"] == []
+
+
+def test_what_is_no_text_and_what_does_not_go_together(
+    devices: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with typed(monkeypatch, b"\xff\xff\n"):
+        assert cli.main(["talk", "--text"]) == 3
+    assert "is not UTF-8" in capsys.readouterr().err
+    assert cli.main(["talk", "--text", "--record", "call.wav"]) == 2
+
+
+@pytest.mark.parametrize("missing", ["library", "device"])
+def test_without_a_sound_device_there_is_one_line(
+    missing: str,
+    devices: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def none(kind: str) -> None:
+        raise ValueError("No input device matching")
+
+    devices.query_devices = none
+    if missing == "library":
+        monkeypatch.setitem(sys.modules, "sounddevice", None)
+    assert cli.main(["talk"]) == ExecutorUnavailable.exit_code
+    assert capsys.readouterr().err.count("\n") == 1
