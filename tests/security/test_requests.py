@@ -116,7 +116,7 @@ def server(demo_models: None) -> Iterator[Running]:
 async def test_two_thousand_random_requests_are_answered_and_leave_the_models_as_they_were(
     server: Running,
 ) -> None:
-    await storm(server.grpc, Strangers(0, MODELS_HERE), 300)  # allocators reach their size
+    await storm(server.grpc, Strangers(0, MODELS_HERE), 1000)  # allocators reach their size
     before = memory_mb(server)
     ended = await storm(server.grpc, Strangers(2, MODELS_HERE), 2000)
     assert ended["answered"] > 200

@@ -37,7 +37,7 @@ class Audit:
         elif event in ("socket.connect", "socket.bind"):
             self.reached.append(f"{event} {args[1]!r}")
         elif event in _STARTS:
-            self.reached.append(event)
+            self.reached.append(f"{event} {args!r}")
 
 
 def _memory_mb(field: str) -> float:

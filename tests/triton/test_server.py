@@ -511,7 +511,7 @@ def test_a_model_that_does_not_load_is_one_line_with_reason_and_remedy(
     broken, settings = tmp_path / "broken", tmp_path / "broken.toml"
     shutil.copytree(tiny.short, broken)
     graph = Manifest.read(broken).graphs["windowed_waveform_decoder"].file
-    (broken / graph).write_bytes(b"no graph")
+    (broken / graph).write_bytes(b"no graph".ljust((broken / graph).stat().st_size))
     text = profile.read_text(encoding="utf-8").replace(str(tiny.short), str(broken))
     settings.write_text(text, encoding="utf-8")
     command = [str(PYTHON), "-P", "-m", "voxturn.runtime.cli", "serve", "triton"]

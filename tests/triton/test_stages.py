@@ -180,7 +180,8 @@ async def test_an_utterance_becomes_its_words(stages: Made) -> None:
 
 
 async def test_an_answer_comes_token_by_token_and_ends(stages: Made) -> None:
-    dialogue = [Message("user", "What is the capital of France?")]
+    system = Message("system", load_profile("demo").system_prompt)
+    dialogue = [system, Message("user", "What is the capital of France?")]
     tokens = [token async for token in stages.replier(dialogue)]
     assert len(tokens) > 2
     assert "Paris" in "".join(token.text for token in tokens)

@@ -125,7 +125,7 @@ async def test_two_hundred_interruptions_leave_nothing(fake_turn: FakeTurn) -> N
             for _ in range(chosen.randrange(40)):
                 await anext(events)
         gc.collect()
-        held = [each for each in gc.get_objects() if isinstance(each, DuplexTurn)]
+        held = [each for each in gc.get_objects() if type(each) is DuplexTurn]
         assert len(held) <= 3
     await settled(fake_turn)
 
