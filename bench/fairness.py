@@ -99,7 +99,7 @@ async def run(profile: str, streams: Sequence[int], runs: int, path: Path | None
         parts.close()
     with EmbeddedTriton(repository(), {PROFILE: profile}) as triton:
         address = f"127.0.0.1:{triton.grpc}"
-        control = TritonServer(address)
+        control = TritonServer(address, secret=triton.secret)
         await Supervisor(control, [_MODEL], lambda _: None, triton).load()
         await measured(result, address, streams, runs)
         await control.aclose()
