@@ -74,6 +74,7 @@ class DecodeEngine:
         self._check_room(request)
         sequence = Generation(request, limit, CLIENT.get())
         with self._lock:
+            self._rounds.came(sequence.client)
             self._waiting.append(sequence)
         return sequence
 
@@ -189,7 +190,7 @@ class DecodeEngine:
                 return None
             chosen = min(self._waiting, key=lambda s: (held[s.client], self._rounds.last(s.client)))
             self._waiting.remove(chosen)
-        self._rounds.served(chosen.client)
+            self._rounds.served(chosen.client)
         return chosen
 
     def _end_cancelled(self) -> list[Generation]:

@@ -101,6 +101,7 @@ class Lane:
     async def _run(self, urgent: bool, function: Callable[[], T]) -> T:
         call = _Call(urgent, next(_NUMBERS), CLIENT.get(), function, OBSERVER.get())
         with self._lock:
+            self._rounds.came(call.client)
             self._calls.append(call)
         self.submit(self._take_turn)
         result: T = await asyncio.wrap_future(call.future)
@@ -183,8 +184,10 @@ class Lane:
             with self._lock:
                 call = min(self._calls, key=self._order)
                 self._calls.remove(call)
-            if call.future.set_running_or_notify_cancel():
-                self._rounds.served(call.client)
+                runs = call.future.set_running_or_notify_cancel()
+                if runs:
+                    self._rounds.served(call.client)
+            if runs:
                 try:
                     call.future.set_result(self._observed(call.observer, call.function))
                 except BaseException as exc:  # noqa: BLE001  it is the caller's

@@ -41,7 +41,9 @@ class Batches:
     async def run(self, inputs: Tensors) -> Tensors:
         """This call's share of a batch's outputs."""
         share: asyncio.Future[Tensors] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Call(inputs, CLIENT.get(), share))
+        call = _Call(inputs, CLIENT.get(), share)
+        self._rounds.came(call.client)
+        self._waiting.append(call)
         if self._runner is None or self._runner.done():
             self._runner = asyncio.create_task(self._run())
         return await share

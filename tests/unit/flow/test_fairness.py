@@ -14,6 +14,17 @@ def test_the_client_that_was_served_longest_ago_is_next() -> None:
     assert order == ["a", "b", "c", "a", "b", "c"]
 
 
+def test_new_names_do_not_come_before_those_who_wait() -> None:
+    rounds = Rounds()
+    rounds.came("busy")
+    rounds.served("busy")
+    rounds.came("early")
+    rounds.came("busy")
+    rounds.served("early")
+    rounds.came("late")
+    assert sorted(("late", "early", "busy"), key=rounds.last) == ["busy", "late", "early"]
+
+
 def test_however_many_names_there_are_few_are_remembered() -> None:
     rounds = Rounds()
     for number in range(5000):

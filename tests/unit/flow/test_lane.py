@@ -173,24 +173,42 @@ async def test_an_urgent_call_goes_before_those_that_wait_even_when_it_comes_lat
     lane.close()
 
 
+def asked(lane: Lane, order: list[str], client: str, urgent: bool = False) -> asyncio.Task[None]:
+    """A client's call, which notes its name."""
+    context = copy_context()
+    context.run(CLIENT.set, client)
+    run = lane.run_first if urgent else lane.run
+    return asyncio.create_task(run(order.append, f"{client}{'!' * urgent}"), context=context)
+
+
 async def test_clients_take_turns_whoever_asked_for_more() -> None:
     lane, blocker, order = Lane("work"), Blocker(), list[str]()
     running = asyncio.create_task(lane.run(blocker))
     await blocker.begun()
 
-    def asked(client: str, urgent: bool = False) -> asyncio.Task[None]:
-        context = copy_context()
-        context.run(CLIENT.set, client)
-        run = lane.run_first if urgent else lane.run
-        return asyncio.create_task(run(order.append, f"{client}{'!' * urgent}"), context=context)
-
-    calls = [asked("greedy") for _ in range(4)]
+    calls = [asked(lane, order, "greedy") for _ in range(4)]
     await asyncio.sleep(0)
-    calls += [asked(name) for name in ("a", "b", "a")] + [asked("greedy", urgent=True)]
+    calls += [asked(lane, order, name) for name in ("a", "b", "a")]
+    calls.append(asked(lane, order, "greedy", urgent=True))
     await asyncio.sleep(0)
     blocker.release.set()
     await asyncio.wait_for(asyncio.gather(running, *calls), 10)
     assert order == ["greedy!", "a", "b", "greedy", "a", "greedy", "greedy", "greedy"]
+    lane.close()
+
+
+async def test_whoever_gives_himself_a_new_name_each_time_comes_no_sooner() -> None:
+    lane, order = Lane("work"), list[str]()
+    await asked(lane, order, "known")
+    await asked(lane, order, "first")
+    blocker = Blocker()
+    running = asyncio.create_task(lane.run(blocker))
+    await blocker.begun()
+    calls = [asked(lane, order, name) for name in ("new", "newer", "known")]
+    await asyncio.sleep(0)
+    blocker.release.set()
+    await asyncio.wait_for(asyncio.gather(running, *calls), 10)
+    assert order == ["known", "first", "known", "new", "newer"]
     lane.close()
 
 
