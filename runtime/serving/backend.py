@@ -46,8 +46,9 @@ PROFILE = "VOXTURN_PROFILE"
 ABOUT_THE_MODEL = {CANARY, CANCEL, INFO}
 """Inputs of requests that are answered at once, without the engine."""
 
-MOST_STREAMS, MOST_UNNAMED = 16, 256
-"""How many requests at once a model takes of one client that gives its name, and of all those that do not."""
+MOST_STREAMS, MOST_UNNAMED, MOST_AT_ONCE = 16, 256, 1024
+"""How many requests at once a model takes of one client that gives its name, of all those that do not, and of all together:
+a client may give itself any number of names."""
 
 _TOO_LATE = f"a request may take {LONGEST_REQUEST_S:.0f} s; send less at once"
 _TOO_MUCH_SPEECH = (
@@ -215,6 +216,10 @@ class Backend:
         if self._clients[client] >= MOST_UNNAMED:
             raise TooManyStreams(
                 f"{self._model.name}: clients without a name have {MOST_UNNAMED} streams; name yours by {CLIENT!r}"
+            )
+        if self._clients.total() >= MOST_AT_ONCE:
+            raise TooManyStreams(
+                f"{self._model.name}: there are {MOST_AT_ONCE} streams; try again later"
             )
 
     def _describe(self) -> dict[str, Any]:

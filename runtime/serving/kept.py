@@ -10,6 +10,7 @@ from typing import Generic, TypeVar
 from voxturn.runtime.errors import TooManyStreams
 from voxturn.runtime.flow.clock import Clock, WallClock
 from voxturn.runtime.flow.fairness import CLIENT
+from voxturn.runtime.remote.contract import CLIENT as NAME
 
 EntryT = TypeVar("EntryT")
 EXPIRY_S = 600.0
@@ -27,7 +28,7 @@ class Kept(Generic[EntryT]):
     """So many `places`, by ids. An entry goes when nobody has asked for it for ten minutes.
 
     A newcomer that finds no place is refused, unless an entry has not been asked for for `idle_s`: that one goes. A client
-    may have half of the places. `what` is what an error calls the entries.
+    may have half of the places, as may all together that give no name. `what` is what an error calls the entries.
     """
 
     def __init__(
@@ -78,7 +79,12 @@ class Kept(Generic[EntryT]):
         client, share = CLIENT.get(), self._places // 2
         own = [name for name, entry in self._entries.items() if entry.client == client]
         if len(own) >= share:
-            self._forget_idle(own, f"a client may have {share} {self._what} at once; end one first")
+            refusal = f"a client may have {share} {self._what} at once; end one first"
+            if not client:
+                refusal = (
+                    f"clients without a name have {share} {self._what}; name yours by {NAME!r}"
+                )
+            self._forget_idle(own, refusal)
         elif len(self._entries) >= self._places:
             self._forget_idle(
                 self._entries, f"all {self._places} {self._what} are in use; try again later"

@@ -56,12 +56,17 @@ from voxturn.runtime.remote.contract import (
 from voxturn.runtime.remote.requests import check_request, of_request, of_step, to_request, to_step
 from voxturn.runtime.remote.tensors import Tensors, of_event, text_tensor, to_event
 from voxturn.runtime.serving import backend
-from voxturn.runtime.serving.backend import MOST_STREAMS, MOST_UNNAMED, Backend
+from voxturn.runtime.serving.backend import (
+    MOST_AT_ONCE,
+    MOST_STREAMS,
+    MOST_UNNAMED,
+    Backend,
+)
 from voxturn.runtime.serving.handlers import HANDLERS
 from voxturn.runtime.serving.inputs import Inputs
 from voxturn.runtime.serving.metrics import Heard, Metrics
 
-from tests.triton_fakes import SERIES, Asked, Utilities, ask
+from tests.triton_fakes import SERIES, Asked, Sender, Utilities, ask
 
 ROOT = Path(__file__).parents[3]
 
@@ -384,6 +389,21 @@ def test_clients_without_a_name_share_their_streams(served: tuple[Backend, Scrip
     named = ask(backend, text=text_tensor("hello"), **{CLIENT: text_tensor("me")})
     assert named.done.wait(10)
     assert named.sent[-1] == (None, 1)
+    assert not any(sender.done.is_set() for sender in senders)
+
+
+def test_a_client_with_many_names_does_not_have_any_number_of_streams(
+    served: tuple[Backend, Scripted],
+) -> None:
+    backend = served[0]
+
+    def asked(name: str) -> Sender:
+        return ask(backend, text=text_tensor("for ever"), **{CLIENT: text_tensor(name)})
+
+    senders = [asked(f"name {number // MOST_STREAMS}") for number in range(MOST_AT_ONCE)]
+    refused = asked("another")
+    assert refused.done.wait(10)
+    assert refused.sent[-1][0][1].startswith("TooManyStreams: vits: there are 1024 streams")
     assert not any(sender.done.is_set() for sender in senders)
 
 

@@ -70,6 +70,15 @@ def test_one_client_has_half_of_the_places(clock: ManualClock) -> None:
     assert used(kept, "d", "greedy") == []
 
 
+def test_clients_without_a_name_have_half_of_the_places_together(clock: ManualClock) -> None:
+    kept = Kept("lists", list[int], 4, clock=clock)
+    for name in ("a", "b"):
+        used(kept, name)
+    with pytest.raises(TooManyStreams, match="without a name have 2 lists; name yours by 'client'"):
+        used(kept, "c")
+    assert used(kept, "c", "named") == []
+
+
 def test_what_is_idle_makes_room_where_it_is_needed(clock: ManualClock) -> None:
     kept = Kept("lists", list[int], 4, idle_s=10.0, clock=clock)
     with kept.use("busy"):

@@ -89,7 +89,7 @@ async def test_a_rest_without_its_beginning_has_no_transcript(handler: WhisperHa
 
 async def test_of_a_hundred_utterances_at_once_none_is_pushed_out(handler: WhisperHandler) -> None:
     begun = 0
-    with pytest.raises(TooManyStreams, match="a client may have 64 utterances at once"):
+    with pytest.raises(TooManyStreams, match="clients without a name have 64 utterances"):
         for begun in range(100):
             await said(handler, str(begun), START)
     assert begun == 64
