@@ -36,15 +36,26 @@ def format_apart(template: Template, path: Path) -> ChatFormat:
             timeout=_WAIT_S,
             check=False,
         )
-        answer = json.loads(done.stdout)
-    except (subprocess.TimeoutExpired, ValueError) as exc:
+    except subprocess.TimeoutExpired as exc:
+        raise _too_much(template, path) from exc
+    if done.returncode < 0 or done.stderr.rstrip().endswith("MemoryError"):  # a limit ended it
+        raise _too_much(template, path)
+    if done.returncode:
+        *_, reason = done.stderr.splitlines() or [""]
         raise ExportFailed(
-            f"{path}: {template.file} cannot be used (it takes more than {_CPU_S} s or {_BYTES >> 20} MB for dialogues "
-            "of a few words)"
-        ) from exc
+            f"{path}: {template.file} cannot be used (its process failed: {reason[:200]})"
+        )
+    answer = json.loads(done.stdout)
     if "refused" in answer:
         raise ExportFailed(answer["refused"])
     return ChatFormat.of({"chat": answer})
+
+
+def _too_much(template: Template, path: Path) -> ExportFailed:
+    return ExportFailed(
+        f"{path}: {template.file} cannot be used (it takes more than {_CPU_S} s or {_BYTES >> 20} MB for dialogues "
+        "of a few words)"
+    )
 
 
 def _main() -> None:
