@@ -19,6 +19,7 @@ from voxturn.runtime.serving.launcher import WITH_PARENT, is_live
 
 SERVED, SECRET = "VOXTURN_SERVED", "VOXTURN_SECRET"
 _FILE, _HTTP_FILE = Path("deploy/docker-compose.yml"), Path("deploy/docker-compose.http.yml")
+_ADDRESS, _REACHED = "VOXTURN_ADDRESS", ("127.0.0.1", "0.0.0.0")  # noqa: S104  who sets it wants that
 _STANDARD_ERROR = 2  # the file, for a program that writes there itself
 _START_S, _STOP_S = 600.0, 60.0  # an image may have to be pulled
 
@@ -27,7 +28,8 @@ class ContainerTriton:
     """A server in a container; `grpc`, `metrics` and, if asked for, `http` are its ports on this host, from `VOXTURN_GRPC_PORT`
     and so on. Who loads models needs `secret`, which is this server's alone.
 
-    Close it when done. Raises `ExecutorUnavailable` without Docker, `UsageError` away from voxturn's source.
+    Close it when done. Raises `ExecutorUnavailable` without Docker, `UsageError` away from voxturn's source,
+    or for ports or an address at which the server could not be watched.
     """
 
     def __init__(self, profile: str, models: Sequence[str], http: bool = False) -> None:
@@ -36,6 +38,10 @@ class ContainerTriton:
             raise ExecutorUnavailable("--docker needs docker; install it, or serve with --embedded")
         if not _FILE.exists():
             raise UsageError(f"{_FILE} is not here; run this in the folder of voxturn's source")
+        if (address := os.environ.get(_ADDRESS) or _REACHED[0]) not in _REACHED:
+            raise UsageError(
+                f"{_ADDRESS}: must be {' or '.join(_REACHED)}, not {address!r}: the server is watched at {_REACHED[0]}"
+            )
         self.http = _port("VOXTURN_HTTP_PORT", 8000) if http else None
         self.grpc, self.metrics = (
             _port("VOXTURN_GRPC_PORT", 8001),

@@ -78,6 +78,18 @@ def test_without_docker_it_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     assert main(["serve", "triton", "--docker"]) == UsageError.exit_code
 
 
+def test_a_server_is_only_published_where_it_is_watched(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("shutil.which", lambda name: "/bin/false")
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("VOXTURN_ADDRESS", "192.0.2.1")
+    assert main(["serve", "triton", "--docker"]) == UsageError.exit_code
+    assert "VOXTURN_ADDRESS: must be 127.0.0.1 or 0.0.0.0" in capsys.readouterr().err
+    monkeypatch.setenv("VOXTURN_ADDRESS", "")
+    assert main(["serve", "triton", "--docker"]) == errors.ServerUnavailable.exit_code
+
+
 @pytest.mark.parametrize("http", [[], ["--http"]])
 def test_docker_gets_a_secret_of_its_own_and_http_if_asked_for(
     http: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
