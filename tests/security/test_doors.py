@@ -39,7 +39,7 @@ def grpc(server: Running) -> Iterator[InferenceServerClient]:
 
 
 def secret_of(server: Running) -> str:
-    """The server's secret, as its own user reads it."""
+    """The server's secret, as users of its machine read it (decision 12)."""
     for pid in descendants(server.process.pid):
         if found := re.search(r"--http-restricted-api=[^\0]+=([^\0]+)\0", command_of(pid)):
             return found[1]

@@ -1,6 +1,6 @@
 """A warm process that runs voxturn's command line on hostile files, one after the other, and tells what each run did.
 
-`python -P watched.py` reads a line of JSON with `argv` for each run, and answers with a line: see `Run`.
+`python -P warm.py` reads a line of JSON with `argv` for each run, and answers with a line: what `run` returns.
 """
 
 from __future__ import annotations
