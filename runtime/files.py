@@ -110,10 +110,7 @@ def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
 def _array(member: bytes) -> npt.NDArray[Any]:
     """An array whose header says as many bytes as there are."""
     stream: BinaryIO = io.BytesIO(member)
-    version = np.lib.format.read_magic(stream)
-    if version not in _HEADERS:
-        raise ValueError(f"an array has a header of version {version}")
-    shape, _, dtype = _HEADERS[version](stream)
+    shape, dtype = _header(stream)
     if dtype.hasobject:
         raise ValueError("an array holds objects, which are not unpickled")
     held = len(member) - stream.tell()
@@ -121,6 +118,18 @@ def _array(member: bytes) -> npt.NDArray[Any]:
         raise ValueError(f"an array of {list(shape)} {dtype.name} has {held:,} bytes")
     array: npt.NDArray[Any] = np.load(io.BytesIO(member), allow_pickle=False)
     return array
+
+
+def _header(stream: BinaryIO) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """An array's shape and type. They are a Python literal, on which Python's parser fails in its own ways."""
+    version = np.lib.format.read_magic(stream)
+    if version not in _HEADERS:
+        raise ValueError(f"an array has a header of version {version}")
+    try:
+        shape, _, dtype = _HEADERS[version](stream)
+    except (ValueError, TypeError, LookupError, RecursionError, MemoryError) as exc:
+        raise ValueError("an array has a damaged header") from exc
+    return shape, dtype
 
 
 _HEADERS = {

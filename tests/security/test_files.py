@@ -92,6 +92,7 @@ def test_none_takes_seconds_or_gigabytes(ended: Ended) -> None:
         ("a file above the artifact", "is no name of a file in its folder"),
         ("a file that is shorter than recorded", "acoustic_encoder.onnx has 0 bytes, not 77,000,000; export it again"),
         ("voices that are objects", "voices.npz: cannot be read (an array holds objects, which are not unpickled)"),
+        ("a header that nests", "voices.npz: cannot be read (an array has a damaged header)"),
         ("a voice of 10^12 zeros", "an array of [1000000, 1000000] float32 has 64 bytes"),
         ("a Whisper of 2^32 variables", "CTranslate2 cannot load it"),
     ],
