@@ -23,7 +23,7 @@ from voxturn.runtime.serving.health import silent
 from tests import triton_fakes
 from tests.artifacts import XTTS, FakeBackends, all_kinds, on_cpu
 from tests.e2e.conftest import demo_models as demo_models
-from tests.security.storm import check_error, storm
+from tests.security.storm import check_error, http_storm, storm
 from tests.security.strangers import Asked, Strangers
 from tests.triton.conftest import ROOT, Running, memory_mb, serve
 from tests.unit.test_options import GRAPHS
@@ -108,7 +108,7 @@ MODELS_HERE = ("whisper", "qwen3", "vits", "voice_turn")
 
 @pytest.fixture(scope="module")
 def server(demo_models: None) -> Iterator[Running]:
-    running = serve(DEMO, MODELS_HERE)
+    running = serve(DEMO, MODELS_HERE, "--http")
     yield running
     assert running.stop() == 0
 
@@ -118,8 +118,9 @@ async def test_two_thousand_random_requests_are_answered_and_leave_the_models_as
 ) -> None:
     await storm(server.grpc, Strangers(0, MODELS_HERE), 1000)  # allocators reach their size
     before = memory_mb(server)
-    ended = await storm(server.grpc, Strangers(2, MODELS_HERE), 2000)
-    assert ended["answered"] > 200
-    assert ended["UsageError"] > 200
+    ended = await storm(server.grpc, Strangers(2, MODELS_HERE), 1500)
+    by_http = await http_storm(server.http, Strangers(3, MODELS_HERE), 500)
+    assert (ended["answered"] > 200, ended["UsageError"] > 200) == (True, True)
+    assert (by_http["answered"] > 50, by_http["UsageError"] > 50) == (True, True), by_http
     assert await silent(server.grpc, MODELS_HERE) == []
     assert memory_mb(server) - before < 60
