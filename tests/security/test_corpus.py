@@ -9,7 +9,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from socket import socket
 from typing import Any
 
 import pytest
@@ -18,7 +17,6 @@ from voxturn.runtime.families.fake import write_profile
 
 from tests.security.hostile_audio import AUDIO, READABLE
 from tests.security.hostile_models import MODELS
-from tests.security.watching import listening
 from tests.tiny.conftest import Tiny
 from tests.tiny.conftest import narrow as narrow
 from tests.tiny.conftest import tiny as tiny
@@ -84,12 +82,6 @@ def roots(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pat
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[socket]:
-    with listening() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
 def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("good") / "good.wav"
     with WavFile(path, 24000) as sink:
@@ -144,11 +136,13 @@ def check(did: dict[str, Any], allowed: list[Path], readable: bool = False) -> N
     assert len(lines) == (did["code"] != 0)
     assert did["peak_mb"] < _MOST_MB
     assert [each for each in did["reached"] if _OURS not in each] == []
-    known = [str(path) for path in allowed] + [*_ANYWHERE, *filter(None, sys.path), sys.base_prefix]
-    foreign = [
-        path for path in did["read"] if not str(Path(path).absolute()).startswith(tuple(known))
-    ]
-    assert foreign == []
+    known = [*map(str, allowed), *filter(None, sys.path), sys.base_prefix]
+    assert _elsewhere(did["read"], [*known, *_ANYWHERE]) == []
+    assert _elsewhere(did["written"], [*known, "/dev/null"]) == []
+
+
+def _elsewhere(paths: list[str], known: list[str]) -> list[str]:
+    return [path for path in paths if not str(Path(path).absolute()).startswith(tuple(known))]
 
 
 @pytest.mark.parametrize("command", [_transcribe, _clone], ids=["transcribe", "voices-add"])
