@@ -9,6 +9,7 @@ from typing import Any
 
 from voxturn.runtime.audio.encode import output_error
 from voxturn.runtime.errors import TextError
+from voxturn.runtime.files import read_json
 from voxturn.runtime.messages import Message, PcmChunk, ReplyToken, Sentence
 
 _LETTERS_A_SECOND = 15
@@ -140,10 +141,10 @@ def write_messages(path: Path, messages: Sequence[Message]) -> None:
 def read_messages(path: Path) -> list[Message]:
     """The dialogue in a file that `write_messages` wrote; `ids` may be left out. Raises `TextError`."""
     try:
-        items = json.loads(path.read_text(encoding="utf-8"))
+        items = read_json(path)
     except OSError as exc:
         raise TextError(f"{path}: cannot be read ({exc.strerror})") from exc
-    except ValueError as exc:  # neither UTF-8 nor JSON
+    except ValueError as exc:  # neither UTF-8 nor JSON, or no regular file
         raise TextError(f"{path}: is not JSON ({exc}); give a file that a session saved") from exc
     if not isinstance(items, list) or not all(map(_is_message, items)):
         raise TextError(

@@ -61,6 +61,9 @@ class Split:
         async with aclosing(self(pieces())) as sentences:
             async for sentence in sentences:
                 yield sentence
+                await asyncio.sleep(
+                    0
+                )  # one sentence at a time: the filter takes milliseconds for each
 
     def _sentence(self, clause: str, index: int) -> Sentence | None:
         passed = self._filter.check(clause, "out")
