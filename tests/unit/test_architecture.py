@@ -319,7 +319,7 @@ ROOMS = {
     "families": {
         "errors", "files", "flow", "messages", "protocols", "models", "audio", "text", "decode", "remote"
     },
-    "turn": {"errors", "flow", "messages", "audio", "text", "families"},
+    "turn": {"errors", "files", "flow", "messages", "audio", "text", "families"},
 }  # fmt: skip
 """Which rooms each room of the runtime may import: docs/architecture.md."""
 

@@ -113,3 +113,4 @@ def test_the_committed_result_has_no_stream_that_hung_or_was_lost() -> None:
         assert metrics[name]["value"] == 0, name
     for kind in ("kill", "hang"):
         assert max(metrics[f"faults.{kind}.stream_ended_ms"]["samples"]) <= 2000
+        assert max(metrics[f"faults.{kind}.answers_again_ms"]["samples"]) <= 5000
