@@ -23,6 +23,8 @@ T = TypeVar("T")
 P = ParamSpec("P")
 _END = object()
 _NUMBERS = itertools.count()
+_URGENT_AFTER_S = 0.5
+"""How long any call may have waited before it is as urgent as those that are."""
 
 
 @dataclass(eq=False)
@@ -32,6 +34,7 @@ class _Call:
     urgent: bool
     number: int
     client: str
+    came_s: float
     function: Callable[[], Any]
     observer: Observer | None
     future: Future[Any] = field(default_factory=Future)
@@ -99,7 +102,9 @@ class Lane:
         return await self._run(True, lambda: function(*args, **kwargs))
 
     async def _run(self, urgent: bool, function: Callable[[], T]) -> T:
-        call = _Call(urgent, next(_NUMBERS), CLIENT.get(), function, OBSERVER.get())
+        call = _Call(
+            urgent, next(_NUMBERS), CLIENT.get(), self.clock.now(), function, OBSERVER.get()
+        )
         with self._lock:
             self._rounds.came(call.client)
             self._calls.append(call)
@@ -194,8 +199,9 @@ class Lane:
                     call.future.set_exception(exc)
 
     def _order(self, call: _Call) -> tuple[bool, int, int]:
-        """The least goes first."""
-        return not call.urgent, self._rounds.last(call.client), call.number
+        """The least goes first. Urgent calls without an end do not keep others waiting for ever."""
+        urgent = call.urgent or self.clock.now() - call.came_s >= _URGENT_AFTER_S
+        return not urgent, self._rounds.last(call.client), call.number
 
     def _cancel_queued(self) -> None:
         with self._lock:

@@ -70,6 +70,11 @@ class Kept(Generic[EntryT]):
             entry.users -= 1
             entry.used_s = self._clock.now()
 
+    def values(self) -> Iterator[EntryT]:
+        """Everything that is kept."""
+        self._forget_unused()
+        return (entry.value for entry in self._entries.values())
+
     def forget(self, name: Hashable) -> None:
         """Keep nothing under `name`."""
         self._entries.pop(name, None)

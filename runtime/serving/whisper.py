@@ -7,7 +7,13 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
-from voxturn.runtime.errors import AudioTooLong, ForgottenSequence, UsageError, VoxturnError
+from voxturn.runtime.errors import (
+    AudioTooLong,
+    ForgottenSequence,
+    TooManyStreams,
+    UsageError,
+    VoxturnError,
+)
 from voxturn.runtime.families.whisper.hearing import as_whisper
 from voxturn.runtime.flow.fairness import CLIENT
 from voxturn.runtime.frames import RATE
@@ -22,6 +28,8 @@ from voxturn.runtime.serving.kept import Kept
 from voxturn.runtime.turn.recognise import FilteredHearing, FilteredRecogniser
 
 _SEQUENCES, _IDLE_S = 128, 10.0
+_MOST_HELD_S = 3600.0
+"""Seconds of all utterances together that have not ended: 230 MB."""
 
 
 class WhisperHandler:
@@ -82,7 +90,9 @@ class WhisperHandler:
         self._check_whole(name, START in inputs)
         with self._utterances.use(name) as utterance:
             try:
-                utterance.add(audio_of(inputs))
+                piece = audio_of(inputs)
+                self._check_room(piece)
+                utterance.add(piece)
             except VoxturnError:
                 self._utterances.forget(name)
                 raise
@@ -99,6 +109,15 @@ class WhisperHandler:
             "language": text_tensor(found.language),
             **of_event(found),
         }
+
+    def _check_room(self, piece: Samples) -> None:
+        held = sum(
+            each.size for utterance in self._utterances.values() for each in utterance.pieces
+        )
+        if held + piece.size > _MOST_HELD_S * RATE:
+            raise TooManyStreams(
+                f"the utterances that have not ended hold {_MOST_HELD_S:.0f} s of audio; try again later"
+            )
 
     def _check_whole(self, name: tuple[str, str], start: bool) -> None:
         """Raise for a first piece of an utterance that is there already, and for a later one of one that is not."""

@@ -181,6 +181,23 @@ def asked(lane: Lane, order: list[str], client: str, urgent: bool = False) -> as
     return asyncio.create_task(run(order.append, f"{client}{'!' * urgent}"), context=context)
 
 
+async def test_urgent_calls_do_not_keep_others_waiting_for_ever() -> None:
+    clock = ManualClock()
+    lane, blocker, order = Lane("work", clock=clock), Blocker(), list[str]()
+    running = asyncio.create_task(lane.run(blocker))
+    await blocker.begun()
+    calls = [asked(lane, order, "patient"), asked(lane, order, "hasty", urgent=True)]
+    await asyncio.sleep(0)
+    clock.advance(0.5)
+    calls += [asked(lane, order, "hasty", urgent=True), asked(lane, order, "late")]
+    await asyncio.sleep(0)
+    blocker.release.set()
+    await asyncio.wait_for(asyncio.gather(running, *calls), 10)
+    assert order[0] == "patient"
+    assert order[-1] == "late"
+    lane.close()
+
+
 async def test_clients_take_turns_whoever_asked_for_more() -> None:
     lane, blocker, order = Lane("work"), Blocker(), list[str]()
     running = asyncio.create_task(lane.run(blocker))

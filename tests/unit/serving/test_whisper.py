@@ -133,6 +133,18 @@ async def test_once_a_piece_was_refused_so_are_those_after_it(
         await said(handler, "1", END)
 
 
+async def test_all_utterances_together_hold_so_much_audio(
+    handler: WhisperHandler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("voxturn.runtime.serving.whisper._MOST_HELD_S", 0.25)
+    await said(handler, "1", START)
+    await said(handler, "2", START)
+    with pytest.raises(TooManyStreams, match="hold 0 s of audio; try again later"):
+        await said(handler, "3", START)
+    assert "confidence" in await said(handler, "1", END, samples=PIECE[:100])
+    assert "confidence" in await said(handler, "3", f"{START} {END}")
+
+
 async def test_clients_may_choose_the_same_name_and_none_begins_twice(
     handler: WhisperHandler,
 ) -> None:
