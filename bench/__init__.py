@@ -1,1 +1,4 @@
-"""Benchmarks: warm-up, raw samples, percentiles, environment and artifact hashes. Nothing imports this package."""
+"""Benchmarks: warm-up, raw samples, percentiles, environment and artifact hashes.
+
+Nothing imports this package.
+"""

@@ -1,6 +1,7 @@
 """What a benchmark was given, checked before anything is measured: a bad value ends in one line.
 
-Types for argparse raise `UsageError` while the command line is parsed; the other functions are called before a benchmark is.
+Types for argparse raise `UsageError` while the command line is parsed; the other functions are
+called before a benchmark is.
 """
 
 from __future__ import annotations
@@ -125,8 +126,8 @@ def needs(*libraries: str) -> None:
 def artifact(option: str, path: Path, graphs: Collection[str]) -> Manifest:
     """The manifest of an artifact that has these graphs, by their roles.
 
-    Raises `ModelNotInstalled` for a folder that holds no artifact, `CorruptModel` for a damaged one, `UsageError` for one of
-    another kind.
+    Raises `ModelNotInstalled` for a folder that holds no artifact, `CorruptModel` for a damaged
+    one, `UsageError` for one of another kind.
     """
     manifest = Store().at(path)[1]
     roles = set(manifest.graphs)

@@ -1,4 +1,7 @@
-"""`voxturn bench …`. Benchmarks are imported when they run: they need more than the runtime does."""
+"""`voxturn bench …`.
+
+Benchmarks are imported when they run: they need more than the runtime does.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
-"""Two versions of voxturn on one machine: result files of both, run in alternation, as one file with a ratio a metric.
+"""Two versions of voxturn on one machine: result files of both, run in alternation, as one file
+with a ratio a metric.
 
-`python -P -m voxturn.bench.compare --before a1.json a2.json --after b1.json b2.json --json FILE`. Files of one version and
-benchmark are pooled: samples are joined, numbers averaged. A ratio is how many times smaller the later median is, so over
-1 is better where less is better.
+`python -P -m voxturn.bench.compare --before a1.json a2.json --after b1.json b2.json --json FILE`.
+Files of one version and benchmark are pooled: samples are joined, numbers averaged. A ratio is how
+many times smaller the later median is, so over 1 is better where less is better.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ Pooled = dict[str, tuple[str, list[float]]]
 
 
 def pooled(files: Sequence[Mapping[str, Any]]) -> Pooled:
-    """The samples of every metric over result files; a metric that is one number has one sample a file."""
+    """The samples of every metric over result files; a metric that is one number has one sample a
+    file."""
     units: dict[str, str] = {}
     samples: dict[str, list[float]] = defaultdict(list)
     for data in files:

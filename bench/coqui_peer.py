@@ -1,7 +1,7 @@
 """coqui-tts in a process of its own: the peer of `voxturn bench tts` and `voxturn bench speaking`.
 
-Reads a JSON request a line on standard input, answers with one on standard output. Its modules are unpatched; only its
-tokenizer is told which ids to give, so that both sides get the same.
+Reads a JSON request a line on standard input, answers with one on standard output. Its modules are
+unpatched; only its tokenizer is told which ids to give, so that both sides get the same.
 """
 
 from __future__ import annotations

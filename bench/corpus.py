@@ -1,4 +1,5 @@
-"""What the benches of hearing listen to: spoken sentences of three lengths, and sounds that hold no words.
+"""What the benches of hearing listen to: spoken sentences of three lengths, and sounds that hold no
+words.
 
 Everything is made here and now from a seed; nothing is a recording.
 """
@@ -126,7 +127,8 @@ def audible(samples: Samples) -> Samples:
 
 
 def texts(band: str) -> Iterator[str]:
-    """Texts that likely last as long as the band says: so many sentences, one more or one less in turn."""
+    """Texts that likely last as long as the band says: so many sentences, one more or one less in
+    turn."""
     count = len(SENTENCES)
     for i in itertools.count():
         sentences = _SENTENCES_IN[band] + i % 2
@@ -185,7 +187,10 @@ class Sound:
 
 
 def sounds(spoken: Sequence[Clip], count: int) -> list[Sound]:
-    """`count` sounds of 1.5 to 6 s, kinds and levels (of the mean power) in rotation. Babble is made of `spoken`."""
+    """`count` sounds of 1.5 to 6 s, kinds and levels (of the mean power) in rotation.
+
+    Babble is made of `spoken`.
+    """
     random = np.random.default_rng(1)
     noises = []
     for number in range(count):

@@ -1,6 +1,8 @@
-"""`voxturn bench decode`: the token engine by itself. The share of the memory bandwidth is measured between steps.
+"""`voxturn bench decode`: the token engine by itself. The share of the memory bandwidth is measured
+between steps.
 
-The graph with another precision's weights can be named by `--precision`; accuracy is what the export recorded.
+The graph with another precision's weights can be named by `--precision`; accuracy is what the
+export recorded.
 """
 
 from __future__ import annotations
@@ -24,7 +26,8 @@ _PREFILLS = (16, 64, 256)
 
 
 def run(profile_name: str, precision: str, path: Path | None) -> Result:
-    """Rounds of steps at context 60 and more, prefills, the sampler; bandwidth is measured between the rounds."""
+    """Rounds of steps at context 60 and more, prefills, the sampler; bandwidth is measured between
+    the rounds."""
     profile = load_profile(profile_name)
     if precision:
         profile = replace(profile, reply=replace(profile.reply, precision=precision))

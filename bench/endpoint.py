@@ -1,4 +1,5 @@
-"""When speech is taken to have ended: live turns, and waiting against interrupting on pauses within sentences."""
+"""When speech is taken to have ended: live turns, and waiting against interrupting on pauses within
+sentences."""
 
 from __future__ import annotations
 
@@ -38,7 +39,8 @@ _LEAD, _TRAIL = np.zeros(int(0.3 * RATE), np.float32), np.zeros(3 * RATE, np.flo
 
 @dataclass(frozen=True)
 class Ending:
-    """What became of one sentence with a pause in it: it was cut off before its end, or ended so many ms after it."""
+    """What became of one sentence with a pause in it: it was cut off before its end, or ended so
+    many ms after it."""
 
     cut_off: bool
     wait_ms: float
@@ -47,9 +49,11 @@ class Ending:
 async def curve(
     result: Result, speakers: Speakers, profile: Profile, stage: FilteredRecogniser
 ) -> None:
-    """For every eagerness: how often a pause within a sentence is taken for its end, and how long the real end takes.
+    """For every eagerness: how often a pause within a sentence is taken for its end, and how long
+    the real end takes.
 
-    `fixed` is the default wait whatever the words are. Time is that of the audio, not of this machine's clock; a transcript is known as long after the suspicion as it took.
+    `fixed` is the default wait whatever the words are. Time is that of the audio, not of this
+    machine's clock; a transcript is known as long after the suspicion as it took.
     """
     spoken = [await _paused(speakers, number) for number in range(len(HALVES) * len(PAUSES_S))]
     options = profile.endpointing
@@ -101,7 +105,10 @@ async def _ending(listen: Listen, stage: FilteredRecogniser, samples: Samples) -
 
 
 class _Pace:
-    """Audio as a microphone gives it, in its own time. `known`: since when what is known of the words."""
+    """Audio as a microphone gives it, in its own time.
+
+    `known`: since when what is known of the words.
+    """
 
     def __init__(self, samples: Samples) -> None:
         self._samples = samples
@@ -118,7 +125,8 @@ class _Pace:
 
 
 async def live(result: Result, speakers: Speakers, profile: Profile, turns: int) -> None:
-    """Turns at the pace of real time, `turns` of each duration: end of speech to the final transcript, partials meanwhile."""
+    """Turns at the pace of real time, `turns` of each duration: end of speech to the final
+    transcript, partials meanwhile."""
     ended: list[_Final] = []
     async with Assistant.load(profile) as assistant:
         await assistant.warm()

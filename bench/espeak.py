@@ -21,7 +21,8 @@ _Callback = ctypes.CFUNCTYPE(
 
 
 class Espeak:
-    """Text to speech by formants: a voice is a language, as en-us or ar, and perhaps a speaker: en-us+f3."""
+    """Text to speech by formants: a voice is a language, as en-us or ar, and perhaps a speaker:
+    en-us+f3."""
 
     def __init__(self) -> None:
         try:

@@ -1,8 +1,10 @@
-"""`voxturn bench fairness`: four clients of a served voice, alone and beside one that sends the worst texts it may.
+"""`voxturn bench fairness`: four clients of a served voice, alone and beside one that sends the
+worst texts it may.
 
-Everyone of the four says short texts, one after the other, with a pause at random before each. The greedy one has so many
-texts of 10,000 characters under way all the time, each of which takes minutes by itself. Alone and beside it alternate,
-round by round. Runs in the server's environment: it starts the server itself.
+Everyone of the four says short texts, one after the other, with a pause at random before each. The
+greedy one has so many texts of 10,000 characters under way all the time, each of which takes
+minutes by itself. Alone and beside it alternate, round by round. Runs in the server's environment:
+it starts the server itself.
 """
 
 from __future__ import annotations

@@ -1,8 +1,10 @@
-"""`voxturn bench faults`: the served models of the demo killed, and stopped as if they hung, at random moments under load.
+"""`voxturn bench faults`: the served models of the demo killed, and stopped as if they hung, at
+random moments under load.
 
-After every fault: until each stream in flight has ended, until the model answers again. Then what must not happen: streams
-that hang, and streams that end as if they were whole with less audio or text than the same request has otherwise. Runs in
-the server's environment: it starts the server itself.
+After every fault: until each stream in flight has ended, until the model answers again. Then what
+must not happen: streams that hang, and streams that end as if they were whole with less audio or
+text than the same request has otherwise. Runs in the server's environment: it starts the server
+itself.
 """
 
 from __future__ import annotations
@@ -56,7 +58,10 @@ class Stream:
 
 @dataclass
 class Load:
-    """Streams of every model, one after the other, until this is cancelled. `whole`: how much each request gives."""
+    """Streams of every model, one after the other, until this is cancelled.
+
+    `whole`: how much each request gives.
+    """
 
     server: TritonServer
     inputs: dict[str, dict[str, Any]]
@@ -111,7 +116,10 @@ async def until(wanted: Callable[[], bool], patience_s: float) -> bool:
 
 
 async def answers_again(load: Load, triton: EmbeddedTriton, model: str, before: int) -> None:
-    """Wait until another process than `before` runs the model and has begun to answer. Raises `ServerDied`."""
+    """Wait until another process than `before` runs the model and has begun to answer.
+
+    Raises `ServerDied`.
+    """
     end = time.perf_counter() + _AWAY_S
     await until(lambda: triton.process_of(model) not in (None, before), _AWAY_S)
     while time.perf_counter() < end:
@@ -218,7 +226,10 @@ async def run(kills: int, hangs: int, path: Path | None) -> Result:
 
 
 async def whole(server: TritonServer, inputs: dict[str, dict[str, Any]]) -> dict[str, int]:
-    """How much each request gives. Raises `InferenceFailed` unless it is the same every time: a loss would not be seen."""
+    """How much each request gives.
+
+    Raises `InferenceFailed` unless it is the same every time: a loss would not be seen.
+    """
     first, again = [
         {model: await amount(server, model, inputs[model]) for model in inputs} for _ in range(2)
     ]

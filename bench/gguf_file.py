@@ -1,4 +1,5 @@
-"""A Hugging Face folder of a Qwen3 as a GGUF file, for llama.cpp: the peer gets the very same weights, then quantised."""
+"""A Hugging Face folder of a Qwen3 as a GGUF file, for llama.cpp: the peer gets the very same
+weights, then quantised."""
 
 from __future__ import annotations
 
@@ -17,7 +18,11 @@ _OTHERS = {ours: theirs for theirs, ours in GGUF_NAMES.items()}
 
 
 def write(checkpoint: Path, target: Path, kind: str) -> None:
-    """Write `target`. `kind` is a type of GGML for the layers' matrices: F32, Q8_0 or Q4_0; the embedding is Q8_0 then."""
+    """Write `target`.
+
+    `kind` is a type of GGML for the layers' matrices: F32, Q8_0 or Q4_0; the embedding is Q8_0
+    then.
+    """
     opened = SafetensorsCheckpoint(checkpoint)
     c = DecoderConfig.from_checkpoint(opened.config)
     writer = gguf.GGUFWriter(str(target), opened.family)

@@ -1,9 +1,11 @@
-"""`make gpu`: everything that needs a GPU, in one go, with one result file and one page; what cannot run here is named.
+"""`make gpu`: everything that needs a GPU, in one go, with one result file and one page; what
+cannot run here is named.
 
-Each executor that is here runs every graph, which is compared with ONNX Runtime on the CPU: decoders by their first
-choices along the CPU's greedy continuation, other graphs by their signal to noise; too far apart is a failure. Then it
-is timed. Then the tests marked for GPUs, by themselves and under NVIDIA's compute-sanitizer, the latency of a turn, and
-a voice under load behind Triton, by TensorRT or, where that is missing, ONNX Runtime.
+Each executor that is here runs every graph, which is compared with ONNX Runtime on the CPU:
+decoders by their first choices along the CPU's greedy continuation, other graphs by their signal to
+noise; too far apart is a failure. Then it is timed. Then the tests marked for GPUs, by themselves
+and under NVIDIA's compute-sanitizer, the latency of a turn, and a voice under load behind Triton,
+by TensorRT or, where that is missing, ONNX Runtime.
 """
 
 from __future__ import annotations
@@ -59,7 +61,10 @@ class Outcome:
 
 
 def compare(backend: Backend, artifact: Path, executor: str, result: Result) -> None:
-    """Every graph of an artifact on the GPU against ONNX Runtime on the CPU. Raises `ExportFailed` for all that differ."""
+    """Every graph of an artifact on the GPU against ONNX Runtime on the CPU.
+
+    Raises `ExportFailed` for all that differ.
+    """
     manifest, missed = Manifest.read(artifact), []
     for role, contract in manifest.graphs.items():
         name = f"gpu.{executor}.{manifest.model}.{Path(contract.file).stem}"
@@ -126,10 +131,11 @@ def _graph_differs(
 
 
 def _logits(executor: DecoderExecutor, tokens: Sequence[int] | None = None) -> np.ndarray[Any, Any]:
-    """Logits `[_TOKENS, vocabulary]` behind a prompt and each of `tokens`, or of its own first choices.
+    """Logits `[_TOKENS, vocabulary]` behind a prompt and each of `tokens`, or of its own first
+    choices.
 
-    Others' tokens are followed, for where logits lie close together, as those of random weights do, one other choice makes
-    all that come after it others, too.
+    Others' tokens are followed, for where logits lie close together, as those of random weights do,
+    one other choice makes all that come after it others, too.
     """
     prompt, done = _prompt(executor), 0
     logits: list[np.ndarray[Any, Any]] = []
@@ -293,7 +299,10 @@ def page(
 
 
 def main() -> None:
-    """Run, and print a line a step. The exit code is 1 if a step failed; what is skipped is no failure."""
+    """Run, and print a line a step.
+
+    The exit code is 1 if a step failed; what is skipped is no failure.
+    """
     parser = argparse.ArgumentParser(description="everything that needs a GPU")
     parser.add_argument("artifacts", nargs="*", type=Path, metavar="ARTIFACT")
     parser.add_argument("--output", type=Path, default=Path("build/gpu"), metavar="DIR")

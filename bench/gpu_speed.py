@@ -1,5 +1,6 @@
-"""How fast an artifact is on a GPU: prefill, steps, windows of the vocoder, first audio. By the host's clock, around calls
-that wait for the device; texts, codes and random weights as in `bench.tts`.
+"""How fast an artifact is on a GPU: prefill, steps, windows of the vocoder, first audio. By the
+host's clock, around calls that wait for the device; texts, codes and random weights as in
+`bench.tts`.
 """
 
 from __future__ import annotations
@@ -66,7 +67,8 @@ async def voice(artifact: Path, executor: str, result: Result) -> None:
 
 
 def steps(executor: DecoderExecutor, name: str, result: Result) -> None:
-    """Prompts of one sequence; steps whose logits the host reads; tokens that are chosen where they are computed."""
+    """Prompts of one sequence; steps whose logits the host reads; tokens that are chosen where they
+    are computed."""
     random = np.random.default_rng(0)
     for length in (
         32,
@@ -87,7 +89,8 @@ def steps(executor: DecoderExecutor, name: str, result: Result) -> None:
 
 
 def _chosen_s(executor: DecoderExecutor, count: int) -> float:
-    """Seconds of a step in which `count` sequences get a token each, prefill not counted, as the engine runs it."""
+    """Seconds of a step in which `count` sequences get a token each, prefill not counted, as the
+    engine runs it."""
     engine = DecodeEngine(executor)
     prompt = [int(i) for i in np.random.default_rng(1).integers(1, 1000, 40)]
     sampled = [
@@ -132,7 +135,8 @@ async def first_audio(bench: tts.Bench, result: Result) -> None:
 
 
 async def at_once(bench: tts.Bench, streams: int, result: Result) -> None:
-    """Streams of 12 words that begin together: the last one's first audio, and seconds for a second of audio."""
+    """Streams of 12 words that begin together: the last one's first audio, and seconds for a second
+    of audio."""
     text, codes = tts.CASES[12]
     firsts, rtfs = [], []
     for _ in range(4):

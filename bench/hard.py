@@ -1,9 +1,11 @@
-"""`voxturn bench stt --hard`: whether anything that the model heard is lost, on what is hard to tell from its mistakes.
+"""`voxturn bench stt --hard`: whether anything that the model heard is lost, on what is hard to
+tell from its mistakes.
 
-Read speech in noise, everyday paragraphs in many languages, speech that repeats itself, sounds without words, silence.
-Each clip is decoded once as the model does it alone (the first hypothesis), then heard as a turn hears it. What was heard
-with a mean log-probability over −0.5 must not be lost, nothing may be said twice that was said once, and sounds
-without words must give none. All speech is synthesised: espeak-ng's voices come with piper-tts.
+Read speech in noise, everyday paragraphs in many languages, speech that repeats itself, sounds
+without words, silence. Each clip is decoded once as the model does it alone (the first hypothesis),
+then heard as a turn hears it. What was heard with a mean log-probability over −0.5 must not be
+lost, nothing may be said twice that was said once, and sounds without words must give none. All
+speech is synthesised: espeak-ng's voices come with piper-tts.
 """
 
 from __future__ import annotations
@@ -72,7 +74,8 @@ class Heard:
 
     @property
     def lost(self) -> int:
-        """Words of a first hypothesis that is sure of itself, and no loop, which the transcript has not."""
+        """Words of a first hypothesis that is sure of itself, and no loop, which the transcript has
+        not."""
         if self.score <= SURE or not self.case.text or loops(self.case.text, self.first):
             return 0
         return deletions(self.first, self.text)
@@ -110,7 +113,8 @@ def deletions(first: str, text: str) -> int:
 
 
 def loops(reference: str, text: str) -> bool:
-    """Whether a text says something again at once that the reference does not say so often, between words or within one."""
+    """Whether a text says something again at once that the reference does not say so often, between
+    words or within one."""
     said = f" {' '.join(words(reference))} "
     heard = words(text)
     letters = len("".join(heard)) - len("".join(said.split()))
@@ -214,7 +218,8 @@ async def _cases(speakers: Speakers) -> AsyncIterator[Case]:
 
 
 def paragraphs() -> Iterator[tuple[str, str, str]]:
-    """Whisper's code of the language, the text, and espeak-ng's voice, of every paragraph that it can speak."""
+    """Whisper's code of the language, the text, and espeak-ng's voice, of every paragraph that it
+    can speak."""
     file = Path(__file__).parent / "paragraphs.toml"
     for language, row in tomllib.loads(file.read_text(encoding="utf-8")).items():
         if "voice" in row:
@@ -222,7 +227,8 @@ def paragraphs() -> Iterator[tuple[str, str, str]]:
 
 
 async def _repeated(speakers: Speakers, number: int) -> Case:
-    """A phrase said two to four times, or as many sentences that differ in one word, with pauses, now and then in noise."""
+    """A phrase said two to four times, or as many sentences that differ in one word, with pauses,
+    now and then in noise."""
     random = np.random.default_rng([7, number])
     voice, times = VOICES[number % len(VOICES)], 2 + number % 3
     source = PHRASES if number % 2 else SENTENCES

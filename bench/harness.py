@@ -1,4 +1,5 @@
-"""What every benchmark needs: raw samples, percentiles, the environment, a result file that is a witness."""
+"""What every benchmark needs: raw samples, percentiles, the environment, a result file that is a
+witness."""
 
 from __future__ import annotations
 
@@ -117,7 +118,8 @@ def environment(load: Sequence[float]) -> dict[str, Any]:
 
 
 def read_bandwidth(threads: int, megabytes: int = 256, rounds: int = 3) -> float:
-    """Sequential read bandwidth in GB/s over `threads` threads: the best of a few passes over a large array."""
+    """Sequential read bandwidth in GB/s over `threads` threads: the best of a few passes over a
+    large array."""
     from concurrent.futures import ThreadPoolExecutor
 
     data = np.ones(megabytes * 131072, np.float64)

@@ -1,9 +1,11 @@
-"""`voxturn bench llm`: a Qwen3's tokens and times to the first, against CTranslate2 and llama.cpp on the same weights.
+"""`voxturn bench llm`: a Qwen3's tokens and times to the first, against CTranslate2 and llama.cpp
+on the same weights.
 
-Every side gets the same ids and makes the same number of tokens; the peers are processes of their own and runs
-alternate. llama.cpp reads a GGUF file that is written from the checkpoint for this run, its matrices in Q8_0 or Q4_0;
-CTranslate2 has 8 bits only. What a side keeps between calls counts for it: llama.cpp and the runtime keep a prompt's
-beginning, CTranslate2 an identical one that it is told.
+Every side gets the same ids and makes the same number of tokens; the peers are processes of their
+own and runs alternate. llama.cpp reads a GGUF file that is written from the checkpoint for this
+run, its matrices in Q8_0 or Q4_0; CTranslate2 has 8 bits only. What a side keeps between calls
+counts for it: llama.cpp and the runtime keep a prompt's beginning, CTranslate2 an identical one
+that it is told.
 """
 
 from __future__ import annotations
@@ -43,7 +45,10 @@ class Case:
 
 
 def cases(seed: int) -> dict[str, Case]:
-    """Cold: a system prompt and a question. Cached: the same with the system prompt known. Turn 10: nine turns known."""
+    """Cold: a system prompt and a question.
+
+    Cached: the same with the system prompt known. Turn 10: nine turns known.
+    """
     random = np.random.default_rng(seed)
 
     def ids(count: int) -> list[int]:

@@ -1,7 +1,9 @@
-"""`voxturn bench load`: XTTS behind Triton against the same artifact in this process, in turn; then many streams at once.
+"""`voxturn bench load`: XTTS behind Triton against the same artifact in this process, in turn; then
+many streams at once.
 
-Both make the same codes (same texts, same seeds). Then NVIDIA's perf_analyzer against the same server, if it is here, and
-the model's process killed at random moments under load. Runs in the server's environment: it starts the server itself.
+Both make the same codes (same texts, same seeds). Then NVIDIA's perf_analyzer against the same
+server, if it is here, and the model's process killed at random moments under load. Runs in the
+server's environment: it starts the server itself.
 """
 
 from __future__ import annotations
@@ -139,7 +141,8 @@ async def under_load(result: Result, say: Say, streams: list[int], rounds: int) 
 
 
 async def killed(result: Result, client: VoiceClient, triton: EmbeddedTriton, kills: int) -> None:
-    """The model's process killed under two streams: how long each client waits for its error, and the model is away."""
+    """The model's process killed under two streams: how long each client waits for its error, and
+    the model is away."""
     random, waits, away, hung = np.random.default_rng(1), [], [], 0
     for number in range(kills):
         streams = [asyncio.create_task(until_error(client, number)) for _ in range(2)]
@@ -209,7 +212,8 @@ async def described(control: TritonServer, model: str) -> dict[str, Any]:
 
 
 def analysed(result: Result, address: str, secret: str, streams: list[int], folder: Path) -> None:
-    """perf_analyzer's own first responses: of decoupled models it prints none, but exports every response's time.
+    """perf_analyzer's own first responses: of decoupled models it prints none, but exports every
+    response's time.
 
     It asks for the server's statistics, which only those get who know its secret.
     """
@@ -262,7 +266,8 @@ def analysed(result: Result, address: str, secret: str, streams: list[int], fold
 
 
 def _libraries(folder: Path) -> Path:
-    """The two libraries that perf_analyzer looks for, under the names it has for them, out of pytriton's wheel."""
+    """The two libraries that perf_analyzer looks for, under the names it has for them, out of
+    pytriton's wheel."""
     target = folder / "libraries"
     target.mkdir()
     spec = importlib.util.find_spec("pytriton")
@@ -303,7 +308,10 @@ def short(artifact: Path, target: Path) -> Path:
 
 
 def profile_of(artifact: Path, path: Path, executor: str) -> Path:
-    """A profile that speaks with an XTTS artifact, all of whose streams fit. `executor` is the GPT's."""
+    """A profile that speaks with an XTTS artifact, all of whose streams fit.
+
+    `executor` is the GPT's.
+    """
     demo = Path(profile.__file__).parent / "profiles/demo.toml"
     hearing = demo.read_text(encoding="utf-8").split("[speak]")[0]
     model = f'model = "{artifact.resolve()}"\nprecision = "{Manifest.read(artifact).precision}"\n'

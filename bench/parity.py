@@ -1,7 +1,7 @@
 """`voxturn bench parity`: the reply's graph against transformers, on the very same weights.
 
-The float32 graph must give transformers' greedy tokens; the shipped precision is compared by top-1 agreement and KL
-along them. Needs torch and transformers (the extra `test`).
+The float32 graph must give transformers' greedy tokens; the shipped precision is compared by top-1
+agreement and KL along them. Needs torch and transformers (the extra `test`).
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ _STEPS = 64
 
 
 def reference_tokens(checkpoint: GgufCheckpoint, prompts: list[list[int]]) -> list[list[int]]:
-    """Greedy tokens of transformers' Llama with the checkpoint's dequantised weights, stop tokens ignored."""
+    """Greedy tokens of transformers' Llama with the checkpoint's dequantised weights, stop tokens
+    ignored."""
     keep_torchaudio_in_python()  # transformers imports it where it is installed
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM

@@ -1,8 +1,10 @@
-"""`voxturn bench parity --model …`: a checkpoint exported to every precision, each against the reference.
+"""`voxturn bench parity --model …`: a checkpoint exported to every precision, each against the
+reference.
 
-XTTS's is coqui-tts, a Qwen3's its own graph in float32. The figures are those that an export measures for its manifest
-(`export.xtts.parity` and `export.decoder.parity` say what they are); here they are kept in one result file, beside the size of
-the decoder's weights. The artifacts are made in a temporary folder.
+XTTS's is coqui-tts, a Qwen3's its own graph in float32. The figures are those that an export
+measures for its manifest (`export.xtts.parity` and `export.decoder.parity` say what they are); here
+they are kept in one result file, beside the size of the decoder's weights. The artifacts are made
+in a temporary folder.
 """
 
 from __future__ import annotations

@@ -14,7 +14,10 @@ from voxturn.runtime.errors import InferenceFailed
 
 
 class Peer:
-    """A process that answers a line of JSON with a line of JSON. Use as a context. `needs`: what it takes to start."""
+    """A process that answers a line of JSON with a line of JSON.
+
+    Use as a context. `needs`: what it takes to start.
+    """
 
     def __init__(self, command: Sequence[str], needs: str) -> None:
         self._needs = needs

@@ -1,4 +1,7 @@
-"""Writes the measured table of README.md from the committed result files, between two marks. `--check` only compares."""
+"""Writes the measured table of README.md from the committed result files, between two marks.
+
+`--check` only compares.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""A long recording: as `voxturn transcribe` hears a file, and through faster-whisper's batched pipeline."""
+"""A long recording: as `voxturn transcribe` hears a file, and through faster-whisper's batched
+pipeline."""
 
 from __future__ import annotations
 
@@ -26,7 +27,10 @@ _SECONDS = 240
 async def compare(
     result: Result, clips: Sequence[Clip], profile: Profile, peer: WhisperModel
 ) -> None:
-    """Time and word errors of both on the same minutes of speech. The peer has the whole audio in memory, ours has not."""
+    """Time and word errors of both on the same minutes of speech.
+
+    The peer has the whole audio in memory, ours has not.
+    """
     from faster_whisper import BatchedInferencePipeline
 
     samples, text = _joined(clips)

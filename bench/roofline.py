@@ -1,14 +1,16 @@
-"""`voxturn bench roofline`: the turn on paper. What a GPU cannot be faster than, from the real graphs. Never a measurement.
+"""`voxturn bench roofline`: the turn on paper. What a GPU cannot be faster than, from the real
+graphs. Never a measurement.
 
-Bytes and operations are counted where the graphs have them: weights are the constants that a call reads (tables that are
-gathered from apart), operations those of its products and convolutions. How large those are in a window of the vocoder or
-the encoder depends on inputs, so such a graph is run once on the CPU with every product's result as an output. The bound of
-a call is
+Bytes and operations are counted where the graphs have them: weights are the constants that a call
+reads (tables that are gathered from apart), operations those of its products and convolutions. How
+large those are in a window of the vocoder or the encoder depends on inputs, so such a graph is run
+once on the CPU with every product's result as an output. The bound of a call is
 
     max(bytes / bandwidth, operations / peak) + launches * launch time
 
-with a device's published bandwidth and dense fp16 peak, and the launches of the engine that TensorRT-RTX built (or, where
-none was built, the products of the graph). A turn's bound is the sum along its longest path (`PATH`).
+with a device's published bandwidth and dense fp16 peak, and the launches of the engine that
+TensorRT-RTX built (or, where none was built, the products of the graph). A turn's bound is the sum
+along its longest path (`PATH`).
 """
 
 from __future__ import annotations
@@ -52,7 +54,8 @@ DEVICES = {
     ),
 }
 LAUNCH_US = 1.5
-"""Between kernels of a replayed CUDA graph; an assumption, the order of magnitude that NVIDIA's posts on CUDA graphs give."""
+"""Between kernels of a replayed CUDA graph; an assumption, the order of magnitude that NVIDIA's
+posts on CUDA graphs give."""
 
 _HEARD_POSITIONS = 250  # of five seconds of speech, in Whisper's cross-attention
 _PRODUCTS = ("MatMul", "Gemm", "Conv", "ConvTranspose", "MatMulNBits", "Attention")
@@ -60,13 +63,14 @@ PATH = (
     ("whisper.encoder", 1), ("whisper.decoder", 14), ("reply.prefill", 1), ("reply.step", 10),
     ("gpt.prefill", 1), ("gpt.step", 5), ("vocoder.window", 1),
 )  # fmt: skip
-"""Calls from a certain end of speech to first audio: a transcript of 14 tokens, a first clause of 10, six codes,
-of which the first is the prefill's."""
+"""Calls from a certain end of speech to first audio: a transcript of 14 tokens, a first clause of
+10, six codes, of which the first is the prefill's."""
 
 
 @dataclass(frozen=True)
 class Call:
-    """One call of a graph: bytes read and written, operations, kernel launches; `graph` says where they come from."""
+    """One call of a graph: bytes read and written, operations, kernel launches; `graph` says where
+    they come from."""
 
     graph: str
     bytes: float
@@ -260,7 +264,10 @@ def main(
     built: Sequence[Path],
     path: Path | None,
 ) -> Result:
-    """The table, for devices by their names. `built`: results of `make verify-gpu`, for the launches."""
+    """The table, for devices by their names.
+
+    `built`: results of `make verify-gpu`, for the launches.
+    """
     if unknown := [name for name in names if name not in DEVICES]:
         raise UsageError(f"--gpu {','.join(unknown)}: must be some of {', '.join(DEVICES)}")
     launches: dict[str, int] = {}

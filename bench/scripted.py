@@ -1,7 +1,8 @@
-"""Answers and codes from a committed script, for turns on synthetic weights: everything is computed, then ids are forced.
+"""Answers and codes from a committed script, for turns on synthetic weights: everything is
+computed, then ids are forced.
 
-A text gets as many codes as trained weights give it on average: 86 for 12 words. Which codes they are is drawn from a
-seed. The trace's stages say `scripted`.
+A text gets as many codes as trained weights give it on average: 86 for 12 words. Which codes they
+are is drawn from a seed. The trace's stages say `scripted`.
 """
 
 from __future__ import annotations
@@ -46,7 +47,10 @@ def codes_of(stop: int) -> Callable[[str], tuple[int, ...]]:
 
 
 def follow(assistant: Assistant) -> None:
-    """Let every synthetic model of an assistant follow the script. Raises `UsageError` for one that cannot."""
+    """Let every synthetic model of an assistant follow the script.
+
+    Raises `UsageError` for one that cannot.
+    """
     info, answers = assistant.setup.info, read()
     if info["reply"].synthetic:
         replier = as_decoder(assistant.stages.replier)

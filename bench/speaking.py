@@ -1,9 +1,11 @@
-"""`voxturn bench speaking`: the small checkpoint that really speaks, through coqui-tts and through the runtime.
+"""`voxturn bench speaking`: the small checkpoint that really speaks, through coqui-tts and through
+the runtime.
 
-Same sentences and ids; greedy codes compared code by code; what was said is transcribed with the profile's Whisper,
-after the same trimming and padding. The runtime speaks as it ships, streamed and guarded, and as coqui-tts does, decoded
-whole without a guard. Sampling is greedy and upstream's default; the random numbers are each side's own. How many codes
-the stop guard cuts is counted on the first artifact's.
+Same sentences and ids; greedy codes compared code by code; what was said is transcribed with the
+profile's Whisper, after the same trimming and padding. The runtime speaks as it ships, streamed and
+guarded, and as coqui-tts does, decoded whole without a guard. Sampling is greedy and upstream's
+default; the random numbers are each side's own. How many codes the stop guard cuts is counted on
+the first artifact's.
 """
 
 from __future__ import annotations
@@ -51,7 +53,8 @@ WHOLE = Plan(first=1_000_000, largest=1_000_000)
 
 @dataclass
 class Said:
-    """One way of speaking all sentences: word errors, words, seconds of audio, and runs that end in babble."""
+    """One way of speaking all sentences: word errors, words, seconds of audio, and runs that end in
+    babble."""
 
     errors: int = 0
     words: int = 0
@@ -107,7 +110,8 @@ class Runtime:
 
 
 def padded(samples: Samples) -> Samples:
-    """Without the silence before and after, and with a fixed one instead: what Whisper hears of everybody."""
+    """Without the silence before and after, and with a fixed one instead: what Whisper hears of
+    everybody."""
     first, last = first_audible(samples), last_audible(samples)
     speech = samples[first : last + 1] if first is not None and last is not None else samples[:0]
     return np.concatenate(

@@ -1,8 +1,9 @@
 """`voxturn bench stt`: how fast, how exactly and how patiently speech is heard.
 
-Whole utterances: ours against faster-whisper's default call, same weights, same clips, in turn; the peer has all cores,
-which suits it best, ours what the profile says. Then live turns from the end of speech to the final transcript, the
-end-pointing curve, sounds without words, and a long recording. All speech is synthesised; the notes say by which voices.
+Whole utterances: ours against faster-whisper's default call, same weights, same clips, in turn; the
+peer has all cores, which suits it best, ours what the profile says. Then live turns from the end of
+speech to the final transcript, the end-pointing curve, sounds without words, and a long recording.
+All speech is synthesised; the notes say by which voices.
 """
 
 from __future__ import annotations
@@ -152,7 +153,8 @@ def _rows(made: list[Clip], heard: dict[str, list[str]]) -> Iterator[dict[str, s
 async def without_words(
     result: Result, of: list[Sound], listen: Listen, stage: FilteredRecogniser
 ) -> None:
-    """Sounds without words: straight into the speech model, which is harder, and through the voice detector first."""
+    """Sounds without words: straight into the speech model, which is harder, and through the voice
+    detector first."""
     invented = {"straight": 0, "listened": 0}
     notes = []
     for sound in of:

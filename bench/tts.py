@@ -1,8 +1,9 @@
-"""`voxturn bench tts`: XTTS v2 streamed by the runtime, against coqui-tts's `inference_stream` on the same weights.
+"""`voxturn bench tts`: XTTS v2 streamed by the runtime, against coqui-tts's `inference_stream` on
+the same weights.
 
-Both sides get the same token ids and make the same number of codes, the stop token ignored, so that random weights
-measure what trained ones would. The peer is a process of its own; runs alternate. Memory is measured in processes that
-hold nothing else.
+Both sides get the same token ids and make the same number of codes, the stop token ignored, so that
+random weights measure what trained ones would. The peer is a process of its own; runs alternate.
+Memory is measured in processes that hold nothing else.
 """
 
 from __future__ import annotations
@@ -71,7 +72,8 @@ class Bench:
     """The runtime on one artifact, speaking ids."""
 
     def __init__(self, artifact: Path, vocoder: str, slots: int, gpu: str = "") -> None:
-        """`vocoder` is what runs it on the CPU; `gpu`, if given, the executor of both parts on a GPU."""
+        """`vocoder` is what runs it on the CPU; `gpu`, if given, the executor of both parts on a
+        GPU."""
         model = str(artifact)
         speak = SpeakEngine(model, gpu or "onnx", slots=slots)
         vocode = Engine(model, gpu or vocoder).computing("auto", 0)
@@ -171,7 +173,8 @@ async def growth(bench: Bench, result: Result, runs: int) -> None:
 
 
 async def streamed_text(bench: Bench, result: Result, runs: int) -> None:
-    """From the last word of a text that comes word by word, 30 a second, to its first audio: what a program sees."""
+    """From the last word of a text that comes word by word, 30 a second, to its first audio: what a
+    program sees."""
     voice = XTTS(bench.parts, bench.voice)
     await voice.awarm()
     firsts = [

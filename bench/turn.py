@@ -1,6 +1,8 @@
-"""`voxturn bench turn`: whole turns, 20 ms frames at the pace of real time, on questions that the demo voice speaks.
+"""`voxturn bench turn`: whole turns, 20 ms frames at the pace of real time, on questions that the
+demo voice speaks.
 
-End of speech is the last sample above −40 dBFS; the onset is the first sample of the answer above it.
+End of speech is the last sample above −40 dBFS; the onset is the first sample of the answer above
+it.
 """
 
 from __future__ import annotations
@@ -55,7 +57,10 @@ async def spoken() -> dict[str, Samples]:
 
 
 def recorded(folder: Path) -> dict[str, Samples]:
-    """A folder's WAV files as they are, samples at 16 kHz by the file's name. Raises `AudioNotFound` where there are none."""
+    """A folder's WAV files as they are, samples at 16 kHz by the file's name.
+
+    Raises `AudioNotFound` where there are none.
+    """
     files = sorted(folder.glob("*.wav"))
     if not files:
         raise AudioNotFound(f"{folder}: holds no .wav files")
@@ -67,7 +72,8 @@ async def run(
 ) -> Result:
     """One warm-up turn, then `runs` turns, the questions in rotation, each a dialogue of its own.
 
-    The demo's voice asks, or `asked` does, samples at 16 kHz by what they are called; synthetic models answer by a script.
+    The demo's voice asks, or `asked` does, samples at 16 kHz by what they are called; synthetic
+    models answer by a script.
     """
     result = Result("turn")
     asked = asked or await spoken()

@@ -1,4 +1,7 @@
-"""Writes the manifest of a finished artifact. Atomicity is the store's: it hands exporters an empty folder."""
+"""Writes the manifest of a finished artifact.
+
+Atomicity is the store's: it hands exporters an empty folder.
+"""
 
 from __future__ import annotations
 
@@ -66,10 +69,13 @@ def write_manifest(
     engine: str = "onnx",
     synthetic: bool = False,
 ) -> Manifest:
-    """Write `folder/manifest.json` over all files in it, and return it: the one place where exporters describe artifacts.
+    """Write `folder/manifest.json` over all files in it, and return it: the one place where
+    exporters describe artifacts.
 
-    `source` is the checkpoint's manifest; `kind` the family's, `task` what it does; `graphs` maps roles to ONNX file names; `properties` are the kind's own;
-    `reached` are the figures of parity; `engine` is what it was exported for. `synthetic` says that the weights are random, if `source` does not.
+    `source` is the checkpoint's manifest; `kind` the family's, `task` what it does; `graphs` maps
+    roles to ONNX file names; `properties` are the kind's own; `reached` are the figures of parity;
+    `engine` is what it was exported for. `synthetic` says that the weights are random, if `source`
+    does not.
     """
     manifest = Manifest(
         model=source.model,

@@ -1,7 +1,8 @@
-"""A graph in bfloat16 on a CPU: ONNX Runtime computes nothing there in it, so every value is float32 and rounded.
+"""A graph in bfloat16 on a CPU: ONNX Runtime computes nothing there in it, so every value is
+float32 and rounded.
 
-That is what GPUs do: products are summed in float32 and rounded when they are stored. What an operator keeps inside, as
-the probabilities of `Attention`, is not rounded here.
+That is what GPUs do: products are summed in float32 and rounded when they are stored. What an
+operator keeps inside, as the probabilities of `Attention`, is not rounded here.
 """
 
 from __future__ import annotations
@@ -21,9 +22,11 @@ _MOVING = frozenset({"Concat", "Gather", "Reshape", "Slice", "Split", "TensorSca
 
 @contextlib.contextmanager
 def computable(path: Path) -> Iterator[Path]:
-    """A graph that the CPU computes: `path` itself, or for one in bfloat16 a float32 twin beside it, which is removed.
+    """A graph that the CPU computes: `path` itself, or for one in bfloat16 a float32 twin beside
+    it, which is removed.
 
-    The twin has float32 where the graph's inputs and outputs are bfloat16, and reads the same file of weights.
+    The twin has float32 where the graph's inputs and outputs are bfloat16, and reads the same file
+    of weights.
     """
     model = shape_inference.infer_shapes(onnx.load(str(path), load_external_data=False))
     graph = model.graph

@@ -1,6 +1,8 @@
-"""Reads a checkpoint's folder: its JSON files, and its weights in safetensors, under the names that they have there.
+"""Reads a checkpoint's folder: its JSON files, and its weights in safetensors, under the names that
+they have there.
 
-Nothing is unpickled and no weight is read before it is asked for. What a model must hold is its family's business.
+Nothing is unpickled and no weight is read before it is asked for. What a model must hold is its
+family's business.
 """
 
 from __future__ import annotations
@@ -28,7 +30,8 @@ _ADAPTER = "adapter_config.json"
 _AGAIN = "pull or get the checkpoint again"
 _HEAD_BYTES = 1024
 _MOST_HEADER = 16 << 20
-"""Bytes of the JSON that a safetensors file begins with; the library takes 100 million, and memory for as many tensors."""
+"""Bytes of the JSON that a safetensors file begins with; the library takes 100 million, and memory
+for as many tensors."""
 _LISTED = 40
 _LFS_POINTER = b"version https://git-lfs"
 _WEB_PAGE = re.compile(
@@ -39,10 +42,11 @@ _WEB_PAGE = re.compile(
 
 
 def check_content(path: Path, most: int | None = None) -> None:
-    """Raise `CorruptModel` for what a failed download leaves in a file's place; nothing where there is nothing.
+    """Raise `CorruptModel` for what a failed download leaves in a file's place; nothing where there
+    is nothing.
 
-    These are a pointer of git-lfs (a clone without the large files), and a web page (the error page of a site). So is
-    what is no regular file, as a named pipe, or has more bytes than `most`.
+    These are a pointer of git-lfs (a clone without the large files), and a web page (the error page
+    of a site). So is what is no regular file, as a named pipe, or has more bytes than `most`.
     """
     try:
         size_of(path, most)
@@ -63,7 +67,10 @@ def check_content(path: Path, most: int | None = None) -> None:
 
 
 def read_table(path: Path) -> dict[str, Any]:
-    """A JSON file that holds a table. Raises `CorruptModel` if it is missing or holds anything else."""
+    """A JSON file that holds a table.
+
+    Raises `CorruptModel` if it is missing or holds anything else.
+    """
     check_content(path)
     try:
         table = read_json(path)
@@ -76,7 +83,8 @@ def read_table(path: Path) -> dict[str, Any]:
 
 @contextmanager
 def settings_of(where: object) -> Iterator[None]:
-    """For reading what a checkpoint says of itself: raises `CorruptModel` where a value is not there or of another type."""
+    """For reading what a checkpoint says of itself: raises `CorruptModel` where a value is not
+    there or of another type."""
     try:
         yield
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as exc:
@@ -93,7 +101,8 @@ def shortened(names: Sequence[str]) -> list[str]:
 
 
 def check_layers(where: object, layers: int, tensors: int) -> None:
-    """Raise `ExportFailed` for a number of layers that cannot be true, before anything is made for each of them."""
+    """Raise `ExportFailed` for a number of layers that cannot be true, before anything is made for
+    each of them."""
     if not 0 < layers <= tensors:
         raise ExportFailed(
             f"{where}: its configuration has {layers:,} layers, its weights are {tensors:,} tensors; {_AGAIN}"
@@ -110,7 +119,8 @@ def refuse_adapter(folder: Path) -> None:
 
 
 def copy_tokenizer(source: Path, target: Path) -> None:
-    """Copy a `tokenizer.json`, without the truncation and the padding that it may ask for of whoever reads it."""
+    """Copy a `tokenizer.json`, without the truncation and the padding that it may ask for of
+    whoever reads it."""
     table = read_table(source)
     if table.get("truncation") is None and table.get("padding") is None:
         shutil.copyfile(source, target)
@@ -120,13 +130,17 @@ def copy_tokenizer(source: Path, target: Path) -> None:
 
 
 class Safetensors:
-    """The weights of a folder: `model.safetensors`, else the shards of its index, else every `*.safetensors`.
+    """The weights of a folder: `model.safetensors`, else the shards of its index, else every
+    `*.safetensors`.
 
     A file is opened for each tensor, because one that stays mapped stays in memory: of 8 GB, 8.
     """
 
     def __init__(self, folder: Path) -> None:
-        """Read names, types and shapes. Raises `CorruptModel` for damaged files, `ExportFailed` for integer weights."""
+        """Read names, types and shapes.
+
+        Raises `CorruptModel` for damaged files, `ExportFailed` for integer weights.
+        """
         import ml_dtypes  # noqa: F401 -- gives numpy the type bfloat16, in which most checkpoints are stored
         from safetensors import SafetensorError, safe_open
 
@@ -169,7 +183,8 @@ class Safetensors:
 
 
 def _check_header(path: Path) -> None:
-    """Raise `CorruptModel` for a file that says that its header is longer than it is itself, or than any is."""
+    """Raise `CorruptModel` for a file that says that its header is longer than it is itself, or
+    than any is."""
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
     if length > min(_MOST_HEADER, size_of(path)):
@@ -179,7 +194,10 @@ def _check_header(path: Path) -> None:
 
 
 def _files(folder: Path) -> list[Path]:
-    """The files with weights, in the order in which transformers looks for them. Raises `CorruptModel`."""
+    """The files with weights, in the order in which transformers looks for them.
+
+    Raises `CorruptModel`.
+    """
     whole, index = folder / _WHOLE, folder / _INDEX
     if whole.exists():
         return [whole]

@@ -1,4 +1,5 @@
-"""`voxturn export …`: a checkpoint on this machine to an artifact folder, and synthetic checkpoints for tests.
+"""`voxturn export …`: a checkpoint on this machine to an artifact folder, and synthetic checkpoints
+for tests.
 
 Also `voxturn voices import`, which reads a file of a checkpoint.
 """
@@ -29,7 +30,8 @@ from voxturn.runtime.models.store import find_exporter, publish
 from voxturn.runtime.progress import Bar
 
 MODELS = ("xtts-v2", "smollm2-135m", "vits-en-us-joe")
-"""The registry's models that are exported by their own names; text models and Whispers go by `qwen3` and `whisper`."""
+"""The registry's models that are exported by their own names; text models and Whispers go by
+`qwen3` and `whisper`."""
 _SYNTHETIC = (
     "xtts-v2",
     "qwen3-0.6b",
@@ -58,7 +60,8 @@ def export(args: argparse.Namespace) -> int:
 def write(
     model: str, exporter: str, checkpoint: Path, target: Path, precision: str, engine: str
 ) -> int:
-    """Export a folder of `model` to `target`, which appears whole or not at all, and print what was reached."""
+    """Export a folder of `model` to `target`, which appears whole or not at all, and print what was
+    reached."""
     if not checkpoint.exists():
         raise ExportFailed(f"{checkpoint}: no such checkpoint")
     if target.exists() and not (target / "manifest.json").exists():
@@ -126,7 +129,8 @@ def _maker(name: str) -> ModuleType:
 
 
 def import_voices(args: argparse.Namespace) -> int:
-    """Keep the voices of a checkpoint's `speakers_xtts.pth` as cloned ones are kept: all of them, or none."""
+    """Keep the voices of a checkpoint's `speakers_xtts.pth` as cloned ones are kept: all of them,
+    or none."""
     path = Path(args.speakers)
     store = voices.voice_store(args.model)
     found = []
@@ -145,7 +149,8 @@ def import_voices(args: argparse.Namespace) -> int:
 
 
 def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add `export` to the command line: an action for every model that has an exporter, and `make-checkpoint`."""
+    """Add `export` to the command line: an action for every model that has an exporter, and
+    `make-checkpoint`."""
     group = commands.add_parser(
         "export", help="turn a checkpoint on this machine into an artifact, or make a synthetic one"
     )

@@ -1,4 +1,5 @@
-"""Folders in transformers' layout to CTranslate2's format, by its own converter; transformers and torch are needed."""
+"""Folders in transformers' layout to CTranslate2's format, by its own converter; transformers and
+torch are needed."""
 
 from __future__ import annotations
 
@@ -19,7 +20,8 @@ TYPES = {"fp32": "float32", "fp16": "float16", "int8": "int8_float32"}
 def convert_folder(folder: Path, target: Path, precision: str, named: Path) -> None:
     """Write `model.bin`, `config.json` and `vocabulary.json` into the empty folder `target`.
 
-    `folder` is in transformers' layout, of any model; errors name the checkpoint `named`. Raises `ExportFailed`.
+    `folder` is in transformers' layout, of any model; errors name the checkpoint `named`. Raises
+    `ExportFailed`.
     """
     converter = import_converter()
     with warnings.catch_warnings():
@@ -40,7 +42,8 @@ def convert_folder(folder: Path, target: Path, precision: str, named: Path) -> N
 
 
 def _name_tokens(path: Path) -> None:
-    """Name the tokens that a model's tokenizer has not: CTranslate2 loads no configuration in which one is null.
+    """Name the tokens that a model's tokenizer has not: CTranslate2 loads no configuration in which
+    one is null.
 
     Our prompts have their own beginning and end, so that none of the names is ever looked at.
     """

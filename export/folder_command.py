@@ -1,4 +1,5 @@
-"""Commands that export a folder by its path for one of several engines: `voxturn export whisper`, `… qwen3`.
+"""Commands that export a folder by its path for one of several engines: `voxturn export whisper`,
+`… qwen3`.
 
 Imports nothing that the exporters need.
 """
@@ -19,7 +20,8 @@ Write = Callable[[str, str, Path, Path, str, str], int]
 
 @dataclass(frozen=True)
 class FolderCommand:
-    """`name` of the command and the model, its `exporter`, and the precisions for each engine, the default first."""
+    """`name` of the command and the model, its `exporter`, and the precisions for each engine, the
+    default first."""
 
     name: str
     exporter: str

@@ -1,7 +1,7 @@
 """A small builder for ONNX graphs: nodes by value, initialisers by array, one external data file.
 
-Large initialisers go to the data file as they are given, so that a model needs little more memory than its largest
-weight.
+Large initialisers go to the data file as they are given, so that a model needs little more memory
+than its largest weight.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 MICROSOFT = "com.microsoft"
 OPSET = 20
-"""Operators of the standard domain that graphs for ONNX Runtime on the CPU are made of; OpenVINO reads them too."""
+"""Operators of the standard domain that graphs for ONNX Runtime on the CPU are made of; OpenVINO
+reads them too."""
 _IR_VERSIONS = {20: 9, 23: 11, 24: 12}
 _INLINE_BYTES, _ALIGNMENT = 1024, 4096
 
@@ -45,7 +46,10 @@ def _packed(value: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 class GraphBuilder:
-    """Collects nodes, initialisers, inputs and outputs; values are their names. Writes `path` and `path.data`."""
+    """Collects nodes, initialisers, inputs and outputs; values are their names.
+
+    Writes `path` and `path.data`.
+    """
 
     def __init__(self, name: str, path: Path, opset: int = OPSET) -> None:
         self.name = name
@@ -70,7 +74,10 @@ class GraphBuilder:
         self._outputs.append(helper.make_tensor_value_info(name, _TYPES[dtype], list(shape)))
 
     def constant(self, name: str, value: npt.NDArray[Any]) -> str:
-        """Add an initialiser and return its name. A large one is in the data file when this returns."""
+        """Add an initialiser and return its name.
+
+        A large one is in the data file when this returns.
+        """
         value = np.asarray(value, order="C")
         self._initializers.append(
             numpy_helper.from_array(value, name)

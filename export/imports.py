@@ -9,7 +9,8 @@ from typing import Any
 
 
 def keep_torchaudio_in_python() -> None:
-    """Import torchaudio; where its extension wants CUDA libraries that are not here, without the extension."""
+    """Import torchaudio; where its extension wants CUDA libraries that are not here, without the
+    extension."""
     try:
         import torchaudio
     except OSError:
@@ -26,7 +27,8 @@ def keep_torchaudio_in_python() -> None:
 
 
 def import_transformers() -> Any:
-    """transformers, without its progress bars, on machines too whose torchaudio wants CUDA: it looks at torchaudio."""
+    """transformers, without its progress bars, on machines too whose torchaudio wants CUDA: it
+    looks at torchaudio."""
     if find_spec("torchaudio"):
         keep_torchaudio_in_python()
     import transformers

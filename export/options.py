@@ -1,4 +1,5 @@
-"""The options that every `voxturn export` command has, in one spelling: `--checkpoint`, `--for`, `--precision`, `-o`."""
+"""The options that every `voxturn export` command has, in one spelling: `--checkpoint`, `--for`,
+`--precision`, `-o`."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ def add_options(
     about_precisions: str,
     engine_needed: bool,
 ) -> None:
-    """Add the options to `parser`; `args.engine` is one of `engines`, or "" where none is needed and none is given.
+    """Add the options to `parser`; `args.engine` is one of `engines`, or "" where none is needed
+    and none is given.
 
     `--to` and the older names of engines are accepted as well, and not shown.
     """

@@ -1,4 +1,5 @@
-"""What the comparisons of originals with artifacts have in common: distributions, and limits that were missed."""
+"""What the comparisons of originals with artifacts have in common: distributions, and limits that
+were missed."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Blockwise weight quantisation in the layout of ONNX Runtime's `MatMulNBits`.
 
-A weight `[N, K]` (output rows, input columns) is cut along K into blocks; each block has one scale and one zero
-point: `w = (q - zero) * scale`. Source of the layout: the contrib operator's documentation in ONNX Runtime.
+A weight `[N, K]` (output rows, input columns) is cut along K into blocks; each block has one scale
+and one zero point: `w = (q - zero) * scale`. Source of the layout: the contrib operator's
+documentation in ONNX Runtime.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ Float = npt.NDArray[np.float32]
 class BlockWeight:
     """A quantised weight `[N, K]`, unpacked.
 
-    `codes` uint8 `[N, blocks, block]`, `scales` float32 `[N, blocks]`, `zeros` uint8 or float32 `[N, blocks]`,
-    or None for the middle of the range (8 for 4 bits, 128 for 8 bits).
+    `codes` uint8 `[N, blocks, block]`, `scales` float32 `[N, blocks]`, `zeros` uint8 or float32
+    `[N, blocks]`, or None for the middle of the range (8 for 4 bits, 128 for 8 bits).
     """
 
     codes: npt.NDArray[np.uint8]
@@ -67,7 +68,8 @@ class BlockWeight:
 
 
 def quantize(weight: Float, bits: int, block: int, symmetric: bool = True) -> BlockWeight:
-    """Round `weight` `[N, K]` to `bits` (4 or 8) in blocks of `block` columns; a short last block is zero-padded.
+    """Round `weight` `[N, K]` to `bits` (4 or 8) in blocks of `block` columns; a short last block
+    is zero-padded.
 
     Symmetric: zero point in the middle. Asymmetric: the block's range, with an integer zero point.
     """

@@ -1,8 +1,10 @@
-"""`python -m voxturn.export.verify_gpu ARTIFACT …`: build every graph of artifacts with TensorRT-RTX, with no GPU at hand.
+"""`python -m voxturn.export.verify_gpu ARTIFACT …`: build every graph of artifacts with
+TensorRT-RTX, with no GPU at hand.
 
-A build proves that TensorRT's parser takes the graph, that the production profiles fit it, and which layers it became:
-for a decoder in half precision fused attention and the in-place update of its caches are asserted. The engines cannot be run
-here; nothing is said of their speed. Graphs that must be refused are built as well, so that the check is not vacuous.
+A build proves that TensorRT's parser takes the graph, that the production profiles fit it, and
+which layers it became: for a decoder in half precision fused attention and the in-place update of
+its caches are asserted. The engines cannot be run here; nothing is said of their speed. Graphs that
+must be refused are built as well, so that the check is not vacuous.
 """
 
 from __future__ import annotations
@@ -37,7 +39,8 @@ _LAYERS = "Layers:\n"
 _FLOATS = {"float32": "Float", "float16": "Half", "bfloat16": "BFloat16"}
 """What TensorRT calls our types."""
 _NO_KERNELS = ("wait", "signal", "shape_call", "ShapeHostToDevice")
-"""Layers that launch nothing: events between the streams that TensorRT gives an engine, and arithmetic of shapes on the host."""
+"""Layers that launch nothing: events between the streams that TensorRT gives an engine, and
+arithmetic of shapes on the host."""
 _LARGER, _HEADS = (
     1.5,
     1,
@@ -46,7 +49,8 @@ _SMALL = 16_000_000  # bytes of weights: TensorRT does not care how tiny ones li
 
 
 def layers_of(log: Log) -> list[str]:
-    """The layers that a build ended with, of all profiles, a line each; empty for a library that does not tell them."""
+    """The layers that a build ended with, of all profiles, a line each; empty for a library that
+    does not tell them."""
     lines = [text for text in log.lines if text.startswith(_LAYERS)]
     return [line for text in lines for line in text.splitlines() if line.startswith("Name: ")]
 
@@ -62,7 +66,8 @@ def _by_profile(lines: Sequence[str]) -> Counter[str]:
 
 
 def check_decoder(name: str, contract: ModelContract, log: Log, profiles: int) -> None:
-    """A decoder's attention is fused, in its caches' type, in every layer and profile; every cache is updated in place."""
+    """A decoder's attention is fused, in its caches' type, in every layer and profile; every cache
+    is updated in place."""
     caches = [spec for spec in contract.inputs if spec.name.startswith("past_")]
     fused = [line for line in layers_of(log) if "_mha" in line.split(",")[0]]
     updated = {line for line in log.lines if line.startswith("KVCACHE_UPDATE ")}
@@ -84,7 +89,8 @@ def check_decoder(name: str, contract: ModelContract, log: Log, profiles: int) -
 
 
 def check_weights(name: str, data: Path, size: int, log: Log) -> None:
-    """Weights stay as they are stored, in the engine and on the way into their products, but for a head, once a prompt."""
+    """Weights stay as they are stored, in the engine and on the way into their products, but for a
+    head, once a prompt."""
     loose = [
         line
         for line in layers_of(log)
@@ -99,7 +105,8 @@ def check_weights(name: str, data: Path, size: int, log: Log) -> None:
 
 
 def verify(trt: Any, artifact: Path, capabilities: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Build every graph of an artifact; per graph seconds, bytes, kernels of each profile and kinds of layers.
+    """Build every graph of an artifact; per graph seconds, bytes, kernels of each profile and kinds
+    of layers.
 
     Raises `ExportFailed` or `CorruptModel`.
     """

@@ -1,4 +1,7 @@
-"""The runtime for spoken turns. Importing it needs numpy alone; what else is needed is imported when it is used."""
+"""The runtime for spoken turns.
+
+Importing it needs numpy alone; what else is needed is imported when it is used.
+"""
 
 from __future__ import annotations
 

@@ -30,7 +30,8 @@ from voxturn.runtime.turn.turn import Conversation
 
 
 class Assistant:
-    """A loaded profile: hold dialogues with it, have it say or write down something. Close it when done.
+    """A loaded profile: hold dialogues with it, have it say or write down something. Close it when
+    done.
 
     Use as `async with Assistant.load("demo") as assistant: …`.
     """
@@ -53,8 +54,8 @@ class Assistant:
     ) -> Assistant:
         """Load every model of a profile. Takes about two seconds for `demo`.
 
-        `progress` is told of what takes longer, as building engines for a GPU. Raises `ConfigError`, `ModelError`,
-        `ResourceError` or `UnsupportedLanguage`.
+        `progress` is told of what takes longer, as building engines for a GPU. Raises
+        `ConfigError`, `ModelError`, `ResourceError` or `UnsupportedLanguage`.
         """
         chosen = profile if isinstance(profile, Profile) else load_profile(profile)
         parts = LoadedParts(
@@ -89,7 +90,10 @@ class Assistant:
         return Conversation(self.stages, self.setup, self.profile.system_prompt)
 
     def session(self, options: SessionOptions | None = None) -> Session:
-        """A new dialogue that listens while it speaks. Call it within an event loop, and close what it returns."""
+        """A new dialogue that listens while it speaks.
+
+        Call it within an event loop, and close what it returns.
+        """
         return Session(self.conversation(), options)
 
     def say(self, sentences: AsyncIterator[Sentence]) -> Ahead[PcmChunk]:

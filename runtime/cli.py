@@ -1,7 +1,8 @@
-"""The command line `voxturn`. Commands of other packages join through entry points of the group `voxturn.commands`.
+"""The command line `voxturn`. Commands of other packages join through entry points of the group
+`voxturn.commands`.
 
-This module is the way in, so it imports next to nothing: the commands, and numpy with them, are imported in `main`, where an
-interruption is expected.
+This module is the way in, so it imports next to nothing: the commands, and numpy with them, are
+imported in `main`, where an interruption is expected.
 """
 
 from __future__ import annotations
@@ -75,7 +76,10 @@ def _print_version(_: SimpleNamespace) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; the exit code is the error's. Without `arguments`, those of this process, which is then the command's."""
+    """Run a command; the exit code is the error's.
+
+    Without `arguments`, those of this process, which is then the command's.
+    """
     words = sys.argv[1:] if arguments is None else list(arguments)
     args = SimpleNamespace(debug=False)
     try:
@@ -104,12 +108,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _one_line(text: str) -> str:
-    """A message, which may quote a file of a stranger: in one line, no longer than a page, without control characters."""
+    """A message, which may quote a file of a stranger: in one line, no longer than a page, without
+    control characters."""
     return " ".join(text.split())[:_LONGEST].translate(_CONTROL)
 
 
 class _Lines(logging.Handler):
-    """Log records as lines on standard error: `warning: …`, with `debug` the module and a traceback as well."""
+    """Log records as lines on standard error: `warning: …`, with `debug` the module and a traceback
+    as well."""
 
     def __init__(self, debug: bool) -> None:
         super().__init__()
@@ -145,8 +151,9 @@ def _warnings_on_stderr(debug: bool) -> Iterator[None]:
 def _ended_at_once(owned: bool) -> Iterator[None]:
     """While commands are imported, Ctrl-C and SIGTERM end a process that is ours without a word.
 
-    Nothing is begun that would have to be undone, and an exception may be swallowed by what is being imported. A signal that
-    has another handler than a process begins with, or is ignored, keeps it.
+    Nothing is begun that would have to be undone, and an exception may be swallowed by what is
+    being imported. A signal that has another handler than a process begins with, or is ignored,
+    keeps it.
     """
     usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
     replaced = {
@@ -167,10 +174,12 @@ def _ended_at_once(owned: bool) -> Iterator[None]:
 
 @contextmanager
 def _ended_by_sigterm() -> Iterator[None]:
-    """SIGTERM ends a command as Ctrl-C does, so that nothing half-made is left; the exit code is the shell's for it.
+    """SIGTERM ends a command as Ctrl-C does, so that nothing half-made is left; the exit code is
+    the shell's for it.
 
-    It takes Ctrl-C's way: an event loop cancels what runs in it, where an exception would end one of its tasks and be told as
-    that task's. A command may have its own way (`serve`); in a thread, or where the signal has a handler, nothing is changed.
+    It takes Ctrl-C's way: an event loop cancels what runs in it, where an exception would end one
+    of its tasks and be told as that task's. A command may have its own way (`serve`); in a thread,
+    or where the signal has a handler, nothing is changed.
     """
     received: list[int] = []
 

@@ -83,7 +83,8 @@ class InvalidSamples(AudioError):
 
 
 class AudioTooLong(AudioError):
-    """The audio is longer than a profile or a request to a server may have it, or than its bytes can hold."""
+    """The audio is longer than a profile or a request to a server may have it, or than its bytes
+    can hold."""
 
 
 class TextError(InputError):

@@ -1,7 +1,9 @@
-"""Files that may be anybody's: regular ones alone, and only as much of them as a file of their kind has.
+"""Files that may be anybody's: regular ones alone, and only as much of them as a file of their kind
+has.
 
-Links are followed, since model hubs keep files as links. Everything here raises `OSError` for a file that cannot be read and
-`ValueError`, in one line without the file's name, for one that is not what it must be; whoever reads it says what to do.
+Links are followed, since model hubs keep files as links. Everything here raises `OSError` for a
+file that cannot be read and `ValueError`, in one line without the file's name, for one that is not
+what it must be; whoever reads it says what to do.
 """
 
 from __future__ import annotations
@@ -21,7 +23,10 @@ import numpy as np
 import numpy.typing as npt
 
 MOST_JSON = 32 << 20
-"""Bytes of a JSON file: twice the largest tokenizer's. A list in a list takes 64 bytes of memory for two in the file."""
+"""Bytes of a JSON file: twice the largest tokenizer's.
+
+A list in a list takes 64 bytes of memory for two in the file.
+"""
 MOST_TOKENIZER = 64 << 20
 """Bytes of a tokenizer's file that its own library reads."""
 _MOST_ARRAYS = 512 << 20
@@ -37,7 +42,8 @@ _KINDS = {
 
 
 def size_of(path: Path, most: int | None = None) -> int:
-    """The bytes of a regular file, which is not opened: opening a pipe waits, and reading a device never ends."""
+    """The bytes of a regular file, which is not opened: opening a pipe waits, and reading a device
+    never ends."""
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):
         kind = next((name for is_kind, name in _KINDS.items() if is_kind(status.st_mode)), "none")
@@ -121,7 +127,10 @@ def _array(member: bytes) -> npt.NDArray[Any]:
 
 
 def _header(stream: BinaryIO) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    """An array's shape and type. They are a Python literal, on which Python's parser fails in its own ways."""
+    """An array's shape and type.
+
+    They are a Python literal, on which Python's parser fails in its own ways.
+    """
     version = np.lib.format.read_magic(stream)
     if version not in _HEADERS:
         raise ValueError(f"an array has a header of version {version}")

@@ -1,4 +1,5 @@
-"""Input audio as the listen stage wants it: 16 kHz frames, as fast as they can be read or at the pace of real time."""
+"""Input audio as the listen stage wants it: 16 kHz frames, as fast as they can be read or at the
+pace of real time."""
 
 from __future__ import annotations
 
@@ -32,9 +33,9 @@ def frames_from(
 ) -> AsyncGenerator[AudioFrame, None]:
     """Frames of a file, a binary stream, or 16 kHz samples.
 
-    `live` feeds 20 ms frames at the pace of real time, as a microphone would, then silence, so that the end of the
-    speech can be noticed. `raw_rate` is the rate of headerless 16-bit mono PCM in a stream. `track`, `report` and
-    `longest_s` are those of `audio.decode.decode`.
+    `live` feeds 20 ms frames at the pace of real time, as a microphone would, then silence, so that
+    the end of the speech can be noticed. `raw_rate` is the rate of headerless 16-bit mono PCM in a
+    stream. `track`, `report` and `longest_s` are those of `audio.decode.decode`.
     """
     size = RATE * (FRAME_MS if live else _FAST_FRAME_MS) // 1000
     pieces = _pieces(source, raw_rate, size, track, report, longest_s)

@@ -13,7 +13,10 @@ Samples = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class AudioFrame:
-    """A piece of input audio. `start` counts samples since the stream began; `arrived_s` is the turn's clock."""
+    """A piece of input audio.
+
+    `start` counts samples since the stream began; `arrived_s` is the turn's clock.
+    """
 
     samples: Samples
     rate: int
@@ -30,7 +33,10 @@ class SpeechStarted:
 
 @dataclass(frozen=True)
 class Speaking:
-    """The speech so far, while it goes on: pieces of samples, joined where they are needed. `start` as in `Utterance`."""
+    """The speech so far, while it goes on: pieces of samples, joined where they are needed.
+
+    `start` as in `Utterance`.
+    """
 
     pieces: tuple[Samples, ...]
     rate: int
@@ -45,8 +51,8 @@ class Speaking:
 class Utterance:
     """Speech with a little silence around it. `start` in samples since the stream began.
 
-    `final` is False while its end is only suspected (the first silent frames); `more` is True where a long speech was
-    cut at a pause and goes on in the next utterance.
+    `final` is False while its end is only suspected (the first silent frames); `more` is True where
+    a long speech was cut at a pause and goes on in the next utterance.
     """
 
     samples: Samples
@@ -69,7 +75,8 @@ Heard = SpeechStarted | Speaking | Utterance | SpeechResumed
 
 @dataclass(frozen=True)
 class Partial:
-    """What was said so far: `stable + unstable`. `start` is the utterance's; while it is the same, `stable` only grows."""
+    """What was said so far: `stable + unstable`. `start` is the utterance's; while it is the same,
+    `stable` only grows."""
 
     stable: str
     unstable: str
@@ -88,7 +95,8 @@ class Word:
 
 @dataclass(frozen=True)
 class Transcript:
-    """What was said. `confidence` is the mean log-probability of its tokens; `fallbacks` counts further attempts.
+    """What was said. `confidence` is the mean log-probability of its tokens; `fallbacks` counts
+    further attempts.
 
     `words` are there where they were asked for; where the filter changed the text they are not.
     """
@@ -123,7 +131,10 @@ class ReplyToken:
 
 @dataclass(frozen=True)
 class Sentence:
-    """A clause or sentence to be spoken. `index` counts from 0; `filtered` says what the content filter did to it."""
+    """A clause or sentence to be spoken.
+
+    `index` counts from 0; `filtered` says what the content filter did to it.
+    """
 
     text: str
     index: int
@@ -132,7 +143,8 @@ class Sentence:
 
 @dataclass(frozen=True)
 class PcmChunk:
-    """A piece of the spoken answer. `start` counts samples since the answer began; `final`: the sentence's last.
+    """A piece of the spoken answer. `start` counts samples since the answer began; `final`: the
+    sentence's last.
 
     `cut`: why the voice's guard ended the sentence, if it did.
     """
@@ -154,19 +166,26 @@ class TurnDone:
 
 @dataclass(frozen=True)
 class Paused:
-    """Someone speaks over the answer: its playback is to be silent from here on, until `Resumed` or `Interrupted`."""
+    """Someone speaks over the answer: its playback is to be silent from here on, until `Resumed` or
+    `Interrupted`."""
 
 
 @dataclass(frozen=True)
 class Resumed:
-    """It was no interruption: the playback goes on. `at` is the sample of the answer that it was paused at."""
+    """It was no interruption: the playback goes on.
+
+    `at` is the sample of the answer that it was paused at.
+    """
 
     at: int
 
 
 @dataclass(frozen=True)
 class Interrupted:
-    """The answer was cut: what was not played of it is not to be played. `heard` is what was heard of it."""
+    """The answer was cut: what was not played of it is not to be played.
+
+    `heard` is what was heard of it.
+    """
 
     heard: str
     reason: str
@@ -174,10 +193,11 @@ class Interrupted:
 
 @dataclass(frozen=True)
 class SessionError:
-    """Something failed, and the session goes on. `error` is a class of `errors.py`, as far as we raise it.
+    """Something failed, and the session goes on. `error` is a class of `errors.py`, as far as we
+    raise it.
 
-    Where it ended a turn, `Interrupted` follows if some of the answer was given, and `TurnDone`. Otherwise the answer goes on,
-    and is not listened over any more.
+    Where it ended a turn, `Interrupted` follows if some of the answer was given, and `TurnDone`.
+    Otherwise the answer goes on, and is not listened over any more.
     """
 
     error: Exception

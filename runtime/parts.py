@@ -1,4 +1,5 @@
-"""What families are built from: a profile's artifacts, lanes and engines, made one by one and closed together."""
+"""What families are built from: a profile's artifacts, lanes and engines, made one by one and
+closed together."""
 
 from __future__ import annotations
 
@@ -48,9 +49,11 @@ from voxturn.runtime.turn.trace import StageInfo
 
 @dataclass(frozen=True)
 class Choice:
-    """What runs a stage: its table of the profile, the artifact, the executor and the family that were found for it.
+    """What runs a stage: its table of the profile, the artifact, the executor and the family that
+    were found for it.
 
-    `precision` is the one to compute in: the profile's, else the registry's default, else that of the artifact."""
+    `precision` is the one to compute in: the profile's, else the registry's default, else that of
+    the artifact."""
 
     stage: str
     settings: Engine
@@ -93,7 +96,10 @@ class Choice:
         return compatible(self.stage, self.settings, self.manifest, self.executor, self.family)
 
     def problem(self, language: str, home: Path) -> Problem | None:
-        """What keeps the stage from running, as doctor tells it and loading raises it. May raise the family's errors."""
+        """What keeps the stage from running, as doctor tells it and loading raises it.
+
+        May raise the family's errors.
+        """
         wrong = self.unfit()
         if wrong is None and self.family is not None:
             self.family.check(Candidate(self.folder, self.manifest, self.settings, language, home))
@@ -106,7 +112,10 @@ def _bringing(extra: str, module: str) -> str:
 
 
 def choose(profile: Profile, stage: str, store: Store, registry: Registry) -> Choice:
-    """A stage's artifact, executor and family. Raises as the store and the registry do, or `InvalidProfile`."""
+    """A stage's artifact, executor and family.
+
+    Raises as the store and the registry do, or `InvalidProfile`.
+    """
     settings = profile.engine(stage)
     executor = executor_of(settings.executor)
     if executor.whole:
@@ -126,7 +135,8 @@ def _served(stage: str, settings: Engine) -> Manifest:
 def artifact_of(
     profile: Profile, stage: str, store: Store, registry: Registry
 ) -> tuple[Path, Manifest, str]:
-    """The folder, manifest and precision of a stage's model: one of the registry, or an artifact by its folder."""
+    """The folder, manifest and precision of a stage's model: one of the registry, or an artifact by
+    its folder."""
     engine = profile.engine(stage)
     if is_artifact(engine.model):
         folder, manifest = store.at(Path(engine.model))
@@ -195,7 +205,8 @@ class LoadedStage:
 class LoadedParts:
     """The parts of one profile, as `families.base.Parts`. Close it when done.
 
-    `in_turn`: a reply is written on the same cores while this speaks. `info` says what each loaded stage runs.
+    `in_turn`: a reply is written on the same cores while this speaks. `info` says what each loaded
+    stage runs.
     """
 
     def __init__(
@@ -263,7 +274,10 @@ class LoadedParts:
         return choose(self.profile, stage, self._store, self._registry)
 
     def stage(self, name: str) -> LoadedStage:
-        """A stage's artifact and its engines, in a lane of their own. Raises `InvalidProfile` if it cannot run."""
+        """A stage's artifact and its engines, in a lane of their own.
+
+        Raises `InvalidProfile` if it cannot run.
+        """
         if self._closed:
             raise StreamClosed(f"the parts of profile {self.profile.name} were closed")
         if name not in self._stages:
@@ -271,7 +285,10 @@ class LoadedParts:
         return self._stages[name]
 
     def check(self, stage: str) -> None:
-        """Raise what loading a stage would raise, without loading it. A vocoder that the voice has not is not asked for."""
+        """Raise what loading a stage would raise, without loading it.
+
+        A vocoder that the voice has not is not asked for.
+        """
         if stage != "vocode":
             self._check(self.choice(stage))
             return

@@ -1,4 +1,5 @@
-"""What a profile needs of this machine: what is missing and what brings it, and bringing the models."""
+"""What a profile needs of this machine: what is missing and what brings it, and bringing the
+models."""
 
 from __future__ import annotations
 
@@ -29,7 +30,10 @@ from voxturn.runtime.profile import Engine, Profile
 def problems(
     profile: Profile, store: Store, registry: Registry, cores: Cores, name: str = ""
 ) -> list[Problem]:
-    """Everything that keeps a profile from running here; empty if it runs. `name`: what the user calls it, a file maybe."""
+    """Everything that keeps a profile from running here; empty if it runs.
+
+    `name`: what the user calls it, a file maybe.
+    """
     stages = _stages(profile, store, registry)
     rows = {stage: executor_of(profile.engine(stage).executor) for stage in stages}
     report = gpu_report() if any(row.on_gpu for row in rows.values()) else None
@@ -58,7 +62,8 @@ def problems(
 
 
 def damaged(profile: Profile, store: Store, registry: Registry, name: str = "") -> list[Problem]:
-    """Artifacts of a profile whose files are not those that were recorded; every file is read, and its hash compared.
+    """Artifacts of a profile whose files are not those that were recorded; every file is read, and
+    its hash compared.
 
     What `problems` tells without reading them is left to it.
     """
@@ -112,7 +117,10 @@ def _problem(profile: Profile, stage: str, store: Store, registry: Registry) -> 
 
 
 def _choice(profile: Profile, stage: str, store: Store, registry: Registry) -> Choice:
-    """What is to run a stage. Raises `ExportFailed` where what would make its artifact is not here either."""
+    """What is to run a stage.
+
+    Raises `ExportFailed` where what would make its artifact is not here either.
+    """
     engine = profile.engine(stage)
     if engine.from_registry:
         model, _ = registry.resolve(engine.model)
@@ -161,7 +169,10 @@ def bring_model(
     progress: Progress = quiet,
     again: bool = False,
 ) -> None:
-    """Pull a model and export it to `precision` (empty: its default). Nothing is asked of the network if it is here."""
+    """Pull a model and export it to `precision` (empty: its default).
+
+    Nothing is asked of the network if it is here.
+    """
     model, _ = registry.resolve(name)
     wanted = precision or model.precisions[0]
     if again or not store.installed(model, wanted):

@@ -27,10 +27,11 @@ COMPUTES = (*EVERYWHERE, "bf16")
 class Engine:
     """What runs a stage. A key that is None is left to the family or to the executor.
 
-    `model` is one of the registry's, an artifact's folder, or a served model where a server runs the whole stage. `precision` is that of a model of the registry; of a folder
-    it may be empty, which takes what is there. `threads` 0: all cores. `server` is the address of a server of a remote
-    executor, which has to run that artifact. `compute` is what the executor `openvino` computes in: fp32, bf16, or auto,
-    the faster one on this processor.
+    `model` is one of the registry's, an artifact's folder, or a served model where a server runs
+    the whole stage. `precision` is that of a model of the registry; of a folder it may be empty,
+    which takes what is there. `threads` 0: all cores. `server` is the address of a server of a
+    remote executor, which has to run that artifact. `compute` is what the executor `openvino`
+    computes in: fp32, bf16, or auto, the faster one on this processor.
     """
 
     model: str
@@ -46,7 +47,10 @@ class Engine:
         return not (is_artifact(self.model) or executor_of(self.executor).whole)
 
     def computing(self, compute: str, threads: int) -> Engine:
-        """The same in another arithmetic, with other threads. Raises `UsageError` for one that the executor has not."""
+        """The same in another arithmetic, with other threads.
+
+        Raises `UsageError` for one that the executor has not.
+        """
         if compute not in COMPUTES:
             raise UsageError(f"compute: must be {', '.join(COMPUTES)}, not {compute!r}")
         chooses = "compute" in executor_of(self.executor).options
@@ -70,14 +74,20 @@ def _default(settings: Engine, key: str) -> Any:
 
 @dataclass(frozen=True)
 class ListenEngine(Engine):
-    """The voice activity's engine. Of a recording or a pipe, `longest_s` seconds are heard; more is an error."""
+    """The voice activity's engine.
+
+    Of a recording or a pipe, `longest_s` seconds are heard; more is an error.
+    """
 
     longest_s: float = LONGEST_S
 
 
 @dataclass(frozen=True)
 class TranscribeEngine(Engine):
-    """The speech model's engine. `names` are made likelier; partial transcripts take at most `partial_share` of its time."""
+    """The speech model's engine.
+
+    `names` are made likelier; partial transcripts take at most `partial_share` of its time.
+    """
 
     names: tuple[str, ...] = ()
     partial_share: float = 0.25
@@ -85,7 +95,10 @@ class TranscribeEngine(Engine):
 
 @dataclass(frozen=True)
 class ReplyEngine(Engine):
-    """The reply's engine. `context` is the number of positions of each of `slots` sequences' buffers."""
+    """The reply's engine.
+
+    `context` is the number of positions of each of `slots` sequences' buffers.
+    """
 
     max_tokens: int = 96
     context: int | None = None
@@ -101,8 +114,9 @@ class ReplyEngine(Engine):
 
 @dataclass(frozen=True)
 class SpeakEngine(Engine):
-    """The voice's engine. `voice` is a speaker's name; `slots`: streams at once; `guard`: end speech whose stop token was
-    missed; `speed`: 2 is twice as fast; `max_chars`: the longest clause that is spoken at once."""
+    """The voice's engine. `voice` is a speaker's name; `slots`: streams at once; `guard`: end
+    speech whose stop token was missed; `speed`: 2 is twice as fast; `max_chars`: the longest clause
+    that is spoken at once."""
 
     seed: int | None = None
     speed: float | None = None
@@ -118,7 +132,8 @@ class SpeakEngine(Engine):
 
 @dataclass(frozen=True)
 class FilterSettings:
-    """The content filter: `kind` is "words" or "off"; `own_words` is a file with a word a line, added to the list."""
+    """The content filter: `kind` is "words" or "off"; `own_words` is a file with a word a line,
+    added to the list."""
 
     kind: str = "words"
     own_words: str = ""
@@ -161,10 +176,12 @@ class Profile:
     def with_voice(
         self, folder: Path, manifest: Manifest, stages: tuple[str, ...], vocoder: str = ""
     ) -> Profile:
-        """The same with the voice in a folder, whose family has `stages`, and all options of the stage speak.
+        """The same with the voice in a folder, whose family has `stages`, and all options of the
+        stage speak.
 
-        Executors stay where they can run it, and on a GPU always: what they cannot run is refused when it loads, not
-        run elsewhere. Else the best that is installed is taken. `vocoder` names the one of the stage vocode.
+        Executors stay where they can run it, and on a GPU always: what they cannot run is refused
+        when it loads, not run elsewhere. Else the best that is installed is taken. `vocoder` names
+        the one of the stage vocode.
         """
         speak = replace(self.speak, model=str(folder), precision="", compute=None)
         if not _stays(self.speak.executor, manifest):
@@ -178,7 +195,8 @@ class Profile:
 
 
 def _stays(executor: str, manifest: Manifest) -> bool:
-    """Whether an executor keeps the voice: it reads all graphs of the artifact, or was chosen for its place."""
+    """Whether an executor keeps the voice: it reads all graphs of the artifact, or was chosen for
+    its place."""
     row = executor_of(executor)
     dialects = {graph.dialect for graph in manifest.graphs.values()} or {manifest.dialect}
     return row.remote or row.on_gpu or dialects <= row.dialects
@@ -191,7 +209,8 @@ def _vocoder(model: str, executor: str, threads: int) -> Engine:
 
 
 def best_executor(stage: str, manifest: Manifest) -> str:
-    """The executor of this machine's processor that a stage takes where nobody names one: one that reads the artifact."""
+    """The executor of this machine's processor that a stage takes where nobody names one: one that
+    reads the artifact."""
     rows = [r for r in catalogue().values() if stage in r.stages and not (r.on_gpu or r.remote)]
     dialects = {graph.dialect for graph in manifest.graphs.values()} or {manifest.dialect}
     rows = [row for row in rows if row.dialects & dialects] or rows
@@ -200,7 +219,10 @@ def best_executor(stage: str, manifest: Manifest) -> str:
 
 
 def load_profile(name: str | Path) -> Profile:
-    """A shipped profile by name, or one from a `.toml` file. Raises `UnknownProfile` or `InvalidProfile`."""
+    """A shipped profile by name, or one from a `.toml` file.
+
+    Raises `UnknownProfile` or `InvalidProfile`.
+    """
     if str(name).endswith(".toml"):
         return _read(Path(name))
     if name not in SHIPPED:

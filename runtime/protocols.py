@@ -16,7 +16,8 @@ Tensor = np.ndarray[Any, Any]
 class GraphExecutor(Protocol):
     """A stateless graph: named tensors in, named tensors out.
 
-    `compiles_shapes`: each new shape is slow the first time. `few_shapes`: so slow that a caller should use few of them.
+    `compiles_shapes`: each new shape is slow the first time. `few_shapes`: so slow that a caller
+    should use few of them.
     """
 
     name: str
@@ -34,7 +35,8 @@ class GraphExecutor(Protocol):
 
 @dataclass(frozen=True)
 class Outputs:
-    """What a decoder gives for its last positions: `logits` `[B, vocabulary]`, `hidden` `[B, width]` that the head saw.
+    """What a decoder gives for its last positions: `logits` `[B, vocabulary]`, `hidden` `[B,
+    width]` that the head saw.
 
     Both are the executor's own memory: valid until its next call.
     """
@@ -45,7 +47,8 @@ class Outputs:
 
 @runtime_checkable
 class DecoderExecutor(Protocol):
-    """A decoder-only graph with key/value buffers that it owns: `slots` sequences of up to `capacity` positions."""
+    """A decoder-only graph with key/value buffers that it owns: `slots` sequences of up to
+    `capacity` positions."""
 
     name: str
     slots: int
@@ -54,7 +57,8 @@ class DecoderExecutor(Protocol):
 
     @property
     def lengths(self) -> Sequence[int]:
-        """Numbers of new tokens that it computes faster than others, in order; empty where none is special."""
+        """Numbers of new tokens that it computes faster than others, in order; empty where none is
+        special."""
         ...
 
     def run(
@@ -66,7 +70,8 @@ class DecoderExecutor(Protocol):
     ) -> Outputs:
         """Append `ids` `[B, S]` to the slots `first … first + B - 1`, which hold `pasts` positions.
 
-        `rows` `[R, width]` are embeddings that ids beyond the graph's own table take (row 0 is zero).
+        `rows` `[R, width]` are embeddings that ids beyond the graph's own table take (row 0 is
+        zero).
         """
         ...
 
@@ -87,7 +92,8 @@ class DecoderExecutor(Protocol):
 
 @dataclass(frozen=True)
 class Generated:
-    """Tokens of a sequence-to-sequence model, their mean log-probability, and the chance that there was no speech."""
+    """Tokens of a sequence-to-sequence model, their mean log-probability, and the chance that there
+    was no speech."""
 
     ids: tuple[int, ...]
     score: float
@@ -96,9 +102,11 @@ class Generated:
 
 @runtime_checkable
 class SpeechToTextExecutor(Protocol):
-    """An encoder-decoder over log-mel features float32 `[mels, frames]`; two frames make one position of the encoder.
+    """An encoder-decoder over log-mel features float32 `[mels, frames]`; two frames make one
+    position of the encoder.
 
-    One that is not `multilingual` knows English alone, and its prompt has neither language nor task.
+    One that is not `multilingual` knows English alone, and its prompt has neither language nor
+    task.
     """
 
     name: str
@@ -108,7 +116,8 @@ class SpeechToTextExecutor(Protocol):
 
     @property
     def aligns(self) -> bool:
-        """Whether `align` can tell when tokens were said: its model has heads that follow the audio."""
+        """Whether `align` can tell when tokens were said: its model has heads that follow the
+        audio."""
         ...
 
     @property
@@ -125,7 +134,8 @@ class SpeechToTextExecutor(Protocol):
         ...
 
     def generate(self, encoded: Any, prompt: Sequence[int], max_tokens: int) -> Generated:
-        """The likeliest tokens after `prompt`, at most `max_tokens`, without the end token, which may come at once."""
+        """The likeliest tokens after `prompt`, at most `max_tokens`, without the end token, which
+        may come at once."""
         ...
 
     def detect_language(self, encoded: Any) -> dict[str, float]:
@@ -135,7 +145,8 @@ class SpeechToTextExecutor(Protocol):
     def align(
         self, encoded: Any, prompt: Sequence[int], ids: Sequence[int], positions: int
     ) -> list[int]:
-        """The position at which each of `ids` begins, then that of their end; `positions` hold audio, the rest none.
+        """The position at which each of `ids` begins, then that of their end; `positions` hold
+        audio, the rest none.
 
         `prompt` is the one of `generate`, less what asks for no timestamps.
         """

@@ -38,7 +38,10 @@ _CHUNKS_AHEAD = 64
 
 
 class XTTS:
-    """A loaded artifact. Thread-safe; streams of several callers share one batched engine. Close it when done."""
+    """A loaded artifact.
+
+    Thread-safe; streams of several callers share one batched engine. Close it when done.
+    """
 
     def __init__(self, parts: LoadedParts, voice: XttsVoice) -> None:
         self._parts = parts
@@ -61,9 +64,10 @@ class XTTS:
     ) -> XTTS:
         """Load an artifact's folder. `slots`: streams at once, 1 if it is left out.
 
-        `executor` runs the GPT, `vocoder` the vocoder (openvino if it is installed); `compute`: what OpenVINO computes it
-        in: `fp32`, `bf16`, or `auto`, the faster one on this processor. Samples in bf16 differ from fp32's by a tenth (20
-        dB), speech does not (PESQ 4.5). `progress` is told of long work.
+        `executor` runs the GPT, `vocoder` the vocoder (openvino if it is installed); `compute`:
+        what OpenVINO computes it in: `fp32`, `bf16`, or `auto`, the faster one on this processor.
+        Samples in bf16 differ from fp32's by a tenth (20 dB), speech does not (PESQ 4.5).
+        `progress` is told of long work.
         """
         folder = Path(artifact)
         manifest = Manifest.read(folder)
@@ -80,7 +84,10 @@ class XTTS:
 
     @classmethod
     def of(cls, parts: LoadedParts) -> XTTS:
-        """The XTTS of a profile's parts, with every option of the profile. Closing it closes them, also on an error."""
+        """The XTTS of a profile's parts, with every option of the profile.
+
+        Closing it closes them, also on an error.
+        """
         try:
             return cls(parts, as_xtts(parts.voice()))
         except BaseException:
@@ -108,7 +115,10 @@ class XTTS:
 
     @property
     def windows(self) -> Plan:
-        """The vocoder's windows; `warm` chooses them by this machine's speed. Set them for the same cuts everywhere."""
+        """The vocoder's windows; `warm` chooses them by this machine's speed.
+
+        Set them for the same cuts everywhere.
+        """
         return self.voice.vocoder.plan
 
     @windows.setter
@@ -127,7 +137,8 @@ class XTTS:
         return self.voice.people.store.width
 
     def warm(self) -> None:
-        """Compute what the first stream would wait for: kernels for every window of the vocoder, the default voice's keys."""
+        """Compute what the first stream would wait for: kernels for every window of the vocoder,
+        the default voice's keys."""
         asyncio.run(self.awarm())
 
     async def awarm(self) -> None:
@@ -156,11 +167,13 @@ class XTTS:
         return Path(file_path)
 
     def stream(self, text: str | Iterable[str], **options: Any) -> Iterator[PcmChunk]:
-        """Audio while it is made, of a text or of pieces of text while they come. Close the iterator to stop.
+        """Audio while it is made, of a text or of pieces of text while they come. Close the
+        iterator to stop.
 
-        Options: `language`; `speaker` (a name) or `speaker_wav` (a recording or several); `temperature`, `top_k`,
-        `top_p`, `repetition_penalty`, `speed`, `seed` as upstream; `length_penalty` is accepted and does nothing without
-        beams; `guard=False` lets speech run on whose stop token was missed. What is left out is as the artifact was loaded.
+        Options: `language`; `speaker` (a name) or `speaker_wav` (a recording or several);
+        `temperature`, `top_k`, `top_p`, `repetition_penalty`, `speed`, `seed` as upstream;
+        `length_penalty` is accepted and does nothing without beams; `guard=False` lets speech run
+        on whose stop token was missed. What is left out is as the artifact was loaded.
         """
         return Iterated(lambda: self.astream(text, **options), _CHUNKS_AHEAD)
 

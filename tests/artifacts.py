@@ -1,7 +1,9 @@
-"""Artifacts of every kind that are manifests and small files alone, and backends that load them without a model.
+"""Artifacts of every kind that are manifests and small files alone, and backends that load them
+without a model.
 
-A fake backend has the methods that the executor's own class has, and asks of an artifact what that asks: its graphs, their
-dialects, its format. `tests/tiny/test_compatible.py` proves on real artifacts that it tells the truth.
+A fake backend has the methods that the executor's own class has, and asks of an artifact what that
+asks: its graphs, their dialects, its format. `tests/tiny/test_compatible.py` proves on real
+artifacts that it tells the truth.
 """
 
 from __future__ import annotations
@@ -106,7 +108,10 @@ def written(
     files: tuple[str, ...] = (),
     precision: str = "fp32",
 ) -> Path:
-    """An artifact's folder. `graphs`: dialects by role; every file is empty unless it is there already."""
+    """An artifact's folder.
+
+    `graphs`: dialects by role; every file is empty unless it is there already.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     names = [*files, *(f"{role}.onnx" for role in graphs)]
     names += [f"{role}.onnx.data" for role in graphs]
@@ -146,7 +151,8 @@ def _whisper(folder: Path, graphs: Mapping[str, str], dialect: str, *files: str)
 
 
 def whisper(folder: Path, decoder: str) -> Path:
-    """A Whisper whose decoder's graph is in the dialect `decoder`; CTRANSLATE2: a folder of that format."""
+    """A Whisper whose decoder's graph is in the dialect `decoder`; CTRANSLATE2: a folder of that
+    format."""
     if decoder == CTRANSLATE2:
         return _whisper(folder, {}, CTRANSLATE2, "model.bin", "config.json", "vocabulary.json")
     return _whisper(folder, {"whisper_encoder": ONNX, "whisper_decoder": decoder}, ONNX)
@@ -236,7 +242,10 @@ def _demo() -> Profile:
 
 
 class FakeBackends:
-    """Stands for every executor's library, GPU and server. Whatever was made is in `engines`, newest last."""
+    """Stands for every executor's library, GPU and server.
+
+    Whatever was made is in `engines`, newest last.
+    """
 
     def __init__(self) -> None:
         self.engines: list[Any] = []

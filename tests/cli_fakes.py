@@ -1,4 +1,5 @@
-"""The command line on fakes, in this process or, where signals and closed pipes are the matter, in one of its own."""
+"""The command line on fakes, in this process or, where signals and closed pipes are the matter, in
+one of its own."""
 
 from __future__ import annotations
 
@@ -55,7 +56,8 @@ class FakeParts:
 
 
 def use_fakes(patch: pytest.MonkeyPatch, home: Path) -> None:
-    """Have the commands load fakes, and find the demo's voice in `home`: nothing of the user's own is looked at."""
+    """Have the commands load fakes, and find the demo's voice in `home`: nothing of the user's own
+    is looked at."""
     for commands in (say, transcribe):
         patch.setattr(commands, "load_parts", FakeParts)
     for module in (talk, converse):

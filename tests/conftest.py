@@ -163,7 +163,8 @@ def tone(seconds: float, silence: float = 0.0) -> Samples:
 async def fed(
     samples: Samples, frame: int = 320, wait: float = 0.0, rest: float = 0.0
 ) -> AsyncIterator[AudioFrame]:
-    """Frames of `samples`, `wait` seconds apart; then silence for `rest` seconds, as a microphone gives it."""
+    """Frames of `samples`, `wait` seconds apart; then silence for `rest` seconds, as a microphone
+    gives it."""
     clock = WallClock()
     samples = np.concatenate([samples, np.zeros(int(16000 * rest), np.float32)])
     for start in range(0, samples.size, frame):

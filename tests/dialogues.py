@@ -217,7 +217,8 @@ class Room:
             await self.settle()
 
     async def hear_the_loudspeaker(self, seconds: float) -> None:
-        """The microphone hears nothing but the answer, as it is played: word by word at levels from 0.11 on."""
+        """The microphone hears nothing but the answer, as it is played: word by word at levels from
+        0.11 on."""
         for _ in range(round(seconds * RATE / FRAME)):
             await self.hear(sound(self._echo[0], FRAME / RATE))
 

@@ -1,7 +1,9 @@
-"""Reads number words back into digits, in the 17 languages: what the normaliser says is checked against what was written.
+"""Reads number words back into digits, in the 17 languages: what the normaliser says is checked
+against what was written.
 
-Its tables come from the languages' grammars and share nothing with the normaliser. A table has `word=value`; a value after `*` multiplies what is
-before it. Words of other kinds end a number, so that a price gives two numbers and a telephone number one each digit.
+Its tables come from the languages' grammars and share nothing with the normaliser. A table has
+`word=value`; a value after `*` multiplies what is before it. Words of other kinds end a number, so
+that a price gives two numbers and a telephone number one each digit.
 """
 
 from __future__ import annotations

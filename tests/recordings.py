@@ -10,7 +10,8 @@ import numpy as np
 from voxturn.runtime.messages import Samples
 
 RATE, SECONDS, PITCH, LEVEL = 16000, 1.5, 440.0, 0.5
-# container, encoder, rates that it knows, channels, how many samples longer than what was encoded it may come out
+# container, encoder, rates that it knows, channels, how many samples longer than what was encoded
+# it may come out
 KINDS = {
     "wav-u8": ("wav", "pcm_u8", (8000, 22050, 44100, 48000), (1, 2), 4),
     "wav-s16": ("wav", "pcm_s16le", (8000, 16000, 22050, 44100, 48000), (1, 2), 4),
@@ -75,7 +76,8 @@ def float_wav(samples: Samples, rate: int = RATE) -> bytes:
 
 
 def matroska(*tracks: Samples, begin_s: float = 0.0, default: int = 0) -> bytes:
-    """Mono tracks of 16 kHz PCM in Matroska that begin `begin_s` late; number `default` is flagged so."""
+    """Mono tracks of 16 kHz PCM in Matroska that begin `begin_s` late; number `default` is flagged
+    so."""
     buffer = io.BytesIO()
     with av.open(buffer, "w", format="matroska") as out:
         streams = [out.add_stream("pcm_s16le", rate=RATE, layout="mono") for _ in tracks]
@@ -99,7 +101,8 @@ def matroska(*tracks: Samples, begin_s: float = 0.0, default: int = 0) -> bytes:
 
 
 def rifx(channels: Samples, codec: str) -> bytes:
-    """`channels` float32 `[channels, n]` at 16 kHz as big-endian RIFF; `codec` is the numpy type of its samples."""
+    """`channels` float32 `[channels, n]` at 16 kHz as big-endian RIFF; `codec` is the numpy type of
+    its samples."""
     kind = np.dtype(codec).newbyteorder(">")
     scale = 1.0 if kind.kind == "f" else 2.0 ** (8 * kind.itemsize - 1) - 1
     data = (channels.T * scale).astype(kind).tobytes()

@@ -61,7 +61,10 @@ def build(args: dict[str, Any]) -> Any:
 
 
 def load(opened: XttsCheckpoint) -> Any:
-    """An `Xtts` with a checkpoint's weights. Its own `load_checkpoint`, which may rewrite files, is not used."""
+    """An `Xtts` with a checkpoint's weights.
+
+    Its own `load_checkpoint`, which may rewrite files, is not used.
+    """
     known = {k: v for k, v in vars(opened.args).items() if k in vars(xtts_module().XttsArgs())}
     model = build(known)
     import torch

@@ -1,4 +1,5 @@
-"""A synthetic XTTS v2 in the official layout, made by coqui-tts: random weights, whose speech is noise."""
+"""A synthetic XTTS v2 in the official layout, made by coqui-tts: random weights, whose speech is
+noise."""
 
 from __future__ import annotations
 
@@ -21,7 +22,8 @@ FULL: dict[str, Any] = {
 
 
 def make_checkpoint(target: Path, size: str, seed: int) -> None:
-    """Write a synthetic checkpoint in the official layout: random weights, a vocabulary of letters, one voice `noise`.
+    """Write a synthetic checkpoint in the official layout: random weights, a vocabulary of letters,
+    one voice `noise`.
 
     `size` is "tiny" or "full" (XTTS v2's own sizes). What it says is noise; `config.json` says so
     (`voxturn_synthetic`), and so does every artifact made of it.
@@ -58,7 +60,8 @@ def make_checkpoint(target: Path, size: str, seed: int) -> None:
 
 
 def write_vocabulary(path: Path, size: int, start: int) -> None:
-    """A BPE vocabulary without merges in XTTS's form: `[STOP]` 0, `[START]` at `start`, languages, letters, fillers."""
+    """A BPE vocabulary without merges in XTTS's form: `[STOP]` 0, `[START]` at `start`, languages,
+    letters, fillers."""
     from tokenizers import Tokenizer, models, pre_tokenizers
 
     marks = ["[UNK]", "[SPACE]", *(f"[{language}]" for language in LANGUAGES)]

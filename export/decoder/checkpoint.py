@@ -1,4 +1,5 @@
-"""Checkpoints of decoder-only models in one form: Hugging Face names, float arrays on demand, 4-bit blocks where they exist.
+"""Checkpoints of decoder-only models in one form: Hugging Face names, float arrays on demand, 4-bit
+blocks where they exist.
 
 Nothing is read before it is asked for.
 """
@@ -33,7 +34,10 @@ _BUFFERS = (".rotary_emb.inv_freq", ".rotary_emb.original_inv_freq")
 
 
 class Checkpoint(Protocol):
-    """A state dict with its configuration. `family` names a row of `export.decoder.families.FAMILIES`."""
+    """A state dict with its configuration.
+
+    `family` names a row of `export.decoder.families.FAMILIES`.
+    """
 
     @property
     def family(self) -> str: ...
@@ -46,7 +50,8 @@ class Checkpoint(Protocol):
     def array(self, name: str) -> Float: ...
 
     def blocks(self, name: str) -> BlockWeight | None:
-        """The tensor's own 4-bit blocks, taken over without rounding; None where it is stored otherwise."""
+        """The tensor's own 4-bit blocks, taken over without rounding; None where it is stored
+        otherwise."""
         ...
 
 
@@ -104,7 +109,10 @@ def open_checkpoint(path: Path) -> FileCheckpoint:
 
 
 def fitted(checkpoint: Checkpoint) -> tuple[Family, DecoderConfig]:
-    """The family and the sizes of a checkpoint. Raises `ExportFailed` with all names that are missing or left over."""
+    """The family and the sizes of a checkpoint.
+
+    Raises `ExportFailed` with all names that are missing or left over.
+    """
     family = FAMILIES.get(checkpoint.family)
     if family is None:
         raise ExportFailed(
@@ -130,9 +138,11 @@ def fitted(checkpoint: Checkpoint) -> tuple[Family, DecoderConfig]:
 def _tied(
     checkpoint: Checkpoint, family: Family, config: DecoderConfig, present: set[str]
 ) -> tuple[Family, DecoderConfig]:
-    """What a checkpoint holds of a head and an embedding that its configuration calls the same, as transformers reads it.
+    """What a checkpoint holds of a head and an embedding that its configuration calls the same, as
+    transformers reads it.
 
-    One of both may be missing; where they differ, each is used. Source: transformers, `PreTrainedModel.tie_weights`.
+    One of both may be missing; where they differ, each is used. Source: transformers,
+    `PreTrainedModel.tie_weights`.
     """
     if family.head not in present:
         return family, config

@@ -1,4 +1,5 @@
-"""What a text model's manifest says of dialogues: the format of its chat template, and what ends an answer."""
+"""What a text model's manifest says of dialogues: the format of its chat template, and what ends an
+answer."""
 
 from __future__ import annotations
 
@@ -28,9 +29,10 @@ def dialogue_properties(
 ) -> dict[str, Any]:
     """The properties `chat`, `stop_ids` and `opens_thought` of a text model.
 
-    `chat` is a table of a `ChatFormat`, or the name of one where the checkpoint has no template. `stop_ids` are the
-    tokens that end an answer by the template, the tokenizer or the generation's configuration. `opens_thought`: an
-    answer begins within a thought, which a mark as `</think>` closes. Raises `CorruptModel` or `ExportFailed`.
+    `chat` is a table of a `ChatFormat`, or the name of one where the checkpoint has no template.
+    `stop_ids` are the tokens that end an answer by the template, the tokenizer or the generation's
+    configuration. `opens_thought`: an answer begins within a thought, which a mark as `</think>`
+    closes. Raises `CorruptModel` or `ExportFailed`.
     """
     template: Template | None
     stops: set[int]
@@ -65,7 +67,10 @@ def dialogue_properties(
 
 
 def format_by_marks(path: Path, tokenizer: Tokenizer) -> str:
-    """The format's name of a model without a template, by the marks of its tokenizer. Raises `ExportFailed`."""
+    """The format's name of a model without a template, by the marks of its tokenizer.
+
+    Raises `ExportFailed`.
+    """
     name = chat_form(tokenizer)
     if tokenizer.token_to_id(CHAT_FORMATS[name].stops[0]) is None:
         raise ExportFailed(

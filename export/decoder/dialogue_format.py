@@ -1,8 +1,9 @@
 """A chat template as a format in which every dialogue begins with the earlier ones.
 
-A template is a program over a whole dialogue; the runtime keeps the model's state of a dialogue and appends to it. So
-dialogues are written with the template, and what stands between their messages is kept, if it is the same wherever a
-message of one role follows a message of another. Where it is not the template is refused.
+A template is a program over a whole dialogue; the runtime keeps the model's state of a dialogue and
+appends to it. So dialogues are written with the template, and what stands between their messages is
+kept, if it is the same wherever a message of one role follows a message of another. Where it is not
+the template is refused.
 """
 
 from __future__ import annotations
@@ -154,7 +155,8 @@ def _note(between: Pairs, opening: dict[str, str], roles: Sequence[str], render:
 
 
 def _probes(roles: Sequence[str], padded: str = "") -> list[Message]:
-    """Messages whose texts are found again; those of the role `padded` with white space around them."""
+    """Messages whose texts are found again; those of the role `padded` with white space around
+    them."""
     texts = [f"Vx{number}q." for number in range(len(roles))]
     return [
         Message(role, f"{_PAD}{text}{_PAD}" if role == padded else text)
@@ -178,7 +180,8 @@ def _gaps(render: Renderer, messages: Sequence[Message]) -> list[str]:
 
 
 def _strips(render: Renderer, starts: Sequence[tuple[str, ...]]) -> dict[str, dict[str, str]]:
-    """Which messages' texts the template takes white space off, by the roles before and of them, and on which sides."""
+    """Which messages' texts the template takes white space off, by the roles before and of them,
+    and on which sides."""
     strips: dict[str, dict[str, str]] = {}
     for roles in ((*start, "user", "assistant", "user") for start in starts):
         plain = _gaps(render, _probes(roles))
@@ -197,10 +200,12 @@ def _strips(render: Renderer, starts: Sequence[tuple[str, ...]]) -> dict[str, di
 
 
 def _with_answers(form: ChatFormat) -> ChatFormat:
-    """The format, if an earlier answer may follow what opened it instead of what the template writes before it.
+    """The format, if an earlier answer may follow what opened it instead of what the template
+    writes before it.
 
-    A template may leave out of earlier answers the thought that it opened them with, empty or begun, and may write
-    white space before them that the model writes by itself. Raises `Unstable` for other differences.
+    A template may leave out of earlier answers the thought that it opened them with, empty or
+    begun, and may write white space before them that the model writes by itself. Raises `Unstable`
+    for other differences.
     """
     opened, earlier = form.opening["user"], form.between["user"]["assistant"]
     thought_end = _open_thought(opened)

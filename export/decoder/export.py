@@ -1,4 +1,5 @@
-"""The exporters `decoder` and `qwen3`: a GGUF file or a Hugging Face folder to a decoder-only model, tokenizer and manifest.
+"""The exporters `decoder` and `qwen3`: a GGUF file or a Hugging Face folder to a decoder-only
+model, tokenizer and manifest.
 
 What will run it is a choice (`--for`); a family is a row in `export.decoder.families`.
 
@@ -57,7 +58,8 @@ def build_decoder(
 ) -> DecoderConfig:
     """Write the graph for `checkpoint` to `path` (and `path.data`).
 
-    Raises `ExportFailed` with all missing names, `UsageError` for a precision that the engine's graphs have not.
+    Raises `ExportFailed` with all missing names, `UsageError` for a precision that the engine's
+    graphs have not.
     """
     family, config = fitted(checkpoint)
     builder, chosen = _BUILDERS[engine], PRECISIONS[precision]
@@ -85,7 +87,8 @@ class Opened:
 
     @classmethod
     def open(cls, path: Path) -> Opened:
-        """Raises `CorruptModel` or `ExportFailed`, with all tensors that are missing, left over or of another shape."""
+        """Raises `CorruptModel` or `ExportFailed`, with all tensors that are missing, left over or
+        of another shape."""
         checkpoint = open_checkpoint(path)
         family, config = fitted(checkpoint)
         if family.positions:
@@ -139,8 +142,8 @@ def export(
 ) -> None:
     """Write the model, the tokenizer and the manifest into the empty folder `target`.
 
-    Without an `engine` the precision says it. Raises `CorruptModel` or `ExportFailed`, `UsageError` for a precision
-    that the engine has not.
+    Without an `engine` the precision says it. Raises `CorruptModel` or `ExportFailed`, `UsageError`
+    for a precision that the engine has not.
     """
     engine = engine or engine_for(precision)
     what = f"export {source.model} {engine} {precision}"
@@ -156,7 +159,8 @@ def export(
 
 
 def _convert(checkpoint: Path, target: Path, precision: str) -> Opened:
-    """Write CTranslate2's files. Raises `ExportFailed` for GGUF files, and for Llama 3.1's rotary scaling.
+    """Write CTranslate2's files. Raises `ExportFailed` for GGUF files, and for Llama 3.1's rotary
+    scaling.
 
     CTranslate2 4.8 converts that scaling, and computes as if there were none.
     """

@@ -1,4 +1,5 @@
-"""What the decoder-only families have in common and where they differ: sizes, names of weights, precisions.
+"""What the decoder-only families have in common and where they differ: sizes, names of weights,
+precisions.
 
 A further family is a row in `FAMILIES`; `export.decoder.export` builds its graph.
 """
@@ -18,7 +19,10 @@ from voxturn.runtime.errors import ExportFailed
 
 @dataclass(frozen=True)
 class Llama3Scaling:
-    """Llama 3.1's stretch of the slow rotary frequencies. Source: transformers' `modeling_rope_utils.py`."""
+    """Llama 3.1's stretch of the slow rotary frequencies.
+
+    Source: transformers' `modeling_rope_utils.py`.
+    """
 
     factor: float
     low_freq_factor: float
@@ -26,7 +30,8 @@ class Llama3Scaling:
     original_context: float
 
     def scaled(self, inverse: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """Frequencies below the low bound are divided by `factor`, those above the high bound stay, with a ramp between."""
+        """Frequencies below the low bound are divided by `factor`, those above the high bound stay,
+        with a ramp between."""
         turns = self.original_context * inverse / (2 * np.pi)
         share = np.clip(
             (turns - self.low_freq_factor) / (self.high_freq_factor - self.low_freq_factor),
@@ -39,7 +44,8 @@ class Llama3Scaling:
 
 @dataclass(frozen=True)
 class FrequencyDivisors:
-    """Llama 3.1's stretch as GGUF files have it: their tensor `rope_freqs` holds a divisor for each frequency."""
+    """Llama 3.1's stretch as GGUF files have it: their tensor `rope_freqs` holds a divisor for each
+    frequency."""
 
     divisors: tuple[float, ...]
 
@@ -49,7 +55,10 @@ class FrequencyDivisors:
 
 
 _DEFAULTS = {"rms_norm_eps": 1e-6, "rope_theta": 10000.0}
-"""What transformers takes where a configuration has no such field. Source: the models' `configuration_*.py`."""
+"""What transformers takes where a configuration has no such field.
+
+Source: the models' `configuration_*.py`.
+"""
 _LEAST_WINDOW = 512
 """Positions of a sliding window within which a spoken dialogue still has room."""
 _MOST = 1 << 24
@@ -60,7 +69,10 @@ _MOST_ROTARY = 1 << 26
 
 @dataclass(frozen=True)
 class DecoderConfig:
-    """The sizes of a decoder-only transformer. `context` is the number of positions of its rotary table."""
+    """The sizes of a decoder-only transformer.
+
+    `context` is the number of positions of its rotary table.
+    """
 
     layers: int
     width: int
@@ -80,8 +92,9 @@ class DecoderConfig:
     ) -> DecoderConfig:
         """Read Hugging Face's field names; `defaults` are the family's for those that are missing.
 
-        One that is missing all the same, or makes no sense, is an `ExportFailed` that names it. A model whose every
-        layer looks at a window of positions has a context of one window, within which the window makes no difference.
+        One that is missing all the same, or makes no sense, is an `ExportFailed` that names it. A
+        model whose every layer looks at a window of positions has a context of one window, within
+        which the window makes no difference.
         """
         config = {key: value for key, value in {**defaults, **given}.items() if value is not None}
         if config.get("hidden_act", "silu") != "silu":
@@ -89,7 +102,8 @@ class DecoderConfig:
                 f"activation {config['hidden_act']!r} is not supported; supported: silu"
             )
         context = positive(config, "max_position_embeddings")
-        # the window of a family whose every layer has one, unless the configuration says that there is none
+        # the window of a family whose every layer has one, unless the configuration says that there
+        # is none
         windowed = "sliding_window" in defaults
         window = positive(config, "sliding_window", context) if windowed else context
         if (
@@ -130,7 +144,10 @@ class DecoderConfig:
 
 
 def positive(config: Mapping[str, Any], key: str, otherwise: int | None = None) -> int:
-    """A whole number above 0; `otherwise` stands for one that is not given. Raises `ExportFailed`."""
+    """A whole number above 0; `otherwise` stands for one that is not given.
+
+    Raises `ExportFailed`.
+    """
     value = config.get(key)
     if value is None and otherwise is not None:
         value = otherwise
@@ -195,12 +212,14 @@ def inverse_frequencies(config: DecoderConfig) -> npt.NDArray[np.float64]:
 
 @dataclass(frozen=True)
 class Family:
-    """Where a family keeps its weights, and what differs in its arithmetic; `{}` stands for the layer's number.
+    """Where a family keeps its weights, and what differs in its arithmetic; `{}` stands for the
+    layer's number.
 
-    Weights are `[out, in]`; several names are stacked row-wise. `mlp` is (gate, up) for a gated SiLU, or (up,) for GELU
-    (tanh). `norm` is "rms" or "layer". `biased` are the weights that have a bias, named `.bias` for `.weight`. With
-    `qk_norm` the query's and the key's heads are normed (RMS) before the rotary embedding. With `positions` the
-    position is learned and lies in the input ids: see `export.decoder.graph`.
+    Weights are `[out, in]`; several names are stacked row-wise. `mlp` is (gate, up) for a gated
+    SiLU, or (up,) for GELU (tanh). `norm` is "rms" or "layer". `biased` are the weights that have a
+    bias, named `.bias` for `.weight`. With `qk_norm` the query's and the key's heads are normed
+    (RMS) before the rotary embedding. With `positions` the position is learned and lies in the
+    input ids: see `export.decoder.graph`.
     """
 
     embedding: str
@@ -219,7 +238,10 @@ class Family:
     blocks: Mapping[int, int] = field(default_factory=dict)
     """Block sizes by bits, where they differ from `PRECISIONS`."""
     defaults: Mapping[str, Any] = field(default_factory=lambda: _DEFAULTS)
-    """What stands for fields that a configuration lacks. With a `sliding_window` among them, every layer has one."""
+    """What stands for fields that a configuration lacks.
+
+    With a `sliding_window` among them, every layer has one.
+    """
 
     def weights(self) -> tuple[str, ...]:
         """Every weight that may have a bias."""
@@ -248,7 +270,8 @@ class Family:
         return wanted | {self.embedding} | ({self.positions} if self.positions else set())
 
     def shapes(self, config: DecoderConfig, inner: int) -> Shapes:
-        """The tensors of `names` and their shapes, of a family with a query, a key and a value and a gated MLP."""
+        """The tensors of `names` and their shapes, of a family with a query, a key and a value and
+        a gated MLP."""
         c, query, keys = config, config.heads * config.head_dim, config.kv_heads * config.head_dim
         layered: Shapes = {
             self.attention_norm: (c.width,),
@@ -327,7 +350,8 @@ FAMILIES = {
 
 @dataclass(frozen=True)
 class Precision:
-    """How linear weights are stored. `bits` 32, 16, 8 or 4; `native` takes a checkpoint's own 4-bit blocks as they are.
+    """How linear weights are stored. `bits` 32, 16, 8 or 4; `native` takes a checkpoint's own 4-bit
+    blocks as they are.
 
     `half` is the type of 16 bits where there is one.
     """
@@ -354,7 +378,8 @@ ENGINES = ("onnx", "openvino", "tensorrt")
 
 
 def engine_for(precision: str) -> str:
-    """What a graph of a precision is made for where nobody says: 16 bits are for a GPU, all others for the CPU."""
+    """What a graph of a precision is made for where nobody says: 16 bits are for a GPU, all others
+    for the CPU."""
     return "tensorrt" if PRECISIONS[precision].bits == 16 else "onnx"
 
 

@@ -1,13 +1,13 @@
 """The decoder's graph for ONNX Runtime on the CPU: contrib operators, weights in 8 or 4 bits.
 
-Past and present keys and values are the same buffers: the attention operator writes the new positions in place. Beyond
-the common inputs (`export.decoder.graph`):
+Past and present keys and values are the same buffers: the attention operator writes the new
+positions in place. Beyond the common inputs (`export.decoder.graph`):
 
     seqlens_k              int32    [B]      positions of each sequence after this call, minus one
     total_sequence_length  int32    []       the most positions of any sequence after this call
 
-Buffers are float32. Operators: `GroupQueryAttention`, `MatMulNBits`, `SkipLayerNormalization`, `FastGelu` and their kin,
-as ONNX Runtime's `ContribOperators.md` has them.
+Buffers are float32. Operators: `GroupQueryAttention`, `MatMulNBits`, `SkipLayerNormalization`,
+`FastGelu` and their kin, as ONNX Runtime's `ContribOperators.md` has them.
 """
 
 from __future__ import annotations
@@ -94,7 +94,8 @@ class FusedDecoder(DecoderGraph):
         )
 
     def _head_normed(self, qkv: str, layer: int) -> tuple[str, str, str]:
-        """Query and key normed head by head, and the value. (The operator's own norm exists on GPUs only.)"""
+        """Query and key normed head by head, and the value. (The operator's own norm exists on GPUs
+        only.)"""
         g, c = self.graph, self.config
         sizes = self.ints([c.heads * c.head_dim, c.kv_heads * c.head_dim, c.kv_heads * c.head_dim])
         q, k, v = g.nodes("Split", [qkv, sizes], 3, axis=-1)

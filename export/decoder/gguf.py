@@ -1,4 +1,5 @@
-"""Reads GGUF files of decoder-only models under Hugging Face names: float32 on demand, 4-bit blocks where they exist."""
+"""Reads GGUF files of decoder-only models under Hugging Face names: float32 on demand, 4-bit blocks
+where they exist."""
 
 from __future__ import annotations
 
@@ -53,14 +54,16 @@ _GGUF_DEFAULTS: dict[str, float | None] = {
     "num_key_value_heads": None,
     "rope_theta": 10000.0,
 }
-"""What llama.cpp takes where the metadata have no value; None: what follows from the number of heads."""
+"""What llama.cpp takes where the metadata have no value; None: what follows from the number of
+heads."""
 
 
 class GgufCheckpoint:
-    """A GGUF file of the architectures llama, qwen2 and qwen3, under Hugging Face names and in their row order.
+    """A GGUF file of the architectures llama, qwen2 and qwen3, under Hugging Face names and in
+    their row order.
 
-    llama.cpp stores the rows of a llama's Q and K pairwise interleaved for its rotary embedding; they are put back
-    here, which only moves rows and so loses nothing.
+    llama.cpp stores the rows of a llama's Q and K pairwise interleaved for its rotary embedding;
+    they are put back here, which only moves rows and so loses nothing.
     """
 
     def __init__(self, path: Path) -> None:
@@ -129,7 +132,10 @@ class GgufCheckpoint:
             del self._tensors[_FREQUENCIES]
 
     def field(self, key: str) -> Any:
-        """The value of a metadata key; KeyError if the file does not have it. Raises `CorruptModel`."""
+        """The value of a metadata key; KeyError if the file does not have it.
+
+        Raises `CorruptModel`.
+        """
         field = self._reader.fields[key]
         try:
             return field.contents()
@@ -166,7 +172,8 @@ class GgufCheckpoint:
         )
 
     def blocks(self, name: str) -> BlockWeight | None:
-        """Q4_1 blocks: 32 weights as `d * q + m` (half-precision `d`, `m`), so scale `d` and zero point `-m / d`.
+        """Q4_1 blocks: 32 weights as `d * q + m` (half-precision `d`, `m`), so scale `d` and zero
+        point `-m / d`.
 
         Where all weights of a block are equal, `d` is 0: codes 0, scale `m` and zero point -1.
         """

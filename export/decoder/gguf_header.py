@@ -1,7 +1,8 @@
-"""Whether the counts and lengths in a GGUF file's metadata can be true, asked before the library believes them.
+"""Whether the counts and lengths in a GGUF file's metadata can be true, asked before the library
+believes them.
 
-The `gguf` library makes an object of each value that a count promises, also behind the end of the file.
-Source of the layout: ggml's `docs/gguf.md`.
+The `gguf` library makes an object of each value that a count promises, also behind the end of the
+file. Source of the layout: ggml's `docs/gguf.md`.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ _LEAST_TENSOR = 24
 
 
 def check_header(path: Path) -> None:
-    """Raise `ValueError` for counts, lengths or types that a file of this size cannot have; `OSError`."""
+    """Raise `ValueError` for counts, lengths or types that a file of this size cannot have;
+    `OSError`."""
     size = size_of(path)
     with path.open("rb") as file:
         if not size or file.read(4) != _MAGIC:

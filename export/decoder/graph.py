@@ -9,11 +9,11 @@ Common to all graphs:
     hidden                 float32  [B, 1, width]             what the head saw
     present_key.N, present_value.N  the same buffers, with the new positions
 
-One graph serves prefill and step, over keys and values in buffers of a fixed size. Only the last position goes through
-the head. With learned positions an input id is composite: `position * STRIDE + token`, both counted from 0 in the
-family's two tables. The last row of the embedding and row 0 of the positions are zero. Tokens beyond the embedding's
-last row take rows of the input `rows` instead, whose row 0 must be zero: so embeddings that are no token's enter as ids
-do.
+One graph serves prefill and step, over keys and values in buffers of a fixed size. Only the last
+position goes through the head. With learned positions an input id is composite: `position * STRIDE
++ token`, both counted from 0 in the family's two tables. The last row of the embedding and row 0 of
+the positions are zero. Tokens beyond the embedding's last row take rows of the input `rows`
+instead, whose row 0 must be zero: so embeddings that are no token's enter as ids do.
 
 Sources: transformers' `modeling_llama.py`, `modeling_qwen3.py`, `modeling_gpt2.py`.
 """
@@ -116,7 +116,8 @@ class DecoderGraph(ABC):
 
     @abstractmethod
     def attention(self, qkv: str, layer: int) -> str:
-        """Causal attention over `[B, S, (heads + 2 kv_heads) · head_dim]` and the layer's buffers, which it extends."""
+        """Causal attention over `[B, S, (heads + 2 kv_heads) · head_dim]` and the layer's buffers,
+        which it extends."""
 
     @abstractmethod
     def linear(self, x: str, names: list[str], name: str) -> str:

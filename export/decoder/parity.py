@@ -1,8 +1,9 @@
 """A decoder-only checkpoint against its artifact, in numbers that the manifest keeps.
 
-The reference is `export.decoder.reference` with the checkpoint's weights in float32 (which the tests
-compare with transformers); along greedy answers to fixed prompts: KL divergence of the next token's distribution, and
-how often the first choice agrees. CTranslate2's decoders are measured in the same way.
+The reference is `export.decoder.reference` with the checkpoint's weights in float32 (which the
+tests compare with transformers); along greedy answers to fixed prompts: KL divergence of the next
+token's distribution, and how often the first choice agrees. CTranslate2's decoders are measured in
+the same way.
 """
 
 from __future__ import annotations
@@ -40,13 +41,15 @@ MOST = {
     "int4": {"kl.mean": 1.0},
     "q4_1": {"kl.mean": 1.0},
 }
-"""What a decoder may reach at most, by precision: far above what sound ones reach, far below what broken ones do."""
+"""What a decoder may reach at most, by precision: far above what sound ones reach, far below what
+broken ones do."""
 Answer = tuple[list[int], npt.NDArray[np.float32]]
 """Greedy tokens, and the logits `[tokens, vocabulary]` that they were chosen from."""
 
 
 def open_decoder(path: Path, capacity: int = 512) -> OnnxDecoder:
-    """A graph of `export.decoder.export` with one slot; one in bfloat16 is computed as `export.bfloat16` says."""
+    """A graph of `export.decoder.export` with one slot; one in bfloat16 is computed as
+    `export.bfloat16` says."""
     with computable(path) as readable:
         return OnnxDecoder(
             readable, contract_of(readable), Cores().budget("reply", 0, spin=True), 1, capacity
@@ -81,9 +84,11 @@ def forced(graph: OnnxDecoder, prompt: list[int], tokens: list[int]) -> npt.NDAr
 def decoder_reached(
     folder: Path, checkpoint: Checkpoint, config: DecoderConfig, precision: str
 ) -> dict[str, float]:
-    """KL (nats, mean and 99th percentile) and top-1 agreement of an artifact's decoder against float32.
+    """KL (nats, mean and 99th percentile) and top-1 agreement of an artifact's decoder against
+    float32.
 
-    Along its own greedy answers, so that a wrong turn costs only once. Raises `ExportFailed` beyond `MOST`.
+    Along its own greedy answers, so that a wrong turn costs only once. Raises `ExportFailed` beyond
+    `MOST`.
     """
     tokenizer = read_tokenizer(folder / "tokenizer.json")
     template = "<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n"

@@ -1,20 +1,21 @@
 """The decoder's graph in standard ONNX operators, for TensorRT and OpenVINO.
 
-Shapes never change from step to step: the buffers have a fixed size, what of them counts is said by the mask, and the
-new positions are scattered into them. Beyond the common inputs (`export.decoder.graph`), in the graph's own type T:
+Shapes never change from step to step: the buffers have a fixed size, what of them counts is said by
+the mask, and the new positions are scattered into them. Beyond the common inputs
+(`export.decoder.graph`), in the graph's own type T:
 
     write_index   int64  [B]           positions of each sequence before this call: where the new ones go
     mask          T      [B, 1, S, P]  added to the scores: 0 where a new position may look, -30000 elsewhere
     positions     int64  [B, S]        only with rotary positions: `write_index + 0 … S - 1`
 
-With 8 or 4 bits the linear weights alone are stored so, as `DequantizeLinear` before each product, which TensorRT fuses with
-it: 8 bits with a scale for each output, 4 bits with one for each block of 128 (or 64) inputs (in 8 bits it does not fuse blocks).
-T is then float16.
+With 8 or 4 bits the linear weights alone are stored so, as `DequantizeLinear` before each product,
+which TensorRT fuses with it: 8 bits with a scale for each output, 4 bits with one for each block of
+128 (or 64) inputs (in 8 bits it does not fuse blocks). T is then float16.
 
-Buffers are T. The sums inside norms are float32 whatever T is; the heads' softmax is the operator's own. Operators of
-opset 24: `Attention`, `RotaryEmbedding`, `RMSNormalization` (23), `TensorScatter` (24), which TensorRT 11 turns into its
-update of a KV cache and which wants P to be a number; without `scatter`, `ScatterElements` takes its place, for
-TensorRT 10 and OpenVINO.
+Buffers are T. The sums inside norms are float32 whatever T is; the heads' softmax is the operator's
+own. Operators of opset 24: `Attention`, `RotaryEmbedding`, `RMSNormalization` (23), `TensorScatter`
+(24), which TensorRT 11 turns into its update of a KV cache and which wants P to be a number;
+without `scatter`, `ScatterElements` takes its place, for TensorRT 10 and OpenVINO.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
-"""A decoder-only transformer in numpy, one layer's weights in memory at a time: what its graphs are compared with.
+"""A decoder-only transformer in numpy, one layer's weights in memory at a time: what its graphs are
+compared with.
 
-The tests compare it with transformers itself. Sources: transformers' `modeling_llama.py`, `modeling_qwen3.py`.
+The tests compare it with transformers itself. Sources: transformers' `modeling_llama.py`,
+`modeling_qwen3.py`.
 """
 
 from __future__ import annotations
@@ -14,7 +16,8 @@ from voxturn.export.decoder.families import FAMILIES, DecoderConfig, bias_of, in
 
 
 def logits_of(checkpoint: Checkpoint, sequences: Sequence[Sequence[int]], last: int) -> list[Float]:
-    """For each sequence of token ids, the logits `[last, vocabulary]` after each of its last `last` tokens."""
+    """For each sequence of token ids, the logits `[last, vocabulary]` after each of its last `last`
+    tokens."""
     family = FAMILIES[checkpoint.family]
     config = DecoderConfig.from_checkpoint(checkpoint.config, family.defaults)
     lengths = [len(ids) for ids in sequences]
@@ -64,7 +67,8 @@ def logits_of(checkpoint: Checkpoint, sequences: Sequence[Sequence[int]], last: 
 
 
 def _attention(q: Float, k: Float, v: Float) -> Float:
-    """Causal attention of one sequence: `[tokens, heads, head_dim]`, keys shared by groups of heads."""
+    """Causal attention of one sequence: `[tokens, heads, head_dim]`, keys shared by groups of
+    heads."""
     tokens, heads, size = q.shape
     k, v = (np.repeat(x, heads // x.shape[1], axis=1) for x in (k, v))
     scores = np.einsum("qhd,khd->hqk", q, k) / np.float32(np.sqrt(size))

@@ -1,4 +1,5 @@
-"""Synthetic Qwen3 checkpoints in the official layout: random weights, for builds, tests and benchmarks."""
+"""Synthetic Qwen3 checkpoints in the official layout: random weights, for builds, tests and
+benchmarks."""
 
 from __future__ import annotations
 
@@ -31,11 +32,13 @@ _LEARNT_TOKENS, _SHARD_BYTES = 3600, 2 << 30
 def make_checkpoint(
     target: Path, model: str, size: str, seed: int, tokenizer: Path | None = None
 ) -> None:
-    """Write a synthetic checkpoint in the official layout: bfloat16 shards, an index, a tokenizer with Qwen3's marks.
+    """Write a synthetic checkpoint in the official layout: bfloat16 shards, an index, a tokenizer
+    with Qwen3's marks.
 
-    `size` is "tiny" or "full" (those of `model`). Its answers are noise; `config.json` says so (`voxturn_synthetic`).
-    The tokenizer is a byte-level BPE: the given `tokenizer.json`, or one that learnt English from Python's own
-    documentation. Raises `UsageError` if the given one does not fit.
+    `size` is "tiny" or "full" (those of `model`). Its answers are noise; `config.json` says so
+    (`voxturn_synthetic`). The tokenizer is a byte-level BPE: the given `tokenizer.json`, or one
+    that learnt English from Python's own documentation. Raises `UsageError` if the given one does
+    not fit.
     """
     if model not in SIZES or size not in ("tiny", "full"):
         raise UsageError(

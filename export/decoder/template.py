@@ -1,7 +1,8 @@
 """A checkpoint's own chat template: where it lies, and what it writes.
 
-Templates are programs of strangers: they run in Jinja's sandbox, with what transformers gives them and nothing else.
-Source: transformers, `utils/chat_template_utils.py` and `tokenization_utils_base.py`.
+Templates are programs of strangers: they run in Jinja's sandbox, with what transformers gives them
+and nothing else. Source: transformers, `utils/chat_template_utils.py` and
+`tokenization_utils_base.py`.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ from voxturn.runtime.messages import Message
 
 _TOKENS = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
 _LONGEST = 1 << 20
-"""Characters of a template, and of a dialogue of a few short messages: what has or writes more is broken."""
+"""Characters of a template, and of a dialogue of a few short messages: what has or writes more is
+broken."""
 
 
 class Refused(Exception):
@@ -39,7 +41,8 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Template:
-    """A template's source, the special tokens by the names it knows them by, and the file it is from."""
+    """A template's source, the special tokens by the names it knows them by, and the file it is
+    from."""
 
     source: str
     file: str
@@ -80,7 +83,10 @@ class Template:
 
 
 Renderer = Callable[[Sequence[Message], bool], str]
-"""Messages, and whether the model's answer is opened, to the text of the dialogue. Raises `Refused`."""
+"""Messages, and whether the model's answer is opened, to the text of the dialogue.
+
+Raises `Refused`.
+"""
 
 
 def today(form: str) -> str:
@@ -119,7 +125,8 @@ def _check_name(name: object) -> None:
 
 
 class _Generation(Extension):
-    """`{% generation %}` around what the model wrote, which transformers uses in training: its content as it is."""
+    """`{% generation %}` around what the model wrote, which transformers uses in training: its
+    content as it is."""
 
     tags = {"generation"}  # noqa: RUF012  as Jinja declares it
 
@@ -164,8 +171,8 @@ def _raise_exception(message: str) -> None:
 def folder_template(folder: Path) -> Template | None:
     """The template of a Hugging Face folder; None where it has none.
 
-    `chat_template.jinja` comes before `tokenizer_config.json`, as in transformers. Raises `CorruptModel` or
-    `ExportFailed`.
+    `chat_template.jinja` comes before `tokenizer_config.json`, as in transformers. Raises
+    `CorruptModel` or `ExportFailed`.
     """
     about = tokenizer_config(folder)
     tokens = special_tokens(folder)

@@ -1,4 +1,5 @@
-"""A chat template's format, found in a process of its own: a template is a stranger's program, which may never end.
+"""A chat template's format, found in a process of its own: a template is a stranger's program,
+which may never end.
 
 Jinja's sandbox keeps it from the machine; time and memory are the process's to limit.
 """
@@ -20,13 +21,17 @@ from voxturn.runtime.errors import ExportFailed
 from voxturn.runtime.text.chat import ChatFormat
 
 _CPU_S, _WAIT_S = 2, 60
-"""Seconds of work, which is a hundred times a template's; and until the process is given up, whatever it waits for."""
+"""Seconds of work, which is a hundred times a template's; and until the process is given up,
+whatever it waits for."""
 _BYTES = 512 << 20
 """Of memory beside what the process begins with."""
 
 
 def format_apart(template: Template, path: Path) -> ChatFormat:
-    """As `dialogue_format.format_of`. Raises `ExportFailed`, also for a template that needs too much time or memory."""
+    """As `dialogue_format.format_of`.
+
+    Raises `ExportFailed`, also for a template that needs too much time or memory.
+    """
     try:
         done = subprocess.run(
             [sys.executable, "-P", "-m", __name__],

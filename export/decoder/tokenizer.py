@@ -38,11 +38,17 @@ _RULES = {
     "qwen2": _Rule(_split(r"\p{N}"), normalizers.NFC()),
     "llama-bpe": _Rule(_split(r"\p{N}{1,3}"), whole=True),
 }
-"""By the name that the file gives it. Sources: llama.cpp's `llama-vocab.cpp`, the models' own `tokenizer.json`."""
+"""By the name that the file gives it.
+
+Sources: llama.cpp's `llama-vocab.cpp`, the models' own `tokenizer.json`.
+"""
 
 
 def read_tokenizer(checkpoint: GgufCheckpoint) -> Tokenizer:
-    """The byte-level BPE of a GGUF file. Raises `ExportFailed` for one of another kind, `CorruptModel` for a damaged one."""
+    """The byte-level BPE of a GGUF file.
+
+    Raises `ExportFailed` for one of another kind, `CorruptModel` for a damaged one.
+    """
     try:
         kind, rule, tokens, merges, types = (
             checkpoint.field(f"tokenizer.ggml.{key}")

@@ -1,12 +1,14 @@
-"""Cuts a Piper VITS in two, so that its audio can be streamed: text to latents, and latents to audio.
+"""Cuts a Piper VITS in two, so that its audio can be streamed: text to latents, and latents to
+audio.
 
     acoustic: input int64 [1, phonemes], input_lengths int64 [1], scales float32 [3],
               duration_noise float32 [1, 2, phonemes], prior_noise float32 [1, 192, N]
               → latents float32 [1, 192, frames]
     decoder:  latents float32 [1, 192, frames] → audio float32 [1, 1, samples], 256 samples a frame
 
-The two random nodes become inputs, so that the same seed gives the same audio; the prior's noise repeats after N
-frames. The decoder's receptive field is measured, and the windowed decode compared with the whole one.
+The two random nodes become inputs, so that the same seed gives the same audio; the prior's noise
+repeats after N frames. The decoder's receptive field is measured, and the windowed decode compared
+with the whole one.
 """
 
 from __future__ import annotations
@@ -98,7 +100,10 @@ def export(
 
 
 def _load(path: Path) -> onnx.ModelProto:
-    """The voice's graph. Weights that lie beside it, in its folder, are read with it; onnx refuses others."""
+    """The voice's graph.
+
+    Weights that lie beside it, in its folder, are read with it; onnx refuses others.
+    """
     try:
         return onnx.load(str(path))
     except (DecodeError, onnx.checker.ValidationError) as exc:
@@ -109,7 +114,8 @@ def _load(path: Path) -> onnx.ModelProto:
 
 @contextmanager
 def _computing(path: Path) -> Iterator[None]:
-    """For cutting and running the graph in a file: what its libraries raise becomes `CorruptModel` with the file's name."""
+    """For cutting and running the graph in a file: what its libraries raise becomes `CorruptModel`
+    with the file's name."""
     try:
         yield
     except (VoxturnError, OSError):
@@ -234,7 +240,8 @@ def _decode(session: ort.InferenceSession, latents: Float) -> Float:
 def measure_margin(
     session: ort.InferenceSession, channels: int, frames: int = 96
 ) -> tuple[int, int]:
-    """Samples a frame, and how many frames on either side of a frame its value can change: by changing one frame."""
+    """Samples a frame, and how many frames on either side of a frame its value can change: by
+    changing one frame."""
     random = np.random.default_rng(0)
     base = random.standard_normal((1, channels, frames), np.float32)
     changed = base.copy()

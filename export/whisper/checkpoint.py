@@ -1,8 +1,10 @@
-"""Reads Whisper checkpoints into one form: transformers' names, float32 on demand, sizes and token ids.
+"""Reads Whisper checkpoints into one form: transformers' names, float32 on demand, sizes and token
+ids.
 
-Two layouts, told apart by their files: a transformers folder (`config.json`, `*.safetensors`, `tokenizer.json`) and a
-CTranslate2 folder (`model.bin`, `config.json`, `tokenizer.json`). What a checkpoint must hold is declared by `shapes`;
-everything missing, left over or of another shape is named in one error, before anything is built.
+Two layouts, told apart by their files: a transformers folder (`config.json`, `*.safetensors`,
+`tokenizer.json`) and a CTranslate2 folder (`model.bin`, `config.json`, `tokenizer.json`). What a
+checkpoint must hold is declared by `shapes`; everything missing, left over or of another shape is
+named in one error, before anything is built.
 """
 
 from __future__ import annotations
@@ -55,7 +57,10 @@ class WhisperCheckpoint:
 
     @classmethod
     def open(cls, folder: Path) -> WhisperCheckpoint:
-        """Read a folder of either layout. Raises `CorruptModel` or `ExportFailed` that says what is wrong."""
+        """Read a folder of either layout.
+
+        Raises `CorruptModel` or `ExportFailed` that says what is wrong.
+        """
         refuse_adapter(folder)
         config = read_table(folder / "config.json")
         tensors: Tensors
@@ -110,7 +115,8 @@ def _check(folder: Path, wanted: Shapes, present: Shapes) -> None:
 
 
 def _check_head(folder: Path, tensors: Tensors) -> None:
-    """Raise `ExportFailed` for a Whisper whose head is not its token embedding, as transformers would take it."""
+    """Raise `ExportFailed` for a Whisper whose head is not its token embedding, as transformers
+    would take it."""
     if _HEAD in tensors.shapes() and not np.array_equal(
         tensors.array(_HEAD), tensors.array(EMBEDDING)
     ):
@@ -198,7 +204,8 @@ def _hf_marks(folder: Path, config: Mapping[str, Any]) -> Marks:
 
 
 def _ct2_marks(folder: Path, config: Mapping[str, Any], vocabulary: int) -> Marks:
-    """CTranslate2 keeps no word of it, and knows many languages by the token "", which English vocabularies lack."""
+    """CTranslate2 keeps no word of it, and knows many languages by the token "", which English
+    vocabularies lack."""
     tokenizer = open_tokenizer(folder / "tokenizer.json")
     languages = [str(tokenizer.id_to_token(int(i))) for i in config.get("lang_ids") or ()]
     multilingual = vocabulary != _ENGLISH_VOCABULARY and tokenizer.token_to_id("") is not None

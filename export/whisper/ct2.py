@@ -1,9 +1,10 @@
 """CTranslate2's `model.bin` of a Whisper read back under transformers' names, float32 on demand.
 
-The file: version, specification's name and revision, then variables (name, shape, type, bytes) and aliases, little
-endian. int8 and int16 weights lie beside their scales, by which they are divided; queries, keys and values lie in one
-matrix, one after the other (keys and values in the cross-attention).
-Sources: CTranslate2 4.8, `specs/model_spec.py` (`_serialize`, `_quantize`) and `specs/whisper_spec.py`.
+The file: version, specification's name and revision, then variables (name, shape, type, bytes) and
+aliases, little endian. int8 and int16 weights lie beside their scales, by which they are divided;
+queries, keys and values lie in one matrix, one after the other (keys and values in the
+cross-attention). Sources: CTranslate2 4.8, `specs/model_spec.py` (`_serialize`, `_quantize`) and
+`specs/whisper_spec.py`.
 """
 
 from __future__ import annotations

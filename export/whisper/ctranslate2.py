@@ -15,7 +15,10 @@ from voxturn.export.whisper.reference import load_model
 
 
 def convert(opened: WhisperCheckpoint, target: Path, precision: str) -> None:
-    """Write `model.bin`, `config.json` and `vocabulary.json` into the empty folder `target`. Raises `ExportFailed`."""
+    """Write `model.bin`, `config.json` and `vocabulary.json` into the empty folder `target`.
+
+    Raises `ExportFailed`.
+    """
     with _transformers_folder(opened) as folder:
         convert_folder(folder, target, precision, opened.folder)
 

@@ -1,11 +1,12 @@
-"""The exporter `whisper`: a Whisper of any size to CTranslate2, to ONNX Runtime or to ONNX for TensorRT.
+"""The exporter `whisper`: a Whisper of any size to CTranslate2, to ONNX Runtime or to ONNX for
+TensorRT.
 
     ctranslate2  model.bin, config.json, vocabulary.json    by CTranslate2's own converter; fp32, fp16, int8
     onnx         encoder.onnx, decoder.onnx                 `export.whisper.fused`; fp32, int8
     tensorrt     encoder.onnx, decoder.onnx                 `export.whisper.portable`; fp32, fp16
 
-Beside them `tokenizer.json`. Mel bands, vocabulary and layers are read from the checkpoint, so large-v3, its turbo and
-distilled Whispers are exported like the others.
+Beside them `tokenizer.json`. Mel bands, vocabulary and layers are read from the checkpoint, so
+large-v3, its turbo and distilled Whispers are exported like the others.
 """
 
 from __future__ import annotations
@@ -37,7 +38,10 @@ def export(
     progress: Progress,
     engine: str = "onnx",
 ) -> None:
-    """Write the artifact into the empty folder `target`. Raises `CorruptModel` or `ExportFailed`."""
+    """Write the artifact into the empty folder `target`.
+
+    Raises `CorruptModel` or `ExportFailed`.
+    """
     if precision not in PRECISIONS.get(engine, ()):
         offers = "; ".join(
             f"{name} has {', '.join(precisions)}" for name, precisions in PRECISIONS.items()

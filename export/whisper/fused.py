@@ -15,7 +15,8 @@ _ACCURACY_LEVEL = 4  # activations are rounded to int8 in the product; judged by
 
 
 class FusedWhisper(WhisperGraphs):
-    """float32 arithmetic; `bits` 32, or 8 for the linear weights, in blocks, and a float16 token table."""
+    """float32 arithmetic; `bits` 32, or 8 for the linear weights, in blocks, and a float16 token
+    table."""
 
     opset = OPSET
 

@@ -9,16 +9,19 @@
              → present_key.N, present_value.N  the same buffers, with the new positions
              → cross_query.N          [B, S, width]   of the layers that have heads which follow the audio
 
-Any number of frames up to twice the encoder's positions is taken: Whisper was trained on 30 s, a shorter window costs
-less. The keys and values of the cross-attention depend on the audio alone, so the encoder computes them, once. One
-decoder graph serves prefill and step, over keys and values in buffers of a fixed size.
+Any number of frames up to twice the encoder's positions is taken: Whisper was trained on 30 s, a
+shorter window costs less. The keys and values of the cross-attention depend on the audio alone, so
+the encoder computes them, once. One decoder graph serves prefill and step, over keys and values in
+buffers of a fixed size.
 
-`FusedWhisper` is for ONNX Runtime, with its contrib operators. Beyond the inputs above its decoder takes
+`FusedWhisper` is for ONNX Runtime, with its contrib operators. Beyond the inputs above its decoder
+takes
 
     seqlens_k              int32    [B]    positions of each sequence after this call, minus one
     total_sequence_length  int32    []     the most positions of any sequence after this call
 
-`PortableWhisper` has standard operators alone, in one type T, float32 or float16, which its buffers have too:
+`PortableWhisper` has standard operators alone, in one type T, float32 or float16, which its buffers
+have too:
 
     write_index            int64    [B]           positions of each sequence before this call
     mask                   T        [B, 1, S, P]  added to the scores: 0 where a new token may look, -30000 elsewhere

@@ -1,10 +1,12 @@
-"""A Whisper artifact against transformers' own model with the checkpoint's weights, in numbers that the manifest keeps.
+"""A Whisper artifact against transformers' own model with the checkpoint's weights, in numbers that
+the manifest keeps.
 
-Over the whole window and a short one, of seeded noise as features: the largest difference of the encoder's outputs over
-their largest value, and the root of their mean square difference over that of their mean square (`encoder.rms`, which a
-few rounded outliers do not rule); along given tokens the same of the logits, the KL divergence (nats) of the next token and how often
-the first choice agrees; and how many of the original's greedy tokens, the end never among them, the artifact finds by
-itself. The logits of a CTranslate2 artifact along given tokens cannot be had.
+Over the whole window and a short one, of seeded noise as features: the largest difference of the
+encoder's outputs over their largest value, and the root of their mean square difference over that
+of their mean square (`encoder.rms`, which a few rounded outliers do not rule); along given tokens
+the same of the logits, the KL divergence (nats) of the next token and how often the first choice
+agrees; and how many of the original's greedy tokens, the end never among them, the artifact finds
+by itself. The logits of a CTranslate2 artifact along given tokens cannot be had.
 """
 
 from __future__ import annotations

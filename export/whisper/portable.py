@@ -1,9 +1,10 @@
 """Whisper's graphs in standard ONNX operators, for TensorRT: see `export.whisper.graphs`.
 
-Shapes never change from step to step: the buffers have a fixed size, the mask says what of them counts, and the new
-positions are scattered into them. Operators of opset 24: `TensorScatter`, which TensorRT turns into its update of a
-key/value cache (it wants a fixed number of positions), and `Attention` with one output, for which it has kernels in
-float16 alone: float32 graphs have the products and the softmax instead.
+Shapes never change from step to step: the buffers have a fixed size, the mask says what of them
+counts, and the new positions are scattered into them. Operators of opset 24: `TensorScatter`, which
+TensorRT turns into its update of a key/value cache (it wants a fixed number of positions), and
+`Attention` with one output, for which it has kernels in float16 alone: float32 graphs have the
+products and the softmax instead.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from voxturn.export.whisper.spec import EMBEDDING
 
 
 class PortableWhisper(WhisperGraphs):
-    """`bits` 32 or 16: the width of every number but the features and the logits, which are float32."""
+    """`bits` 32 or 16: the width of every number but the features and the logits, which are
+    float32."""
 
     opset = 24
 

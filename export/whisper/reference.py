@@ -1,4 +1,5 @@
-"""The reference: transformers' own Whisper with a checkpoint's weights, for parity and for CTranslate2's converter."""
+"""The reference: transformers' own Whisper with a checkpoint's weights, for parity and for
+CTranslate2's converter."""
 
 from __future__ import annotations
 
@@ -14,7 +15,8 @@ from voxturn.export.whisper.spec import CONFIG_KEYS, EMBEDDING
 
 
 def load_model(opened: WhisperCheckpoint) -> Any:
-    """`WhisperForConditionalGeneration`, float32: loaded by transformers itself, or with the weights of CTranslate2."""
+    """`WhisperForConditionalGeneration`, float32: loaded by transformers itself, or with the
+    weights of CTranslate2."""
     import torch
 
     with warnings.catch_warnings():
@@ -40,7 +42,8 @@ def load_model(opened: WhisperCheckpoint) -> Any:
 class Original:
     """The model, its encoder as short as the features that it is given.
 
-    With `exact` it computes in float64: the rounding of float32 differs by processor, and counts as the artifact's else.
+    With `exact` it computes in float64: the rounding of float32 differs by processor, and counts as
+    the artifact's else.
     """
 
     def __init__(self, opened: WhisperCheckpoint, exact: bool = False) -> None:
@@ -55,7 +58,8 @@ class Original:
         self._positions = self._encoder.embed_positions.weight.detach().clone()
 
     def states(self, mel: Float) -> Any:
-        """The encoder's output `[1, frames / 2, width]`, a torch tensor, for `mel` `[mels, frames]`."""
+        """The encoder's output `[1, frames / 2, width]`, a torch tensor, for `mel` `[mels,
+        frames]`."""
         torch = self._torch
         positions = mel.shape[1] // 2
         self._encoder.config.max_source_positions = positions
@@ -66,7 +70,8 @@ class Original:
             return self._encoder(torch.from_numpy(mel[None]).to(self.model.dtype)).last_hidden_state
 
     def cross(self, states: Any) -> dict[str, Float]:
-        """The keys and values of every layer's cross-attention `[1, heads, T, head_dim]`, under the graph's names."""
+        """The keys and values of every layer's cross-attention `[1, heads, T, head_dim]`, under the
+        graph's names."""
         out = {}
         with self._torch.no_grad():
             for i, layer in enumerate(self.model.model.decoder.layers):

@@ -1,4 +1,5 @@
-"""What a Whisper is: its sizes, the token ids that decoding needs, and every parameter with its shape.
+"""What a Whisper is: its sizes, the token ids that decoding needs, and every parameter with its
+shape.
 
 Source of names and shapes: transformers' `modeling_whisper.py`.
 """
@@ -39,7 +40,10 @@ CONFIG_KEYS = {
 
 @dataclass(frozen=True)
 class Sizes:
-    """The sizes of a Whisper. `audio_positions` are the encoder's (two frames each), `text_positions` the decoder's."""
+    """The sizes of a Whisper.
+
+    `audio_positions` are the encoder's (two frames each), `text_positions` the decoder's.
+    """
 
     mels: int
     width: int
@@ -55,7 +59,8 @@ class Sizes:
 
 
 def check_sizes(where: object, sizes: Sizes) -> None:
-    """Raise `ExportFailed` for sizes that no Whisper has; whether the tensors have them is asked later."""
+    """Raise `ExportFailed` for sizes that no Whisper has; whether the tensors have them is asked
+    later."""
     for name, value in asdict(sizes).items():
         if not 0 < value <= _MOST:
             raise ExportFailed(f"{where}: has {name} {value:,}, which no Whisper has; get it again")
@@ -67,9 +72,11 @@ def check_sizes(where: object, sizes: Sizes) -> None:
 
 @dataclass(frozen=True)
 class Marks:
-    """Token ids that decoding needs, and the (layer, head) pairs that follow the audio; empty where not given.
+    """Token ids that decoding needs, and the (layer, head) pairs that follow the audio; empty where
+    not given.
 
-    A Whisper that is not `multilingual` knows English alone: it has no languages, and its prompts name none and no task.
+    A Whisper that is not `multilingual` knows English alone: it has no languages, and its prompts
+    name none and no task.
     """
 
     start: int

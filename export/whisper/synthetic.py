@@ -1,4 +1,5 @@
-"""A synthetic Whisper large-v3-turbo in the official layout: random weights, for builds and counts, never for hearing."""
+"""A synthetic Whisper large-v3-turbo in the official layout: random weights, for builds and counts,
+never for hearing."""
 
 from __future__ import annotations
 
@@ -26,7 +27,8 @@ SIZES = {
 
 
 def make_checkpoint(target: Path, size: str, seed: int, tokenizer: Path | None) -> None:
-    """Write the checkpoint in float16. `tokenizer` is a Whisper's `tokenizer.json`, whose marks name the languages.
+    """Write the checkpoint in float16. `tokenizer` is a Whisper's `tokenizer.json`, whose marks
+    name the languages.
 
     Raises `UsageError` without it or where it has no marks, `ExportFailed` without transformers.
     """

@@ -1,10 +1,12 @@
-"""Reads an XTTS v2 checkpoint as it lies in its folder: `model.pth`, `config.json`, `vocab.json`, `speakers_xtts.pth`.
+"""Reads an XTTS v2 checkpoint as it lies in its folder: `model.pth`, `config.json`, `vocab.json`,
+`speakers_xtts.pth`.
 
 Of a fine-tune that was left as its trainer wrote it, the weights are `best_model.pth`.
 
-The state dict is read with `weights_only`; the configuration classes that official files carry are allow-listed as
-empty stand-ins, so coqui-tts is not needed and nothing of a pickle runs. coqui-tts's own `load_checkpoint` is not used:
-it rewrites a legacy file in place. Source of the layout: coqui-tts 0.28, `TTS/tts/models/xtts.py`.
+The state dict is read with `weights_only`; the configuration classes that official files carry are
+allow-listed as empty stand-ins, so coqui-tts is not needed and nothing of a pickle runs.
+coqui-tts's own `load_checkpoint` is not used: it rewrites a legacy file in place. Source of the
+layout: coqui-tts 0.28, `TTS/tts/models/xtts.py`.
 """
 
 from __future__ import annotations
@@ -36,7 +38,8 @@ TRAINING_ONLY = re.compile(
     r"gpt\.text_head\.|gpt\.gpt\.wte\.|gpt\.gpt_inference\.|.*\.num_batches_tracked$"
     r"|torch_mel_spectrogram_style_encoder\.|torch_mel_spectrogram_dvae\.|dvae\."
 )
-"""Parameters that inference never reads, or reads under another name (`wte` is the audio codes' embedding)."""
+"""Parameters that inference never reads, or reads under another name (`wte` is the audio codes'
+embedding)."""
 _WEIGHTS, _TRAINED = "model.pth", "best_model.pth"
 _BESIDE = frozenset({"speakers_xtts.pth", "dvae.pth", "mel_stats.pth"})
 """Files of a checkpoint that hold other things."""
@@ -45,7 +48,8 @@ _TYPES = frozenset({"float16", "bfloat16", "float32", "float64"}) | frozenset(
     {"int8", "int16", "int32", "int64", "uint8", "bool"}
 )
 _MOST_VALUES, _MOST_OF_VOICE = 1 << 26, 1 << 20
-"""Of a parameter, and of a voice's latents: nine times those of the official checkpoint's largest, and 30 times."""
+"""Of a parameter, and of a voice's latents: nine times those of the official checkpoint's largest,
+and 30 times."""
 _MORE_TEXT, _MORE_AUDIO = 2, 3
 """Rows that upstream's tables of positions have beyond the tokens that the configuration allows."""
 
@@ -75,7 +79,10 @@ class XttsArgs:
 
 
 class Weights:
-    """The state dict, float32 on demand. Counts what was taken, so that every parameter can be accounted for."""
+    """The state dict, float32 on demand.
+
+    Counts what was taken, so that every parameter can be accounted for.
+    """
 
     def __init__(self, tensors: Mapping[str, Any], file: str = _WEIGHTS) -> None:
         """`file` is what errors call the weights."""
@@ -105,7 +112,8 @@ class Weights:
         return value
 
     def weight(self, prefix: str) -> Float:
-        """`prefix.weight`, or the weight that a weight norm's length and direction stand for (Salimans & Kingma 2016)."""
+        """`prefix.weight`, or the weight that a weight norm's length and direction stand for
+        (Salimans & Kingma 2016)."""
         for length, direction in weight_norm_names(prefix):
             if length in self:
                 g, v = self.take(length).astype(np.float64), self.take(direction).astype(np.float64)
@@ -114,7 +122,8 @@ class Weights:
         return self.take(f"{prefix}.weight")
 
     def check(self, wanted: Shapes) -> None:
-        """Raise `ExportFailed` that names all that is missing, left over or misshapen, `CorruptModel` for no numbers."""
+        """Raise `ExportFailed` that names all that is missing, left over or misshapen,
+        `CorruptModel` for no numbers."""
         here = self.names()
         missing, extra = sorted(wanted.keys() - here), sorted(here - wanted.keys())
         misshapen = [
@@ -153,7 +162,10 @@ def weight_norm_names(prefix: str) -> Iterator[tuple[str, str]]:
 
 @dataclass(frozen=True)
 class XttsCheckpoint:
-    """An opened folder. `config` is the whole `config.json`; `speakers` are the studio voices, by name."""
+    """An opened folder.
+
+    `config` is the whole `config.json`; `speakers` are the studio voices, by name.
+    """
 
     folder: Path
     args: XttsArgs
@@ -188,13 +200,17 @@ class XttsCheckpoint:
             return [str(language) for language in self.config.get("languages") or []]
 
     def speakers(self) -> dict[str, dict[str, Float]]:
-        """Studio voices: name → `gpt_cond_latent` `[1, 32, width]` and `speaker_embedding` `[1, 512, 1]`."""
+        """Studio voices: name → `gpt_cond_latent` `[1, 32, width]` and `speaker_embedding` `[1,
+        512, 1]`."""
         path = self.folder / "speakers_xtts.pth"
         return read_speakers(path) if path.exists() else {}
 
 
 def read_speakers(path: Path) -> dict[str, dict[str, Float]]:
-    """The studio voices of a `speakers_xtts.pth`, as `XttsCheckpoint.speakers`. Raises `CorruptModel`."""
+    """The studio voices of a `speakers_xtts.pth`, as `XttsCheckpoint.speakers`.
+
+    Raises `CorruptModel`.
+    """
     loaded = read_torch(path)
     try:
         return {
@@ -226,13 +242,19 @@ def _values(value: Any) -> Float:
 
 
 def flat(voice: Mapping[str, Float]) -> tuple[Float, Float]:
-    """A studio voice's latents `[32, width]` and embedding `[512]`. Raises `ValueError` where they are several."""
+    """A studio voice's latents `[32, width]` and embedding `[512]`.
+
+    Raises `ValueError` where they are several.
+    """
     latents = voice["gpt_cond_latent"]
     return latents.reshape(latents.shape[-2:]), voice["speaker_embedding"].reshape(-1)
 
 
 def _weights_file(folder: Path) -> Path:
-    """The file of the weights. Raises `CorruptModel` that names those that a trainer left, where it is none of them."""
+    """The file of the weights.
+
+    Raises `CorruptModel` that names those that a trainer left, where it is none of them.
+    """
     for name in (_WEIGHTS, _TRAINED):
         if (folder / name).exists():
             return folder / name
@@ -257,7 +279,8 @@ def _read_config(path: Path) -> Mapping[str, Any]:
 
 
 def _args(config: Mapping[str, Any], weights: Weights, folder: Path) -> XttsArgs:
-    """Sizes from the configuration; those of its tables from the weights, since fine-tuned ones differ."""
+    """Sizes from the configuration; those of its tables from the weights, since fine-tuned ones
+    differ."""
     raw = {
         f.name: config["model_args"][f.name]
         for f in fields(XttsArgs)
@@ -308,7 +331,8 @@ def _args(config: Mapping[str, Any], weights: Weights, folder: Path) -> XttsArgs
 
 
 def _vocabulary(folder: Path) -> dict[str, int]:
-    """Ids of all tokens in `vocab.json` (a tokenizers file), which has the marks that prompts are made of."""
+    """Ids of all tokens in `vocab.json` (a tokenizers file), which has the marks that prompts are
+    made of."""
     path = folder / "vocab.json"
     if not path.exists():
         raise CorruptModel(f"{folder}: vocab.json is missing; get the checkpoint again")
@@ -330,9 +354,11 @@ def _vocabulary(folder: Path) -> dict[str, int]:
 
 
 class GptWeights:
-    """XTTS's GPT as `export.decoder.export` reads a checkpoint: rows are outputs, text and audio codes share one table.
+    """XTTS's GPT as `export.decoder.export` reads a checkpoint: rows are outputs, text and audio
+    codes share one table.
 
-    Row ids: text tokens, then audio codes, then a zero row. Position ids: a zero row, then text, then audio positions.
+    Row ids: text tokens, then audio codes, then a zero row. Position ids: a zero row, then text,
+    then audio positions.
     """
 
     family = "xtts-gpt"

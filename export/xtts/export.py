@@ -1,4 +1,5 @@
-"""The exporter `xtts`: an XTTS v2 folder to graphs, tokenizer, mel constants, studio voices and manifest.
+"""The exporter `xtts`: an XTTS v2 folder to graphs, tokenizer, mel constants, studio voices and
+manifest.
 
 gpt.onnx           `export.decoder.export`, family "xtts-gpt"; composite input ids, see `export.decoder.graph`
 conditioning.onnx, speaker.onnx, vocoder.onnx   `export.xtts.graphs`; float32, the vocoder float16 in an fp16 artifact
@@ -62,7 +63,10 @@ def export(
     progress: Progress,
     engine: str = "",
 ) -> None:
-    """Write the artifact into the empty folder `target`. Raises `CorruptModel` or `ExportFailed`."""
+    """Write the artifact into the empty folder `target`.
+
+    Raises `CorruptModel` or `ExportFailed`.
+    """
     engine = engine or engine_for(precision)
     what = f"export {source.model} {precision}"
     progress(what, 0, 6)
@@ -142,7 +146,8 @@ def _properties(opened: XttsCheckpoint, engine: str, context: int, margin: int) 
 
 
 def shapes(args: XttsArgs, weights: Weights) -> Shapes:
-    """Every parameter that the artifact consumes, each exactly once; everything else is training-only or an error."""
+    """Every parameter that the artifact consumes, each exactly once; everything else is
+    training-only or an error."""
     front = graphs.conditioning_shapes(args) | graphs.speaker_shapes(args)
     return (
         gpt_shapes(args)
@@ -153,7 +158,8 @@ def shapes(args: XttsArgs, weights: Weights) -> Shapes:
 
 
 def _reference(config: Mapping[str, Any]) -> dict[str, float]:
-    """How much of a reference is heeded, in seconds, under the names of coqui-tts's `XttsConfig`, with its defaults."""
+    """How much of a reference is heeded, in seconds, under the names of coqui-tts's `XttsConfig`,
+    with its defaults."""
     defaults = {"gpt_cond_len": 12, "gpt_cond_chunk_len": 4, "max_ref_len": 10}
     return {key: config.get(key, default) for key, default in defaults.items()}
 

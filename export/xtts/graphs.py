@@ -1,4 +1,5 @@
-"""The graphs of XTTS v2 that are not its GPT, built from the state dict with standard ONNX operators.
+"""The graphs of XTTS v2 that are not its GPT, built from the state dict with standard ONNX
+operators.
 
     conditioning  mel float32 [1, 80, T] → latents float32 [1, 32, width]
     speaker       mel float32 [1, 64, T] → embedding float32 [1, 512]
@@ -7,12 +8,13 @@
                   → audio float32 [1, 1, 256 * (frames - before - after)]
     vocoder_whole the same weights for whole sequences: latents [B, N, width], speaker [B, 512, 1] → audio [B, 1, samples]
 
-The vocoder interpolates inside, in global coordinates: `latents` begin at latent `latent_offset` of the utterance, and
-frames `frame_offset … frame_offset + frames - 1` of the whole decode are made of them. The first `before` and the last
-`after` of them are context: each layer drops as much of it as no later layer needs, which makes the context cheap (its
-reach is mostly that of the first, narrow layers). Sources: coqui-tts 0.28,
-`layers/tortoise/autoregressive.py` (ConditioningEncoder), `layers/xtts/perceiver_encoder.py`,
-`encoder/models/resnet.py`, `layers/xtts/hifigan_decoder.py`, `vocoder/models/hifigan_generator.py`.
+The vocoder interpolates inside, in global coordinates: `latents` begin at latent `latent_offset` of
+the utterance, and frames `frame_offset … frame_offset + frames - 1` of the whole decode are made of
+them. The first `before` and the last `after` of them are context: each layer drops as much of it as
+no later layer needs, which makes the context cheap (its reach is mostly that of the first, narrow
+layers). Sources: coqui-tts 0.28, `layers/tortoise/autoregressive.py` (ConditioningEncoder),
+`layers/xtts/perceiver_encoder.py`, `encoder/models/resnet.py`, `layers/xtts/hifigan_decoder.py`,
+`vocoder/models/hifigan_generator.py`.
 """
 
 from __future__ import annotations
@@ -34,7 +36,8 @@ _PERCEIVER_INNER = 512
 _SPEAKER_LAYERS = ((3, 1), (4, 2), (6, 2), (3, 2))
 """Blocks and stride of the speaker encoder's four stages."""
 _SPEAKER_WIDTH, _SPEAKER_BANDS, _SPEAKER_HIDDEN, _SQUEEZE = 32, 64, 128, 8
-"""Channels of the first stage, which every next one doubles; mel bands; width of the attention; its gates' reduction."""
+"""Channels of the first stage, which every next one doubles; mel bands; width of the attention; its
+gates' reduction."""
 _UPSAMPLE = ((8, 16), (8, 16), (2, 4), (2, 4))
 """Rate and kernel of the vocoder's four upsampling layers."""
 _KERNELS, _DILATIONS = (3, 7, 11), (1, 3, 5)
@@ -161,7 +164,8 @@ def _groups(channels: int) -> int:
 
 
 def _attention_block(n: _Net, x: str, prefix: str, width: int, heads: int) -> str:
-    """Group norm, self-attention over time, and the normed input added (upstream adds that, not the input itself)."""
+    """Group norm, self-attention over time, and the normed input added (upstream adds that, not the
+    input itself)."""
     groups, size = _groups(width), width // heads
     ones, zeros = (
         n.const(np.ones(groups, np.float32), np.float32),
@@ -248,11 +252,13 @@ SPEAKER_MEL = (
     f"{_SPK}.torch_spec.1.spectrogram.window",
     f"{_SPK}.torch_spec.1.mel_scale.fb",
 )
-"""Pre-emphasis filter, window and mel filter bank of the speaker encoder: the runtime's front end reads them."""
+"""Pre-emphasis filter, window and mel filter bank of the speaker encoder: the runtime's front end
+reads them."""
 
 
 def speaker(weights: Weights, path: Path) -> None:
-    """H/ASP (Heo et al. 2020): log mel → ResNet with squeeze-and-excitation → attentive statistics → unit vector.
+    """H/ASP (Heo et al. 2020): log mel → ResNet with squeeze-and-excitation → attentive statistics
+    → unit vector.
 
     Written to `path`.
     """
@@ -300,7 +306,8 @@ def _se_block(n: _Net, x: str, prefix: str, stride: int) -> str:
 
 
 def vocoder_shapes(args: XttsArgs, weights: Weights) -> Shapes:
-    """Every parameter of the vocoder graph; weight-normed ones under the form that the checkpoint has."""
+    """Every parameter of the vocoder graph; weight-normed ones under the form that the checkpoint
+    has."""
     width, voice = weights.rows(f"{_VOC}.conv_pre.weight"), args.d_vector_dim
     shapes = _with_bias(f"{_VOC}.conv_pre", width, args.decoder_input_dim, 7)
     shapes |= _with_bias(f"{_VOC}.cond_layer", width, voice, 1)
@@ -330,9 +337,11 @@ def _normed(weights: Weights, prefix: str, *shape: int) -> Shapes:
 def vocoder(
     args: XttsArgs, weights: Weights, path: Path, dtype: type[np.floating[Any]] = np.float32
 ) -> None:
-    """Interpolation, then HiFiGAN (Kong et al. 2020) with the speaker's embedding added at every level.
+    """Interpolation, then HiFiGAN (Kong et al. 2020) with the speaker's embedding added at every
+    level.
 
-    Written to `path`. Inputs, output and the interpolation are float32 whatever the `dtype` of the network.
+    Written to `path`. Inputs, output and the interpolation are float32 whatever the `dtype` of the
+    network.
     """
     n = _Net(path, weights, dtype)
     latents = n.g.input("latents", "float32", [1, "N", args.decoder_input_dim])
@@ -370,10 +379,11 @@ def vocoder(
 
 
 def whole_vocoder(args: XttsArgs, window: Path, path: Path) -> None:
-    """The vocoder's graph for whole sequences, several at once, for servers that batch what comes: over the same weights.
+    """The vocoder's graph for whole sequences, several at once, for servers that batch what comes:
+    over the same weights.
 
-    `latents` `[B, N, width]` and `speaker` `[B, 512, 1]` to `audio` `[B, 1, samples]`. `window` is what `vocoder` wrote;
-    `path` lies beside it and reads its data file.
+    `latents` `[B, N, width]` and `speaker` `[B, 512, 1]` to `audio` `[B, 1, samples]`. `window` is
+    what `vocoder` wrote; `path` lies beside it and reads its data file.
     """
     model = onnx.load(str(window), load_external_data=False)
     graph, none = model.graph, ("latent_offset", "frame_offset", "before", "after")
@@ -443,7 +453,8 @@ def _res_block(n: _Net, x: str, prefix: str, kernel: int) -> str:
 
 
 def _interpolated(n: _Net, args: XttsArgs, latents: str) -> str:
-    """Frames `[1, width, F]`: linear ×4, then linear to the output's rate, as two `interpolate` calls of torch."""
+    """Frames `[1, width, F]`: linear ×4, then linear to the output's rate, as two `interpolate`
+    calls of torch."""
     repeat = Fraction(args.gpt_code_stride_len, args.output_hop_length)
     ratio = Fraction(args.output_sample_rate, args.input_sample_rate)
     latent_offset, frame_offset, frames = (
@@ -464,8 +475,8 @@ def _interpolated(n: _Net, args: XttsArgs, latents: str) -> str:
 def _neighbours(n: _Net, wanted: str, scale: Fraction, last: str) -> tuple[str, str, str]:
     """For output positions: the two input positions around each, and the second's share `[F, 1]`.
 
-    Position `i` of the output lies at `(i + 1/2) / scale - 1/2` of the input. Counted in whole numbers, of which float32
-    loses thousandths in long utterances, and bf16 everything beyond 256.
+    Position `i` of the output lies at `(i + 1/2) / scale - 1/2` of the input. Counted in whole
+    numbers, of which float32 loses thousandths in long utterances, and bf16 everything beyond 256.
     """
     unit = 2 * scale.numerator
     doubled = n.op("Add", n.op("Mul", wanted, n.integer(2)), n.integer(1))

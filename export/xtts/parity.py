@@ -1,4 +1,5 @@
-"""Every graph of an XTTS artifact against coqui-tts's own, unpatched modules: what the manifest's `reached` says.
+"""Every graph of an XTTS artifact against coqui-tts's own, unpatched modules: what the manifest's
+`reached` says.
 
 conditioning.error, speaker.error   greatest absolute difference over the greatest value; the speaker's from samples
 vocoder.snr_db                      the whole decode of random latents

@@ -1,7 +1,8 @@
 """Reads a file of PyTorch's: tensors, and of what stands beside them nothing.
 
-Nothing of a pickle runs (`weights_only`), and no count in it is believed: the weights of an archive are mapped from the file, so
-that none can be larger than the file. Source of the layouts: PyTorch, `torch/serialization.py`.
+Nothing of a pickle runs (`weights_only`), and no count in it is believed: the weights of an archive
+are mapped from the file, so that none can be larger than the file. Source of the layouts: PyTorch,
+`torch/serialization.py`.
 """
 
 from __future__ import annotations
@@ -29,13 +30,16 @@ _IGNORED = (
     "numpy.dtypes.Float32DType",
     "numpy.dtypes.Float64DType",
 )
-"""What stands beside the weights: configurations, and the losses that a trainer notes as numpy's numbers."""
+"""What stands beside the weights: configurations, and the losses that a trainer notes as numpy's
+numbers."""
 _ARCHIVE = b"PK\x03\x04"
 _MOST_PICKLED = 4 << 20
-"""Bytes that say what the tensors are called and how they lie; a trainer's checkpoint has less than one million."""
+"""Bytes that say what the tensors are called and how they lie; a trainer's checkpoint has less than
+one million."""
 _MOST_STEPS = 1 << 20
 _PICKLES = 5
-"""At the beginning of a file from before PyTorch 1.6: magic number, version, machine, tensors, keys of their storages."""
+"""At the beginning of a file from before PyTorch 1.6: magic number, version, machine, tensors, keys
+of their storages."""
 
 
 class _Ignored:

@@ -1,4 +1,5 @@
-"""How wide a window XTTS's vocoder needs, measured; and whether its streamed audio equals the full decode's."""
+"""How wide a window XTTS's vocoder needs, measured; and whether its streamed audio equals the full
+decode's."""
 
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ _PROBE_LATENTS = 40
 
 
 def measure(path: Path, args: XttsArgs) -> tuple[int, float]:
-    """The margin in frames on either side of a window, and the SNR in dB of a windowed decode of random latents."""
+    """The margin in frames on either side of a window, and the SNR in dB of a windowed decode of
+    random latents."""
     graph = OnnxGraph(path, contract_of(path), Cores().budget("vocode", 0))
     frames = XttsFrames(
         args.gpt_code_stride_len // args.output_hop_length,
@@ -56,7 +58,8 @@ def measure(path: Path, args: XttsArgs) -> tuple[int, float]:
 
 
 def _reach(decode: Callable[..., Float], frames: XttsFrames, latents: Float, hop: int) -> int:
-    """How many frames around a changed one its audio reaches, beyond the frames that interpolation changes."""
+    """How many frames around a changed one its audio reaches, beyond the frames that interpolation
+    changes."""
     changed = latents.copy()
     middle = _PROBE_LATENTS // 2
     changed[middle] += 1.0

@@ -1,4 +1,5 @@
-"""A recording as its container has it: the frames of one track, when each begins, and what of it cannot be decoded."""
+"""A recording as its container has it: the frames of one track, when each begins, and what of it
+cannot be decoded."""
 
 from __future__ import annotations
 
@@ -19,12 +20,16 @@ from voxturn.runtime.audio.times import (
 from voxturn.runtime.errors import ExecutorUnavailable
 
 _BY_BYTES = frozenset({"aac", "ac3", "dts", "eac3", "loas", "mlp", "mp3", "truehd"})
-"""Containers (FFmpeg's names) that are frames one after the other, without times: where some were lost is known by the
-bytes between the others."""
+"""Containers (FFmpeg's names) that are frames one after the other, without times: where some were
+lost is known by the bytes between the others."""
 _FLAC = "flac"
-"""A container whose frames have numbers. FFmpeg counts frames instead, and lost ones are not counted."""
+"""A container whose frames have numbers.
+
+FFmpeg counts frames instead, and lost ones are not counted.
+"""
 _MOST_TIMES_AS_LONG = 4.0
-"""A packet that lasts so many times as long as its samples comes of a damaged clock; its time says nothing."""
+"""A packet that lasts so many times as long as its samples comes of a damaged clock; its time says
+nothing."""
 _MOST_ERRORS = 10_000
 """Errors of a container one after the other, after which nothing more is expected of it."""
 _CLOSE_S = 0.03
@@ -35,9 +40,10 @@ _CLOSE_S = 0.03
 class ReadReport:
     """What became of reading a recording.
 
-    `begin_s`: when its sound begins, where that is later than the recording. `lost_packets` of its codec could not be
-    decoded or were not there, for which `lost_s` seconds are missing. `left_out_s` of silence, which its times ask for, are
-    left out: they are out of proportion to its bytes.
+    `begin_s`: when its sound begins, where that is later than the recording. `lost_packets` of its
+    codec could not be decoded or were not there, for which `lost_s` seconds are missing.
+    `left_out_s` of silence, which its times ask for, are left out: they are out of proportion to
+    its bytes.
     """
 
     begin_s: float = 0.0
@@ -62,8 +68,9 @@ class ReadReport:
 
 @dataclass(frozen=True)
 class TimedFrame:
-    """A decoded frame. `time_s`: when it begins in the recording, None where nothing says; `lost_s`: how long the packets
-    before it were that could not be decoded; `jumps`: it does not go on where the one before ended."""
+    """A decoded frame. `time_s`: when it begins in the recording, None where nothing says;
+    `lost_s`: how long the packets before it were that could not be decoded; `jumps`: it does not go
+    on where the one before ended."""
 
     frame: Any
     time_s: float | None
@@ -112,7 +119,8 @@ class Recording:
             begin = max(0, container.start_time or 0)
             self.end_s = float((begin + container.duration) / 1e6 - self._origin_s)
         self.track_end_s = declared_end_s(container, stream, opening.data_bytes())
-        """When the track ends by its container's word, counted as its frames are; None where it gives none."""
+        """When the track ends by its container's word, counted as its frames are; None where it
+        gives none."""
         self.last_lost_s = 0.0
         """How long the packets at the end were that could not be decoded, which the report has."""
 
@@ -124,9 +132,9 @@ class Recording:
     def frames(self) -> Iterator[TimedFrame]:
         """What can be decoded.
 
-        A frame of another form or time than those before is believed if the next one agrees with it, or if packets that
-        were lost explain it. Raises `UnreadableAudio` where nothing can be decoded, `AudioTooLong` where it is more than
-        the bytes can hold.
+        A frame of another form or time than those before is believed if the next one agrees with
+        it, or if packets that were lost explain it. Raises `UnreadableAudio` where nothing can be
+        decoded, `AudioTooLong` where it is more than the bytes can hold.
         """
         previous: TimedFrame | None = None
         suspect: TimedFrame | None = None
@@ -232,8 +240,9 @@ def open_recording(
 ) -> Iterator[Recording]:
     """Open a recording, which errors call `name`.
 
-    `track` counts from 1 among the audio tracks; 0: the one that is flagged as the default, else the first. Raises
-    `AudioNotFound`, `EmptyAudio`, `UnreadableAudio`, `UsageError` for a track that it has not, `ExecutorUnavailable`.
+    `track` counts from 1 among the audio tracks; 0: the one that is flagged as the default, else
+    the first. Raises `AudioNotFound`, `EmptyAudio`, `UnreadableAudio`, `UsageError` for a track
+    that it has not, `ExecutorUnavailable`.
     """
     try:
         import av

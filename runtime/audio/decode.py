@@ -1,7 +1,8 @@
 """Audio of any kind to mono float32 frames at the file's own times, in bounded memory.
 
-What cannot be decoded is passed over; silence stands for it, and for samples that are no numbers, so that what comes after keeps its time. Silence stands too
-for the time before a track begins in its container.
+What cannot be decoded is passed over; silence stands for it, and for samples that are no numbers,
+so that what comes after keeps its time. Silence stands too for the time before a track begins in
+its container.
 """
 
 from __future__ import annotations
@@ -39,7 +40,10 @@ _DRIFT_S = 0.5
 _MISSING_END_S = 0.1
 """What is missing at the end counts from here on: less is an encoder's delay and padding."""
 _LOUDEST = 1e12
-"""Full scale is 1. Some write integers as floats, up to 2e9; the power of what is far beyond overflows."""
+"""Full scale is 1.
+
+Some write integers as floats, up to 2e9; the power of what is far beyond overflows.
+"""
 _LONGEST_GAP_S = 600.0
 """Of a recording that does not say how long it is: a longer gap is a damaged time."""
 
@@ -52,12 +56,14 @@ def decode(
     report: ReadReport | None = None,
     longest_s: float = LONGEST_S,
 ) -> Generator[Samples, None, None]:
-    """Frames of `frame_samples` samples (the last may be shorter) at `rate` Hz, mono, of any container in `limits`.
+    """Frames of `frame_samples` samples (the last may be shorter) at `rate` Hz, mono, of any
+    container in `limits`.
 
-    `track` counts from 1; 0 is the default one. `report` is filled while the recording is read; without it, a warning is
-    logged where something could not be decoded, is missing at the end, or is no number. Raises `AudioNotFound`,
-    `EmptyAudio` or `UnreadableAudio`, also after some frames were given, `AudioTooLong` after `longest_s` seconds of them,
-    `InvalidSamples` where no sample is a number, `UsageError` for a track that is not there.
+    `track` counts from 1; 0 is the default one. `report` is filled while the recording is read;
+    without it, a warning is logged where something could not be decoded, is missing at the end, or
+    is no number. Raises `AudioNotFound`, `EmptyAudio` or `UnreadableAudio`, also after some frames
+    were given, `AudioTooLong` after `longest_s` seconds of them, `InvalidSamples` where no sample
+    is a number, `UsageError` for a track that is not there.
     """
     name = _name(source)
     outcome = report or ReadReport()
@@ -78,9 +84,11 @@ def decode_raw(
     frame_samples: int,
     longest_s: float = LONGEST_S,
 ) -> Iterator[Samples]:
-    """Frames from headerless signed 16-bit little-endian mono PCM. Half a sample at the end is dropped.
+    """Frames from headerless signed 16-bit little-endian mono PCM. Half a sample at the end is
+    dropped.
 
-    Raises `EmptyAudio`, `AudioTooLong` after `longest_s` seconds, or `UsageError` for a rate that no audio has.
+    Raises `EmptyAudio`, `AudioTooLong` after `longest_s` seconds, or `UsageError` for a rate that
+    no audio has.
     """
     try:
         import soxr
@@ -109,7 +117,8 @@ def decode_raw(
 
 
 def length_s(path: str | Path) -> float:
-    """How long a file says it is, in seconds; 0 where it does not say, or cannot be read: `decode` tells why."""
+    """How long a file says it is, in seconds; 0 where it does not say, or cannot be read: `decode`
+    tells why."""
     if not Path(path).is_file():
         return 0.0  # what is read from a pipe is gone
     try:
@@ -176,7 +185,8 @@ class _Timeline:
         self._recording.report.lost_s += self._missing_at_the_end() + self._invalid / self._rate
 
     def _missing_at_the_end(self) -> float:
-        """Seconds that the container promises after the last frame; none of joined recordings, whose times begin again."""
+        """Seconds that the container promises after the last frame; none of joined recordings,
+        whose times begin again."""
         end_s = self._recording.track_end_s
         if end_s is None or self._form is None or self._shift_s:
             return 0.0
@@ -250,7 +260,10 @@ class _Timeline:
 def _limited(
     pieces: Iterator[Samples], name: str, rate: int, longest_s: float
 ) -> Iterator[Samples]:
-    """The pieces. Raises `EmptyAudio` where there are none, `AudioTooLong` after `longest_s` seconds."""
+    """The pieces.
+
+    Raises `EmptyAudio` where there are none, `AudioTooLong` after `longest_s` seconds.
+    """
     count = 0
     for piece in pieces:
         count += piece.size

@@ -1,4 +1,5 @@
-"""Audio out: WAV files written whole or not at all, and WAV or raw PCM into a pipe while it is made."""
+"""Audio out: WAV files written whole or not at all, and WAV or raw PCM into a pipe while it is
+made."""
 
 from __future__ import annotations
 
@@ -50,7 +51,8 @@ def to_int16(samples: Samples) -> bytes:
 
 
 class WavFile:
-    """A 16-bit WAV file, mono or with more channels. It appears under its name when the `with` block ends without an error.
+    """A 16-bit WAV file, mono or with more channels. It appears under its name when the `with`
+    block ends without an error.
 
     Raises `UsageError` for a name that promises another format, `OutputNotWritable`.
     """
@@ -68,7 +70,10 @@ class WavFile:
         self._wave.setparams((channels, 2, rate, 0, "NONE", "not compressed"))
 
     def write(self, samples: Samples) -> None:
-        """Add samples; of several channels `[n, channels]`. Raises `DiskFull` or `OutputNotWritable`."""
+        """Add samples; of several channels `[n, channels]`.
+
+        Raises `DiskFull` or `OutputNotWritable`.
+        """
         try:
             self._wave.writeframesraw(to_int16(samples))
         except OSError as exc:
@@ -97,7 +102,8 @@ class WavFile:
 
 
 class PipeSink:
-    """Samples into a pipe as they come: 16-bit mono, after a WAV header of open length unless `raw`."""
+    """Samples into a pipe as they come: 16-bit mono, after a WAV header of open length unless
+    `raw`."""
 
     def __init__(self, pipe: IO[bytes], rate: int, raw: bool) -> None:
         self._pipe = pipe
@@ -133,7 +139,8 @@ class PipeSink:
 
 
 def file_behind(path: str | Path) -> Path:
-    """Where a file of this name is written: behind its links. Raises `OutputNotWritable` where that cannot or must not be.
+    """Where a file of this name is written: behind its links. Raises `OutputNotWritable` where that
+    cannot or must not be.
 
     A file is made under another name and renamed, so it would take the place of a device or a pipe.
     """

@@ -1,7 +1,8 @@
-"""What is read of a recording that anyone may have made: its containers, how wide and fast its sound is, its memory.
+"""What is read of a recording that anyone may have made: its containers, how wide and fast its
+sound is, its memory.
 
-FFmpeg also reads playlists, lists of files and descriptions of sessions, and then opens what they name. None of these is
-here, nor are images, subtitles and samples without a header.
+FFmpeg also reads playlists, lists of files and descriptions of sessions, and then opens what they
+name. None of these is here, nor are images, subtitles and samples without a header.
 """
 
 from __future__ import annotations
@@ -18,15 +19,19 @@ LONGEST_S = 86_400.0
 LONGEST_IN_MEMORY_S = 3600.0
 """Seconds of one that is read into memory as a whole."""
 MOST_HEADER_BYTES = 1 << 27
-"""That are read before the first sound: fonts and pictures in a film's header may have 100 MB, and are held several times."""
+"""That are read before the first sound: fonts and pictures in a film's header may have 100 MB, and
+are held several times."""
 _MOST_BYTES_AT_ONCE = 96 << 20
-"""One allocation of FFmpeg's. An MP4's index has 24 bytes a packet, whatever few bytes claim them: a day of AAC at 48 kHz fits."""
+"""One allocation of FFmpeg's.
+
+An MP4's index has 24 bytes a packet, whatever few bytes claim them: a day of AAC at 48 kHz fits.
+"""
 MOST_FRAME_SAMPLES = 1 << 20
 """Of each channel, that a packet may be decoded to."""
 _FREE_S = 300.0
 _LEAST_BYTES_PER_S = 8
-"""Sound lasts no longer than five minutes and a second for every eight bytes. The least that recordings have is silence: 22
-in FLAC, 20 in Opus, 50 in AMR."""
+"""Sound lasts no longer than five minutes and a second for every eight bytes. The least that
+recordings have is silence: 22 in FLAC, 20 in Opus, 50 in AMR."""
 
 _CONTAINERS = (
     "aac", "ac3", "ac4", "adx", "aiff", "amr", "amrnb", "amrwb", "ape", "asf", "au", "avi", "caf", "codec2", "dhav", "dsf",
@@ -39,7 +44,8 @@ _CONTAINERS = (
 
 
 def believable_s(size: int) -> float:
-    """How long the sound of a recording of so many bytes may be: more is a header that lies, or a bomb."""
+    """How long the sound of a recording of so many bytes may be: more is a header that lies, or a
+    bomb."""
     return _FREE_S + size / _LEAST_BYTES_PER_S
 
 
@@ -50,7 +56,8 @@ def is_sound(rate: int, channels: int) -> bool:
 
 @cache
 def open_options() -> dict[str, str]:
-    """FFmpeg's options for an untrusted stream: no protocol, no other container, no decoder but those of sound.
+    """FFmpeg's options for an untrusted stream: no protocol, no other container, no decoder but
+    those of sound.
 
     Pictures and films are never decoded, not even to look at their size. PyAV must be installed.
     """
@@ -66,10 +73,14 @@ def open_options() -> dict[str, str]:
 
 @cache
 def limit_allocations() -> None:
-    """Make FFmpeg refuse, in this process, allocations that only a header that lies asks for. PyAV must be installed."""
+    """Make FFmpeg refuse, in this process, allocations that only a header that lies asks for.
+
+    PyAV must be installed.
+    """
     import av.container.core
 
-    # the library that PyAV brings has a name of its own; its symbols are found through the module that links it
+    # the library that PyAV brings has a name of its own; its symbols are found through the module
+    # that links it
     ffmpeg = ctypes.CDLL(av.container.core.__file__)
     ffmpeg.av_max_alloc.argtypes = [ctypes.c_size_t]
     ffmpeg.av_max_alloc.restype = None

@@ -1,4 +1,5 @@
-"""Several channels to one, without losing what is in them: their mean, or one channel where the mean cancels. Pure."""
+"""Several channels to one, without losing what is in them: their mean, or one channel where the
+mean cancels. Pure."""
 
 from __future__ import annotations
 
@@ -10,11 +11,12 @@ Channels = npt.NDArray[np.float32]
 """Float32 `[channels, n]`."""
 
 _FAR_BELOW_DB = 7.0
-"""How far the mean may lie below its loudest channel. A silent channel beside a full one costs the mean 6.02 dB, two
-unrelated ones cost it 3 dB, equal ones nothing: beyond these, channels work against each other (an inverted one costs
-everything), or one of many speaks alone."""
+"""How far the mean may lie below its loudest channel. A silent channel beside a full one costs the
+mean 6.02 dB, two unrelated ones cost it 3 dB, equal ones nothing: beyond these, channels work
+against each other (an inverted one costs everything), or one of many speaks alone."""
 _CLOSE_DB = 4.0
-"""The mean is taken again where it comes as close as this to its loudest channel: never with a silent channel."""
+"""The mean is taken again where it comes as close as this to its loudest channel: never with a
+silent channel."""
 _WINDOW_S = 0.25
 """Time constant of the levels: longer than a pitch period or a hum's, shorter than a word."""
 _OTHER_DB = 6.0
@@ -25,7 +27,10 @@ _FADE_S = 0.01
 
 
 class Downmix:
-    """Pieces of several channels to mono. The choice follows the levels of the last quarter of a second."""
+    """Pieces of several channels to mono.
+
+    The choice follows the levels of the last quarter of a second.
+    """
 
     def __init__(self, rate: int) -> None:
         self._rate = rate
@@ -56,7 +61,8 @@ class Downmix:
         return mean if channel is None else channels[channel]
 
     def _choose(self, channels: Channels, mean: Samples) -> None:
-        """Follow the levels (without a constant offset, which is no sound) and decide what is taken from here on."""
+        """Follow the levels (without a constant offset, which is no sound) and decide what is taken
+        from here on."""
         powers = _powers(channels)
         mean_power = float(_powers(mean[None])[0])
         if self._powers is None:

@@ -1,6 +1,8 @@
-"""Opening a recording by PyAV (FFmpeg's libraries): a file, a named pipe or a stream; its container, track and decoder.
+"""Opening a recording by PyAV (FFmpeg's libraries): a file, a named pipe or a stream; its
+container, track and decoder.
 
-FFmpeg is given bytes, never a name, so that it opens nothing else: not what a playlist or a reference in a container names.
+FFmpeg is given bytes, never a name, so that it opens nothing else: not what a playlist or a
+reference in a container names.
 """
 
 from __future__ import annotations
@@ -33,7 +35,8 @@ from voxturn.runtime.errors import (
 Source = str | Path | IO[bytes]
 
 _FRAME_BY_FRAME = {"fflags": "+noparse+nofillin"}
-"""FFmpeg's reader of ADTS finds whole frames itself; without a parser behind it, it says at which byte each lies."""
+"""FFmpeg's reader of ADTS finds whole frames itself; without a parser behind it, it says at which
+byte each lies."""
 _HEAD_BYTES = 1 << 15
 _BLOCK_BYTES = 1 << 16
 _BIG_ENDIAN_RIFF = b"RIFX"
@@ -119,7 +122,10 @@ class Opening:
         return other
 
     def _check_form(self, codec: Any) -> None:
-        """Raise `UnreadableAudio` for a rate or channels that no audio has. Of some kinds only frames have the rate."""
+        """Raise `UnreadableAudio` for a rate or channels that no audio has.
+
+        Of some kinds only frames have the rate.
+        """
         rate, channels = codec.sample_rate, codec.layout.nb_channels
         if not is_sound(rate or LEAST_RATE, channels or 1):
             raise UnreadableAudio(
@@ -135,7 +141,8 @@ class Opening:
             )
 
     def data_bytes(self) -> int | None:
-        """The size that a RIFF's header gives its samples; FFmpeg takes that of the file where it is smaller."""
+        """The size that a RIFF's header gives its samples; FFmpeg takes that of the file where it
+        is smaller."""
         order: Literal["little", "big"] = "big" if self._magic == _BIG_ENDIAN_RIFF else "little"
         if self._magic not in (b"RIFF", _BIG_ENDIAN_RIFF):
             return None
@@ -170,7 +177,8 @@ class Opening:
 
 
 def check_file(path: Path) -> None:
-    """Raise `AudioError` unless there is something to read: a file that is not empty, or a named pipe."""
+    """Raise `AudioError` unless there is something to read: a file that is not empty, or a named
+    pipe."""
     if path.is_dir():
         raise AudioNotFound(f"{path}: is a folder; give an audio file")
     if not path.exists():
@@ -231,9 +239,11 @@ def _about(number: int, track: Any) -> str:
 
 
 class _Reader:
-    """A binary stream for PyAV. While it is being opened it can begin again, and too long a header is refused.
+    """A binary stream for PyAV. While it is being opened it can begin again, and too long a header
+    is refused.
 
-    `recording` is what errors call it. By the file's name FFmpeg knows those kinds that have no header.
+    `recording` is what errors call it. By the file's name FFmpeg knows those kinds that have no
+    header.
     """
 
     def __init__(self, stream: IO[bytes], recording: str, file_name: str) -> None:
@@ -259,7 +269,10 @@ class _Reader:
         return self._size or self._taken
 
     def read(self, size: int) -> bytes:
-        """The next bytes. Raises `UnreadableAudio` where it cannot be read, or its header does not end."""
+        """The next bytes.
+
+        Raises `UnreadableAudio` where it cannot be read, or its header does not end.
+        """
         if self._again:
             data, self._again = bytes(self._again[:size]), self._again[size:]
         else:
@@ -272,7 +285,10 @@ class _Reader:
         return data
 
     def _failure(self, reason: str) -> UnreadableAudio:
-        """An error, which PyAV raises when FFmpeg is done. That may read on until then, and finds the end."""
+        """An error, which PyAV raises when FFmpeg is done.
+
+        That may read on until then, and finds the end.
+        """
         self._failed = True
         return UnreadableAudio(f"{self._recording}: {reason}")
 
@@ -302,7 +318,8 @@ class _Reader:
         return self._start is not None
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        """Where it is now; as FFmpeg has it, a negative number where that is no place: a header may name any."""
+        """Where it is now; as FFmpeg has it, a negative number where that is no place: a header may
+        name any."""
         try:
             return self._stream.seek(offset, whence)
         except (OSError, ValueError):

@@ -1,4 +1,5 @@
-"""Where a recording has speech, how clean it is, and whether it is clipped: relative to the recording itself. Pure."""
+"""Where a recording has speech, how clean it is, and whether it is clipped: relative to the
+recording itself. Pure."""
 
 from __future__ import annotations
 
@@ -19,7 +20,8 @@ _LOUDEST_S = 1.0
 _RANGE_DB = 30.0
 """Speech is what lies no further below the recording's loudest second: quiet consonants do not."""
 _SHARE_OF_CONTRAST = 0.6
-"""Where the quiet parts are nearer than that, the line is drawn at this share of the way down to them."""
+"""Where the quiet parts are nearer than that, the line is drawn at this share of the way down to
+them."""
 _QUIETEST = 10
 """The percentile of the levels that tells how loud the quiet parts are."""
 _LEAST_CONTRAST_DB = 5.0
@@ -29,18 +31,23 @@ _PAUSE_S = 0.5
 _CLICK_S = 0.06
 """A sound that is shorter and has no other near it is no speech."""
 _NOISY_DB = 22.0
-"""Speech in white noise 15 dB below it keeps that contrast. Clean speech has 35 dB and more, its stops are silent."""
+"""Speech in white noise 15 dB below it keeps that contrast.
+
+Clean speech has 35 dB and more, its stops are silent.
+"""
 _BAND = 0.04
 """Width of the bands of amplitude in which samples are counted, as a share of the peak."""
 _CLIPPED_SHARE = 0.001
 _CLIPPED_RISE = 2.0
-"""Samples of speech get rarer towards its peak. Where it is clipped, they heap up in a band: so many, and so many times
-as many as in the one below. Resampling moves the heap below the peak, so that every band of the upper half is looked at."""
+"""Samples of speech get rarer towards its peak. Where it is clipped, they heap up in a band: so
+many, and so many times as many as in the one below. Resampling moves the heap below the peak, so
+that every band of the upper half is looked at."""
 
 
 @dataclass(frozen=True)
 class SpeechPart:
-    """The speech of a recording without the silence around and inside it, and what is wrong with it."""
+    """The speech of a recording without the silence around and inside it, and what is wrong with
+    it."""
 
     samples: Samples
     noisy: bool
@@ -73,7 +80,8 @@ def window_levels(samples: Samples, window: int) -> Levels:
 
 
 def _loudest(sounding: Levels) -> float:
-    """The level of the loudest second, or of the loudest quarter of what sounds; clicks do not move it."""
+    """The level of the loudest second, or of the loudest quarter of what sounds; clicks do not move
+    it."""
     count = max(1, min(int(_LOUDEST_S * _WINDOWS_PER_S), sounding.size // 4))
     return float(np.median(np.sort(sounding)[-count:]))
 
@@ -86,7 +94,8 @@ def _threshold(speech_db: float, quiet_db: float) -> float:
 
 
 def _runs(loud: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """First and last (exclusive) windows of the stretches of speech, short pauses filled, lone clicks left out."""
+    """First and last (exclusive) windows of the stretches of speech, short pauses filled, lone
+    clicks left out."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], loud, [False]]).astype(np.int8)))
     runs: list[tuple[int, int]] = []
     for first, last in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):

@@ -1,4 +1,5 @@
-"""When the frames of a recording begin and how long its track is, by what its container and its bytes say."""
+"""When the frames of a recording begin and how long its track is, by what its container and its
+bytes say."""
 
 from __future__ import annotations
 
@@ -9,12 +10,16 @@ from typing import Any
 _FREE_START = 0x200
 """FFmpeg's AVFMT_TS_DISCONT: a container whose times begin anywhere, as a broadcast's do."""
 _FROM_ZERO = frozenset({"ogg"})
-"""Of these, those whose times begin at zero but where a broadcast was joined, which then runs for long already."""
+"""Of these, those whose times begin at zero but where a broadcast was joined, which then runs for
+long already."""
 _LONG_S = 60.0
 _DECLARED = frozenset(
     {"aiff", "caf", "flac", "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2", "w64", "wav"}
 )
-"""Containers that say how long a track is, though its end may be missing. Of others FFmpeg guesses by the bytes there are."""
+"""Containers that say how long a track is, though its end may be missing.
+
+Of others FFmpeg guesses by the bytes there are.
+"""
 _ENDLESS_BYTES = 2**31 - 2**16
 """A size that only headers have which were written before it was known: those of pipes."""
 _SYNC = {"mp1": 0xFFE0, "mp2": 0xFFE0, "mp3": 0xFFE0}
@@ -26,10 +31,11 @@ _LATELY = 40
 
 
 class ByteTimes:
-    """Times of a stream that has none: by the samples decoded, and by the bytes that were lost between them.
+    """Times of a stream that has none: by the samples decoded, and by the bytes that were lost
+    between them.
 
-    How many bytes a second has, varies: the most that it had, over the whole and lately, so that silence is rather too
-    short than too long.
+    How many bytes a second has, varies: the most that it had, over the whole and lately, so that
+    silence is rather too short than too long.
     """
 
     def __init__(self, codec: str) -> None:
@@ -56,7 +62,8 @@ class ByteTimes:
         self._lost_bytes += packet.size
 
     def take(self, packet: Any, seconds: float) -> None:
-        """A packet that was decoded; `seconds` is 0 where that says nothing of how many bytes a second has."""
+        """A packet that was decoded; `seconds` is 0 where that says nothing of how many bytes a
+        second has."""
         self._skip_to(packet)
         if not seconds:
             return
@@ -97,7 +104,8 @@ def origin_s(container: Any) -> float:
 
 
 def declared_end_s(container: Any, stream: Any, data_bytes: int | None) -> float | None:
-    """When a track ends by its container's word; None where that is a guess, or the length of another track.
+    """When a track ends by its container's word; None where that is a guess, or the length of
+    another track.
 
     `data_bytes`: the size of its samples where a header tells.
     """
@@ -129,7 +137,8 @@ def packet_s(packet: Any) -> float:
 def flac_time_s(packet: Any, codec: Any) -> float | None:
     """When a FLAC frame begins by its header, which a checksum guards; None where it has none.
 
-    Source: RFC 9639, 9.1: the number of the frame or, where their sizes vary, of its first sample, coded as UTF-8 is.
+    Source: RFC 9639, 9.1: the number of the frame or, where their sizes vary, of its first sample,
+    coded as UTF-8 is.
     """
     head = bytes(memoryview(packet)[:11])
     streaminfo = codec.extradata or b""

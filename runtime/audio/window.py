@@ -1,7 +1,9 @@
-"""Windowed decoding of latents: the streamed samples equal the full decode's. Pure; the decoder is an argument.
+"""Windowed decoding of latents: the streamed samples equal the full decode's. Pure; the decoder is
+an argument.
 
-Each window is decoded with `margin` frames of context on both sides, at least the decoder's receptive field, and the
-context's samples are dropped. At the ends of the sequence there is none, as in the full decode.
+Each window is decoded with `margin` frames of context on both sides, at least the decoder's
+receptive field, and the context's samples are dropped. At the ends of the sequence there is none,
+as in the full decode.
 """
 
 from __future__ import annotations
@@ -14,12 +16,13 @@ _LOOK_AHEAD = 24  # windows: by then they grow no more
 
 @dataclass(frozen=True)
 class Plan:
-    """How windows grow, in frames: the first small, for an early start, then larger, for less context in all.
+    """How windows grow, in frames: the first small, for an early start, then larger, for less
+    context in all.
 
     After the first, `steady` windows more have its size: playback has only that much in hand.
 
-    The last window decodes a multiple of `rounds` frames, some of them once more: executors that compile a kernel for
-    every new shape then soon know them all.
+    The last window decodes a multiple of `rounds` frames, some of them once more: executors that
+    compile a kernel for every new shape then soon know them all.
     """
 
     first: int = 20
@@ -35,10 +38,11 @@ class Plan:
     def next(
         self, number: int, begin: int, certain: int, margin: int, total: int | None
     ) -> tuple[int, int] | None:
-        """The number-th window, from `begin`, or None while it needs frames that are not certain yet.
+        """The number-th window, from `begin`, or None while it needs frames that are not certain
+        yet.
 
-        `total` is known once the sequence has ended. No crumb smaller than the first window or the margin is left for the
-        end.
+        `total` is known once the sequence has ended. No crumb smaller than the first window or the
+        margin is left for the end.
         """
         end = begin + self.size(number)
         if total is None:
@@ -62,7 +66,8 @@ class Plan:
 
 @dataclass(frozen=True)
 class Speed:
-    """How fast a voice is made here: seconds a latent, and a window's `base_s` (may be negative) and `frame_s` a frame."""
+    """How fast a voice is made here: seconds a latent, and a window's `base_s` (may be negative)
+    and `frame_s` a frame."""
 
     latent_s: float
     base_s: float
@@ -76,10 +81,11 @@ class Speed:
 def starves(
     plan: Plan, speed: Speed, margin: int, frame_s: float, latents_for: Callable[[int], int]
 ) -> bool:
-    """Whether a loudspeaker that starts with the first window runs dry within the next seconds of a long sentence.
+    """Whether a loudspeaker that starts with the first window runs dry within the next seconds of a
+    long sentence.
 
-    Latents and windows are made one after the other, as on few cores. `frame_s`: what a frame lasts; `latents_for` says
-    how many latents make that many frames certain.
+    Latents and windows are made one after the other, as on few cores. `frame_s`: what a frame
+    lasts; `latents_for` says how many latents make that many frames certain.
     """
     begin, latents, now, dry = 0, 0, 0.0, 0.0
     for number in range(_LOOK_AHEAD):
@@ -102,7 +108,8 @@ def sustained(
     frame_s: float,
     latents_for: Callable[[int], int],
 ) -> Plan:
-    """The first of `plans`, from the soonest to the safest, that does not starve at a speed; the last if all do."""
+    """The first of `plans`, from the soonest to the safest, that does not starve at a speed; the
+    last if all do."""
     steady = (plan for plan in plans if not starves(plan, speed, margin, frame_s, latents_for))
     return next(steady, plans[-1])
 

@@ -1,4 +1,5 @@
-"""A microphone and a loudspeaker for turns, by sounddevice (PortAudio): `pip install 'voxturn[audio]'`."""
+"""A microphone and a loudspeaker for turns, by sounddevice (PortAudio): `pip install
+'voxturn[audio]'`."""
 
 from __future__ import annotations
 
@@ -33,7 +34,8 @@ def _sounddevice() -> Any:
 
 
 def check_devices(*kinds: str) -> None:
-    """Raise `ExecutorUnavailable` without sounddevice, or without a device of these kinds: input, output."""
+    """Raise `ExecutorUnavailable` without sounddevice, or without a device of these kinds: input,
+    output."""
     library = _sounddevice()
     for kind in kinds:
         try:
@@ -47,9 +49,10 @@ async def microphone(
 ) -> AsyncGenerator[AudioFrame, None]:
     """16 kHz frames of 20 ms for `VoiceClient.turn` or `Conversation.turn`, until this is closed.
 
-    Whoever reads them more than ten seconds late loses the oldest; a warning says so once. The frames that are left
-    follow each other: `start` counts the samples that were given, `arrived_s` is when a frame's last sample was there,
-    in seconds of `clock`. Raises `ExecutorUnavailable` without sounddevice or a device.
+    Whoever reads them more than ten seconds late loses the oldest; a warning says so once. The
+    frames that are left follow each other: `start` counts the samples that were given, `arrived_s`
+    is when a frame's last sample was there, in seconds of `clock`. Raises `ExecutorUnavailable`
+    without sounddevice or a device.
     """
     library, loop = _sounddevice(), asyncio.get_running_loop()
     clock = clock or WallClock()
@@ -93,10 +96,11 @@ async def microphone(
 
 
 class Loudspeaker:
-    """Plays chunks as they come; `played` says how many samples have sounded, which a turn wants to know at barge-in.
+    """Plays chunks as they come; `played` says how many samples have sounded, which a turn wants to
+    know at barge-in.
 
-    `end` is what `played` will be when everything has sounded. `on_played` is called with all that is played, silence as well,
-    in the device's own thread.
+    `end` is what `played` will be when everything has sounded. `on_played` is called with all that
+    is played, silence as well, in the device's own thread.
     """
 
     def __init__(

@@ -1,7 +1,8 @@
 """Several servers as one: streams are spread over them, and over those alone that answer.
 
-gRPC's own balancing cannot say which server it chose, and the watchdog has to ask the very one that a stream hangs on
-(docs/decisions/0012). So each server has a channel of its own, which gRPC reconnects, and a stream keeps to its server.
+gRPC's own balancing cannot say which server it chose, and the watchdog has to ask the very one that
+a stream hangs on (docs/decisions/0012). So each server has a channel of its own, which gRPC
+reconnects, and a stream keeps to its server.
 """
 
 from __future__ import annotations
@@ -36,8 +37,8 @@ class Endpoints:
 
     @asynccontextmanager
     async def one(self, keep: bool = False) -> AsyncGenerator[TritonServer, None]:
-        """The server with the fewest streams of those that answer. With `keep`, the same one for as long as it answers:
-        a conversation's."""
+        """The server with the fewest streams of those that answer. With `keep`, the same one for as
+        long as it answers: a conversation's."""
         server = self._kept if keep and self._kept is not None else self._least()
         if keep:
             self._kept = server

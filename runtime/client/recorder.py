@@ -1,4 +1,5 @@
-"""Both sides of a conversation in one recording: left what was heard, right what was played meanwhile."""
+"""Both sides of a conversation in one recording: left what was heard, right what was played
+meanwhile."""
 
 from __future__ import annotations
 
@@ -12,7 +13,8 @@ from voxturn.runtime.frames import RATE
 from voxturn.runtime.messages import AudioFrame, Samples
 
 _LATE = RATE // 10
-"""What was played comes in pieces of other sizes: both sides are written 100 ms later, so that none is missing."""
+"""What was played comes in pieces of other sizes: both sides are written 100 ms later, so that none
+is missing."""
 
 
 class Recorder:

@@ -1,4 +1,5 @@
-"""Synchronous classes made from asynchronous ones: their methods run in an event loop in a thread of their own."""
+"""Synchronous classes made from asynchronous ones: their methods run in an event loop in a thread
+of their own."""
 
 from __future__ import annotations
 
@@ -11,10 +12,12 @@ from voxturn.runtime.flow.portal import Portal, PortalIterator
 
 
 class SyncProxy:
-    """An object of `_kind` for code without an event loop. It is made, used and closed in one loop in a thread of its own.
+    """An object of `_kind` for code without an event loop. It is made, used and closed in one loop
+    in a thread of its own.
 
-    A method's coroutine becomes its result; an asynchronous iterator an iterator, which closes its source when it is
-    dropped in the middle. What has methods of its own (a turn) keeps them, run in the same loop.
+    A method's coroutine becomes its result; an asynchronous iterator an iterator, which closes its
+    source when it is dropped in the middle. What has methods of its own (a turn) keeps them, run in
+    the same loop.
     """
 
     _kind: type[Any]
@@ -58,7 +61,8 @@ class SyncIterator(PortalIterator[Any]):
 
 
 def synchronous(kind: type[Any], name: str) -> type[SyncProxy]:
-    """The synchronous class `name` of `kind`; its public methods have the documentation of the originals."""
+    """The synchronous class `name` of `kind`; its public methods have the documentation of the
+    originals."""
     methods: dict[str, Any] = {}
     for method, function in inspect.getmembers(kind, inspect.isfunction):
         if not method.startswith("_") and method != "aclose":

@@ -1,4 +1,5 @@
-"""`VoiceClient`: voice turns on one Triton server or several, with the events of a turn in one's own process."""
+"""`VoiceClient`: voice turns on one Triton server or several, with the events of a turn in one's
+own process."""
 
 from __future__ import annotations
 
@@ -42,7 +43,10 @@ _PIECE_S = 0.5
 
 
 class ClientTurn:
-    """One turn: iterate it for its events. `interrupt` is barge-in: everything of it stops, in the server, too."""
+    """One turn: iterate it for its events.
+
+    `interrupt` is barge-in: everything of it stops, in the server, too.
+    """
 
     def __init__(self, events: AsyncGenerator[Event, None]) -> None:
         self._events: Ahead[Event] = Ahead(events, 1)
@@ -63,13 +67,15 @@ class ClientTurn:
 
 
 class VoiceClient:
-    """A dialogue with the models of servers. Use as `async with VoiceClient("localhost:8001") as client: …`.
+    """A dialogue with the models of servers. Use as `async with VoiceClient("localhost:8001") as
+    client: …`.
 
-    `address` may be several, with commas between: streams are spread over those that answer. With a `profile` this side
-    drives the turns: it hears with its own voice detector whatever comes from a microphone, and keeps the dialogue, so
-    that the next turn may go on at another server. Without, the server's `voice_turn` does, on whole utterances.
-    Every method raises the errors that the same work raises in process, and `ServerUnavailable`, `ServerDied`,
-    `DeadlineExceeded` or `TooManyStreams`. What is safe to repeat is tried at every server before that.
+    `address` may be several, with commas between: streams are spread over those that answer. With a
+    `profile` this side drives the turns: it hears with its own voice detector whatever comes from a
+    microphone, and keeps the dialogue, so that the next turn may go on at another server. Without,
+    the server's `voice_turn` does, on whole utterances. Every method raises the errors that the
+    same work raises in process, and `ServerUnavailable`, `ServerDied`, `DeadlineExceeded` or
+    `TooManyStreams`. What is safe to repeat is tried at every server before that.
     """
 
     def __init__(
@@ -92,7 +98,8 @@ class VoiceClient:
         self._turn: ClientTurn | None = None
 
     def turn(self, source: Samples | AsyncIterator[AudioFrame]) -> ClientTurn:
-        """One turn on an utterance, 16 kHz float32 `[n]`, or on frames as they come from a microphone."""
+        """One turn on an utterance, 16 kHz float32 `[n]`, or on frames as they come from a
+        microphone."""
         if self._profile is None and not isinstance(source, np.ndarray):
             raise UsageError(
                 "frames need a client with a profile, whose voice detector finds the end of speech"
@@ -140,7 +147,8 @@ class VoiceClient:
                     yield answer_of(answer, Partial)
 
     async def reply(self, *messages: tuple[str, str]) -> AsyncGenerator[ReplyToken, None]:
-        """The answer to (role, text) pairs that follow what this conversation has had, at its server."""
+        """The answer to (role, text) pairs that follow what this conversation has had, at its
+        server."""
         dialogue = json.dumps([{"role": role, "text": text} for role, text in messages])
         inputs = {"messages": dialogue, "conversation": self.conversation}
         async with (
@@ -161,9 +169,11 @@ class VoiceClient:
         speed: float = 1.0,
         seed: int | None = None,
     ) -> AsyncGenerator[PcmChunk, None]:
-        """A text as audio, chunk by chunk, in a voice by name or cloned from `reference`; `model` is the served voice.
+        """A text as audio, chunk by chunk, in a voice by name or cloned from `reference`; `model`
+        is the served voice.
 
-        Raises `UsageError` for an option that the model does not take, as `vits`, which takes the text alone.
+        Raises `UsageError` for an option that the model does not take, as `vits`, which takes the
+        text alone.
         """
         options: dict[str, Any] = {}
         options |= {"language": language} if language else {}
@@ -236,7 +246,8 @@ class VoiceClient:
                 raise
 
     async def _conversation(self, address: str) -> Conversation:
-        """The dialogue, on the engines of a server; after another one died it goes on with what was said."""
+        """The dialogue, on the engines of a server; after another one died it goes on with what was
+        said."""
         if self._dialogue is not None and self._address != address:
             self._messages, self._dialogue = self._dialogue.messages, None
         if self._dialogue is None:
@@ -254,7 +265,8 @@ class VoiceClient:
 
 
 def served_by(profile: Profile, address: str) -> Profile:
-    """A profile whose engines are those of a server, but for those that no server has: the voice detector, some voices."""
+    """A profile whose engines are those of a server, but for those that no server has: the voice
+    detector, some voices."""
     registry, store = Registry.read(), Store()
     changed: dict[str, Any] = {}
     for stage, settings in profile.engines().items():

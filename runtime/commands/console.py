@@ -1,4 +1,5 @@
-"""What the commands that talk share: their options, texts from outside, outputs that are a WAV file or a pipe."""
+"""What the commands that talk share: their options, texts from outside, outputs that are a WAV file
+or a pipe."""
 
 from __future__ import annotations
 
@@ -37,7 +38,10 @@ def add_command(
 
 
 def text_from(read: Callable[[], str], what: str = "standard input") -> str:
-    """Text that is one. Some locales read any bytes, and what is no text stands in it as halves of characters."""
+    """Text that is one.
+
+    Some locales read any bytes, and what is no text stands in it as halves of characters.
+    """
     try:
         text = read()
         text.encode()

@@ -98,7 +98,8 @@ def _heard(clock: Clock, recorder: Recorder | None) -> AsyncIterator[AudioFrame]
 
 
 class Talk:
-    """A session at a loudspeaker: its events are played and shown, and it is told how far the loudspeaker is."""
+    """A session at a loudspeaker: its events are played and shown, and it is told how far the
+    loudspeaker is."""
 
     def __init__(self, session: Session, speaker: Loudspeaker, rate: int, clock: Clock) -> None:
         self._session = session
@@ -120,7 +121,10 @@ class Talk:
                 await cancel_and_wait(task)
 
     async def type_lines(self) -> None:
-        """Ask what is typed. A line at a terminal cuts the answer to the one before; one of a pipe waits for its end."""
+        """Ask what is typed.
+
+        A line at a terminal cuts the answer to the one before; one of a pipe waits for its end.
+        """
         interactive, asked = sys.stdin.isatty(), False
         async with aclosing(_lines()) as lines:
             async for line in lines:
@@ -168,7 +172,8 @@ class Talk:
 
 
 def show(event: SessionEvent) -> None:
-    """Print what was heard and said; partial transcripts at a terminal alone, where the next line takes their place."""
+    """Print what was heard and said; partial transcripts at a terminal alone, where the next line
+    takes their place."""
     terminal = sys.stdout.isatty()
     begin = "\r\033[K" if terminal else ""
     match event:

@@ -30,7 +30,10 @@ def load_parts(profile: Profile) -> LoadedParts:
 
 
 def voice_artifact(name: str, store: Store) -> tuple[Path, Manifest, Family]:
-    """A voice by its folder or its name in the registry; empty: the one of the profile `cpu`. Raises `UsageError`."""
+    """A voice by its folder or its name in the registry; empty: the one of the profile `cpu`.
+
+    Raises `UsageError`.
+    """
     if name and (Path(name).exists() or "/" in name):
         folder, manifest = store.at(Path(name))
     else:

@@ -70,7 +70,10 @@ def pull(args: argparse.Namespace) -> int:
 
 
 def _precision(model: Model, precision: str | None) -> str:
-    """The precision asked for, or the model's first. Raises `UsageError` for one that the model has not."""
+    """The precision asked for, or the model's first.
+
+    Raises `UsageError` for one that the model has not.
+    """
     if precision is None:
         return model.precisions[0]
     if precision not in model.precisions:
@@ -81,10 +84,11 @@ def _precision(model: Model, precision: str | None) -> str:
 
 
 def verify(args: argparse.Namespace) -> int:
-    """Read every file of a model, or of all that are here, and compare hashes; a line each on standard output.
+    """Read every file of a model, or of all that are here, and compare hashes; a line each on
+    standard output.
 
-    All are checked, whatever the first says. Raises `CorruptModel` with the commands that mend the damaged ones, or else
-    the first error that kept a model from being checked.
+    All are checked, whatever the first says. Raises `CorruptModel` with the commands that mend the
+    damaged ones, or else the first error that kept a model from being checked.
     """
     registry, store = Registry.read(), Store()
     names = list(registry.models) if args.model is None else [args.model]
@@ -123,7 +127,8 @@ def verify(args: argparse.Namespace) -> int:
 
 
 def _folders(model: Model, store: Store) -> dict[Path, str]:
-    """The folders of a model that are here, its checkpoint first, each with the precision to pull for it."""
+    """The folders of a model that are here, its checkpoint first, each with the precision to pull
+    for it."""
     folders = {store.checkpoint_path(model): model.precisions[0]}
     for precision in model.precisions:
         folders.setdefault(store.artifact_path(model, precision), precision)
@@ -143,7 +148,8 @@ def path(args: argparse.Namespace) -> int:
 
 
 def show(args: argparse.Namespace) -> int:
-    """What the registry says of a model, and the manifests of what is here, or of one precision of it."""
+    """What the registry says of a model, and the manifests of what is here, or of one precision of
+    it."""
     registry, store = Registry.read(), Store()
     model, alias = registry.resolve(args.model)
     asked = model.precisions if args.precision is None else [_precision(model, args.precision)]
@@ -162,9 +168,11 @@ def show(args: argparse.Namespace) -> int:
 
 
 def doctor(args: argparse.Namespace) -> int:
-    """What this machine can run; exit code 0 if the profile asked for (default: demo) runs, or with `--gpu` a GPU's executor.
+    """What this machine can run; exit code 0 if the profile asked for (default: demo) runs, or with
+    `--gpu` a GPU's executor.
 
-    Files are compared with their manifests by size, and with `--verify` those of the profile by hash.
+    Files are compared with their manifests by size, and with `--verify` those of the profile by
+    hash.
     """
     if args.gpu and args.verify:
         raise UsageError("--verify reads the models of a profile; --gpu looks at none")

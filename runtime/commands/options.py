@@ -1,8 +1,9 @@
-"""Values of options, checked while the command line is parsed: before a file is opened or a model is loaded.
+"""Values of options, checked while the command line is parsed: before a file is opened or a model
+is loaded.
 
-Each is a `type` for argparse. It raises `UsageError`, which says the option, its value and what it must be. An option that
-is not given keeps its default, which no type sees (but texts: theirs is None): so `0` and an empty text are values, and never
-mean "not given".
+Each is a `type` for argparse. It raises `UsageError`, which says the option, its value and what it
+must be. An option that is not given keeps its default, which no type sees (but texts: theirs is
+None): so `0` and an empty text are values, and never mean "not given".
 """
 
 from __future__ import annotations
@@ -72,7 +73,10 @@ def raw_rate(text: str) -> int:
 
 
 def track_number(text: str) -> int:
-    """Which audio track of a recording, for `--track N`. Whether it is there, its container knows."""
+    """Which audio track of a recording, for `--track N`.
+
+    Whether it is there, its container knows.
+    """
     return whole("--track", 1)(text)
 
 

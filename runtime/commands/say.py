@@ -198,7 +198,8 @@ async def _say_batch(args: argparse.Namespace, lines: Mapping[int, str], folder:
 
 
 async def _all_or_first_error(tasks: Sequence[asyncio.Task[None]]) -> None:
-    """Wait for all tasks; where one fails, or this is cancelled, stop the others and wait for their end."""
+    """Wait for all tasks; where one fails, or this is cancelled, stop the others and wait for their
+    end."""
     try:
         await asyncio.gather(*tasks)
     finally:

@@ -88,7 +88,10 @@ _STAGES: dict[str, tuple[str, ...]] = {
 
 
 def _check(profile: Profile, name: str, models: list[str]) -> None:
-    """Raise for what the models' stages lack on this machine, before a server is started. `name`: what the user calls it."""
+    """Raise for what the models' stages lack on this machine, before a server is started.
+
+    `name`: what the user calls it.
+    """
     stages = dict.fromkeys(stage for model in models for stage in _STAGES[model])
     store, registry, cores = Store(), Registry.read(), Cores()
     parts = LoadedParts(profile, store, registry)

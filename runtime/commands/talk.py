@@ -47,7 +47,8 @@ _LOG = logging.getLogger(__name__)
 
 
 def demo(args: argparse.Namespace) -> int:
-    """Everything at once: bring the models, answer the question that comes with the package, leave the results."""
+    """Everything at once: bring the models, answer the question that comes with the package, leave
+    the results."""
     folder = Path(args.output)
     make_folder(folder)
     with Bar() as bar:
@@ -96,7 +97,8 @@ def turn(args: argparse.Namespace) -> int:
 
 
 def _check_outputs(outputs: Sequence[str], others: Sequence[str]) -> None:
-    """Before anything is made: every output can be one, and none takes the place of another or of the input."""
+    """Before anything is made: every output can be one, and none takes the place of another or of
+    the input."""
     taken = [Path(os.path.realpath(name)) for name in others if name != "-"]
     taken += [file_behind(name) for name in outputs if name]
     if twice := [path.name for number, path in enumerate(taken) if path in taken[:number]]:
@@ -152,7 +154,10 @@ async def _chat(args: argparse.Namespace) -> None:
 async def _chat_turn(
     assistant: Assistant, conversation: Conversation, line: str, output: Path | None
 ) -> None:
-    """Answer a line. The dialogue has both when the answer is whole; where this raises it stays as it was."""
+    """Answer a line.
+
+    The dialogue has both when the answer is whole; where this raises it stays as it was.
+    """
     answer: list[ReplyToken] = []
     asked = with_question(conversation.messages, line)
     dialogue = assistant.stages.replier.fitted(asked)

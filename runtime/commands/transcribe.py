@@ -85,7 +85,10 @@ async def _transcribe(args: argparse.Namespace) -> None:
 
 
 def _profile(args: argparse.Namespace, piped: bool) -> Profile:
-    """The profile with what the command line says. A file is taken in longer pieces than someone who is speaking."""
+    """The profile with what the command line says.
+
+    A file is taken in longer pieces than someone who is speaking.
+    """
     profile = load_profile(args.profile)
     names = tuple(name.strip() for name in args.names.split(",") if name.strip())
     return replace(
@@ -97,7 +100,8 @@ def _profile(args: argparse.Namespace, piped: bool) -> Profile:
 
 
 def for_files(settings: Endpointing) -> Endpointing:
-    """Nobody waits for an answer: pieces as long as the model takes, which it hears better, cut where there is a pause."""
+    """Nobody waits for an answer: pieces as long as the model takes, which it hears better, cut
+    where there is a pause."""
     long = 2000
     return replace(
         settings,
@@ -126,7 +130,10 @@ async def _counted(
 
 
 def _line(utterance: Utterance, transcript: Transcript, sound_begins: float) -> str:
-    """An utterance as JSON. None begins before the recording's sound does, which silence stands before."""
+    """An utterance as JSON.
+
+    None begins before the recording's sound does, which silence stands before.
+    """
     begin = utterance.start / utterance.rate
     end = begin + utterance.samples.size / utterance.rate
     line: dict[str, object] = {

@@ -1,4 +1,7 @@
-"""`voxturn voices add | list | show | remove`. `voices import` joins from `export`, which can read checkpoints."""
+"""`voxturn voices add | list | show | remove`.
+
+`voices import` joins from `export`, which can read checkpoints.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,9 @@
-"""Steps whose tokens are chosen by the executor: the next one is begun before what the last one chose is known here.
+"""Steps whose tokens are chosen by the executor: the next one is begun before what the last one
+chose is known here.
 
-On a GPU the token of a step is the input of the next one without leaving the device. The host gets it one step later and
-finds out only then that a sequence is over; what the step in flight chose for it is dropped.
+On a GPU the token of a step is the input of the next one without leaving the device. The host gets
+it one step later and finds out only then that a sequence is over; what the step in flight chose for
+it is dropped.
 """
 
 from __future__ import annotations
@@ -22,9 +24,11 @@ _IDLE = Sampling()
 
 @dataclass(frozen=True)
 class Chosen:
-    """What a step chose for the sequences of its range of slots: tokens, and what went wrong by row.
+    """What a step chose for the sequences of its range of slots: tokens, and what went wrong by
+    row.
 
-    `hidden` `[B, width]` and `logits` `[B, vocabulary]`, if they were asked for, are the executor's own memory.
+    `hidden` `[B, width]` and `logits` `[B, vocabulary]`, if they were asked for, are the executor's
+    own memory.
     """
 
     tokens: Sequence[int]
@@ -34,7 +38,10 @@ class Chosen:
 
 
 class TokenChooser(Protocol):
-    """Steps of a decoder whose tokens are chosen where they are computed, as `decode.sampler` says. Two may be in flight."""
+    """Steps of a decoder whose tokens are chosen where they are computed, as `decode.sampler` says.
+
+    Two may be in flight.
+    """
 
     def can_choose(self, sampling: Sampling, history: int) -> bool:
         """Whether it has these settings, and room for a history of so many ids."""
@@ -50,11 +57,13 @@ class TokenChooser(Protocol):
         sampling: Sampling,
         follow: Follow,
     ) -> None:
-        """Take over a sequence: its next input id is `pending`, after `past` positions; `given` tokens were chosen."""
+        """Take over a sequence: its next input id is `pending`, after `past` positions; `given`
+        tokens were chosen."""
         ...
 
     def choose(self, first: int, count: int, logits: bool) -> None:
-        """Begin a step of the slots `first … first + count - 1`, each where the step before left it."""
+        """Begin a step of the slots `first … first + count - 1`, each where the step before left
+        it."""
         ...
 
     def chosen(self) -> Chosen:
@@ -107,7 +116,8 @@ class StepsAhead:
         return bool(self._flying)
 
     def steps(self, going: Sequence[Generation]) -> Iterator[Given]:
-        """Begin the next step of some sequences, and read the one before: its tokens, for all who still want them."""
+        """Begin the next step of some sequences, and read the one before: its tokens, for all who
+        still want them."""
         wanted = {s.slot.index: s for s in going if s.slot is not None}
         if not self._flying:
             self._begin(wanted)

@@ -1,4 +1,5 @@
-"""Which tokens each slot's key/value buffers hold, so that a prompt pays only for what no slot has seen."""
+"""Which tokens each slot's key/value buffers hold, so that a prompt pays only for what no slot has
+seen."""
 
 from __future__ import annotations
 
@@ -8,7 +9,8 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Slot:
-    """One sequence's place in the executor's buffers. `ids` are the tokens whose keys and values are there.
+    """One sequence's place in the executor's buffers. `ids` are the tokens whose keys and values
+    are there.
 
     Equal ids mean the same only within a `namespace`.
     """
@@ -22,7 +24,8 @@ class Slot:
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a prompt goes: `slot`, of which `length` positions stay; copy them first from `donor` unless it is None."""
+    """Where a prompt goes: `slot`, of which `length` positions stay; copy them first from `donor`
+    unless it is None."""
 
     slot: Slot
     length: int
@@ -30,14 +33,20 @@ class Placement:
 
 
 class PrefixCache:
-    """The slots of one executor. A slot keeps its tokens after its sequence ended, until another takes its place."""
+    """The slots of one executor.
+
+    A slot keeps its tokens after its sequence ended, until another takes its place.
+    """
 
     def __init__(self, slots: int) -> None:
         self.slots = [Slot(i) for i in range(slots)]
         self._time = 0
 
     def place(self, prompt: Sequence[int], namespace: str = "") -> Placement | None:
-        """Take a free slot for `prompt`, or None if all are busy. At least one token is always left to compute."""
+        """Take a free slot for `prompt`, or None if all are busy.
+
+        At least one token is always left to compute.
+        """
         free = [slot for slot in self.slots if not slot.busy]
         if not free:
             return None
@@ -50,7 +59,8 @@ class PrefixCache:
         }
         donor = max(self.slots, key=lambda slot: common[slot.index])
         length = common[donor.index]
-        # The slot whose loss is least: an unused one, the one that goes on with this prompt, or the shortest.
+        # The slot whose loss is least: an unused one, the one that goes on with this prompt, or the
+        # shortest.
         target = min(free, key=lambda s: (len(s.ids) - common[s.index], -common[s.index], s.used))
         if common[target.index] == length:
             donor = target

@@ -1,9 +1,10 @@
 """The token engine for decoder-only graphs: continuous batching over slots with a prefix cache.
 
-`step` does what one pass of the loop can: end what was cancelled, admit one waiting request (place its prompt, compute
-what no slot has of it, or a little more, sample its first token), then one batched step for every sequence that may go
-on. A long prompt is computed piece by piece, a step of the others in between. Requests join and leave at any step. The
-engine is a plain object: one thread drives it (`decode.service`, or `generate`).
+`step` does what one pass of the loop can: end what was cancelled, admit one waiting request (place
+its prompt, compute what no slot has of it, or a little more, sample its first token), then one
+batched step for every sequence that may go on. A long prompt is computed piece by piece, a step of
+the others in between. Requests join and leave at any step. The engine is a plain object: one thread
+drives it (`decode.service`, or `generate`).
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ _MOST_KEPT = 16  # a voice of XTTS takes 8 MB
 
 @dataclass
 class DecodeCounts:
-    """What the engine has done: `computed` and `reused` prompt positions, tokens `generated`, batched `steps`.
+    """What the engine has done: `computed` and `reused` prompt positions, tokens `generated`,
+    batched `steps`.
 
     A position that was there and is computed once more counts as reused.
     """
@@ -42,9 +44,10 @@ class DecodeCounts:
 class DecodeEngine:
     """Generates token ids with one executor, for as many sequences at once as it has slots.
 
-    A sequence that ends, fails or is cancelled frees its slot; the positions it computed stay for the next prompt. A
-    free slot goes to the client that holds the fewest, of equals to the one that got its last one longest ago.
-    `add` and the flags of a sequence may be used from any thread; everything else belongs to the driving thread.
+    A sequence that ends, fails or is cancelled frees its slot; the positions it computed stay for
+    the next prompt. A free slot goes to the client that holds the fewest, of equals to the one that
+    got its last one longest ago. `add` and the flags of a sequence may be used from any thread;
+    everything else belongs to the driving thread.
     """
 
     def __init__(self, executor: DecoderExecutor) -> None:
@@ -66,7 +69,8 @@ class DecodeEngine:
         self._changed: Callable[[], None] | None = None
 
     def watch(self, changed: Callable[[], None]) -> None:
-        """Have `changed` called, in the driving thread, whenever a sequence has taken a slot or left it."""
+        """Have `changed` called, in the driving thread, whenever a sequence has taken a slot or
+        left it."""
         self._changed = changed
 
     def add(self, request: Request, limit: float = float("inf")) -> Generation:
@@ -128,7 +132,8 @@ class DecodeEngine:
         return ended
 
     def keep(self, request: Request) -> PromptCounts:
-        """Compute a beginning that many prompts share and keep it outside the slots, until `forget` or too many others.
+        """Compute a beginning that many prompts share and keep it outside the slots, until `forget`
+        or too many others.
 
         What it cost: nothing where it was kept already, or where every slot is busy.
         """
@@ -157,7 +162,8 @@ class DecodeEngine:
     def generate(
         self, prompt: Sequence[int], sampling: Sampling, stop_ids: Collection[int], max_tokens: int
     ) -> Iterator[int]:
-        """Token ids after `prompt` until a stop id (not given), `max_tokens` or the buffers' end, driving the engine."""
+        """Token ids after `prompt` until a stop id (not given), `max_tokens` or the buffers' end,
+        driving the engine."""
         sequence = self.add(Request(prompt, sampling, stop_ids, max_tokens))
         try:
             while True:
@@ -215,7 +221,10 @@ class DecodeEngine:
             self._changed()
 
     def _admit(self, sequence: Generation, whole: bool) -> bool:
-        """Compute the `whole` prompt, or its next piece. Whether the sequence runs now, or has ended."""
+        """Compute the `whole` prompt, or its next piece.
+
+        Whether the sequence runs now, or has ended.
+        """
         try:
             if sequence.slot is None:
                 sequence.slot = self._place(sequence.request, sequence.prompt)
@@ -275,7 +284,10 @@ class DecodeEngine:
                 self._end(sequence, exc)
 
     def _step(self, going: Sequence[Generation]) -> None:
-        """A step whose tokens are chosen here. Idle slots in between are computed along, past what they keep."""
+        """A step whose tokens are chosen here.
+
+        Idle slots in between are computed along, past what they keep.
+        """
         by_slot = {s.slot.index: s for s in going if s.slot is not None}
         first, last = min(by_slot), max(by_slot)
         pasts = []
@@ -363,9 +375,11 @@ class DecodeEngine:
     def _compute(
         self, slot: Slot, request: Request, prompt: PromptCounts, whole: bool = True
     ) -> Outputs | None:
-        """Compute what the slot lacks of the prompt (at least its last token); the outputs of the last token.
+        """Compute what the slot lacks of the prompt (at least its last token); the outputs of the
+        last token.
 
-        Without `whole` the next piece of it alone; None where there are more. `prompt` counts the positions.
+        Without `whole` the next piece of it alone; None where there are more. `prompt` counts the
+        positions.
         """
         outputs: Outputs | None = None
         while outputs is None or len(slot.ids) < len(request.prompt):
@@ -387,8 +401,8 @@ class DecodeEngine:
 def next_piece(done: int, total: int, lengths: Sequence[int]) -> tuple[int, int]:
     """Which positions of a prompt of `total`, of which `done` are there, to compute now.
 
-    Where some `lengths` are faster, a piece has one of them: the last positions that are there are computed once more, or,
-    where there are too few of them, the rest is left to the next piece.
+    Where some `lengths` are faster, a piece has one of them: the last positions that are there are
+    computed once more, or, where there are too few of them, the rest is left to the next piece.
     """
     end = min(total, done + _PREFILL_PIECE)
     if longer := [length for length in lengths if end - done <= length <= min(end, _PREFILL_PIECE)]:

@@ -16,7 +16,8 @@ Hidden = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Follow:
-    """The input id of the n-th chosen token: `first + stride * n + token`. By default the token itself."""
+    """The input id of the n-th chosen token: `first + stride * n + token`. By default the token
+    itself."""
 
     first: int = 0
     stride: int = 0
@@ -30,11 +31,12 @@ class Follow:
 class Request:
     """A prompt and how to go on from it.
 
-    `namespace` keeps prompts apart whose equal ids mean different things (another voice). `rows` are embeddings that
-    prompt ids beyond the graph's table take. `history` is what the repetition penalty sees before the first token (the
-    prompt where it is None). `follow` gives the input id of the n-th chosen token. `watch` is a token whose probability
-    (before any processing) every step reports. `forced` are tokens to give whatever is sampled: for measurements.
-    The first `urgent` tokens are wanted ahead of other work on the same cores.
+    `namespace` keeps prompts apart whose equal ids mean different things (another voice). `rows`
+    are embeddings that prompt ids beyond the graph's table take. `history` is what the repetition
+    penalty sees before the first token (the prompt where it is None). `follow` gives the input id
+    of the n-th chosen token. `watch` is a token whose probability (before any processing) every
+    step reports. `forced` are tokens to give whatever is sampled: for measurements. The first
+    `urgent` tokens are wanted ahead of other work on the same cores.
     """
 
     prompt: Sequence[int]
@@ -52,7 +54,10 @@ class Request:
 
 @dataclass(frozen=True)
 class Step:
-    """A chosen token. `hidden` `[width]` is what the head saw when it was chosen; `stop`: it is a stop id, the last."""
+    """A chosen token.
+
+    `hidden` `[width]` is what the head saw when it was chosen; `stop`: it is a stop id, the last.
+    """
 
     token: int
     hidden: Hidden
@@ -62,17 +67,19 @@ class Step:
 
 @dataclass
 class PromptCounts:
-    """What a prompt cost: positions `computed`, and `reused` from a slot or from what is kept of shared beginnings."""
+    """What a prompt cost: positions `computed`, and `reused` from a slot or from what is kept of
+    shared beginnings."""
 
     computed: int = 0
     reused: int = 0
 
 
 class Generation:
-    """A request on its way. `out` collects its steps; it is over when `done`, with an `error` if it has one.
+    """A request on its way. `out` collects its steps; it is over when `done`, with an `error` if it
+    has one.
 
-    The engine gives at most `limit` steps until whoever reads them raises it. `prompt` is what its own prompt cost,
-    `client` who asked for it (`flow.fairness`).
+    The engine gives at most `limit` steps until whoever reads them raises it. `prompt` is what its
+    own prompt cost, `client` who asked for it (`flow.fairness`).
     """
 
     def __init__(self, request: Request, limit: float = float("inf"), client: str = "") -> None:

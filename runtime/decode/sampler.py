@@ -1,18 +1,23 @@
-"""The sampler: logits, history and a counter in, one token id out. The specification of every sampler we have.
+"""The sampler: logits, history and a counter in, one token id out. The specification of every
+sampler we have.
 
-The numpy twin here, the C++ in `native/sampler.cpp` (and a CUDA one) give the same token for the same input:
+The numpy twin here, the C++ in `native/sampler.cpp` (and a CUDA one) give the same token for the
+same input:
 
-1. Logits are float32, converted to double; all arithmetic is double. NaN is an error; so is no finite logit.
-2. Repetition penalty r (CTRL, Keskar et al. 2019, as in transformers' processor): each id of the history once,
-   logit < 0 → logit * r, else logit / r.
+1. Logits are float32, converted to double; all arithmetic is double. NaN is an error; so is no
+   finite logit.
+2. Repetition penalty r (CTRL, Keskar et al. 2019, as in transformers' processor): each id of the
+   history once, logit < 0 → logit * r, else logit / r.
 3. Order: by logit, greatest first; ties to the lower id. Temperature 0 → the first.
 4. Top-k keeps the first k (0: all).
 5. Weights w = exp((logit - greatest logit) / temperature), summed in that order: prefix sums S.
 6. Top-p keeps i while S[i-1] < p * S[last] (the first always); min-p keeps i while w[i] >= min_p.
-7. u = (x0 >> 5) * 2^26 + (x1 >> 6) over 2^53, with x of Philox4x32-10 (Salmon et al. 2011), key the seed, counter
-   (counter's low word, high word, 0, 0). The token is the first with S[i] > u * S[last kept].
+7. u = (x0 >> 5) * 2^26 + (x1 >> 6) over 2^53, with x of Philox4x32-10 (Salmon et al. 2011), key the
+   seed, counter (counter's low word, high word, 0, 0). The token is the first with S[i] > u *
+   S[last kept].
 
-`exp` may differ between libraries in the last bit: a token could then differ where u falls within 1e-16 of an edge.
+`exp` may differ between libraries in the last bit: a token could then differ where u falls within
+1e-16 of an edge.
 """
 
 from __future__ import annotations
@@ -32,7 +37,10 @@ _MASK = 0xFFFFFFFF
 
 @dataclass(frozen=True)
 class Sampling:
-    """How tokens are chosen. Temperature 0 is greedy; `top_k` 0, `top_p` 1 and `min_p` 0 are off."""
+    """How tokens are chosen.
+
+    Temperature 0 is greedy; `top_k` 0, `top_p` 1 and `min_p` 0 are off.
+    """
 
     temperature: float = 0.0
     top_k: int = 0
@@ -87,7 +95,10 @@ def philox4x32(
 def sample_numpy(
     logits: Logits, history: npt.NDArray[np.int64], sampling: Sampling, counter: int
 ) -> int:
-    """The numpy twin. Raises ValueError for NaN, for no finite logit, for a history id outside the vocabulary."""
+    """The numpy twin.
+
+    Raises ValueError for NaN, for no finite logit, for a history id outside the vocabulary.
+    """
     values = logits.astype(np.float64)
     if np.isnan(values).any():
         raise ValueError("logits hold NaN")
@@ -136,7 +147,10 @@ BACKEND = "native" if _native is not None else "numpy"
 
 
 def sample(logits: Logits, history: Sequence[int], sampling: Sampling, counter: int) -> int:
-    """Choose a token id from float32 logits `[vocabulary]`. Raises `InferenceFailed` if the logits are unusable."""
+    """Choose a token id from float32 logits `[vocabulary]`.
+
+    Raises `InferenceFailed` if the logits are unusable.
+    """
     seen = np.asarray(history, np.int64)
     try:
         if _native is None:

@@ -1,4 +1,5 @@
-"""Drives a token engine from its lane while there is something to do, and hands each request its steps as they come."""
+"""Drives a token engine from its lane while there is something to do, and hands each request its
+steps as they come."""
 
 from __future__ import annotations
 
@@ -32,7 +33,8 @@ class _Reader:
     prompt_observed: bool = False
 
     def observe(self, lane: str, begin_s: float, end_s: float) -> None:
-        """Tell the observer of an engine's step, if it worked for this generation; in the lane's thread."""
+        """Tell the observer of an engine's step, if it worked for this generation; in the lane's
+        thread."""
         prompt = self.generation.prompt
         admitted = not self.prompt_observed and prompt != PromptCounts()
         if self.observer is None or not (admitted or self.generation.out):
@@ -80,8 +82,8 @@ class TokenService(Protocol):
 class DecodeService:
     """One engine for many requests at once. Every stream ends in done, error or cancelled.
 
-    A reader that does not read pauses its own sequence (`ahead` steps early), not the others'. Closing a stream frees
-    its slot at the engine's next step.
+    A reader that does not read pauses its own sequence (`ahead` steps early), not the others'.
+    Closing a stream frees its slot at the engine's next step.
     """
 
     def __init__(self, engine: DecodeEngine, lane: Lane, clock: Clock | None = None) -> None:

@@ -1,4 +1,7 @@
-"""What an executor makes: engines for the graphs of one artifact. `catalogue` names each executor's class."""
+"""What an executor makes: engines for the graphs of one artifact.
+
+`catalogue` names each executor's class.
+"""
 
 from __future__ import annotations
 
@@ -23,9 +26,9 @@ from voxturn.runtime.remote.connection import Connection
 class LoadedArtifact:
     """An artifact on its way into an engine.
 
-    `stage` is the profile's; `executor` the row's name; `precision`, `compute` and `server` as in `profile.Engine`.
-    `contracts` are the family's own, of files whose manifest has none; `served` names the models that a server runs
-    for this family's roles.
+    `stage` is the profile's; `executor` the row's name; `precision`, `compute` and `server` as in
+    `profile.Engine`. `contracts` are the family's own, of files whose manifest has none; `served`
+    names the models that a server runs for this family's roles.
     """
 
     stage: str
@@ -91,7 +94,8 @@ class Host:
 
 
 class Backend:
-    """Makes engines for artifacts. One for each executor of a loaded profile; close it after what it made.
+    """Makes engines for artifacts. One for each executor of a loaded profile; close it after what
+    it made.
 
     An executor implements what its row promises; the rest raises `ExecutorUnavailable`.
     """
@@ -129,7 +133,8 @@ class Backend:
         raise self._missing(artifact, artifact.stage)
 
     def described(self, artifact: LoadedArtifact) -> Mapping[str, Any]:
-        """What a server says of a stage that it runs as a whole: its artifact, hash, precision and executor."""
+        """What a server says of a stage that it runs as a whole: its artifact, hash, precision and
+        executor."""
         return {}
 
     def close(self) -> None:

@@ -1,7 +1,7 @@
 """The executors: one row each. Whatever asks something of an executor asks its row.
 
-A new executor is a file of this folder with a `Backend`, and a row here; or, from another package, an entry point of the
-group `voxturn.executors` that names a row.
+A new executor is a file of this folder with a `Backend`, and a row here; or, from another package,
+an entry point of the group `voxturn.executors` that names a row.
 """
 
 from __future__ import annotations
@@ -51,15 +51,16 @@ def _top_p_alone(settings: Any) -> str:
 class Executor:
     """What an executor is.
 
-    `device` is `cpu`, `cuda` or `remote`. `packages`: one of these modules has to be importable, if any is named; `extra` of
-    ours brings it, empty where none does.
-    `dialects` of `models.manifest` that it reads; a remote one reads none, its server does. `stages` of a profile that it
-    may run. `options`: keys of a profile's stage that only such executors have. `lacks`: keys that the stage has and this
-    executor has not, with the reason. `advice` ends the sentence "the artifact …" where it cannot read one. `gpu_needs`:
-    items of `cuda.report` that it needs; of a tuple within, one. `preferred`: stages in which it is taken before others of
-    its device where nobody names one. `conflict` tells which keys of a stage's table do not go together; empty if they do.
-    `whole`: its server runs the whole stage, so that `model` is a served model's name and no artifact is needed here.
-    `backend` is `module:class`.
+    `device` is `cpu`, `cuda` or `remote`. `packages`: one of these modules has to be importable, if
+    any is named; `extra` of ours brings it, empty where none does. `dialects` of `models.manifest`
+    that it reads; a remote one reads none, its server does. `stages` of a profile that it may run.
+    `options`: keys of a profile's stage that only such executors have. `lacks`: keys that the stage
+    has and this executor has not, with the reason. `advice` ends the sentence "the artifact …"
+    where it cannot read one. `gpu_needs`: items of `cuda.report` that it needs; of a tuple within,
+    one. `preferred`: stages in which it is taken before others of its device where nobody names
+    one. `conflict` tells which keys of a stage's table do not go together; empty if they do.
+    `whole`: its server runs the whole stage, so that `model` is a served model's name and no
+    artifact is needed here. `backend` is `module:class`.
     """
 
     name: str
@@ -92,7 +93,10 @@ class Executor:
         return not self.packages or any(importable(package) for package in self.packages)
 
     def load(self) -> type[Backend]:
-        """The class that makes its engines. Importing it needs no vendor's library; making an engine does."""
+        """The class that makes its engines.
+
+        Importing it needs no vendor's library; making an engine does.
+        """
         module, _, name = self.backend.partition(":")
         return cast("type[Backend]", getattr(import_module(module), name))
 

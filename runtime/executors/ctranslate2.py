@@ -1,4 +1,5 @@
-"""CTranslate2: Whisper. Its encoder takes any number of frames, so a short utterance costs little. A reply: `ctranslate2_tokens`."""
+"""CTranslate2: Whisper. Its encoder takes any number of frames, so a short utterance costs little.
+A reply: `ctranslate2_tokens`."""
 
 from __future__ import annotations
 
@@ -24,7 +25,10 @@ _AS_STORED = ("", "source")
 
 
 def load(kind: str, folder: Path, precision: str, budget: EngineBudget, device: str) -> Any:
-    """A "Whisper" or a "Generator" of the library's. Raises `ExecutorUnavailable` or `CorruptModel`."""
+    """A "Whisper" or a "Generator" of the library's.
+
+    Raises `ExecutorUnavailable` or `CorruptModel`.
+    """
     try:
         import ctranslate2
     except ImportError as exc:
@@ -59,7 +63,8 @@ def load(kind: str, folder: Path, precision: str, budget: EngineBudget, device: 
 class Ct2Whisper:
     """A Whisper folder in CTranslate2's format, on the CPU or with `device="cuda"` on a GPU.
 
-    On a GPU its wheel wants CUDA 12: `gpu_report.CLASHES` says what not to have in the same process.
+    On a GPU its wheel wants CUDA 12: `gpu_report.CLASHES` says what not to have in the same
+    process.
     """
 
     name = "ctranslate2"
@@ -180,6 +185,7 @@ class Ct2CudaBackend(Ct2Backend):
 
 
 def _overlap(prompt: Sequence[int], ids: Sequence[int]) -> int:
-    """How many ids come from the prompt: CTranslate2 gives back what follows the prompt's last mark."""
+    """How many ids come from the prompt: CTranslate2 gives back what follows the prompt's last
+    mark."""
     lengths = range(min(len(prompt), len(ids)), -1, -1)
     return next(n for n in lengths if list(prompt[len(prompt) - n :]) == list(ids[:n]))

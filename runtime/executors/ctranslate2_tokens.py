@@ -1,4 +1,7 @@
-"""CTranslate2 on a GPU: a reply's tokens, as `decode.service.TokenService`. Source: CTranslate2, `Generator.generate_tokens`."""
+"""CTranslate2 on a GPU: a reply's tokens, as `decode.service.TokenService`.
+
+Source: CTranslate2, `Generator.generate_tokens`.
+"""
 
 from __future__ import annotations
 
@@ -19,10 +22,11 @@ _NO_HIDDEN = np.empty(0, np.float32)
 
 
 class Ct2Tokens:
-    """A decoder's folder in CTranslate2's format: one answer at a time, each computed from its prompt's first token.
+    """A decoder's folder in CTranslate2's format: one answer at a time, each computed from its
+    prompt's first token.
 
-    It samples by itself: no seed makes an answer come again, the repetition penalty counts the answer alone, and without
-    `stop_ids` an answer ends where the model ends it. Close it when done.
+    It samples by itself: no seed makes an answer come again, the repetition penalty counts the
+    answer alone, and without `stop_ids` an answer ends where the model ends it. Close it when done.
     """
 
     def __init__(
@@ -53,7 +57,8 @@ class Ct2Tokens:
         self._check(request)
         if not request.max_tokens:
             return
-        # with room for the whole answer, a reader that does not read keeps no other dialogue waiting
+        # with room for the whole answer, a reader that does not read keeps no other dialogue
+        # waiting
         steps = self._lane.stream(lambda: self._steps(request), request.max_tokens)
         try:
             async for step in steps:

@@ -1,4 +1,5 @@
-"""The inputs of a decoder's graph that change from call to call, in memory that stays: see `export.decoder.graph`."""
+"""The inputs of a decoder's graph that change from call to call, in memory that stays: see
+`export.decoder.graph`."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ MASKED = -30000.0
 
 
 class FusedInputs:
-    """For a graph of ONNX Runtime's `GroupQueryAttention`: `count` sequences with `length` new tokens each."""
+    """For a graph of ONNX Runtime's `GroupQueryAttention`: `count` sequences with `length` new
+    tokens each."""
 
     def __init__(self, count: int, length: int) -> None:
         self._ids = np.zeros((count, length), np.int64)
@@ -36,7 +38,8 @@ class FusedInputs:
 
 
 class PortableInputs:
-    """For a graph of standard operators over buffers of `capacity` positions; `dtype` is the graph's type.
+    """For a graph of standard operators over buffers of `capacity` positions; `dtype` is the
+    graph's type.
 
     They lie where `memory` has room for them, by their names: at the beginning of those arrays.
     """

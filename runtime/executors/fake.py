@@ -42,7 +42,8 @@ class FakeGraph:
 
 
 class FakeDecoder:
-    """A decoder whose next token is a function of all tokens so far, which it really keeps in its slots' buffers.
+    """A decoder whose next token is a function of all tokens so far, which it really keeps in its
+    slots' buffers.
 
     Its hidden state `[1]` is the number of positions that the slot holds.
     """
@@ -124,8 +125,8 @@ def evenly(ids: Sequence[int], positions: int) -> list[int]:
 class FakeWhisper:
     """Gives scripted results, one a call to `generate`; the last one again and again.
 
-    What a prompt ends with is taken from the beginning of a result, as a model that goes on from it would. `aligned` gives
-    the position at which each token begins, and the end of the last.
+    What a prompt ends with is taken from the beginning of a result, as a model that goes on from it
+    would. `aligned` gives the position at which each token begins, and the end of the last.
     """
 
     name = "fake"

@@ -1,4 +1,5 @@
-"""What an inference library says of a file that it cannot load, as one line with the file and the remedy."""
+"""What an inference library says of a file that it cannot load, as one line with the file and the
+remedy."""
 
 from __future__ import annotations
 
@@ -45,7 +46,8 @@ def unloadable(path: Path, library: str, exc: BaseException) -> CorruptModel:
 
 @contextmanager
 def in_memory(folder: Path) -> Iterator[None]:
-    """For making engines: raises `ResourceError` where the sizes of an artifact need more memory than can be had."""
+    """For making engines: raises `ResourceError` where the sizes of an artifact need more memory
+    than can be had."""
     try:
         yield
     except MemoryError as exc:

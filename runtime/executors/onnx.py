@@ -1,4 +1,5 @@
-"""ONNX Runtime: stateless graphs, and decoder-only graphs over buffers that are bound once and reused."""
+"""ONNX Runtime: stateless graphs, and decoder-only graphs over buffers that are bound once and
+reused."""
 
 from __future__ import annotations
 
@@ -27,7 +28,10 @@ _FATAL = 4
 
 
 def session_of(path: Path, budget: EngineBudget) -> Any:
-    """ONNX Runtime's session of a graph on the CPU. Raises `ExecutorUnavailable`, `CorruptModel`."""
+    """ONNX Runtime's session of a graph on the CPU.
+
+    Raises `ExecutorUnavailable`, `CorruptModel`.
+    """
     try:
         import onnxruntime as ort
     except ImportError as exc:
@@ -86,10 +90,11 @@ class OnnxGraph:
 
 
 class OnnxDecoder:
-    """A graph of `export.decoder`: a pair of key/value buffers a layer for all slots, past and present the same memory.
+    """A graph of `export.decoder`: a pair of key/value buffers a layer for all slots, past and
+    present the same memory.
 
-    A step's inputs, outputs and buffers are bound once for each range of slots; a step changes a few numbers in place.
-    A graph whose buffers have a fixed size has that `capacity`.
+    A step's inputs, outputs and buffers are bound once for each range of slots; a step changes a
+    few numbers in place. A graph whose buffers have a fixed size has that `capacity`.
     """
 
     name = "onnx"
@@ -163,7 +168,8 @@ class OnnxDecoder:
     def _bound(
         self, first: int, count: int, length: int, rows: npt.NDArray[np.float32] | None
     ) -> tuple[FusedInputs | PortableInputs, Any]:
-        """Inputs for `length` new tokens of `count` slots from `first`, and the binding that reads them."""
+        """Inputs for `length` new tokens of `count` slots from `first`, and the binding that reads
+        them."""
         changing = (
             PortableInputs(count, length, self.capacity, np.dtype(self._inputs["mask"].dtype))
             if "mask" in self._inputs

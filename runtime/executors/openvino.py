@@ -1,4 +1,7 @@
-"""OpenVINO: stateless graphs on the CPU. Optional; a profile that names it on a machine without it is an error."""
+"""OpenVINO: stateless graphs on the CPU.
+
+Optional; a profile that names it on a machine without it is an error.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,10 @@ _WORTH_IT = 1.25
 
 
 class OpenVinoGraph:
-    """A stateless ONNX graph compiled by OpenVINO. `compute`: fp32 or bf16; `ExecutorUnavailable` where this processor has none."""
+    """A stateless ONNX graph compiled by OpenVINO.
+
+    `compute`: fp32 or bf16; `ExecutorUnavailable` where this processor has none.
+    """
 
     name = "openvino"
     compiles_shapes = True
@@ -66,7 +72,10 @@ class OpenVinoGraph:
 
 
 class OpenVinoBackend(Backend):
-    """OpenVINO on the CPU. `compute` of the profile: fp32, bf16 or auto, the faster one on this processor."""
+    """OpenVINO on the CPU.
+
+    `compute` of the profile: fp32, bf16 or auto, the faster one on this processor.
+    """
 
     def arithmetic(self, artifact: LoadedArtifact) -> str:
         if artifact.compute != "auto":
@@ -85,16 +94,20 @@ class OpenVinoBackend(Backend):
 
 @functools.cache
 def faster_compute(threads: int) -> str:
-    """`bf16` where this processor convolves clearly faster in it than in float32, else `fp32`. Measured once, in 0.2 s."""
+    """`bf16` where this processor convolves clearly faster in it than in float32, else `fp32`.
+
+    Measured once, in 0.2 s.
+    """
     took = convolution_s(threads)
     return "bf16" if took.get("bf16", math.inf) * _WORTH_IT < took["fp32"] else "fp32"
 
 
 def convolution_s(threads: int) -> dict[str, float]:
-    """Seconds that four convolutions of the vocoder's kind take in `fp32` and, if OpenVINO has it here, in `bf16`.
+    """Seconds that four convolutions of the vocoder's kind take in `fp32` and, if OpenVINO has it
+    here, in `bf16`.
 
-    The least of six runs each.
-    What OpenVINO lists as a processor's capabilities does not tell: without AMX some Intel ones are slower in bf16.
+    The least of six runs each. What OpenVINO lists as a processor's capabilities does not tell:
+    without AMX some Intel ones are slower in bf16.
     """
     openvino = _openvino()
     ops, channels, frames = openvino.opset13, 128, 256
@@ -120,7 +133,8 @@ def convolution_s(threads: int) -> dict[str, float]:
 
 
 def _in_bf16(compiled: Any) -> bool:
-    """Whether the plugin took the hint: on a processor without any bf16 it computes in float32 and says nothing."""
+    """Whether the plugin took the hint: on a processor without any bf16 it computes in float32 and
+    says nothing."""
     return bool(compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name() == "bf16")
 
 

@@ -1,4 +1,5 @@
-"""Stages that a Triton server runs as a whole: text and audio go over the wire, no artifact lies here."""
+"""Stages that a Triton server runs as a whole: text and audio go over the wire, no artifact lies
+here."""
 
 from __future__ import annotations
 

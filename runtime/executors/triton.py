@@ -1,7 +1,9 @@
-"""Engines in a Triton server behind the protocols of those in this process: a stage does not know where its engine is.
+"""Engines in a Triton server behind the protocols of those in this process: a stage does not know
+where its engine is.
 
-A graph's call, a call of Whisper's and a whole generation are one request each; token loops stay in the server. The
-models are those of `triton_models`; the server must run the artifact that this side reads its tokenizer from.
+A graph's call, a call of Whisper's and a whole generation are one request each; token loops stay in
+the server. The models are those of `triton_models`; the server must run the artifact that this side
+reads its tokenizer from.
 """
 
 from __future__ import annotations
@@ -58,7 +60,8 @@ class TritonGraph:
 
 @dataclass(frozen=True)
 class Window:
-    """An encoded window of audio by its name, and how to make it again: features, or two windows put together."""
+    """An encoded window of audio by its name, and how to make it again: features, or two windows
+    put together."""
 
     name: str
     features: npt.NDArray[np.float32] | None = None
@@ -66,8 +69,8 @@ class Window:
 
 
 class TritonWhisper:
-    """Whisper in a server. Windows are encoded there, kept for a while by the hash of their features, and made again
-    when they are asked for later."""
+    """Whisper in a server. Windows are encoded there, kept for a while by the hash of their
+    features, and made again when they are asked for later."""
 
     name = "triton"
 
@@ -199,7 +202,8 @@ class TritonBackend(Backend):
         self._connections.close()
 
     def _server(self, artifact: LoadedArtifact, role: str) -> tuple[Connection, str]:
-        """The connection to the artifact's server, and the name of the model there that has the role."""
+        """The connection to the artifact's server, and the name of the model there that has the
+        role."""
         if role not in artifact.served:
             raise self._missing(artifact, role)
         model = artifact.served[role]

@@ -1,4 +1,5 @@
-"""When each token was said: dynamic time warping over the cross-attention of the heads that follow the audio.
+"""When each token was said: dynamic time warping over the cross-attention of the heads that follow
+the audio.
 
 Source: whisper's `timing.py`, in CTranslate2's form (`compute_alignments`, `negative_dtw`).
 """
@@ -13,7 +14,8 @@ _MEDIAN = 7
 
 
 def follow(scores: Float) -> Float:
-    """How much each token looks at each position, `[tokens, positions]`, of scores `[heads, tokens, positions]`."""
+    """How much each token looks at each position, `[tokens, positions]`, of scores `[heads, tokens,
+    positions]`."""
     weights = np.exp(scores - scores.max(-1, keepdims=True))
     weights /= weights.sum(-1, keepdims=True)
     weights = (weights - weights.mean(1, keepdims=True)) / weights.std(1, keepdims=True)
@@ -27,7 +29,8 @@ def follow(scores: Float) -> Float:
 
 
 def begins(weights: Float) -> list[int]:
-    """The first position of every row of `weights` `[rows, positions]`, on the path that gathers the most of them."""
+    """The first position of every row of `weights` `[rows, positions]`, on the path that gathers
+    the most of them."""
     rows, columns = weights.shape
     cost = np.full((rows + 1, columns + 1), np.inf, np.float32)
     cost[0, 0] = 0

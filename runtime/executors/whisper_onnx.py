@@ -35,7 +35,8 @@ class Encoded:
 
 @dataclass(frozen=True)
 class _Call:
-    """A call bound to memory that stays: tokens and positions are changed in place, `logits` `[1, wanted, V]` too."""
+    """A call bound to memory that stays: tokens and positions are changed in place, `logits` `[1,
+    wanted, V]` too."""
 
     key: tuple[Encoded, int, tuple[int, ...]]
     inputs: FusedInputs | PortableInputs
@@ -47,7 +48,10 @@ class _Call:
 
 
 class OnnxWhisper:
-    """A Whisper artifact of ONNX graphs. The buffers of its self-attention hold one sequence and stay for its life."""
+    """A Whisper artifact of ONNX graphs.
+
+    The buffers of its self-attention hold one sequence and stay for its life.
+    """
 
     name = "onnx"
 
@@ -135,7 +139,8 @@ class OnnxWhisper:
     def logits(
         self, encoded: Encoded, ids: Sequence[int], past: int, wanted: Sequence[int] = (0,)
     ) -> Float:
-        """Append `ids` after `past` positions; the logits `[wanted, vocabulary]` that follow those of them.
+        """Append `ids` after `past` positions; the logits `[wanted, vocabulary]` that follow those
+        of them.
 
         They are the executor's own memory, valid until its next call.
         """

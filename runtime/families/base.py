@@ -1,7 +1,9 @@
-"""What a family of models is, and the protocols that a turn is composed of: hear, reply, speak. Needs numpy alone.
+"""What a family of models is, and the protocols that a turn is composed of: hear, reply, speak.
+Needs numpy alone.
 
-A family is found by its entry point in the group `voxturn.families`, which names a `Family`. It is built from `Parts`,
-which give it its artifacts' graphs and token engines; it never names an executor.
+A family is found by its entry point in the group `voxturn.families`, which names a `Family`. It is
+built from `Parts`, which give it its artifacts' graphs and token engines; it never names an
+executor.
 """
 
 from __future__ import annotations
@@ -38,7 +40,10 @@ FAMILIES_GROUP = "voxturn.families"
 
 @runtime_checkable
 class VoiceActivity(Protocol):
-    """Tells speech from other sound in 16 kHz audio, window by window. Its state is the stream's, not the model's."""
+    """Tells speech from other sound in 16 kHz audio, window by window.
+
+    Its state is the stream's, not the model's.
+    """
 
     window: int
     """Samples of a window."""
@@ -65,7 +70,8 @@ class Hearing(Protocol):
         ...
 
     async def final(self, samples: Samples, words: bool = False) -> Transcript:
-        """The words in 16 kHz samples of any length, with their times if `words`; empty text where there are none."""
+        """The words in 16 kHz samples of any length, with their times if `words`; empty text where
+        there are none."""
         ...
 
 
@@ -74,7 +80,10 @@ class Recogniser(Protocol):
     """Speech to text. Safe for many utterances at once."""
 
     def hear(self, prior: str = "") -> Hearing:
-        """Begin an utterance. `prior`: the tag of the language that the dialogue was in; empty if none was."""
+        """Begin an utterance.
+
+        `prior`: the tag of the language that the dialogue was in; empty if none was.
+        """
         ...
 
     async def warm(self) -> None:
@@ -87,11 +96,15 @@ class Replier(Protocol):
     """A dialogue to the text of its answer. Safe for many dialogues at once."""
 
     def __call__(self, messages: Sequence[Message]) -> AsyncGenerator[ReplyToken, None]:
-        """The answer to a dialogue that ends with the user's message. Closing this stops the model."""
+        """The answer to a dialogue that ends with the user's message.
+
+        Closing this stops the model.
+        """
         ...
 
     def fitted(self, messages: Sequence[Message]) -> list[Message]:
-        """The dialogue without its oldest turns, if it has become too long for the model with an answer to come."""
+        """The dialogue without its oldest turns, if it has become too long for the model with an
+        answer to come."""
         ...
 
     async def warm(self, messages: Sequence[Message]) -> None:
@@ -101,7 +114,8 @@ class Replier(Protocol):
 
 @runtime_checkable
 class OpensThought(Protocol):
-    """A `Replier` that says whether its answers begin inside a thought, because its prompts end in `<think>`."""
+    """A `Replier` that says whether its answers begin inside a thought, because its prompts end in
+    `<think>`."""
 
     opens_thought: bool
 
@@ -115,7 +129,8 @@ def opens_thought(replier: Replier) -> bool:
 class VoiceOptions:
     """How a text is to be spoken; None: as the voice is set.
 
-    `language` is a tag (BCP 47), or `auto`, which becomes None; `speaker` is a name of `Voice.speakers`; `recordings` are files to clone instead. `speed`: 2 is twice as fast.
+    `language` is a tag (BCP 47), or `auto`, which becomes None; `speaker` is a name of
+    `Voice.speakers`; `recordings` are files to clone instead. `speed`: 2 is twice as fast.
     """
 
     language: str | None = None
@@ -143,7 +158,10 @@ class VoiceOptions:
         return {name: value for name, value in vars(self).items() if value is not None}
 
     def only(self, known: frozenset[str], what: str) -> dict[str, Any]:
-        """The given options, all of which `known` names. Raises `UsageError` with those that it does not."""
+        """The given options, all of which `known` names.
+
+        Raises `UsageError` with those that it does not.
+        """
         values = self.given()
         if unknown := sorted(set(values) - known):
             raise UsageError(f"{', '.join(unknown)}: {what} has no such option")
@@ -176,7 +194,8 @@ class NoPreparation:
 class Voice(Protocol):
     """Text to speech. Safe for many texts at once. `texts`: what it wants to read.
 
-    `WORDS`: numbers, dates, signs and abbreviations are written out before it. `WRITTEN`: it does so itself.
+    `WORDS`: numbers, dates, signs and abbreviations are written out before it. `WRITTEN`: it does
+    so itself.
     """
 
     texts: str
@@ -208,7 +227,8 @@ class Voice(Protocol):
     def using(self, options: VoiceOptions) -> Voice:
         """The same engines with other options. Blocks where a recording is cloned.
 
-        Raises `UsageError` for options that the family has not, `UnknownVoice`, `UnsupportedLanguage`, `AudioError`.
+        Raises `UsageError` for options that the family has not, `UnknownVoice`,
+        `UnsupportedLanguage`, `AudioError`.
         """
         ...
 
@@ -217,7 +237,8 @@ class Voice(Protocol):
         ...
 
     async def warm(self, later: bool = False) -> None:
-        """Compute what the first audio would wait for; with `later`, while nobody is answered, what later audio would."""
+        """Compute what the first audio would wait for; with `later`, while nobody is answered, what
+        later audio would."""
         ...
 
 
@@ -235,7 +256,8 @@ class Converter(Protocol):
 
 @runtime_checkable
 class EndOfTurn(Protocol):
-    """Judges whether someone who paused has said all that he wants to say: by the words, the sound, or both."""
+    """Judges whether someone who paused has said all that he wants to say: by the words, the sound,
+    or both."""
 
     def chance(self, transcript: Transcript, samples: Samples) -> float:
         """From 0 (goes on) to 1 (is done). `samples` are the utterance's at 16 kHz."""
@@ -243,7 +265,10 @@ class EndOfTurn(Protocol):
 
 
 class StageParts(Protocol):
-    """One stage of a profile: its artifact, and the engines for its graphs. They are closed with the profile."""
+    """One stage of a profile: its artifact, and the engines for its graphs.
+
+    They are closed with the profile.
+    """
 
     @property
     def settings(self) -> Any:
@@ -285,7 +310,8 @@ class StageParts(Protocol):
 class Parts(Protocol):
     """What a family is built from.
 
-    `in_turn`: a reply is written on the same cores while this speaks. `home`: the folder of what users add, as voices.
+    `in_turn`: a reply is written on the same cores while this speaks. `home`: the folder of what
+    users add, as voices.
     """
 
     @property
@@ -312,8 +338,8 @@ class Parts(Protocol):
 
 @dataclass(frozen=True)
 class Candidate:
-    """An artifact that is to run in a stage: its folder, its manifest, the stage's table, the profile's language, and the
-    folder of what users add."""
+    """An artifact that is to run in a stage: its folder, its manifest, the stage's table, the
+    profile's language, and the folder of what users add."""
 
     folder: Path
     manifest: Manifest
@@ -328,7 +354,8 @@ def _anything(candidate: Candidate) -> None:
 
 @dataclass(frozen=True)
 class Need:
-    """A module that a family imports, what is missing without it, and our extra that brings it; empty if none of ours does."""
+    """A module that a family imports, what is missing without it, and our extra that brings it;
+    empty if none of ours does."""
 
     module: str
     what: str
@@ -339,13 +366,14 @@ class Need:
 class Family:
     """What a family of models is.
 
-    `kind` is that of its manifests, `task` one of `models.compatible.TASKS`. `roles`: by stage of the profile, the graphs
-    that an artifact must have. `make` builds the `VoiceActivity`, `Recogniser`, `Replier` or `Voice` from its parts.
-    `options`: by stage, the keys of the profile that it heeds beyond those of every stage. `needs`: modules that it
-    imports. `contracts` are of files whose manifest has none. `served`: the served model of each role. `check` raises what
-    `make` would raise for a candidate, without loading a graph. `takes_turns`: its calls
-    are long enough that the stages of a turn take turns at the cores. `library` opens the speakers that users add to an
-    artifact, `cloner` makes new ones of recordings; None where a family has none.
+    `kind` is that of its manifests, `task` one of `models.compatible.TASKS`. `roles`: by stage of
+    the profile, the graphs that an artifact must have. `make` builds the `VoiceActivity`,
+    `Recogniser`, `Replier` or `Voice` from its parts. `options`: by stage, the keys of the profile
+    that it heeds beyond those of every stage. `needs`: modules that it imports. `contracts` are of
+    files whose manifest has none. `served`: the served model of each role. `check` raises what
+    `make` would raise for a candidate, without loading a graph. `takes_turns`: its calls are long
+    enough that the stages of a turn take turns at the cores. `library` opens the speakers that
+    users add to an artifact, `cloner` makes new ones of recordings; None where a family has none.
     """
 
     kind: str
@@ -364,7 +392,10 @@ class Family:
 
 @cache
 def families() -> Mapping[str, Family]:
-    """Every installed family by its kind. Raises `InvalidProfile` where an entry point names something else."""
+    """Every installed family by its kind.
+
+    Raises `InvalidProfile` where an entry point names something else.
+    """
     return rows(FAMILIES_GROUP, Family, lambda row: row.kind)
 
 

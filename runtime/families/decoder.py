@@ -1,4 +1,5 @@
-"""Text models that are decoders alone (Qwen3, Llama, SmolLM2): a dialogue to its answer's text, token by token."""
+"""Text models that are decoders alone (Qwen3, Llama, SmolLM2): a dialogue to its answer's text,
+token by token."""
 
 from __future__ import annotations
 
@@ -21,10 +22,12 @@ SLOTS, CONTEXT = 2, 2048
 
 
 class DecoderReplier:
-    """A `Replier`. The engine's slots keep each dialogue's keys and values, so a turn pays for what is new.
+    """A `Replier`. The engine's slots keep each dialogue's keys and values, so a turn pays for what
+    is new.
 
-    `script`, where it is set, says which tokens the answer to a dialogue has, whatever the model would choose:
-    everything is computed all the same. For measurements on synthetic weights. `opens_thought`: as `OpensThought` says.
+    `script`, where it is set, says which tokens the answer to a dialogue has, whatever the model
+    would choose: everything is computed all the same. For measurements on synthetic weights.
+    `opens_thought`: as `OpensThought` says.
     """
 
     def __init__(
@@ -52,10 +55,11 @@ class DecoderReplier:
             await self.service.keep(Request(ids))
 
     def fitted(self, messages: Sequence[Message]) -> list[Message]:
-        """The dialogue without its oldest turns, if it has become too long for the model with an answer to come.
+        """The dialogue without its oldest turns, if it has become too long for the model with an
+        answer to come.
 
-        Turns go whole and the system prompt stays. Enough of them go at once to fill half of the context at most:
-        what is left has to be computed again, which should be rare.
+        Turns go whole and the system prompt stays. Enough of them go at once to fill half of the
+        context at most: what is left has to be computed again, which should be rare.
         """
         room = self.service.capacity - self._max_tokens
         whole = list(messages)

@@ -1,7 +1,8 @@
-"""Whole stages without models, for our tests and for those of callers: a turn on these takes no time and always ends alike.
+"""Whole stages without models, for our tests and for those of callers: a turn on these takes no
+time and always ends alike.
 
-`write_profile` writes a profile whose every stage is one of these. It loads as any other does: in process, behind Triton's
-handlers, from the command line.
+`write_profile` writes a profile whose every stage is one of these. It loads as any other does: in
+process, behind Triton's handlers, from the command line.
 """
 
 from __future__ import annotations

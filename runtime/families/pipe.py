@@ -1,4 +1,5 @@
-"""The one pipe from sentences to audio: every way in speaks through it, and every bench measures it."""
+"""The one pipe from sentences to audio: every way in speaks through it, and every bench measures
+it."""
 
 from __future__ import annotations
 
@@ -22,11 +23,12 @@ _PATIENCE_S = 0.05
 
 
 def spoken(voice: Voice, sentences: AsyncIterator[Sentence]) -> Ahead[PcmChunk]:
-    """Sentences as audio, each stage ahead of its consumer. Close what this returns; it closes `sentences`.
+    """Sentences as audio, each stage ahead of its consumer. Close what this returns; it closes
+    `sentences`.
 
-    A voice gets its text as it wants to read it, without markup, whoever brings it; a sentence of which nothing is said is
-    left out. Chunks name the sentences as they were given. Raises `UnsupportedLanguage` for a text in a script that the
-    voice's language does not have.
+    A voice gets its text as it wants to read it, without markup, whoever brings it; a sentence of
+    which nothing is said is left out. Chunks name the sentences as they were given. Raises
+    `UnsupportedLanguage` for a text in a script that the voice's language does not have.
     """
     return Ahead(_read(voice, Ahead(sentences, _SENTENCES_AHEAD)), CHUNKS_AHEAD)
 
@@ -68,7 +70,8 @@ def _as_read(voice: Voice, text: str) -> str:
 async def clauses(
     voice: Voice, text: str | Iterable[str] | AsyncIterator[str]
 ) -> AsyncGenerator[Sentence, None]:
-    """What a voice is to say: a whole text as one sentence, or the clauses of a text that comes in pieces; no markup.
+    """What a voice is to say: a whole text as one sentence, or the clauses of a text that comes in
+    pieces; no markup.
 
     What has come of a clause is made use of while the rest is still being written.
     """

@@ -1,7 +1,8 @@
-"""Whole stages on a server: the protocols of a turn over a wire, for any family, without an artifact here.
+"""Whole stages on a server: the protocols of a turn over a wire, for any family, without an
+artifact here.
 
-Text and audio are sent, not tokens: the server's own profile says what runs. Where tokens are wanted here, there is the
-executor `triton` (docs/decisions/0013).
+Text and audio are sent, not tokens: the server's own profile says what runs. Where tokens are
+wanted here, there is the executor `triton` (docs/decisions/0013).
 """
 
 from __future__ import annotations
@@ -53,7 +54,10 @@ _REFERENCE_RATE = 24_000
 
 
 class RemoteRecogniser:
-    """A `Recogniser`: the served model `model` hears. An utterance may have `contract.LONGEST_AUDIO_S` seconds."""
+    """A `Recogniser`: the served model `model` hears.
+
+    An utterance may have `contract.LONGEST_AUDIO_S` seconds.
+    """
 
     def __init__(self, connection: Connection, model: str, language: str) -> None:
         self.connection = connection
@@ -69,7 +73,10 @@ class RemoteRecogniser:
 
 
 class RemoteHearing:
-    """One utterance. What is said so far is sent once, under a name of its own; the final transcript is of the whole."""
+    """One utterance.
+
+    What is said so far is sent once, under a name of its own; the final transcript is of the whole.
+    """
 
     def __init__(self, recogniser: RemoteRecogniser, prior: str) -> None:
         self._recogniser = recogniser
@@ -116,7 +123,10 @@ class RemoteHearing:
 
 
 class RemoteReplier:
-    """A `Replier`: the served model `model` answers. A dialogue without a system prompt gets the server's."""
+    """A `Replier`: the served model `model` answers.
+
+    A dialogue without a system prompt gets the server's.
+    """
 
     def __init__(self, connection: Connection, model: str, opens_thought: bool = False) -> None:
         self.opens_thought = opens_thought
@@ -132,7 +142,8 @@ class RemoteReplier:
                 yield ReplyToken(text_of(tensors["text"]), tuple(tensors["ids"].tolist()))
 
     def fitted(self, messages: Sequence[Message]) -> list[Message]:
-        """The dialogue without the oldest turns that a request has no room for; the server fits the rest to its model."""
+        """The dialogue without the oldest turns that a request has no room for; the server fits the
+        rest to its model."""
         dialogue = list(messages)
         system = 1 if dialogue[0].role == "system" else 0
         while sum(len(message.text) for message in dialogue) > LONGEST_TEXT:
@@ -180,7 +191,8 @@ class RemoteVoice:
             await close_iterator(sentences)
 
     async def _chunks(self, sentence: Sentence) -> AsyncGenerator[PcmChunk, None]:
-        """The chunks of a sentence, the last of which is final: the server may have cut it in several."""
+        """The chunks of a sentence, the last of which is final: the server may have cut it in
+        several."""
         ended: PcmChunk | None = None
         # the server takes markup out of every text; of this one it was taken out here
         inputs = {"text": escaped(sentence.text), **self._inputs}

@@ -1,9 +1,10 @@
-"""Silero VAD: tells speech from other sound. Windows of 512 samples with 64 samples of context at 16 kHz.
+"""Silero VAD: tells speech from other sound. Windows of 512 samples with 64 samples of context at
+16 kHz.
 
-A long noise fills the LSTM's state: after 40 s of noise speech was noticed 0.4 s late, often a second and more, after 3 s
-within 0.1 s. So the state is forgotten where nobody has spoken for a while (docs/decisions/0019).
-Source: snakers4/silero-vad v6, as faster-whisper ships it: a graph over many windows at once, with the state of its LSTM
-as inputs and outputs.
+A long noise fills the LSTM's state: after 40 s of noise speech was noticed 0.4 s late, often a
+second and more, after 3 s within 0.1 s. So the state is forgotten where nobody has spoken for a
+while (docs/decisions/0019). Source: snakers4/silero-vad v6, as faster-whisper ships it: a graph
+over many windows at once, with the state of its LSTM as inputs and outputs.
 """
 
 from __future__ import annotations

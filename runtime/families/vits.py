@@ -1,4 +1,5 @@
-"""VITS voices as Piper publishes them: phonemes of espeak-ng to latents, and these to audio, window by window.
+"""VITS voices as Piper publishes them: phonemes of espeak-ng to latents, and these to audio, window
+by window.
 
 Source: Kim et al. 2021; the graph that Piper's voices carry, cut in two by `export.vits`.
 """
@@ -38,8 +39,8 @@ from voxturn.runtime.text.split import filled
 _OPTIONS = frozenset({"seed", "speed"})
 _WARM = Sentence("Ready.", 0)
 _LONGEST_TEXT, _MOST_IDS = 1000, 500
-"""Characters and phoneme ids that are encoded at once: 15 s of speech, a long sentence. Nothing can interrupt a call, and
-its time grows faster than its length."""
+"""Characters and phoneme ids that are encoded at once: 15 s of speech, a long sentence. Nothing can
+interrupt a call, and its time grows faster than its length."""
 
 
 class Phonemizer(Protocol):
@@ -49,9 +50,11 @@ class Phonemizer(Protocol):
 
 
 class VitsEncoder:
-    """Sentences to latents, a frame each. `scales`: noise of the prior, length, noise of the durations, at speed 1.
+    """Sentences to latents, a frame each. `scales`: noise of the prior, length, noise of the
+    durations, at speed 1.
 
-    The same seed and text give the same latents. A sentence with too much to say for one call is said in pieces.
+    The same seed and text give the same latents. A sentence with too much to say for one call is
+    said in pieces.
     """
 
     def __init__(
@@ -130,7 +133,8 @@ class VitsEncoder:
 
 
 def _cut(text: str, limit: int) -> list[str]:
-    """A text in pieces of at most `limit` characters, of whole sentences where they fit; what is short enough as it is."""
+    """A text in pieces of at most `limit` characters, of whole sentences where they fit; what is
+    short enough as it is."""
     return [text] if len(text) <= limit else list(filled(text, limit))
 
 
@@ -186,8 +190,8 @@ async def _once(sentence: Sentence) -> AsyncIterator[Sentence]:
 
 @dataclass(frozen=True)
 class VitsSizes:
-    """Of an artifact: espeak-ng's `voice` and the ids of its `phonemes`, the encoder's `scales` and `noise_frames`; of its
-    audio `rate` in Hz, `hop` samples a frame, `margin` frames of context."""
+    """Of an artifact: espeak-ng's `voice` and the ids of its `phonemes`, the encoder's `scales` and
+    `noise_frames`; of its audio `rate` in Hz, `hop` samples a frame, `margin` frames of context."""
 
     voice: str
     phonemes: Mapping[str, Sequence[int]]

@@ -1,7 +1,8 @@
-"""Acoustic latents to audio, window by window, for every family whose vocoder sees only so far to each side.
+"""Acoustic latents to audio, window by window, for every family whose vocoder sees only so far to
+each side.
 
-The samples are those of one full decode: a window is decoded with as many frames of context as the vocoder's receptive
-field has (docs/decisions/0003).
+The samples are those of one full decode: a window is decoded with as many frames of context as the
+vocoder's receptive field has (docs/decisions/0003).
 """
 
 from __future__ import annotations
@@ -32,9 +33,10 @@ Float = npt.NDArray[np.float32]
 class Latents:
     """The acoustic form of a sentence, or the next piece of it: `values` float32 `[n, channels]`.
 
-    `final`: it is the sentence's last piece. `inputs`: what else the vocoder's graph takes, as the speaker it sounds like.
-    `cut`: why the family's guard ended the sentence, if it did. `end_probability`: chance that the sentence had
-    ended before this piece. `cancel()`: abandon the rest of the sentence; None where its end is not guarded.
+    `final`: it is the sentence's last piece. `inputs`: what else the vocoder's graph takes, as the
+    speaker it sounds like. `cut`: why the family's guard ended the sentence, if it did.
+    `end_probability`: chance that the sentence had ended before this piece. `cancel()`: abandon the
+    rest of the sentence; None where its end is not guarded.
     """
 
     values: Float
@@ -47,7 +49,10 @@ class Latents:
 
 
 class FrameMap(Protocol):
-    """Latents `[n, channels]` to the vocoder's frames. `drops_context`: the graph's audio is the window's alone."""
+    """Latents `[n, channels]` to the vocoder's frames.
+
+    `drops_context`: the graph's audio is the window's alone.
+    """
 
     @property
     def drops_context(self) -> bool: ...
@@ -67,12 +72,16 @@ class FrameMap(Protocol):
     def inputs(
         self, latents: Float, low: int, high: int, before: int, after: int
     ) -> dict[str, npt.NDArray[Any]]:
-        """The graph's inputs for frames `[low, high)` of all latents so far; the outer ones are context."""
+        """The graph's inputs for frames `[low, high)` of all latents so far; the outer ones are
+        context."""
         ...
 
 
 class SameFrames:
-    """A latent is a frame. The graph takes `latents` `[1, channels, frames]` and gives the context's audio too."""
+    """A latent is a frame.
+
+    The graph takes `latents` `[1, channels, frames]` and gives the context's audio too.
+    """
 
     drops_context = False
 
@@ -108,7 +117,8 @@ class NoGuard:
 
 @dataclass
 class Progress:
-    """How far a sentence is vocoded: all its latents so far, and the next window's number and first frame.
+    """How far a sentence is vocoded: all its latents so far, and the next window's number and first
+    frame.
 
     `over`: it was ended by its guard; what else comes of it is dropped.
     """
@@ -121,11 +131,13 @@ class Progress:
 
 
 class WindowedVocoder:
-    """The loop. `hop` samples a frame, `margin` frames of context on each side, `frames` maps latents to frames.
+    """The loop. `hop` samples a frame, `margin` frames of context on each side, `frames` maps
+    latents to frames.
 
-    With `trim`, silence before the first audible sample of the whole answer is dropped, but for a few milliseconds.
-    `pace` is told how much of the answer there is. `plans` go from the one that starts soonest to the safest; the first
-    is taken until `warm` knows how fast the voice is made. `guard` makes a sentence's guard.
+    With `trim`, silence before the first audible sample of the whole answer is dropped, but for a
+    few milliseconds. `pace` is told how much of the answer there is. `plans` go from the one that
+    starts soonest to the safest; the first is taken until `warm` knows how fast the voice is made.
+    `guard` makes a sentence's guard.
     """
 
     def __init__(
@@ -199,7 +211,8 @@ class WindowedVocoder:
     async def warm(self, like: Latents, latent_s: float = 0.0) -> None:
         """Run the first window, on latents like these.
 
-        `latent_s`, how long a latent takes to be made, chooses the plan: the soonest that playback does not starve with.
+        `latent_s`, how long a latent takes to be made, chooses the plan: the soonest that playback
+        does not starve with.
         """
         if latent_s:
             speed = Speed(
@@ -212,7 +225,8 @@ class WindowedVocoder:
         await self._lane.run(self.window, latents, 0, self.plan.first, like.inputs)
 
     async def warm_shapes(self, like: Latents, idle: bool = False) -> None:
-        """Where the executor compiles for each shape: run a window of every shape, on latents like these.
+        """Where the executor compiles for each shape: run a window of every shape, on latents like
+        these.
 
         With `idle`, only while nobody is answered.
         """
@@ -241,7 +255,8 @@ class WindowedVocoder:
         return list(found.values())
 
     def _windows(self, count: int, final: bool) -> Iterator[tuple[int, int]]:
-        """The windows of a sentence of so many latents; without `final` it turns out behind them that they were all."""
+        """The windows of a sentence of so many latents; without `final` it turns out behind them
+        that they were all."""
         sentence = Progress([np.empty((count, 0), np.float32)], final=final)
         while True:
             while (window := self.next_window(sentence)) is not None:
@@ -253,7 +268,8 @@ class WindowedVocoder:
             sentence.final = True
 
     def _decoded(self, begin: int, end: int, total: int) -> tuple[int, int, int, int]:
-        """The first frame that a window decodes, and its context: `[low, high)` in all, `before` of them ahead."""
+        """The first frame that a window decodes, and its context: `[low, high)` in all, `before` of
+        them ahead."""
         first = self.plan.decoded_from(begin, end, total)
         return first, *with_margin(first, end, total, self._margin)
 
@@ -262,7 +278,8 @@ class WindowedVocoder:
         return self._frames.latents_for(plan.first + self._margin)
 
     async def _window_speed(self, like: Latents) -> tuple[float, float]:
-        """Seconds that a window takes by itself and for each frame that it decodes, from a small and a large one."""
+        """Seconds that a window takes by itself and for each frame that it decodes, from a small
+        and a large one."""
         sizes = self._plans[0].first, self._plans[0].largest
         latents = _repeated(like, sizes[1] + 2 * self._margin)
         seconds = []

@@ -1,4 +1,5 @@
-"""Time, injectable. Inside a turn everything is seconds of one monotonic clock, or samples of the input.
+"""Time, injectable. Inside a turn everything is seconds of one monotonic clock, or samples of the
+input.
 
 Whatever waits or measures takes a `Clock`: the machine's by default, a `ManualClock` in a test.
 """
@@ -26,7 +27,8 @@ class Clock(Protocol):
         ...
 
     def wait(self, condition: threading.Condition, until: float) -> None:
-        """Wait on a condition that the caller holds: until it is notified, or it is `until` (`NEVER`: no limit).
+        """Wait on a condition that the caller holds: until it is notified, or it is `until`
+        (`NEVER`: no limit).
 
         It may return early; a caller looks again.
         """
@@ -48,7 +50,10 @@ class WallClock:
 
 
 class ManualClock:
-    """A clock for tests, which stands still until `advance`. May be used from any thread and any event loop."""
+    """A clock for tests, which stands still until `advance`.
+
+    May be used from any thread and any event loop.
+    """
 
     def __init__(self, now_s: float = 0.0) -> None:
         self._now_s = now_s
@@ -108,7 +113,10 @@ class ManualClock:
 
 
 async def done_by(clock: Clock, call: asyncio.Future[Any], when: float) -> bool:
-    """Wait for `call` until `when`; whether it is done. It goes on if not, and if this is cancelled."""
+    """Wait for `call` until `when`; whether it is done.
+
+    It goes on if not, and if this is cancelled.
+    """
     if call.done():
         return True
     sleep = asyncio.ensure_future(clock.sleep_until(when))

@@ -1,4 +1,5 @@
-"""Whose turn it is where several clients wait: the one's that was served longest ago, so that none starves the others."""
+"""Whose turn it is where several clients wait: the one's that was served longest ago, so that none
+starves the others."""
 
 from __future__ import annotations
 
@@ -14,8 +15,8 @@ _MOST = 1024
 class Rounds:
     """Remembers in which order clients were served: the last thousand. Not thread-safe.
 
-    A newcomer comes before the client that was served last and after those that wait already: whoever gave himself a new
-    name with every request would else come first for ever.
+    A newcomer comes before the client that was served last and after those that wait already:
+    whoever gave himself a new name with every request would else come first for ever.
     """
 
     def __init__(self) -> None:

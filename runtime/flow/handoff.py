@@ -21,21 +21,25 @@ class Overflow(enum.Enum):
     """What becomes of an item that cannot wait, where the hand-off is full."""
 
     FAIL = "fail"
-    """The hand-off ends in `StreamClosed`: its bound is kept by other means, so that this is a mistake."""
+    """The hand-off ends in `StreamClosed`: its bound is kept by other means, so that this is a
+    mistake."""
 
     DROP_OLDEST = "drop oldest"
-    """The oldest unread item makes room and is counted: what is new matters more, as from a microphone."""
+    """The oldest unread item makes room and is counted: what is new matters more, as from a
+    microphone."""
 
     GROW = "grow"
     """It is taken beyond the bound: how much comes is limited elsewhere."""
 
 
 class Handoff(Generic[T]):
-    """A bounded queue between two tasks of one event loop that carries items, then an end or an error.
+    """A bounded queue between two tasks of one event loop that carries items, then an end or an
+    error.
 
-    `put` waits while `capacity` items are unread; `put_now` does not wait, and `overflow` says what it does then. After
-    `close` or `fail` the reader gets what was put, then the end or the error, however often it asks. After `abandon` (the
-    reader is gone) both raise `StreamClosed`. `dropped` counts the items that made room for newer ones.
+    `put` waits while `capacity` items are unread; `put_now` does not wait, and `overflow` says what
+    it does then. After `close` or `fail` the reader gets what was put, then the end or the error,
+    however often it asks. After `abandon` (the reader is gone) both raise `StreamClosed`. `dropped`
+    counts the items that made room for newer ones.
     """
 
     def __init__(self, capacity: int, overflow: Overflow = Overflow.FAIL) -> None:
@@ -57,7 +61,8 @@ class Handoff(Generic[T]):
     def put_now(self, item: T) -> None:
         """Add an item without waiting; `overflow` says what happens where there is no room.
 
-        Raises `StreamClosed` after the end, and where a full hand-off ends by this (`Overflow.FAIL`).
+        Raises `StreamClosed` after the end, and where a full hand-off ends by this
+        (`Overflow.FAIL`).
         """
         if self._full and not self._abandoned and not self._ended:
             if self._overflow is Overflow.FAIL:
@@ -77,7 +82,10 @@ class Handoff(Generic[T]):
         self._changed.set()
 
     def fail(self, error: BaseException) -> None:
-        """No more items: the reader gets `error` after those it has not read. After an end it has no effect."""
+        """No more items: the reader gets `error` after those it has not read.
+
+        After an end it has no effect.
+        """
         if not self._ended:
             self._error = error
         self.close()
@@ -132,9 +140,11 @@ async def close_iterator(source: AsyncIterator[object]) -> None:
 
 
 async def cancel_and_wait(task: asyncio.Task[Any]) -> None:
-    """Cancel a task and wait for its end; its error, if it has one, belongs to whoever reads its hand-off.
+    """Cancel a task and wait for its end; its error, if it has one, belongs to whoever reads its
+    hand-off.
 
-    A caller who is cancelled meanwhile waits all the same, then passes it on: nobody else would know of the task.
+    A caller who is cancelled meanwhile waits all the same, then passes it on: nobody else would
+    know of the task.
     """
     task.cancel()
     await _ended(task)
@@ -154,7 +164,10 @@ async def _ended(task: asyncio.Task[Any]) -> None:
 
 
 class Ahead(Generic[T]):
-    """The items of `source`, which runs ahead in its own task by up to `capacity` items. Closing this closes it."""
+    """The items of `source`, which runs ahead in its own task by up to `capacity` items.
+
+    Closing this closes it.
+    """
 
     def __init__(
         self, source: AsyncIterator[T], capacity: int, context: Context | None = None
@@ -170,7 +183,8 @@ class Ahead(Generic[T]):
         return await self._handoff.__anext__()
 
     async def aclose(self) -> None:
-        """Stop the source and wait until it is closed, also if the caller is cancelled meanwhile; any number of times."""
+        """Stop the source and wait until it is closed, also if the caller is cancelled meanwhile;
+        any number of times."""
         self._handoff.abandon()
         try:
             await asyncio.sleep(0)  # a task that never began would not close what it reads

@@ -41,12 +41,13 @@ class _Call:
 
 
 class Lane:
-    """One worker thread for one engine: blocking calls one at a time, urgent ones first, then a client's at a time in
-    turn (`fairness`), a client's own in order.
+    """One worker thread for one engine: blocking calls one at a time, urgent ones first, then a
+    client's at a time in turn (`fairness`), a client's own in order.
 
-    A cancelled caller leaves at once; the call it waited for runs out in the thread and its result is thrown away.
-    `nice` (0 to 19) lowers the thread's priority on Linux. Every call is made within a `turn`, which is told whether
-    the call is urgent. The observer of whoever asked is told of each call, in seconds of `clock`.
+    A cancelled caller leaves at once; the call it waited for runs out in the thread and its result
+    is thrown away. `nice` (0 to 19) lowers the thread's priority on Linux. Every call is made
+    within a `turn`, which is told whether the call is urgent. The observer of whoever asked is told
+    of each call, in seconds of `clock`.
     """
 
     def __init__(
@@ -72,13 +73,17 @@ class Lane:
 
     @property
     def wanted(self) -> bool:
-        """Whether another call waits for the thread, or the lane is being closed: a long call should make room."""
+        """Whether another call waits for the thread, or the lane is being closed: a long call
+        should make room."""
         with self._lock:
             cancelled = sum(call.future.cancelled() for call in self._calls)
             return self._closing or self._queued > cancelled
 
     def submit(self, function: Callable[[], T]) -> Future[T]:
-        """Queue a call that takes its own turns; its future. Raises `StreamClosed` after `close`."""
+        """Queue a call that takes its own turns; its future.
+
+        Raises `StreamClosed` after `close`.
+        """
         self._count(+1)
         try:
             future = self._pool.submit(self._started, function)
@@ -90,7 +95,8 @@ class Lane:
         return future
 
     def make(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run a call in the lane's thread and wait for it: an engine's own threads inherit the lane's priority."""
+        """Run a call in the lane's thread and wait for it: an engine's own threads inherit the
+        lane's priority."""
         return self.submit(lambda: function(*args, **kwargs)).result()
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -115,7 +121,8 @@ class Lane:
     async def stream(
         self, make: Callable[[], Iterator[T]], ahead: int = 8
     ) -> AsyncGenerator[T, None]:
-        """The items of the iterator that `make` gives, iterated in the lane's thread, at most `ahead` items early.
+        """The items of the iterator that `make` gives, iterated in the lane's thread, at most
+        `ahead` items early.
 
         Closing this stops the thread's loop at its next item, which is thrown away.
         """
@@ -165,7 +172,8 @@ class Lane:
         return self._turn(urgent)
 
     def close(self, patience_s: float | None = None) -> None:
-        """Wait for the call in the thread, if any (at most `patience_s` seconds), and end the thread."""
+        """Wait for the call in the thread, if any (at most `patience_s` seconds), and end the
+        thread."""
         self._closing = True
         self._cancel_queued()
         self._pool.shutdown(wait=patience_s is None, cancel_futures=True)
@@ -182,7 +190,8 @@ class Lane:
             self._queued += change
 
     def _take_turn(self) -> None:
-        """Make one of the queued calls, which is chosen when the turn has come, not when it was asked for."""
+        """Make one of the queued calls, which is chosen when the turn has come, not when it was
+        asked for."""
         with self._lock:
             urgent = any(call.urgent for call in self._calls)
         with self.turn(urgent):

@@ -1,6 +1,8 @@
-"""Who is told of the work that is done for a stream: of each call in a lane, and of what its prompts cost.
+"""Who is told of the work that is done for a stream: of each call in a lane, and of what its
+prompts cost.
 
-The observer is a context variable: it belongs to the tasks of one turn, however many turns share the engines.
+The observer is a context variable: it belongs to the tasks of one turn, however many turns share
+the engines.
 """
 
 from __future__ import annotations
@@ -17,7 +19,8 @@ class Observer(Protocol):
         ...
 
     def prompt(self, lane: str, computed: int, reused: int) -> None:
-        """A prompt is in its slot: so many of its positions were computed, so many came from the prefix cache."""
+        """A prompt is in its slot: so many of its positions were computed, so many came from the
+        prefix cache."""
         ...
 
 

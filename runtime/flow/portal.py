@@ -1,4 +1,5 @@
-"""`Portal`: an event loop in a thread of its own, for callers in any thread; `Iterated`: an async generator without a loop."""
+"""`Portal`: an event loop in a thread of its own, for callers in any thread; `Iterated`: an async
+generator without a loop."""
 
 from __future__ import annotations
 
@@ -19,8 +20,8 @@ _END: Any = object()
 class Portal:
     """An event loop that runs in a thread called `name` until this is closed.
 
-    Whatever is begun in it gets an end: what still runs when the portal closes is cancelled. After that every method
-    but `start`, `stop` and `close` raises `StreamClosed`.
+    Whatever is begun in it gets an end: what still runs when the portal closes is cancelled. After
+    that every method but `start`, `stop` and `close` raises `StreamClosed`.
     """
 
     def __init__(self, name: str) -> None:
@@ -37,7 +38,10 @@ class Portal:
         return self._open
 
     def run(self, work: Awaitable[T]) -> T:
-        """Await something in the portal's loop and return its result. Blocks; an interrupt cancels what is awaited."""
+        """Await something in the portal's loop and return its result.
+
+        Blocks; an interrupt cancels what is awaited.
+        """
         assert threading.current_thread() is not self._thread, "a portal would wait for itself"
         future = self._begin(work)
         try:
@@ -51,13 +55,15 @@ class Portal:
         return await asyncio.wrap_future(self._begin(work))
 
     def call(self, function: Callable[..., object], *args: object) -> None:
-        """Have the portal's loop call a function, in the order of such calls, and do not wait for it."""
+        """Have the portal's loop call a function, in the order of such calls, and do not wait for
+        it."""
         with self._lock:
             self._check_open()
             self._loop.call_soon_threadsafe(function, *args)
 
     def start(self, function: Callable[[], Awaitable[object]]) -> None:
-        """Begin to await what a function gives, and do not wait for it; a closed portal is left alone.
+        """Begin to await what a function gives, and do not wait for it; a closed portal is left
+        alone.
 
         Safe wherever an object is thrown away, in the portal's own thread as well.
         """
@@ -109,7 +115,8 @@ class Portal:
 class PortalIterator(Iterator[T]):
     """An async iterator of a portal's loop as an iterator; blocks for each item.
 
-    `close` stops the source where it is and waits for it; an error does, too, and dropping this does without waiting.
+    `close` stops the source where it is and waits for it; an error does, too, and dropping this
+    does without waiting.
     """
 
     def __init__(self, source: AsyncIterator[T], portal: Portal) -> None:
@@ -143,9 +150,11 @@ class PortalIterator(Iterator[T]):
 
 
 class Iterated(PortalIterator[T]):
-    """An async generator as an iterator for code without an event loop: it runs up to `ahead` items ahead in a thread.
+    """An async generator as an iterator for code without an event loop: it runs up to `ahead` items
+    ahead in a thread.
 
-    The thread ends with the generator. `close` stops it where it is and waits; dropping the iterator stops it, too.
+    The thread ends with the generator. `close` stops it where it is and waits; dropping the
+    iterator stops it, too.
     """
 
     def __init__(self, make: Callable[[], AsyncGenerator[T, None]], ahead: int) -> None:
@@ -157,7 +166,10 @@ class Iterated(PortalIterator[T]):
             raise
 
     def close(self) -> None:
-        """Stop the generator where it is, wait until it is closed and end its thread. Safe to call twice."""
+        """Stop the generator where it is, wait until it is closed and end its thread.
+
+        Safe to call twice.
+        """
         try:
             super().close()
         finally:
@@ -194,7 +206,8 @@ async def _awaited(function: Callable[[], Awaitable[object]]) -> None:
 
 
 async def _cancel_others() -> None:
-    """Cancel every other task of the loop, those that are begun meanwhile as well, and wait for their ends."""
+    """Cancel every other task of the loop, those that are begun meanwhile as well, and wait for
+    their ends."""
     while others := asyncio.all_tasks() - {asyncio.current_task()}:
         for task in others:
             task.cancel()

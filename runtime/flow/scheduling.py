@@ -1,8 +1,9 @@
 """Who may use which cores: one object hands every engine its threads, spinning and priority.
 
-A second ONNX Runtime session whose threads spin was measured to double the other's step time on two cores, so exactly
-one engine may spin: the one with the tightest loop. Speech comes before text: the reply's threads are niced, which was
-measured to halve the time from the first clause to the first audio (docs/performance.md).
+A second ONNX Runtime session whose threads spin was measured to double the other's step time on two
+cores, so exactly one engine may spin: the one with the tightest loop. Speech comes before text: the
+reply's threads are niced, which was measured to halve the time from the first clause to the first
+audio (docs/performance.md).
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ _NICE = {"reply": 10}
 
 @dataclass(frozen=True)
 class EngineBudget:
-    """What one engine may use: `threads` of its own pool, whether they spin while idle, and its niceness."""
+    """What one engine may use: `threads` of its own pool, whether they spin while idle, and its
+    niceness."""
 
     threads: int
     spin: bool
@@ -37,10 +39,11 @@ class _Waiter:
 
 
 class Gate:
-    """Lets one engine compute at a time, the most urgent first: two that share the cores slow each other down.
+    """Lets one engine compute at a time, the most urgent first: two that share the cores slow each
+    other down.
 
-    Use as `with gate.turn(urgency): …`; lower numbers go first, equals in any order, 0 before all others. A call in
-    progress is not interrupted, so calls should be short.
+    Use as `with gate.turn(urgency): …`; lower numbers go first, equals in any order, 0 before all
+    others. A call in progress is not interrupted, so calls should be short.
     """
 
     def __init__(self, clock: Clock | None = None) -> None:
@@ -66,9 +69,10 @@ class Gate:
     ) -> Iterator[None]:
         """Wait until it is this caller's turn, and hold it.
 
-        Whoever more urgent had the last turn may come back within `grace_s`, so that this caller does not cut into a
-        loop of calls. After `patience_s()`, asked whenever a turn ends, without a turn of urgency 0 it goes before
-        everything but those: a share of the cores for what must not starve.
+        Whoever more urgent had the last turn may come back within `grace_s`, so that this caller
+        does not cut into a loop of calls. After `patience_s()`, asked whenever a turn ends, without
+        a turn of urgency 0 it goes before everything but those: a share of the cores for what must
+        not starve.
         """
         with self._condition:
             me = _Waiter(urgency, grace_s, patience_s, self._clock.now())
@@ -95,7 +99,8 @@ class Gate:
                 self._condition.notify_all()
 
     def _may_begin(self, me: _Waiter) -> float:
-        """When it is a waiter's turn if nothing changes; `NEVER` while somebody holds the gate or goes before."""
+        """When it is a waiter's turn if nothing changes; `NEVER` while somebody holds the gate or
+        goes before."""
         if self._held:
             return NEVER
         now = self._clock.now()
@@ -108,7 +113,8 @@ class Gate:
         return min(begin, self._patient_until(me)) if rank >= 0 else begin
 
     def _rank(self, waiter: _Waiter, now: float) -> int:
-        """The order of the waiters, lowest first: urgency 0, those whose patience is over, the others."""
+        """The order of the waiters, lowest first: urgency 0, those whose patience is over, the
+        others."""
         if not waiter.urgency:
             return -2
         return -1 if now >= self._patient_until(waiter) else waiter.urgency
@@ -118,7 +124,10 @@ class Gate:
 
 
 class Pace:
-    """How far the voice is ahead of the loudspeakers. Each answer plays from its first samples on."""
+    """How far the voice is ahead of the loudspeakers.
+
+    Each answer plays from its first samples on.
+    """
 
     def __init__(self, clock: Clock | None = None) -> None:
         self._clock = clock or WallClock()
@@ -144,7 +153,8 @@ class Pace:
 
     @property
     def lead_s(self) -> float:
-        """How long until an answer would have to stop for want of samples; infinite if none is under way."""
+        """How long until an answer would have to stop for want of samples; infinite if none is
+        under way."""
         with self._lock:
             return min(self._dry.values(), default=NEVER) - self._clock.now()
 
@@ -156,7 +166,8 @@ class Cores:
         self.available = available or len(os.sched_getaffinity(0))
 
     def budget(self, stage: str, threads: int, spin: bool = False) -> EngineBudget:
-        """The budget of a stage's engine. `threads` 0 means all cores; more than there are is an error.
+        """The budget of a stage's engine. `threads` 0 means all cores; more than there are is an
+        error.
 
         At most one engine of a process may have `spin`.
         """

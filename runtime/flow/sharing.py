@@ -19,14 +19,16 @@ _REPLY_LEAD_S = (
 
 
 class SharedCores:
-    """The turns that stages take at one set of cores, and how far the voice is ahead of its loudspeakers."""
+    """The turns that stages take at one set of cores, and how far the voice is ahead of its
+    loudspeakers."""
 
     def __init__(self, gate: Gate | None = None, pace: Pace | None = None) -> None:
         self.gate = gate or Gate()
         self.pace = pace or Pace()
 
     def turns(self, stage: str) -> Callable[[bool], AbstractContextManager[object]]:
-        """What a stage's lane enters for every call; it is told whether someone waits for an answer to begin."""
+        """What a stage's lane enters for every call; it is told whether someone waits for an answer
+        to begin."""
         if stage == "reply":
             return lambda _: self.gate.turn(URGENCY[stage], _REPLY_GRACE_S, self._reply_patience_s)
         return lambda urgent: self.gate.turn(FIRST_AUDIO if urgent else URGENCY[stage])

@@ -1,4 +1,5 @@
-"""Whether an artifact, a family and an executor suit a stage of a profile: asked by doctor, and again by loading. Pure."""
+"""Whether an artifact, a family and an executor suit a stage of a profile: asked by doctor, and
+again by loading. Pure."""
 
 from __future__ import annotations
 
@@ -178,7 +179,8 @@ def _format(
 def unserved(
     stage: str, engine: StageEngine, executor: ExecutorRow, family: FamilyRow
 ) -> Problem | None:
-    """What is wrong with asking a server for a stage of a family; known before its artifact is here."""
+    """What is wrong with asking a server for a stage of a family; known before its artifact is
+    here."""
     missing = [role for role in family.roles.get(stage, ()) if role not in family.served]
     return _unfit(stage, engine, executor, family) if missing and executor.remote else None
 
@@ -216,7 +218,8 @@ def _options(
 
 
 def _precision(stage: str, engine: StageEngine, manifest: Manifest) -> Problem | None:
-    """An artifact has the precision that it was exported in; CTranslate2 converts its own when it loads it."""
+    """An artifact has the precision that it was exported in; CTranslate2 converts its own when it
+    loads it."""
     converted = manifest.dialect == CTRANSLATE2 or manifest.precision == "source"
     if not converted and engine.precision not in ("", manifest.precision):
         return Problem(

@@ -1,4 +1,5 @@
-"""Whether the files of an artifact are those that its manifest records: by their sizes at every load, by their hashes when asked."""
+"""Whether the files of an artifact are those that its manifest records: by their sizes at every
+load, by their hashes when asked."""
 
 from __future__ import annotations
 
@@ -30,7 +31,8 @@ def recorded(folder: Path, paths: Iterable[Path]) -> Recorded:
 
 
 def _strange(folder: Path) -> list[str]:
-    """Pipes, devices and sockets, which a graph might name as the file of its weights: whoever opens one waits for ever."""
+    """Pipes, devices and sockets, which a graph might name as the file of its weights: whoever
+    opens one waits for ever."""
     entries = sorted(folder.iterdir())
     return [p.name for p in entries if p.exists() and not p.is_file() and not p.is_dir()]
 
@@ -38,8 +40,9 @@ def _strange(folder: Path) -> list[str]:
 def misfits(folder: Path, manifest: Manifest, read: bool = False) -> str:
     """What is wrong with the files of a folder, in words; empty where nothing is.
 
-    Names and sizes are compared, and no file is opened; with `read` every file is read, and hashes are compared as well.
-    A manifest of an earlier version has no sizes: then a file is wrong if it is empty and was not.
+    Names and sizes are compared, and no file is opened; with `read` every file is read, and hashes
+    are compared as well. A manifest of an earlier version has no sizes: then a file is wrong if it
+    is empty and was not.
     """
     missing, altered, wrong = list[str](), list[str](), list[str]()
     for name, sha256 in manifest.files.items():

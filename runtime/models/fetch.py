@@ -1,4 +1,5 @@
-"""Files from package indexes and model hubs: an address and a hash first, then a resumable download.
+"""Files from package indexes and model hubs: an address and a hash first, then a resumable
+download.
 
 Which index and which hub is the user's own configuration (pip's; `HF_ENDPOINT` and `HF_TOKEN`): no
 host is named here. pip and huggingface_hub say where a file is; both would download it again from
@@ -40,8 +41,9 @@ _RANGE_NOT_SATISFIABLE = 416
 class Remote:
     """A file to download.
 
-    `name` is relative to its package or repository; `url` is `http(s):` or `file:`. `sha256` is empty
-    where the source states only `blob_id`, the id that git gives the content; `bytes` 0 is unknown.
+    `name` is relative to its package or repository; `url` is `http(s):` or `file:`. `sha256` is
+    empty where the source states only `blob_id`, the id that git gives the content; `bytes` 0 is
+    unknown.
     """
 
     name: str
@@ -91,8 +93,8 @@ def resolve_package(name: str, version: str) -> Remote:
 def resolve_hub(repo: str, revision: str, patterns: tuple[str, ...]) -> tuple[str, list[Remote]]:
     """The commit of a revision, and the repository's files that match, with the hub's hashes.
 
-    `patterns` are as in `fnmatch`; each must match a file. Raises `DownloadFailed` where the hub cannot
-    be asked or has no such file, and `ExecutorUnavailable` without huggingface_hub.
+    `patterns` are as in `fnmatch`; each must match a file. Raises `DownloadFailed` where the hub
+    cannot be asked or has no such file, and `ExecutorUnavailable` without huggingface_hub.
     """
     try:
         from huggingface_hub import HfApi, hf_hub_url
@@ -139,8 +141,8 @@ def resolve_hub(repo: str, revision: str, patterns: tuple[str, ...]) -> tuple[st
 def download(remote: Remote, target: Path, progress: Progress) -> None:
     """Bring `remote` to `target` by way of `target.part`, and check its hash.
 
-    An earlier `target.part` is continued. A transfer that breaks is tried again, `_TRIES` times in all.
-    Raises `DownloadFailed` (source, network, hash) and `DiskFull`.
+    An earlier `target.part` is continued. A transfer that breaks is tried again, `_TRIES` times in
+    all. Raises `DownloadFailed` (source, network, hash) and `DiskFull`.
     """
     import httpx2
 

@@ -1,6 +1,7 @@
 """What an artifact is and what its graphs take and give: the `manifest.json` beside the files.
 
-One declaration per tensor; configurations and run-time checks derive from it. A graph's role means one contract:
+One declaration per tensor; configurations and run-time checks derive from it. A graph's role means
+one contract:
 
     token_decoder               ids and key/value buffers to `logits` and `hidden`: `protocols.DecoderExecutor`
     whisper_encoder             log-mel features to the keys and values that `whisper_decoder` looks at
@@ -13,7 +14,8 @@ One declaration per tensor; configurations and run-time checks derive from it. A
     conditioning_encoder        a recording's mel to what a voice is conditioned on
     speaker_encoder             a recording's mel to a speaker's embedding
 
-A dialect says who can read a graph, or a folder without graphs; executors name those that they read.
+A dialect says who can read a graph, or a folder without graphs; executors name those that they
+read.
 """
 
 from __future__ import annotations
@@ -44,10 +46,12 @@ ONNX = "onnx"
 """Standard operators, no state."""
 
 ONNX_CONTRIB = "onnx-contrib"
-"""A decoder over ONNX Runtime's contrib operators; its key/value buffers are as long as the caller makes them."""
+"""A decoder over ONNX Runtime's contrib operators; its key/value buffers are as long as the caller
+makes them."""
 
 ONNX_TENSOR_SCATTER = "onnx-tensor-scatter"
-"""A decoder in standard operators of opset 24 with buffers of a fixed size: for TensorRT and other GPU executors."""
+"""A decoder in standard operators of opset 24 with buffers of a fixed size: for TensorRT and other
+GPU executors."""
 
 ONNX_SCATTER_ELEMENTS = "onnx-scatter-elements"
 """The same without `TensorScatter`: for OpenVINO and TensorRT 10."""
@@ -62,10 +66,12 @@ FAKE = "fake"
 """No files at all: stages without models (`families/fake.py`)."""
 
 WHOLE_POSITIONS = "whole_positions"
-"""Property of artifacts whose graph counts positions in whole numbers: in bf16 others lose them in a second of speech."""
+"""Property of artifacts whose graph counts positions in whole numbers: in bf16 others lose them in
+a second of speech."""
 
 OPENS_THOUGHT = "opens_thought"
-"""Property of text models whose answers begin within a thought: what comes before its end, as `</think>`, is not spoken."""
+"""Property of text models whose answers begin within a thought: what comes before its end, as
+`</think>`, is not spoken."""
 
 DECODER_DIALECTS = {
     "onnx": ONNX_CONTRIB,
@@ -76,13 +82,17 @@ DECODER_DIALECTS = {
 
 
 def decoder_dialect(engine: str) -> str:
-    """The dialect of a decoder that was exported for an engine, as exporters name it. Raises `KeyError`."""
+    """The dialect of a decoder that was exported for an engine, as exporters name it.
+
+    Raises `KeyError`.
+    """
     return DECODER_DIALECTS[engine.removesuffix("-onnx")]
 
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """Name, numpy dtype name and shape of a tensor; a string dimension is free, equal names are equal sizes."""
+    """Name, numpy dtype name and shape of a tensor; a string dimension is free, equal names are
+    equal sizes."""
 
     name: str
     dtype: str
@@ -122,10 +132,10 @@ class ModelContract:
 class Manifest:
     """What an artifact says of itself.
 
-    `model` and `source` tie it to the registry; `kind` names its family, `task` what it does, `dialect` the format of
-    its files; `files` are sha256 by relative name, `sizes` their bytes, which earlier versions did not write; `graphs`
-    contracts by role; `properties` sizes, token ids and rates that the runtime needs; `reached` the tolerances that the
-    export measured.
+    `model` and `source` tie it to the registry; `kind` names its family, `task` what it does,
+    `dialect` the format of its files; `files` are sha256 by relative name, `sizes` their bytes,
+    which earlier versions did not write; `graphs` contracts by role; `properties` sizes, token ids
+    and rates that the runtime needs; `reached` the tolerances that the export measured.
     """
 
     model: str
@@ -220,7 +230,8 @@ _READY_FILES = {"silero_vad.onnx": ("silero", ONNX), "model.bin": ("whisper", CT
 
 
 def _described(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """A manifest's table in today's words: pulled folders say what they are, old roles have their new names."""
+    """A manifest's table in today's words: pulled folders say what they are, old roles have their
+    new names."""
     table = dict(raw)
     if table["kind"] == "checkpoint":
         kinds = [_READY_FILES[name] for name in table["files"] if name in _READY_FILES]
@@ -241,7 +252,8 @@ def _described(raw: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check_types(manifest: Manifest) -> None:
-    """Raise `TypeError` for a field of another type, `properties` apart: families read them, by `reading`."""
+    """Raise `TypeError` for a field of another type, `properties` apart: families read them, by
+    `reading`."""
     texts = [manifest.model, manifest.kind, manifest.precision, manifest.task, manifest.dialect]
     for table in (manifest.source, manifest.files, manifest.versions):
         texts += [*table, *table.values()]
@@ -273,8 +285,8 @@ _DTYPES = frozenset(
 
 @contextmanager
 def reading(folder: Path) -> Iterator[None]:
-    """For reading an artifact's properties and contracts: raises `CorruptModel` where what is read is not there, or not
-    what it must be."""
+    """For reading an artifact's properties and contracts: raises `CorruptModel` where what is read
+    is not there, or not what it must be."""
     try:
         yield
     except _UNREADABLE as exc:
@@ -300,7 +312,10 @@ _MOST = 2**31 - 1
 
 
 def whole(properties: Mapping[str, Any], key: str, least: int = 1, most: int = _MOST) -> int:
-    """A whole number among properties, from `least` to `most`. Raises `KeyError`, `TypeError` or `ValueError`: see `reading`."""
+    """A whole number among properties, from `least` to `most`.
+
+    Raises `KeyError`, `TypeError` or `ValueError`: see `reading`.
+    """
     value = properties[key]
     if isinstance(value, bool) or not isinstance(value, int | float) or int(value) != value:
         raise TypeError(f"{key} is not a whole number")

@@ -15,7 +15,10 @@ _LOG = logging.getLogger(__name__)
 
 
 def entry_points(group: str) -> Iterator[tuple[metadata.EntryPoint, Any]]:
-    """The entry points of a group and what they name. One that cannot be imported is passed over, with a warning."""
+    """The entry points of a group and what they name.
+
+    One that cannot be imported is passed over, with a warning.
+    """
     for point in metadata.entry_points(group=group):
         try:
             row = point.load()
@@ -30,7 +33,8 @@ def entry_points(group: str) -> Iterator[tuple[metadata.EntryPoint, Any]]:
 def rows(
     group: str, kind: type[RowT], name: Callable[[RowT], str], ours: Iterable[RowT] = ()
 ) -> dict[str, RowT]:
-    """Rows by their names: `ours`, then those of a group. Raises `InvalidProfile` for another kind of object, or a name twice."""
+    """Rows by their names: `ours`, then those of a group. Raises `InvalidProfile` for another kind
+    of object, or a name twice."""
     known = {name(row): row for row in ours}
     for point, row in entry_points(group):
         if not isinstance(row, kind) or name(row) in known:

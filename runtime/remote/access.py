@@ -1,7 +1,8 @@
 """What a server does only for those who know its secret, which whoever starts it makes.
 
-Loading a model runs its Python code, and the other interfaces here write files or map memory: they are for the server's own
-supervisor. Inference, health and metadata are open to whoever reaches the port.
+Loading a model runs its Python code, and the other interfaces here write files or map memory: they
+are for the server's own supervisor. Inference, health and metadata are open to whoever reaches the
+port.
 """
 
 from __future__ import annotations

@@ -41,7 +41,10 @@ def encode(event: Event) -> tuple[dict[str, Any], bytes]:
 
 
 def decode(header: Mapping[str, Any], data: bytes) -> Event:
-    """What `encode` was given. Raises `InferenceFailed` for an event of another version, or one that is not whole."""
+    """What `encode` was given.
+
+    Raises `InferenceFailed` for an event of another version, or one that is not whole.
+    """
     fields = dict(header)
     kind = _KINDS.get(fields.pop("kind", ""))
     if kind is None:

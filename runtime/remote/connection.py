@@ -51,7 +51,10 @@ class Connection:
     async def ainfer(
         self, model: str, inputs: Mapping[str, Any], piece: Piece | None = None
     ) -> Tensors:
-        """As `infer`, for a task of any event loop. `piece`: of what utterance the inputs are one."""
+        """As `infer`, for a task of any event loop.
+
+        `piece`: of what utterance the inputs are one.
+        """
         return await self._portal.arun(self._server.infer(model, inputs, piece))
 
     async def stream(self, model: str, inputs: Mapping[str, Any]) -> AsyncGenerator[Tensors, None]:
@@ -80,7 +83,8 @@ class Connection:
 
 
 class _Answers:
-    """A stream of the portal's loop, which whoever stops waiting for may still close: it is busy until it has been left."""
+    """A stream of the portal's loop, which whoever stops waiting for may still close: it is busy
+    until it has been left."""
 
     def __init__(self, source: AsyncGenerator[Tensors, None]) -> None:
         self._source = source

@@ -1,6 +1,7 @@
 """The models of the Triton repository and their tensors; `config.pbtxt` is made from this. Pure.
 
-Source of the format: Triton's `model_config.proto`; of its Python backend: triton-inference-server/python_backend.
+Source of the format: Triton's `model_config.proto`; of its Python backend:
+triton-inference-server/python_backend.
 """
 
 from __future__ import annotations
@@ -21,10 +22,12 @@ CANCEL = "cancel"
 """An input that every model has: the id of a request that is to end now. Answered as a canary."""
 
 CLIENT = "client"
-"""An input that every model has: a name that a client gives itself, whose streams at once are counted."""
+"""An input that every model has: a name that a client gives itself, whose streams at once are
+counted."""
 
 INFO = "info"
-"""An input that every model has: a request with it is answered with what runs here, as JSON, in the output `answer`."""
+"""An input that every model has: a request with it is answered with what runs here, as JSON, in the
+output `answer`."""
 
 UP_S = "up_s"
 """Of that JSON: for how many seconds the model's process has been there."""
@@ -62,9 +65,10 @@ _TYPES = {
 
 @dataclass(frozen=True)
 class Served:
-    """A model of the repository. Its adapter asks for the inputs of `required`, or for those of `engine` where its engine
-    itself is asked (`requests`); the server for none: a canary has no others. `streams`: answers come piece by piece.
-    `task` as in `models.compatible.TASKS`, of models that run a whole stage of a profile."""
+    """A model of the repository. Its adapter asks for the inputs of `required`, or for those of
+    `engine` where its engine itself is asked (`requests`); the server for none: a canary has no
+    others. `streams`: answers come piece by piece. `task` as in `models.compatible.TASKS`, of
+    models that run a whole stage of a profile."""
 
     name: str
     inputs: tuple[TensorSpec, ...]
@@ -96,7 +100,10 @@ class Served:
 
 @dataclass(frozen=True)
 class Piece:
-    """A piece of an utterance that is sent piece by piece. `sequence`, not 0, names the utterance; 63 bits."""
+    """A piece of an utterance that is sent piece by piece.
+
+    `sequence`, not 0, names the utterance; 63 bits.
+    """
 
     sequence: int
     start: bool
@@ -140,8 +147,8 @@ COMMON = (
 """The inputs that every model has."""
 
 REQUEST, SEQUENCE, START, END = "request", "sequence", "start", "end"
-"""What is asked of an engine itself; the name of an utterance that is sent piece by piece: Triton's sequence id,
-and whether a piece is the first or the last."""
+"""What is asked of an engine itself; the name of an utterance that is sent piece by piece: Triton's
+sequence id, and whether a piece is the first or the last."""
 _REQUEST, _ANSWER, _EVENT = _text(REQUEST), _text("answer"), _text("event")
 _TOKENS = (_REQUEST, TensorSpec("rows", "float32", ("rows", "width")))
 _STEP = (TensorSpec("hidden", "float32", ("width",)),)
@@ -239,7 +246,8 @@ MODELS = {
         ),
     )
 }
-"""Audio in is float32 at 16 kHz; `reference` is a recording to clone, at `reference_rate` (16 kHz if left out); `messages` is a JSON list of `{"role", "text"}`; `event` JSON as in `events`."""
+"""Audio in is float32 at 16 kHz; `reference` is a recording to clone, at `reference_rate` (16 kHz
+if left out); `messages` is a JSON list of `{"role", "text"}`; `event` JSON as in `events`."""
 
 
 def config_pbtxt(model: Served) -> str:
@@ -280,10 +288,11 @@ _GRAPHS = {"xtts_vocoder": "vocoder.onnx", "xtts_hifigan": "vocoder_whole.onnx"}
 
 
 def ngc_pbtxt(model: Served) -> str:
-    """The variant for NVIDIA's container on a machine with a GPU, chosen by `--model-config-name ngc`.
+    """The variant for NVIDIA's container on a machine with a GPU, chosen by `--model-config-name
+    ngc`.
 
-    The vocoder's graphs run in the server's own ONNX Runtime backend there, whole sequences batched as they come; models
-    with token loops stay Python.
+    The vocoder's graphs run in the server's own ONNX Runtime backend there, whole sequences batched
+    as they come; models with token loops stay Python.
     """
     if model.name not in _GRAPHS:
         return config_pbtxt(model).replace("KIND_CPU count: 1", "KIND_GPU count: 1 gpus: [ 0 ]")

@@ -8,7 +8,8 @@ from voxturn.runtime import errors
 from voxturn.runtime.errors import ServerDied, ServerUnavailable, UsageError, VoxturnError
 
 _PLAIN = "unexpected inference input", "inputs but got"
-"""What a server says to a canary for a graph without that input; the latter where the number of inputs is wrong, too."""
+"""What a server says to a canary for a graph without that input; the latter where the number of
+inputs is wrong, too."""
 _REFUSED, _HEADING = (*_PLAIN, "for input '", "inference input '"), re.compile(r"(?:\[[^\]]*\] ?)*")
 """What a server says to inputs that the model does not have, or not so; what it puts before that."""
 _NEVER_REACHED = (
@@ -20,7 +21,8 @@ _NEVER_REACHED = (
     "Domain name not found",
 )
 _STACK, _INTERNAL, _NAME = "\n\nAt:\n", "state: Internal: ", re.compile(r"\b([A-Z]\w+): ")
-"""In what a server says of a model that does not load: what follows the model's exception, what goes before it, and its name."""
+"""In what a server says of a model that does not load: what follows the model's exception, what
+goes before it, and its name."""
 _LOAD_FAILURES = (
     (
         ("not healthy",),

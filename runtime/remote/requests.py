@@ -1,7 +1,9 @@
-"""Requests to an engine behind a server, and its answers, as tensors: a whole generation is one request. Pure.
+"""Requests to an engine behind a server, and its answers, as tensors: a whole generation is one
+request. Pure.
 
-What a stage asks of an executor in its own process it can ask so of one in a server: tokens (`of_request`, `of_step`)
-and Whisper's calls (`handlers.WhisperHandler`). Token loops stay where the engine is.
+What a stage asks of an executor in its own process it can ask so of one in a server: tokens
+(`of_request`, `of_step`) and Whisper's calls (`handlers.WhisperHandler`). Token loops stay where
+the engine is.
 """
 
 from __future__ import annotations
@@ -41,7 +43,10 @@ def of_request(request: Request, keep: bool = False) -> Tensors:
 
 
 def to_request(inputs: Mapping[str, np.ndarray[Any, Any]]) -> tuple[Request, bool]:
-    """What `of_request` was given. Raises `UsageError`, which names the field, for anything else."""
+    """What `of_request` was given.
+
+    Raises `UsageError`, which names the field, for anything else.
+    """
     about = table_of(inputs)
     sampling, follow = about.table("sampling"), about.table("follow")
     request = Request(
@@ -80,10 +85,11 @@ def _sampling(about: Table) -> Sampling:
 def check_request(
     request: Request, tokens: int, fits: Callable[[int], bool], follow: Follow, width: int = 0
 ) -> None:
-    """Raise `UsageError` for ids that a model does not have: they would end the whole batch, others' streams included.
+    """Raise `UsageError` for ids that a model does not have: they would end the whole batch,
+    others' streams included.
 
-    `tokens`: how many can be chosen; `fits`: whether it has an input id; `follow`: how its input ids follow from tokens;
-    `width`: of rows, where it takes any.
+    `tokens`: how many can be chosen; `fits`: whether it has an input id; `follow`: how its input
+    ids follow from tokens; `width`: of rows, where it takes any.
     """
     chosen = [
         *request.forced,

@@ -1,4 +1,5 @@
-"""JSON that comes from strangers, read field by field: whatever it holds, the error names the field. Pure."""
+"""JSON that comes from strangers, read field by field: whatever it holds, the error names the
+field. Pure."""
 
 from __future__ import annotations
 
@@ -29,7 +30,8 @@ def json_value(text: str, name: str) -> Any:
 
 
 class Table:
-    """A JSON object, which errors call `name`. Every method reads a field and raises `UsageError` for a wrong value.
+    """A JSON object, which errors call `name`. Every method reads a field and raises `UsageError`
+    for a wrong value.
 
     Without a default a field has to be there. `close` refuses what was not read.
     """

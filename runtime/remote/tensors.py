@@ -1,4 +1,5 @@
-"""Events of a turn as Triton's tensors, and back: the codec's header as JSON, its samples as they are. Pure."""
+"""Events of a turn as Triton's tensors, and back: the codec's header as JSON, its samples as they
+are. Pure."""
 
 from __future__ import annotations
 
@@ -22,7 +23,10 @@ def text_tensor(text: str) -> np.ndarray[Any, Any]:
 
 
 def text_of(value: np.ndarray[Any, Any], name: str = "text") -> str:
-    """The string of a tensor that holds one. Raises `UsageError`, with the tensor's name, where it is not UTF-8."""
+    """The string of a tensor that holds one.
+
+    Raises `UsageError`, with the tensor's name, where it is not UTF-8.
+    """
     item = value.reshape(-1)[0]
     try:
         return item.decode() if isinstance(item, bytes) else str(item)
@@ -31,7 +35,8 @@ def text_of(value: np.ndarray[Any, Any], name: str = "text") -> str:
 
 
 def of_chunk(chunk: PcmChunk) -> Tensors:
-    """A chunk of audio as tensors: `pcm` float32 `[n]`, `rate`, `final`, and the rest as JSON in `sentence`."""
+    """A chunk of audio as tensors: `pcm` float32 `[n]`, `rate`, `final`, and the rest as JSON in
+    `sentence`."""
     about = {
         "start": chunk.start,
         "cut": chunk.cut,

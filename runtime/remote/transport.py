@@ -1,7 +1,9 @@
-"""Tensors to and from a Triton server over gRPC, with a watchdog: no stream waits for a model that died.
+"""Tensors to and from a Triton server over gRPC, with a watchdog: no stream waits for a model that
+died.
 
-The server never says that a model's process was killed: its streams just hang. So whenever nothing came for a while the
-model is sent a canary request, which it answers at once even while it computes; no answer means that it is dead.
+The server never says that a model's process was killed: its streams just hang. So whenever nothing
+came for a while the model is sent a canary request, which it answers at once even while it
+computes; no answer means that it is dead.
 """
 
 from __future__ import annotations
@@ -52,9 +54,10 @@ _CHANNEL = [
 class TritonServer:
     """One server by its gRPC address, as `localhost:8001`. Close it when done.
 
-    `name` is what the client is called: a server limits the streams at once of each. Nothing for `patience_s`, and no
-    answer to a canary within `canary_s`: `ServerDied`. A request longer than `deadline_s` in all (0: none) is
-    `DeadlineExceeded`. `secret` is the server's, for those who load models.
+    `name` is what the client is called: a server limits the streams at once of each. Nothing for
+    `patience_s`, and no answer to a canary within `canary_s`: `ServerDied`. A request longer than
+    `deadline_s` in all (0: none) is `DeadlineExceeded`. `secret` is the server's, for those who
+    load models.
     """
 
     def __init__(
@@ -86,7 +89,8 @@ class TritonServer:
     async def stream(self, model: str, inputs: Mapping[str, Any]) -> AsyncGenerator[Tensors, None]:
         """The answers to a request, piece by piece. Closing this cancels it in the server.
 
-        Raises the error that the model raised, `ServerUnavailable`, `ServerDied` or `DeadlineExceeded`.
+        Raises the error that the model raised, `ServerUnavailable`, `ServerDied` or
+        `DeadlineExceeded`.
         """
         until, name = self._until(), uuid.uuid4().hex
         sent = self._clock.now()
@@ -123,10 +127,11 @@ class TritonServer:
             await self._leave(model, name, answers, reachable)
 
     async def _leave(self, model: str, name: str, answers: Any, reachable: bool) -> None:
-        """End a stream: ask the model to, read the rest, and cut the connection only where that is in vain.
+        """End a stream: ask the model to, read the rest, and cut the connection only where that is
+        in vain.
 
-        Triton crashes now and then where a call is cancelled in the moment of its last answer (server issue 8034; once in
-        some thousand streams here).
+        Triton crashes now and then where a call is cancelled in the moment of its last answer
+        (server issue 8034; once in some thousand streams here).
         """
         try:
             if reachable:
@@ -142,7 +147,10 @@ class TritonServer:
     async def infer(
         self, model: str, inputs: Mapping[str, Any], piece: Piece | None = None
     ) -> Tensors:
-        """The one answer of a model that does not stream. `piece`: of what utterance the inputs are one."""
+        """The one answer of a model that does not stream.
+
+        `piece`: of what utterance the inputs are one.
+        """
         until, name = self._until(), uuid.uuid4().hex
         options = {} if piece is None else piece.options()
         sent = self._clock.now()
@@ -169,7 +177,8 @@ class TritonServer:
             return is_plain(exc)
 
     async def _has(self, model: str, sent: float) -> bool:
-        """Whether a model still has what was sent to it at `sent`: it answers, and was not started since."""
+        """Whether a model still has what was sent to it at `sent`: it answers, and was not started
+        since."""
         asked = self._clock.now()
         try:
             async with asyncio.timeout(self._canary_s):
@@ -181,7 +190,8 @@ class TritonServer:
         )
 
     async def _ask(self, model: str, inputs: Mapping[str, Any]) -> str | None:
-        """What a model says to a request that it answers without its engine; None where that ends in an error.
+        """What a model says to a request that it answers without its engine; None where that ends
+        in an error.
 
         gRPC may swallow a cancellation of this while it begins a stream: it is passed on.
         """
@@ -205,7 +215,10 @@ class TritonServer:
                 raise asyncio.CancelledError
 
     async def load(self, model: str) -> None:
-        """Load a model of the repository. Raises the error that the model's process raised, or `ServerUnavailable`."""
+        """Load a model of the repository.
+
+        Raises the error that the model's process raised, or `ServerUnavailable`.
+        """
         try:
             await self._client.load_model(model, headers=self._headers)
         except Exception as exc:
@@ -226,7 +239,8 @@ class TritonServer:
         return self._clock.now() + self._deadline_s if self._deadline_s else NEVER
 
     async def _wait(self, call: asyncio.Future[Any], model: str, until: float, sent: float) -> None:
-        """Wait for an answer to what was sent at `sent`, as long as the model has it and its caller allows."""
+        """Wait for an answer to what was sent at `sent`, as long as the model has it and its caller
+        allows."""
         while not call.done():
             patient_until = self._clock.now() + self._patience_s
             if await done_by(self._clock, call, min(patient_until, until)):

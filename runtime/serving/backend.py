@@ -1,8 +1,9 @@
 """The server's side of a model: requests of Triton's Python backend to a handler and back.
 
-Requests are answered from one event loop in a thread of its own, all of them at once: they share the handler's engine.
-Every request ends with the final flag, whatever happens, or its client would wait for ever.
-Source: triton-inference-server/python_backend, decoupled mode and request cancellation.
+Requests are answered from one event loop in a thread of its own, all of them at once: they share
+the handler's engine. Every request ends with the final flag, whatever happens, or its client would
+wait for ever. Source: triton-inference-server/python_backend, decoupled mode and request
+cancellation.
 """
 
 from __future__ import annotations
@@ -47,8 +48,8 @@ ABOUT_THE_MODEL = {CANARY, CANCEL, INFO}
 """Inputs of requests that are answered at once, without the engine."""
 
 MOST_STREAMS, MOST_UNNAMED, MOST_AT_ONCE = 16, 256, 1024
-"""How many requests at once a model takes of one client that gives its name, of all those that do not, and of all together:
-a client may give itself any number of names."""
+"""How many requests at once a model takes of one client that gives its name, of all those that do
+not, and of all together: a client may give itself any number of names."""
 
 _TOO_LATE = f"a request may take {LONGEST_REQUEST_S:.0f} s; send less at once"
 _TOO_MUCH_SPEECH = (
@@ -59,7 +60,10 @@ _POLL_S = 0.05
 
 
 class Backend:
-    """One served model in its process. `utilities` is Triton's `triton_python_backend_utils`, `name` the model's."""
+    """One served model in its process.
+
+    `utilities` is Triton's `triton_python_backend_utils`, `name` the model's.
+    """
 
     def __init__(
         self,
@@ -92,7 +96,10 @@ class Backend:
         _LOG.info("loaded in %.1f s", self._load_s)
 
     def execute(self, requests: Sequence[Any]) -> None:
-        """Begin to answer requests; returns at once. Inputs are copied: their memory is the server's."""
+        """Begin to answer requests; returns at once.
+
+        Inputs are copied: their memory is the server's.
+        """
         for request in requests:
             sender = request.get_response_sender()
             inputs = {tensor.name(): np.array(tensor.as_numpy()) for tensor in request.inputs()}
@@ -168,7 +175,8 @@ class Backend:
             self._metrics.engine(self._handler.engine)
 
     def _measure_later(self) -> None:
-        """In the engine's thread: a slot was taken or left, which for a stream that is cancelled is after its end."""
+        """In the engine's thread: a slot was taken or left, which for a stream that is cancelled is
+        after its end."""
         with contextlib.suppress(StreamClosed):  # the model goes: nobody reads its metrics
             self._portal.call(self._measure)
 
@@ -223,7 +231,8 @@ class Backend:
             )
 
     def _describe(self) -> dict[str, Any]:
-        """What the handler says of itself, how long it took to load and is there, and how many of its slots are held now."""
+        """What the handler says of itself, how long it took to load and is there, and how many of
+        its slots are held now."""
         engine = self._handler.engine
         held = {} if engine is None else {"slots_held": len(engine.running)}
         return (

@@ -1,4 +1,5 @@
-"""Calls of a stateless graph that come while it runs are made together, as far as their shapes allow."""
+"""Calls of a stateless graph that come while it runs are made together, as far as their shapes
+allow."""
 
 from __future__ import annotations
 
@@ -25,7 +26,8 @@ class _Call:
 
 
 class Batches:
-    """`call` runs a graph whose tensors have a first dimension of `most` sequences at most, and `size` numbers in all.
+    """`call` runs a graph whose tensors have a first dimension of `most` sequences at most, and
+    `size` numbers in all.
 
     Of one event loop.
     """
@@ -70,7 +72,8 @@ class Batches:
                     call.share.set_result(outputs)
 
     def _next(self) -> list[_Call]:
-        """The call whose turn it is and those of its shape behind it, without those that nobody waits for any more."""
+        """The call whose turn it is and those of its shape behind it, without those that nobody
+        waits for any more."""
         batch: list[_Call] = []
         left: deque[_Call] = deque()
         for call in sorted(self._waiting, key=lambda call: self._rounds.last(call.client)):

@@ -1,4 +1,5 @@
-"""The calls of Whisper's engine that a client makes, whose stage runs elsewhere (`executors.triton`)."""
+"""The calls of Whisper's engine that a client makes, whose stage runs elsewhere
+(`executors.triton`)."""
 
 from __future__ import annotations
 
@@ -24,7 +25,8 @@ _MOST_FRAMES, _MOST_POSITIONS, _MOST_TOKENS = 3000, 1500, 448
 class WhisperCalls:
     """The calls of a `SpeechToTextExecutor` from a client, for whom an encoded window is a name.
 
-    A name is the hash of what was encoded; the latest windows are kept, and one that is not has to be sent again.
+    A name is the hash of what was encoded; the latest windows are kept, and one that is not has to
+    be sent again.
     """
 
     def __init__(self, recogniser: WhisperRecogniser) -> None:

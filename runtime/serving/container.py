@@ -1,4 +1,5 @@
-"""Triton Inference Server in NVIDIA's container, by `deploy/docker-compose.yml`: a child process that Docker answers for."""
+"""Triton Inference Server in NVIDIA's container, by `deploy/docker-compose.yml`: a child process
+that Docker answers for."""
 
 from __future__ import annotations
 
@@ -25,11 +26,12 @@ _START_S, _STOP_S = 600.0, 60.0  # an image may have to be pulled
 
 
 class ContainerTriton:
-    """A server in a container; `grpc`, `metrics` and, if asked for, `http` are its ports on this host, from `VOXTURN_GRPC_PORT`
-    and so on. Who loads models needs `secret`, which is this server's alone.
+    """A server in a container; `grpc`, `metrics` and, if asked for, `http` are its ports on this
+    host, from `VOXTURN_GRPC_PORT` and so on. Who loads models needs `secret`, which is this
+    server's alone.
 
-    Close it when done. Raises `ExecutorUnavailable` without Docker, `UsageError` away from voxturn's source,
-    or for ports or an address at which the server could not be watched.
+    Close it when done. Raises `ExecutorUnavailable` without Docker, `UsageError` away from
+    voxturn's source, or for ports or an address at which the server could not be watched.
     """
 
     def __init__(self, profile: str, models: Sequence[str], http: bool = False) -> None:
@@ -74,7 +76,10 @@ class ContainerTriton:
         return self._process.poll() is None
 
     def wait_until_live(self, stopped: Callable[[], bool]) -> bool:
-        """Wait until the server answers; False once it is `stopped`. Blocks. Raises `ServerUnavailable`."""
+        """Wait until the server answers; False once it is `stopped`.
+
+        Blocks. Raises `ServerUnavailable`.
+        """
         if is_live(self.grpc, lambda: self.alive and not stopped(), _START_S):
             return True
         if stopped():

@@ -1,6 +1,8 @@
-"""What the served models do: voxturn's stages behind tensors. The process's environment names the profile.
+"""What the served models do: voxturn's stages behind tensors. The process's environment names the
+profile.
 
-A handler is made in the model's process, once; it answers many requests at a time, which share its engines.
+A handler is made in the model's process, once; it answers many requests at a time, which share its
+engines.
 """
 
 from __future__ import annotations
@@ -70,7 +72,8 @@ class Handler(Protocol):
         ...
 
     def describe(self) -> dict[str, Any]:
-        """What runs here: the artifact and its executor, as in a turn's trace; sizes that a client needs."""
+        """What runs here: the artifact and its executor, as in a turn's trace; sizes that a client
+        needs."""
         ...
 
     def close(self) -> None: ...
@@ -84,7 +87,8 @@ class WarmsLater(Protocol):
 
 
 class ReplyHandler:
-    """`messages`, after those that the `conversation` had, to the answer, token by token; or `request` to its steps."""
+    """`messages`, after those that the `conversation` had, to the answer, token by token; or
+    `request` to its steps."""
 
     def __init__(self, profile: Profile) -> None:
         self._parts = LoadedParts(profile)
@@ -119,7 +123,8 @@ class ReplyHandler:
     async def _answer(
         self, kept: list[Message], said: list[Message]
     ) -> AsyncGenerator[Tensors, None]:
-        """The answer to what was `said` after the messages that were `kept`, which it becomes part of."""
+        """The answer to what was `said` after the messages that were `kept`, which it becomes part
+        of."""
         before = kept or ([] if said[0].role == "system" else self._system)
         dialogue = self._replier.fitted(alternating([*before, *said]))
         answer, ids = "", list[int]()
@@ -209,7 +214,8 @@ class VoiceHandler:
 
 
 class XttsHandler(VoiceHandler):
-    """As `VoiceHandler`, in a voice by its name or cloned from `reference`; or `request` to its steps."""
+    """As `VoiceHandler`, in a voice by its name or cloned from `reference`; or `request` to its
+    steps."""
 
     def __init__(self, profile: Profile) -> None:
         super().__init__(profile)
@@ -285,7 +291,8 @@ class VocoderHandler:
 
 
 class HifiganHandler(VocoderHandler):
-    """XTTS's vocoder for those who bring their own latents: whole sequences, those that come at once in one batch."""
+    """XTTS's vocoder for those who bring their own latents: whole sequences, those that come at
+    once in one batch."""
 
     role = SEQUENCES
 
@@ -343,7 +350,8 @@ def _with_answer(dialogue: list[Message], answer: str, ids: list[int]) -> list[M
 async def _steps(
     service: TokenService, inputs: Inputs, check: Callable[[Request], None]
 ) -> AsyncGenerator[Tensors, None]:
-    """The steps of a generation that a client asks for, once `check` has found it to be one of this model's."""
+    """The steps of a generation that a client asks for, once `check` has found it to be one of this
+    model's."""
     request, keep = to_request(inputs)
     check(request)
     if keep:
@@ -355,7 +363,10 @@ async def _steps(
 
 
 def _voice_options(inputs: Inputs, folder: Path) -> VoiceOptions:
-    """The options of a request; what it leaves out is as the profile says. `folder` takes the recording to clone."""
+    """The options of a request; what it leaves out is as the profile says.
+
+    `folder` takes the recording to clone.
+    """
     return VoiceOptions(
         language=name_of(inputs, "language") or None,
         speaker=name_of(inputs, "voice") or None,

@@ -1,4 +1,5 @@
-"""`python -m voxturn.runtime.serving.health ADDRESS MODEL …`: exit code 0 if every model answers a canary, else 1."""
+"""`python -m voxturn.runtime.serving.health ADDRESS MODEL …`: exit code 0 if every model answers a
+canary, else 1."""
 
 from __future__ import annotations
 

@@ -80,7 +80,8 @@ def audio_of(inputs: Inputs, name: str = "audio", rate: int = RATE) -> Samples:
 
 
 def check_latents(inputs: Inputs, most: int) -> None:
-    """Raise `UsageError` or `InvalidSamples` for latents that are not one to `most` sequences with as many speakers."""
+    """Raise `UsageError` or `InvalidSamples` for latents that are not one to `most` sequences with
+    as many speakers."""
     sequences, count = inputs["latents"].shape[:2]
     if not 0 < count <= MOST_LATENTS:
         raise UsageError(f"latents: must be 1 to {MOST_LATENTS}, not {count}")

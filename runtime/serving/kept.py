@@ -27,8 +27,9 @@ class _Entry(Generic[EntryT]):
 class Kept(Generic[EntryT]):
     """So many `places`, by ids. An entry goes when nobody has asked for it for ten minutes.
 
-    A newcomer that finds no place is refused, unless an entry has not been asked for for `idle_s`: that one goes. A client
-    may have half of the places, as may all together that give no name. `what` is what an error calls the entries.
+    A newcomer that finds no place is refused, unless an entry has not been asked for for `idle_s`:
+    that one goes. A client may have half of the places, as may all together that give no name.
+    `what` is what an error calls the entries.
     """
 
     def __init__(

@@ -1,7 +1,8 @@
-"""Triton Inference Server out of the `nvidia-pytriton` wheel, as a child process: no container, no GPU.
+"""Triton Inference Server out of the `nvidia-pytriton` wheel, as a child process: no container, no
+GPU.
 
-The wheel has the Python backend alone. Its models run in the environment of this interpreter, whose numpy must be
-older than 2: with 2 the backend corrupts tensors without a word.
+The wheel has the Python backend alone. Its models run in the environment of this interpreter, whose
+numpy must be older than 2: with 2 the backend corrupts tensors without a word.
 """
 
 from __future__ import annotations
@@ -45,8 +46,8 @@ WITH_PARENT = (
     "import ctypes,os,sys;ctypes.CDLL(None).prctl(1,15);"
     "os.getppid()==int(sys.argv[1]) or os._exit(1);os.execv(sys.argv[2],sys.argv[2:])"
 )
-"""A program for `python -c`, with a parent's pid and a command: runs the command and ends it with its parent, also if that is
-killed. The child asks the kernel to be told of the death."""
+"""A program for `python -c`, with a parent's pid and a command: runs the command and ends it with
+its parent, also if that is killed. The child asks the kernel to be told of the death."""
 
 
 def repository() -> Path:
@@ -60,11 +61,12 @@ def repository() -> Path:
 
 
 class EmbeddedTriton:
-    """A running server; `grpc`, `metrics` and, if asked for, `http` are its ports on the loopback device. Close it when done.
+    """A running server; `grpc`, `metrics` and, if asked for, `http` are its ports on the loopback
+    device. Close it when done.
 
-    `models` are loaded one by one later (`supervisor`): a model that does not load then leaves the others alone. Who does
-    that needs `secret`, which is this server's alone.
-    Raises `ExecutorUnavailable` without the wheel, `ServerUnavailable` if the server does not start.
+    `models` are loaded one by one later (`supervisor`): a model that does not load then leaves the
+    others alone. Who does that needs `secret`, which is this server's alone. Raises
+    `ExecutorUnavailable` without the wheel, `ServerUnavailable` if the server does not start.
     """
 
     def __init__(
@@ -140,7 +142,8 @@ class EmbeddedTriton:
         return state is not None and state.stopped
 
     def start_again(self) -> None:
-        """Start a server that died at the same addresses, without its models; `wait_until_live` says when it is there.
+        """Start a server that died at the same addresses, without its models; `wait_until_live`
+        says when it is there.
 
         To be called in the thread that made this: the server ends with the thread that started it.
         """
@@ -201,7 +204,8 @@ class EmbeddedTriton:
 
 
 def is_live(grpc: int, runs: Callable[[], bool], patience_s: float) -> bool:
-    """Wait until a server on this host answers at its gRPC port; False if it `runs` no more or takes too long.
+    """Wait until a server on this host answers at its gRPC port; False if it `runs` no more or
+    takes too long.
 
     Raises `ExecutorUnavailable` without `tritonclient`.
     """
@@ -225,7 +229,8 @@ def is_live(grpc: int, runs: Callable[[], bool], patience_s: float) -> bool:
 
 
 def _remove_stale() -> None:
-    """Remove the folders and the shared memory of processes that were killed before they could, their servers with them."""
+    """Remove the folders and the shared memory of processes that were killed before they could,
+    their servers with them."""
     for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDERS}*"):
         if has_ended(folder.name.removeprefix(_FOLDERS).split("-")[0]):
             shutil.rmtree(folder, ignore_errors=True)

@@ -12,7 +12,10 @@ LIBRARY = "voxturn"
 
 
 class TritonLog(logging.Handler):
-    """Hands records to Triton's logger. `logger` is `triton_python_backend_utils.Logger`, `model` the served model."""
+    """Hands records to Triton's logger.
+
+    `logger` is `triton_python_backend_utils.Logger`, `model` the served model.
+    """
 
     def __init__(self, logger: Any, model: str) -> None:
         super().__init__()
@@ -20,7 +23,8 @@ class TritonLog(logging.Handler):
         self._model = model
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Log a record at the level of Triton's that is its own; what is below INFO is verbose there."""
+        """Log a record at the level of Triton's that is its own; what is below INFO is verbose
+        there."""
         try:
             text = f"{self._model}: {record.name}: {self.format(record)}"
             if record.levelno >= logging.ERROR:
@@ -39,7 +43,8 @@ class TritonLog(logging.Handler):
 def logged_by_triton(utilities: Any, model: str) -> Iterator[None]:
     """Have Triton log what this process logs from INFO on.
 
-    `utilities` is `triton_python_backend_utils`; one without a logger (before 22.09) has standard error in its log.
+    `utilities` is `triton_python_backend_utils`; one without a logger (before 22.09) has standard
+    error in its log.
     """
     logger = getattr(utilities, "Logger", None)
     handler = logging.StreamHandler() if logger is None else TritonLog(logger, model)

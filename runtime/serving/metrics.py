@@ -1,4 +1,5 @@
-"""What a served model tells Triton's metrics endpoint beyond Triton's own. Every series has the label `model`.
+"""What a served model tells Triton's metrics endpoint beyond Triton's own. Every series has the
+label `model`.
 
 voxturn_first_audio_seconds     histogram  from a request to its first audio
 voxturn_tokens_total            counter    tokens or audio codes generated

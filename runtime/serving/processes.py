@@ -10,7 +10,10 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class ProcessState:
-    """A process that lives. `work`: clock ticks for which its threads computed, and pages that they waited for on the disk."""
+    """A process that lives.
+
+    `work`: clock ticks for which its threads computed, and pages that they waited for on the disk.
+    """
 
     stopped: bool
     work: int

@@ -1,8 +1,10 @@
-"""Keeps the models of a server answering: loads them, asks each by canary, and heals those whose process died or hangs.
+"""Keeps the models of a server answering: loads them, asks each by canary, and heals those whose
+process died or hangs.
 
-The server itself stays "ready" when a model's process is killed and never starts it again; now and then it dies with it,
-where the model held a lock of theirs. Where processes can be seen, their end is known at once, a server is started again,
-and a model that only answers late, on a busy machine, is told from one that hangs: it works.
+The server itself stays "ready" when a model's process is killed and never starts it again; now and
+then it dies with it, where the model held a lock of theirs. Where processes can be seen, their end
+is known at once, a server is started again, and a model that only answers late, on a busy machine,
+is told from one that hangs: it works.
 """
 
 from __future__ import annotations
@@ -22,8 +24,9 @@ from voxturn.runtime.serving.processes import ProcessState
 
 _EVERY_S, _CANARY_S, _UNLOADED_S, _LOADED_S, _RARELY_S = 0.2, 2.0, 5.0, 120.0, 10.0
 _STOPPED, _IDLE, _SILENT = 2, 15, 75
-"""Looks, one every `_EVERY_S`, after which a model that owes an answer hangs: stopped by a signal at each, without having
-worked since, or at all. Looks and not seconds: they stand still while this process does."""
+"""Looks, one every `_EVERY_S`, after which a model that owes an answer hangs: stopped by a signal
+at each, without having worked since, or at all. Looks and not seconds: they stand still while this
+process does."""
 
 
 class Silence:
@@ -47,8 +50,8 @@ class Silence:
 class Supervisor:
     """Watches `models` on one server. `report` is told, in one line, whatever happens to them.
 
-    `embedded` is the server where it is a child of this process. Raises `ServerDied` from `watch` if that does not start
-    again.
+    `embedded` is the server where it is a child of this process. Raises `ServerDied` from `watch`
+    if that does not start again.
     """
 
     def __init__(
@@ -80,7 +83,10 @@ class Supervisor:
             self._report(f"{model}: answers")
 
     async def watch(self) -> None:
-        """Heal whatever dies, until this is cancelled. A model that hangs does not keep others waiting."""
+        """Heal whatever dies, until this is cancelled.
+
+        A model that hangs does not keep others waiting.
+        """
         try:
             async with asyncio.TaskGroup() as group:
                 for model in self._models:
@@ -114,7 +120,8 @@ class Supervisor:
             self._serving.set()
 
     async def _is_dead(self, model: str) -> bool:
-        """Ask a model by canary: whether it has no process any more, hangs, or answers with an error."""
+        """Ask a model by canary: whether it has no process any more, hangs, or answers with an
+        error."""
         if (
             self._embedded is None
         ):  # of a dead one the server says so at once; who is late is asked again

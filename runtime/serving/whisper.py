@@ -33,13 +33,14 @@ _MOST_HELD_S = 3600.0
 
 
 class WhisperHandler:
-    """`audio` to `text`, `language` and `confidence`, all of it in `event`. `words` asks for their times.
-    An empty `language` is the profile's, "auto" asks the model, nudged towards `prior`.
+    """`audio` to `text`, `language` and `confidence`, all of it in `event`. `words` asks for their
+    times. An empty `language` is the profile's, "auto" asks the model, nudged towards `prior`.
 
-    Pieces of one sequence (`correlation`) are one utterance, whose first piece says so: each is answered with what was
-    said so far, of which `stable` is not taken back; the last one with the final transcript. One that nobody has sent a
-    piece of for ten seconds may have to make room for others, after ten minutes it is forgotten: a piece that comes later
-    is refused. `request` asks the engine itself (`calls`).
+    Pieces of one sequence (`correlation`) are one utterance, whose first piece says so: each is
+    answered with what was said so far, of which `stable` is not taken back; the last one with the
+    final transcript. One that nobody has sent a piece of for ten seconds may have to make room for
+    others, after ten minutes it is forgotten: a piece that comes later is refused. `request` asks
+    the engine itself (`calls`).
     """
 
     engine = None
@@ -85,7 +86,10 @@ class WhisperHandler:
         self._parts.close()
 
     async def _piece(self, inputs: Inputs) -> Tensors:
-        """The next piece of an utterance. Once one of its pieces is missing, the others are refused."""
+        """The next piece of an utterance.
+
+        Once one of its pieces is missing, the others are refused.
+        """
         name = (CLIENT.get(), name_of(inputs, SEQUENCE))
         self._check_whole(name, START in inputs)
         with self._utterances.use(name) as utterance:
@@ -120,7 +124,8 @@ class WhisperHandler:
             )
 
     def _check_whole(self, name: tuple[str, str], start: bool) -> None:
-        """Raise for a first piece of an utterance that is there already, and for a later one of one that is not."""
+        """Raise for a first piece of an utterance that is there already, and for a later one of one
+        that is not."""
         if start and name in self._utterances:
             raise UsageError(f"sequence {name[1]}: has begun already; choose another sequence id")
         if not start and name not in self._utterances:

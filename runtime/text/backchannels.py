@@ -1,4 +1,7 @@
-"""What a listener says to show that he listens: "mhm", "okay", "أها". The lists are in `backchannels.toml`."""
+"""What a listener says to show that he listens: "mhm", "okay", "أها".
+
+The lists are in `backchannels.toml`.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,10 @@ def languages() -> tuple[str, ...]:
 
 
 def is_backchannel(text: str, language: str) -> bool:
-    """Whether a text is nothing but signs of listening, one or several. `language` is a tag; empty: not known."""
+    """Whether a text is nothing but signs of listening, one or several.
+
+    `language` is a tag; empty: not known.
+    """
     bare = " ".join(_bare(text))
     return bool(bare) and _pattern(_listed(language)).fullmatch(bare) is not None
 

@@ -28,15 +28,17 @@ _SIDES: Mapping[str, Callable[[str], str]] = {
 class ChatFormat:
     """How a dialogue is written for a model.
 
-    `between[before][role]` is the text between a message's text and the next one's, by their roles; `START` is before
-    the first. `opening[role]` is the text after the last message, with which the model begins its answer. An answer
-    that keeps its tokens follows the opening, so that what the model saw when it answered is what it sees later; one
-    that is text alone is written as the template writes it.
+    `between[before][role]` is the text between a message's text and the next one's, by their roles;
+    `START` is before the first. `opening[role]` is the text after the last message, with which the
+    model begins its answer. An answer that keeps its tokens follows the opening, so that what the
+    model saw when it answered is what it sees later; one that is text alone is written as the
+    template writes it.
 
-    `strips[before][role]` says which texts' white space is taken off, and where: "both", "left" or "right". `stops`
-    are tokens that end an answer: the first must be in the tokenizer, others may be missing. `stop_ids` are tokens that
-    do by their ids, `stop_texts` texts that do. `thought_end` closes a thought that the opening leaves open; an answer
-    without it is written without its tokens, as it has no thought.
+    `strips[before][role]` says which texts' white space is taken off, and where: "both", "left" or
+    "right". `stops` are tokens that end an answer: the first must be in the tokenizer, others may
+    be missing. `stop_ids` are tokens that do by their ids, `stop_texts` texts that do.
+    `thought_end` closes a thought that the opening leaves open; an answer without it is written
+    without its tokens, as it has no thought.
     """
 
     between: Mapping[str, Mapping[str, str]]
@@ -51,8 +53,8 @@ class ChatFormat:
     def of(cls, properties: Mapping[str, Any]) -> ChatFormat:
         """The format in a manifest's properties `chat` and `stop_ids`.
 
-        `chat` is a name in `CHAT_FORMATS`, or a table as `to_table` makes it. Raises `KeyError`, `TypeError` or
-        `ValueError`.
+        `chat` is a name in `CHAT_FORMATS`, or a table as `to_table` makes it. Raises `KeyError`,
+        `TypeError` or `ValueError`.
         """
         chat = properties["chat"]
         ids = tuple(int(stop) for stop in properties.get("stop_ids", ()))
@@ -82,7 +84,8 @@ class ChatFormat:
         }
 
     def message_text(self, earlier: str, message: Message) -> str:
-        """A message's text after one of the role `earlier`, stripped as the model's template strips it."""
+        """A message's text after one of the role `earlier`, stripped as the model's template strips
+        it."""
         side = self.strips.get(earlier, {}).get(message.role)
         return message.text if side is None else _SIDES[side](message.text)
 
@@ -94,7 +97,10 @@ class ChatFormat:
         return text
 
     def after(self, role: str) -> str:
-        """The text that opens an answer after a message of `role`. Raises `UsageError` where the format has none."""
+        """The text that opens an answer after a message of `role`.
+
+        Raises `UsageError` where the format has none.
+        """
         text = self.opening.get(role)
         if text is None:
             raise UsageError(_without(role, "assistant"))
@@ -130,7 +136,8 @@ def headed(
 ) -> ChatFormat:
     """A format in which every message is `heading` with its role, its text and `end`.
 
-    An answer has `opening` between its heading and its text. The first mark in `end` and `stops` end it.
+    An answer has `opening` between its heading and its text. The first mark in `end` and `stops`
+    end it.
     """
     starts = {
         role: heading.format(role=role) + (opening if role == "assistant" else "") for role in ROLES
@@ -172,9 +179,10 @@ _CONTINUATIONS = ("A", "b", "7")
 class Chat:
     """A tokenizer's dialogues in one format.
 
-    The text between the tokens of answers is tokenised as a whole, and an answer keeps its own tokens as far as they
-    were heard, so a longer dialogue only appends ids. Marks inside a message's text are plain text to the user but
-    special to the tokenizer, so they are broken up. `now` gives the time for formats with a date.
+    The text between the tokens of answers is tokenised as a whole, and an answer keeps its own
+    tokens as far as they were heard, so a longer dialogue only appends ids. Marks inside a
+    message's text are plain text to the user but special to the tokenizer, so they are broken up.
+    `now` gives the time for formats with a date.
     """
 
     def __init__(
@@ -208,7 +216,8 @@ class Chat:
         return ids + self._encoded(text + self._dated(self._form.after(last)), bool(ids))
 
     def beginning(self, messages: Sequence[Message]) -> list[int]:
-        """The ids that every dialogue begins with which goes on with a question after whole messages."""
+        """The ids that every dialogue begins with which goes on with a question after whole
+        messages."""
         ids, text = self._written(messages)
         last = messages[-1].role if messages else START
         text += self._dated(self._form.before(last, "user"))
@@ -217,7 +226,8 @@ class Chat:
         return ids + first[: next((n for n, equal in enumerate(same) if not equal), len(first))]
 
     def _written(self, messages: Sequence[Message]) -> tuple[list[int], str]:
-        """The ids of whole messages as far as the last answer's own tokens, and the text after them."""
+        """The ids of whole messages as far as the last answer's own tokens, and the text after
+        them."""
         ids: list[int] = []
         text, earlier = "", START
         for message in messages:

@@ -1,4 +1,7 @@
-"""A written text as the clauses that are said of it: what every way to a voice cuts texts with. Pure."""
+"""A written text as the clauses that are said of it: what every way to a voice cuts texts with.
+
+Pure.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,11 @@ from voxturn.runtime.text.spoken import Spoken, SpokenText, pieces_of
 
 
 class SpokenClauses:
-    """Feed a written text as it comes; get the clauses that are said of it as soon as they are certain.
+    """Feed a written text as it comes; get the clauses that are said of it as soon as they are
+    certain.
 
-    `Spoken` takes its markup out, `ClauseSplitter` cuts. `in_thought`: the text begins inside a thought, which is not said.
+    `Spoken` takes its markup out, `ClauseSplitter` cuts. `in_thought`: the text begins inside a
+    thought, which is not said.
     """
 
     def __init__(

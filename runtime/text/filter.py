@@ -1,4 +1,7 @@
-"""The content filter: what may pass into the model and out of the loudspeaker. Pluggable; the default is a word list."""
+"""The content filter: what may pass into the model and out of the loudspeaker.
+
+Pluggable; the default is a word list.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,8 @@ _LANGUAGES = {
 
 
 def _listed(language: str) -> str:
-    """The code of a language's list; that of English for one that has none, and where the model is to tell the language."""
+    """The code of a language's list; that of English for one that has none, and where the model is
+    to tell the language."""
     try:
         return find(language, _LANGUAGES.__contains__) or "en"
     except UnsupportedLanguage:
@@ -52,9 +56,11 @@ class PassAll:
 
 
 class WordListFilter:
-    """Takes listed words out: the list of the glin-profanity library for the language, and the user's own.
+    """Takes listed words out: the list of the glin-profanity library for the language, and the
+    user's own.
 
-    A word that is taken out is replaced by an ellipsis, which is not spoken. Transcripts and replies are treated alike.
+    A word that is taken out is replaced by an ellipsis, which is not spoken. Transcripts and
+    replies are treated alike.
     """
 
     name = "words"

@@ -1,7 +1,8 @@
-"""Language tags (BCP 47): `en-US`, `EN`, `pt_BR`, `zh-cn`. Read in one way, whoever gives them and whichever model gets them.
+"""Language tags (BCP 47): `en-US`, `EN`, `pt_BR`, `zh-cn`. Read in one way, whoever gives them and
+whichever model gets them.
 
-A model knows its languages by codes of its own: XTTS `zh-cn`, Whisper `zh` and `jw`, espeak-ng `cmn`. `find` gives the one
-that a tag means.
+A model knows its languages by codes of its own: XTTS `zh-cn`, Whisper `zh` and `jw`, espeak-ng
+`cmn`. `find` gives the one that a tag means.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ AUTO = "auto"
 """In place of a tag: the model tells which language is spoken."""
 
 _OLDER = {"nb": "no", "jv": "jw", "fil": "tl", "he": "iw"}
-"""Codes that models have for what has another one today, or of which the language is the usual form."""
+"""Codes that models have for what has another one today, or of which the language is the usual
+form."""
 
 
 def is_auto(tag: str) -> bool:
@@ -27,8 +29,8 @@ def is_auto(tag: str) -> bool:
 def codes_of(tag: str) -> tuple[str, ...]:
     """The codes that a model may have for a tag's language, in lower case, the most exact first.
 
-    Of `pt_BR`: pt-br, pt. Of `zh-Hant-TW`: zh-hant-tw, zh-tw, zh-hant, zh, zh-cn. Raises UnsupportedLanguage for what is
-    no language tag.
+    Of `pt_BR`: pt-br, pt. Of `zh-Hant-TW`: zh-hant-tw, zh-tw, zh-hant, zh, zh-cn. Raises
+    UnsupportedLanguage for what is no language tag.
     """
     try:
         from langcodes import Language
@@ -64,7 +66,8 @@ def codes_of(tag: str) -> tuple[str, ...]:
 
 
 def find(tag: str, knows: Callable[[str], bool]) -> str:
-    """The code of a model for a tag's language: the first of `codes_of` that it knows; empty if it knows none."""
+    """The code of a model for a tag's language: the first of `codes_of` that it knows; empty if it
+    knows none."""
     return next((code for code in codes_of(tag) if knows(code)), "")
 
 

@@ -11,7 +11,8 @@ _ESPEAK = threading.Lock()  # espeak-ng keeps its voice in a global
 
 
 class EspeakPhonemizer:
-    """Text to the phoneme ids of a Piper voice: `id_map` and the espeak-ng `voice` come from the voice's manifest."""
+    """Text to the phoneme ids of a Piper voice: `id_map` and the espeak-ng `voice` come from the
+    voice's manifest."""
 
     def __init__(self, voice: str, id_map: Mapping[str, Sequence[int]]) -> None:
         try:

@@ -1,4 +1,7 @@
-"""Cuts a stream of text into what is spoken at once: an early first clause, then sentences. Pure."""
+"""Cuts a stream of text into what is spoken at once: an early first clause, then sentences.
+
+Pure.
+"""
 
 from __future__ import annotations
 
@@ -37,13 +40,16 @@ _MONTHS = {
 
 
 class ClauseSplitter:
-    """Feed text as it comes; get clauses as soon as they are certain. How it is cut into pieces changes no clause.
+    """Feed text as it comes; get clauses as soon as they are certain. How it is cut into pieces
+    changes no clause.
 
-    Until `soon_chars` characters were given, a clause may end at a comma, colon or dash once it has `first_chars` of them:
-    the voice has little in hand yet. Later ones end at sentence ends. None is longer than `max_chars`: a longer one is cut at its last pause, else at its last space, else anywhere.
-    No sentence ends before a small letter, but at an ellipsis, nor with an abbreviation that belongs to what follows.
-    Concatenated, the clauses hold every non-space character of the text, in order. `language`, a tag, is needed for
-    abbreviations (left out: the English ones) and for ordinals before a capital: am 3. Mai.
+    Until `soon_chars` characters were given, a clause may end at a comma, colon or dash once it has
+    `first_chars` of them: the voice has little in hand yet. Later ones end at sentence ends. None
+    is longer than `max_chars`: a longer one is cut at its last pause, else at its last space, else
+    anywhere. No sentence ends before a small letter, but at an ellipsis, nor with an abbreviation
+    that belongs to what follows. Concatenated, the clauses hold every non-space character of the
+    text, in order. `language`, a tag, is needed for abbreviations (left out: the English ones) and
+    for ordinals before a capital: am 3. Mai.
     """
 
     def __init__(
@@ -107,7 +113,8 @@ class ClauseSplitter:
         return len(text) if final and text else None
 
     def _boundary(self, text: str, i: int, char: str, final: bool) -> int | None:
-        """End of the clause that closes at `i`, its closing quotes with it; None: nothing closes there.
+        """End of the clause that closes at `i`, its closing quotes with it; None: nothing closes
+        there.
 
         An end that is the text's end is not certain: what follows may belong to it.
         """
@@ -152,7 +159,8 @@ class ClauseSplitter:
         return end if self._abbreviations.ends_sentence(text[:i], following) else None
 
     def _after_number(self, text: str, i: int, end: int, final: bool) -> int | None:
-        """As `_sentence_end`, for the full stop of a number: 3. května, am 3. Mai, 24. 12. 2026, but not: He is 30. She is."""
+        """As `_sentence_end`, for the full stop of a number: 3. května, am 3. Mai, 24. 12. 2026,
+        but not: He is 30. She is."""
         following = _NEXT.match(text[: self._max_chars + 1], end)
         assert following
         word, language = following[1], self._language
@@ -165,7 +173,8 @@ class ClauseSplitter:
         return None if ordinal else end
 
     def _forced(self, text: str) -> int:
-        """Where a clause that is too long is cut: not inside a number and not after an abbreviation, if it can be."""
+        """Where a clause that is too long is cut: not inside a number and not after an
+        abbreviation, if it can be."""
         last = self._max_chars - 1
         for i in range(last, self._max_chars // 2 - 1, -1):
             if text[i] in _UNSPACED or (text[i + 1].isspace() and self._pauses(text, i)):

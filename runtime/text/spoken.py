@@ -1,8 +1,10 @@
-"""What of a written reply is said: its words, without Markdown, HTML, code, pictures and thoughts. Pure.
+"""What of a written reply is said: its words, without Markdown, HTML, code, pictures and thoughts.
+Pure.
 
-The parsers of Markdown (markdown-it-py, mistune) want the whole document, and what a line is may change with the next
-one; a voice that waits for that is late. Here every mark is decided where it stands. The price: what `*` pairs with
-what, headings underlined and links defined elsewhere are not known, and need not be to say the words.
+The parsers of Markdown (markdown-it-py, mistune) want the whole document, and what a line is may
+change with the next one; a voice that waits for that is late. Here every mark is decided where it
+stands. The price: what `*` pairs with what, headings underlined and links defined elsewhere are not
+known, and need not be to say the words.
 """
 
 from __future__ import annotations
@@ -61,25 +63,29 @@ _COMMANDS = {
 
 
 class Spoken:
-    """Feed a reply as it comes; get what is said of it as soon as that is certain. How it is cut changes nothing.
+    """Feed a reply as it comes; get what is said of it as soon as that is certain. How it is cut
+    changes nothing.
 
     One object a reply.
 
-    - Emphasis, headings, quotes and items lose their marks. A heading, an item and a table's row end as clauses, cells
-      are set apart by commas, lines of marks alone are dropped. Items numbered from 1 keep their number: "1: ".
-    - Inline code stays where it reads as words. Fenced code is dropped, up to its end or the reply's: only the end of a
-      line is left of it.
-    - A link is its text, an image its description, an address its host. Tags, comments, `<think>` and what it encloses
-      are dropped, entities decoded, formulas said without their delimiters.
-    - Pictures are dropped; the digit of a keycap stays, an arrow is a comma. `2 * 3`, `snake_case`, `5 < 6`, `10~20`, #1
-      and all signs that a text front end has names for stay.
+    - Emphasis, headings, quotes and items lose their marks. A heading, an item and a table's row
+      end as clauses, cells are set apart by commas, lines of marks alone are dropped. Items
+      numbered from 1 keep their number: "1: ".
+    - Inline code stays where it reads as words. Fenced code is dropped, up to its end or the
+      reply's: only the end of a line is left of it.
+    - A link is its text, an image its description, an address its host. Tags, comments, `<think>`
+      and what it encloses are dropped, entities decoded, formulas said without their delimiters.
+    - Pictures are dropped; the digit of a keycap stays, an arrow is a comma. `2 * 3`, `snake_case`,
+      `5 < 6`, `10~20`, #1 and all signs that a text front end has names for stay.
 
-    Words pass at once. What waits: spaces and marks for the character after them, and what `[`, `<`, `` ` ``, `$`, `\\(`
-    or `https:` begins, for as long as it may become one of these constructs; at most some hundred characters.
+    Words pass at once. What waits: spaces and marks for the character after them, and what `[`,
+    `<`, `` ` ``, `$`, `\\(` or `https:` begins, for as long as it may become one of these
+    constructs; at most some hundred characters.
 
-    `in_thought`: the reply begins inside a thought that its prompt has opened, and nothing is said before `</think>` or
-    another mark of `text/thought.py`. A reply that never has one is a thought alone. Without it, a lone `</think>` is dropped and what came before it has been
-    said: a stream cannot take words back.
+    `in_thought`: the reply begins inside a thought that its prompt has opened, and nothing is said
+    before `</think>` or another mark of `text/thought.py`. A reply that never has one is a thought
+    alone. Without it, a lone `</think>` is dropped and what came before it has been said: a stream
+    cannot take words back.
     """
 
     def __init__(self, *, in_thought: bool = False) -> None:
@@ -306,16 +312,21 @@ class Spoken:
 
 
 class SpokenText(str):
-    """Text that is said as it stands: its markup was taken out. It is not cleaned again, which could change it."""
+    """Text that is said as it stands: its markup was taken out.
+
+    It is not cleaned again, which could change it.
+    """
 
 
 def escaped(text: str) -> str:
-    """Text that is said as it stands, written so that `Spoken` gives it back: for a reader that takes markup out itself."""
+    """Text that is said as it stands, written so that `Spoken` gives it back: for a reader that
+    takes markup out itself."""
     return _BEGINS_LINE.sub(r"\1\\\2", _MARKUP.sub(r"\\\g<0>", text))
 
 
 def pieces_of(text: str) -> Iterator[str]:
-    """A text of any length in pieces that `Spoken` and the splitter take in time proportional to its length."""
+    """A text of any length in pieces that `Spoken` and the splitter take in time proportional to
+    its length."""
     for at in range(0, len(text), _PIECE):
         yield text[at : at + _PIECE]
 
@@ -333,7 +344,10 @@ def spoken_text(text: str) -> SpokenText:
 
 
 class _Construct(NamedTuple):
-    """Complete as `whole`; `begun` matches what may become that. What neither matches never will be one."""
+    """Complete as `whole`; `begun` matches what may become that.
+
+    What neither matches never will be one.
+    """
 
     whole: re.Pattern[str]
     begun: re.Pattern[str]
@@ -414,7 +428,8 @@ _CONSTRUCTS: dict[str, tuple[_Construct, ...]] = {
 
 
 def _meant(run: str, before: str, after: str, strong: bool) -> bool:
-    """Whether a run of signs between two characters is text: 2 * 3, snake_case, C#, #1, 10~20. `strong`: in emphasis."""
+    """Whether a run of signs between two characters is text: 2 * 3, snake_case, C#, #1, 10~20.
+    `strong`: in emphasis."""
     inside = _wordy(before) and _wordy(after)
     if run[0] == "_":
         return inside
@@ -455,7 +470,8 @@ def _formula(formula: str) -> str:
 
 @lru_cache(maxsize=4096)
 def _picture(char: str) -> bool:
-    """Emoji and what they are put together from, arrows, box drawing, icons and control characters; not ° and №."""
+    """Emoji and what they are put together from, arrows, box drawing, icons and control characters;
+    not ° and №."""
     code, category = ord(char), unicodedata.category(char)
     if category == "So":
         return (

@@ -35,10 +35,11 @@ class Tokenizer(Protocol):
 
 
 def read_tokenizer(path: Path, extra: str = "embedded") -> Any:
-    """A `tokenizers.Tokenizer` that takes a text as it is, whatever truncation and padding its file asks for.
+    """A `tokenizers.Tokenizer` that takes a text as it is, whatever truncation and padding its file
+    asks for.
 
-    Raises `ExecutorUnavailable` that names the `extra` to install, `OSError` or `ValueError` for what is no such file, and
-    whatever the library raises for a damaged one.
+    Raises `ExecutorUnavailable` that names the `extra` to install, `OSError` or `ValueError` for
+    what is no such file, and whatever the library raises for a damaged one.
     """
     try:
         from tokenizers import Tokenizer as Loaded
@@ -64,7 +65,10 @@ def marks_of(tokenizer: Any) -> tuple[str, ...]:
 
 
 class JsonTokenizer:
-    """Hugging Face's `tokenizers` on a `tokenizer.json`. Special tokens in the text are recognised, none are added."""
+    """Hugging Face's `tokenizers` on a `tokenizer.json`.
+
+    Special tokens in the text are recognised, none are added.
+    """
 
     def __init__(self, path: Path) -> None:
         try:
@@ -97,7 +101,8 @@ class JsonTokenizer:
 class StreamDecoder:
     """Text from ids, one at a time; holds back bytes that are not yet a character.
 
-    A token is decoded together with the piece before it: some tokenizers take the space off what begins a text.
+    A token is decoded together with the piece before it: some tokenizers take the space off what
+    begins a text.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
@@ -144,7 +149,8 @@ class StreamDecoder:
 
 
 class StopStrings:
-    """Ends a stream of text before the first of several strings; holds back what may be the beginning of one.
+    """Ends a stream of text before the first of several strings; holds back what may be the
+    beginning of one.
 
     The first is the one that begins first in the whole text, however the text is cut into pieces.
     """

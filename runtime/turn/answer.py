@@ -1,4 +1,5 @@
-"""The answer to an utterance, begun while the end of the speech is only suspected: a task of its own."""
+"""The answer to an utterance, begun while the end of the speech is only suspected: a task of its
+own."""
 
 from __future__ import annotations
 
@@ -32,8 +33,8 @@ class Speaker:
 class Answer:
     """Events of an answer with the times at which they were produced, in seconds of the clock.
 
-    `parts` are the transcripts of what was said before `last`, which gives the transcript of the rest. `transcript` is
-    known once both are joined; `dialogue` is what the replier was asked.
+    `parts` are the transcripts of what was said before `last`, which gives the transcript of the
+    rest. `transcript` is known once both are joined; `dialogue` is what the replier was asked.
     """
 
     def __init__(

@@ -1,4 +1,5 @@
-"""Captions of a spoken answer, as WebVTT (W3C): a cue a sentence, from its first sample to its last."""
+"""Captions of a spoken answer, as WebVTT (W3C): a cue a sentence, from its first sample to its
+last."""
 
 from __future__ import annotations
 
@@ -8,7 +9,10 @@ from voxturn.runtime.messages import PcmChunk
 
 
 def webvtt(chunks: Iterable[PcmChunk]) -> str:
-    """The text of a `.vtt` file. Text of any direction is kept as it is: players order it themselves."""
+    """The text of a `.vtt` file.
+
+    Text of any direction is kept as it is: players order it themselves.
+    """
     cues: dict[int, tuple[str, float, float]] = {}
     for chunk in chunks:
         begin, end = chunk.start / chunk.rate, (chunk.start + chunk.samples.size) / chunk.rate

@@ -35,9 +35,11 @@ _ECHO_S = 0.35
 
 
 class DuplexTurn:
-    """A `Turn` that is listened over. `run` puts its events into `events` and returns when the next turn may begin.
+    """A `Turn` that is listened over. `run` puts its events into `events` and returns when the next
+    turn may begin.
 
-    `question` is a typed one; empty: the turn hears what comes in. What the next turn is to hear goes back into the inbox.
+    `question` is a typed one; empty: the turn hears what comes in. What the next turn is to hear
+    goes back into the inbox.
     """
 
     def __init__(
@@ -98,13 +100,17 @@ class DuplexTurn:
         return self._overhearing.hears_itself
 
     def played(self, ms: float) -> None:
-        """So much of the answer has been played; where it was cut, this corrects what the dialogue holds of it."""
+        """So much of the answer has been played; where it was cut, this corrects what the dialogue
+        holds of it."""
         self.playback.told(ms)
         if self._cut:
             self._turn.played(self.playback.position)
 
     def cut(self, reason: str) -> None:
-        """End it. A question that was heard to its end is written down first, so that the dialogue has it."""
+        """End it.
+
+        A question that was heard to its end is written down first, so that the dialogue has it.
+        """
         if not self._over.done() and not self._cut_reason:
             self._cut_reason = reason
             if self.listening or self._known:
@@ -142,7 +148,8 @@ class DuplexTurn:
                 await self._turn.aclose()
 
     async def _speak(self) -> None:
-        """Tell the turn's events, then wait until its answer was played and what was said meanwhile is judged."""
+        """Tell the turn's events, then wait until its answer was played and what was said meanwhile
+        is judged."""
         try:
             async for event in self._turn:
                 if isinstance(event, Transcript | TurnDone):

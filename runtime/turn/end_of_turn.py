@@ -1,7 +1,9 @@
-"""Whether what was said so far sounds finished. Pluggable; the default looks at how the transcript ends.
+"""Whether what was said so far sounds finished. Pluggable; the default looks at how the transcript
+ends.
 
-A speech model writes a full stop after many a sentence that was only interrupted, so the last word counts more than the
-mark: nobody ends with "and the", and of a number that is dictated the next digits may come after a pause.
+A speech model writes a full stop after many a sentence that was only interrupted, so the last word
+counts more than the mark: nobody ends with "and the", and of a number that is dictated the next
+digits may come after a pause.
 """
 
 from __future__ import annotations
@@ -19,9 +21,10 @@ FINISHED, LIKELY, UNSURE, UNLIKELY, UNFINISHED = 1.0, 0.8, 0.5, 0.25, 0.0
 class TextCompleteness:
     """An `EndOfTurn` that looks at the words alone.
 
-    A question is finished, a sentence likely so. After a comma, a dash, an ellipsis, digits, a spelled letter or a word
-    that leads on it is not, whatever mark the speech model wrote (`LeadingWords` names the few exceptions).
-    Languages without a list of words are judged by their marks, digits and letters.
+    A question is finished, a sentence likely so. After a comma, a dash, an ellipsis, digits, a
+    spelled letter or a word that leads on it is not, whatever mark the speech model wrote
+    (`LeadingWords` names the few exceptions). Languages without a list of words are judged by their
+    marks, digits and letters.
     """
 
     def chance(self, transcript: Transcript, samples: Samples) -> float:
@@ -65,7 +68,8 @@ def _by_last_word(
 
 
 def _dictates(words: list[str], language: str, leading: LeadingWords) -> bool:
-    """Whether a number or a spelled word may go on: digits, words of digits or single letters come last."""
+    """Whether a number or a spelled word may go on: digits, words of digits or single letters come
+    last."""
     if not words:
         return False
     last = words[-1]
@@ -106,7 +110,10 @@ def _last_is(words: list[str], language: str, of: frozenset[str]) -> bool:
 
 
 def _words_of(text: str) -> list[str]:
-    """The words of a text without its marks. Vowel signs belong to their letters; Arabic's optional ones are dropped."""
+    """The words of a text without its marks.
+
+    Vowel signs belong to their letters; Arabic's optional ones are dropped.
+    """
     chars = []
     for char in text.replace("’", "'"):
         if char in _OPTIONAL:

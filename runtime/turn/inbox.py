@@ -1,4 +1,5 @@
-"""What a session hears: bounded, for one reader at a time, who may give back what the next one is to hear as well."""
+"""What a session hears: bounded, for one reader at a time, who may give back what the next one is
+to hear as well."""
 
 from __future__ import annotations
 
@@ -18,9 +19,11 @@ _FRAME = RATE // 50
 
 
 class Inbox:
-    """Frames of 20 ms on their way in, at most `ahead_s` seconds that nobody has read; then the oldest are dropped.
+    """Frames of 20 ms on their way in, at most `ahead_s` seconds that nobody has read; then the
+    oldest are dropped.
 
-    `start` of a frame counts the samples that came in. Among the frames may be the wish that what was said be answered.
+    `start` of a frame counts the samples that came in. Among the frames may be the wish that what
+    was said be answered.
     """
 
     def __init__(self, clock: Clock, ahead_s: float) -> None:
@@ -39,7 +42,8 @@ class Inbox:
     def push(self, sound: Samples | AudioFrame) -> None:
         """Add what was heard, without waiting.
 
-        Raises `UsageError` or `InvalidSamples` for what is no 16 kHz audio, `StreamClosed` after `close`.
+        Raises `UsageError` or `InvalidSamples` for what is no 16 kHz audio, `StreamClosed` after
+        `close`.
         """
         for frame in self._frames(sound):
             self._came.put_now(frame)
@@ -92,7 +96,8 @@ class Inbox:
 class TurnFrames:
     """The frames of one turn, counted from its first one. They end where an answer is asked for.
 
-    `first` is the first one's place among all that came in; `closed` is set when the turn reads no more.
+    `first` is the first one's place among all that came in; `closed` is set when the turn reads no
+    more.
     """
 
     def __init__(self, inbox: Inbox) -> None:

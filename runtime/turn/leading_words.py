@@ -1,4 +1,5 @@
-"""Words after which more is to come, by language: what `end_of_turn` looks a transcript's last words up in."""
+"""Words after which more is to come, by language: what `end_of_turn` looks a transcript's last
+words up in."""
 
 from __future__ import annotations
 
@@ -17,14 +18,12 @@ class LeadingWords:
     """A language's words that lead on when they come last.
 
     `always`: they end nothing: conjunctions, articles, possessives, prepositions, fillers.
-    `statements`: they end a question ("How is she?"), no statement.
-    `stranded`: prepositions that end a question with a question word ("What are you looking for?"), nothing else.
-    `questions`: those question words.
-    `seldom`: they end a sentence now and then.
-    `particles`: prepositions that, with one of `phrasal` before them, may belong to the verb ("Turn the lights on.");
-    without one they lead on.
-    `digits`: words of which a number that is dictated consists. `ones`: of them, those that are pronouns or articles,
-    too, and so count after another one alone.
+    `statements`: they end a question ("How is she?"), no statement. `stranded`: prepositions that
+    end a question with a question word ("What are you looking for?"), nothing else. `questions`:
+    those question words. `seldom`: they end a sentence now and then. `particles`: prepositions
+    that, with one of `phrasal` before them, may belong to the verb ("Turn the lights on."); without
+    one they lead on. `digits`: words of which a number that is dictated consists. `ones`: of them,
+    those that are pronouns or articles, too, and so count after another one alone.
     """
 
     always: frozenset[str] = _NONE
@@ -281,7 +280,10 @@ LEADING: dict[str, LeadingWords] = {
         digits=_words("ศูนย์ หนึ่ง สอง สาม สี่ ห้า หก เจ็ด แปด เก้า สิบ"),
     ),
 }  # fmt: skip
-"""By Whisper's code of the language. One without a row is judged by its marks, digits and spelled letters alone."""
+"""By Whisper's code of the language.
+
+One without a row is judged by its marks, digits and spelled letters alone.
+"""
 
 LETTERS = {
     "en": frozenset("I"),

@@ -1,4 +1,5 @@
-"""Listen: audio frames in; the beginning and the (suspected) end of speech out, by an end-pointer over voice activity."""
+"""Listen: audio frames in; the beginning and the (suspected) end of speech out, by an end-pointer
+over voice activity."""
 
 from __future__ import annotations
 
@@ -26,12 +27,13 @@ _LONGEST_SUSPICION_MS = 1000
 
 @dataclass(frozen=True)
 class Endpointing:
-    """When speech begins and ends. `suspect_ms` of silence start the answer on suspicion; then it is certain after
+    """When speech begins and ends. `suspect_ms` of silence start the answer on suspicion; then it
+    is certain after
 
-    `finished_ms` where the words so far sound finished, `unfinished_ms` where they do not, `end_ms` where nobody knows.
-    `eager` from 0 to 1 halves or doubles the three: 1 answers soonest and interrupts most. What is heard begins `before_ms`
-    before the first window that may be speech. Speech longer than `cut_s` is cut at the next pause of `cut_pause_ms`, at
-    `max_s` anywhere.
+    `finished_ms` where the words so far sound finished, `unfinished_ms` where they do not, `end_ms`
+    where nobody knows. `eager` from 0 to 1 halves or doubles the three: 1 answers soonest and
+    interrupts most. What is heard begins `before_ms` before the first window that may be speech.
+    Speech longer than `cut_s` is cut at the next pause of `cut_pause_ms`, at `max_s` anywhere.
     """
 
     threshold: float = 0.5
@@ -47,7 +49,10 @@ class Endpointing:
     max_s: float = 28.0
 
     def wait_ms(self, finished: float | None) -> float:
-        """The silence that makes an end certain. `finished`: how likely the words are complete; None: not known."""
+        """The silence that makes an end certain.
+
+        `finished`: how likely the words are complete; None: not known.
+        """
         likely = 0.5 if finished is None else finished
         ms = float(
             np.interp(likely, [0.0, 0.5, 1.0], [self.unfinished_ms, self.end_ms, self.finished_ms])
@@ -56,9 +61,11 @@ class Endpointing:
 
 
 class Endpointer:
-    """The state machine behind the stage. Pure: windows and their speech probabilities in, `Heard` out.
+    """The state machine behind the stage. Pure: windows and their speech probabilities in, `Heard`
+    out.
 
-    How long a silence must be is asked with every window, so that whoever reads the words may change it meanwhile.
+    How long a silence must be is asked with every window, so that whoever reads the words may
+    change it meanwhile.
     """
 
     def __init__(self, options: Endpointing, window: int = WINDOW) -> None:
@@ -76,7 +83,10 @@ class Endpointer:
     def push(
         self, window: Samples, probability: float, finished: float | None = None
     ) -> Iterator[Heard]:
-        """One window of samples. `finished` as in `Endpointing.wait_ms`, of the utterance whose end is suspected."""
+        """One window of samples.
+
+        `finished` as in `Endpointing.wait_ms`, of the utterance whose end is suspected.
+        """
         self._windows.append(window)
         self._next += 1
         if self._speaking:
@@ -121,7 +131,8 @@ class Endpointer:
             yield self._suspected
 
     def _finish(self, more: bool) -> Utterance:
-        """The final utterance; with the very samples of the suspected one where nothing but silence came since."""
+        """The final utterance; with the very samples of the suspected one where nothing but silence
+        came since."""
         suspected = self._suspected
         utterance = (
             Utterance(suspected.samples, RATE, suspected.start, True, more)
@@ -160,7 +171,10 @@ class Listen:
         frames: AsyncIterator[AudioFrame],
         finished: Callable[[], float | None] = lambda: None,
     ) -> AsyncGenerator[Heard, None]:
-        """What is heard. `finished` is asked how likely the words of the suspected utterance are complete."""
+        """What is heard.
+
+        `finished` is asked how likely the words of the suspected utterance are complete.
+        """
         endpointer = Endpointer(self.options, self._activity.window)
         activity = self._activity.stream()
         try:

@@ -24,7 +24,8 @@ class Dialogue:
         self.messages: list[Message] = [Message("system", system_prompt)] if system_prompt else []
 
     def fit(self, asked: Sequence[Message], question: str) -> int:
-        """Drop the oldest messages that were left out when `question` was asked; how many they were."""
+        """Drop the oldest messages that were left out when `question` was asked; how many they
+        were."""
         dropped = len(with_question(self.messages, question)) - len(asked)
         oldest = 1 if self.messages and self.messages[0].role == "system" else 0
         del self.messages[oldest : oldest + dropped]
@@ -32,7 +33,8 @@ class Dialogue:
 
 
 class Exchange:
-    """One question and its answer, as they come; `remember` adds them to the dialogue once, `trim` takes back.
+    """One question and its answer, as they come; `remember` adds them to the dialogue once, `trim`
+    takes back.
 
     `heard` is the part of the answer that the dialogue holds.
     """
@@ -50,7 +52,8 @@ class Exchange:
         return sum(chunk.samples.size for chunk in self.chunks)
 
     def remember(self, question: str, answer: str | None, samples: int = 0) -> None:
-        """Add the question, and the whole `answer`; where it is None, what lies within its first `samples`."""
+        """Add the question, and the whole `answer`; where it is None, what lies within its first
+        `samples`."""
         messages = self._dialogue.messages
         messages[:] = with_question(messages, question)
         if answer is None:
@@ -59,7 +62,10 @@ class Exchange:
             self._keep(answer, "".join(token.text for token in self.tokens))
 
     def trim(self, samples: int) -> None:
-        """Of the answer that was remembered only the first `samples` were heard. Nothing, once the dialogue went on."""
+        """Of the answer that was remembered only the first `samples` were heard.
+
+        Nothing, once the dialogue went on.
+        """
         messages = self._dialogue.messages
         last = messages[-1] if messages else None
         if self._answer is not None and last is self._answer:
@@ -85,8 +91,8 @@ def with_question(messages: Sequence[Message], question: str) -> list[Message]:
 def alternating(messages: Sequence[Message]) -> list[Message]:
     """The messages of a dialogue, those of one role in a row as one.
 
-    Where nothing of an answer was heard a question follows another. Joined, they are a dialogue as every model's
-    template wants it, and what was computed of the first is of use for both.
+    Where nothing of an answer was heard a question follows another. Joined, they are a dialogue as
+    every model's template wants it, and what was computed of the first is of use for both.
     """
     out: list[Message] = []
     for message in messages:
@@ -103,7 +109,8 @@ def heard_text(chunks: Sequence[PcmChunk], samples: int) -> str:
 
 
 def words_heard(chunks: Sequence[PcmChunk], samples: int) -> list[str]:
-    """The words of the answer that lie within its first `samples` samples, each sentence's words evenly spread.
+    """The words of the answer that lie within its first `samples` samples, each sentence's words
+    evenly spread.
 
     A sentence whose last chunk was not made yet is taken to last as long as its letters suggest.
     """
@@ -128,7 +135,10 @@ def words_heard(chunks: Sequence[PcmChunk], samples: int) -> list[str]:
 
 
 def write_messages(path: Path, messages: Sequence[Message]) -> None:
-    """Write a dialogue into a file: a JSON list of `{"role", "text", "ids"}`. Raises `OutputNotWritable`, `DiskFull`."""
+    """Write a dialogue into a file: a JSON list of `{"role", "text", "ids"}`.
+
+    Raises `OutputNotWritable`, `DiskFull`.
+    """
     items = [{"role": m.role, "text": m.text, "ids": list(m.ids)} for m in messages]
     partial = path.with_name(f"{path.name}.partial")
     try:
@@ -139,7 +149,10 @@ def write_messages(path: Path, messages: Sequence[Message]) -> None:
 
 
 def read_messages(path: Path) -> list[Message]:
-    """The dialogue in a file that `write_messages` wrote; `ids` may be left out. Raises `TextError`."""
+    """The dialogue in a file that `write_messages` wrote; `ids` may be left out.
+
+    Raises `TextError`.
+    """
     try:
         items = read_json(path)
     except OSError as exc:

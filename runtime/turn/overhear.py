@@ -1,7 +1,7 @@
 """Listening while an answer is spoken: what is heard over it, and whether that pauses or cuts it.
 
-Nothing is heard twice by chance: the frames of speech that cuts the answer are kept, and the next turn begins with them;
-those of speech that was none are forgotten.
+Nothing is heard twice by chance: the frames of speech that cuts the answer are kept, and the next
+turn begins with them; those of speech that was none are forgotten.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ _FIRST_PARTIAL_S = 0.6
 """Of what is heard, which begins a little before the speech."""
 
 _LOOKBACK_S = 1.3
-"""How long before speech is noticed it may have begun: what the end-pointer looks back, and is in doubt."""
+"""How long before speech is noticed it may have begun: what the end-pointer looks back, and is in
+doubt."""
 
 
 class Act(enum.Enum):
@@ -57,7 +58,10 @@ class Decision:
 
 @dataclass
 class _Speech:
-    """Somebody speaks over the answer. `begin` is a sample of the stream; `whole`: the samples that `text` is all of."""
+    """Somebody speaks over the answer.
+
+    `begin` is a sample of the stream; `whole`: the samples that `text` is all of.
+    """
 
     begin: int
     since_s: float
@@ -73,8 +77,9 @@ class _Speech:
 class Overhearing:
     """Frames to decisions, while one answer is made and played; the last decision may be to cut it.
 
-    `kept` are the frames that the next turn is to begin with. `quiet` is set while nobody speaks, or what is spoken was
-    judged. Where the answer's own voice was heard (`hears_itself`), speech alone pauses nothing any more.
+    `kept` are the frames that the next turn is to begin with. `quiet` is set while nobody speaks,
+    or what is spoken was judged. Where the answer's own voice was heard (`hears_itself`), speech
+    alone pauses nothing any more.
     """
 
     def __init__(
@@ -201,7 +206,8 @@ class Overhearing:
         return None
 
     def _words_of(self, speech: _Speech, paused: bool) -> tuple[tuple[str, ...] | None, str]:
-        """Its words, None while they are not known, and why they are no interruption, if that is certain."""
+        """Its words, None while they are not known, and why they are no interruption, if that is
+        certain."""
         if speech.text is None:
             return None, ""
         if not bare_words(speech.text):
@@ -237,7 +243,8 @@ class Overhearing:
         return self._pause_ms > 0 and not self.hears_itself and not self._playback.over
 
     def _skip(self, speech: _Speech, start: int) -> int:
-        """How many samples from `start` on were heard well before this speech began, as part of what was judged."""
+        """How many samples from `start` on were heard well before this speech began, as part of
+        what was judged."""
         before = self._stages.listen.options.before_ms * RATE // 1000
         return max(0, speech.begin - before - start)
 

@@ -1,4 +1,5 @@
-"""Whether what was heard is what is being said: a loudspeaker in a microphone, written down by a recogniser. Pure."""
+"""Whether what was heard is what is being said: a loudspeaker in a microphone, written down by a
+recogniser. Pure."""
 
 from __future__ import annotations
 
@@ -8,17 +9,20 @@ from difflib import SequenceMatcher
 from voxturn.runtime.text.words import bare_words
 
 _MOST = 0.62
-"""Where so much of what was heard, in letters, is what is being said, all of it is: the rest was misheard."""
+"""Where so much of what was heard, in letters, is what is being said, all of it is: the rest was
+misheard."""
 
 _LONG, _TOGETHER, _TOGETHER_GOING_ON = 8, 3, 2
-"""Of so many letters or more, those count that stand so many together in what is being said; less is compared in words."""
+"""Of so many letters or more, those count that stand so many together in what is being said; less
+is compared in words."""
 
 
 def others_words(heard: str, spoken: str, goes_on: bool = False) -> tuple[str, ...]:
-    """The words in `heard` that are somebody else's: not in `spoken`, which is said at that time. Order matters.
+    """The words in `heard` that are somebody else's: not in `spoken`, which is said at that time.
+    Order matters.
 
-    Empty where most of it is in `spoken`. `goes_on`: the own voice was heard until now, so that a rest of it is likely, cut
-    anywhere and misheard.
+    Empty where most of it is in `spoken`. `goes_on`: the own voice was heard until now, so that a
+    rest of it is likely, cut anywhere and misheard.
     """
     words, said = bare_words(heard), bare_words(spoken)
     letters = "".join(words)
@@ -33,7 +37,8 @@ def others_words(heard: str, spoken: str, goes_on: bool = False) -> tuple[str, .
 
 
 def _alike(letters: str, others: str, together: int) -> int:
-    """How many of the letters stand in `others` in the same order, some together at least: words may be cut elsewhere."""
+    """How many of the letters stand in `others` in the same order, some together at least: words
+    may be cut elsewhere."""
     blocks = SequenceMatcher(None, letters, others, autojunk=False).get_matching_blocks()
     return sum(block.size for block in blocks if block.size >= together)
 

@@ -14,7 +14,8 @@ _EARLIER_S, _LATER_S = 0.8, 0.4
 
 
 class Playback:
-    """Chunks that are played one after the other from when they are added. Positions are samples of the answer.
+    """Chunks that are played one after the other from when they are added. Positions are samples of
+    the answer.
 
     `whole` is set by whoever adds them when there are no more.
     """
@@ -67,7 +68,10 @@ class Playback:
         self._set(self._position)
 
     async def finished(self) -> bool:
-        """Wait until the whole answer has been played. False where it is paused for too long: nobody decides any more."""
+        """Wait until the whole answer has been played.
+
+        False where it is paused for too long: nobody decides any more.
+        """
         while not self.over:
             self._changed.clear()
             changed = asyncio.ensure_future(self._changed.wait())

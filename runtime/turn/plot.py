@@ -1,4 +1,5 @@
-"""The waterfall of a turn: what each stage did when, from the end of speech to the end of the answer."""
+"""The waterfall of a turn: what each stage did when, from the end of speech to the end of the
+answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What a turn does with a recogniser: its words pass the content filter, its partial transcripts keep to their share."""
+"""What a turn does with a recogniser: its words pass the content filter, its partial transcripts
+keep to their share."""
 
 from __future__ import annotations
 
@@ -33,12 +34,16 @@ class FilteredRecogniser:
     async def transcribe(
         self, samples: Samples, prior: str = "", words: bool = False
     ) -> Transcript:
-        """The words in 16 kHz audio of any length, with their times if `words`; empty text where there are none."""
+        """The words in 16 kHz audio of any length, with their times if `words`; empty text where
+        there are none."""
         return await self.hear(prior).final(samples, words)
 
 
 class FilteredHearing:
-    """One utterance, filtered. What was shown as stable is never filtered again, so that it stays as it was."""
+    """One utterance, filtered.
+
+    What was shown as stable is never filtered again, so that it stays as it was.
+    """
 
     def __init__(self, hearing: Hearing, content_filter: ContentFilter) -> None:
         self._hearing = hearing
@@ -58,7 +63,10 @@ class FilteredHearing:
         return replace(partial, stable=self._shown, unstable=unstable)
 
     async def final(self, samples: Samples, words: bool = False) -> Transcript:
-        """The whole utterance. Where the filter changed the text, it comes without the words' times."""
+        """The whole utterance.
+
+        Where the filter changed the text, it comes without the words' times.
+        """
         transcript = await self._hearing.final(samples, words)
         passed = self._filter.check(transcript.text, "in")
         return replace(
@@ -73,9 +81,11 @@ class FilteredHearing:
 
 
 class Partials:
-    """Makes partial transcripts of an utterance one at a time, in a task of its own, as often as `share` allows.
+    """Makes partial transcripts of an utterance one at a time, in a task of its own, as often as
+    `share` allows.
 
-    `share`: the most of the time that they may take; 0: there are none. `first_s`: how much speech the first one needs.
+    `share`: the most of the time that they may take; 0: there are none. `first_s`: how much speech
+    the first one needs.
     """
 
     def __init__(

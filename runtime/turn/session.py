@@ -1,7 +1,9 @@
-"""A conversation that listens while it speaks: frames go in and events come out for as long as it lives.
+"""A conversation that listens while it speaks: frames go in and events come out for as long as it
+lives.
 
-It composes turns. While a turn's answer is made and played, what is said over it is judged (`overhear.py`); where that is an
-interruption, the turn is closed and the next one begins with what was said.
+It composes turns. While a turn's answer is made and played, what is said over it is judged
+(`overhear.py`); where that is an interruption, the turn is closed and the next one begins with what
+was said.
 """
 
 from __future__ import annotations
@@ -38,8 +40,8 @@ def _no_trace(trace: Trace) -> None:
 class SessionOptions:
     """How a session is held. `interrupt`: as the profile says, where it is None.
 
-    `ahead_s`: how many seconds `push` may be ahead of what is heard. `on_trace` is called with the trace of every turn that
-    heard a question, once it is over.
+    `ahead_s`: how many seconds `push` may be ahead of what is heard. `on_trace` is called with the
+    trace of every turn that heard a question, once it is over.
     """
 
     interrupt: Strategy | None = None
@@ -48,12 +50,14 @@ class SessionOptions:
 
 
 class Session:
-    """Iterate it for its events, as they come; close it when done. Make and use it in one event loop.
+    """Iterate it for its events, as they come; close it when done. Make and use it in one event
+    loop.
 
-    Use as `async with assistant.session() as session: …`, pushing frames in one task and reading events in another. Play
-    the chunks, pause between `Paused` and `Resumed`, and drop what was not played at `Interrupted`. Whoever does not read
-    events holds up the answer. An error ends a turn alone; only where no turn can begin to listen, the session ends with it.
-    `TurnDone` comes once for every turn that heard a question, when all of it was given: it may still be playing, and be
+    Use as `async with assistant.session() as session: …`, pushing frames in one task and reading
+    events in another. Play the chunks, pause between `Paused` and `Resumed`, and drop what was not
+    played at `Interrupted`. Whoever does not read events holds up the answer. An error ends a turn
+    alone; only where no turn can begin to listen, the session ends with it. `TurnDone` comes once
+    for every turn that heard a question, when all of it was given: it may still be playing, and be
     interrupted. After `aclose` every method raises `StreamClosed`.
     """
 
@@ -88,7 +92,8 @@ class Session:
 
     @property
     def messages(self) -> list[Message]:
-        """The dialogue so far, the system prompt first: what was said, and of each answer what was heard."""
+        """The dialogue so far, the system prompt first: what was said, and of each answer what was
+        heard."""
         return self._conversation.messages
 
     @messages.setter
@@ -111,8 +116,8 @@ class Session:
     def push(self, sound: Samples | AudioFrame) -> None:
         """Hear this: 16 kHz mono float32 `[n]`, of any length. Does not wait.
 
-        Where more than `ahead_s` seconds have not been heard yet, the oldest of them are dropped (`dropped_s`). Raises
-        `UsageError` or `InvalidSamples` for what is no such audio.
+        Where more than `ahead_s` seconds have not been heard yet, the oldest of them are dropped
+        (`dropped_s`). Raises `UsageError` or `InvalidSamples` for what is no such audio.
         """
         self._check_open()
         self._inbox.push(sound)
@@ -123,7 +128,10 @@ class Session:
         await self._inbox.feed(frames)
 
     def ask(self, text: str) -> None:
-        """Put a typed question. It cuts what is being answered, and what is just being said. Raises `EmptyText`."""
+        """Put a typed question.
+
+        It cuts what is being answered, and what is just being said. Raises `EmptyText`.
+        """
         self._check_open()
         if not text.strip():
             raise EmptyText("the question has no words; type some")
@@ -133,8 +141,8 @@ class Session:
     def answer(self) -> None:
         """Take what was pushed so far for the whole question, without waiting for silence.
 
-        Where nothing was said, the question that ends the dialogue is answered, if one does; while an answer is made or
-        played, nothing happens.
+        Where nothing was said, the question that ends the dialogue is answered, if one does; while
+        an answer is made or played, nothing happens.
         """
         self._check_open()
         if self._turn.listening:
@@ -147,9 +155,11 @@ class Session:
             self._turn.cut("cancelled")
 
     def played(self, ms: float) -> None:
-        """Tell how much of the last answer the loudspeaker has played; without being told, the clock decides.
+        """Tell how much of the last answer the loudspeaker has played; without being told, the
+        clock decides.
 
-        Told after the answer was cut, it corrects what the dialogue holds of it, until the dialogue goes on.
+        Told after the answer was cut, it corrects what the dialogue holds of it, until the dialogue
+        goes on.
         """
         self._check_open()
         turn = self._turn if self._turn.playback.begun else self._before
@@ -195,7 +205,8 @@ class Session:
         )
 
     def _ask_last(self, wanted: bool) -> None:
-        """An answer was asked for and nothing was said: the dialogue's last message is the question."""
+        """An answer was asked for and nothing was said: the dialogue's last message is the
+        question."""
         if wanted and not self._questions and self.messages and self.messages[-1].role == "user":
             self._questions.append(self.messages.pop().text)
 

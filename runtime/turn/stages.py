@@ -20,8 +20,8 @@ from voxturn.runtime.turn.trace import StageInfo
 class Stages:
     """What a turn is composed of, ready to run.
 
-    `partial_share`: the most of the recogniser's time that partial transcripts may take; 0: there are none. `interrupt`:
-    when speech over a session's answers cuts them.
+    `partial_share`: the most of the recogniser's time that partial transcripts may take; 0: there
+    are none. `interrupt`: when speech over a session's answers cuts them.
     """
 
     listen: Listen

@@ -1,8 +1,9 @@
 """What happened in a turn, and when: milliseconds and input samples from the end of speech.
 
-The end of speech is the last sample of the utterance above −40 dBFS; it lies on the turn's clock where its frame's
-arrival puts it. Audio counts when it is ready to be played, not before its answer was certain; the audible onset is
-its first sample above −40 dBFS, playback starting with the first chunk and stalling at underruns.
+The end of speech is the last sample of the utterance above −40 dBFS; it lies on the turn's clock
+where its frame's arrival puts it. Audio counts when it is ready to be played, not before its answer
+was certain; the audible onset is its first sample above −40 dBFS, playback starting with the first
+chunk and stalling at underruns.
 """
 
 from __future__ import annotations
@@ -39,7 +40,10 @@ MARKS = (
 
 @dataclass(frozen=True)
 class StageInfo:
-    """Which artifact a stage ran, on what and in which arithmetic. `scripted`: what it chose was replaced by a script, for a measurement."""
+    """Which artifact a stage ran, on what and in which arithmetic.
+
+    `scripted`: what it chose was replaced by a script, for a measurement.
+    """
 
     model: str
     precision: str
@@ -53,7 +57,8 @@ class StageInfo:
 
 @dataclass(frozen=True)
 class Playback:
-    """Chunks played as they became ready: when the first audible sample sounded (None: never), and stalls."""
+    """Chunks played as they became ready: when the first audible sample sounded (None: never), and
+    stalls."""
 
     onset_s: float | None
     underruns: int
@@ -61,7 +66,8 @@ class Playback:
 
 
 def play(chunks: Sequence[tuple[float, PcmChunk]]) -> Playback:
-    """Simulate a loudspeaker that starts with the first chunk; each chunk comes with the time it was ready."""
+    """Simulate a loudspeaker that starts with the first chunk; each chunk comes with the time it
+    was ready."""
     onset, underruns, stalled = None, 0, 0.0
     at = chunks[0][0] if chunks else 0.0
     for ready, chunk in chunks:
@@ -76,7 +82,8 @@ def play(chunks: Sequence[tuple[float, PcmChunk]]) -> Playback:
 
 
 class Arrivals:
-    """When the frames of a stream arrived: the last ten seconds of them, enough to place the end of speech."""
+    """When the frames of a stream arrived: the last ten seconds of them, enough to place the end of
+    speech."""
 
     def __init__(self) -> None:
         self._ends: list[tuple[int, float]] = []
@@ -103,9 +110,11 @@ class Arrivals:
 
 @dataclass(frozen=True)
 class InterruptDecision:
-    """What a session did about speech over the answer, and why. `heard`: its words, if they were known.
+    """What a session did about speech over the answer, and why. `heard`: its words, if they were
+    known.
 
-    `what`: paused, resumed, ignored (the answer had not been paused) or cut. `sample`: where in the answer.
+    `what`: paused, resumed, ignored (the answer had not been paused) or cut. `sample`: where in the
+    answer.
     """
 
     what: str
@@ -117,7 +126,11 @@ class InterruptDecision:
 
 @dataclass
 class Trace:
-    """What happened in a turn: it observes the turn's events and the engines' calls. Collected while a turn runs. Times inside are seconds of the turn's clock; `to_dict` makes them relative."""
+    """What happened in a turn: it observes the turn's events and the engines' calls.
+
+    Collected while a turn runs. Times inside are seconds of the turn's clock; `to_dict` makes them
+    relative.
+    """
 
     profile: str
     stages: Mapping[str, StageInfo]
@@ -154,14 +167,18 @@ class Trace:
         self.outcome = outcome
 
     def speech_ended(self, arrivals: Arrivals, utterance: Utterance) -> None:
-        """Place the end of an utterance's speech on the turn's clock, if anything of it was audible."""
+        """Place the end of an utterance's speech on the turn's clock, if anything of it was
+        audible."""
         last = last_audible(utterance.samples)
         if last is not None and arrivals:
             sample = utterance.start + last + 1
             self.marks["speech_end"] = arrivals.when(sample, utterance.rate)
 
     def event(self, event: Event, produced_at: float, certain: float) -> None:
-        """An event of the answer that leaves the turn. Audio counts from when the end of speech was `certain`."""
+        """An event of the answer that leaves the turn.
+
+        Audio counts from when the end of speech was `certain`.
+        """
         match event:
             case Transcript():
                 self.mark("transcript", produced_at)
@@ -187,7 +204,10 @@ class Trace:
         self.spans.append((lane, begin_s, end_s))
 
     def prompt(self, lane: str, computed: int, reused: int) -> None:
-        """A prompt of this turn: positions computed and reused. The reply's count; safe from any thread."""
+        """A prompt of this turn: positions computed and reused.
+
+        The reply's count; safe from any thread.
+        """
         if lane == "reply":
             self.prompt_tokens_computed += computed
             self.prompt_tokens_reused += reused

@@ -1,8 +1,8 @@
 """The turn: composes listening, recognising and answering; owns speculation, barge-in and clean-up.
 
-While the end of speech is only suspected, the whole answer is begun: transcript, reply, speech. Nothing of it leaves
-the turn before the end is certain; if speech resumes it is closed, exactly as a barge-in closes it. How soon the end is
-certain depends on whether it sounds finished.
+While the end of speech is only suspected, the whole answer is begun: transcript, reply, speech.
+Nothing of it leaves the turn before the end is certain; if speech resumes it is closed, exactly as
+a barge-in closes it. How soon the end is certain depends on whether it sounds finished.
 """
 
 from __future__ import annotations
@@ -60,7 +60,10 @@ class Conversation:
         return self.dialogue.language
 
     def turn(self, frames: AsyncIterator[AudioFrame], whole_input: bool = False) -> Turn:
-        """One turn on 16 kHz frames. It ends with the first utterance, or with the input if `whole_input`."""
+        """One turn on 16 kHz frames.
+
+        It ends with the first utterance, or with the input if `whole_input`.
+        """
         return Turn(self, frames, whole_input)
 
     def ask(self, question: str) -> Turn:
@@ -71,7 +74,8 @@ class Conversation:
 
 
 class Turn:
-    """Iterate it for its events; close it at any point to interrupt. `trace` is complete when it is closed.
+    """Iterate it for its events; close it at any point to interrupt. `trace` is complete when it is
+    closed.
 
     Use as `async with conversation.turn(frames) as turn: async for event in turn: …`.
     """
@@ -121,17 +125,19 @@ class Turn:
         await self.aclose()
 
     def played(self, samples: int) -> None:
-        """Tell how much of the answer the loudspeaker has played; otherwise the clock since its first chunk decides.
+        """Tell how much of the answer the loudspeaker has played; otherwise the clock since its
+        first chunk decides.
 
-        Told before `aclose`, it counts also where the whole answer had been made by then; told after it, it corrects what
-        the dialogue holds, unless that has gone on.
+        Told before `aclose`, it counts also where the whole answer had been made by then; told
+        after it, it corrects what the dialogue holds, unless that has gone on.
         """
         self._played = samples
         if self._closed:
             self._trim()
 
     async def aclose(self) -> None:
-        """Interrupt, from any task: no event comes after this, every stage stops, the dialogue keeps what was heard."""
+        """Interrupt, from any task: no event comes after this, every stage stops, the dialogue
+        keeps what was heard."""
         async with self._closing:  # one at a time
             try:
                 if self._events is not None:
@@ -226,7 +232,8 @@ class Turn:
     def _finished(self) -> float | None:
         """How likely the suspected utterance is complete; None where none is.
 
-        While its words are not known it is not: the answer needs them, so that waiting for them takes no time.
+        While its words are not known it is not: the answer needs them, so that waiting for them
+        takes no time.
         """
         if self._answer is None:
             return None
@@ -238,7 +245,8 @@ class Turn:
     async def _begin(
         self, parts: Sequence[Transcript], samples: Samples, hearing: Partials | None = None
     ) -> None:
-        """Begin to answer what `parts` say, and the utterance of `samples` that was heard with `hearing`."""
+        """Begin to answer what `parts` say, and the utterance of `samples` that was heard with
+        `hearing`."""
         await self._drop()
         self.trace.speculations += 1
         self._suspected = samples
@@ -288,7 +296,8 @@ class Turn:
         self.trace.heard_reply = self._exchange.heard
 
     def _trim(self) -> None:
-        """The turn had ended by itself, but the loudspeaker was stopped before the end of what was made."""
+        """The turn had ended by itself, but the loudspeaker was stopped before the end of what was
+        made."""
         if not self._remembered or self._played is None:
             return
         if not self._done or self._played < self._exchange.samples:

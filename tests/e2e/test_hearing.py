@@ -1,4 +1,5 @@
-"""Real Whisper and Silero: partials, word times, names, a file in pieces, and sounds that hold no words."""
+"""Real Whisper and Silero: partials, word times, names, a file in pieces, and sounds that hold no
+words."""
 
 from __future__ import annotations
 

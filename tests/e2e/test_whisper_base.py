@@ -1,4 +1,5 @@
-"""The real Whisper base, read back out of its CTranslate2 file, against transformers and against CTranslate2."""
+"""The real Whisper base, read back out of its CTranslate2 file, against transformers and against
+CTranslate2."""
 
 from __future__ import annotations
 

@@ -1,8 +1,10 @@
-"""A fake CUDA, and a fake TensorRT and a fake CUDA provider over ONNX Runtime on the CPU, for tests of what drives them.
+"""A fake CUDA, and a fake TensorRT and a fake CUDA provider over ONNX Runtime on the CPU, for tests
+of what drives them.
 
-Streams are lazy: work waits in its stream until someone synchronises with it or with an event in it, then runs in order. So a
-read without a synchronisation, or without an event where one is needed, sees old bytes.
-Memory is real; every access is checked against what is allocated. Every call is noted in `calls`.
+Streams are lazy: work waits in its stream until someone synchronises with it or with an event in
+it, then runs in order. So a read without a synchronisation, or without an event where one is
+needed, sees old bytes. Memory is real; every access is checked against what is allocated. Every
+call is noted in `calls`.
 """
 
 from __future__ import annotations
@@ -28,7 +30,10 @@ _ROLES = {file: role for role, file in GRAPHS.items()} | {"decoder.onnx": "token
 
 
 class FakeCuda:
-    """What `cuda.bindings.runtime` gives. `fails` names a call that fails with error 700 from now on."""
+    """What `cuda.bindings.runtime` gives.
+
+    `fails` names a call that fails with error 700 from now on.
+    """
 
     cudaStreamNonBlocking = 1
     cudaEventDisableTiming = 2
@@ -191,7 +196,8 @@ class FakeCuda:
         assert width <= min(target_pitch, source_pitch)
 
         def check() -> None:
-            """One side may be the caller's own memory, which this knows nothing of; the other one must be allocated."""
+            """One side may be the caller's own memory, which this knows nothing of; the other one
+            must be allocated."""
             sides = [
                 all(self.owns(base + row * pitch, width) for row in range(rows))
                 for base, pitch in ((target, target_pitch), (source, source_pitch))
@@ -283,10 +289,11 @@ class FakeKernels:
 
 
 class FakeTensorRt:
-    """What the module `tensorrt` gives to the executor: engines are ONNX files by their path, run by ONNX Runtime.
+    """What the module `tensorrt` gives to the executor: engines are ONNX files by their path, run
+    by ONNX Runtime.
 
-    `says_no` names a call of a context that returns False from now on; `aliased=False` is a library without caches that
-    are updated in place. `on_host` are inputs whose values decide shapes.
+    `says_no` names a call of a context that returns False from now on; `aliased=False` is a library
+    without caches that are updated in place. `on_host` are inputs whose values decide shapes.
     """
 
     __name__, __version__ = "tensorrt", "11.4.0"
@@ -437,7 +444,8 @@ class Context:
 
 
 class FakeCudaProvider:
-    """What the module `onnxruntime` gives to the executor: the CUDA provider, run by the CPU's in the stream it was given.
+    """What the module `onnxruntime` gives to the executor: the CUDA provider, run by the CPU's in
+    the stream it was given.
 
     `fails` makes runs fail.
     """

@@ -1,4 +1,5 @@
-"""Tokens chosen on the fake GPU, a step ahead of the host: the same as when the host chooses each before the next step."""
+"""Tokens chosen on the fake GPU, a step ahead of the host: the same as when the host chooses each
+before the next step."""
 
 from __future__ import annotations
 
@@ -106,7 +107,8 @@ def request(number: int, tokens: int = 12, **changes: Any) -> Request:
 
 
 def random_script(seed: int) -> Script:
-    """Requests that join and leave at any time, with and without stops, watched tokens, limits and cancelling."""
+    """Requests that join and leave at any time, with and without stops, watched tokens, limits and
+    cancelling."""
     random = np.random.default_rng(seed)
     script = Script()
     for number in range(int(random.integers(2, 9))):

@@ -43,7 +43,8 @@ def test_the_gpu_s_profile_hears_on_the_gpu(
 def test_a_longer_window_s_silence_is_fetched_from_the_device(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """`extend` reads encoder outputs that may lie on the GPU: only `to_device` may be asked of them."""
+    """`extend` reads encoder outputs that may lie on the GPU: only `to_device` may be asked of
+    them."""
     monkeypatch.setattr(ctranslate2.models, "Whisper", lambda folder, **options: None)
     whisper = Ct2Whisper(tmp_path, "fp32", BUDGET)
 

@@ -1,4 +1,5 @@
-"""ONNX Runtime's CUDA executor without a GPU: it refuses to run anywhere else; on a fake it binds what it should."""
+"""ONNX Runtime's CUDA executor without a GPU: it refuses to run anywhere else; on a fake it binds
+what it should."""
 
 from __future__ import annotations
 

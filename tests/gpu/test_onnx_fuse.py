@@ -34,7 +34,8 @@ def operators(model: onnx.ModelProto) -> Counter[str]:
 
 
 def loud(path: Path) -> onnx.ModelProto:
-    """A graph whose every bias and norm counts: those of a synthetic GPT are zeros and ones, its other weights small."""
+    """A graph whose every bias and norm counts: those of a synthetic GPT are zeros and ones, its
+    other weights small."""
     model, random = onnx.load(str(path)), np.random.default_rng(7)
     for tensor in model.graph.initializer:
         value = onnx.numpy_helper.to_array(tensor)
@@ -78,7 +79,8 @@ class Pair:
         self.capacity = next(iter(caches.values())).shape[2]
         self.rows = shapes.get("rows", [0, 0])[1]
         self.most = 0.01 if path.name == "gpt.onnx" or "fp16" in path.parts else 0.03
-        """The noise that may be: weights of 8 and 4 bits are multiplied by other kernels, of other roundings."""
+        """The noise that may be: weights of 8 and 4 bits are multiplied by other kernels, of other
+        roundings."""
 
     def run(self, ids: np.ndarray[Any, Any], pasts: list[int]) -> list[np.ndarray[Any, Any]]:
         """Logits of both for new tokens behind `pasts` positions."""

@@ -1,4 +1,7 @@
-"""What only a GPU can show: the kernels in device memory, streams, a captured graph. `make gpu` runs these."""
+"""What only a GPU can show: the kernels in device memory, streams, a captured graph.
+
+`make gpu` runs these.
+"""
 
 from __future__ import annotations
 

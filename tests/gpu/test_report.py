@@ -1,4 +1,5 @@
-"""`make gpu` and `doctor --gpu` on a machine with nothing, and the comparison of engines on the fake GPU."""
+"""`make gpu` and `doctor --gpu` on a machine with nothing, and the comparison of engines on the
+fake GPU."""
 
 from __future__ import annotations
 

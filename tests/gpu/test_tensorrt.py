@@ -1,4 +1,5 @@
-"""The TensorRT executor on a fake library and a fake CUDA: the same numbers as ONNX Runtime, and nothing out of order."""
+"""The TensorRT executor on a fake library and a fake CUDA: the same numbers as ONNX Runtime, and
+nothing out of order."""
 
 from __future__ import annotations
 
@@ -291,7 +292,8 @@ def test_what_fails_halfway_leaves_nothing_in_flight(bench: Bench) -> None:
 def graph_on_the_fake_gpu(
     tiny: Tiny, role: str, stage: str, on_host: tuple[str, ...] = ()
 ) -> Iterator[tuple[TensorRtGraph, OnnxGraph, FakeCuda]]:
-    """A graph of the tiny voice, the same on ONNX Runtime, and the fake; at the end nothing is left of them."""
+    """A graph of the tiny voice, the same on ONNX Runtime, and the fake; at the end nothing is left
+    of them."""
     contract = Manifest.read(tiny.fp32).graphs[role]
     fake = FakeCuda()
     cuda = Cuda(fake)
@@ -613,7 +615,8 @@ def test_a_mistake_makes_a_test_fail(
 def test_a_profile_for_tensorrt_speaks_on_the_fake_gpu(
     tiny: Tiny, kernels: CudaKernels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Graphs of a voice exported for TensorRT, through the profile, the engine cache, streams and the batched engine."""
+    """Graphs of a voice exported for TensorRT, through the profile, the engine cache, streams and
+    the batched engine."""
     whole, folder = tmp_path / "whole", tmp_path / "voice"
     whole.mkdir()
     with pytest.MonkeyPatch.context() as patch:

@@ -1,4 +1,5 @@
-"""Every name of TensorRT's that the code uses exists in 10.16, in 11.4 and in RTX, or its use is listed here as guarded.
+"""Every name of TensorRT's that the code uses exists in 10.16, in 11.4 and in RTX, or its use is
+listed here as guarded.
 
 `tests/data/tensorrt_api.json` has the names of the three Python bindings.
 """

@@ -110,7 +110,8 @@ def test_a_decoder_of_another_precision_is_built_with_fused_attention(
 def test_weights_that_are_unpacked_before_their_product_are_found(
     trt: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Eight bits in blocks, which TensorRT does not fuse: why `decoder_portable` has a scale for each output."""
+    """Eight bits in blocks, which TensorRT does not fuse: why `decoder_portable` has a scale for
+    each output."""
     codes = np.random.default_rng(0).integers(-127, 128, (1024, 1024)).astype(np.int8)
 
     def check(name: str, scales: np.ndarray, **how: int) -> None:
@@ -235,7 +236,8 @@ def test_a_half_precision_graph_gives_the_same_in_steps_as_in_one_pass(portable:
 
 
 def test_nothing_that_a_half_precision_voice_computes_overflows(voice: Path) -> None:
-    """Ten times louder latents than any code gives: the vocoder's float16 stays finite; perceiver and norms are float32."""
+    """Ten times louder latents than any code gives: the vocoder's float16 stays finite; perceiver
+    and norms are float32."""
     import onnx
 
     manifest = Manifest.read(voice)

@@ -53,7 +53,8 @@ def wave_track(
     edits: bytes = b"",
     codec: bytes = b"sowt",
 ) -> bytes:
-    """A track of PCM, `times` (count, duration), `sizes` (bytes, count) and the `chunk` of whose samples may lie."""
+    """A track of PCM, `times` (count, duration), `sizes` (bytes, count) and the `chunk` of whose
+    samples may lie."""
     entry = box(
         codec, bytes(6), b"\0\1", bytes(8), struct.pack(">HHIHH", channels, 16, 0, rate % 65536, 0)
     )

@@ -10,7 +10,8 @@ from pathlib import Path
 from tests.recordings import RATE, encoded, sine
 
 Write = Callable[[Path], None]
-"""Writes the file of that path, and beside it those that it refers to, whose names begin with `decoy-`."""
+"""Writes the file of that path, and beside it those that it refers to, whose names begin with
+`decoy-`."""
 SECONDS = 0.5
 
 
@@ -24,7 +25,10 @@ def written(make: Callable[[], bytes]) -> Write:
 
 
 def text(lines: str) -> Write:
-    """A file of text, with decoys beside it. `{folder}` is where it lies, `{port}` a port that is listened on."""
+    """A file of text, with decoys beside it.
+
+    `{folder}` is where it lies, `{port}` a port that is listened on.
+    """
 
     def write(path: Path) -> None:
         with_decoys(path.parent)
@@ -43,7 +47,8 @@ def with_decoys(folder: Path) -> None:
 
 
 def listened_port() -> str:
-    """The port on loopback that files refer to: `DECOY_PORT` in the environment, or one where nobody is."""
+    """The port on loopback that files refer to: `DECOY_PORT` in the environment, or one where
+    nobody is."""
     return os.environ.get("DECOY_PORT", "9")
 
 

@@ -1,4 +1,5 @@
-"""Reads every hostile recording in a folder, in a process of its own, and says what each took: a JSON object a line."""
+"""Reads every hostile recording in a folder, in a process of its own, and says what each took: a
+JSON object a line."""
 
 from __future__ import annotations
 

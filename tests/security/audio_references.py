@@ -1,4 +1,5 @@
-"""Recordings that are none, but name others: playlists, lists of files, sessions, containers whose sound is elsewhere."""
+"""Recordings that are none, but name others: playlists, lists of files, sessions, containers whose
+sound is elsewhere."""
 
 from __future__ import annotations
 
@@ -56,7 +57,8 @@ def _elsewhere(reference: bytes) -> Write:
 
 
 def _alias() -> bytes:
-    """A Macintosh alias record to the decoy, as FFmpeg reads it: its name, and where it lies from here."""
+    """A Macintosh alias record to the decoy, as FFmpeg reads it: its name, and where it lies from
+    here."""
     name = b"decoy-words.wav"
     head = bytearray(150)
     head[50] = len(name)

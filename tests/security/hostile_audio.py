@@ -1,6 +1,8 @@
-"""Recordings by people who mean no good, made while a test runs: more than a hundred, small and from scratch.
+"""Recordings by people who mean no good, made while a test runs: more than a hundred, small and
+from scratch.
 
-`AUDIO[name](folder / name)` writes one. What it refers to is written beside it, under names that begin with `decoy-`.
+`AUDIO[name](folder / name)` writes one. What it refers to is written beside it, under names that
+begin with `decoy-`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""A corpus of hostile model files: each is written by a script, and has the command that a user would give it to.
+"""A corpus of hostile model files: each is written by a script, and has the command that a user
+would give it to.
 
-Every command ends in a typed error at once, with little memory; it opens nothing but the files of the folder, and writes nothing.
-`test_files.py` asks that of all of them.
+Every command ends in a typed error at once, with little memory; it opens nothing but the files of
+the folder, and writes nothing. `test_files.py` asks that of all of them.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ _IMPORT = ("voices", "import", "{path}/speakers_xtts.pth", "--model", "{path}/ar
 
 @dataclass(frozen=True)
 class Hostile:
-    """`write` makes the folder; in `command`, `{path}` is the folder and `{out}` a place for what would be written."""
+    """`write` makes the folder; in `command`, `{path}` is the folder and `{out}` a place for what
+    would be written."""
 
     write: Callable[[Path], None]
     command: tuple[str, ...]

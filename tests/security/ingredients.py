@@ -1,6 +1,8 @@
-"""What hostile model files are made of: small files of every format, whose headers say whatever they are told to say.
+"""What hostile model files are made of: small files of every format, whose headers say whatever
+they are told to say.
 
-Nothing here needs the libraries whose formats these are, so that nothing is checked on the way. Large files are sparse.
+Nothing here needs the libraries whose formats these are, so that nothing is checked on the way.
+Large files are sparse.
 """
 
 from __future__ import annotations
@@ -75,7 +77,8 @@ def link(path: Path, target: str) -> None:
 
 
 def safetensors(path: Path, header: Mapping[str, Any] | str, data: int, length: int = -1) -> None:
-    """A file of this header and so many bytes; `length` is what it says of the header, by default the truth."""
+    """A file of this header and so many bytes; `length` is what it says of the header, by default
+    the truth."""
     text = (header if isinstance(header, str) else json.dumps(header)).encode()
     size = len(text) if length < 0 else length
     path.write_bytes(struct.pack("<Q", size) + text + bytes(data))
@@ -144,7 +147,8 @@ def gguf(
     counts: tuple[int, int] | None = None,
     version: int = 3,
 ) -> None:
-    """A file of these keys and tensors, and so many bytes for them; `counts` is what it says of their numbers."""
+    """A file of these keys and tensors, and so many bytes for them; `counts` is what it says of
+    their numbers."""
     path.parent.mkdir(exist_ok=True)
     numbers = counts or (len(tensors), len(keys))
     head = b"GGUF" + struct.pack("<IQQ", version, *numbers) + b"".join((*keys, *tensors))
@@ -197,7 +201,8 @@ def _tuple(values: Sequence[int]) -> bytes:
 
 
 def tensor(shape: Sequence[int], stride: Sequence[int], stored: int, offset: int = 0) -> bytes:
-    """The pickle's steps for a tensor over the file's only storage, of which it says that it has `stored` numbers."""
+    """The pickle's steps for a tensor over the file's only storage, of which it says that it has
+    `stored` numbers."""
     storage = b"(" + _word("storage") + b"ctorch\nFloatStorage\n" + _word("0") + _word("cpu")
     made = b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage + _number(stored) + b"tQ"
     hooks = b"\x89ccollections\nOrderedDict\n)R"

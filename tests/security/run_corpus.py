@@ -1,8 +1,10 @@
-"""Runs commands of the corpus in this one process, and says of each how it ended: a line of JSON each on standard output.
+"""Runs commands of the corpus in this one process, and says of each how it ended: a line of JSON
+each on standard output.
 
     python -m tests.security.run_corpus FOLDER NAME...
 
-`before` and `peak` are kilobytes of memory: after everything was imported, and at the most until this command had ended.
+`before` and `peak` are kilobytes of memory: after everything was imported, and at the most until
+this command had ended.
 """
 
 from __future__ import annotations

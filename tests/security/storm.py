@@ -1,4 +1,5 @@
-"""Many random requests at once to a server that runs; each has to end soon, in an answer or in an error of ours."""
+"""Many random requests at once to a server that runs; each has to end soon, in an answer or in an
+error of ours."""
 
 from __future__ import annotations
 
@@ -88,7 +89,8 @@ async def _ended(
 
 
 def _http_answer(address: str, asked: Asked) -> str:
-    """How a request by HTTP ends: "answered", "refused" by the server itself, or the kind of our error."""
+    """How a request by HTTP ends: "answered", "refused" by the server itself, or the kind of our
+    error."""
     path, body = _http_request(asked)
     with closing(http.client.HTTPConnection(address, timeout=ANSWERED_S)) as connection:
         connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})

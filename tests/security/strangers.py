@@ -1,4 +1,7 @@
-"""Requests as strangers send them, of any protocol: right ones, wrong ones and the worst. A seed makes the same again."""
+"""Requests as strangers send them, of any protocol: right ones, wrong ones and the worst.
+
+A seed makes the same again.
+"""
 
 from __future__ import annotations
 

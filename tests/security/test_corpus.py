@@ -1,4 +1,5 @@
-"""Every hostile file through the command that a user would hand it to: a typed error in time, and nothing else done."""
+"""Every hostile file through the command that a user would hand it to: a typed error in time, and
+nothing else done."""
 
 from __future__ import annotations
 

@@ -47,7 +47,8 @@ def secret_of(server: Running) -> str:
 
 
 class Intrusion:
-    """A model whose code writes a file when it is loaded, and other files that a server could be told to write."""
+    """A model whose code writes a file when it is loaded, and other files that a server could be
+    told to write."""
 
     def __init__(self, folder: Path) -> None:
         self.name = "intruder"
@@ -243,7 +244,8 @@ def listening(server: Running) -> set[str]:
 
 
 def _host(digits: str) -> str:
-    """An address as /proc/net writes it, in words of four bytes; one of IPv4 as such, also where a socket is of both."""
+    """An address as /proc/net writes it, in words of four bytes; one of IPv4 as such, also where a
+    socket is of both."""
     words = [bytes.fromhex(digits[i : i + 8])[::-1] for i in range(0, len(digits), 8)]
     address = ipaddress.ip_address(b"".join(words))
     return str(getattr(address, "ipv4_mapped", None) or address)

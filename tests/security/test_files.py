@@ -1,6 +1,8 @@
-"""Model files of strangers: every one of the corpus ends in an error of ours, at once, in little memory, and leaves nothing.
+"""Model files of strangers: every one of the corpus ends in an error of ours, at once, in little
+memory, and leaves nothing.
 
-One process runs them all, one after the other, so that one that breaks it is seen in those after it.
+One process runs them all, one after the other, so that one that breaks it is seen in those after
+it.
 """
 
 from __future__ import annotations
@@ -62,7 +64,8 @@ def test_it_ends_in_one_line_of_ours(name: str, ended: Ended) -> None:
 
 
 def test_none_takes_seconds_or_gigabytes(ended: Ended) -> None:
-    """Five seconds are the promise, two of them a template's; how busy the machine is, nobody knows."""
+    """Five seconds are the promise, two of them a template's; how busy the machine is, nobody
+    knows."""
     assert {name: r["seconds"] for name, r in ended.items() if r["seconds"] > 30} == {}
     before, peak = next(iter(ended.values()))["before"], max(r["peak"] for r in ended.values())
     assert peak - before < MOST_KB, (before, peak)

@@ -1,4 +1,5 @@
-"""ONNX graphs whose weights are not where they may be: every library that loads graphs refuses them, and the error is one line."""
+"""ONNX graphs whose weights are not where they may be: every library that loads graphs refuses
+them, and the error is one line."""
 
 from __future__ import annotations
 

@@ -14,7 +14,10 @@ OPENS = re.compile(
 )
 """What a program says that opens a port, or has another one do it."""
 TESTED = {"runtime/serving/launcher.py": {"127.0.0.1"}}
-"""The files that do, and the hosts that they name. `test_doors` looks where their servers listen."""
+"""The files that do, and the hosts that they name.
+
+`test_doors` looks where their servers listen.
+"""
 HOST = re.compile(r"\b(?:\d{1,3}\.){3}\d{1,3}\b|\[::[\d:]*\]")
 
 

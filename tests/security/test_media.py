@@ -1,4 +1,5 @@
-"""Recordings of strangers: whatever they are, nothing but their own bytes is opened, and what they take is bounded."""
+"""Recordings of strangers: whatever they are, nothing but their own bytes is opened, and what they
+take is bounded."""
 
 from __future__ import annotations
 
@@ -28,7 +29,8 @@ ROOT = Path(__file__).parents[2]
 LONGEST_S = 5.0
 MOST_MB = 1000.0
 MOST_SOUND_S = 800.0
-"""Minutes of silence, and minutes of sound: the most that a file of a few bytes is believed to have."""
+"""Minutes of silence, and minutes of sound: the most that a file of a few bytes is believed to
+have."""
 POINTERS = [
     name
     for name in AUDIO

@@ -1,4 +1,5 @@
-"""Whatever strangers send, every request ends, in an answer or in an error that says what was wrong, and the models go on."""
+"""Whatever strangers send, every request ends, in an answer or in an error that says what was
+wrong, and the models go on."""
 
 from __future__ import annotations
 

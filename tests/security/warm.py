@@ -1,6 +1,8 @@
-"""A warm process that runs voxturn's command line on hostile files, one after the other, and tells what each run did.
+"""A warm process that runs voxturn's command line on hostile files, one after the other, and tells
+what each run did.
 
-`python -P warm.py` reads a line of JSON with `argv` for each run, and answers with a line: what `run` returns.
+`python -P warm.py` reads a line of JSON with `argv` for each run, and answers with a line: what
+`run` returns.
 """
 
 from __future__ import annotations
@@ -19,7 +21,10 @@ _STARTS = ("subprocess.Popen", "os.exec", "os.posix_spawn", "os.system", "os.for
 
 
 class Audit:
-    """What Python opens, connects to and starts. A hook cannot be taken out again, so there is one for all runs."""
+    """What Python opens, connects to and starts.
+
+    A hook cannot be taken out again, so there is one for all runs.
+    """
 
     def __init__(self) -> None:
         self.clear()

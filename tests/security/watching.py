@@ -1,4 +1,5 @@
-"""What was opened while something ran: files by Python and by anyone else, sockets, connections to a port."""
+"""What was opened while something ran: files by Python and by anyone else, sockets, connections to
+a port."""
 
 from __future__ import annotations
 
@@ -21,7 +22,10 @@ Event = tuple[str, tuple[Any, ...]]
 
 
 class _Auditor:
-    """Python's audit events of one thread. A hook stays for ever, so there is one, which may be off."""
+    """Python's audit events of one thread.
+
+    A hook stays for ever, so there is one, which may be off.
+    """
 
     def __init__(self) -> None:
         self._events: list[Event] | None = None
@@ -51,7 +55,8 @@ audited = _Auditor()
 
 @contextlib.contextmanager
 def watched(folder: Path) -> Iterator[list[tuple[str, bool]]]:
-    """The files of a folder that anybody opens or changes, once it ends: names, and whether it was written.
+    """The files of a folder that anybody opens or changes, once it ends: names, and whether it was
+    written.
 
     FFmpeg's files are not Python's: the kernel is asked.
     """

@@ -1,4 +1,5 @@
-"""A tiny XTTS v2 with random weights, made and exported in the run, and coqui-tts's own modules with its weights."""
+"""A tiny XTTS v2 with random weights, made and exported in the run, and coqui-tts's own modules
+with its weights."""
 
 from __future__ import annotations
 
@@ -22,7 +23,8 @@ SHORT_CODES = 20
 
 @dataclass(frozen=True)
 class Tiny:
-    """The checkpoint, its artifacts, and `short`: the int8 artifact that stops after `SHORT_CODES` codes."""
+    """The checkpoint, its artifacts, and `short`: the int8 artifact that stops after `SHORT_CODES`
+    codes."""
 
     checkpoint: Path
     fp32: Path
@@ -32,7 +34,8 @@ class Tiny:
 
 @pytest.fixture(scope="session", autouse=True)
 def narrow() -> Iterator[None]:
-    """A vocoder of a quarter of the width, wherever coqui-tts builds one: it takes most of these tests' time.
+    """A vocoder of a quarter of the width, wherever coqui-tts builds one: it takes most of these
+    tests' time.
 
     No field of `config.json` has the width; our exporter reads it from the weights.
     """

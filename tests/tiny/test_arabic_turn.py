@@ -1,7 +1,8 @@
-"""A turn in Arabic: espeak-ng asks, Whisper base hears, a script answers, XTTS's text front end and codes speak.
+"""A turn in Arabic: espeak-ng asks, Whisper base hears, a script answers, XTTS's text front end and
+codes speak.
 
-What is recognised of a formant voice is not judged. Of eight such questions Whisper base gave words for three, about half of
-them right; the others were held to be no speech.
+What is recognised of a formant voice is not judged. Of eight such questions Whisper base gave words
+for three, about half of them right; the others were held to be no speech.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""The same as `tests/unit/models/test_compatible.py` on real, tiny artifacts: the fakes there tell the truth."""
+"""The same as `tests/unit/models/test_compatible.py` on real, tiny artifacts: the fakes there tell
+the truth."""
 
 from __future__ import annotations
 
@@ -75,7 +76,8 @@ def folders(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Iterator[di
 def test_the_fakes_tell_the_truth(
     stage: str, kind: str, folders: dict[str, Path], tmp_path: Path
 ) -> None:
-    """Where an executor is here, what it is said to run it runs; a GPU's is told of and refused where there is none."""
+    """Where an executor is here, what it is said to run it runs; a GPU's is told of and refused
+    where there is none."""
     store = Store(tmp_path)
     for executor in set(catalogue()) - {SERVER}:
         profile = profile_of(folders, stage, kind, executor)

@@ -1,4 +1,5 @@
-"""A reply by CTranslate2: the same tokens as the graph's, from a folder that `export qwen3 --for ctranslate2` wrote."""
+"""A reply by CTranslate2: the same tokens as the graph's, from a folder that `export qwen3 --for
+ctranslate2` wrote."""
 
 from __future__ import annotations
 

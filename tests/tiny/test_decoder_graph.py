@@ -48,7 +48,8 @@ _PROMPT, _STEPS = list(range(5, 25)), 64
 
 @dataclass(frozen=True)
 class Seeded:
-    """A checkpoint, transformers' greedy answer to the prompt, and the logits of its steps, also those in bfloat16."""
+    """A checkpoint, transformers' greedy answer to the prompt, and the logits of its steps, also
+    those in bfloat16."""
 
     checkpoint: MemoryCheckpoint
     tokens: list[int]
@@ -97,7 +98,8 @@ def test_tokens_and_logits_are_those_of_transformers(
 
 
 def test_half_precision_steps_equal_a_full_pass(model: Seeded, tmp_path: Path) -> None:
-    """Token by token and all at once are the same sums; against float32 it is half precision's rounding."""
+    """Token by token and all at once are the same sums; against float32 it is half precision's
+    rounding."""
     build_decoder(model.checkpoint, "fp16", tmp_path / "decoder.onnx", "tensorrt")
     graph = open_decoder(tmp_path / "decoder.onnx", 128)
     ids = _PROMPT + model.tokens
@@ -110,8 +112,8 @@ def test_half_precision_steps_equal_a_full_pass(model: Seeded, tmp_path: Path) -
 
 
 def test_in_bfloat16_it_is_as_far_from_float32_as_torch_is(model: Seeded, tmp_path: Path) -> None:
-    """Rounding after every operator is what a processor with bfloat16 does. With the weights alone rounded the errors are
-    0.53 to 0.67 of torch's, with every value 0.74 to 0.97."""
+    """Rounding after every operator is what a processor with bfloat16 does. With the weights alone
+    rounded the errors are 0.53 to 0.67 of torch's, with every value 0.74 to 0.97."""
     build_decoder(model.checkpoint, "bf16", tmp_path / "decoder.onnx", "tensorrt")
     assert {spec.dtype for spec in contract_of(tmp_path / "decoder.onnx").inputs} == {
         "bfloat16",

@@ -1,4 +1,5 @@
-"""Chat templates as formats: what a dialogue becomes is what transformers makes of it, or the template is refused."""
+"""Chat templates as formats: what a dialogue becomes is what transformers makes of it, or the
+template is refused."""
 
 from __future__ import annotations
 

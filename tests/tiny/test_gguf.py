@@ -1,4 +1,5 @@
-"""GGUF files of a tiny Qwen3: damaged ones, stretched rotary frequencies, and tokenizers that give the original's ids."""
+"""GGUF files of a tiny Qwen3: damaged ones, stretched rotary frequencies, and tokenizers that give
+the original's ids."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""A synthetic Qwen3 in the official layout: what transformers, GGUF and the exporter make of the same folder."""
+"""A synthetic Qwen3 in the official layout: what transformers, GGUF and the exporter make of the
+same folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Seeded text models as people bring them, in folders: exported, their answers are transformers' own."""
+"""Seeded text models as people bring them, in folders: exported, their answers are transformers'
+own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Whispers of every variant, tiny and with seeded weights, exported to every target and compared with transformers."""
+"""Whispers of every variant, tiny and with seeded weights, exported to every target and compared
+with transformers."""
 
 from __future__ import annotations
 
@@ -298,7 +299,8 @@ def test_standard_operators_alone_for_tensorrt(
 
 
 COARSE = [("ctranslate2", "int8")]
-"""Without VNNI, on AMD, CTranslate2 multiplies 8 bits by oneDNN and comes to 0.28; elsewhere, and by MKL, it stays under 0.2."""
+"""Without VNNI, on AMD, CTranslate2 multiplies 8 bits by oneDNN and comes to 0.28; elsewhere, and
+by MKL, it stays under 0.2."""
 SMALLER = [
     ("onnx", "int8"),
     ("tensorrt", "fp16"),

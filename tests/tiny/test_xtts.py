@@ -1,4 +1,5 @@
-"""The graphs of a tiny XTTS v2 against coqui-tts's own modules, number by number, and streamed audio against whole."""
+"""The graphs of a tiny XTTS v2 against coqui-tts's own modules, number by number, and streamed
+audio against whole."""
 
 from __future__ import annotations
 
@@ -181,7 +182,8 @@ def test_greedy_codes_and_their_latents_are_the_originals(
 
 
 def test_the_penalty_sees_what_upstreams_does_of_the_prefix(fp32: Speaking, original: Any) -> None:
-    """Upstream fills the prompt's ids with ones, so code 1 is penalised from the start; ours must do as it does."""
+    """Upstream fills the prompt's ids with ones, so code 1 is penalised from the start; ours must
+    do as it does."""
     tokens, latents = prompt(original, 1)
     request = fp32.request(tokens, latents[0].numpy(), Sampling())
     assert set(request.history or ()) == {1, original.args.gpt_start_audio_token}
@@ -197,7 +199,8 @@ def test_the_penalty_sees_what_upstreams_does_of_the_prefix(fp32: Speaking, orig
 def test_sampled_codes_follow_the_chain_of_transformers(
     fp32: Speaking, original: Any, temperature: float, top_k: int, top_p: float, penalty: float
 ) -> None:
-    """The first code over 4000 seeds: only what transformers keeps, as often as it says (chi-square)."""
+    """The first code over 4000 seeds: only what transformers keeps, as often as it says
+    (chi-square)."""
     from scipy import stats
 
     tokens, latents = prompt(original, 1)
@@ -283,7 +286,8 @@ def test_the_vocoders_audio_is_the_originals(vocoder: OnnxGraph, original: Any, 
 
 @pytest.mark.parametrize("compute", ["onnx", "fp32", "bf16"])
 def test_audio_does_not_depend_on_how_late_it_is(tiny: Tiny, compute: str) -> None:
-    """147 latents are 640 frames exactly: what comes so much later is the same, in half of the digits, too."""
+    """147 latents are 640 frames exactly: what comes so much later is the same, in half of the
+    digits, too."""
     contract, budget = (
         Manifest.read(tiny.fp32).graphs["windowed_waveform_decoder"],
         EngineBudget(1, False, 0),
@@ -386,7 +390,8 @@ async def test_streamed_audio_is_the_full_decodes(
 
 
 def test_the_margin_is_what_the_vocoder_reaches_and_hardly_more(vocoder: OnnxGraph) -> None:
-    """One latent changed: the audio changes as far beyond that latent's frames as the vocoder reaches."""
+    """One latent changed: the audio changes as far beyond that latent's frames as the vocoder
+    reaches."""
     latents, speaker = acoustics(40)
     changed = latents.copy()
     changed[20] += 1.0

@@ -1,4 +1,5 @@
-"""XTTS checkpoints as they come: official pickles, hostile ones, damaged ones; what an export leaves behind."""
+"""XTTS checkpoints as they come: official pickles, hostile ones, damaged ones; what an export
+leaves behind."""
 
 from __future__ import annotations
 
@@ -309,7 +310,8 @@ DAMAGES: list[tuple[Callable[[Path], object], type[VoxturnError], str]] = [
 
 
 def test_a_fine_tune_is_read_as_its_trainer_left_it(folder: Path, state: State) -> None:
-    """coqui-tts's trainer saves `best_model.pth`: the optimizer's state and losses, some of them numpy's, beside weights."""
+    """coqui-tts's trainer saves `best_model.pth`: the optimizer's state and losses, some of them
+    numpy's, beside weights."""
     (folder / "model.pth").unlink()
     weights = {f"xtts.{name}": value for name, value in hollow(state).items()}
     weights["dvae.codebook.embed"] = torch.zeros(3)

@@ -1,4 +1,5 @@
-"""XTTS in a few lines, on a tiny artifact: streams, seeds, slots, closing early, files, and everything that is refused."""
+"""XTTS in a few lines, on a tiny artifact: streams, seeds, slots, closing early, files, and
+everything that is refused."""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
-"""A real Triton Inference Server on the demo's ears and reply and a tiny XTTS, started as a user starts it.
+"""A real Triton Inference Server on the demo's ears and reply and a tiny XTTS, started as a user
+starts it.
 
-The server's environment is one of its own (`make .triton/ready`): its Python backend needs numpy before 2.
+The server's environment is one of its own (`make .triton/ready`): its Python backend needs numpy
+before 2.
 """
 
 from __future__ import annotations

@@ -335,7 +335,7 @@ async def test_a_model_killed_at_random_moments_is_an_error_in_time_and_is_start
 
 
 async def test_a_model_that_hangs_is_an_error_in_time_and_is_started_again(server: Running) -> None:
-    text = "A sentence that takes a while to be said."
+    text = "A sentence that takes a while to be said. " * 12
     async with VoiceClient(server.grpc) as client:
         stream = client.say(text, language="en")
         await anext(stream)

@@ -1,4 +1,5 @@
-"""One suite for the stages on three kinds of executors: fakes, engines in this process, engines in a Triton server."""
+"""One suite for the stages on three kinds of executors: fakes, engines in this process, engines in
+a Triton server."""
 
 from __future__ import annotations
 
@@ -156,7 +157,8 @@ def faked(settings: Profile, tiny: Tiny, lanes: contextlib.ExitStack, home: Path
 
 
 async def used(made: Made) -> None:
-    """Every stage once: its thread is then there before a test, which is watched for threads that it leaves."""
+    """Every stage once: its thread is then there before a test, which is watched for threads that
+    it leaves."""
     await made.recogniser.transcribe(np.zeros(16000, np.float32))
     assert [token async for token in made.replier([Message("user", "Hello.")])]
     await voiced(made, "Ready.")

@@ -1,4 +1,5 @@
-"""What errors advise: every option and every command that they name exists, as does every value of `--for`."""
+"""What errors advise: every option and every command that they name exists, as does every value of
+`--for`."""
 
 from __future__ import annotations
 

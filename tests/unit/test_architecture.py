@@ -27,9 +27,11 @@ RANKS = {
     "flow": 2,
     "audio": 2,
     "text": 2,
-    # a file or a microphone as frames: it decodes (audio) and hands over (flow), so it lies above them
+    # a file or a microphone as frames: it decodes (audio) and hands over (flow), so it lies above
+    # them
     "frames": 3,
-    # where artifacts lie; what cannot be written is told as sound's files tell it (audio.encode.output_error)
+    # where artifacts lie; what cannot be written is told as sound's files tell it
+    # (audio.encode.output_error)
     "models": 3,
     "decode": 3,
     # the wire's requests are those of the token engine
@@ -52,8 +54,8 @@ RANKS = {
     "cli": 14,
     "__main__": 15,
 }
-"""Every room and file of `runtime/`. A module imports of its own room, and of rooms of a lower rank: also within functions
-and for types alone, which are seen as well as others are."""
+"""Every room and file of `runtime/`. A module imports of its own room, and of rooms of a lower
+rank: also within functions and for types alone, which are seen as well as others are."""
 
 
 def imports(path: Path) -> set[str]:
@@ -100,8 +102,8 @@ def room_of(module: str) -> str:
 
 
 def runtime_imports(tree: ast.AST) -> set[str]:
-    """The modules of the runtime that a module names anywhere, without `voxturn.runtime.`; names of the package itself as
-    `from voxturn.runtime import NAME` gives them."""
+    """The modules of the runtime that a module names anywhere, without `voxturn.runtime.`; names of
+    the package itself as `from voxturn.runtime import NAME` gives them."""
     names: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -168,7 +170,8 @@ NAMES = frozenset({*catalogue(), *families()})
 """Of every executor and every family."""
 
 ASKS = ("runtime/families/", "runtime/executors/catalogue.py", "runtime/models/manifest.py")
-"""Where names may be asked: the families, the catalogue, and manifests, which translate the names of format 1."""
+"""Where names may be asked: the families, the catalogue, and manifests, which translate the names
+of format 1."""
 
 CONCRETE = ("voxturn.runtime.families.", "voxturn.runtime.executors.")
 MEANING = ("voxturn.runtime.families.base", "voxturn.runtime.executors.backend")
@@ -178,10 +181,10 @@ MEANING = ("voxturn.runtime.families.base", "voxturn.runtime.executors.backend")
 def questions(tree: ast.AST) -> list[int]:
     """The lines in which a module asks which family, kind of manifest or executor something is.
 
-    A comparison with a name of one as a literal, or with a constant that holds it; with the `kind` of anything, but for two
-    manifests' kinds with each other, which are compared as data (a vocoder is of its voice's kind, whatever that is), and
-    for what no family is called; a `match` on such a name; `isinstance` and `issubclass` of a family's or an
-    executor's own class.
+    A comparison with a name of one as a literal, or with a constant that holds it; with the `kind`
+    of anything, but for two manifests' kinds with each other, which are compared as data (a vocoder
+    is of its voice's kind, whatever that is), and for what no family is called; a `match` on such a
+    name; `isinstance` and `issubclass` of a family's or an executor's own class.
     """
     constants = constants_of(tree) | {
         alias.asname or alias.name
@@ -224,7 +227,10 @@ def constants_of(tree: ast.AST) -> set[str]:
 
 @cache
 def shared_constants() -> frozenset[str]:
-    """Those that other modules may import. The dialects of `models.manifest` say what a file is written in, not who runs it."""
+    """Those that other modules may import.
+
+    The dialects of `models.manifest` say what a file is written in, not who runs it.
+    """
     folders = [path for folder in ("runtime", "bench") for path in modules(folder)]
     files = [path for path in folders if path != ROOT / "runtime/models/manifest.py"]
     return frozenset().union(*(constants_of(parsed(path)) for path in files))
@@ -333,7 +339,8 @@ def test_a_room_imports_only_rooms_below_it(room: str) -> None:
 
 
 def _is_library(path: Path) -> bool:
-    """Whether a module of the runtime may be another program's: not the command line and what it alone uses."""
+    """Whether a module of the runtime may be another program's: not the command line and what it
+    alone uses."""
     inside = path.relative_to(ROOT / "runtime")
     return inside.parts[0] != "commands" and str(inside) not in ("cli.py", "progress.py")
 

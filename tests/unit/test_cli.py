@@ -1,4 +1,5 @@
-"""Every bad input through the command line: its class, one line, its exit code; what was there before stays as it was."""
+"""Every bad input through the command line: its class, one line, its exit code; what was there
+before stays as it was."""
 
 from __future__ import annotations
 
@@ -85,7 +86,8 @@ Fails = Callable[[Sequence[str], type[VoxturnError], str], str]
 
 @pytest.fixture
 def fails(capsys: pytest.CaptureFixture[str]) -> Fails:
-    """Runs a command twice: with `--debug` it raises the class, without it says one line and gives the exit code."""
+    """Runs a command twice: with `--debug` it raises the class, without it says one line and gives
+    the exit code."""
 
     def run(arguments: Sequence[str], kind: type[VoxturnError], says: str) -> str:
         with pytest.raises(kind, match=says) as caught:
@@ -316,7 +318,8 @@ SYSTEM = talk.load_profile("demo").system_prompt
 
 
 class Chat:
-    """`voxturn chat` on fakes in this process; `dialogues` has what the reply was asked, line by line."""
+    """`voxturn chat` on fakes in this process; `dialogues` has what the reply was asked, line by
+    line."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self._patch = monkeypatch
@@ -803,7 +806,8 @@ def identity(path: Path, names: dict[str, str]) -> None:
 
 @pytest.fixture(scope="session")
 def tiny_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A VOXTURN_HOME whose models are as small as can be: they load or not, but nobody ever runs them."""
+    """A VOXTURN_HOME whose models are as small as can be: they load or not, but nobody ever runs
+    them."""
     root = tmp_path_factory.mktemp("home")
     store, registry = Store(root), Registry.read()
     roles = {
@@ -1043,7 +1047,8 @@ if {at} < 0:
     print(Moment.count)
 sys.exit(code)
 """
-"""`voxturn` in a process to which something happens at the import number `at` after its own first lines."""
+"""`voxturn` in a process to which something happens at the import number `at` after its own first
+lines."""
 KILL = "os.kill(os.getpid(), signal.{})"
 INTERRUPT = "raise KeyboardInterrupt"
 

@@ -1,6 +1,8 @@
-"""Models and executors of other packages, as `docs/add-a-model.md` brings them: they hold whole turns.
+"""Models and executors of other packages, as `docs/add-a-model.md` brings them: they hold whole
+turns.
 
-All that the core may know of them is their entry points. The tutorial's Python is the first half of this file.
+All that the core may know of them is their entry points. The tutorial's Python is the first half of
+this file.
 """
 
 from __future__ import annotations
@@ -122,7 +124,10 @@ class BeepVoice:
 
 
 def make_voice(parts: Parts) -> BeepVoice:
-    """The voice of a profile. `stage.option` gives what the profile says, or else what the family takes."""
+    """The voice of a profile.
+
+    `stage.option` gives what the profile says, or else what the family takes.
+    """
     stage = parts.stage("speak")
     with reading(stage.folder):
         rate = whole(stage.manifest.properties, "sample_rate")
@@ -196,7 +201,8 @@ ABACUS = Executor(
 def write_artifact(
     folder: Path, family: Family, table: Tensor, properties: Mapping[str, Any]
 ) -> None:
-    """Write a folder with a table `[ids, width]`, for the first role of the family, and its manifest."""
+    """Write a folder with a table `[ids, width]`, for the first role of the family, and its
+    manifest."""
     folder.mkdir(parents=True)
     np.save(folder / "table.npy", table)
     ids = TensorSpec("ids", "int64", ("n",))
@@ -254,7 +260,8 @@ class PhraseHearing:
         return None
 
     async def final(self, samples: Samples, words: bool = False) -> Transcript:
-        """The phrase whose score is best at the loudness of the samples; no text where there are none."""
+        """The phrase whose score is best at the loudness of the samples; no text where there are
+        none."""
         if not samples.size:
             return Transcript("", "en")
         loudness = min(10, int(10 * np.abs(samples).max()))
@@ -411,7 +418,8 @@ Written = Callable[..., Path]
 
 @pytest.fixture
 def written(toys: Path, tmp_path: Path) -> Written:
-    """Writes a profile of the toys with `more` at its end; pairs of `changes` are texts and what replaces them."""
+    """Writes a profile of the toys with `more` at its end; pairs of `changes` are texts and what
+    replaces them."""
 
     def write(more: str = "", *changes: tuple[str, str]) -> Path:
         text = PROFILE.format(folder=toys) + more
@@ -644,7 +652,8 @@ def tutorial_blocks(language: str) -> list[str]:
 
 
 def statements(source: str) -> list[str]:
-    """The top-level statements of a module, whitespace aside; an import of several names is one for each."""
+    """The top-level statements of a module, whitespace aside; an import of several names is one for
+    each."""
     texts = []
     for node in ast.parse(source).body:
         if isinstance(node, ast.ImportFrom):

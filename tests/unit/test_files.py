@@ -1,4 +1,5 @@
-"""Reading files that may be anybody's: regular ones, of a size that their kind has, whose headers are true."""
+"""Reading files that may be anybody's: regular ones, of a size that their kind has, whose headers
+are true."""
 
 from __future__ import annotations
 

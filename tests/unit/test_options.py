@@ -1,4 +1,7 @@
-"""Every key of a profile reaches what it is for or is refused by its name, in every way in. A key without a row here fails."""
+"""Every key of a profile reaches what it is for or is refused by its name, in every way in.
+
+A key without a row here fails.
+"""
 
 from __future__ import annotations
 
@@ -160,7 +163,10 @@ def witnesses() -> dict[tuple[str, Way], Witness]:
 def fakes(
     monkeypatch: pytest.MonkeyPatch, folders: dict[str, Path], tmp_path: Path
 ) -> FakeBackends:
-    """Executors whose engines answer: a reply, a voice's codes, a transcript. The machine has four cores."""
+    """Executors whose engines answer: a reply, a voice's codes, a transcript.
+
+    The machine has four cores.
+    """
     monkeypatch.setenv("VOXTURN_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(CORES)))
     monkeypatch.setattr(Registry, "read", lambda: REGISTRY)
@@ -183,7 +189,10 @@ def fakes(
 
 
 def base(folders: dict[str, Path], family: str, table: str) -> Profile:
-    """A profile that speaks with a family and names its vocoder. It filters where that is the `table` to be seen."""
+    """A profile that speaks with a family and names its vocoder.
+
+    It filters where that is the `table` to be seen.
+    """
     profile = on_cpu(folders)
     voice = str(folders["xtts-onnx" if family == "xtts" else family])
     speak = SpeakEngine(voice, "onnx")
@@ -317,7 +326,8 @@ READ: tuple[Way, ...] = (transcribe, turn)
 
 @dataclass(frozen=True)
 class Case:
-    """Changes of one table, by key, and what shows that the first of them arrived; or a word of the refusal.
+    """Changes of one table, by key, and what shows that the first of them arrived; or a word of the
+    refusal.
 
     `ways`: where it acts. `family`: whose voice speaks. `before`: changes that both runs have.
     """
@@ -333,7 +343,10 @@ class Case:
 def engine_rows(
     table: str, ways: tuple[Way, ...], kind: str, other: str, wrong: str
 ) -> dict[str, list[Case]]:
-    """The rows of the keys that every stage has. `kind` of artifact; `other` executor that runs it; `wrong`: none."""
+    """The rows of the keys that every stage has.
+
+    `kind` of artifact; `other` executor that runs it; `wrong`: none.
+    """
     remote = {"executor": "triton", "server": "there:1"}
     served = [
         Case({"server": "there:1", **remote}, ways, lambda w: w.artifact(table).server == "there:1")

@@ -1,4 +1,5 @@
-"""Tables become dataclasses, and whatever else a file says is an error in one line that names the key."""
+"""Tables become dataclasses, and whatever else a file says is an error in one line that names the
+key."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Decode steps of a decoder on a GPU whose tokens are chosen there; see `executors.device_decoder`.
 
-A step, its sampling and what the next step needs are one captured CUDA graph, so the token never leaves the device on its
-way into the next step: the host reads what a step chose while the next one runs. Two steps may be in flight, and what the
-host reads of them lies in two sets of pinned memory.
+A step, its sampling and what the next step needs are one captured CUDA graph, so the token never
+leaves the device on its way into the next step: the host reads what a step chose while the next one
+runs. Two steps may be in flight, and what the host reads of them lies in two sets of pinned memory.
 """
 
 from __future__ import annotations
@@ -51,10 +51,12 @@ class _Read:
 
 
 class Chooser:
-    """The state of every slot on the device, and the captured steps. Everything is freed with `engine`.
+    """The state of every slot on the device, and the captured steps. Everything is freed with
+    `engine`.
 
-    `inputs` are the graph's inputs but for its buffers, by name: shape with `B` for the slots, and dtype. `execute` binds
-    them, from the slot `first`, and runs `count` sequences. `outputs` are where logits and hidden states come out.
+    `inputs` are the graph's inputs but for its buffers, by name: shape with `B` for the slots, and
+    dtype. `execute` binds them, from the slot `first`, and runs `count` sequences. `outputs` are
+    where logits and hidden states come out.
     """
 
     def __init__(
@@ -106,7 +108,10 @@ class Chooser:
         self._reset()
 
     def warm(self) -> None:
-        """Capture the steps of every slot alone, before a sequence has to wait for it. No slot may hold anything yet."""
+        """Capture the steps of every slot alone, before a sequence has to wait for it.
+
+        No slot may hold anything yet.
+        """
         for slot in range(self._slots):
             for logits in (False, True):
                 for _ in range(_RING):
@@ -115,7 +120,8 @@ class Chooser:
         self._reset()
 
     def can_choose(self, sampling: Sampling, history: int) -> bool:
-        """Whether the kernel has these settings and is fast with them, and room for a history of so many ids."""
+        """Whether the kernel has these settings and is fast with them, and room for a history of so
+        many ids."""
         vocabulary = int(self._logits.host.array.shape[-1])
         most = MOST_CANDIDATES if vocabulary <= ROOM else MOST_PRUNED
         fits = sampling.temperature == 0 or 0 < sampling.top_k <= most
@@ -131,7 +137,8 @@ class Chooser:
         sampling: Sampling,
         follow: Follow,
     ) -> None:
-        """Put a sequence's state where its slot is: `pending` is its next input id, after `past` positions."""
+        """Put a sequence's state where its slot is: `pending` is its next input id, after `past`
+        positions."""
         portable = PortableInputs(1, 1, self._capacity, self._inputs["mask"].host.array.dtype)
         portable.set(np.array([[pending]], np.int64), [past])
         for name, buffer in self._inputs.items():
@@ -165,7 +172,8 @@ class Chooser:
         self._flying.append(key)
 
     def chosen(self) -> Chosen:
-        """What the oldest step in flight chose, once it is done; valid until the step after the next one."""
+        """What the oldest step in flight chose, once it is done; valid until the step after the
+        next one."""
         _, count, ring, with_logits = self._flying.popleft()
         read = self._reads[ring]
         read.mark.reached()

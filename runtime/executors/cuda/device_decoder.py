@@ -33,7 +33,8 @@ class DecoderEngine(DeviceMemory, ABC):
 
     @abstractmethod
     def context(self, profile: int, batch: int, length: int = 0) -> Any:
-        """What calls of a profile (PREFILL, STEP) with `batch` sequences are bound to; one for each, and always the same.
+        """What calls of a profile (PREFILL, STEP) with `batch` sequences are bound to; one for
+        each, and always the same.
 
         A prompt's captured runs have one for their `length`; 0: those of any length, and steps.
         """
@@ -57,10 +58,12 @@ LENGTHS = 16, 32, 64, 96, 128, 192, 256
 
 
 class DeviceDecoder:
-    """A graph of `export.decoder.portable`: keys and values for all slots on the device, updated in place.
+    """A graph of `export.decoder.portable`: keys and values for all slots on the device, updated in
+    place.
 
-    A step of a range of slots, or a prompt's piece of one of the `lengths` in a slot, is captured once as a CUDA graph, copies
-    of inputs and outputs included, and replayed. With `kernels` tokens can be chosen on the device (`chooser`).
+    A step of a range of slots, or a prompt's piece of one of the `lengths` in a slot, is captured
+    once as a CUDA graph, copies of inputs and outputs included, and replayed. With `kernels` tokens
+    can be chosen on the device (`chooser`).
     """
 
     def __init__(
@@ -143,7 +146,8 @@ class DeviceDecoder:
         return Outputs(self._logits.host.array[:count, 0], self._hidden.host.array[:count, 0])
 
     def warm(self) -> None:
-        """Capture what every slot alone needs, before a sequence has to wait for it. No slot may hold anything yet.
+        """Capture what every slot alone needs, before a sequence has to wait for it. No slot may
+        hold anything yet.
 
         Where a prompt's run cannot be captured, prompts run as they are; that is said.
         """
@@ -188,7 +192,8 @@ class DeviceDecoder:
         self._engine.close()
 
     def execute(self, first: int, count: int, addresses: Mapping[str, int]) -> None:
-        """Put a step of a range of slots into the stream, its inputs being at these device addresses."""
+        """Put a step of a range of slots into the stream, its inputs being at these device
+        addresses."""
         engine = self._engine
         context = engine.context(STEP, count)
         for name, address in addresses.items():
@@ -286,8 +291,8 @@ class _Cache:
 
 
 class _Call:
-    """The changing inputs of calls with `count` sequences of up to `length` new tokens, and captured graphs of those of
-    exactly so many, by the first slot."""
+    """The changing inputs of calls with `count` sequences of up to `length` new tokens, and
+    captured graphs of those of exactly so many, by the first slot."""
 
     def __init__(self, decoder: DeviceDecoder, count: int, length: int) -> None:
         self._d = decoder
@@ -306,7 +311,8 @@ class _Call:
     def set(
         self, ids: npt.NDArray[np.int64], pasts: Sequence[int], rows: npt.NDArray[np.float32] | None
     ) -> None:
-        """New tokens after `pasts` positions, into pinned memory; rows that are not given are zeros."""
+        """New tokens after `pasts` positions, into pinned memory; rows that are not given are
+        zeros."""
         memory = {name: buffer.host.array for name, buffer in self._buffers.items()}
         PortableInputs(len(ids), ids.shape[1], self._d.capacity, self._mask_type, memory).set(
             ids, pasts
@@ -326,7 +332,10 @@ class _Call:
         engine.cuda.replay(self._graphs[first], engine.stream.handle)
 
     def enqueue(self, first: int, length: int, context_for: int = 0) -> None:
-        """Copies in, the run, copies out, all in the stream. `context_for`: the length that the context is for alone."""
+        """Copies in, the run, copies out, all in the stream.
+
+        `context_for`: the length that the context is for alone.
+        """
         d, engine = self._d, self._d._engine
         cuda, stream = engine.cuda, engine.stream.handle
         context = (

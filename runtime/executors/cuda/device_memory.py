@@ -1,4 +1,5 @@
-"""What an engine owns on a GPU: memory on both sides, marks, captured graphs, all of one stream and freed together."""
+"""What an engine owns on a GPU: memory on both sides, marks, captured graphs, all of one stream and
+freed together."""
 
 from __future__ import annotations
 
@@ -54,8 +55,9 @@ class DeviceMemory:
     ) -> int:
         """What `enqueue` puts into the stream, as a CUDA graph.
 
-        Before that `prepare`, or `enqueue` itself, runs twice as it is. A capture must not hold what libraries set up when
-        shapes first come: TensorRT at the first run, ONNX Runtime also at the second, for which it takes memory in one piece.
+        Before that `prepare`, or `enqueue` itself, runs twice as it is. A capture must not hold
+        what libraries set up when shapes first come: TensorRT at the first run, ONNX Runtime also
+        at the second, for which it takes memory in one piece.
         """
         for _ in range(2):
             (prepare or enqueue)()

@@ -45,10 +45,11 @@ def has_cuda_provider() -> bool:
 
 
 class Gpu:
-    """Its streams and what runs in them. TensorRT's engines are built when they are first asked for, and kept in `root`.
+    """Its streams and what runs in them. TensorRT's engines are built when they are first asked
+    for, and kept in `root`.
 
-    Raises `ExecutorUnavailable` without a driver or a device, and without TensorRT once an engine is asked for. Close it
-    after what it made.
+    Raises `ExecutorUnavailable` without a driver or a device, and without TensorRT once an engine
+    is asked for. Close it after what it made.
     """
 
     def __init__(
@@ -112,7 +113,8 @@ class Gpu:
 
     @cached_property
     def _kernels(self) -> CudaKernels | None:
-        """The sampler on the device, where the installation had nvcc; else tokens are chosen on the host."""
+        """The sampler on the device, where the installation had nvcc; else tokens are chosen on the
+        host."""
         try:
             return self._given_kernels or CudaKernels()
         except ExecutorUnavailable as exc:

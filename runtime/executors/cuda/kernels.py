@@ -1,8 +1,9 @@
-"""The CUDA kernels of `native/kernels.cu` through ctypes: the sampler that keeps its token on the device, and PCM.
+"""The CUDA kernels of `native/kernels.cu` through ctypes: the sampler that keeps its token on the
+device, and PCM.
 
-`sample` is `decode.sampler`, for top-k from 1 to 1024 and greedy choice; its statuses say what it refuses. On the CPU it
-gives the same tokens; on a GPU `exp` may differ in its last bit, as that module's docstring allows.
-Arguments are device addresses; work goes into the given stream.
+`sample` is `decode.sampler`, for top-k from 1 to 1024 and greedy choice; its statuses say what it
+refuses. On the CPU it gives the same tokens; on a GPU `exp` may differ in its last bit, as that
+module's docstring allows. Arguments are device addresses; work goes into the given stream.
 """
 
 from __future__ import annotations
@@ -21,8 +22,9 @@ MOST_CANDIDATES, MOST_VOCABULARY = (
     163840,
 )  # of the sampler: `kMostCandidates`, `kMostVocabulary`
 ROOM, MOST_PRUNED = 1280, 400
-"""A vocabulary that fits `kRoom` is ordered at once. Of a larger one pruning leaves more than that beyond some 450 candidates of
-512 threads' greatest, and each candidate is then a pass over all of it: the host is faster."""
+"""A vocabulary that fits `kRoom` is ordered at once. Of a larger one pruning leaves more than that
+beyond some 450 candidates of 512 threads' greatest, and each candidate is then a pass over all of
+it: the host is faster."""
 STATUSES = (
     "done",
     "logits hold NaN",
@@ -84,14 +86,18 @@ class CPlace(ctypes.Structure):
 
 
 def _built() -> Path:
-    """Where the installation put the library: beside the other native part, which an editable one has elsewhere, too."""
+    """Where the installation put the library: beside the other native part, which an editable one
+    has elsewhere, too."""
     spec = importlib.util.find_spec("voxturn.runtime._native")
     beside = Path(spec.origin) if spec is not None and spec.origin else Path(__file__).parent
     return beside.parent / "native/libvoxturn_cuda.so"
 
 
 class CudaKernels:
-    """The library that the installation built where nvcc was. Raises `ExecutorUnavailable` where it was not."""
+    """The library that the installation built where nvcc was.
+
+    Raises `ExecutorUnavailable` where it was not.
+    """
 
     def __init__(self, path: Path | None = None) -> None:
         path = path or _built()
@@ -105,12 +111,16 @@ class CudaKernels:
             ) from exc
 
     def sample(self, step: CStep, samplings: int, batch: int, stream: int) -> None:
-        """Choose a token for each of `batch` sequences. `samplings` is the device address of as many `CSampling`."""
+        """Choose a token for each of `batch` sequences.
+
+        `samplings` is the device address of as many `CSampling`.
+        """
         arguments = ctypes.c_void_p(samplings), ctypes.c_uint(batch), ctypes.c_void_p(stream)
         self._check(self._library.voxturn_sample(ctypes.byref(step), *arguments), "sample")
 
     def advance(self, place: CPlace, batch: int, stream: int) -> None:
-        """Make room for the tokens that `sample` chose: each of `batch` sequences goes one position on."""
+        """Make room for the tokens that `sample` chose: each of `batch` sequences goes one position
+        on."""
         arguments = ctypes.c_uint(batch), ctypes.c_void_p(stream)
         self._check(self._library.voxturn_advance(ctypes.byref(place), *arguments), "advance")
 

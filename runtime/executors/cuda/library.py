@@ -1,4 +1,5 @@
-"""CUDA's runtime through cuda-bindings, every call checked: streams, events, memory, copies, graphs.
+"""CUDA's runtime through cuda-bindings, every call checked: streams, events, memory, copies,
+graphs.
 
 Addresses and handles are integers. Source: CUDA Runtime API; NVIDIA's `cuda.bindings.runtime`.
 """
@@ -18,7 +19,8 @@ from voxturn.runtime.errors import ExecutorUnavailable, InferenceFailed
 class Cuda:
     """The device. `runtime` is `cuda.bindings.runtime`, imported if it is left out.
 
-    Raises `ExecutorUnavailable` without the library, a driver or a device; later failures are `InferenceFailed`.
+    Raises `ExecutorUnavailable` without the library, a driver or a device; later failures are
+    `InferenceFailed`.
     """
 
     def __init__(self, runtime: Any = None) -> None:
@@ -65,7 +67,8 @@ class Cuda:
         self._call("cudaStreamSynchronize", stream)
 
     def reached(self, event: int) -> None:
-        """Wait until what an event was put behind is done; what came into the stream later may still run."""
+        """Wait until what an event was put behind is done; what came into the stream later may
+        still run."""
         self._call("cudaEventSynchronize", event)
 
     def allocate(self, size: int) -> int:
@@ -129,7 +132,8 @@ class Cuda:
             self._call("cudaGraphDestroy", graph)
 
     def abandon_capture(self, stream: int) -> None:
-        """End a capture in which something failed; of what was noted nothing is kept, and what went wrong is not hidden."""
+        """End a capture in which something failed; of what was noted nothing is kept, and what went
+        wrong is not hidden."""
         error, *graphs = self._rt.cudaStreamEndCapture(stream)
         for graph in graphs:
             if not int(error) and graph:
@@ -176,7 +180,10 @@ class Cuda:
 
 
 class HostArray:
-    """A numpy array in pinned memory, so that copies from and to it run beside kernels. Close it when done."""
+    """A numpy array in pinned memory, so that copies from and to it run beside kernels.
+
+    Close it when done.
+    """
 
     def __init__(self, cuda: Cuda, shape: tuple[int, ...], dtype: Any) -> None:
         import ctypes

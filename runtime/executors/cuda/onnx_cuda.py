@@ -1,16 +1,18 @@
 """ONNX Runtime's CUDA provider: the second GPU executor, for a machine without TensorRT.
 
-It works in the stage's own stream and keeps inputs and outputs on the device while it runs. ONNX Runtime would go to the
-CPU without a word where a library is missing or an operator has no kernel; here both are errors. What may run there is
-arithmetic of sizes, which it puts there by itself (`session.disable_cpu_ep_fallback` would refuse that, too).
+It works in the stage's own stream and keeps inputs and outputs on the device while it runs. ONNX
+Runtime would go to the CPU without a word where a library is missing or an operator has no kernel;
+here both are errors. What may run there is arithmetic of sizes, which it puts there by itself
+(`session.disable_cpu_ep_fallback` would refuse that, too).
 
-Runs are captured from outside, as TensorRT's: `enable_cuda_graph` keeps what a capture must not hold out of the stream,
-and `gpu_graph_id = -1` leaves the capture itself to the caller.
+Runs are captured from outside, as TensorRT's: `enable_cuda_graph` keeps what a capture must not
+hold out of the stream, and `gpu_graph_id = -1` leaves the capture itself to the caller.
 
-cuDNN makes its plans anew whenever a convolution's shape changes: 0.3 s for our vocoder on an H200, 0.1 s without them,
-where then nothing is fast. So a graph whose inputs decide shapes gets a session for every combination of them, in which they
-are constants, and a captured run; a plan of windows has few. A decoder runs over operators of its own (`onnx_fuse`).
-Source: ONNX Runtime, CUDA execution provider (`user_compute_stream`, `enable_cuda_graph`), I/O binding.
+cuDNN makes its plans anew whenever a convolution's shape changes: 0.3 s for our vocoder on an H200,
+0.1 s without them, where then nothing is fast. So a graph whose inputs decide shapes gets a session
+for every combination of them, in which they are constants, and a captured run; a plan of windows
+has few. A decoder runs over operators of its own (`onnx_fuse`). Source: ONNX Runtime, CUDA
+execution provider (`user_compute_stream`, `enable_cuda_graph`), I/O binding.
 """
 
 from __future__ import annotations
@@ -37,15 +39,18 @@ DECIDING = ("frames", "before", "after")
 """Inputs of our graphs whose values decide shapes inside (`export.xtts.graphs`)."""
 _CHANGING = {"cudnn_conv_algo_search": "DEFAULT"}
 _FIXED = {"enable_cuda_graph": "1", "cudnn_conv_algo_search": "HEURISTIC", "prefer_nhwc": "1"}
-"""Convolutions whose shapes change from run to run, and those of a captured run; measured in docs/performance.md."""
+"""Convolutions whose shapes change from run to run, and those of a captured run; measured in
+docs/performance.md."""
 _DECODER = {"enable_cuda_graph": "1", "enable_skip_layer_norm_strict_mode": "1"}
 """The sums of a fused norm are float32, as the graph has them."""
 _ATTENTION = {"sdpa_kernel": "3"}
-"""Flash attention, or memory-efficient attention where a GPU has no other: left to itself the provider takes cuDNN's, which makes
-a plan for every length of a prompt, 50 to 80 ms on an H200. For fused attention, which is of 16 bits."""
+"""Flash attention, or memory-efficient attention where a GPU has no other: left to itself the
+provider takes cuDNN's, which makes a plan for every length of a prompt, 50 to 80 ms on an H200. For
+fused attention, which is of 16 bits."""
 _ERRORS, _FATAL, _BFLOAT16 = 3, 4, 16
 _MOST_FIXED = 96
-"""Captured shapes of a graph that are kept, of some 50 MB each: about as many as all shipped plans together have."""
+"""Captured shapes of a graph that are kept, of some 50 MB each: about as many as all shipped plans
+together have."""
 _SIZES = frozenset(
     {
         "Add",
@@ -64,19 +69,22 @@ _SIZES = frozenset(
         "Unsqueeze",
     }
 )
-"""Operators that ONNX Runtime may compute on the CPU: of these it puts those there whose values become shapes."""
+"""Operators that ONNX Runtime may compute on the CPU: of these it puts those there whose values
+become shapes."""
 
 
 def cuda_session(
     model: Path | bytes, path: Path, stream: StageStream, about: Mapping[str, str] | None = None
 ) -> Any:
-    """A session that runs on the GPU, in the stage's stream, or not at all. `about` are more options of the provider.
+    """A session that runs on the GPU, in the stage's stream, or not at all. `about` are more
+    options of the provider.
 
-    `model` is what is loaded, the file `path` or what was made of it. Raises `ExecutorUnavailable` where it would run
-    elsewhere, `CorruptModel`.
+    `model` is what is loaded, the file `path` or what was made of it. Raises `ExecutorUnavailable`
+    where it would run elsewhere, `CorruptModel`.
     """
     ort = cuda_library()
-    # cuDNN's search reports every algorithm that does not fit as an error, thousands of lines; what fails raises
+    # cuDNN's search reports every algorithm that does not fit as an error, thousands of lines; what
+    # fails raises
     ort.set_default_logger_severity(_FATAL)
     options = ort.SessionOptions()
     options.log_severity_level = _ERRORS
@@ -201,7 +209,8 @@ class OnnxCudaGraph:
 
 
 class _FixedGraph(DeviceMemory):
-    """A graph for inputs of these shapes, some of them constants: `values`. Its run is captured once and replayed."""
+    """A graph for inputs of these shapes, some of them constants: `values`. Its run is captured
+    once and replayed."""
 
     def __init__(
         self,
@@ -268,7 +277,8 @@ class _FixedGraph(DeviceMemory):
 
 
 def _fixed(path: Path, values: Mapping[str, int], inputs: Mapping[str, Tensor]) -> bytes:
-    """A graph whose inputs of some names are constants and whose others have these shapes; its weights stay in their file.
+    """A graph whose inputs of some names are constants and whose others have these shapes; its
+    weights stay in their file.
 
     Nothing is left in it then that ONNX Runtime computes on the CPU, which a captured run may not.
     """
@@ -290,7 +300,10 @@ def _fixed(path: Path, values: Mapping[str, int], inputs: Mapping[str, Tensor]) 
 
 
 def _read(path: Path) -> tuple[Any, Any]:
-    """The library `onnx`, and a graph without the weights of its data file. Raises `ExecutorUnavailable`, `CorruptModel`."""
+    """The library `onnx`, and a graph without the weights of its data file.
+
+    Raises `ExecutorUnavailable`, `CorruptModel`.
+    """
     try:
         import onnx
     except ImportError as exc:
@@ -306,7 +319,8 @@ def _read(path: Path) -> tuple[Any, Any]:
 
 
 def _fused(path: Path) -> bytes:
-    """A decoder's graph over the operators that the provider has for it; its weights stay in their file."""
+    """A decoder's graph over the operators that the provider has for it; its weights stay in their
+    file."""
     _, model = _read(path)
     serialised: bytes = fuse(model).SerializeToString()
     return serialised
@@ -347,7 +361,8 @@ class OnnxCudaEngine(DecoderEngine):
         self._contexts: dict[tuple[int, int, int], Any] = {}
 
     def in_place(self, past: str, present: str) -> bool:
-        """Always: where both are bound to one address, the fused attention and `TensorScatter` leave what is there."""
+        """Always: where both are bound to one address, the fused attention and `TensorScatter`
+        leave what is there."""
         return True
 
     def context(self, profile: int, batch: int, length: int = 0) -> Any:

@@ -1,15 +1,17 @@
-"""A decoder's graph of standard operators (`export.decoder.portable`) over the contrib operators that ONNX Runtime has on a GPU.
+"""A decoder's graph of standard operators (`export.decoder.portable`) over the contrib operators
+that ONNX Runtime has on a GPU.
 
-There a step is a chain of small kernels, each waiting for the one before; on an H200 it took twenty times as long as its
-weights take to read. So what is several operators of the standard becomes one, where it is as our exporter writes it:
+There a step is a chain of small kernels, each waiting for the one before; on an H200 it took twenty
+times as long as its weights take to read. So what is several operators of the standard becomes one,
+where it is as our exporter writes it:
 
     Split, Transpose, RotaryEmbedding, TensorScatter, Attention     GroupQueryAttention, in the same buffers
     Add of a bias, Add of the residual, a norm                      SkipLayerNormalization, SkipSimplifiedLayerNormalization
     Add of a bias, Gelu in its tanh form                            FastGelu
     x · Sigmoid(x)                                                  QuickGelu
 
-Inputs and outputs are those of the graph, but where positions lie comes from `write_index` alone then: `mask` and `positions`
-are not read. Source: ONNX Runtime's `ContribOperators.md`.
+Inputs and outputs are those of the graph, but where positions lie comes from `write_index` alone
+then: `mask` and `positions` are not read. Source: ONNX Runtime's `ContribOperators.md`.
 """
 
 from __future__ import annotations
@@ -49,7 +51,8 @@ def _is(node: NodeProto | None, **attributes: object) -> bool:
 
 @dataclass(frozen=True)
 class _Part:
-    """Query, key or value, as it comes out of the Split of a layer's product: `flat` is it without heads."""
+    """Query, key or value, as it comes out of the Split of a layer's product: `flat` is it without
+    heads."""
 
     split: NodeProto
     heads: int
@@ -98,7 +101,8 @@ class _Fusion:
         return self._model
 
     def _attention(self, node: NodeProto) -> None:
-        """It takes the place of the Reshape behind the operator, where heads lie side by side again."""
+        """It takes the place of the Reshape behind the operator, where heads lie side by side
+        again."""
         if node.attribute or len(node.input) != 4 or node.input[3] != "mask":
             return
         query, key, value = node.input[:3]
@@ -159,7 +163,8 @@ class _Fusion:
         )
 
     def _belong_together(self, q: _Part, k: _Part, v: _Part) -> bool:
-        """Whether they are one product's, in this order, as our families have them: q and k alike, v as it comes."""
+        """Whether they are one product's, in this order, as our families have them: q and k alike,
+        v as it comes."""
         in_order = [part.flat for part in (q, k, v)] == list(q.split.output)
         alike = q.tables == k.tables and (q.norm is None) == (k.norm is None)
         return in_order and alike and v.norm is None and not v.tables and k.heads == v.heads
@@ -282,7 +287,8 @@ class _Fusion:
         return name
 
     def _keep(self, nodes: Iterable[NodeProto]) -> None:
-        """These nodes, in this order, and the constants that they read; not what nothing reads any more."""
+        """These nodes, in this order, and the constants that they read; not what nothing reads any
+        more."""
         wanted, kept = {value.name for value in self._graph.output}, []
         for node in reversed(list(nodes)):
             if wanted.intersection(

@@ -1,6 +1,8 @@
-"""What a GPU needs and what of it is here: `voxturn doctor --gpu`. Readable on a machine with nothing.
+"""What a GPU needs and what of it is here: `voxturn doctor --gpu`. Readable on a machine with
+nothing.
 
-Where versions clash, `CLASHES` is the one place that says so: such executors run in processes of their own.
+Where versions clash, `CLASHES` is the one place that says so: such executors run in processes of
+their own.
 """
 
 from __future__ import annotations
@@ -23,7 +25,8 @@ CLASHES = (
 
 @dataclass(frozen=True)
 class Item:
-    """Something that a GPU's executor needs: the version that is here, or empty, and what would bring it."""
+    """Something that a GPU's executor needs: the version that is here, or empty, and what would
+    bring it."""
 
     name: str
     version: str
@@ -149,7 +152,8 @@ def kernels_version() -> str:
 
 
 def onnxruntime_version() -> str:
-    """The version of onnxruntime-gpu; empty where another onnxruntime, which knows no CUDA, lies over it in one folder."""
+    """The version of onnxruntime-gpu; empty where another onnxruntime, which knows no CUDA, lies
+    over it in one folder."""
     return _library("onnxruntime-gpu", "").version if has_cuda_provider() else ""
 
 

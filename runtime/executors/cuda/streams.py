@@ -1,9 +1,11 @@
-"""One CUDA stream a stage, so that Whisper of one turn, the reply of another and the voice of a third overlap on one GPU.
+"""One CUDA stream a stage, so that Whisper of one turn, the reply of another and the voice of a
+third overlap on one GPU.
 
-A stage that speaks goes ahead of one that writes. A step hands over what it made by a mark behind it in its stream: whoever
-takes it waits for the mark, while the step after it is running already. What is handed over passes through the host (decision
-0014 says why). Without a device everything here does nothing, and the code that uses it is the same.
-Source: CUDA C++ programming guide, streams and events; priorities are lower numbers first.
+A stage that speaks goes ahead of one that writes. A step hands over what it made by a mark behind
+it in its stream: whoever takes it waits for the mark, while the step after it is running already.
+What is handed over passes through the host (decision 0014 says why). Without a device everything
+here does nothing, and the code that uses it is the same. Source: CUDA C++ programming guide,
+streams and events; priorities are lower numbers first.
 """
 
 from __future__ import annotations
@@ -13,7 +15,10 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 PRIORITIES = {"vocode": 0, "speak": 0, "reply": 1, "clone": 1}
-"""Ranks of stages: the lower, the sooner a GPU takes their kernels. Within one, a first window goes before others in its lane."""
+"""Ranks of stages: the lower, the sooner a GPU takes their kernels.
+
+Within one, a first window goes before others in its lane.
+"""
 
 
 class StreamDevice(Protocol):
@@ -35,7 +40,10 @@ class StreamDevice(Protocol):
 
 
 class Mark:
-    """A point in a stage's stream, which is waited for before what was made up to it is taken. It may be put again."""
+    """A point in a stage's stream, which is waited for before what was made up to it is taken.
+
+    It may be put again.
+    """
 
     def __init__(self, stream: int, device: StreamDevice | None) -> None:
         self._stream = stream

@@ -1,7 +1,7 @@
 """Stateless graphs on TensorRT 10.16, 11 or RTX.
 
-An engine is `tensorrt_engine`'s, a decoder `device_decoder`'s. Graphs are those of `export … --for tensorrt`.
-Source: TensorRT's Python API, `IExecutionContext` and `ICudaEngine`.
+An engine is `tensorrt_engine`'s, a decoder `device_decoder`'s. Graphs are those of `export … --for
+tensorrt`. Source: TensorRT's Python API, `IExecutionContext` and `ICudaEngine`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,10 @@
-"""TensorRT 10, 11 or RTX: the library under its name, and engines from graphs, kept by what they were made of.
+"""TensorRT 10, 11 or RTX: the library under its name, and engines from graphs, kept by what they
+were made of.
 
-Precision lies in the graph (`export … --for tensorrt`): networks are strongly typed. Profiles come from the graph's
-contract and its role: a decoder has one for prefill and one for steps. An engine is kept under the hash of the graph, the
-library's version, the GPU and the profiles, and built once under a lock.
+Precision lies in the graph (`export … --for tensorrt`): networks are strongly typed. Profiles come
+from the graph's contract and its role: a decoder has one for prefill and one for steps. An engine
+is kept under the hash of the graph, the library's version, the GPU and the profiles, and built once
+under a lock.
 """
 
 from __future__ import annotations
@@ -33,7 +35,8 @@ _BUILD = 1  # of what `build` asks for: to be raised when engines of before woul
 
 @dataclass(frozen=True)
 class Profile:
-    """Least, usual and most: `sizes` of dimensions by their names in the contract, `values` of inputs that are sizes.
+    """Least, usual and most: `sizes` of dimensions by their names in the contract, `values` of
+    inputs that are sizes.
 
     `outputs`: the most of dimensions that only outputs have.
     """
@@ -87,7 +90,10 @@ def load_library(names: Sequence[str] = LIBRARIES) -> Any:
 def shapes(
     contract: ModelContract, profile: Profile
 ) -> dict[str, tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]]:
-    """Least, usual and most shape of every input whose shape is free. Raises `CorruptModel` for a free size without one."""
+    """Least, usual and most shape of every input whose shape is free.
+
+    Raises `CorruptModel` for a free size without one.
+    """
     found = {}
     for spec in contract.inputs:
         free = [size for size in spec.shape if isinstance(size, str)]
@@ -106,7 +112,8 @@ def shapes(
 
 
 class Log:
-    """What the library says, or the last `keep` lines of it; a `tensorrt.ILogger` that writes here is `for_library`."""
+    """What the library says, or the last `keep` lines of it; a `tensorrt.ILogger` that writes here
+    is `for_library`."""
 
     def __init__(self, keep: int | None = None) -> None:
         self.lines: deque[str] = deque(maxlen=keep)
@@ -136,9 +143,11 @@ def build(
     log: Log,
     capabilities: Sequence[str] = (),
 ) -> bytes:
-    """An engine of a graph. `capabilities` (as SM89): GPUs that need not be here, with TensorRT-RTX.
+    """An engine of a graph. `capabilities` (as SM89): GPUs that need not be here, with
+    TensorRT-RTX.
 
-    Raises `CorruptModel` with what the library said if the graph, a profile or the build is refused.
+    Raises `CorruptModel` with what the library said if the graph, a profile or the build is
+    refused.
     """
 
     def refused(what: str) -> CorruptModel:
@@ -225,9 +234,11 @@ class EngineCache:
             return made
 
     def key(self, trt: Any, path: Path, profiles: Sequence[Profile]) -> str:
-        """What an engine depends on, as a hash: the graph with its weights, the library, the GPU, the profiles.
+        """What an engine depends on, as a hash: the graph with its weights, the library, the GPU,
+        the profiles.
 
-        Of files that the artifact's manifest has, its hashes are taken: weights are gigabytes, read at every start otherwise.
+        Of files that the artifact's manifest has, its hashes are taken: weights are gigabytes, read
+        at every start otherwise.
         """
         weights, known = path.with_name(path.name + ".data"), Manifest.read(path.parent).files
         parts = {

@@ -1,7 +1,9 @@
-"""A TensorRT engine on one stream: its contexts, its memory, its captured graphs. See `executors.tensorrt`.
+"""A TensorRT engine on one stream: its contexts, its memory, its captured graphs. See
+`executors.tensorrt`.
 
-Memory is planned once: pinned host memory for what crosses, one scratch memory for all contexts of an engine, which never
-run at the same time. Every return value is checked: TensorRT says False or None where others raise.
+Memory is planned once: pinned host memory for what crosses, one scratch memory for all contexts of
+an engine, which never run at the same time. Every return value is checked: TensorRT says False or
+None where others raise.
 """
 
 from __future__ import annotations
@@ -49,8 +51,9 @@ class Engine(DecoderEngine):
     def context(self, profile: int, batch: int, length: int = 0) -> Any:
         """The context of a profile for these shapes, made when it is first asked for.
 
-        One for each: a CUDA graph that was captured from a context holds what that context set up for its shapes. Graphs of
-        several slots are captured from one context, whose addresses change in between; not run on a GPU yet.
+        One for each: a CUDA graph that was captured from a context holds what that context set up
+        for its shapes. Graphs of several slots are captured from one context, whose addresses
+        change in between; not run on a GPU yet.
         """
         key = profile, batch, length
         if key not in self._contexts:
@@ -96,7 +99,8 @@ class Engine(DecoderEngine):
         self.checked(context.execute_async_v3(self.stream.handle), "the run")
 
     def close(self) -> None:
-        """Let the stream run empty, then free contexts, memory and engine, in this order; safe to call twice."""
+        """Let the stream run empty, then free contexts, memory and engine, in this order; safe to
+        call twice."""
         if self.plan is None:
             return
         try:

@@ -1,6 +1,7 @@
 """The stable beginning of what is being said: that in which successive hypotheses agree. Pure.
 
-Source: LocalAgreement-2 of Macháček et al. 2023 ("Turning Whisper into Real-Time Transcription System").
+Source: LocalAgreement-2 of Macháček et al. 2023 ("Turning Whisper into Real-Time Transcription
+System").
 """
 
 from __future__ import annotations

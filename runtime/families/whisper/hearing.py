@@ -1,8 +1,9 @@
-"""Whisper as a recogniser: utterances to words, and to partial transcripts while they are still being spoken.
+"""Whisper as a recogniser: utterances to words, and to partial transcripts while they are still
+being spoken.
 
-What successive partial hypotheses agree in is stable, and the next one goes on from there, so that a partial never takes
-back what it gave as stable. The final transcript is decoded anew from the whole utterance: going on from what is stable
-was measured to cost 1 to 1.5 points of word errors.
+What successive partial hypotheses agree in is stable, and the next one goes on from there, so that
+a partial never takes back what it gave as stable. The final transcript is decoded anew from the
+whole utterance: going on from what is stable was measured to cost 1 to 1.5 points of word errors.
 """
 
 from __future__ import annotations
@@ -58,7 +59,8 @@ class WhisperRecogniser:
         return other
 
     def hear(self, prior: str = "") -> WhisperHearing:
-        """Begin an utterance. `prior` is the language that the dialogue was in; empty or "auto" if none was.
+        """Begin an utterance. `prior` is the language that the dialogue was in; empty or "auto" if
+        none was.
 
         Raises `UnsupportedLanguage` for one that the model has not.
         """
@@ -144,7 +146,10 @@ def as_whisper(recogniser: Recogniser) -> WhisperRecogniser:
 
 
 def log_mel(mels: int) -> Features:
-    """Whisper's log-mel features, by faster-whisper's numpy implementation. Raises `ExecutorUnavailable`."""
+    """Whisper's log-mel features, by faster-whisper's numpy implementation.
+
+    Raises `ExecutorUnavailable`.
+    """
     try:
         from faster_whisper.feature_extractor import FeatureExtractor
     except ImportError as exc:

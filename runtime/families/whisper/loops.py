@@ -1,8 +1,9 @@
-"""Whether words that a hypothesis repeats were said so often, or are a decoder's loop: tokens without audio. Pure.
+"""Whether words that a hypothesis repeats were said so often, or are a decoder's loop: tokens
+without audio. Pure.
 
-Both look the same as text, and a loop is as sure of itself as speech is. They differ in where they lie in the audio: of
-what was said twice each time has sound of its own; of a loop one time has it, and the others are squeezed into a few
-positions or lie in the silence after the speech.
+Both look the same as text, and a loop is as sure of itself as speech is. They differ in where they
+lie in the audio: of what was said twice each time has sound of its own; of a loop one time has it,
+and the others are squeezed into a few positions or lie in the silence after the speech.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ Sounds = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Repetition:
-    """Words `start` to `stop`, each of which is the one `period` before it, but for the first `period`."""
+    """Words `start` to `stop`, each of which is the one `period` before it, but for the first
+    `period`."""
 
     start: int
     period: int
@@ -47,7 +49,8 @@ class Repetition:
 
 
 def repetitions(words: Sequence[str]) -> list[Repetition]:
-    """What is said again at once and whole, and what the words end in that was said before, those of short periods first."""
+    """What is said again at once and whole, and what the words end in that was said before, those
+    of short periods first."""
     plain = [_plain(word) for word in words]
     runs: list[Repetition] = []
     for period in range(1, len(plain) // 2 + 1):
@@ -62,7 +65,8 @@ def repetitions(words: Sequence[str]) -> list[Repetition]:
 
 
 def divided(word: tuple[int, ...]) -> list[tuple[int, ...]]:
-    """The tokens of a word; one that says the same tokens again and again is divided where each time begins.
+    """The tokens of a word; one that says the same tokens again and again is divided where each
+    time begins.
 
     A loop may lie within one word ("kārākārākārā…"), which has no other end.
     """
@@ -76,7 +80,8 @@ def divided(word: tuple[int, ...]) -> list[tuple[int, ...]]:
 
 
 def sounding(samples: Samples) -> Sounds:
-    """For every position of 20 ms whether it sounds: louder than the background, and not far below the loudest."""
+    """For every position of 20 ms whether it sounds: louder than the background, and not far below
+    the loudest."""
     count = -(-samples.size // _SAMPLES)
     if not count:
         return np.zeros(0, np.bool_)
@@ -97,8 +102,9 @@ def without_audio(
 ) -> list[tuple[int, int]]:
     """The words, from and to, that repeat others and were not said.
 
-    `tokens`: how many tokens are before each word, and before the end. `begins`: the position at which each token begins,
-    and the end of the last. `fastest`: tokens a second that nobody exceeds.
+    `tokens`: how many tokens are before each word, and before the end. `begins`: the position at
+    which each token begins, and the end of the last. `fastest`: tokens a second that nobody
+    exceeds.
     """
     before = POSITION_S * np.concatenate([[0], np.cumsum(sounds)])
 

@@ -1,7 +1,8 @@
 """How many of Whisper's tokens a second of speech can have, and usually has, by language. Pure.
 
-The tokenizer learnt from text that is mostly English: a word of English is one token or two, a letter of Burmese or
-Telugu often three, its bytes. So one limit for all languages is too low for some and useless for others.
+The tokenizer learnt from text that is mostly English: a word of English is one token or two, a
+letter of Burmese or Telugu often three, its bytes. So one limit for all languages is too low for
+some and useless for others.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ _PACES = {
     33: "ka gu ml lo km",
     45: "my bo",
 }
-"""Tokens a second at an ordinary pace: espeak-ng's 165 words a minute, on the paragraphs of `bench/paragraphs.toml`."""
+"""Tokens a second at an ordinary pace: espeak-ng's 165 words a minute, on the paragraphs of
+`bench/paragraphs.toml`."""
 
 _PACE = {code: pace for pace, codes in _PACES.items() for code in codes.split()}
 _UNKNOWN = 15

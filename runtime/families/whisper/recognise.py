@@ -1,11 +1,13 @@
-"""Whisper on short audio: its window, its prompt, and the guard that decides what is believed. Blocking; runs in a lane.
+"""Whisper on short audio: its window, its prompt, and the guard that decides what is believed.
+Blocking; runs in a lane.
 
-Whisper was trained on windows of 30 s and knows the end of speech by the long silence after it: on a short window it
-often says the sentence twice. Encoding that silence is what costs. But what the encoder makes of silence hardly depends
-on the speech before it, so it is computed once, and every short window is continued with it (docs/decisions/0009).
-What is still wrong is noticed (length, loops, confidence) and tried again on longer windows. A hypothesis that is sure of
-itself and no longer than its audio allows is right, whatever it says (docs/decisions/0019).
-Source: Radford et al. 2022 (thresholds of section 4.5); whisper's `transcribe.py`.
+Whisper was trained on windows of 30 s and knows the end of speech by the long silence after it: on
+a short window it often says the sentence twice. Encoding that silence is what costs. But what the
+encoder makes of silence hardly depends on the speech before it, so it is computed once, and every
+short window is continued with it (docs/decisions/0009). What is still wrong is noticed (length,
+loops, confidence) and tried again on longer windows. A hypothesis that is sure of itself and no
+longer than its audio allows is right, whatever it says (docs/decisions/0019). Source: Radford et
+al. 2022 (thresholds of section 4.5); whisper's `transcribe.py`.
 """
 
 from __future__ import annotations
@@ -51,9 +53,9 @@ Features = Callable[[Samples], npt.NDArray[np.float32]]
 class Guard:
     """The windows that are tried, and what makes a result believable, or silence.
 
-    A result is no speech below the score `silence`, and below `doubt` where the model itself thinks so (`no_speech`).
-    `prior`: how much more evidence a change of the language needs. `left_out_s`: that much sound after the last token is heard
-    by itself.
+    A result is no speech below the score `silence`, and below `doubt` where the model itself thinks
+    so (`no_speech`). `prior`: how much more evidence a change of the language needs. `left_out_s`:
+    that much sound after the last token is heard by itself.
     """
 
     padding_s: float = 0.3
@@ -87,11 +89,13 @@ class Window:
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """What the model takes the audio for. `score` is the mean log-probability of the tokens that were not given.
+    """What the model takes the audio for. `score` is the mean log-probability of the tokens that
+    were not given.
 
-    `missing`: from and to which of its tokens it repeats others without audio. `endless`: it did not end within the length
-    that its audio allows. `full`: the decoder had no room for more; `rest_s`: where the audio begins that was not heard for
-    that or because it was left out, None where all was.
+    `missing`: from and to which of its tokens it repeats others without audio. `endless`: it did
+    not end within the length that its audio allows. `full`: the decoder had no room for more;
+    `rest_s`: where the audio begins that was not heard for that or because it was left out, None
+    where all was.
     """
 
     ids: tuple[int, ...]
@@ -120,9 +124,11 @@ class Hypothesis:
 
 
 class Whisper:
-    """Recognises 16 kHz audio of up to 28 s. `language` is a tag, or "auto"; `names` are made likelier.
+    """Recognises 16 kHz audio of up to 28 s. `language` is a tag, or "auto"; `names` are made
+    likelier.
 
-    Raises `UnsupportedLanguage`, `UsageError` for too many names, `CorruptModel` for a tokenizer without its marks.
+    Raises `UnsupportedLanguage`, `UsageError` for too many names, `CorruptModel` for a tokenizer
+    without its marks.
     """
 
     def __init__(
@@ -160,7 +166,8 @@ class Whisper:
     def recognise(
         self, samples: Samples, language: str, prior: str, words: bool = False
     ) -> Hypothesis:
-        """The words in `samples`, tried on ever longer windows until they are believed; else the likeliest, or none.
+        """The words in `samples`, tried on ever longer windows until they are believed; else the
+        likeliest, or none.
 
         `language` "" asks the model, nudged towards `prior`. With `words`, their times, too.
         """
@@ -194,7 +201,8 @@ class Whisper:
         return Window(self.executor.extend(short, self._silence, positions), samples)
 
     def language_of(self, window: Window, prior: str) -> str:
-        """The code of the language that is spoken, likelier that of `prior`; of a model that knows English alone, "en"."""
+        """The code of the language that is spoken, likelier that of `prior`; of a model that knows
+        English alone, "en"."""
         if not self.executor.multilingual:
             return "en"
         chances = self.executor.detect_language(window.encoded)
@@ -239,18 +247,21 @@ class Whisper:
         return self.executor.generate(window.encoded, prompt, most)
 
     def _rank(self, attempt: Hypothesis) -> tuple[bool, bool, float]:
-        """The greatest is taken. A loop is surer of itself than an attempt that is only doubted for its length."""
+        """The greatest is taken.
+
+        A loop is surer of itself than an attempt that is only doubted for its length.
+        """
         plausible = attempt.score >= self._guard.confidence and not attempt.missing
         return attempt.believed, plausible, attempt.score
 
     def _judged(
         self, window: Window, ids: tuple[int, ...], language: str, endless: bool, full: bool
     ) -> tuple[tuple[tuple[int, int], ...], float | None, bool]:
-        """Which tokens repeat others and were not said, where sound begins again after the last one, and whether a loop
-        filled the decoder's room.
+        """Which tokens repeat others and were not said, where sound begins again after the last
+        one, and whether a loop filled the decoder's room.
 
-        They are aligned where they repeat something or are few for the sound. Of a hypothesis without an end all is missing
-        that its last words repeat.
+        They are aligned where they repeat something or are few for the sound. Of a hypothesis
+        without an end all is missing that its last words repeat.
         """
         words, runs = self._repeated(ids, language)
         few = len(ids) < usual(language) * POSITION_S * int(window.sounds.sum())
@@ -271,7 +282,8 @@ class Whisper:
         return tuple(spans), rest_s, looping
 
     def _without_loops(self, window: Window, looped: Hypothesis) -> Hypothesis:
-        """The hypothesis without what was not said; nothing where the model is not sure of what comes before."""
+        """The hypothesis without what was not said; nothing where the model is not sure of what
+        comes before."""
         silence = replace(looped, ids=(), text="", full=False)
         dropped = {token for begin, end in looped.missing for token in range(begin, end)}
         sound_s = POSITION_S * int(window.sounds.sum())
@@ -285,7 +297,8 @@ class Whisper:
         return replace(looped, ids=ids, text=self._text(ids), score=before.score, full=False)
 
     def _whole_words(self, cut_off: Hypothesis, begins: Sequence[int]) -> Hypothesis:
-        """A hypothesis that the decoder had no room to end, without its last word: it and the rest are heard anew."""
+        """A hypothesis that the decoder had no room to end, without its last word: it and the rest
+        are heard anew."""
         cut = words_of(cut_off.ids, self.tokenizer, cut_off.language)
         ids = cut_off.ids if len(cut) == 1 else cut_off.ids[: -len(cut[-1])]
         rest_s = POSITION_S * begins[len(ids)]
@@ -303,10 +316,11 @@ class Whisper:
         return doubtful or result.score < self._guard.silence
 
     def _chanted(self, window: Window, result: Generated, language: str) -> bool:
-        """Whether it is one thing again and again, and the model is not sure that there is speech or of the first time.
+        """Whether it is one thing again and again, and the model is not sure that there is speech
+        or of the first time.
 
-        What is said again scores ever better: in the noise of many voices "No, no, no, no" is heard with a score of −0.2,
-        its first word with −1.2.
+        What is said again scores ever better: in the noise of many voices "No, no, no, no" is heard
+        with a score of −0.2, its first word with −1.2.
         """
         if result.no_speech <= self._guard.no_speech:
             return False
@@ -357,7 +371,10 @@ MARKS = ("startoftranscript", "transcribe", "notimestamps")
 
 
 def mark(tokenizer: Tokenizer, name: str) -> int:
-    """The token of a mark as `<|transcribe|>`. Raises `CorruptModel` where the tokenizer has none."""
+    """The token of a mark as `<|transcribe|>`.
+
+    Raises `CorruptModel` where the tokenizer has none.
+    """
     token = tokenizer.id_of(f"<|{name}|>")
     if token is None:
         raise CorruptModel(f"the speech model's tokenizer has no <|{name}|>; pull the model again")
@@ -365,7 +382,10 @@ def mark(tokenizer: Tokenizer, name: str) -> int:
 
 
 def named(tokenizer: Tokenizer, names: Sequence[str]) -> list[int]:
-    """The tokens of names as words that were said before. Raises `UsageError` for too many, `CorruptModel`."""
+    """The tokens of names as words that were said before.
+
+    Raises `UsageError` for too many, `CorruptModel`.
+    """
     if not names:
         return []
     ids = tokenizer.encode(f" {', '.join(names)}.")
@@ -377,7 +397,10 @@ def named(tokenizer: Tokenizer, names: Sequence[str]) -> list[int]:
 
 
 def language_code(tokenizer: Tokenizer, language: str) -> str:
-    """The model's own code for a language tag. Raises `UnsupportedLanguage` where its tokenizer has no mark of it."""
+    """The model's own code for a language tag.
+
+    Raises `UnsupportedLanguage` where its tokenizer has no mark of it.
+    """
     code = find(language, lambda each: tokenizer.id_of(f"<|{each}|>") is not None)
     if not code:
         raise UnsupportedLanguage(

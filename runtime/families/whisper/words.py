@@ -42,5 +42,6 @@ def timed(
 
 
 def _own(text: str, language: str) -> bool:
-    """Whether a token begins a word in a language without spaces; marks go with the word before them."""
+    """Whether a token begins a word in a language without spaces; marks go with the word before
+    them."""
     return language in _UNSPACED and any(char.isalnum() or char == "\ufffd" for char in text)

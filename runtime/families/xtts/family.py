@@ -66,7 +66,10 @@ def check_xtts(manifest: Manifest, name: str) -> None:
 
 
 def cloner(parts: Parts) -> Cloner:
-    """What makes voices of recordings for the profile's XTTS. Its graphs run in the caller's thread."""
+    """What makes voices of recordings for the profile's XTTS.
+
+    Its graphs run in the caller's thread.
+    """
     speak = parts.stage("speak")
     conditioning, speaker = (
         speak.graph(role, beside="clone") for role in ("conditioning_encoder", "speaker_encoder")
@@ -100,7 +103,8 @@ def _voice(name: str, store: VoiceStore) -> SpeakerVoice | None:
 
 @dataclass(frozen=True)
 class VocoderSizes:
-    """Of an artifact's vocoder: `rate` in Hz, `hop` samples a frame, `margin` frames of context, latents to frames."""
+    """Of an artifact's vocoder: `rate` in Hz, `hop` samples a frame, `margin` frames of context,
+    latents to frames."""
 
     rate: int
     hop: int

@@ -1,7 +1,8 @@
-"""Which vocoder frames a growing row of XTTS's latents can make, and which latents a window of frames needs. Pure.
+"""Which vocoder frames a growing row of XTTS's latents can make, and which latents a window of
+frames needs. Pure.
 
-Latents are stretched twice by linear interpolation, in the coordinates of the whole utterance: near the newest latent,
-frames may still change when the next one arrives.
+Latents are stretched twice by linear interpolation, in the coordinates of the whole utterance: near
+the newest latent, frames may still change when the next one arrives.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ Float = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class XttsFrames:
-    """`repeat` steps a latent, then `ratio` frames a step: XTTS, 4 and 24000 / 22050. Source: `export.xtts.graphs`."""
+    """`repeat` steps a latent, then `ratio` frames a step: XTTS, 4 and 24000 / 22050. Source:
+    `export.xtts.graphs`."""
 
     repeat: int
     ratio: float
@@ -38,7 +40,8 @@ class XttsFrames:
         return math.floor(float(latents * self.repeat) * self.ratio)
 
     def certain(self, latents: int) -> int:
-        # a step needs the latent after its own: the last half latent's steps are open, and a frame needs the next step
+        # a step needs the latent after its own: the last half latent's steps are open, and a frame
+        # needs the next step
         steps = latents * self.repeat - self.repeat // 2
         return max(0, math.ceil((steps - 1 + 0.5) * self.ratio - 0.5))
 
@@ -53,7 +56,8 @@ class XttsFrames:
     def inputs(
         self, latents: Float, low: int, high: int, before: int, after: int
     ) -> dict[str, npt.NDArray[Any]]:
-        # one more on each side: a graph without whole positions counts in float32 and may round to the neighbour
+        # one more on each side: a graph without whole positions counts in float32 and may round to
+        # the neighbour
         first = max(0, min(self.span(low, high)[0], len(latents)) - 1)
         count = self._most(high - low)
         held = latents[None, first : first + count]

@@ -1,4 +1,5 @@
-"""Mel spectrograms in numpy, equal to torchaudio's: a short-time Fourier transform, squared, times a filter bank."""
+"""Mel spectrograms in numpy, equal to torchaudio's: a short-time Fourier transform, squared, times
+a filter bank."""
 
 from __future__ import annotations
 
@@ -12,7 +13,8 @@ Float = npt.NDArray[np.float32]
 def power_spectrogram(samples: Samples, size: int, hop: int, window: Float) -> Float:
     """`|STFT|²` float32 `[size // 2 + 1, frames]`, frames centred on multiples of `hop`, the signal reflected at its ends.
 
-    `window` may be shorter than `size`; it is centred in it. Source: torchaudio's `Spectrogram` (power 2).
+    `window` may be shorter than `size`; it is centred in it. Source: torchaudio's `Spectrogram`
+    (power 2).
     """
     before = (size - window.size) // 2
     padded_window = np.zeros(size)
@@ -42,9 +44,11 @@ def mel_filters(rate: int, size: int, bands: int, low: float, high: float) -> Fl
 
 
 def spectral_change(samples: Samples, rate: int) -> float:
-    """How far the shape of the spectrum moves in 0.1 s, in dB: the median over what is loud, 0 where nothing is.
+    """How far the shape of the spectrum moves in 0.1 s, in dB: the median over what is loud, 0
+    where nothing is.
 
-    Eight bands of 150 to 4000 Hz, smoothed over 50 ms, their common level taken out: what only swells is even.
+    Eight bands of 150 to 4000 Hz, smoothed over 50 ms, their common level taken out: what only
+    swells is even.
     """
     hop, size = rate // 100, 1 << (rate // 40).bit_length()
     power = power_spectrogram(samples, size, hop, hann_window(rate // 40))

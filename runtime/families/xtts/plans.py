@@ -17,7 +17,8 @@ ALONE = (
 """For a voice that has the cores to itself, from the earliest-starting plan to the safest."""
 
 IN_TURN = (replace(_EARLIEST, first=16, growth=1.1), *ALONE[3:])
-"""In a turn the reply is written on the same cores: a longer first window, so that the voice has more in hand."""
+"""In a turn the reply is written on the same cores: a longer first window, so that the voice has
+more in hand."""
 
 FEW_SHAPES = (Plan(first=9, largest=72, growth=2.0, steady=2, rounds=24),)
 """Where each new shape takes half a second once, and a window 1 to 3 ms."""

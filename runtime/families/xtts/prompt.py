@@ -1,8 +1,10 @@
-"""XTTS v2's prompts for the token engine: a voice's latents, a text's tokens, the audio codes that follow.
+"""XTTS v2's prompts for the token engine: a voice's latents, a text's tokens, the audio codes that
+follow.
 
-Input ids are composite (`export.decoder`): `position * stride + token`. Tokens count text, then audio codes, then a
-zero row, after which come the rows of the voice's latents. Positions count a zero row, then text, then audio.
-Source: coqui-tts 0.28, `layers/xtts/gpt.py` (`compute_embeddings`, `generate`).
+Input ids are composite (`export.decoder`): `position * stride + token`. Tokens count text, then
+audio codes, then a zero row, after which come the rows of the voice's latents. Positions count a
+zero row, then text, then audio. Source: coqui-tts 0.28, `layers/xtts/gpt.py` (`compute_embeddings`,
+`generate`).
 """
 
 from __future__ import annotations
@@ -71,7 +73,8 @@ class XttsIds:
         return [self.text_tokens + self.audio_tokens + 1 + i for i in range(LATENTS)]
 
     def text(self, tokens: Sequence[int], closed: bool = True) -> list[int]:
-        """The ids of a text's tokens between start and stop; without the stop where the text is not `closed`."""
+        """The ids of a text's tokens between start and stop; without the stop where the text is not
+        `closed`."""
         if len(tokens) > self.max_text:
             raise PromptTooLong(
                 f"the text has {len(tokens)} tokens, the voice takes {self.max_text}; split it"
@@ -93,7 +96,8 @@ class XttsIds:
 class SpeechOptions:
     """How a text is spoken.
 
-    `guarded`: the stop's probability is reported with every code. The first `urgent` codes go ahead of other work.
+    `guarded`: the stop's probability is reported with every code. The first `urgent` codes go ahead
+    of other work.
     """
 
     sampling: Sampling
@@ -124,7 +128,8 @@ def speech(
 def beginning(
     ids: XttsIds, voice: str, latents: npt.NDArray[np.float32], tokens: Sequence[int] = ()
 ) -> Request:
-    """The request that only computes what prompts of a voice share: its latents and the text so far."""
+    """The request that only computes what prompts of a voice share: its latents and the text so
+    far."""
     text = ids.text(tokens, closed=False) if tokens else []
     return Request([*ids.voice(), *text], max_tokens=0, namespace=voice, rows=rows_of(latents))
 

@@ -1,4 +1,7 @@
-"""Sentences to latents, code by code, by XTTS v2's GPT. Source: Casanova et al. 2024; coqui-tts 0.28, `layers/xtts`."""
+"""Sentences to latents, code by code, by XTTS v2's GPT.
+
+Source: Casanova et al. 2024; coqui-tts 0.28, `layers/xtts`.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,10 @@ SAMPLING = Sampling(0.75, 50, 0.85, 0.0, 10.0, 0)
 
 @dataclass(frozen=True)
 class Manner:
-    """Who speaks and how. `voice` is None until one was added; `guard`: end speech whose stop token was missed."""
+    """Who speaks and how.
+
+    `voice` is None until one was added; `guard`: end speech whose stop token was missed.
+    """
 
     voice: Voice | None
     language: str
@@ -40,11 +46,12 @@ class Manner:
 class XttsSpeech:
     """The GPT. Latents come as they are made; many sentences may be spoken at once (other calls).
 
-    Each sentence draws from its own seed, so the same seed and text give the same codes whatever else is spoken. The
-    first `urgent` codes of an answer, those that its first audio needs, are made ahead of other streams' audio.
+    Each sentence draws from its own seed, so the same seed and text give the same codes whatever
+    else is spoken. The first `urgent` codes of an answer, those that its first audio needs, are
+    made ahead of other streams' audio.
 
-    `script`, where it is set, says which codes a text has, whatever the model would choose: everything is computed all
-    the same. For measurements on synthetic weights.
+    `script`, where it is set, says which codes a text has, whatever the model would choose:
+    everything is computed all the same. For measurements on synthetic weights.
     """
 
     def __init__(
@@ -73,7 +80,8 @@ class XttsSpeech:
             await self.service.keep(beginning(self.ids, voice.key, voice.latents))
 
     async def latent_s(self) -> float:
-        """How long a latent takes to be made here, in seconds: the median of a few, whatever they say."""
+        """How long a latent takes to be made here, in seconds: the median of a few, whatever they
+        say."""
         voice = self._voice()
         options = SpeechOptions(self.manner.sampling, guarded=self.manner.guard)
         spoken = speech(self.ids, voice.key, voice.latents, [self.ids.start_text] * 4, options)
@@ -83,14 +91,16 @@ class XttsSpeech:
         return float(np.median(np.diff(times))) * self.manner.speed
 
     def beginning_of(self, text: str) -> list[int]:
-        """The tokens of a text that is still being written, but for the last two, which may yet become others."""
+        """The tokens of a text that is still being written, but for the last two, which may yet
+        become others."""
         try:
             return self.tokenizer.encode(text, self.manner.language)[:-2]
         except EmptyText:
             return []
 
     async def prepare(self, tokens: list[int]) -> None:
-        """Compute the beginning of a text that is still being written: `codes` then pays only for the rest."""
+        """Compute the beginning of a text that is still being written: `codes` then pays only for
+        the rest."""
         if (voice := self.manner.voice) is not None:
             await self.service.compute(beginning(self.ids, voice.key, voice.latents, tokens))
 
@@ -115,7 +125,10 @@ class XttsSpeech:
     async def codes(
         self, tokens: list[int], sentence: Sentence, number: int = 0, forced: tuple[int, ...] = ()
     ) -> AsyncGenerator[Latents, None]:
-        """The latents of one piece of text. `forced` codes are given whatever is sampled: for measurements."""
+        """The latents of one piece of text.
+
+        `forced` codes are given whatever is sampled: for measurements.
+        """
         voice, manner = self._voice(), self.manner
         seed = (manner.sampling.seed + 1_000_003 * sentence.index + 7919 * number) % (1 << 64)
         urgent = self.urgent if sentence.index == number == 0 else 0

@@ -1,10 +1,11 @@
 """Ends speech whose stop token was missed: what sampling models of speech say after that is babble.
 
-The stop token's own probabilities are watched. The chance that the utterance has ended by now is `1 - prod(1 - p)`: when
-the model itself is nearly sure of it and sampling went on all the same, the guard ends it. Slower signs are taken once an
-end was at all likely: codes that run in a circle, and silence; and whatever was likely, long silence and sheer length.
-Silence is seen in the audio, so it is `SilenceGuard`'s: where it cuts depends on the samples alone, not on how far ahead
-the codes are. Pure.
+The stop token's own probabilities are watched. The chance that the utterance has ended by now is `1
+- prod(1 - p)`: when the model itself is nearly sure of it and sampling went on all the same, the
+guard ends it. Slower signs are taken once an end was at all likely: codes that run in a circle, and
+silence; and whatever was likely, long silence and sheer length. Silence is seen in the audio, so it
+is `SilenceGuard`'s: where it cuts depends on the samples alone, not on how far ahead the codes are.
+Pure.
 """
 
 from __future__ import annotations
@@ -18,11 +19,13 @@ from voxturn.runtime.messages import Samples
 
 @dataclass(frozen=True)
 class GuardOptions:
-    """`sure`: the chance of having ended that is enough by itself; `likely`: the one that makes circling enough.
+    """`sure`: the chance of having ended that is enough by itself; `likely`: the one that makes
+    circling enough.
 
-    `circle` codes that repeat with a period of at most `period` are a circle. `silence_s` of silence are an end where one
-    was likely, `dead_s` anywhere; `tail_s` of it is kept. A text of n tokens takes at most
-    `codes_spare + codes_per_token * n` codes: several times what any language was seen to take.
+    `circle` codes that repeat with a period of at most `period` are a circle. `silence_s` of
+    silence are an end where one was likely, `dead_s` anywhere; `tail_s` of it is kept. A text of n
+    tokens takes at most `codes_spare + codes_per_token * n` codes: several times what any language
+    was seen to take.
     """
 
     sure: float = 0.97
@@ -38,7 +41,10 @@ class GuardOptions:
 
 
 class StopGuard:
-    """For one utterance of `tokens` text tokens. Feed it every code; it says why to end before giving that code."""
+    """For one utterance of `tokens` text tokens.
+
+    Feed it every code; it says why to end before giving that code.
+    """
 
     def __init__(self, tokens: int, options: GuardOptions | None = None) -> None:
         self._o = options or GuardOptions()
@@ -74,7 +80,10 @@ class StopGuard:
 
 
 class SilenceGuard:
-    """For the audio of one utterance. Feed it every window, with the chance that the utterance had ended."""
+    """For the audio of one utterance.
+
+    Feed it every window, with the chance that the utterance had ended.
+    """
 
     def __init__(self, rate: int, options: GuardOptions | None = None) -> None:
         self._rate = rate
@@ -82,7 +91,8 @@ class SilenceGuard:
         self._silent = 0
 
     def keeps(self, samples: Samples, end_probability: float) -> int | None:
-        """How many of the window's samples are to be heard if the utterance ends with them; None: it goes on."""
+        """How many of the window's samples are to be heard if the utterance ends with them; None:
+        it goes on."""
         last = last_audible(samples, self._o.silent_dbfs)
         self._silent = self._silent + samples.size if last is None else samples.size - 1 - last
         longest_s = self._o.silence_s if end_probability >= self._o.likely else self._o.dead_s

@@ -9,10 +9,11 @@ Float = npt.NDArray[np.float32]
 
 
 class Stretch:
-    """Linear interpolation of latents `[n, channels]` to `n / speed`, in the coordinates of the whole utterance.
+    """Linear interpolation of latents `[n, channels]` to `n / speed`, in the coordinates of the
+    whole utterance.
 
-    However the latents are cut into pieces, the concatenated output is the same. Source: coqui-tts 0.28,
-    `Xtts.inference` (`length_scale`), which is torch's `interpolate(mode="linear")`.
+    However the latents are cut into pieces, the concatenated output is the same. Source: coqui-tts
+    0.28, `Xtts.inference` (`length_scale`), which is torch's `interpolate(mode="linear")`.
     """
 
     def __init__(self, speed: float) -> None:

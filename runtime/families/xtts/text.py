@@ -1,4 +1,5 @@
-"""XTTS v2's text: ids from its `vocab.json`, and texts of any length cut into what the model takes at once."""
+"""XTTS v2's text: ids from its `vocab.json`, and texts of any length cut into what the model takes
+at once."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ CHAR_LIMITS = {
     "en": 250, "de": 253, "fr": 273, "es": 239, "it": 213, "pt": 203, "pl": 224, "zh-cn": 82, "ar": 166, "cs": 186,
     "ru": 182, "nl": 251, "tr": 226, "ja": 71, "hu": 224, "ko": 95, "hi": 150,
 }  # fmt: skip
-"""The most characters of written text that the model speaks without breaking off, by language; coqui-tts's."""
+"""The most characters of written text that the model speaks without breaking off, by language;
+coqui-tts's."""
 
 MAX_TOKENS = 400
 """Of the official model: its 402 text positions, less start and stop."""
@@ -35,9 +37,10 @@ _LOG = logging.getLogger(__name__)
 class XttsTokenizer:
     """Text to the ids of XTTS v2.
 
-    `vocabulary` is the checkpoint's `vocab.json`, a file of Hugging Face's `tokenizers`. `diacritics=False` takes the
-    vowel marks out of Arabic. `max_tokens`: how many the checkpoint takes at once. Raises ExecutorUnavailable without `tokenizers`, CorruptModel where the file is none.
-    Thread-safe.
+    `vocabulary` is the checkpoint's `vocab.json`, a file of Hugging Face's `tokenizers`.
+    `diacritics=False` takes the vowel marks out of Arabic. `max_tokens`: how many the checkpoint
+    takes at once. Raises ExecutorUnavailable without `tokenizers`, CorruptModel where the file is
+    none. Thread-safe.
     """
 
     def __init__(
@@ -68,7 +71,8 @@ class XttsTokenizer:
         return size
 
     def encode(self, text: str, language: str) -> list[int]:
-        """The ids of `text`, its language's tag first, without start and stop. Not cut: see `split`.
+        """The ids of `text`, its language's tag first, without start and stop. Not cut: see
+        `split`.
 
         Raises EmptyText where nothing in it is spoken, UnsupportedLanguage.
         """
@@ -79,11 +83,13 @@ class XttsTokenizer:
         return ids
 
     def split(self, text: str, language: str) -> list[str]:
-        """`text` in pieces that `encode` takes and the model speaks whole: under `CHAR_LIMITS` and `max_tokens`.
+        """`text` in pieces that `encode` takes and the model speaks whole: under `CHAR_LIMITS` and
+        `max_tokens`.
 
-        As few as follow from filling each with whole sentences. A sentence that is too long is cut at a pause, else at
-        a space, else anywhere. The pieces hold every character but the spaces around them and stretches in which
-        nothing is spoken; of a text without speech there is none. Linear in the text's length.
+        As few as follow from filling each with whole sentences. A sentence that is too long is cut
+        at a pause, else at a space, else anywhere. The pieces hold every character but the spaces
+        around them and stretches in which nothing is spoken; of a text without speech there is
+        none. Linear in the text's length.
         """
         known = self.known(language)
         return list(self._pieces(text, known, CHAR_LIMITS.get(known, _OTHER_LIMIT)))
@@ -107,7 +113,10 @@ class XttsTokenizer:
         return ids
 
     def _words(self, text: str, language: str) -> str:
-        """The text as the model reads it. Of a language that has no rules here: cleaned, in lower case."""
+        """The text as the model reads it.
+
+        Of a language that has no rules here: cleaned, in lower case.
+        """
         if language in LANGUAGES:
             return normalize(text, language, diacritics=self._diacritics)
         if language not in self._plain:
@@ -119,7 +128,10 @@ class XttsTokenizer:
         return " ".join(clean(text, language, diacritics=self._diacritics).lower().split())
 
     def known(self, language: str) -> str:
-        """A language by the name that the vocabulary has for it: of `auto`, its first. Raises UnsupportedLanguage."""
+        """A language by the name that the vocabulary has for it: of `auto`, its first.
+
+        Raises UnsupportedLanguage.
+        """
         if is_auto(language):
             return self.languages[0]
         name = language.strip().lower().replace("_", "-")
@@ -133,7 +145,8 @@ class XttsTokenizer:
 
 
 def _languages(vocabulary: Iterable[str]) -> tuple[str, ...]:
-    """The languages that a vocabulary has tags of: the official ones, then those that a fine-tune added."""
+    """The languages that a vocabulary has tags of: the official ones, then those that a fine-tune
+    added."""
     tags = {match[1] for token in vocabulary if (match := LANGUAGE_TAG.fullmatch(token))}
     return (
         *(name for name in LANGUAGES if name in tags),

@@ -43,7 +43,8 @@ _LOG = logging.getLogger(__name__)
 
 
 class Speakers:
-    """The speakers of one checkpoint: those kept by name, and recordings that are cloned when they are asked for.
+    """The speakers of one checkpoint: those kept by name, and recordings that are cloned when they
+    are asked for.
 
     Thread-safe. `cloner` makes what clones, once, when it is first needed.
     """
@@ -60,7 +61,10 @@ class Speakers:
         return self.store.load(name)
 
     def cloned(self, recordings: Sequence[Path]) -> Voice:
-        """A speaker out of recordings; the last few are remembered by their hashes. Blocks. Raises `AudioError`."""
+        """A speaker out of recordings; the last few are remembered by their hashes.
+
+        Blocks. Raises `AudioError`.
+        """
         with self._lock:
             for path in recordings:
                 check_file(path)
@@ -77,7 +81,10 @@ class Speakers:
 
 
 class XttsVoice:
-    """A cloned voice in the languages of its vocabulary. Streams of several callers share one batched engine."""
+    """A cloned voice in the languages of its vocabulary.
+
+    Streams of several callers share one batched engine.
+    """
 
     texts = WRITTEN
 
@@ -160,9 +167,11 @@ class XttsVoice:
         return XttsPreparation(self.speech)
 
     async def warm(self, later: bool = False) -> None:
-        """Compute the voice's keys and choose the vocoder's windows by how fast the voice is made here.
+        """Compute the voice's keys and choose the vocoder's windows by how fast the voice is made
+        here.
 
-        With `later`: compile what later windows of the first answers would wait for, while nobody is answered.
+        With `later`: compile what later windows of the first answers would wait for, while nobody
+        is answered.
         """
         if (voice := self.speech.manner.voice) is None:
             return
@@ -183,7 +192,8 @@ class XttsVoice:
 
 
 class XttsPreparation:
-    """Computes the beginning of a clause that is being written, one piece of it at a time, in a task of its own."""
+    """Computes the beginning of a clause that is being written, one piece of it at a time, in a
+    task of its own."""
 
     def __init__(self, speech: XttsSpeech) -> None:
         self._speech = speech

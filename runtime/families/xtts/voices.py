@@ -1,10 +1,12 @@
-"""Cloned voices: from recordings to what XTTS is conditioned on, kept by the hash of audio and checkpoint.
+"""Cloned voices: from recordings to what XTTS is conditioned on, kept by the hash of audio and
+checkpoint.
 
     ROOT/voices/CHECKPOINT/NAME.npz   latents, speaker, and a note (JSON): where it is from, hashes of recordings and values
 
-CHECKPOINT is the beginning of a hash of what voices are made with: the artifact's conditioning and speaker graphs, its
-mel constants and its settings for cloning. So a voice is never used with another checkpoint than it was made with. A voice is one file, which is
-replaced whole: whoever reads while others add gets the old one or the new one.
+CHECKPOINT is the beginning of a hash of what voices are made with: the artifact's conditioning and
+speaker graphs, its mel constants and its settings for cloning. So a voice is never used with
+another checkpoint than it was made with. A voice is one file, which is replaced whole: whoever
+reads while others add gets the old one or the new one.
 """
 
 from __future__ import annotations
@@ -48,7 +50,8 @@ _CONSTANTS = frozenset({"clone_filters", "clone_window", "clone_norms"}) | froze
 _LEVEL_DBFS = -2.5
 """Of the peak that every recording is brought to."""
 _LEAST_CHANGE_DB = 1.8
-"""Measured: speech 6 and more, 2.3 in a hall or in noise as loud; noise 1, hum, tones and chords less; quick music more."""
+"""Measured: speech 6 and more, 2.3 in a hall or in noise as loud; noise 1, hum, tones and chords
+less; quick music more."""
 
 
 @dataclass(frozen=True)
@@ -75,11 +78,12 @@ class Added:
 
 
 class Cloner:
-    """Recordings to a voice, by the artifact's conditioning and speaker graphs and their mel front ends.
+    """Recordings to a voice, by the artifact's conditioning and speaker graphs and their mel front
+    ends.
 
-    Source: coqui-tts 0.28, `Xtts.get_conditioning_latents`: the latents are the mean over pieces of all recordings, as
-    long as the checkpoint's `gpt_cond_chunk_len` says, `gpt_cond_len` in all; the speaker's embedding is the mean over the
-    recordings, `max_ref_len` of each.
+    Source: coqui-tts 0.28, `Xtts.get_conditioning_latents`: the latents are the mean over pieces of
+    all recordings, as long as the checkpoint's `gpt_cond_chunk_len` says, `gpt_cond_len` in all;
+    the speaker's embedding is the mean over the recordings, `max_ref_len` of each.
     """
 
     def __init__(
@@ -102,7 +106,8 @@ class Cloner:
                 raise ValueError(f"mel.npz lacks {', '.join(sorted(lacks))}")
 
     def clone(self, name: str, recordings: Sequence[Path], track: int = 0) -> Added:
-        """A voice from one or many recordings of any kind. Raises `AudioError` if there is too little speech.
+        """A voice from one or many recordings of any kind. Raises `AudioError` if there is too
+        little speech.
 
         `track` is the audio track of each, from 1; 0 is its default one.
         """
@@ -136,7 +141,10 @@ class Cloner:
         return Added(voice, seconds, tuple(warnings))
 
     def _embedded(self, path: Path, track: int) -> Samples:
-        """What the speaker encoder hears of a recording. Raises `AudioError` for what is no speech."""
+        """What the speaker encoder hears of a recording.
+
+        Raises `AudioError` for what is no speech.
+        """
         rate = int(self._embed["rate"])
         part = speech_part(_beginning(path, rate, track, ReadReport()), rate)
         samples = part.samples[: int(self._clone["max_ref_len"] * rate)]
@@ -201,7 +209,10 @@ def _warnings_of(part: SpeechPart, report: ReadReport) -> Iterator[str]:
 
 
 def checked(name: str, width: int, latents: npt.NDArray[Any], speaker: npt.NDArray[Any]) -> Voice:
-    """A voice of these values. Raises `ValueError` unless they have the shapes of that width and are finite."""
+    """A voice of these values.
+
+    Raises `ValueError` unless they have the shapes of that width and are finite.
+    """
     for values, shape in ((latents, (32, width)), (speaker, (512,))):
         if values.shape != shape:
             raise ValueError(f"{list(values.shape)} values where its voices have {list(shape)}")
@@ -221,7 +232,8 @@ def check_name(name: str) -> None:
 
 
 class VoiceStore:
-    """The voices of one checkpoint: those cloned here, and the studio voices that its artifact carries."""
+    """The voices of one checkpoint: those cloned here, and the studio voices that its artifact
+    carries."""
 
     def __init__(self, root: Path, folder: Path, manifest: Manifest) -> None:
         with reading(folder):
@@ -277,9 +289,11 @@ class VoiceStore:
         return voice, noted
 
     def add(self, voice: Voice, recordings: Sequence[Path] = (), imported: str = "") -> None:
-        """Keep a voice under its name, in place of another of that name. Safe beside other threads and processes.
+        """Keep a voice under its name, in place of another of that name. Safe beside other threads
+        and processes.
 
-        `imported` says which file it was taken from, where it was not cloned. Raises `ResourceError`.
+        `imported` says which file it was taken from, where it was not cloned. Raises
+        `ResourceError`.
         """
         check_name(voice.name)
         try:
@@ -317,7 +331,10 @@ class VoiceStore:
         return checked(name, self.width, latents, speaker)
 
     def remove(self, name: str) -> None:
-        """Forget a voice that was added. Raises `UnknownVoice`, or `UsageError` for a studio voice."""
+        """Forget a voice that was added.
+
+        Raises `UnknownVoice`, or `UsageError` for a studio voice.
+        """
         known = self.names()
         if known.get(name) == "studio":
             raise UsageError(f"voice {name!r} belongs to the checkpoint and cannot be removed")

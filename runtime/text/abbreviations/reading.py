@@ -16,8 +16,8 @@ from voxturn.runtime.text.abbreviations.table import (
 def written_out(text: str, language: str, *, trained: bool = False) -> str:
     """`text` with the abbreviations of `language` (a code) in full.
 
-    One that ends a sentence leaves it its full stop. What is written as an abbreviation and is a word where it stands
-    stays. `trained`: with the readings that XTTS v2 learnt, in lower case.
+    One that ends a sentence leaves it its full stop. What is written as an abbreviation and is a
+    word where it stands stays. `trained`: with the readings that XTTS v2 learnt, in lower case.
     """
     table = abbreviations(language)
     if "." not in text and not any(word in text for word in table.undotted):
@@ -48,7 +48,8 @@ def _read(match: re.Match[str], table: Abbreviations, trained: bool) -> str:
 
 
 def _complete(match: re.Match[str], key: str, following: Following, table: Abbreviations) -> bool:
-    """Whether it is written as abbreviations are: with its last full stop, or as one that may be without."""
+    """Whether it is written as abbreviations are: with its last full stop, or as one that may be
+    without."""
     after = match.string[match.end() : match.end() + 1]
     if match["stop"]:
         joined = after.isupper() and "." not in key and not table.find(following.word)  # Dr.Smith

@@ -123,7 +123,8 @@ class Abbreviations:
         return self.table.get(suffix, ())
 
     def here(self, key: str, before: str, following: Following) -> Abbreviation | None:
-        """What a key that stands between `before` and `following` abbreviates there; None: it is a word."""
+        """What a key that stands between `before` and `following` abbreviates there; None: it is a
+        word."""
         numbered = bool(_NUMBER_BEFORE.search(before))
         for entry in self.find(key):
             if self.measured(entry, before):
@@ -170,7 +171,8 @@ class Abbreviations:
         return _name_before(before)
 
     def starts(self, following: Following) -> bool:
-        """Whether the word begins a sentence, for it has a capital or could have none, and is no name."""
+        """Whether the word begins a sentence, for it has a capital or could have none, and is no
+        name."""
         first = _JOINED.split(following.word.lower())[0]
         return not following.small and not following.initial and first in self.starters
 
@@ -225,7 +227,8 @@ class Abbreviations:
 
 
 def _keys(before: str) -> Iterator[tuple[str, int]]:
-    """What may be an abbreviation at the end of a text and where it begins, the longest first: of `p. ej`, `p.ej` and `ej`."""
+    """What may be an abbreviation at the end of a text and where it begins, the longest first: of
+    `p. ej`, `p.ej` and `ej`."""
     offset = max(0, len(before) - REACH)
     tail = _TAIL.search(before, offset)
     if tail is None:
@@ -242,7 +245,8 @@ def _keys(before: str) -> Iterator[tuple[str, int]]:
 def _acronym(key: str, entry: Abbreviation, before: str, following: Following) -> bool:
     """Whether a key is an acronym or an initial instead: BP is no bishop, П. Иванов no пункт.
 
-    Capitals alone say nothing where the text around has no small letters, or where a number follows what stands before one.
+    Capitals alone say nothing where the text around has no small letters, or where a number follows
+    what stands before one.
     """
     if not key.isupper() or "." in key or entry.key == key or entry.key in _IN_CAPITALS:
         return False
@@ -289,7 +293,8 @@ def _files() -> Mapping[str, Path]:
 
 @cache
 def abbreviations(language: str) -> Abbreviations:
-    """Those of a language by its code, as `en` or `zh-cn`; of one that has no file, what many languages write."""
+    """Those of a language by its code, as `en` or `zh-cn`; of one that has no file, what many
+    languages write."""
     base = language.split("-")[0]
     code = next((code for code in (language, base, f"{base}-cn") if code in _files()), "und")
     raw = read_toml(_files()[code], InvalidRegistry)

@@ -1,4 +1,5 @@
-"""The characters that the model knows: NFC, plain quotes and dashes, ASCII digits, nothing invisible, no pictures. Pure."""
+"""The characters that the model knows: NFC, plain quotes and dashes, ASCII digits, nothing
+invisible, no pictures. Pure."""
 
 from __future__ import annotations
 
@@ -55,7 +56,10 @@ _PICTURES = re.compile(rf" ?{_PICTURE}(?: ?{_PICTURE})*(?=(\w)?)")
 
 
 def clean(text: str, language: str, *, diacritics: bool = True) -> str:
-    """`text` without what cannot be said. `diacritics=False` takes Arabic vowel marks and the tatweel away."""
+    """`text` without what cannot be said.
+
+    `diacritics=False` takes Arabic vowel marks and the tatweel away.
+    """
     text = _BLANKS.sub(" ", composed(text))
     text = text.translate(_EAST if language in ("zh-cn", "ja") else _PLAIN)
     text = "".join(map(_plain, text))

@@ -1,4 +1,5 @@
-"""Chinese numbers. Which readings are chosen follows upstream: long bare numbers digit by digit, counted ones as amounts.
+"""Chinese numbers. Which readings are chosen follows upstream: long bare numbers digit by digit,
+counted ones as amounts.
 
 Pure; the text that comes in has no dates, times or prices any more.
 """

@@ -33,7 +33,8 @@ _ORDINAL_DAY = r"(?:\.|er|º|°|ª|st|nd|rd|th|-го|-е)?"
 
 
 def dates(text: str, lexicon: Lexicon) -> str:
-    """ISO dates, dates of three numbers in the language's order, and days beside the name of a month."""
+    """ISO dates, dates of three numbers in the language's order, and days beside the name of a
+    month."""
 
     def year_first(match: re.Match[str]) -> str:
         said = _say(match, lexicon, match[1], int(match[3]), int(match[4]))

@@ -34,8 +34,8 @@ class AddressWords:
 
 @dataclass(frozen=True)
 class TelephoneWords:
-    """Words before a telephone number, as regular expressions; `numbers` are those that stand before
-    any other number, too; `plans` are numbers that others would be taken for.
+    """Words before a telephone number, as regular expressions; `numbers` are those that stand
+    before any other number, too; `plans` are numbers that others would be taken for.
     """
 
     words: tuple[str, ...] = ()

@@ -1,4 +1,5 @@
-"""Korean's own numbers, which count things, years of age and hours; the Chinese ones, in num2words, count the rest. Pure."""
+"""Korean's own numbers, which count things, years of age and hours; the Chinese ones, in num2words,
+count the rest. Pure."""
 
 from __future__ import annotations
 

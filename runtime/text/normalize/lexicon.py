@@ -40,7 +40,8 @@ LANGUAGES = (
 
 @dataclass(frozen=True)
 class Noun:
-    """A noun to be counted: its forms in the order of the language's plural rule, and its gender (m, f, n)."""
+    """A noun to be counted: its forms in the order of the language's plural rule, and its gender
+    (m, f, n)."""
 
     forms: tuple[str, ...]
     gender: str = "m"
@@ -84,9 +85,11 @@ class TimeWords:
 
 @dataclass(frozen=True, eq=False)
 class Lexicon:
-    """One language. `group` is its thousands separator (, or .); `joined` languages write no space after a number.
+    """One language. `group` is its thousands separator (, or .); `joined` languages write no space
+    after a number.
 
-    `decimals` says how a fraction is read: by num2words (library), its digits one by one (digits), or as one number.
+    `decimals` says how a fraction is read: by num2words (library), its digits one by one (digits),
+    or as one number.
     """
 
     language: str
@@ -120,7 +123,8 @@ class Lexicon:
 
 
 def language_of(name: str) -> str:
-    """A language tag as the vocabulary has it: `en` of `EN`, `pt` of `pt-BR`, `zh-cn` of `zh`. Raises UnsupportedLanguage."""
+    """A language tag as the vocabulary has it: `en` of `EN`, `pt` of `pt-BR`, `zh-cn` of `zh`.
+    Raises UnsupportedLanguage."""
     code = "" if is_auto(name) else find(name, LANGUAGES.__contains__)
     if not code:
         raise UnsupportedLanguage(

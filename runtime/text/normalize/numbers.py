@@ -1,4 +1,5 @@
-"""Numbers in words. num2words reads most of them, as upstream; what it cannot or misreads is read here."""
+"""Numbers in words. num2words reads most of them, as upstream; what it cannot or misreads is read
+here."""
 
 from __future__ import annotations
 
@@ -53,7 +54,8 @@ class Number:
 
 
 def parse(token: str, lexicon: Lexicon) -> Number | None:
-    """The number that `token` (of the form `NUMBER`) is in that language; None for 1.2.3 and the like."""
+    """The number that `token` (of the form `NUMBER`) is in that language; None for 1.2.3 and the
+    like."""
     seps = re.findall("[.,]", token)
     if not seps:
         return Number(token)
@@ -204,7 +206,8 @@ def year(digits: str, lexicon: Lexicon) -> str:
 
 
 def indian(value: int, ones: tuple[str, ...]) -> str:
-    """A number in hundreds, thousands, lakhs and crores, for Hindi; `ones` has the names below a hundred."""
+    """A number in hundreds, thousands, lakhs and crores, for Hindi; `ones` has the names below a
+    hundred."""
     parts = []
     for size, name in (
         (10**11, "खरब"),
@@ -268,7 +271,8 @@ _THOUSANDS = re.compile(r"ألف|آلاف|ملي|ملايين|مائة|مئتا|
 
 
 def _arabic_feminine(words: str) -> str:
-    """What is below a hundred of an Arabic number beside a feminine noun: three of thirteen loses the ending that ten gets."""
+    """What is below a hundred of an Arabic number beside a feminine noun: three of thirteen loses
+    the ending that ten gets."""
     parts = words.split(" و ")
     below = max((at + 1 for at, part in enumerate(parts) if _THOUSANDS.search(part)), default=0)
     said = [

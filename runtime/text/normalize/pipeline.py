@@ -36,11 +36,12 @@ _DIGIT = re.compile(r"\d")
 def normalize(text: str, language: str, *, diacritics: bool = True) -> str:
     """`text` in the words of `language`, one line; empty where nothing in it is said.
 
-    `diacritics=False` takes the vowel marks out of Arabic. Raises UnsupportedLanguage; ExecutorUnavailable where a library
-    of the language is missing.
+    `diacritics=False` takes the vowel marks out of Arabic. Raises UnsupportedLanguage;
+    ExecutorUnavailable where a library of the language is missing.
     """
     words = lexicon(language_of(language))
-    # capitals tell abbreviations from words, therefore first; what stands after numbers is left for the end
+    # capitals tell abbreviations from words, therefore first; what stands after numbers is left for
+    # the end
     cleaned = clean(text, words.language, diacritics=diacritics)
     cleaned = written_out(cleaned, words.language, trained=True)
     cased = _cased(_spelling(cleaned, words), words)

@@ -170,8 +170,8 @@ def _row(match: re.Match[str], written: str, words: RomanWords) -> tuple[int, in
 def _is_ruler(
     match: re.Match[str], before: re.Match[str] | None, written: str, words: RomanWords
 ) -> bool:
-    """Whether the I after a name is a number where it is a pronoun as well: King James I, James I of
-    Scotland.
+    """Whether the I after a name is a number where it is a pronoun as well: King James I, James I
+    of Scotland.
     """
     if _ENDS.match(written, match.end(1)):
         return True

@@ -1,4 +1,5 @@
-"""Latin letters for Chinese (pypinyin), Japanese (cutlet) and Korean (ko-speech-tools), as upstream's training text has them.
+"""Latin letters for Chinese (pypinyin), Japanese (cutlet) and Korean (ko-speech-tools), as
+upstream's training text has them.
 
 The libraries are loaded at the first use of their language.
 """

@@ -1,4 +1,5 @@
-"""The passes over a text that need no more than the lexicon: ranges, signs, and the numbers that are left."""
+"""The passes over a text that need no more than the lexicon: ranges, signs, and the numbers that
+are left."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What a strategy is asked, and what it answers. Pure: what was overheard so far in, a reason to cut the answer out."""
+"""What a strategy is asked, and what it answers.
+
+Pure: what was overheard so far in, a reason to cut the answer out.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,8 @@ from typing import Protocol
 class Overheard:
     """Speech over an answer, so far: how long it has gone on, and its words.
 
-    `words` are None while they are not known, and empty where they are the answer's own or a listener's "mhm".
+    `words` are None while they are not known, and empty where they are the answer's own or a
+    listener's "mhm".
     """
 
     ms: float
@@ -20,9 +24,10 @@ class Overheard:
 class Strategy(Protocol):
     """When speech over an answer cuts it.
 
-    `listens`: whether what is said over the answer is heard at all. `pause_ms`: how much speech pauses the playback; 0: none does. `needs_words`: the recogniser is asked for the words,
-    and what is the answer's own voice, a "mhm" or no words at all is no interruption. `too_little`: why speech that ended
-    before there was a reason to cut is none.
+    `listens`: whether what is said over the answer is heard at all. `pause_ms`: how much speech
+    pauses the playback; 0: none does. `needs_words`: the recogniser is asked for the words, and
+    what is the answer's own voice, a "mhm" or no words at all is no interruption. `too_little`: why
+    speech that ended before there was a reason to cut is none.
     """
 
     listens: bool

@@ -23,7 +23,10 @@ STRATEGIES: Mapping[str, Callable[..., Strategy]] = {
 
 
 def strategy_of(settings: InterruptSettings) -> Strategy:
-    """The strategy that is set. Raises `InvalidProfile` for an unknown name, and for a key that the strategy has not."""
+    """The strategy that is set.
+
+    Raises `InvalidProfile` for an unknown name, and for a key that the strategy has not.
+    """
     make = STRATEGIES.get(settings.strategy)
     if make is None:
         raise InvalidProfile(

@@ -7,11 +7,12 @@ from dataclasses import dataclass, fields
 
 @dataclass(frozen=True)
 class InterruptSettings:
-    """What cuts an answer. A key that is None has the strategy's own value; one that the strategy has not is refused.
+    """What cuts an answer. A key that is None has the strategy's own value; one that the strategy
+    has not is refused.
 
-    `strategy`: `speech` (at once), `after_ms` (of speech), `words` (that are neither the answer's own nor a listener's
-    "mhm") or `never`. `ms` and `words` say how much. `pause_ms` of speech pause the playback until it is known whether the
-    answer is cut; 0: it is never paused.
+    `strategy`: `speech` (at once), `after_ms` (of speech), `words` (that are neither the answer's
+    own nor a listener's "mhm") or `never`. `ms` and `words` say how much. `pause_ms` of speech
+    pause the playback until it is known whether the answer is cut; 0: it is never paused.
     """
 
     strategy: str = "words"

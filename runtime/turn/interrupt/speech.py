@@ -6,7 +6,10 @@ from voxturn.runtime.turn.interrupt.base import Overheard
 
 
 class AtOnce:
-    """A `Strategy`. A cough that sounds like speech cuts as well, and so does the answer's own voice."""
+    """A `Strategy`.
+
+    A cough that sounds like speech cuts as well, and so does the answer's own voice.
+    """
 
     listens = True
     pause_ms = 0

@@ -1,4 +1,5 @@
-"""Damaged recordings are read as far as they can be, at the file's own times; the right track is heard."""
+"""Damaged recordings are read as far as they can be, at the file's own times; the right track is
+heard."""
 
 from __future__ import annotations
 

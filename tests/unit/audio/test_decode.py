@@ -1,4 +1,5 @@
-"""Audio of any kind comes out as 16 kHz mono, in bounded memory; what cannot be used says so in its own class."""
+"""Audio of any kind comes out as 16 kHz mono, in bounded memory; what cannot be used says so in its
+own class."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""How long, how wide and how far into its file a recording's sound may be, and what is no recording at all."""
+"""How long, how wide and how far into its file a recording's sound may be, and what is no recording
+at all."""
 
 from __future__ import annotations
 

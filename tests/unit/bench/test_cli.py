@@ -1,4 +1,5 @@
-"""`voxturn bench …` with wrong values and files: one line and its exit code, before anything is measured."""
+"""`voxturn bench …` with wrong values and files: one line and its exit code, before anything is
+measured."""
 
 from __future__ import annotations
 
@@ -35,7 +36,8 @@ KINDS = {
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with artifacts of every kind, checkpoints and files, and what is none of them; nothing is installed."""
+    """A folder with artifacts of every kind, checkpoints and files, and what is none of them;
+    nothing is installed."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("VOXTURN_HOME", str(tmp_path / "home"))
     for name, (kind, task, roles) in KINDS.items():

@@ -23,7 +23,8 @@ INPUTS: dict[str, dict[str, Any]] = {"vits": {"text": "x"}, "whisper": {"audio":
 
 
 class Server:
-    """A server whose streams have the next of `sizes`, in chunks of two samples, or end in an error."""
+    """A server whose streams have the next of `sizes`, in chunks of two samples, or end in an
+    error."""
 
     def __init__(self, sizes: list[int | ServerDied]) -> None:
         self.sizes = sizes

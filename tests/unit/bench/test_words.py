@@ -1,4 +1,5 @@
-"""Word errors: jiwer's counts are those of the Levenshtein distance that earlier results were made with."""
+"""Word errors: jiwer's counts are those of the Levenshtein distance that earlier results were made
+with."""
 
 from __future__ import annotations
 

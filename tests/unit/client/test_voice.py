@@ -1,4 +1,5 @@
-"""The client without a server: its synchronous twin, several endpoints, microphone and loudspeaker on a fake library."""
+"""The client without a server: its synchronous twin, several endpoints, microphone and loudspeaker
+on a fake library."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""`voxturn talk` on fakes: a microphone and a loudspeaker that are faster than time, and typed lines."""
+"""`voxturn talk` on fakes: a microphone and a loudspeaker that are faster than time, and typed
+lines."""
 
 from __future__ import annotations
 
@@ -54,7 +55,10 @@ class Device:
 
 
 class Out(Device):
-    """A loudspeaker. `loud` is set when something was heard, `silent` when it stopped after that."""
+    """A loudspeaker.
+
+    `loud` is set when something was heard, `silent` when it stopped after that.
+    """
 
     loud, silent = threading.Event(), threading.Event()
 

@@ -243,7 +243,8 @@ def test_with_all_slots_busy_another_answer_waits_for_its_turn() -> None:
 def test_requests_that_join_and_leave_at_any_step_get_their_own_tokens(
     slots: int, requests: list[tuple[int, list[int], int, int]]
 ) -> None:
-    """Each request: at which step it joins, its prompt, its most tokens, and after how many steps it is cancelled."""
+    """Each request: at which step it joins, its prompt, its most tokens, and after how many steps
+    it is cancelled."""
     e = engine(slots, 32)
     going: list[tuple[Generation, list[int], int, int]] = []
     for number in range(200):

@@ -1,4 +1,5 @@
-"""The sampler: its random numbers, the native one against the numpy twin, and both against transformers."""
+"""The sampler: its random numbers, the native one against the numpy twin, and both against
+transformers."""
 
 from __future__ import annotations
 

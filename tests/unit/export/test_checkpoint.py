@@ -1,4 +1,5 @@
-"""The one reader of safetensors: which files it reads, and what it says of those that it cannot read."""
+"""The one reader of safetensors: which files it reads, and what it says of those that it cannot
+read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The shipped fakes: a profile on them loads and holds turns, in process, served, and from the command line."""
+"""The shipped fakes: a profile on them loads and holds turns, in process, served, and from the
+command line."""
 
 from __future__ import annotations
 

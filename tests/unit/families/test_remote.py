@@ -1,4 +1,5 @@
-"""Whole stages on a server, over a wire that this file plays: what is sent, what comes back, what is refused."""
+"""Whole stages on a server, over a wire that this file plays: what is sent, what comes back, what
+is refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The voice detector's stream: windows whatever the frames, and a state that a long noise does not fill."""
+"""The voice detector's stream: windows whatever the frames, and a state that a long noise does not
+fill."""
 
 from __future__ import annotations
 
@@ -14,7 +15,8 @@ FORGET = 96
 
 
 class Counting:
-    """Its state is how many windows it has seen; what it says of a window is the window's first sample."""
+    """Its state is how many windows it has seen; what it says of a window is the window's first
+    sample."""
 
     def __init__(self) -> None:
         self.states: list[float] = []
@@ -28,7 +30,8 @@ class Counting:
 
 
 async def states(probabilities: list[float], frame: int) -> list[float]:
-    """The state that the model judges each window in; a window of samples says how likely it is speech."""
+    """The state that the model judges each window in; a window of samples says how likely it is
+    speech."""
     counting, lane = Counting(), Lane("listen")
     stream = Silero(FakeGraph(counting), lane).stream()  # type: ignore[arg-type]
     samples: Samples = np.repeat(np.float32(probabilities), WINDOW)

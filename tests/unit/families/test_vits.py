@@ -1,4 +1,5 @@
-"""VITS voices: a sentence with too much to say for one call is said in pieces, others as they always were."""
+"""VITS voices: a sentence with too much to say for one call is said in pieces, others as they
+always were."""
 
 from __future__ import annotations
 

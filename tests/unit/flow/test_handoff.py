@@ -1,4 +1,5 @@
-"""Hand-offs and run-ahead: every stream ends in done, error or cancelled, and no bound is passed unnoticed."""
+"""Hand-offs and run-ahead: every stream ends in done, error or cancelled, and no bound is passed
+unnoticed."""
 
 from __future__ import annotations
 
@@ -96,7 +97,8 @@ async def careful(cleaned: list[str], waits: bool) -> AsyncIterator[int]:
 @pytest.mark.parametrize("waits", [False, True])
 @pytest.mark.parametrize("pauses", range(5))
 async def test_closing_never_interrupts_the_source_s_own_clean_up(pauses: int, waits: bool) -> None:
-    """Neither where it has an item more than there is room for, so that leaving alone ends it, nor by a second closer."""
+    """Neither where it has an item more than there is room for, so that leaving alone ends it, nor
+    by a second closer."""
     cleaned: list[str] = []
     ahead = Ahead(careful(cleaned, waits), 1)
     assert await anext(ahead) == 0

@@ -1,4 +1,5 @@
-"""Event loops in threads, and async generators as iterators: everything begun ends, and no thread is left."""
+"""Event loops in threads, and async generators as iterators: everything begun ends, and no thread
+is left."""
 
 from __future__ import annotations
 

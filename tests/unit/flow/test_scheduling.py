@@ -1,4 +1,5 @@
-"""The gate that lets one engine compute at a time, the most urgent first; and the budgets of the cores."""
+"""The gate that lets one engine compute at a time, the most urgent first; and the budgets of the
+cores."""
 
 from __future__ import annotations
 
@@ -203,7 +204,8 @@ def test_a_failure_gives_the_turn_back() -> None:
 
 
 def test_free_cores_are_taken_at_once() -> None:
-    """The clock stands still: who waited out a grace that is for the more urgent alone would wait for ever."""
+    """The clock stands still: who waited out a grace that is for the more urgent alone would wait
+    for ever."""
     clock = ManualClock()
     gate, order = Gate(clock), list[int]()
 

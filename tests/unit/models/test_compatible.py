@@ -1,4 +1,5 @@
-"""What doctor calls runnable loads, and what does not load it tells, over every stage, kind of artifact and executor."""
+"""What doctor calls runnable loads, and what does not load it tells, over every stage, kind of
+artifact and executor."""
 
 from __future__ import annotations
 
@@ -146,7 +147,8 @@ def test_it_is_so_on_a_machine_that_lacks_executors_as_well(
 
 
 def test_a_new_kind_or_executor_has_its_row_here() -> None:
-    """Whole stages elsewhere, and stages without models, run no artifact: `families/test_remote.py`, `test_fake.py`."""
+    """Whole stages elsewhere, and stages without models, run no artifact:
+    `families/test_remote.py`, `test_fake.py`."""
     here = {row.name for row in catalogue().values() if not row.whole and FAKE not in row.dialects}
     assert {executor for names in RUNS.values() for executor in names} == here
     assert {kind for _, kind in RUNS} == set(KINDS) - {"checkpoint", "unknown"}

@@ -1,4 +1,5 @@
-"""Whether an artifact's files are those that its manifest records: sizes at every load, hashes when asked."""
+"""Whether an artifact's files are those that its manifest records: sizes at every load, hashes when
+asked."""
 
 from __future__ import annotations
 

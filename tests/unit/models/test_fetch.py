@@ -1,4 +1,7 @@
-"""Models from a hub: resolved, locked, resumed, verified; and what a hub can do wrong. The hub is a thread of this test."""
+"""Models from a hub: resolved, locked, resumed, verified; and what a hub can do wrong.
+
+The hub is a thread of this test.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +58,10 @@ class Request:
 
 @dataclass
 class Hub:
-    """What the server has and how it behaves. `cut` ends the connection once after so many bytes of a file."""
+    """What the server has and how it behaves.
+
+    `cut` ends the connection once after so many bytes of a file.
+    """
 
     files: dict[str, bytes] = field(default_factory=lambda: dict(FILES))
     stated: dict[str, bytes] = field(default_factory=dict)

@@ -1,4 +1,7 @@
-"""One process at a time changes a model, and a process that dies holds nothing up. Real processes."""
+"""One process at a time changes a model, and a process that dies holds nothing up.
+
+Real processes.
+"""
 
 from __future__ import annotations
 
@@ -65,7 +68,8 @@ Start = Callable[[], "subprocess.Popen[str]"]
 
 @pytest.fixture
 def model(tmp_path: Path) -> Model:
-    """A model whose checkpoint is here, with an exporter that is installed for child processes alone."""
+    """A model whose checkpoint is here, with an exporter that is installed for child processes
+    alone."""
     (tmp_path / "models.toml").write_text(ENTRY)
     model = Registry.read(tmp_path / "models.toml").models["tiny"]
     checkpoint = Store(tmp_path / "root").checkpoint_path(model)

@@ -49,8 +49,9 @@ OLD: dict[str, tuple[str, dict[str, str], str, tuple[str, str, str], set[tuple[s
     "vits": ("vits", VITS, "", ("vits", "text-to-speech", "onnx"), {("speak", "onnx"), ("vocode", "onnx"), ("vocode", "openvino")}),
     "silero": ("silero", {}, "", ("silero", "voice-activity", "onnx"), {("listen", "onnx")}),
 }  # fmt: skip
-"""By name: today's artifact of `tests.artifacts`, the names that version 0.1 gave its roles, the engine that its exporter
-noted, what it is (kind, task, dialect of its decoder or its folder), and where version 0.1 ran it."""
+"""By name: today's artifact of `tests.artifacts`, the names that version 0.1 gave its roles, the
+engine that its exporter noted, what it is (kind, task, dialect of its decoder or its folder), and
+where version 0.1 ran it."""
 
 STAGES = {
     "listen": LoadedParts.activity,
@@ -195,7 +196,8 @@ def put(table: Any, path: tuple[Any, ...], value: Any) -> Any:
 def test_whatever_is_damaged_is_named(
     data: st.DataObject, folders: dict[str, Path], backends: FakeBackends
 ) -> None:
-    """Any JSON value in any place: it is read and loads, or ends in one line that names the manifest."""
+    """Any JSON value in any place: it is read and loads, or ends in one line that names the
+    manifest."""
     name = data.draw(st.sampled_from(sorted(OLD)))
     today, roles, engine, (kind, _, _), ran = OLD[name]
     original = table_of(folders[today])

@@ -129,7 +129,8 @@ Exporter = Callable[[Path, Manifest, Path, str, Progress], None]
 
 @pytest.fixture
 def exporter(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """An exporter `copy` among the entry points; what it is told to do is the first item of the list."""
+    """An exporter `copy` among the entry points; what it is told to do is the first item of the
+    list."""
     orders = ["good"]
 
     def export(

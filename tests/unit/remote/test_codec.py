@@ -1,4 +1,5 @@
-"""Events over a wire: whatever a turn says arrives as it was, and nothing else ends in an unexpected error."""
+"""Events over a wire: whatever a turn says arrives as it was, and nothing else ends in an
+unexpected error."""
 
 from __future__ import annotations
 

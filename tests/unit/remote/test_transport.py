@@ -63,7 +63,8 @@ async def test_a_model_that_was_started_again_has_not_what_was_sent_before(
 
 
 class SwallowingCall:
-    """A stream of gRPC's that is cancelled while it is being prepared: it ends in an error of its own."""
+    """A stream of gRPC's that is cancelled while it is being prepared: it ends in an error of its
+    own."""
 
     def __init__(self) -> None:
         self.preparing = asyncio.Event()

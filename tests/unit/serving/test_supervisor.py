@@ -1,4 +1,5 @@
-"""What a supervisor does about models that die, hang or are merely slow, on fakes of the server and of its processes."""
+"""What a supervisor does about models that die, hang or are merely slow, on fakes of the server and
+of its processes."""
 
 from __future__ import annotations
 
@@ -34,7 +35,8 @@ def test_a_process_that_works_is_busy_for_a_long_while() -> None:
 
 
 class Server:
-    """A server whose models answer at once, or not `until` they are healed; loading ends in the next of `failures`."""
+    """A server whose models answer at once, or not `until` they are healed; loading ends in the
+    next of `failures`."""
 
     address = "here:1"
 

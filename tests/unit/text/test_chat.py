@@ -22,7 +22,8 @@ END = 2
 
 
 class PairTokenizer:
-    """Two characters an id where it can, as a byte pair encoding would; marks have ids of their own."""
+    """Two characters an id where it can, as a byte pair encoding would; marks have ids of their
+    own."""
 
     marks = ("<|im_start|>", "<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<think>", "</think>")
 
@@ -199,7 +200,8 @@ class Dialogue:
         self.messages = [Message("system", "Be brief and kind to everyone who asks.")]
 
     async def turn(self, question: str, heard: int | None = None) -> int:
-        """Ask; remember the first `heard` characters of the answer; how many positions were computed."""
+        """Ask; remember the first `heard` characters of the answer; how many positions were
+        computed."""
         before = self.engine.counts.computed
         self.messages = self.reply.fitted([*self.messages, Message("user", question)])
         text, ids = "", list[int]()

@@ -1,4 +1,5 @@
-"""The longest texts that a request may have, and the worst: no step between a text and its audio is slow with them."""
+"""The longest texts that a request may have, and the worst: no step between a text and its audio is
+slow with them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The usual forms of each language, as its grammars and style guides have them: `tests/data/spoken_forms`."""
+"""The usual forms of each language, as its grammars and style guides have them:
+`tests/data/spoken_forms`."""
 
 from __future__ import annotations
 

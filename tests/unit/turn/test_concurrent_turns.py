@@ -13,7 +13,8 @@ from tests.conftest import FakeTurn, fed, tone
 
 PROMPTS = ("Be brief.", "You are a guide to the sights of Paris, and " * 12)
 OWN = ("listen", "transcribe", "speak", "vocode")
-"""Lanes whose every call is for one turn; a step of the reply's engine is for all that it writes for."""
+"""Lanes whose every call is for one turn; a step of the reply's engine is for all that it writes
+for."""
 
 
 async def said(fake: FakeTurn, system_prompt: str) -> Trace:

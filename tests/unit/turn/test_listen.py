@@ -15,7 +15,8 @@ from tests.conftest import FakeTurn, fed, tone
 def all_heard(
     pattern: str, options: Endpointing | None = None, finished: float | None = None
 ) -> list[Heard]:
-    """`s` a window of speech, `?` one that may be, `.` one of silence; each window holds its own number."""
+    """`s` a window of speech, `?` one that may be, `.` one of silence; each window holds its own
+    number."""
     endpointer = Endpointer(options or Endpointing())
     out: list[Heard] = []
     for number, kind in enumerate(pattern):

@@ -14,7 +14,8 @@ RATE = 100
 
 
 def exchanged(dialogue: Dialogue, question: str, heard: int | None) -> None:
-    """A question, and an answer of two seconds of which `heard` samples were heard; None: all of them."""
+    """A question, and an answer of two seconds of which `heard` samples were heard; None: all of
+    them."""
     exchange = Exchange(dialogue)
     exchange.tokens.append(ReplyToken("one two", (1, 2)))
     samples = np.zeros(2 * RATE, np.float32)

@@ -1,4 +1,5 @@
-"""What is said over an answer: what becomes of the answer, why, and what the dialogue holds afterwards."""
+"""What is said over an answer: what becomes of the answer, why, and what the dialogue holds
+afterwards."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Scripted dialogues: who speaks over an answer, what becomes of the answer, and what the dialogue holds afterwards."""
+"""Scripted dialogues: who speaks over an answer, what becomes of the answer, and what the dialogue
+holds afterwards."""
 
 from __future__ import annotations
 

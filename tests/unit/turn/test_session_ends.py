@@ -1,4 +1,5 @@
-"""However a session ends, and whatever was under way: no task, no slot and nothing in memory is left."""
+"""However a session ends, and whatever was under way: no task, no slot and nothing in memory is
+left."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The CUDA kernels' own source on the CPU: against the numpy twin, under sanitizers, and compiled for every GPU."""
+"""The CUDA kernels' own source on the CPU: against the numpy twin, under sanitizers, and compiled
+for every GPU."""
 
 from __future__ import annotations
 
@@ -25,7 +26,8 @@ pytestmark = pytest.mark.slow
 
 ARCHITECTURES = ("80", "86", "89", "90", "100", "120")
 REGISTERS, SHARED_BYTES = 80, 48 << 10
-"""What a kernel may use at most: a block of 512 threads then fits a multiprocessor of every architecture."""
+"""What a kernel may use at most: a block of 512 threads then fits a multiprocessor of every
+architecture."""
 
 DONE, NAN, NOT_FINITE, BAD_HISTORY, UNSUPPORTED = range(5)
 
@@ -77,7 +79,8 @@ def shim(tmp_path_factory: pytest.TempPathFactory) -> CudaKernels:
 
 
 def random_batches(total: int, size: int = 50) -> Iterator[Batch]:
-    """Random cases of every kind: ties, penalties, extremes of top-p and min-p, greedy, long and empty histories."""
+    """Random cases of every kind: ties, penalties, extremes of top-p and min-p, greedy, long and
+    empty histories."""
     random = np.random.default_rng(0)
     for _ in range(total // size):
         vocabulary = int(random.integers(1, 300))
@@ -318,7 +321,8 @@ def sanitized(folder: Path, kind: str, source: str) -> subprocess.CompletedProce
     subprocess.run(
         [*command, f"-I{folder}", str(folder / "main.cpp"), "-o", str(folder / "main")], check=True
     )
-    # a fixed layout of addresses: ThreadSanitizer of older compilers does not start with a random one of newer kernels
+    # a fixed layout of addresses: ThreadSanitizer of older compilers does not start with a random
+    # one of newer kernels
     return subprocess.run(
         ["setarch", "-R", str(folder / "main")], capture_output=True, text=True, check=False
     )

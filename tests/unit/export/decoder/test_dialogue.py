@@ -46,7 +46,8 @@ def named(folder: Path, ids: list[int]) -> set[str]:
 
 
 def test_a_fine_tune_in_another_s_format_has_its_own(tmp_path: Path) -> None:
-    """Of a Llama 3 that was taught ChatML: its tokenizer still has Llama's marks, its template is ChatML."""
+    """Of a Llama 3 that was taught ChatML: its tokenizer still has Llama's marks, its template is
+    ChatML."""
     tokenizer = Tokenizer.from_file(str(make_folder(tmp_path, "llama3", CHATML) / "tokenizer.json"))
     tokenizer.add_special_tokens(["<|im_start|>", "<|im_end|>", "<|end_of_text|>"])
     tokenizer.save(str(tmp_path / "tokenizer.json"))

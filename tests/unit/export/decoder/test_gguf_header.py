@@ -1,4 +1,5 @@
-"""The metadata of GGUF files: whole ones pass in either byte order, and none of their ends is missed."""
+"""The metadata of GGUF files: whole ones pass in either byte order, and none of their ends is
+missed."""
 
 from __future__ import annotations
 
@@ -11,7 +12,10 @@ from voxturn.export.decoder.gguf_header import check_header
 
 
 def write(path: Path, order: gguf.GGUFEndian) -> int:
-    """A file of a key of every kind and a tensor. Returns where its metadata end, but for what is said of the tensor."""
+    """A file of a key of every kind and a tensor.
+
+    Returns where its metadata end, but for what is said of the tensor.
+    """
     writer = gguf.GGUFWriter(str(path), "llama", endianess=order)
     writer.add_block_count(1)
     writer.add_token_list(["a", "bc", ""])

@@ -1,4 +1,5 @@
-"""Chat templates in a process of their own: what they give is what they give here, and they cannot take the machine with them."""
+"""Chat templates in a process of their own: what they give is what they give here, and they cannot
+take the machine with them."""
 
 from __future__ import annotations
 

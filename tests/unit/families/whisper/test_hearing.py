@@ -1,4 +1,5 @@
-"""Whisper's short window and its guard: what is believed, what is tried again, what is silence; partial transcripts."""
+"""Whisper's short window and its guard: what is believed, what is tried again, what is silence;
+partial transcripts."""
 
 from __future__ import annotations
 
@@ -36,7 +37,8 @@ def result(text: str, score: float = -0.2, no_speech: float = 0.0) -> Generated:
 
 
 def squeezed(said: int, share: float = 0.95) -> Callable[[Sequence[int], int], list[int]]:
-    """An alignment in which the first `said` tokens have that share of the audio, and the others the rest."""
+    """An alignment in which the first `said` tokens have that share of the audio, and the others
+    the rest."""
 
     def aligned(ids: Sequence[int], positions: int) -> list[int]:
         if len(ids) <= said:

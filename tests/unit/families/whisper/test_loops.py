@@ -72,7 +72,8 @@ def test_the_times_of_a_repetition() -> None:
 
 
 def missing(text: str, seconds: Sequence[float], silent: Sequence[int] = ()) -> list[str]:
-    """The words that were not said; a word lasts so many seconds, in those of `silent` nothing sounds."""
+    """The words that were not said; a word lasts so many seconds, in those of `silent` nothing
+    sounds."""
     words = text.split()
     begins = [round(50 * sum(seconds[:n])) for n in range(len(words) + 1)]
     sounds = np.ones(begins[-1], np.bool_)

@@ -12,7 +12,8 @@ from voxturn.runtime.text.scripts import scripts_of
 
 DATA = Path(__file__).parents[3] / "data" / "whisper_paragraphs.json"
 PARAGRAPHS = json.loads(DATA.read_text(encoding="utf-8"))
-"""By language: how many of Whisper's tokens the paragraph of `bench/paragraphs.toml` has, and how long it is spoken."""
+"""By language: how many of Whisper's tokens the paragraph of `bench/paragraphs.toml` has, and how
+long it is spoken."""
 
 _CODES = (
     "en zh de es ru ko fr ja pt tr pl ca nl ar sv it id hi fi vi he uk el ms cs ro da hu ta no th ur hr bg lt la mi ml cy sk"

@@ -1,4 +1,5 @@
-"""Which frames XTTS's latents make, against torch's interpolation; windows that partition; what streaming gives."""
+"""Which frames XTTS's latents make, against torch's interpolation; windows that partition; what
+streaming gives."""
 
 from __future__ import annotations
 
@@ -23,7 +24,8 @@ from voxturn.runtime.protocols import Tensor
 
 HOP = 4
 FEWEST = 3
-"""Torch copies where a scale makes no frame more, as with XTTS's for up to two latents: 0.1 s that nobody streams."""
+"""Torch copies where a scale makes no frame more, as with XTTS's for up to two latents: 0.1 s that
+nobody streams."""
 MAPS = [(4, 24000 / 22050), (4, 1.0), (2, 1.5), (8, 2.0)]
 PLANS = st.builds(
     Plan,
@@ -198,7 +200,8 @@ def test_a_window_waits_until_its_margin_is_certain() -> None:
 
 
 class Shapes:
-    """A vocoder that notes the shapes that it is asked for: frames, and how many of them are context on each side."""
+    """A vocoder that notes the shapes that it is asked for: frames, and how many of them are
+    context on each side."""
 
     def __init__(self) -> None:
         self.seen: set[tuple[int, int, int]] = set()
@@ -317,7 +320,8 @@ FRAME_S = 256 / 24000
 
 
 def played_dry(plan: Plan, speed: Speed, margin: int, frames: XttsFrames) -> bool:
-    """The same by a simulation event by event: latents come one by one, windows are made once they can be."""
+    """The same by a simulation event by event: latents come one by one, windows are made once they
+    can be."""
     now, number, begin, made, chunks = 0.0, 0, 0, 0, []
     while number < 24:
         made += 1

@@ -1,4 +1,5 @@
-"""The stop guard on scripted traces: it ends what was missed, and cuts nothing that goes on with reason."""
+"""The stop guard on scripted traces: it ends what was missed, and cuts nothing that goes on with
+reason."""
 
 from __future__ import annotations
 
@@ -32,7 +33,8 @@ def test_a_missed_stop_ends_within_a_few_codes() -> None:
 
 
 def test_a_pause_that_looks_like_an_end_is_not_one() -> None:
-    """One step that was nearly a stop, in the middle of a sentence, as the speaking checkpoint has it."""
+    """One step that was nearly a stop, in the middle of a sentence, as the speaking checkpoint has
+    it."""
     assert ends_at(
         [(i, 0.0) for i in range(9)] + [(9, 0.6)] + [(i, 0.0) for i in range(61)] + [(1, 0.9)]
     ) == (-1, "")

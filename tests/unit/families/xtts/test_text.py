@@ -25,8 +25,8 @@ EXPECTED: dict[str, list[dict[str, str]]] = json.loads(
 )
 FAILED = "!"  # begins what stands for upstream's output where upstream raises
 
-# coqui-tts imports torchaudio, which need not load here: the tokenizer does not use it. Its own process, so that the
-# stand-in and coqui-tts's warnings stay out of this one.
+# coqui-tts imports torchaudio, which need not load here: the tokenizer does not use it. Its own
+# process, so that the stand-in and coqui-tts's warnings stay out of this one.
 UPSTREAM = """
 import importlib.machinery, json, sys, types, warnings
 warnings.simplefilter("ignore")

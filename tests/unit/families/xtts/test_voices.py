@@ -1,4 +1,5 @@
-"""Cloned voices on fakes: kept whole under any race, never served to another checkpoint, bad recordings refused."""
+"""Cloned voices on fakes: kept whole under any race, never served to another checkpoint, bad
+recordings refused."""
 
 from __future__ import annotations
 
