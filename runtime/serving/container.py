@@ -18,7 +18,7 @@ from voxturn.runtime.errors import ExecutorUnavailable, ServerUnavailable, Usage
 from voxturn.runtime.serving.backend import PROFILE
 from voxturn.runtime.serving.launcher import WITH_PARENT, is_live
 
-SERVED, SECRET = "VOXTURN_SERVED", "VOXTURN_SECRET"
+SERVED, SECRET = "VOXTURN_SERVED", "VOXTURN_SECRET"  # pragma: allowlist secret
 _FILE, _HTTP_FILE = Path("deploy/docker-compose.yml"), Path("deploy/docker-compose.http.yml")
 _ADDRESS, _REACHED = "VOXTURN_ADDRESS", ("127.0.0.1", "0.0.0.0")  # noqa: S104  who sets it wants that
 _STANDARD_ERROR = 2  # the file, for a program that writes there itself

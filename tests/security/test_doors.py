@@ -169,7 +169,7 @@ def ask(
 
 @pytest.mark.parametrize(
     "given",
-    [{}, SIMPLE | {"Origin": ORIGIN}, {"voxturn-secret": "guessed"}],
+    [{}, SIMPLE | {"Origin": ORIGIN}, {"voxturn-secret": "guessed"}],  # pragma: allowlist secret
     ids=["", "origin", "guessed"],
 )
 @pytest.mark.parametrize("what", HTTP)
