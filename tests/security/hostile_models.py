@@ -2,7 +2,7 @@
 would give it to.
 
 Every command ends in a typed error at once, with little memory; it opens nothing but the files of
-the folder, and writes nothing. `test_files.py` asks that of all of them.
+the folder, and writes nothing. `test_corpus.py` asks that of all of them.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from voxturn.runtime.audio.encode import WavFile
+from voxturn.runtime.errors import ExportFailed
 from voxturn.runtime.families.fake import write_profile
 
 from tests.security.hostile_audio import AUDIO, READABLE
@@ -24,9 +25,37 @@ from tests.tiny.conftest import tiny as tiny
 from tests.voiced import voiced
 
 _IN_TIME_S, _WARM_S = 5.0, 120.0
-_MOST_MB = 1024.0
+_MOST_MB = 1000.0
+_LONGEST_LINE = 5000
 _TYPED = range(2, 8)
 """Exit codes of errors that were raised on purpose (`errors.py`)."""
+_SAYS = {
+    "header of 100 GB": "model.safetensors: not a whole safetensors file (its header would have 100,000,000,000 bytes)",
+    "a shard above the folder": "names '../../../../etc/passwd', which is not in its folder",
+    "a named pipe for weights": "model.safetensors: cannot be read (it is a named pipe, not a file)",
+    "a device for weights": "model.safetensors: cannot be read (it is a device, not a file)",
+    "10^9 layers": "num_hidden_layers 1,000,000,000, which no model has",
+    "10^7 layers": "its configuration has 10,000,000 layers, its weights are",
+    "10^12 positions": "max_position_embeddings 1,000,000,000,000, which no model has",
+    "a configuration that nests": "config.json: is missing or not JSON (it is nested too deeply)",
+    "a configuration of a gigabyte": "config.json: is missing or not JSON (it has 1,000,000,000 bytes",
+    "a template that does not end": "chat_template.jinja cannot be used (it takes more than",
+    "2^63 keys": "it would have 0 tensors and 9,223,372,036,854,775,808 keys",
+    "a list of 2^63 bytes": "it would have 9,223,372,036,854,775,808 values in lists",
+    "tensors of GGUF that overlap": "begins within another tensor",
+    "2^32 aliases": "would have 4,294,967,295 variables",
+    "packed weights": "its members are packed",
+    "a member of 100 GB": "its members are more than the whole file",
+    "weights above the folder": "voice.onnx: not a whole ONNX file",
+    "an artifact's weights above it": "silero_vad.onnx: ONNX Runtime cannot load it",
+    "a file above the artifact": "is no name of a file in its folder",
+    "a file that is shorter than recorded": "acoustic_encoder.onnx has 0 bytes, not 77,000,000; export it again",
+    "voices that are objects": "voices.npz: cannot be read (an array holds objects, which are not unpickled)",
+    "a header that nests": "voices.npz: cannot be read (an array has a damaged header)",
+    "a voice of 10^12 zeros": "an array of [1000000, 1000000] float32 has 64 bytes",
+    "a Whisper of 2^32 variables": "CTranslate2 cannot load it",
+}  # fmt: skip
+"""What some of the errors say."""
 _OURS = "voxturn.export.decoder.template_process"
 """The process with limits that renders a chat template."""
 _ANYWHERE = ("/dev/null", "/dev/urandom", "/proc", "/sys", "/etc/localtime", "/usr", "/lib")
@@ -132,9 +161,11 @@ def _contents(*folders: Path) -> dict[str, tuple[int, int]]:
 
 def check(did: dict[str, Any], allowed: list[Path], readable: bool = False) -> None:
     """A typed error of one line, or a result where the sound is there; nothing foreign was touched."""
-    lines = [line for line in did["told"].splitlines() if line.startswith("voxturn:")]
+    *warnings, error = [*did["told"].splitlines(), *([""] if did["code"] == 0 else [])]
     assert did["code"] in _TYPED or (readable and did["code"] == 0), did["told"]
-    assert len(lines) == (did["code"] != 0)
+    assert all(line.startswith("warning: ") for line in warnings), did["told"]
+    assert error.startswith("voxturn: ") == (did["code"] != 0)
+    assert len(error) < _LONGEST_LINE
     assert did["peak_mb"] < _MOST_MB
     assert [each for each in did["reached"] if _OURS not in each] == []
     known = [*map(str, allowed), *filter(None, sys.path), sys.base_prefix]
@@ -168,7 +199,22 @@ def test_models(name: str, warm: Warm, roots: dict[str, Path], tmp_path: Path) -
     assert _contents(tmp_path, roots["home"]) == before
     staging = out.with_name(f".{out.name}.")  # the beginning of its name
     check(did, [path, roots["home"], out, staging])
+    assert _SAYS.get(name, "") in did["told"]
 
 
-def test_there_are_enough() -> None:
+def test_there_are_enough_and_what_is_said_is_of_them() -> None:
     assert len(AUDIO) + len(MODELS) >= 120
+    assert set(_SAYS) <= set(MODELS)
+
+
+def test_what_is_refused_is_a_checkpoint_that_would_be_exported_otherwise(tmp_path: Path) -> None:
+    """Or the corpus would prove nothing: its whole checkpoint is whole."""
+    from voxturn.export.decoder.export import Opened
+
+    from tests.security import ingredients
+
+    ingredients.qwen3(tmp_path / "whole")
+    assert Opened.open(tmp_path / "whole").config.layers == 1
+    ingredients.weights(tmp_path / "whole" / "model.safetensors", {"model.norm.weight": [8]})
+    with pytest.raises(ExportFailed, match="does not fit family"):
+        Opened.open(tmp_path / "whole")

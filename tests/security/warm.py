@@ -8,6 +8,7 @@ what each run did.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
 import json
 import os
@@ -79,6 +80,8 @@ def main() -> None:
     """Answer one line for each line, until there are no more."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what a library prints is no answer
+    for library in ("ctranslate2", "onnxruntime", "torch"):  # no part of what a file takes
+        importlib.import_module(library)
     audit = Audit()
     for line in sys.stdin:
         json.dump(run(audit, json.loads(line)["argv"]), answers)
