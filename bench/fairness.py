@@ -22,10 +22,9 @@ from voxturn.runtime.errors import VoxturnError
 from voxturn.runtime.flow.handoff import cancel_and_wait
 from voxturn.runtime.parts import LoadedParts
 from voxturn.runtime.profile import load_profile
-from voxturn.runtime.remote.transport import TritonServer
 from voxturn.runtime.serving.backend import PROFILE
 from voxturn.runtime.serving.launcher import EmbeddedTriton, repository
-from voxturn.runtime.serving.supervisor import Supervisor
+from voxturn.runtime.serving.supervisor import Supervisor, control
 
 WORST = ("1," * 5000, "Ab. " * 2500, "a\u0628 " * 3333, "9" * 10_000)
 _MODEL, _CLIENTS, _TEXTS, _PAUSE_S = "vits", 4, 4, 1.0
@@ -100,11 +99,10 @@ async def run(profile: str, streams: Sequence[int], runs: int, path: Path | None
     finally:
         parts.close()
     with EmbeddedTriton(repository(), {PROFILE: profile}) as triton:
-        address = f"127.0.0.1:{triton.grpc}"
-        control = TritonServer(address, secret=triton.secret)
-        await Supervisor(control, [_MODEL], lambda _: None, triton).load()
-        await measured(result, address, streams, runs)
-        await control.aclose()
+        server = control(triton)
+        await Supervisor(server, [_MODEL], lambda _: None, triton).load()
+        await measured(result, server.address, streams, runs)
+        await server.aclose()
     if path:
         result.write(path)
     return result

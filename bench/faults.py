@@ -33,7 +33,7 @@ from voxturn.runtime.remote.tensors import Tensors, text_of
 from voxturn.runtime.remote.transport import TritonServer
 from voxturn.runtime.serving.backend import PROFILE
 from voxturn.runtime.serving.launcher import EmbeddedTriton, repository
-from voxturn.runtime.serving.supervisor import Supervisor
+from voxturn.runtime.serving.supervisor import Supervisor, control
 from voxturn.runtime.turn.trace import StageInfo
 
 STAGES = {"whisper": "transcribe", "qwen3": "reply", "vits": "speak"}
@@ -206,7 +206,7 @@ async def run(kills: int, hangs: int, path: Path | None) -> Result:
         "vits": {"text": _TEXT},
     }
     with EmbeddedTriton(repository(), {PROFILE: "demo"}) as triton:
-        server = TritonServer(f"127.0.0.1:{triton.grpc}", secret=triton.secret)
+        server = control(triton)
         supervisor = Supervisor(server, list(STAGES), lambda _: None, triton)
         await supervisor.load()
         for model, stage in STAGES.items():

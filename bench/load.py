@@ -45,7 +45,7 @@ from voxturn.runtime.remote.tensors import text_of
 from voxturn.runtime.remote.transport import TritonServer
 from voxturn.runtime.serving.backend import PROFILE
 from voxturn.runtime.serving.launcher import EmbeddedTriton, repository
-from voxturn.runtime.serving.supervisor import Supervisor
+from voxturn.runtime.serving.supervisor import Supervisor, control
 from voxturn.runtime.turn.trace import play
 from voxturn.runtime.xtts import XTTS
 
@@ -184,9 +184,7 @@ async def until_error(client: VoiceClient, number: int) -> None:
         await listen(client.say(TEXTS[number % len(TEXTS)], language="en", seed=number))
 
 
-async def cancelled(
-    result: Result, client: VoiceClient, control: TritonServer, rounds: int
-) -> None:
+async def cancelled(result: Result, client: VoiceClient, server: TritonServer, rounds: int) -> None:
     """From a client's closing a stream that speaks until its slot is free in the server."""
     times = []
     for number in range(rounds):
@@ -194,19 +192,19 @@ async def cancelled(
         await anext(stream)
         begin = time.perf_counter()
         await stream.aclose()
-        while (await described(control, "xtts"))["slots_held"]:  # noqa: ASYNC110  it is asked
+        while (await described(server, "xtts"))["slots_held"]:  # noqa: ASYNC110  it is asked
             await asyncio.sleep(0.002)
         times.append(1000 * (time.perf_counter() - begin))
     result.samples("triton.cancel_frees_slot_ms", "ms", times)
 
 
-async def described(control: TritonServer, model: str) -> dict[str, Any]:
+async def described(server: TritonServer, model: str) -> dict[str, Any]:
     """What a model says of itself."""
     asked = {INFO: np.array([True])}
     if not MODELS[model].streams:
-        answer = await control.infer(model, asked)
+        answer = await server.infer(model, asked)
     else:
-        (answer,) = [tensors async for tensors in control.stream(model, asked)]
+        (answer,) = [tensors async for tensors in server.stream(model, asked)]
     description: dict[str, Any] = json.loads(text_of(answer["answer"]))
     return description
 
@@ -347,19 +345,19 @@ async def run(
     settings = profile_of(artifact, folder / "load.toml", executor)
     begin = time.perf_counter()
     with EmbeddedTriton(repository(), {PROFILE: str(settings)}) as triton:
-        control = TritonServer(f"127.0.0.1:{triton.grpc}", secret=triton.secret)
-        supervisor = Supervisor(control, _MODELS, lambda _: None, triton)
+        server = control(triton)
+        supervisor = Supervisor(server, _MODELS, lambda _: None, triton)
         await supervisor.load()
-        loading = sum([(await described(control, model))["load_s"] for model in _MODELS])
+        loading = sum([(await described(server, model))["load_s"] for model in _MODELS])
         result.value("triton.start_s", "s", time.perf_counter() - begin - loading)
         result.value("triton.models_load_s", "s", loading)
         with XTTS.load(
             artifact, slots=_SLOTS, executor=executor, vocoder=_vocoder(executor, artifact)
         ) as voice:
-            await measured(result, voice, triton, control, supervisor, streams, runs, folder)
+            await measured(result, voice, triton, server, supervisor, streams, runs, folder)
             result.artifact("speak", voice.info)
             result.artifact("vocode", voice.vocoder_info)
-        await control.aclose()
+        await server.aclose()
     if path:
         result.write(path)
         plot(result, path.with_suffix(".png"))
@@ -370,7 +368,7 @@ async def measured(
     result: Result,
     voice: XTTS,
     triton: EmbeddedTriton,
-    control: TritonServer,
+    server: TritonServer,
     supervisor: Supervisor,
     streams: list[int],
     runs: int,
@@ -379,7 +377,7 @@ async def measured(
     """Everything on a server that answers."""
     address = f"127.0.0.1:{triton.grpc}"
     await voice.awarm()
-    chosen = (await described(control, "xtts"))["windows"]
+    chosen = (await described(server, "xtts"))["windows"]
     voice.windows = Plan(**chosen)  # both sides chose by their own speed
     result.notes["windows"] = chosen
     async with VoiceClient(address) as client:
@@ -392,7 +390,7 @@ async def measured(
 
         await against_in_process(result, served, embedded, runs)
         await under_load(result, served, streams, max(2, runs // 4))
-        await cancelled(result, client, control, runs)
+        await cancelled(result, client, server, runs)
         server_times(result, f"127.0.0.1:{triton.metrics}")
         await asyncio.to_thread(analysed, result, address, triton.secret, streams, folder)
         watching = asyncio.create_task(supervisor.watch())

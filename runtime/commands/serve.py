@@ -17,11 +17,10 @@ from voxturn.runtime.parts import LoadedParts
 from voxturn.runtime.prepare import problems
 from voxturn.runtime.profile import Profile, load_profile
 from voxturn.runtime.remote.contract import MODELS
-from voxturn.runtime.remote.transport import TritonServer
 from voxturn.runtime.serving.backend import PROFILE
 from voxturn.runtime.serving.container import ContainerTriton
 from voxturn.runtime.serving.launcher import EmbeddedTriton, repository
-from voxturn.runtime.serving.supervisor import Supervisor
+from voxturn.runtime.serving.supervisor import Supervisor, control
 
 _LOOK_S = 0.5
 
@@ -131,7 +130,7 @@ async def _serve(args: argparse.Namespace, models: list[str]) -> int:
 async def _supervise(
     triton: EmbeddedTriton | ContainerTriton, models: list[str], stop: asyncio.Event
 ) -> int:
-    server = TritonServer(f"127.0.0.1:{triton.grpc}", secret=triton.secret)
+    server = control(triton)
     supervisor = Supervisor(
         server, models, _report, triton if isinstance(triton, EmbeddedTriton) else None
     )

@@ -14,6 +14,7 @@ import contextlib
 import os
 import signal
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from voxturn.runtime.errors import ServerDied, ServerUnavailable, VoxturnError
 from voxturn.runtime.flow.clock import NEVER, Clock, WallClock, done_by
@@ -27,6 +28,18 @@ _STOPPED, _IDLE, _SILENT = 2, 15, 75
 """Looks, one every `_EVERY_S`, after which a model that owes an answer hangs: stopped by a signal
 at each, without having worked since, or at all. Looks and not seconds: they stand still while this
 process does."""
+
+
+class Started(Protocol):
+    """A server on this machine, for whoever started it: its gRPC port and its secret."""
+
+    grpc: int
+    secret: str
+
+
+def control(server: Started) -> TritonServer:
+    """A connection that may also load models. Close it when done."""
+    return TritonServer(f"127.0.0.1:{server.grpc}", secret=server.secret)
 
 
 class Silence:
