@@ -115,14 +115,20 @@ def deletions(first: str, text: str) -> int:
 def loops(reference: str, text: str) -> bool:
     """Whether a text says something again at once that the reference does not say so often, between
     words or within one."""
-    said = f" {' '.join(words(reference))} "
-    heard = words(text)
-    letters = len("".join(heard)) - len("".join(said.split()))
+    spoken, heard = words(reference), words(text)
+    said = f" {' '.join(spoken)} "
+    more_words, more_letters = (
+        len(heard) - len(spoken),
+        len("".join(heard)) - len("".join(spoken)),
+    )
     for run in repetitions(heard):
         times = [heard[begin:end] for begin, end in run.times() if end - begin == run.period]
         if len(times) < 2 or times[0] != times[1]:
             continue  # only the end was said before
-        longer = letters >= len("".join(times[0]))  # a loop is; words misheard as several are not
+        # a loop makes a text longer; one word misheard as two has more words alone
+        longer = more_letters > 0 and (
+            more_words >= run.period or more_letters >= len("".join(times[0]))
+        )
         if longer and f" {' '.join(itertools.chain(*times))} " not in said:
             return True
     return any(chant[0] not in said for chant in _CHANT.finditer(" ".join(heard)))

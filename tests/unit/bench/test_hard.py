@@ -32,6 +32,7 @@ def test_a_loop_says_more_often_what_was_said() -> None:
     assert not loops("A human. A human.", "A human.")
     assert not loops("I sing and I dance", "I sing and I dance")
     assert not loops("Mama mea", "mă mă mea")  # misheard: no longer than what was said
+    assert loops("Wake me at six. Wake me at six.", "Wake me at 6. Wake me at 6. Wake me at 6.")
     assert loops("Doctor", "Dakārākārākārākārākārākārākārā")
     assert not loops("Hahahahahahaha", "Hahahahahahaha")
 
