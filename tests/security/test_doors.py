@@ -8,6 +8,7 @@ import ipaddress
 import json
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -231,8 +232,9 @@ def listening(server: Running) -> set[str]:
     """Where the server's processes accept connections, as HOST:PORT."""
     owned = set()
     for pid in (server.process.pid, *descendants(server.process.pid)):
-        for file in Path(f"/proc/{pid}/fd").iterdir():
-            owned.add(str(file.readlink()))
+        for file in Path(f"/proc/{pid}/fd").glob("*"):
+            with suppress(OSError):  # closed, or its process ended, since it was listed
+                owned.add(str(file.readlink()))
     found = set()
     for table in ("tcp", "tcp6"):
         for line in Path("/proc/net", table).read_text().splitlines()[1:]:
