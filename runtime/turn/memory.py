@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from voxturn.runtime.audio.encode import output_error
-from voxturn.runtime.errors import TextError
+from voxturn.runtime.errors import EmptyText, TextError
 from voxturn.runtime.files import read_json
 from voxturn.runtime.messages import Message, PcmChunk, ReplyToken, Sentence
 
@@ -23,11 +23,23 @@ class Dialogue:
         self.language = ""
         self.messages: list[Message] = [Message("system", system_prompt)] if system_prompt else []
 
+    def pin(self, fact: str) -> None:
+        """Keep a fact, whatever leaves the dialogue: it becomes a line of the system prompt, which
+        stays.
+
+        What was computed of the dialogue is computed once more. Raises `EmptyText`.
+        """
+        if not fact.strip():
+            raise EmptyText("the fact has no words")
+        system = [message for message in self.messages[:1] if message.role == "system"]
+        lines = [*(message.text for message in system), fact.strip()]
+        self.messages[: len(system)] = [Message("system", "\n".join(filter(None, lines)))]
+
     def fit(self, asked: Sequence[Message], question: str) -> int:
         """Drop the oldest messages that were left out when `question` was asked; how many they
         were."""
-        dropped = len(with_question(self.messages, question)) - len(asked)
-        oldest = 1 if self.messages and self.messages[0].role == "system" else 0
+        dropped = _turns(with_question(self.messages, question)) - _turns(asked)
+        oldest = len(self.messages) - _turns(self.messages)
         del self.messages[oldest : oldest + dropped]
         return dropped
 
@@ -81,6 +93,11 @@ class Exchange:
         self._answer = Message("assistant", written or heard, ids) if heard else None
         if self._answer is not None:
             self._dialogue.messages.append(self._answer)
+
+
+def _turns(messages: Sequence[Message]) -> int:
+    """How many messages there are beside the system prompt."""
+    return sum(message.role != "system" for message in messages)
 
 
 def with_question(messages: Sequence[Message], question: str) -> list[Message]:

@@ -100,6 +100,12 @@ class Session:
     def messages(self, messages: list[Message]) -> None:
         self._conversation.messages[:] = messages
 
+    def pin(self, fact: str) -> None:
+        """Keep a fact, as "The user's name is Ana.", from the next question on, however long the
+        dialogue becomes. Raises `EmptyText`."""
+        self._check_open()
+        self._conversation.pin(fact)
+
     @property
     def dropped_s(self) -> float:
         """How many seconds of what was pushed were dropped because it came too far ahead."""

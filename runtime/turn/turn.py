@@ -59,6 +59,11 @@ class Conversation:
         """The code of the language that was last spoken; empty at first."""
         return self.dialogue.language
 
+    def pin(self, fact: str) -> None:
+        """Keep a fact, as "The user's name is Ana.", however long the dialogue becomes. Raises
+        `EmptyText`."""
+        self.dialogue.pin(fact)
+
     def turn(self, frames: AsyncIterator[AudioFrame], whole_input: bool = False) -> Turn:
         """One turn on 16 kHz frames.
 

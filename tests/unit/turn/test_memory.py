@@ -5,8 +5,10 @@ from __future__ import annotations
 from itertools import pairwise
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from voxturn.runtime.errors import EmptyText
 from voxturn.runtime.messages import Message, PcmChunk, ReplyToken, Sentence
 from voxturn.runtime.turn.memory import Dialogue, Exchange, alternating, with_question
 
@@ -69,3 +71,20 @@ def test_joined_messages_alternate_and_say_the_same(messages: list[Message]) -> 
     assert all(first.role != second.role for first, second in pairwise(joined))
     assert " ".join(m.text for m in joined) == " ".join(m.text for m in messages)
     assert alternating(joined) == joined
+
+
+@pytest.mark.parametrize("prompt", ["", "Be brief."])
+def test_a_pinned_fact_stays_when_the_oldest_exchanges_leave(prompt: str) -> None:
+    dialogue = Dialogue(prompt)
+    dialogue.messages += [Message("user", "Hi."), Message("assistant", "Hello.")]
+    asked = with_question(dialogue.messages[-2:], "Now?")[-1:]
+    dialogue.pin(" The user is Ana. ")
+    dialogue.pin("She lives in Rome.")
+    assert dialogue.fit(asked, "Now?") == 2
+    pinned = "The user is Ana.\nShe lives in Rome."
+    assert dialogue.messages == [Message("system", f"{prompt}\n{pinned}".strip())]
+
+
+def test_a_fact_has_words() -> None:
+    with pytest.raises(EmptyText, match="no words"):
+        Dialogue().pin("  ")
