@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from contextlib import ExitStack, aclosing
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from voxturn.runtime.audio.encode import WavFile, output_error
 from voxturn.runtime.client.devices import Loudspeaker, check_devices, microphone
@@ -97,12 +97,39 @@ def _heard(clock: Clock, recorder: Recorder | None) -> AsyncIterator[AudioFrame]
     return frames if recorder is None else recorder.heard(frames)
 
 
+class Speaker(Protocol):
+    """What `client.devices.Loudspeaker` does for a conversation."""
+
+    played: int
+
+    @property
+    def end(self) -> int: ...
+
+    def play(self, chunk: PcmChunk) -> None: ...
+
+    def pause(self) -> None: ...
+
+    def resume(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+    async def drain(self) -> None: ...
+
+
 class Talk:
-    """A session at a loudspeaker: its events are played and shown, and it is told how far the
+    """A session at a loudspeaker: its events are played, then shown, and it is told how far the
     loudspeaker is."""
 
-    def __init__(self, session: Session, speaker: Loudspeaker, rate: int, clock: Clock) -> None:
+    def __init__(
+        self,
+        session: Session,
+        speaker: Speaker,
+        rate: int,
+        clock: Clock,
+        shown: Callable[[SessionEvent], None] | None = None,
+    ) -> None:
         self._session = session
+        self._shown = shown or show
         self._speaker = speaker
         self._rate = rate
         self._clock = clock
@@ -158,7 +185,7 @@ class Talk:
                     self._begin = None
                 case TurnDone():
                     self._answered.set()
-            show(event)
+            self._shown(event)
 
     async def _tell(self) -> None:
         while True:

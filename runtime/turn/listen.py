@@ -18,6 +18,7 @@ from voxturn.runtime.messages import (
     SpeechStarted,
     Utterance,
 )
+from voxturn.runtime.turn.background import Background
 
 RATE = 16000
 WINDOW = 512
@@ -170,16 +171,20 @@ class Listen:
         self,
         frames: AsyncIterator[AudioFrame],
         finished: Callable[[], float | None] = lambda: None,
+        background: Background | None = None,
     ) -> AsyncGenerator[Heard, None]:
         """What is heard.
 
         `finished` is asked how likely the words of the suspected utterance are complete.
+        `background` learns what is behind the speaker; None: all speech is his.
         """
         endpointer = Endpointer(self.options, self._activity.window)
         activity = self._activity.stream()
         try:
             async for frame in frames:
                 for window, probability in await activity.push(frame.samples):
+                    if background is not None:
+                        probability = background.foreground(window, probability)
                     for heard in endpointer.push(window, probability, finished()):
                         yield heard
             for heard in endpointer.flush():

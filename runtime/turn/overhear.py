@@ -104,7 +104,8 @@ class Overhearing:
 
     async def __call__(self, frames: AsyncIterator[AudioFrame]) -> AsyncGenerator[Decision, None]:
         """Decisions as they are made. Closes the frames."""
-        stream = self._stages.listen(self._keeping(frames))
+        background = self._conversation.background_of_answers
+        stream = self._stages.listen(self._keeping(frames), background=background)
         try:
             async for heard in stream:
                 decision = await self._decide(heard)

@@ -32,6 +32,7 @@ from voxturn.runtime.messages import (
     Utterance,
 )
 from voxturn.runtime.turn.answer import Answer
+from voxturn.runtime.turn.background import Background
 from voxturn.runtime.turn.end_of_turn import UNFINISHED
 from voxturn.runtime.turn.memory import Dialogue, Exchange
 from voxturn.runtime.turn.recognise import Partials
@@ -48,6 +49,8 @@ class Conversation:
         self.stages = stages
         self.setup = setup
         self.dialogue = Dialogue(system_prompt)
+        self.background = Background()
+        self.background_of_answers = Background()  # what is left of the own voice is in it
 
     @property
     def messages(self) -> list[Message]:
@@ -100,6 +103,7 @@ class Turn:
         self._clock = setup.clock
         self._frames = frames
         self._whole_input = whole_input
+        self._background = None if whole_input else conversation.background
         self._question = question
         self._arrivals = Arrivals()
         self._answer: Answer | None = None
@@ -193,7 +197,8 @@ class Turn:
         """Events until the end of speech; then `_answer` is the answer, if anything was said."""
         parts: list[Transcript] = []  # of speech of any length the words are kept, not the samples
         partials = self._hear()
-        stream = self._stages.listen(self._arrivals.noting(frames), self._finished)
+        noted = self._arrivals.noting(frames)
+        stream = self._stages.listen(noted, self._finished, self._background)
         try:
             async for heard in stream:
                 match heard:

@@ -11,7 +11,7 @@ class AfterMs:
     listens = True
     needs_words = True
 
-    def __init__(self, ms: int = 600, pause_ms: int = 160) -> None:
+    def __init__(self, ms: int = 600, pause_ms: int = 100) -> None:
         self.ms = ms
         self.pause_ms = pause_ms
         self.too_little = f"less than {ms} ms of speech"

@@ -11,7 +11,7 @@ class AfterWords:
     listens = True
     needs_words = True
 
-    def __init__(self, words: int = 1, pause_ms: int = 160) -> None:
+    def __init__(self, words: int = 1, pause_ms: int = 100) -> None:
         self.words = words
         self.pause_ms = pause_ms
         self.too_little = f"fewer than {words} words"

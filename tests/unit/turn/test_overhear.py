@@ -55,7 +55,7 @@ async def test_an_interruption_pauses_then_cuts_and_is_heard_from_its_beginning(
     assert room.of(Paused) == [Paused()]
     assert room.of(Resumed) == []
     assert room.of(Interrupted) == [Interrupted("Paris is the", "5 words")]
-    assert room.decisions == [("paused", "160 ms of speech"), ("cut", "5 words")]
+    assert room.decisions == [("paused", "100 ms of speech"), ("cut", "5 words")]
     assert room.questions == [QUESTION, ROME]
     assert len(room.of(TurnDone)) == 2
 
@@ -92,7 +92,7 @@ async def test_what_is_no_interruption_lets_the_answer_go_on(
         await room.ask_aloud()
         await room.hear(silence(0.5), sound(0.2, 0.5), silence(3.0))
         assert room.said == WHOLE
-    assert room.decisions[:2] == [("paused", "160 ms of speech"), ("resumed", reason)]
+    assert room.decisions[:2] == [("paused", "100 ms of speech"), ("resumed", reason)]
     assert set(room.decisions[2:]) <= {("ignored", reason)}
     assert room.of(Resumed) == [Resumed(room.traces[0].interruptions[0].sample)]
     assert room.of(Interrupted) == []
@@ -138,13 +138,13 @@ async def test_each_false_pause_makes_the_next_one_later() -> None:
     room = Room({0.2: COUGH}, {QUESTION: ANSWER * 3})
     async with room.open():
         await room.ask_aloud()
-        await room.hear(sound(0.2, 0.24), silence(0.5), sound(0.2, 0.24), silence(0.5))
+        await room.hear(sound(0.2, 0.24), silence(0.5), sound(0.2, 0.15), silence(0.5))
         await room.hear(sound(0.2, 0.45), silence(9.0))
     assert room.decisions == [
-        ("paused", "160 ms of speech"),
+        ("paused", "100 ms of speech"),
         ("resumed", "no words"),
         ("ignored", "no words"),
-        ("paused", "320 ms of speech"),
+        ("paused", "200 ms of speech"),
         ("resumed", "no words"),
     ]
 
@@ -176,7 +176,7 @@ async def test_without_partials_the_words_are_judged_when_the_speech_pauses() ->
     async with room.open(share=0.0):
         await room.ask_aloud()
         await room.hear(silence(0.4), sound(0.4, 1.2), silence(2.0))
-    assert room.decisions == [("paused", "160 ms of speech"), ("cut", "5 words")]
+    assert room.decisions == [("paused", "100 ms of speech"), ("cut", "5 words")]
     assert room.questions == [QUESTION, ROME]
 
 
@@ -210,7 +210,7 @@ async def test_an_error_in_what_is_overheard_leaves_the_answer_alone() -> None:
         await room.ask_aloud()
         await room.hear(silence(2.5))
         assert room.said == WHOLE * 2
-    assert room.decisions == [("paused", "160 ms of speech"), ("resumed", "error")]
+    assert room.decisions == [("paused", "100 ms of speech"), ("resumed", "error")]
     assert len(room.of(SessionError)) == 1
     assert len(room.of(TurnDone)) == 2
 

@@ -115,7 +115,8 @@ async def test_speech_that_goes_on_voids_what_was_begun(fake_turn: FakeTurn) -> 
 async def test_partials_come_while_someone_speaks_and_what_they_mark_stable_stays(
     fake_turn: FakeTurn,
 ) -> None:
-    events = await all_events(fake_turn.conversation().turn(fed(tone(3.0), wait=0.004, rest=1.0)))
+    spoken = np.concatenate([np.zeros(8000, np.float32), tone(3.0)])
+    events = await all_events(fake_turn.conversation().turn(fed(spoken, wait=0.004, rest=1.0)))
     partials = [event for event in events if isinstance(event, Partial)]
     assert len(partials) > 1
     assert {partial.stable + partial.unstable for partial in partials} == {fake_turn.heard}

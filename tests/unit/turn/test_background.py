@@ -1,0 +1,54 @@
+"""Who speaks to the microphone, and who talks behind him: levels and probabilities in, as a
+detector gives them."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from voxturn.runtime.turn.background import Background
+
+WINDOW = 512
+PER_S = 16000 // WINDOW
+
+
+def window(db: float) -> np.ndarray:
+    signs = np.where(np.arange(WINDOW) % 2 == 0, 1.0, -1.0)
+    return (10 ** (db / 20) * signs).astype(np.float32)
+
+
+def heard(*parts: tuple[float, float, float]) -> list[float]:
+    """What becomes of parts of so many seconds, dB and probability."""
+    background = Background()
+    return [
+        background.foreground(window(db), probability)
+        for seconds, db, probability in parts
+        for _ in range(round(seconds * PER_S))
+    ]
+
+
+def test_talk_behind_a_speaker_is_none_and_he_is_heard() -> None:
+    out = heard((2.0, -34, 0.8), (2.0, -24, 0.95), (1.0, -34, 0.8))
+    behind, speaker, after = out[PER_S : 2 * PER_S], out[2 * PER_S : 4 * PER_S], out[-PER_S // 2 :]
+    assert not any(behind)
+    assert speaker[5:] == [0.95] * len(speaker[5:])
+    assert not any(after)
+
+
+def test_silence_and_steady_noise_change_nothing() -> None:
+    for behind_db, probability in ((-90, 0.01), (-30, 0.1)):
+        parts = [(2.0, behind_db, probability), (3.0, -26, 0.9), (1.0, -24, 0.6), (1.0, behind_db, 0.02)]
+        expected = [p for seconds, _, p in parts for _ in range(round(seconds * PER_S))]
+        assert heard(*parts) == expected
+
+
+def test_a_speaker_who_begins_at_once_is_heard() -> None:
+    assert heard((0.45, -24, 0.9)) == [0.9] * 14
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(st.floats(-90, 0), st.floats(0, 1)), max_size=60))
+def test_nothing_becomes_more_likely(parts: list[tuple[float, float]]) -> None:
+    background = Background()
+    for db, probability in parts:
+        assert background.foreground(window(db), probability) in (0.0, probability)
