@@ -50,6 +50,21 @@ def _stt(args: argparse.Namespace) -> int:
     return 0
 
 
+def _session(args: argparse.Namespace) -> int:
+    load_profile(args.profile)
+    checks.needs("soxr", "piper", "tokenizers")
+    if args.minutes:
+        from voxturn.bench import marathon
+
+        marathon.main(args.profile, args.minutes, args.speed, args.json).print()
+        return 0
+    checks.needs("pywebrtc_audio")
+    from voxturn.bench import sessions
+
+    sessions.main(args.profile, args.dialogues, args.bare, args.pairs, args.json).print()
+    return 0
+
+
 def _parity(args: argparse.Namespace) -> int:
     if not args.model and args.checkpoint is not None:
         raise UsageError("--checkpoint goes with --model; a profile's model brings its own")
@@ -263,6 +278,38 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         help="instead: what is lost of repeated speech, many languages, noise, sounds without words (6 minutes)",
     )
     parser.set_defaults(run=_stt)
+    parser = kind(
+        "session",
+        "dialogues in a simulated room: coughs, interruptions, echo, babble (20 minutes)",
+        profile=True,
+    )
+    for name, default, text in (
+        ("dialogues", 60, "with an echo canceller"),
+        ("bare", 30, "without one"),
+        ("pairs", 20, "questions to a turn and to a session"),
+    ):
+        parser.add_argument(
+            f"--{name}",
+            type=whole(f"--{name}", 0),
+            default=default,
+            metavar="N",
+            help=f"{text} (default: {default})",
+        )
+    parser.add_argument(
+        "--minutes",
+        type=whole("--minutes", 1),
+        default=0,
+        metavar="N",
+        help="instead: one conversation of so many minutes, and what is left of it",
+    )
+    parser.add_argument(
+        "--speed",
+        type=whole("--speed", 1, 50),
+        default=8,
+        metavar="X",
+        help="how much faster than real time those are held (default: 8)",
+    )
+    parser.set_defaults(run=_session)
     parser = kind(
         "parity",
         "the reply's graph against transformers, or a checkpoint in every precision",

@@ -197,7 +197,7 @@ def sounds(spoken: Sequence[Clip], count: int) -> list[Sound]:
         kind = KINDS[number % len(KINDS)]
         level = LEVELS_DBFS[number // len(KINDS) % len(LEVELS_DBFS)]
         size = int(RATE * random.uniform(1.5, 6.0))
-        sound = _babble(size, random, spoken) if kind == "babble" else _MAKERS[kind](size, random)
+        sound = babble(size, random, spoken) if kind == "babble" else _MAKERS[kind](size, random)
         samples = sound / np.sqrt((sound**2).mean()) * 10 ** (level / 20)
         noises.append(Sound(kind, level, np.clip(samples, -1, 1).astype(np.float32)))
     return noises
@@ -249,7 +249,7 @@ def _breath(size: int, random: np.random.Generator) -> Float:
     )
 
 
-def _babble(size: int, random: np.random.Generator, spoken: Sequence[Clip]) -> Float:
+def babble(size: int, random: np.random.Generator, spoken: Sequence[Clip]) -> Float:
     """Eight talkers at once, each played backwards."""
     out = np.zeros(size)
     for index in random.integers(0, len(spoken), 8):
