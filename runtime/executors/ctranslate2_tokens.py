@@ -23,7 +23,8 @@ _NO_HIDDEN = np.empty(0, np.float32)
 
 class Ct2Tokens:
     """A decoder's folder in CTranslate2's format: one answer at a time, each computed from its
-    prompt's first token.
+    prompt's first token. Whose is next is decided client by client (`Lane.stream`); an answer that
+    has begun is not put aside for another: the library cannot go on with one later.
 
     It samples by itself: no seed makes an answer come again, the repetition penalty counts the
     answer alone, and without `stop_ids` an answer ends where the model ends it. Close it when done.

@@ -29,25 +29,26 @@ _URGENT_AFTER_S = 0.5
 
 @dataclass(eq=False)
 class _Call:
-    """A call that waits for a lane's turn; it came as the `number`-th."""
+    """A call that waits for the lane, the `number`-th that came. `takes_turns`: at the cores, by
+    itself, as often as it needs one."""
 
-    urgent: bool
-    number: int
-    client: str
-    came_s: float
     function: Callable[[], Any]
-    observer: Observer | None
+    came_s: float
+    urgent: bool = False
+    takes_turns: bool = False
+    client: str = field(default_factory=CLIENT.get)
+    number: int = field(default_factory=lambda: next(_NUMBERS))
     future: Future[Any] = field(default_factory=Future)
 
 
 class Lane:
-    """One worker thread for one engine: blocking calls one at a time, urgent ones first, then a
-    client's at a time in turn (`fairness`), a client's own in order.
+    """One worker thread for one engine: blocking calls and whole streams one at a time, urgent ones
+    first, then a client's at a time in turn (`fairness`), a client's own in order.
 
-    A cancelled caller leaves at once; the call it waited for runs out in the thread and its result
-    is thrown away. `nice` (0 to 19) lowers the thread's priority on Linux. Every call is made
-    within a `turn`, which is told whether the call is urgent. The observer of whoever asked is told
-    of each call, in seconds of `clock`.
+    A cancelled caller leaves at once, and its call leaves the queue; one that runs already runs out
+    in the thread and its result is thrown away. `nice` (0 to 19) lowers the thread's priority on
+    Linux. Every call is made within a `turn`, which is told whether the call is urgent. The
+    observer of whoever asked is told of each call, in seconds of `clock`.
     """
 
     def __init__(
@@ -76,8 +77,7 @@ class Lane:
         """Whether another call waits for the thread, or the lane is being closed: a long call
         should make room."""
         with self._lock:
-            cancelled = sum(call.future.cancelled() for call in self._calls)
-            return self._closing or self._queued > cancelled
+            return self._closing or self._queued > 0
 
     def submit(self, function: Callable[[], T]) -> Future[T]:
         """Queue a call that takes its own turns; its future.
@@ -108,13 +108,9 @@ class Lane:
         return await self._run(True, lambda: function(*args, **kwargs))
 
     async def _run(self, urgent: bool, function: Callable[[], T]) -> T:
-        call = _Call(
-            urgent, next(_NUMBERS), CLIENT.get(), self.clock.now(), function, OBSERVER.get()
-        )
-        with self._lock:
-            self._rounds.came(call.client)
-            self._calls.append(call)
-        self.submit(self._take_turn)
+        observer = OBSERVER.get()
+        call = _Call(lambda: self._observed(observer, function), self.clock.now(), urgent)
+        self._queue(call)
         result: T = await asyncio.wrap_future(call.future)
         return result
 
@@ -124,7 +120,8 @@ class Lane:
         """The items of the iterator that `make` gives, iterated in the lane's thread, at most
         `ahead` items early.
 
-        Closing this stops the thread's loop at its next item, which is thrown away.
+        It waits for its turn as a call does, and then has the thread until it ends. Closing this
+        stops the thread's loop at its next item, which is thrown away.
         """
         loop = asyncio.get_running_loop()
         observer = OBSERVER.get()
@@ -156,8 +153,9 @@ class Lane:
                 else:
                     loop.call_soon_threadsafe(handoff.fail, error)
 
-        future = self.submit(work)
-        future.add_done_callback(end)
+        call = _Call(work, self.clock.now(), takes_turns=True)
+        self._queue(call)
+        call.future.add_done_callback(end)
         try:
             async for item in handoff:
                 room.release()
@@ -165,7 +163,7 @@ class Lane:
         finally:
             stop.set()
             room.release()
-            future.cancel()
+            call.future.cancel()
 
     def turn(self, urgent: bool = False) -> AbstractContextManager[object]:
         """The lane's turn at the cores; `run` and `stream` take it for every call."""
@@ -189,28 +187,51 @@ class Lane:
         with self._lock:
             self._queued += change
 
+    def _queue(self, call: _Call) -> None:
+        """Have a call made when it is its turn. Raises `StreamClosed` after `close`."""
+        with self._lock:
+            self._rounds.came(call.client)
+            self._calls.append(call)
+        place = self.submit(self._take_turn)
+
+        def leave(done: Future[Any]) -> None:
+            if done.cancelled():
+                with self._lock, contextlib.suppress(ValueError):
+                    self._calls.remove(call)
+                place.cancel()  # another call may have had it: then that one's finds none
+
+        call.future.add_done_callback(leave)
+
     def _take_turn(self) -> None:
         """Make one of the queued calls, which is chosen when the turn has come, not when it was
         asked for."""
         with self._lock:
             urgent = any(call.urgent for call in self._calls)
         with self.turn(urgent):
-            with self._lock:
-                call = min(self._calls, key=self._order)
-                self._calls.remove(call)
-                runs = call.future.set_running_or_notify_cancel()
-                if runs:
-                    self._rounds.served(call.client)
-            if runs:
-                try:
-                    call.future.set_result(self._observed(call.observer, call.function))
-                except BaseException as exc:  # noqa: BLE001  it is the caller's
-                    call.future.set_exception(exc)
+            call = self._next()
+            if call is not None and not call.takes_turns:
+                _carry_out(call)
+        if call is not None and call.takes_turns:
+            _carry_out(call)
 
-    def _order(self, call: _Call) -> tuple[bool, int, int]:
-        """The least goes first. Urgent calls without an end do not keep others waiting for ever."""
-        urgent = call.urgent or self.clock.now() - call.came_s >= _URGENT_AFTER_S
-        return not urgent, self._rounds.last(call.client), call.number
+    def _next(self) -> _Call | None:
+        """The call whose turn it is; None where nobody waits for it any more."""
+        with self._lock:
+            if not self._calls:
+                return None
+            urgent = any(call.urgent for call in self._calls)
+            call = min(self._calls, key=lambda call: self._order(call, urgent))
+            self._calls.remove(call)
+            if not call.future.set_running_or_notify_cancel():
+                return None
+            self._rounds.served(call.client)
+            return call
+
+    def _order(self, call: _Call, urgent: bool) -> tuple[bool, int, int]:
+        """The least goes first. `urgent`: one of those that wait is, and such calls without an end
+        do not keep others waiting for ever."""
+        late = urgent and self.clock.now() - call.came_s >= _URGENT_AFTER_S
+        return not (call.urgent or late), self._rounds.last(call.client), call.number
 
     def _cancel_queued(self) -> None:
         with self._lock:
@@ -233,3 +254,10 @@ class Lane:
         self._thread = threading.current_thread()
         if self._nice and hasattr(os, "setpriority"):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), self._nice)
+
+
+def _carry_out(call: _Call) -> None:
+    try:
+        call.future.set_result(call.function())
+    except BaseException as exc:  # noqa: BLE001  it is the caller's
+        call.future.set_exception(exc)

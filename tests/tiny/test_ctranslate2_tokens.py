@@ -36,6 +36,7 @@ from voxturn.runtime.errors import (
 from voxturn.runtime.executors.ctranslate2 import Ct2CudaBackend
 from voxturn.runtime.executors.ctranslate2_tokens import Ct2Tokens
 from voxturn.runtime.families.decoder import as_decoder
+from voxturn.runtime.flow.fairness import CLIENT
 from voxturn.runtime.flow.lane import Lane
 from voxturn.runtime.flow.scheduling import Cores
 from voxturn.runtime.messages import Message, ReplyToken
@@ -102,6 +103,30 @@ async def test_two_dialogues_come_one_after_the_other(tokens: Ct2Tokens) -> None
         for step in await asyncio.wait_for(taken(tokens, Request(PROMPT, max_tokens=30)), 30)
     ]
     assert begun + [step.token async for step in first] == alone
+
+
+async def test_one_client_with_many_answers_does_not_hold_up_another(
+    tokens: Ct2Tokens, lane: Lane
+) -> None:
+    order = list[str]()
+    hold = threading.Event()
+
+    async def answered(client: str) -> None:
+        CLIENT.set(client)
+        async for _ in tokens.stream(Request(PROMPT, max_tokens=2)):
+            pass
+        order.append(client)
+
+    running = asyncio.create_task(lane.run(hold.wait, 10))
+    answers = [asyncio.create_task(answered("greedy")) for _ in range(4)]
+    await asyncio.sleep(0)
+    gone = asyncio.create_task(answered("gone"))
+    answers.append(asyncio.create_task(answered("modest")))
+    await asyncio.sleep(0)
+    gone.cancel()
+    hold.set()
+    await asyncio.wait_for(asyncio.gather(running, *answers), 30)
+    assert order == ["greedy", "modest", "greedy", "greedy", "greedy"]
 
 
 async def test_a_lane_that_is_closed_ends_its_answers(folders: dict[str, Path]) -> None:

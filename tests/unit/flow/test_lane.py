@@ -245,3 +245,81 @@ async def test_closing_a_lane_ends_every_call_that_waits() -> None:
     await closing
     with pytest.raises(StreamClosed):
         await lane.run(blocker)
+
+
+def streamed(lane: Lane, order: list[str], client: str) -> asyncio.Task[list[str]]:
+    """A client's stream, which notes its name when its first item is made."""
+
+    def items() -> Iterator[str]:
+        order.append(client)
+        yield from "abc"
+
+    context = copy_context()
+    context.run(CLIENT.set, client)
+    return asyncio.create_task(_collect(lane.stream(items)), context=context)
+
+
+async def test_clients_take_turns_with_whole_streams() -> None:
+    clock = ManualClock()
+    lane, blocker, order = Lane("work", clock=clock), Blocker(), list[str]()
+    running = asyncio.create_task(lane.run(blocker))
+    await blocker.begun()
+    streams = [streamed(lane, order, "greedy") for _ in range(4)]
+    await asyncio.sleep(0)
+    clock.advance(5.0)  # nobody is urgent: whoever waits for long comes no sooner for that
+    streams += [streamed(lane, order, "modest"), streamed(lane, order, "modest")]
+    await asyncio.sleep(0)
+    call = asked(lane, order, "third")
+    await asyncio.sleep(0)
+    blocker.release.set()
+    assert await asyncio.wait_for(asyncio.gather(running, *streams, call), 10) == [
+        True,
+        *[["a", "b", "c"]] * 6,
+        None,
+    ]
+    assert order == ["greedy", "modest", "third", "greedy", "modest", "greedy", "greedy"]
+    lane.close()
+
+
+async def test_whoever_is_cancelled_while_he_waits_leaves_the_queue() -> None:
+    lane, blocker, order = Lane("work"), Blocker(), list[str]()
+    running = asyncio.create_task(lane.run(blocker))
+    await blocker.begun()
+    waiting = [asyncio.create_task(lane.run(order.append, "call")), streamed(lane, order, "stream")]
+    last = streamed(lane, order, "last")
+    await until(lambda: len(lane._calls) == 3)
+    for each in waiting:
+        each.cancel()
+    await asyncio.wait(waiting)
+    assert len(lane._calls) == 1
+    blocker.release.set()
+    await asyncio.wait_for(asyncio.gather(running, last), 10)
+    assert order == ["last"]
+    assert not lane.wanted
+    lane.close()
+
+
+async def test_a_lane_has_calls_to_make_for_those_who_stay() -> None:
+    """Also where another call has been made in the place of one that was cancelled since."""
+    lane, order = Lane("work"), list[str]()
+    for client in ("known", "first"):
+        await asked(lane, order, client)
+    first, second = Blocker(), Blocker()
+    running = asyncio.create_task(lane.run(first))
+    await first.begun()
+    gone = asked(lane, order, "gone")
+    context = copy_context()
+    context.run(CLIENT.set, "known")
+    ahead = asyncio.create_task(lane.run(second), context=context)  # made in the place of `gone`
+    await asyncio.sleep(0)
+    first.release.set()
+    await second.begun()
+    stays = asked(lane, order, "stays")
+    await asyncio.sleep(0)
+    gone.cancel()
+    await asyncio.wait([gone])
+    second.release.set()
+    await asyncio.wait_for(asyncio.gather(running, ahead, stays), 10)
+    assert order == ["known", "first", "stays"]
+    await until(lambda: not lane.wanted)
+    lane.close()
