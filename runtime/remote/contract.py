@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from voxturn.runtime.errors import UsageError
+from voxturn.runtime.errors import AudioTooLong, UsageError
 from voxturn.runtime.models.manifest import TensorSpec
 
 CANARY = "canary"
@@ -47,11 +47,42 @@ LONGEST_JSON = 1_000_000
 LONGEST_AUDIO_S = 300.0
 """Seconds of audio that a request may have."""
 
+MOST_RATE = 192_000
+"""In Hz, of a recording to clone."""
+
 LONGEST_SPEECH_S = 1800.0
 """Seconds of audio that a request is answered with: the longest text, read slowly."""
 
 LONGEST_REQUEST_S = 1800.0
 """Seconds that a request may take in the server, its waiting for others included."""
+
+MOST_LATENTS = 605
+"""Latents that a sequence of XTTS's may have."""
+
+MOST_FRAMES = 3000
+"""Frames of features that a window of Whisper's may have: 30 s."""
+
+MOST_ROWS = 33
+"""Rows that a request to an engine may have: a zero row and a voice's latents."""
+
+MOST_SEQUENCES = 8
+"""How many sequences of latents `xtts_hifigan` vocodes at once."""
+
+_MOST = {
+    "samples": int(LONGEST_AUDIO_S * 16_000),
+    "recorded": int(LONGEST_AUDIO_S * MOST_RATE),
+    "mels": 128,
+    "frames": MOST_FRAMES,
+    "rows": MOST_ROWS,
+    "sequences": MOST_SEQUENCES,
+    "latents": MOST_LATENTS,
+    "width": 4096,
+    "speaker": 4096,
+}
+"""How large the dimensions of inputs may be that the contract leaves open, of any artifact."""
+
+_LONGEST_BYTES = 4 * LONGEST_JSON
+"""Of any text."""
 
 _TYPES = {
     "float32": "FP32",
@@ -85,7 +116,8 @@ class Served:
             raise UsageError(f"{self.name}: needs input {', '.join(missing)}")
 
     def check_shapes(self, inputs: Mapping[str, np.ndarray[Any, Any]]) -> None:
-        """Raise `UsageError` for an input of a shape or a type that the model does not take."""
+        """Raise `UsageError` for an input of a shape, a type or a size that the model does not
+        take, `AudioTooLong` for audio. Copies nothing."""
         for spec in (*self.inputs, *COMMON):
             value = inputs.get(spec.name)
             if value is None:
@@ -96,6 +128,21 @@ class Served:
                 )
             if value.dtype.name != spec.dtype:
                 raise UsageError(f"{self.name}: input {spec.name!r} must be {spec.dtype}")
+            self._check_size(spec, value)
+
+    def _check_size(self, spec: TensorSpec, value: np.ndarray[Any, Any]) -> None:
+        for dimension, size in zip(spec.shape, value.shape, strict=True):
+            if isinstance(dimension, str) and size > _MOST[dimension]:
+                error = AudioTooLong if spec in _AUDIO else UsageError
+                raise error(
+                    f"{self.name}: input {spec.name!r} may have {_MOST[dimension]} {dimension}, "
+                    f"not {size}; send fewer"
+                )
+        if spec.dtype == "object" and len(value[0]) > _LONGEST_BYTES:
+            raise UsageError(
+                f"{self.name}: input {spec.name!r} has {len(value[0])} bytes; "
+                f"a text may have {_LONGEST_BYTES}"
+            )
 
 
 @dataclass(frozen=True)
@@ -128,10 +175,11 @@ def _text(name: str) -> TensorSpec:
     return TensorSpec(name, "object", (1,))
 
 
-def _floats(name: str) -> TensorSpec:
-    return TensorSpec(name, "float32", ("samples",))
+def _floats(name: str, dimension: str = "samples") -> TensorSpec:
+    return TensorSpec(name, "float32", (dimension,))
 
 
+_AUDIO = (_floats("audio"), _floats("reference", "recorded"))
 _RATE = TensorSpec("reference_rate", "int32", (1,))
 _LANGUAGE, _SEED, _SPEED = (
     _text("language"),
@@ -161,9 +209,6 @@ _PCM = (
 
 WINDOW = ("latent_offset", "frame_offset", "frames", "before", "after")
 """Inputs of the vocoder's graph that say which frames are wanted. Scalars there, `[1]` here."""
-
-MOST_SEQUENCES = 8
-"""How many sequences of latents `xtts_hifigan` vocodes at once."""
 
 
 def _latents(sequences: int | str) -> tuple[TensorSpec, TensorSpec]:
@@ -212,7 +257,7 @@ MODELS = {
                 _text("text"),
                 _LANGUAGE,
                 _text("voice"),
-                _floats("reference"),
+                _AUDIO[1],
                 _RATE,
                 _SPEED,
                 _SEED,

@@ -17,13 +17,12 @@ import numpy as np
 from voxturn.runtime.decode.generation import Follow, Request, Step
 from voxturn.runtime.decode.sampler import Sampling
 from voxturn.runtime.errors import UsageError
-from voxturn.runtime.remote.contract import REQUEST
+from voxturn.runtime.remote.contract import MOST_ROWS, REQUEST
 from voxturn.runtime.remote.table import Table, json_value
 from voxturn.runtime.remote.tensors import Tensors, text_of, text_tensor
 
 _FIELDS = ("prompt", "stop_ids", "history", "forced")
 _MOST_TOKENS, _MOST, _MOST_K, _MOST_URGENT = 1 << 20, 1 << 40, (1 << 31) - 1, 64
-_MOST_ROWS = 33  # a zero row and a voice's latents
 
 
 def of_request(request: Request, keep: bool = False) -> Tensors:
@@ -105,10 +104,10 @@ def check_request(
     if rows is not None and (
         not width
         or rows.shape[1] != width
-        or not len(rows) <= _MOST_ROWS
+        or not len(rows) <= MOST_ROWS
         or not np.isfinite(rows).all()
     ):
-        raise UsageError(f"request: rows must be finite, at most {_MOST_ROWS} of {width}")
+        raise UsageError(f"request: rows must be finite, at most {MOST_ROWS} of {width}")
 
 
 def of_step(step: Step) -> Tensors:

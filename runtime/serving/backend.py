@@ -27,18 +27,16 @@ from voxturn.runtime.remote.contract import (
     CANARY,
     CANCEL,
     CLIENT,
-    END,
     INFO,
     LONGEST_REQUEST_S,
     LONGEST_SPEECH_S,
     MODELS,
-    SEQUENCE,
-    START,
     UP_S,
 )
 from voxturn.runtime.remote.tensors import Tensors, text_tensor
+from voxturn.runtime.serving.arriving import Arrived, arrived
 from voxturn.runtime.serving.handlers import HANDLERS, Handler, WarmsLater
-from voxturn.runtime.serving.inputs import Inputs, name_of
+from voxturn.runtime.serving.inputs import name_of
 from voxturn.runtime.serving.logs import logged_by_triton
 from voxturn.runtime.serving.metrics import Heard, Metrics
 
@@ -96,33 +94,22 @@ class Backend:
         _LOG.info("loaded in %.1f s", self._load_s)
 
     def execute(self, requests: Sequence[Any]) -> None:
-        """Begin to answer requests; returns at once.
-
-        Inputs are copied: their memory is the server's.
-        """
+        """Begin to answer requests; returns at once. Inputs that the model takes are copied: their
+        memory is the server's."""
         for request in requests:
             sender = request.get_response_sender()
-            inputs = {tensor.name(): np.array(tensor.as_numpy()) for tensor in request.inputs()}
-            if number := request.correlation_id():
-                inputs[SEQUENCE] = text_tensor(str(number))
-                for name, flag in (
-                    (START, self._pb.TRITONSERVER_REQUEST_FLAG_SEQUENCE_START),
-                    (END, self._pb.TRITONSERVER_REQUEST_FLAG_SEQUENCE_END),
-                ):
-                    if request.flags() & flag:
-                        inputs[name] = np.array([True])
-            self._portal.call(self._begin, sender, inputs, request.request_id())
+            self._portal.call(self._begin, sender, arrived(self._pb, self._model, request))
 
     def close(self) -> None:
         """End every request, then the engines."""
         with self._resources:
             self._portal.run(self._cancel_all())
 
-    def _begin(self, sender: Any, inputs: Inputs, name: str) -> None:
-        task = self._keep(self._answer(sender, inputs))
-        if name:
-            self._named[name] = task
-            task.add_done_callback(lambda _: self._named.pop(name, None))
+    def _begin(self, sender: Any, request: Arrived) -> None:
+        task = self._keep(self._answer(sender, request))
+        if request.name:
+            self._named[request.name] = task
+            task.add_done_callback(lambda _: self._named.pop(request.name, None))
 
     def _keep(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """A task that `close` ends."""
@@ -131,14 +118,14 @@ class Backend:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def _answer(self, sender: Any, inputs: Inputs) -> None:
+    async def _answer(self, sender: Any, request: Arrived) -> None:
         until = self._clock.now() + LONGEST_REQUEST_S
         watch = asyncio.create_task(self._watch(sender, asyncio.current_task(), until))
         final, error, outcome = self._pb.TRITONSERVER_RESPONSE_COMPLETE_FINAL, "", "done"
         last: Tensors | None = None
         heard = Heard(self._metrics, self._clock)
         try:
-            async with contextlib.aclosing(self._answers(inputs)) as answers:
+            async with contextlib.aclosing(self._answers(request)) as answers:
                 async for tensors in answers:
                     if self._model.streams:
                         sender.send(self._response(tensors))
@@ -165,7 +152,7 @@ class Backend:
             sender.send(self._response(last), flags=final)
         else:
             sender.send(flags=final)
-        if not inputs.keys() & ABOUT_THE_MODEL:
+        if not request.inputs.keys() & ABOUT_THE_MODEL:
             self._metrics.count("requests", "requests that ended", outcome=outcome)
             self._measure()
 
@@ -180,13 +167,15 @@ class Backend:
         with contextlib.suppress(StreamClosed):  # the model goes: nobody reads its metrics
             self._portal.call(self._measure)
 
-    async def _answers(self, inputs: Inputs) -> AsyncGenerator[Tensors, None]:
+    async def _answers(self, request: Arrived) -> AsyncGenerator[Tensors, None]:
+        inputs, client, made_s = request.inputs, request.client, 0.0
+        if request.refusal is not None:
+            raise request.refusal
         blank: Tensors = {}
         if not self._model.streams:  # its one answer has every output
             blank = {"answer": text_tensor("")} | {
                 s.name: _blank(s.shape, s.dtype) for s in self._model.outputs
             }
-        self._model.check_shapes(inputs)
         if inputs.keys() & ABOUT_THE_MODEL:
             # what it names came before this and has begun: a task that never did would send no end
             if (named := self._named.get(name_of(inputs, CANCEL))) is not None:
@@ -196,7 +185,6 @@ class Backend:
                 yield blank | about
             return
         self._model.check_required(inputs)
-        client, made_s = name_of(inputs, CLIENT), 0.0
         self._check_room(client)
         self._clients[client] += 1
         fairness.CLIENT.set(client)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from voxturn.runtime.errors import ForgottenWindow, InvalidSamples, UsageError
 from voxturn.runtime.families.whisper.hearing import WhisperRecogniser
+from voxturn.runtime.remote.contract import MOST_FRAMES
 from voxturn.runtime.remote.requests import table_of
 from voxturn.runtime.remote.table import Table
 from voxturn.runtime.remote.tensors import Tensors, text_tensor
@@ -19,7 +20,7 @@ from voxturn.runtime.serving.inputs import Inputs
 
 _CALLS = ("encode", "extend", "generate", "detect_language", "align")
 _WINDOWS = 32
-_MOST_FRAMES, _MOST_POSITIONS, _MOST_TOKENS = 3000, 1500, 448
+_MOST_POSITIONS, _MOST_TOKENS = 1500, 448
 
 
 class WhisperCalls:
@@ -75,9 +76,9 @@ class WhisperCalls:
         if (
             features is None
             or features.shape[0] != mels
-            or not 1 < features.shape[1] <= _MOST_FRAMES
+            or not 1 < features.shape[1] <= MOST_FRAMES
         ):
-            raise UsageError(f"features: must be [{mels}, 2 to {_MOST_FRAMES}]")
+            raise UsageError(f"features: must be [{mels}, 2 to {MOST_FRAMES}]")
         if not np.isfinite(features).all():
             raise InvalidSamples("features: NaN or infinite values")
         return np.asarray(features, np.float32)

@@ -30,12 +30,11 @@ from voxturn.runtime.messages import Message
 from voxturn.runtime.models.manifest import reading, whole
 from voxturn.runtime.parts import LoadedParts
 from voxturn.runtime.profile import Profile
-from voxturn.runtime.remote.contract import MOST_SEQUENCES, REQUEST, WINDOW
+from voxturn.runtime.remote.contract import MOST_LATENTS, MOST_SEQUENCES, REQUEST, WINDOW
 from voxturn.runtime.remote.requests import check_request, of_step, to_request
 from voxturn.runtime.remote.tensors import Tensors, of_chunk, of_event, text_tensor
 from voxturn.runtime.serving.batches import Batches
 from voxturn.runtime.serving.inputs import (
-    MOST_LATENTS,
     Inputs,
     audio_of,
     check_latents,

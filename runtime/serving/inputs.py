@@ -16,13 +16,14 @@ from voxturn.runtime.remote.contract import (
     LONGEST_JSON,
     LONGEST_NAME,
     LONGEST_TEXT,
+    MOST_LATENTS,
     MOST_MESSAGES,
+    MOST_RATE,
 )
 from voxturn.runtime.remote.table import Table, json_value
 from voxturn.runtime.remote.tensors import text_of
 from voxturn.runtime.text.chat import Message
 
-MOST_LATENTS = 605
 _LOUDEST = 1e6  # beyond any integer's scale, and far from where float32 overflows
 _ROLES = ("system", "user", "assistant")
 
@@ -47,8 +48,8 @@ def reference_of(inputs: Inputs, folder: Path) -> tuple[Path, ...]:
     if "reference" not in inputs:
         return ()
     rate = int(inputs["reference_rate"][0]) if "reference_rate" in inputs else RATE
-    if not 8000 <= rate <= 192_000:
-        raise UsageError(f"reference_rate {rate}: must be between 8000 and 192000")
+    if not 8000 <= rate <= MOST_RATE:
+        raise UsageError(f"reference_rate {rate}: must be between 8000 and {MOST_RATE}")
     samples = audio_of(inputs, "reference", rate)
     with WavFile(folder / "reference.wav", rate) as sink:
         sink.write(samples)
