@@ -31,12 +31,13 @@ from voxturn.runtime.remote.contract import (
     LONGEST_REQUEST_S,
     LONGEST_SPEECH_S,
     MODELS,
+    SEQUENCE,
     UP_S,
 )
 from voxturn.runtime.remote.tensors import Tensors, text_tensor
 from voxturn.runtime.serving.arriving import Arrived, arrived
-from voxturn.runtime.serving.handlers import HANDLERS, Handler, WarmsLater
-from voxturn.runtime.serving.inputs import name_of
+from voxturn.runtime.serving.handlers import HANDLERS, Handler, KeepsUtterances, WarmsLater
+from voxturn.runtime.serving.inputs import Inputs, name_of
 from voxturn.runtime.serving.logs import logged_by_triton
 from voxturn.runtime.serving.metrics import Heard, Metrics
 
@@ -169,8 +170,12 @@ class Backend:
 
     async def _answers(self, request: Arrived) -> AsyncGenerator[Tensors, None]:
         inputs, client, made_s = request.inputs, request.client, 0.0
-        if request.refusal is not None:
-            raise request.refusal
+        fairness.CLIENT.set(client)
+        try:
+            self._check(request)
+        except VoxturnError:
+            self._forget_utterance(inputs)
+            raise
         blank: Tensors = {}
         if not self._model.streams:  # its one answer has every output
             blank = {"answer": text_tensor("")} | {
@@ -184,10 +189,7 @@ class Backend:
             if blank or about:
                 yield blank | about
             return
-        self._model.check_required(inputs)
-        self._check_room(client)
         self._clients[client] += 1
-        fairness.CLIENT.set(client)
         self._measure()
         try:
             async with contextlib.aclosing(
@@ -203,6 +205,19 @@ class Backend:
             self._clients[client] -= 1
             if not self._clients[client]:
                 del self._clients[client]
+
+    def _check(self, request: Arrived) -> None:
+        """Raise for what is not for the handler."""
+        if request.refusal is not None:
+            raise request.refusal
+        if not request.inputs.keys() & ABOUT_THE_MODEL:
+            self._model.check_required(request.inputs)
+            self._check_room(request.client)
+
+    def _forget_utterance(self, inputs: Inputs) -> None:
+        """One of its pieces is not heard: what comes after it would be joined over a hole."""
+        if SEQUENCE in inputs and isinstance(self._handler, KeepsUtterances):
+            self._handler.forget(name_of(inputs, SEQUENCE))
 
     def _check_room(self, client: str) -> None:
         if client and self._clients[client] >= MOST_STREAMS:

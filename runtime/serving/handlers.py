@@ -85,6 +85,15 @@ class WarmsLater(Protocol):
     async def warm_later(self) -> None: ...
 
 
+@runtime_checkable
+class KeepsUtterances(Protocol):
+    """A handler to which utterances come piece by piece."""
+
+    def forget(self, sequence: str) -> None:
+        """Forget an utterance of the client (`fairness.CLIENT`): later pieces of it are refused."""
+        ...
+
+
 class ReplyHandler:
     """`messages`, after those that the `conversation` had, to the answer, token by token; or
     `request` to its steps."""

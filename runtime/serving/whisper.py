@@ -74,6 +74,10 @@ class WhisperHandler:
             prior = name_of(inputs, "prior")
             yield _heard(await recogniser.transcribe(audio_of(inputs), prior, words))
 
+    def forget(self, sequence: str) -> None:
+        """Forget an utterance of the client: later pieces of it are refused."""
+        self._utterances.forget((CLIENT.get(), sequence))
+
     def describe(self) -> dict[str, Any]:
         executor = self._whisper.whisper.executor
         return asdict(self._parts.info["transcribe"]) | {

@@ -19,11 +19,15 @@ from voxturn.runtime.errors import (
 )
 from voxturn.runtime.flow.clock import ManualClock
 from voxturn.runtime.flow.fairness import CLIENT
-from voxturn.runtime.remote.contract import END, LONGEST_AUDIO_S, SEQUENCE, START
+from voxturn.runtime.remote.contract import CANARY, END, LONGEST_AUDIO_S, SEQUENCE, START
+from voxturn.runtime.remote.contract import CLIENT as CLIENT_INPUT
 from voxturn.runtime.remote.tensors import Tensors, text_tensor
+from voxturn.runtime.serving import backend
+from voxturn.runtime.serving.backend import Backend
 from voxturn.runtime.serving.whisper import WhisperHandler
 
 from tests.artifacts import FakeBackends, all_kinds, on_cpu
+from tests.triton_fakes import Asked, Utilities
 
 PIECE = np.zeros(1600, np.float32)
 
@@ -131,6 +135,50 @@ async def test_once_a_piece_was_refused_so_are_those_after_it(
         await said(handler, "1", samples=samples)
     with pytest.raises(ForgottenSequence):
         await said(handler, "1", END)
+
+
+@pytest.mark.parametrize(
+    ("piece", "refusal"),
+    [
+        ({"audio": np.ones((1, 160), np.float32)}, "UsageError: whisper: input 'audio' must have"),
+        ({"audio": np.ones(160, np.float64)}, "UsageError: whisper: input 'audio' must be"),
+        ({"audio": np.ones(4_800_001, np.float32)}, "AudioTooLong: whisper: "),
+        ({}, "UsageError: whisper: needs input audio"),
+        ({"audio": PIECE, CANARY: np.ones(2, bool)}, "UsageError: whisper: input 'canary' must"),
+    ],
+)
+def test_a_piece_that_no_model_takes_leaves_no_hole(
+    handler: WhisperHandler, piece: dict[str, np.ndarray[Any, Any]], refusal: str
+) -> None:
+    """Whatever it is refused for, those after it are refused as well: of its own client."""
+    served = Backend(Utilities, "whisper", handler)
+
+    def error(client: str, flag: int, inputs: dict[str, np.ndarray[Any, Any]]) -> str:
+        asked = Asked(inputs | {CLIENT_INPUT: text_tensor(client)}, sequence=7, flag=flag)
+        served.execute([asked])
+        assert asked.sender.done.wait(10)
+        return asked.sender.sent[-1][0][1] or ""
+
+    for client in ("me", "you"):
+        assert error(client, 1, {"audio": PIECE}) == ""
+    assert error("me", 0, piece).startswith(refusal)
+    assert error("me", 2, {"audio": PIECE}).startswith("ForgottenSequence: sequence 7: ")
+    assert error("you", 2, {"audio": PIECE}) == ""
+    served.close()
+
+
+def test_a_piece_that_there_is_no_room_for_leaves_no_hole(
+    handler: WhisperHandler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served = Backend(Utilities, "whisper", handler)
+    pieces = [Asked({"audio": PIECE}, sequence=7, flag=flag) for flag in (1, 0, 2)]
+    for piece, most in zip(pieces, (256, 0, 256), strict=True):
+        monkeypatch.setattr(backend, "MOST_UNNAMED", most)
+        served.execute([piece])
+        assert piece.sender.done.wait(10)
+    errors = [(piece.sender.sent[-1][0][1] or "").split(":")[0] for piece in pieces]
+    assert errors == ["", "TooManyStreams", "ForgottenSequence"]
+    served.close()
 
 
 async def test_all_utterances_together_hold_so_much_audio(
