@@ -136,7 +136,7 @@ class TritonServer:
         try:
             if reachable:
                 async with asyncio.timeout(_LEAVE_S):
-                    await self._ask(model, {CANCEL: np.array([name.encode()], np.object_)})
+                    await self._ask(model, self._own({CANCEL: name}))
                     async for _ in answers:
                         pass
         except Exception as exc:  # noqa: BLE001  it is left all the same
@@ -255,8 +255,11 @@ class TritonServer:
                 )
 
     def _named(self, inputs: Mapping[str, Any]) -> list[Any]:
-        """The inputs of a request that the server counts among its client's."""
-        return self._tensors(dict(inputs) | ({CLIENT: self._name} if self._name else {}))
+        """The tensors of a request that the server counts among its client's."""
+        return self._tensors(self._own(inputs))
+
+    def _own(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        return dict(inputs) | ({CLIENT: self._name} if self._name else {})
 
     def _tensors(self, inputs: Mapping[str, Any]) -> list[Any]:
         tensors = []

@@ -75,7 +75,7 @@ class Backend:
         self._model = MODELS[name]
         self._clock = clock or WallClock()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._named: dict[str, asyncio.Task[None]] = {}
+        self._named: dict[tuple[str, str], set[asyncio.Task[None]]] = {}
         self._clients: Counter[str] = Counter()
         self._begin_s = self._clock.now()
         with contextlib.ExitStack() as resources:  # closed if one of the later ones fails
@@ -108,9 +108,15 @@ class Backend:
 
     def _begin(self, sender: Any, request: Arrived) -> None:
         task = self._keep(self._answer(sender, request))
-        if request.name:
-            self._named[request.name] = task
-            task.add_done_callback(lambda _: self._named.pop(request.name, None))
+        if request.name and not request.inputs.keys() & ABOUT_THE_MODEL:
+            name = (request.client, request.name)
+            self._named.setdefault(name, set()).add(task)
+            task.add_done_callback(lambda _: self._forget_named(name, task))
+
+    def _forget_named(self, name: tuple[str, str], task: asyncio.Task[None]) -> None:
+        self._named[name].remove(task)
+        if not self._named[name]:
+            del self._named[name]
 
     def _keep(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """A task that `close` ends."""
@@ -183,7 +189,7 @@ class Backend:
             }
         if inputs.keys() & ABOUT_THE_MODEL:
             # what it names came before this and has begun: a task that never did would send no end
-            if (named := self._named.get(name_of(inputs, CANCEL))) is not None:
+            for named in self._named.get((client, name_of(inputs, CANCEL)), ()):
                 named.cancel()
             about = {"answer": text_tensor(json.dumps(self._describe()))} if INFO in inputs else {}
             if blank or about:

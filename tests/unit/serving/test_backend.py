@@ -258,6 +258,27 @@ def test_a_request_is_ended_by_its_name(served: tuple[Backend, Scripted]) -> Non
     assert handler.ended == 1
 
 
+def test_requests_may_share_an_id_and_are_ended_for_their_client_alone(
+    served: tuple[Backend, Scripted],
+) -> None:
+    backend = served[0]
+
+    def asked(text: str, client: str) -> Asked:
+        return Asked({"text": text_tensor(text), CLIENT: text_tensor(client)}, name="1")
+
+    mine, other = [asked("for ever", "me") for _ in range(2)], asked("for ever", "you")
+    short = asked("hello", "me")
+    backend.execute([*mine, other, short])
+    assert short.sender.done.wait(10)  # its end is not the end of the others' name
+    ended = ask(backend, **{CANCEL: text_tensor("1"), CLIENT: text_tensor("me")})
+    assert ended.done.wait(10)
+    for request in mine:
+        assert request.sender.done.wait(10)
+        assert request.sender.sent[-1][0][1].startswith("StreamClosed")
+    assert not other.sender.done.is_set()
+    assert backend._named.keys() == {("you", "1")}
+
+
 @pytest.mark.parametrize("named", [text_tensor("x" * 257), np.array([b"\xff"], np.object_)])
 def test_what_is_no_name_of_a_request_is_refused(
     served: tuple[Backend, Scripted], named: np.ndarray[Any, Any]
