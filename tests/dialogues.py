@@ -55,11 +55,15 @@ def silence(seconds: float) -> Samples:
 
 
 class LevelRecogniser:
-    """Hears the text of each level, in the order in which they come; `BROKEN` raises."""
+    """Hears the text of each level, in the order in which they come; `BROKEN` raises.
+
+    `open`: utterances of which something is kept for partial transcripts.
+    """
 
     def __init__(self, texts: Mapping[float, str], language: str = "en") -> None:
         self._texts = texts
         self.language = language
+        self.open: set[LevelHearing] = set()
 
     def hear(self, prior: str = "") -> LevelHearing:
         return LevelHearing(self)
@@ -83,6 +87,7 @@ class LevelHearing:
         self._text = ""
 
     async def partial(self, speaking: Speaking) -> Partial | None:
+        self._recogniser.open.add(self)
         before, self._text = self._text, self._recogniser.text(speaking.samples)
         stable = self._text if self._text == before else ""
         language = self._recogniser.language
@@ -90,6 +95,9 @@ class LevelHearing:
 
     async def final(self, samples: Samples, words: bool = False) -> Transcript:
         return Transcript(self._recogniser.text(samples), self._recogniser.language)
+
+    def close(self) -> None:
+        self._recogniser.open.discard(self)
 
 
 class ScriptedReplier(FakeReplier):
@@ -165,6 +173,7 @@ class Room:
             await self.settle()
             yield self.session
         await asyncio.wait_for(reader, 5)
+        assert not self.recogniser.open
 
     async def _read(self) -> None:
         async for event in self.session:

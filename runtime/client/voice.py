@@ -135,16 +135,20 @@ class VoiceClient:
 
         Raises `ForgottenSequence` where the server has lost some of them: say it again.
         """
-        number, start = uuid.uuid4().int >> 65, True  # a sequence's id has 64 bits
+        number, start, last = uuid.uuid4().int >> 65, True, False  # a sequence's id has 64 bits
         async with self._endpoints.one() as server:
-            async for samples, last in _pieces(pieces):
-                piece = Piece(number, start, last)
-                answer = await server.infer("whisper", {"audio": samples}, piece)
-                start = False
-                if last:
-                    yield answer_of(answer, Transcript)
-                elif text_of(answer["text"]):
-                    yield answer_of(answer, Partial)
+            try:
+                async for samples, last in _pieces(pieces):
+                    piece = Piece(number, start, last)
+                    start = False
+                    answer = await server.infer("whisper", {"audio": samples}, piece)
+                    if last:
+                        yield answer_of(answer, Transcript)
+                    elif text_of(answer["text"]):
+                        yield answer_of(answer, Partial)
+            finally:
+                if not start and not last:
+                    await server.forget("whisper", number)
 
     async def reply(self, *messages: tuple[str, str]) -> AsyncGenerator[ReplyToken, None]:
         """The answer to (role, text) pairs that follow what this conversation has had, at its

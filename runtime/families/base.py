@@ -76,6 +76,16 @@ class Hearing(Protocol):
 
 
 @runtime_checkable
+class ClosableHearing(Protocol):
+    """A `Hearing` for whose partial transcripts something is kept elsewhere."""
+
+    def close(self) -> None:
+        """No more of them are asked for; the final transcript may be, all the same. Safe to call
+        twice."""
+        ...
+
+
+@runtime_checkable
 class Recogniser(Protocol):
     """Speech to text. Safe for many utterances at once."""
 

@@ -76,15 +76,13 @@ class RemoteHearing:
     """One utterance.
 
     What is said so far is sent once, under a name of its own; the final transcript is of the whole.
+    The server keeps what it was sent until this is closed, or dropped.
     """
 
     def __init__(self, recogniser: RemoteRecogniser, prior: str) -> None:
         self._recogniser = recogniser
         self._prior = prior
-        self._begin()
-
-    def _begin(self) -> None:
-        self._sequence = uuid.uuid4().int >> 65  # 63 bits; Triton's sequence ids are never 0
+        self._sequence = 0
         self._sent = 0
 
     async def partial(self, speaking: Speaking) -> Partial | None:
@@ -99,15 +97,18 @@ class RemoteHearing:
 
     async def _answer(self, samples: Samples) -> Tensors | None:
         """What the server says to the samples that it has not had; None where there are none."""
-        samples, piece = samples[self._sent :], Piece(self._sequence, start=not self._sent)
+        samples = samples[self._sent :]
         if not samples.size:
             return None
+        if start := not self._sent:
+            self._sequence = uuid.uuid4().int >> 65  # 63 bits; Triton's sequence ids are never 0
+        piece = Piece(self._sequence, start)
         self._sent += samples.size
         recogniser = self._recogniser
         try:
             return await recogniser.connection.ainfer(recogniser.model, {"audio": samples}, piece)
         except BaseException:  # also a cancellation: whether the server has it is not known
-            self._begin()
+            self.close()
             raise
 
     async def final(self, samples: Samples, words: bool = False) -> Transcript:
@@ -120,6 +121,16 @@ class RemoteHearing:
             "words": np.array([words]),
         }
         return answer_of(await recogniser.connection.ainfer(recogniser.model, inputs), Transcript)
+
+    def close(self) -> None:
+        """Have the server forget what it was sent; a partial that is asked for later sends it
+        again. Returns at once."""
+        if self._sent:
+            self._recogniser.connection.forget(self._recogniser.model, self._sequence)
+        self._sent = 0
+
+    def __del__(self) -> None:
+        self.close()
 
 
 class RemoteReplier:

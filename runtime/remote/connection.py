@@ -27,6 +27,7 @@ class Connection:
     def __init__(self, address: str) -> None:
         self.address = address
         self._portal = Portal("voxturn-triton")
+        self._forgetting: set[asyncio.Task[Any]] = set()
         try:
             self._server = self._portal.run(self._connect())
         except BaseException:
@@ -66,16 +67,35 @@ class Connection:
         finally:
             await self._portal.arun(answers.aclose())
 
+    def forget(self, model: str, sequence: int) -> None:
+        """Have the server forget an utterance whose last piece will not come; returns at once.
+
+        Safe wherever an object is thrown away.
+        """
+        self._portal.start(lambda: self._forget(model, sequence))
+
     def close(self) -> None:
         """Close the connection and end its thread; safe to call twice."""
         if self._portal.open:
             try:
-                self._portal.run(self._server.aclose())
+                self._portal.run(self._end())
             finally:
                 self._portal.close()
 
     async def _connect(self) -> TritonServer:
         return TritonServer(self.address)
+
+    async def _forget(self, model: str, sequence: int) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._forgetting.add(task)
+        task.add_done_callback(self._forgetting.discard)
+        await self._server.forget(model, sequence)
+
+    async def _end(self) -> None:
+        if self._forgetting:
+            await asyncio.wait(self._forgetting)
+        await self._server.aclose()
 
     async def _first(self, model: str, inputs: Mapping[str, Any]) -> Tensors:
         (answer,) = [tensors async for tensors in self._server.stream(model, inputs)]

@@ -19,8 +19,8 @@ CANARY = "canary"
 """An input that every model has: a request with it is answered at once, without the engine."""
 
 CANCEL = "cancel"
-"""An input that every model has: the id of its client's requests that are to end now. Answered as a
-canary."""
+"""An input that every model has: the id of its client's requests that are to end now. Of a piece of a
+sequence: that utterance is forgotten, without a transcript. Answered as a canary."""
 
 CLIENT = "client"
 """An input that every model has: a name that a client gives itself, whose streams at once are

@@ -168,6 +168,19 @@ class TritonServer:
             if not call.done():
                 await self._leave(model, name, _Call(call), True)
 
+    async def forget(self, model: str, sequence: int) -> None:
+        """Have the model forget an utterance whose last piece will not come.
+
+        In vain where it does not answer within a second: it forgets by itself later.
+        """
+        try:
+            async with asyncio.timeout(_LEAVE_S):
+                await self._client.infer(
+                    model, self._named({CANCEL: ""}), **Piece(sequence, False, True).options()
+                )
+        except Exception as exc:  # noqa: BLE001  as above
+            _LOG.debug("%s: model %r: an utterance was left: %s", self.address, model, exc)
+
     async def answers(self, model: str, timeout_s: float) -> bool:
         """Whether a model answers a canary in time."""
         try:

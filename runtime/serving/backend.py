@@ -191,6 +191,8 @@ class Backend:
             # what it names came before this and has begun: a task that never did would send no end
             for named in self._named.get((client, name_of(inputs, CANCEL)), ()):
                 named.cancel()
+            if CANCEL in inputs:
+                self._forget_utterance(inputs)
             about = {"answer": text_tensor(json.dumps(self._describe()))} if INFO in inputs else {}
             if blank or about:
                 yield blank | about
@@ -221,7 +223,8 @@ class Backend:
             self._check_room(request.client)
 
     def _forget_utterance(self, inputs: Inputs) -> None:
-        """One of its pieces is not heard: what comes after it would be joined over a hole."""
+        """Forget the utterance that a request is a piece of: what comes after a piece that is not
+        heard would be joined over a hole."""
         if SEQUENCE in inputs and isinstance(self._handler, KeepsUtterances):
             self._handler.forget(name_of(inputs, SEQUENCE))
 

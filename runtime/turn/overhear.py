@@ -184,7 +184,7 @@ class Overhearing:
     async def _hear_all(self, speech: _Speech, utterance: Utterance) -> None:
         """Take all its words, unless they are known from when its end was suspected."""
         samples = utterance.samples[self._skip(speech, utterance.start) :]
-        await speech.partials.aclose()
+        await speech.partials.stop()
         if not self._strategy.needs_words or speech.whole == samples.size:
             return
         speech.whole = samples.size

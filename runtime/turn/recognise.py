@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
-from voxturn.runtime.families.base import Hearing, Recogniser
+from voxturn.runtime.families.base import ClosableHearing, Hearing, Recogniser
 from voxturn.runtime.flow.clock import Clock
 from voxturn.runtime.flow.handoff import cancel_and_wait
 from voxturn.runtime.messages import Partial, Samples, Speaking, Transcript
@@ -76,6 +76,10 @@ class FilteredHearing:
             words=transcript.words if passed.text == transcript.text else (),
         )
 
+    def close(self) -> None:
+        """No more partials are asked for; `final` may be, all the same."""
+        _close(self._hearing)
+
     def _passed(self, text: str) -> str:
         return self._filter.check(text, "in").text
 
@@ -113,13 +117,26 @@ class Partials:
             self._task = asyncio.create_task(self._make(speaking))
         return partial
 
-    async def aclose(self) -> None:
+    async def stop(self) -> None:
         """Stop the partial that is being made: something more urgent needs the engine."""
         if self._task is not None:
             await cancel_and_wait(self._task)
             self._task = None
 
+    async def aclose(self) -> None:
+        """As `stop`, for ever: what is kept for partials may go. `hearing.final` may still be asked
+        for."""
+        try:
+            await self.stop()
+        finally:
+            _close(self.hearing)
+
     async def _make(self, speaking: Speaking) -> None:
         begin = self._clock.now()
         self._partial = await self.hearing.partial(speaking)
         self._due = begin + (self._clock.now() - begin) / self._share
+
+
+def _close(hearing: Hearing) -> None:
+    if isinstance(hearing, ClosableHearing):
+        hearing.close()

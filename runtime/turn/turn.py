@@ -213,7 +213,7 @@ class Turn:
                         await self._drop()
                     case Utterance(final=False):
                         if not self._whole_input:
-                            await partials.aclose()
+                            await partials.stop()
                             await self._begin(parts, heard.samples, partials)
                             self.trace.mark("suspected", self._clock.now())
                     case Utterance():

@@ -7,6 +7,7 @@ import asyncio
 import inspect
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from types import ModuleType
 from typing import Any, ClassVar
 
@@ -17,7 +18,9 @@ from voxturn.runtime.client.endpoints import Endpoints
 from voxturn.runtime.client.sync import synchronous
 from voxturn.runtime.errors import ExecutorUnavailable, ServerDied, UsageError
 from voxturn.runtime.flow.clock import ManualClock
-from voxturn.runtime.messages import PcmChunk, Sentence
+from voxturn.runtime.messages import Partial, PcmChunk, Sentence, Transcript
+from voxturn.runtime.remote.contract import Piece
+from voxturn.runtime.remote.tensors import Tensors, of_event, text_tensor
 
 
 class Counting:
@@ -143,8 +146,18 @@ def test_a_twin_that_cannot_be_made_leaves_no_thread() -> None:
 class Server:
     """A connection that does nothing."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, **_: Any) -> None:
         self.address = address
+        self.pieces: list[Piece | None] = []
+        self.forgotten: list[int] = []
+
+    async def infer(self, model: str, inputs: Any, piece: Piece | None = None) -> Tensors:
+        self.pieces.append(piece)
+        found = Transcript("all", "en", -0.2) if piece and piece.end else Partial("so", "", "en", 0)
+        return {"text": text_tensor("so"), **of_event(found)}
+
+    async def forget(self, model: str, sequence: int) -> None:
+        self.forgotten.append(sequence)
 
     async def aclose(self) -> None:
         return None
@@ -170,6 +183,32 @@ async def test_streams_go_to_servers_that_answer_and_a_conversation_stays_at_its
     async with servers.one() as first, servers.one() as second:
         assert {first.address, second.address} == {"a", "b"}
     await servers.aclose()
+
+
+@pytest.mark.parametrize("whole", [False, True])
+async def test_of_an_utterance_that_is_left_the_server_keeps_nothing(
+    whole: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Server] = []
+
+    def connect(address: str, **options: Any) -> Server:
+        made.append(Server(address))
+        return made[0]
+
+    async def speech() -> AsyncGenerator[Any, None]:
+        for _ in range(3):
+            yield np.zeros(8000, np.float32)
+
+    monkeypatch.setattr("voxturn.runtime.client.voice.TritonServer", connect)
+    async with VoiceClient("there:1") as client:
+        async with aclosing(client.hear(speech())) as heard:
+            found = [await anext(heard)]
+            if whole:
+                found += [each async for each in heard]
+        assert isinstance(found[-1], Transcript) == whole
+        first = made[0].pieces[0]
+        assert first is not None
+        assert made[0].forgotten == ([] if whole else [first.sequence])
 
 
 async def test_frames_need_a_profile() -> None:

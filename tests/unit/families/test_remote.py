@@ -59,6 +59,7 @@ class Wire:
         self._answers = list(answers)
         self.sent: list[tuple[str, Mapping[str, Any]]] = []
         self.pieces: list[Piece | None] = []
+        self.forgotten: list[int] = []
         self.open = 0
 
     def describe(self, model: str) -> dict[str, Any]:
@@ -85,6 +86,10 @@ class Wire:
                 await asyncio.sleep(0)
         finally:
             self.open -= 1
+
+    def forget(self, model: str, sequence: int) -> None:
+        assert model == "whisper"
+        self.forgotten.append(sequence)
 
     def close(self) -> None:
         """Nothing is open."""
@@ -150,6 +155,42 @@ async def test_what_a_server_has_lost_of_an_utterance_is_sent_again() -> None:
     assert [inputs["audio"].size for _, inputs in wire.sent] == [160, 80, 240, 160, 400]
     assert [piece.start for piece in wire.pieces] == [True, False, True, False, True]
     assert len({piece.sequence for piece in wire.pieces}) == 3
+
+
+async def test_a_server_keeps_nothing_of_an_utterance_that_is_over() -> None:
+    """Neither of one whose last partial is not known to have come."""
+    said_so_far = heard(Partial("Good", "", "en", 0))
+    wire: Any = Wire(said_so_far, heard(Transcript("Good day.", "en", -0.2)), said_so_far)
+    hearing = RemoteRecogniser(wire, "whisper", "en").hear()
+    one = np.ones(160, np.float32)
+    hearing.close()
+    assert wire.forgotten == []  # nothing of it was sent
+    await hearing.partial(Speaking((one,), 16000, 0))
+    await hearing.final(one)
+    assert wire.forgotten == []  # the end was only suspected
+    hearing.close()
+    hearing.close()
+    assert wire.forgotten == [wire.pieces[0].sequence]
+    await hearing.partial(Speaking((one, one), 16000, 0))
+    assert (wire.pieces[2].start, wire.sent[2][1]["audio"].size) == (True, 320)
+    del hearing
+    assert wire.forgotten == [wire.pieces[0].sequence, wire.pieces[2].sequence]
+
+
+async def test_a_partial_that_is_cancelled_leaves_nothing_at_the_server() -> None:
+    class Waits(Wire):
+        async def ainfer(self, *args: Any) -> Tensors:
+            self.pieces.append(args[2])
+            return await asyncio.Event().wait()  # type: ignore[return-value]
+
+    wire: Any = Waits()
+    hearing = RemoteRecogniser(wire, "whisper", "en").hear()
+    asking = asyncio.create_task(hearing.partial(Speaking((np.ones(160, np.float32),), 16000, 0)))
+    await asyncio.sleep(0)
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    assert wire.forgotten == [wire.pieces[0].sequence]
 
 
 async def test_an_answer_of_another_kind_is_an_error() -> None:

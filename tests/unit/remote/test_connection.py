@@ -21,6 +21,7 @@ class Server:
     def __init__(self, address: str) -> None:
         self.waiting = threading.Event()
         self.left = 0
+        self.forgotten: list[tuple[str, int]] = []
         self.closed = False
         Server.made.append(self)
 
@@ -33,6 +34,11 @@ class Server:
             for _ in range(3):
                 await asyncio.sleep(0)
             self.left += 1
+
+    async def forget(self, model: str, sequence: int) -> None:
+        await asyncio.sleep(0.001)
+        assert not self.closed
+        self.forgotten.append((model, sequence))
 
     async def aclose(self) -> None:
         self.closed = True
@@ -70,6 +76,15 @@ async def test_a_reader_that_is_cancelled_while_it_waits_leaves_the_stream(
     finally:
         link.close()
     assert servers[0].closed
+
+
+def test_what_is_to_be_forgotten_is_told_before_the_connection_ends(servers: list[Server]) -> None:
+    link = Connection("there:1")
+    for number in range(3):
+        link.forget("whisper", number)
+    link.close()
+    assert sorted(servers[0].forgotten) == [("whisper", number) for number in range(3)]
+    link.forget("whisper", 3)  # whoever is thrown away later
 
 
 def test_one_connection_that_fails_to_close_leaves_no_other_open(servers: list[Server]) -> None:

@@ -10,6 +10,7 @@ import pytest
 from voxturn.runtime.errors import ServerUnavailable
 from voxturn.runtime.flow.clock import ManualClock
 from voxturn.runtime.remote.access import RESTRICTED, headers, restricting
+from voxturn.runtime.remote.contract import CANCEL, CLIENT
 from voxturn.runtime.remote.transport import TritonServer
 
 
@@ -93,6 +94,33 @@ async def test_a_canary_that_is_cancelled_ends_where_grpc_swallows_it() -> None:
     with pytest.raises(asyncio.CancelledError):
         await asking
     assert not await server.answers("vits", 0.01)  # too late is no answer, as ever
+
+
+class Sends:
+    """A client that keeps what it was asked, and has no answer."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[dict[str, Any], dict[str, Any]]] = []
+
+    async def infer(self, model: str, inputs: Any, **options: Any) -> Any:
+        tensors = {each.name(): each._get_content() for each in inputs}
+        self.sent.append((tensors, options))
+        raise RuntimeError("[StatusCode.UNAVAILABLE] nobody is here")
+
+
+async def test_what_a_client_leaves_is_left_under_its_name() -> None:
+    """A server knows requests and utterances by their clients."""
+    server, client = TritonServer("here:1", name="me"), Sends()
+    await server._client.close()
+    server._client = client
+    await server.forget("whisper", 7)  # in vain
+    await server._leave("whisper", "that", SimpleNamespace(cancel=lambda: None), True)
+    (forgotten, piece), (left, _) = client.sent
+    assert piece == {"sequence_id": 7, "sequence_start": False, "sequence_end": True}
+    assert b"me" in forgotten[CLIENT]
+    assert CANCEL in forgotten
+    assert b"that" in left[CANCEL]
+    assert b"me" in left[CLIENT]
 
 
 class Records:

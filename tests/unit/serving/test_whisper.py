@@ -19,7 +19,7 @@ from voxturn.runtime.errors import (
 )
 from voxturn.runtime.flow.clock import ManualClock
 from voxturn.runtime.flow.fairness import CLIENT
-from voxturn.runtime.remote.contract import CANARY, END, LONGEST_AUDIO_S, SEQUENCE, START
+from voxturn.runtime.remote.contract import CANARY, CANCEL, END, LONGEST_AUDIO_S, SEQUENCE, START
 from voxturn.runtime.remote.contract import CLIENT as CLIENT_INPUT
 from voxturn.runtime.remote.tensors import Tensors, text_tensor
 from voxturn.runtime.serving import backend
@@ -178,6 +178,20 @@ def test_a_piece_that_there_is_no_room_for_leaves_no_hole(
         assert piece.sender.done.wait(10)
     errors = [(piece.sender.sent[-1][0][1] or "").split(":")[0] for piece in pieces]
     assert errors == ["", "TooManyStreams", "ForgottenSequence"]
+    served.close()
+
+
+def test_an_utterance_that_is_left_makes_room(handler: WhisperHandler) -> None:
+    served = Backend(Utilities, "whisper", handler)
+    pieces = [Asked({"audio": PIECE}, sequence=number, flag=1) for number in (7, 8)]
+    left = Asked({CANCEL: text_tensor("")}, sequence=7, flag=2)
+    rest = [Asked({"audio": PIECE}, sequence=number, flag=2) for number in (7, 8)]
+    for request in (*pieces, left, *rest):
+        served.execute([request])
+        assert request.sender.done.wait(10)
+    assert left.sender.sent[-1][0][1] is None
+    errors = [(piece.sender.sent[-1][0][1] or "").split(":")[0] for piece in rest]
+    assert errors == ["ForgottenSequence", ""]
     served.close()
 
 
