@@ -73,9 +73,11 @@ class VoiceClient:
     `address` may be several, with commas between: streams are spread over those that answer. With a
     `profile` this side drives the turns: it hears with its own voice detector whatever comes from a
     microphone, and keeps the dialogue, so that the next turn may go on at another server. Without,
-    the server's `voice_turn` does, on whole utterances. Every method raises the errors that the
-    same work raises in process, and `ServerUnavailable`, `ServerDied`, `DeadlineExceeded` or
-    `TooManyStreams`. What is safe to repeat is tried at every server before that.
+    the server's `voice_turn` does, on whole utterances. `name` is what servers know this client by:
+    its streams are counted by it, and a conversation is found again by it and `conversation`;
+    empty: a name that nobody has. Every method raises the errors that the same work raises in
+    process, and `ServerUnavailable`, `ServerDied`, `DeadlineExceeded` or `TooManyStreams`. What is
+    safe to repeat is tried at every server before that.
     """
 
     def __init__(
@@ -84,9 +86,10 @@ class VoiceClient:
         conversation: str = "",
         profile: str | Profile = "",
         deadline_s: float = 0.0,
+        name: str = "",
     ) -> None:
         self.conversation = conversation or uuid.uuid4().hex
-        connect = partial(TritonServer, name=uuid.uuid4().hex, deadline_s=deadline_s)
+        connect = partial(TritonServer, name=name or uuid.uuid4().hex, deadline_s=deadline_s)
         self._endpoints = Endpoints([each.strip() for each in address.split(",")], connect)
         self._profile = (
             load_profile(profile) if isinstance(profile, str) and profile else profile or None

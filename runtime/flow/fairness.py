@@ -3,13 +3,22 @@ starves the others."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
+from collections.abc import Iterable
 from contextvars import ContextVar
 
 CLIENT: ContextVar[str] = ContextVar("voxturn_client", default="")
 """For which client tasks of this context work. Those without a name are one client together."""
 
 _MOST = 1024
+
+
+def holders_of_most(clients: Iterable[str]) -> tuple[int, set[str]]:
+    """How many of some places whoever has the most of them has, and all who have as many. `clients`
+    says of each place whose it is."""
+    held = Counter(clients)
+    most = max(held.values(), default=0)
+    return most, {client for client, count in held.items() if count == most}
 
 
 class Rounds:

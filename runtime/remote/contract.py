@@ -23,8 +23,13 @@ CANCEL = "cancel"
 sequence: that utterance is forgotten, without a transcript. Answered as a canary."""
 
 CLIENT = "client"
-"""An input that every model has: a name that a client gives itself, whose streams at once are
-counted."""
+"""An input that every model has: a name that a client gives itself. Its streams at once are counted
+by it, `MOST_STREAMS` at most; conversations, sequences, Whisper's windows and request ids are found
+again under it alone. Of places for them a client has half at most, and where others find none, not
+more than they. Those without a name are one client."""
+
+MOST_STREAMS = 16
+"""Requests at once that a model takes of one client that gives its name."""
 
 INFO = "info"
 """An input that every model has: a request with it is answered with what runs here, as JSON, in the

@@ -31,6 +31,7 @@ from voxturn.runtime.remote.contract import (
     LONGEST_REQUEST_S,
     LONGEST_SPEECH_S,
     MODELS,
+    MOST_STREAMS,
     SEQUENCE,
     UP_S,
 )
@@ -46,9 +47,9 @@ PROFILE = "VOXTURN_PROFILE"
 ABOUT_THE_MODEL = {CANARY, CANCEL, INFO}
 """Inputs of requests that are answered at once, without the engine."""
 
-MOST_STREAMS, MOST_UNNAMED, MOST_AT_ONCE = 16, 256, 1024
-"""How many requests at once a model takes of one client that gives its name, of all those that do
-not, and of all together: a client may give itself any number of names."""
+MOST_UNNAMED, MOST_AT_ONCE = 256, 1024
+"""How many requests at once a model takes of all clients that do not give a name, and of all
+together: a client may give itself any number of names."""
 
 _TOO_LATE = f"a request may take {LONGEST_REQUEST_S:.0f} s; send less at once"
 _TOO_MUCH_SPEECH = (

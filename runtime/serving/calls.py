@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from voxturn.runtime.errors import ForgottenWindow, InvalidSamples, UsageError
 from voxturn.runtime.families.whisper.hearing import WhisperRecogniser
+from voxturn.runtime.flow.fairness import CLIENT, holders_of_most
 from voxturn.runtime.remote.contract import MOST_FRAMES
 from voxturn.runtime.remote.requests import table_of
 from voxturn.runtime.remote.table import Table
@@ -26,15 +27,16 @@ _MOST_POSITIONS, _MOST_TOKENS = 1500, 448
 class WhisperCalls:
     """The calls of a `SpeechToTextExecutor` from a client, for whom an encoded window is a name.
 
-    A name is the hash of what was encoded; the latest windows are kept, and one that is not has to
-    be sent again.
+    A name is the hash of what was encoded, and its client's own. The latest windows are kept, and
+    one that is not has to be sent again; where there are too many, the clients with the most make
+    room.
     """
 
     def __init__(self, recogniser: WhisperRecogniser) -> None:
         self._executor = recogniser.whisper.executor
         self._lane = recogniser.lane
         self._vocabulary = recogniser.whisper.tokenizer.size
-        self._kept: OrderedDict[str, Any] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, str], Any] = OrderedDict()
 
     async def __call__(self, inputs: Inputs) -> Tensors:
         """Raises `UsageError`, which names the field, for what is no call; `ForgottenWindow`."""
@@ -46,12 +48,13 @@ class WhisperCalls:
     def _call(self, about: Table, inputs: Inputs) -> Callable[[], Any]:
         """What the lane has to do."""
         executor = self._executor
-        kind, name = about.one_of("call", _CALLS), about.text("name")
+        kind, client = about.one_of("call", _CALLS), CLIENT.get()
+        name = (client, about.text("name"))
         if kind == "encode":
             features = self._features(inputs)
             return lambda: self._keep(name, executor.encode(features))
         if kind == "extend":
-            other, result = about.text("other"), about.text("result")
+            other, result = (client, about.text("other")), (client, about.text("result"))
             positions = about.whole("positions", 1, _MOST_POSITIONS)
             return lambda: self._keep(
                 result, executor.extend(self._of(name), self._of(other), positions)
@@ -83,15 +86,16 @@ class WhisperCalls:
             raise InvalidSamples("features: NaN or infinite values")
         return np.asarray(features, np.float32)
 
-    def _keep(self, name: str, encoded: Any) -> dict[str, Any]:
+    def _keep(self, name: tuple[str, str], encoded: Any) -> dict[str, Any]:
         self._kept[name] = encoded
         self._kept.move_to_end(name)
-        while len(self._kept) > _WINDOWS:
-            self._kept.popitem(last=False)
+        if len(self._kept) > _WINDOWS:
+            _, clients = holders_of_most(client for client, _ in self._kept)
+            del self._kept[next(each for each in self._kept if each[0] in clients)]
         return {}
 
-    def _of(self, name: str) -> Any:
+    def _of(self, name: tuple[str, str]) -> Any:
         if name not in self._kept:
-            raise ForgottenWindow(f"window {name[:12]} is not kept any more; encode it again")
+            raise ForgottenWindow(f"window {name[1][:12]} is not kept any more; encode it again")
         self._kept.move_to_end(name)
         return self._kept[name]

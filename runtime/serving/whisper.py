@@ -15,7 +15,6 @@ from voxturn.runtime.errors import (
     VoxturnError,
 )
 from voxturn.runtime.families.whisper.hearing import as_whisper
-from voxturn.runtime.flow.fairness import CLIENT
 from voxturn.runtime.frames import RATE
 from voxturn.runtime.messages import Samples, Speaking, Transcript
 from voxturn.runtime.parts import LoadedParts
@@ -76,7 +75,7 @@ class WhisperHandler:
 
     def forget(self, sequence: str) -> None:
         """Forget an utterance of the client: later pieces of it are refused."""
-        self._utterances.forget((CLIENT.get(), sequence))
+        self._utterances.forget(sequence)
 
     def describe(self) -> dict[str, Any]:
         executor = self._whisper.whisper.executor
@@ -94,7 +93,7 @@ class WhisperHandler:
 
         Once one of its pieces is missing, the others are refused.
         """
-        name = (CLIENT.get(), name_of(inputs, SEQUENCE))
+        name = name_of(inputs, SEQUENCE)
         self._check_whole(name, START in inputs)
         with self._utterances.use(name) as utterance:
             try:
@@ -127,14 +126,14 @@ class WhisperHandler:
                 f"the utterances that have not ended hold {_MOST_HELD_S:.0f} s of audio; try again later"
             )
 
-    def _check_whole(self, name: tuple[str, str], start: bool) -> None:
+    def _check_whole(self, name: str, start: bool) -> None:
         """Raise for a first piece of an utterance that is there already, and for a later one of one
         that is not."""
         if start and name in self._utterances:
-            raise UsageError(f"sequence {name[1]}: has begun already; choose another sequence id")
+            raise UsageError(f"sequence {name}: has begun already; choose another sequence id")
         if not start and name not in self._utterances:
             raise ForgottenSequence(
-                f"sequence {name[1]}: its earlier pieces are not here (any more), so its transcript would not be whole; "
+                f"sequence {name}: its earlier pieces are not here (any more), so its transcript would not be whole; "
                 "send it again from its beginning, whose piece says that it starts the sequence"
             )
 

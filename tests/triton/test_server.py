@@ -64,7 +64,7 @@ async def test_the_question_is_heard_answered_and_the_answer_spoken(server: Runn
         )[:-1].tolist()
 
 
-async def test_a_conversation_is_kept_by_its_id(server: Running) -> None:
+async def test_a_conversation_is_kept_by_its_client_and_its_id(server: Running) -> None:
     first, second = (
         ("user", "What is the capital of France?"),
         ("user", "How many people live there?"),
@@ -73,9 +73,13 @@ async def test_a_conversation_is_kept_by_its_id(server: Running) -> None:
     async def answer(client: VoiceClient, *messages: tuple[str, str]) -> str:
         return "".join([token.text async for token in client.reply(*messages)])
 
-    async with VoiceClient(server.grpc, "a") as client, VoiceClient(server.grpc, "b") as stranger:
+    async with (
+        VoiceClient(server.grpc, "a", name="me") as client,
+        VoiceClient(server.grpc, "a") as stranger,
+        VoiceClient(server.grpc, "a", name="me") as again,
+    ):
         await answer(client, first)
-        assert await answer(client, second) != await answer(stranger, second)
+        assert await answer(again, second) != await answer(stranger, second)
 
 
 async def test_the_served_voice_says_what_the_embedded_one_says(

@@ -48,6 +48,7 @@ from voxturn.runtime.remote.contract import (
     INFO,
     LONGEST_REQUEST_S,
     MODELS,
+    MOST_STREAMS,
     SEQUENCE,
     START,
     config_pbtxt,
@@ -58,7 +59,6 @@ from voxturn.runtime.remote.tensors import Tensors, of_event, text_tensor, to_ev
 from voxturn.runtime.serving import backend
 from voxturn.runtime.serving.backend import (
     MOST_AT_ONCE,
-    MOST_STREAMS,
     MOST_UNNAMED,
     Backend,
 )

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
-from voxturn.runtime.errors import InvalidSamples, UsageError
+from voxturn.runtime.errors import ForgottenWindow, InvalidSamples, UsageError
 from voxturn.runtime.executors.fake import FakeWhisper
 from voxturn.runtime.executors.triton import TritonWhisper
+from voxturn.runtime.flow.fairness import CLIENT
 from voxturn.runtime.flow.lane import Lane
 from voxturn.runtime.protocols import Generated
 from voxturn.runtime.remote.tensors import Tensors, text_tensor
@@ -41,15 +43,41 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 """Changes of a call, and the field that is wrong then."""
 
 
+def calls_of(executor: FakeWhisper, lane: Lane) -> WhisperCalls:
+    whisper = SimpleNamespace(executor=executor, tokenizer=SimpleNamespace(size=50))
+    return WhisperCalls(SimpleNamespace(whisper=whisper, lane=lane))  # type: ignore[arg-type]
+
+
+async def test_windows_are_their_client_s_and_who_has_the_most_makes_room() -> None:
+    lane = Lane("transcribe")
+    calls = calls_of(FakeWhisper([Generated((1, 2, 3), -0.5, 0.1)], {"en": 1.0}), lane)
+
+    async def ask(client: str, name: str, **about: Any) -> Tensors:
+        CLIENT.set(client)
+        inputs = {"request": text_tensor(json.dumps({"name": name, **about}))}
+        if about["call"] == "encode":
+            inputs["features"] = np.zeros((80, 10), np.float32)
+        return await calls(inputs)
+
+    try:
+        for client in ("me", "you"):
+            await ask(client, "mine", call="encode")
+        for number in range(100):
+            await ask("greedy", f"{number}", call="encode")
+        for client in ("me", "you"):
+            await ask(client, "mine", **GENERATE)
+        await ask("greedy", "99", **GENERATE)
+        for client, name in (("greedy", "0"), ("greedy", "mine"), ("me", "99")):
+            with pytest.raises(ForgottenWindow):
+                await ask(client, name, **GENERATE)
+    finally:
+        lane.close()
+
+
 def test_whisper_s_calls_name_windows_and_make_forgotten_ones_again() -> None:
     lane = Lane("transcribe")
     executor = FakeWhisper([Generated((1, 2, 3), -0.5, 0.1)], {"en": 0.75, "ar": 0.25})
-    calls = WhisperCalls(
-        SimpleNamespace(
-            whisper=SimpleNamespace(executor=executor, tokenizer=SimpleNamespace(size=50)),
-            lane=lane,
-        )
-    )  # type: ignore[arg-type]
+    calls = calls_of(executor, lane)
 
     class Near:
         """A connection to the handler in this process."""

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from voxturn.runtime.errors import TooManyStreams
 from voxturn.runtime.flow.clock import ManualClock
 from voxturn.runtime.flow.fairness import CLIENT
@@ -14,14 +19,25 @@ def clock() -> ManualClock:
     return ManualClock()
 
 
-def used(kept: Kept[list[int]], name: str, client: str = "") -> list[int]:
-    """What is kept under a name, in a request of a client."""
+@contextmanager
+def asked_by(client: str) -> Iterator[None]:
+    """A request of a client."""
     token = CLIENT.set(client)
     try:
-        with kept.use(name) as entry:
-            return entry
+        yield
     finally:
         CLIENT.reset(token)
+
+
+def used(kept: Kept[list[int]], name: str, client: str = "") -> list[int]:
+    """What is kept under a name, in a request of a client."""
+    with asked_by(client), kept.use(name) as entry:
+        return entry
+
+
+def has(kept: Kept[list[int]], name: str, client: str) -> bool:
+    with asked_by(client):
+        return name in kept
 
 
 def test_what_nobody_asks_for_is_forgotten(clock: ManualClock) -> None:
@@ -49,14 +65,65 @@ def test_what_is_in_use_stays_however_long_that_takes(clock: ManualClock) -> Non
 
 def test_a_newcomer_without_a_place_is_refused_and_nobody_loses_one(clock: ManualClock) -> None:
     kept = Kept("lists", list[int], 4, clock=clock)
-    for client in "xy":
-        for number in range(2):
-            used(kept, f"{client}{number}", client).append(number)
+    for client in "vwxy":
+        used(kept, "a", client).append(1)
     with pytest.raises(TooManyStreams, match="all 4 lists are in use"):
-        used(kept, "z0", "z")
-    assert [used(kept, f"{client}1", client) for client in "xy"] == [[1], [1]]
+        used(kept, "a", "z")
+    assert [used(kept, "a", client) for client in "vwxy"] == [[1]] * 4
     clock.advance(601.0)
-    assert used(kept, "z0", "z") == []
+    assert used(kept, "a", "z") == []
+
+
+def test_clients_may_choose_the_same_name(clock: ManualClock) -> None:
+    kept = Kept("lists", list[int], 4, clock=clock)
+    used(kept, "a", "me").append(1)
+    assert used(kept, "a", "you") == []
+    assert used(kept, "a") == []
+    with asked_by("you"):
+        kept.forget("a")
+    assert (has(kept, "a", "me"), has(kept, "a", "you")) == (True, False)
+    assert used(kept, "a", "me") == [1]
+
+
+def test_whoever_has_more_than_his_share_makes_room_for_others(clock: ManualClock) -> None:
+    """As long as he has more than they; what he uses now stays."""
+    kept = Kept("lists", list[int], 8, clock=clock)
+    for number in range(4):
+        used(kept, str(number), "greedy")
+        clock.advance(1.0)
+        used(kept, str(number), f"other {number}")
+    with asked_by("greedy"), kept.use("0"):
+        used(kept, "0", "new")
+        used(kept, "1", "new")
+        with pytest.raises(TooManyStreams, match="all 8 lists are in use"):
+            used(kept, "2", "new")
+        assert [has(kept, str(number), "greedy") for number in range(4)] == [True, False, False, True]  # fmt: skip
+    assert all(has(kept, str(number), f"other {number}") for number in range(4))
+    assert all(has(kept, str(number), "new") for number in range(2))
+
+
+@given(requests=st.lists(st.tuples(st.sampled_from("abcd"), st.integers(0, 3)), max_size=30))
+def test_nobody_loses_a_place_to_one_who_has_more(requests: list[tuple[str, int]]) -> None:
+    clock = ManualClock()
+    kept = Kept("lists", list[int], 4, clock=clock)
+
+    def held() -> dict[str, int]:
+        return {c: sum(has(kept, str(number), c) for number in range(4)) for c in "abcd"}
+
+    for client, number in requests:
+        before = held()
+        clock.advance(1.0)
+        try:
+            used(kept, str(number), client)
+        except TooManyStreams:
+            assert held() == before
+            assert before[client] == 2 or max(before.values()) <= before[client] + 1
+        after = held()
+        assert sum(after.values()) <= 4
+        for other, count in after.items():
+            assert count <= 2
+            if count < before[other]:
+                assert count >= after[client]
 
 
 def test_one_client_has_half_of_the_places(clock: ManualClock) -> None:
@@ -66,7 +133,8 @@ def test_one_client_has_half_of_the_places(clock: ManualClock) -> None:
     with pytest.raises(TooManyStreams, match="a client may have 2 lists at once"):
         used(kept, "c", "greedy")
     assert used(kept, "c", "modest") == []
-    kept.forget("a")
+    with asked_by("greedy"):
+        kept.forget("a")
     assert used(kept, "d", "greedy") == []
 
 
