@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import uuid
+from collections import defaultdict
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, aclosing
 from typing import Any
 
 import numpy as np
 from voxturn.runtime.flow.portal import Portal
-from voxturn.runtime.remote.contract import INFO, MODELS, Piece
+from voxturn.runtime.remote.contract import INFO, MODELS, MOST_STREAMS, Piece
 from voxturn.runtime.remote.tensors import Tensors, text_of
 from voxturn.runtime.remote.transport import TritonServer
 
@@ -21,11 +23,17 @@ ADDRESS = "localhost:8001"
 class Connection:
     """A connection to a Triton server, for callers in any thread or event loop. Close it when done.
 
-    It lives in an event loop of its own. Raises `ExecutorUnavailable` without `tritonclient`.
+    It lives in an event loop of its own. To the server it is a client by itself, `name` (empty: a
+    name that nobody has); what is more than a model takes of one waits here. Raises
+    `ExecutorUnavailable` without `tritonclient`.
     """
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, name: str = "") -> None:
         self.address = address
+        self._name = name or uuid.uuid4().hex
+        self._places: defaultdict[str, asyncio.Semaphore] = defaultdict(
+            lambda: asyncio.Semaphore(MOST_STREAMS)
+        )
         self._portal = Portal("voxturn-triton")
         self._forgetting: set[asyncio.Task[Any]] = set()
         try:
@@ -37,17 +45,17 @@ class Connection:
     def describe(self, model: str) -> dict[str, Any]:
         """What a model says of itself: the artifact's hash, its executor, its sizes."""
         request = {INFO: np.array([True])}
-        answer = (
-            self._portal.run(self._first(model, request))
+        answer = self._portal.run(
+            self._first(model, request)
             if MODELS[model].streams
-            else self.infer(model, request)
+            else self._server.infer(model, request)
         )
         description: dict[str, Any] = json.loads(text_of(answer["answer"]))
         return description
 
     def infer(self, model: str, inputs: Mapping[str, Any]) -> Tensors:
         """The one answer of a model that does not stream. Blocks."""
-        return self._portal.run(self._server.infer(model, inputs))
+        return self._portal.run(self._infer(model, inputs, None))
 
     async def ainfer(
         self, model: str, inputs: Mapping[str, Any], piece: Piece | None = None
@@ -56,11 +64,11 @@ class Connection:
 
         `piece`: of what utterance the inputs are one.
         """
-        return await self._portal.arun(self._server.infer(model, inputs, piece))
+        return await self._portal.arun(self._infer(model, inputs, piece))
 
     async def stream(self, model: str, inputs: Mapping[str, Any]) -> AsyncGenerator[Tensors, None]:
         """The answers of a model that streams. Closing this cancels the request."""
-        answers = _Answers(self._server.stream(model, inputs))
+        answers = _Answers(self._stream(model, inputs))
         try:
             while (tensors := await self._portal.arun(answers.following())) is not None:
                 yield tensors
@@ -83,7 +91,16 @@ class Connection:
                 self._portal.close()
 
     async def _connect(self) -> TritonServer:
-        return TritonServer(self.address)
+        return TritonServer(self.address, self._name)
+
+    async def _infer(self, model: str, inputs: Mapping[str, Any], piece: Piece | None) -> Tensors:
+        async with self._places[model]:
+            return await self._server.infer(model, inputs, piece)
+
+    async def _stream(self, model: str, inputs: Mapping[str, Any]) -> AsyncGenerator[Tensors, None]:
+        async with self._places[model], aclosing(self._server.stream(model, inputs)) as answers:
+            async for tensors in answers:
+                yield tensors
 
     async def _forget(self, model: str, sequence: int) -> None:
         task = asyncio.current_task()

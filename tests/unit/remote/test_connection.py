@@ -11,6 +11,7 @@ import pytest
 from voxturn.runtime.errors import ServerDied
 from voxturn.runtime.remote import connection
 from voxturn.runtime.remote.connection import Connection, Connections
+from voxturn.runtime.remote.contract import MOST_STREAMS
 
 
 class Server:
@@ -18,7 +19,10 @@ class Server:
 
     made: list[Server]
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, name: str) -> None:
+        self.address = address
+        self.name = name
+        self.inferring = 0
         self.waiting = threading.Event()
         self.left = 0
         self.forgotten: list[tuple[str, int]] = []
@@ -35,6 +39,10 @@ class Server:
                 await asyncio.sleep(0)
             self.left += 1
 
+    async def infer(self, model: str, inputs: Mapping[str, Any], piece: Any) -> Any:
+        self.inferring += 1
+        await asyncio.Event().wait()
+
     async def forget(self, model: str, sequence: int) -> None:
         await asyncio.sleep(0.001)
         assert not self.closed
@@ -42,7 +50,7 @@ class Server:
 
     async def aclose(self) -> None:
         self.closed = True
-        if Server.made[0] is self and len(Server.made) > 1:
+        if self.address == "broken:1":
             raise ServerDied("the first one is gone")
 
 
@@ -78,6 +86,37 @@ async def test_a_reader_that_is_cancelled_while_it_waits_leaves_the_stream(
     assert servers[0].closed
 
 
+def test_each_connection_is_a_client_by_itself(servers: list[Server]) -> None:
+    links = [Connection("there:1"), Connection("there:1"), Connection("there:1", "me")]
+    first, second, mine = (server.name for server in servers)
+    assert first != second
+    assert first
+    assert mine == "me"
+    for link in links:
+        link.close()
+
+
+async def test_what_a_model_would_not_take_at_once_waits_here(servers: list[Server]) -> None:
+    link = Connection("there:1")
+    try:
+        asking = [asyncio.create_task(link.ainfer("whisper", {})) for _ in range(MOST_STREAMS + 1)]
+        stream = link.stream("xtts", {})
+        assert await anext(stream) == {"number": 1}  # another model's
+        await stream.aclose()
+        assert servers[0].inferring == MOST_STREAMS
+        asking[0].cancel()
+        for _ in range(10_000):
+            if servers[0].inferring > MOST_STREAMS:
+                break
+            await asyncio.sleep(0.001)
+        assert servers[0].inferring == MOST_STREAMS + 1
+        for each in asking:
+            each.cancel()
+        await asyncio.wait(asking)
+    finally:
+        link.close()
+
+
 def test_what_is_to_be_forgotten_is_told_before_the_connection_ends(servers: list[Server]) -> None:
     link = Connection("there:1")
     for number in range(3):
@@ -89,7 +128,7 @@ def test_what_is_to_be_forgotten_is_told_before_the_connection_ends(servers: lis
 
 def test_one_connection_that_fails_to_close_leaves_no_other_open(servers: list[Server]) -> None:
     links = Connections()
-    assert links.of("a:1") is links.of("a:1")
+    assert links.of("broken:1") is links.of("broken:1")
     links.of("b:1")
     with pytest.raises(ServerDied):
         links.close()
