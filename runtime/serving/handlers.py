@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing, nullcontext
-from dataclasses import asdict
+from contextlib import aclosing
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -25,6 +25,7 @@ from voxturn.runtime.families.base import Voice, VoiceOptions, opens_thought
 from voxturn.runtime.families.decoder import as_decoder
 from voxturn.runtime.families.pipe import spoken
 from voxturn.runtime.families.xtts.family import SEQUENCES, VOCODER, as_xtts
+from voxturn.runtime.flow.lane import Lane
 from voxturn.runtime.frames import frames_from
 from voxturn.runtime.messages import Message
 from voxturn.runtime.models.manifest import reading, whole
@@ -166,11 +167,15 @@ class ReplyHandler:
 
 
 class VoiceHandler:
-    """`text` to `pcm`, chunk by chunk, in the profile's voice or as a request's options say."""
+    """`text` to `pcm`, chunk by chunk, in the profile's voice or as a request's options say.
+
+    Recordings are cloned one at a time, a client's in turn.
+    """
 
     engine: DecodeEngine | None = None
 
     def __init__(self, profile: Profile) -> None:
+        self._cloning = Lane("clone")
         self._parts = LoadedParts(profile)
         try:
             self._voice = self._parts.voice()
@@ -187,21 +192,31 @@ class VoiceHandler:
 
     async def __call__(self, inputs: Inputs) -> AsyncGenerator[Tensors, None]:
         text = spoken_text(inputs)
-        # a process that is killed leaves its folder behind: none is made without need
-        with tempfile.TemporaryDirectory() if "reference" in inputs else nullcontext("") as folder:
-            options = _voice_options(inputs, Path(folder))
-            voice = self._voice
-            if options.given():
-                voice = await asyncio.to_thread(voice.using, options)
-            chunks, spoke = spoken(voice, self._split(voice).whole(text)), False
-            try:
-                async for chunk in chunks:
-                    spoke = True
-                    yield of_chunk(chunk)
-            finally:
-                await chunks.aclose()
-            if not spoke:
-                raise EmptyText("there is nothing in the text that can be spoken")
+        voice = await self._chosen(inputs)
+        chunks, spoke = spoken(voice, self._split(voice).whole(text)), False
+        try:
+            async for chunk in chunks:
+                spoke = True
+                yield of_chunk(chunk)
+        finally:
+            await chunks.aclose()
+        if not spoke:
+            raise EmptyText("there is nothing in the text that can be spoken")
+
+    async def _chosen(self, inputs: Inputs) -> Voice:
+        """The voice as a request wants it."""
+        if "reference" in inputs:
+            return await self._cloning.run(self._cloned, inputs)
+        options = _voice_options(inputs)
+        if not options.given():
+            return self._voice
+        return await asyncio.to_thread(self._voice.using, options)
+
+    def _cloned(self, inputs: Inputs) -> Voice:
+        # a process that is killed leaves its folder behind: it lives no longer than it has to
+        with tempfile.TemporaryDirectory() as folder:
+            recordings = reference_of(inputs, Path(folder))
+            return self._voice.using(replace(_voice_options(inputs), recordings=recordings))
 
     def describe(self) -> dict[str, Any]:
         voice = self._voice
@@ -214,6 +229,7 @@ class VoiceHandler:
         return asdict(self._parts.info["speak"]) | {"voice": about}
 
     def close(self) -> None:
+        self._cloning.close()
         self._parts.close()
 
     def _split(self, voice: Voice) -> Split:
@@ -370,15 +386,11 @@ async def _steps(
             yield of_step(step)
 
 
-def _voice_options(inputs: Inputs, folder: Path) -> VoiceOptions:
-    """The options of a request; what it leaves out is as the profile says.
-
-    `folder` takes the recording to clone.
-    """
+def _voice_options(inputs: Inputs) -> VoiceOptions:
+    """The options of a request but for a recording; what it leaves out is as the profile says."""
     return VoiceOptions(
         language=name_of(inputs, "language") or None,
         speaker=name_of(inputs, "voice") or None,
-        recordings=reference_of(inputs, folder) or None,
         speed=float(inputs["speed"][0]) if "speed" in inputs else None,
         seed=int(inputs["seed"][0]) if "seed" in inputs else None,
     )

@@ -44,9 +44,7 @@ def name_of(inputs: Inputs, name: str) -> str:
 
 
 def reference_of(inputs: Inputs, folder: Path) -> tuple[Path, ...]:
-    """The recording to clone as a file in `folder`; none if it was left out."""
-    if "reference" not in inputs:
-        return ()
+    """The recording to clone as a file in `folder`."""
     rate = int(inputs["reference_rate"][0]) if "reference_rate" in inputs else RATE
     if not 8000 <= rate <= MOST_RATE:
         raise UsageError(f"reference_rate {rate}: must be between 8000 and {MOST_RATE}")

@@ -1,19 +1,27 @@
-"""The served text model's conversations: what is kept of answers that were stopped."""
+"""The served text model's conversations: what is kept of answers that were stopped. The served
+voices: whose recording is cloned next."""
 
 from __future__ import annotations
 
+import asyncio
 import json
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from voxturn.runtime.errors import InferenceFailed
 from voxturn.runtime.executors.fake import FakeDecoder
+from voxturn.runtime.families.base import VoiceOptions
+from voxturn.runtime.families.fake import FakeVoice
+from voxturn.runtime.flow.fairness import CLIENT
 from voxturn.runtime.messages import Message
 from voxturn.runtime.remote.tensors import Tensors, text_tensor
-from voxturn.runtime.serving.handlers import ReplyHandler
+from voxturn.runtime.serving.handlers import ReplyHandler, XttsHandler
 
 from tests.artifacts import FakeBackends, all_kinds, on_cpu
 
@@ -93,3 +101,50 @@ async def test_a_request_that_failed_may_be_made_again(
     with pytest.raises(InferenceFailed):
         await asked(handler, "what")
     assert kept(handler) == []
+
+
+class Cloning(FakeVoice):
+    """A voice that notes the seed of each recording that it clones; `hold` lets it begin."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cloned: list[int | None] = []
+        self.at_once = 0
+        self.hold = threading.Event()
+
+    def using(self, options: VoiceOptions) -> FakeVoice:
+        if options.recordings is not None:
+            self.at_once += 1
+            assert self.at_once == 1
+            self.cloned.append(options.seed)
+            assert self.hold.wait(10)
+            self.at_once -= 1
+        return FakeVoice()
+
+
+async def test_one_client_s_recordings_do_not_hold_up_another_s(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor does a recording hold up those who have none."""
+    FakeBackends().install(monkeypatch)
+    handler, voice = XttsHandler(on_cpu(all_kinds(tmp_path))), Cloning()
+    monkeypatch.setattr(handler, "_voice", voice)
+
+    async def said(client: str, seed: int, **options: Any) -> int:
+        CLIENT.set(client)
+        inputs: Tensors = {"text": text_tensor("Hello."), "seed": np.array([seed]), **options}
+        return len([tensors async for tensors in handler(inputs)])
+
+    reference = {"reference": np.ones(16000, np.float32)}
+    cloning = [asyncio.create_task(said("greedy", n, **reference)) for n in range(10)]
+    await asyncio.sleep(0)
+    cloning += [asyncio.create_task(said("modest", n, **reference)) for n in (10, 11)]
+    await asyncio.sleep(0)
+    assert await asyncio.wait_for(said("other", 12), 10) > 0
+    gone = cloning.pop(1)
+    gone.cancel()
+    await asyncio.wait([gone])
+    voice.hold.set()
+    assert all(await asyncio.wait_for(asyncio.gather(*cloning), 10))
+    assert voice.cloned == [0, 10, 2, 11, 3, 4, 5, 6, 7, 8, 9]
+    handler.close()
