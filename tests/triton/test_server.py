@@ -660,6 +660,26 @@ async def test_an_utterance_without_its_beginning_has_no_transcript(server: Runn
         await connection.aclose()
 
 
+async def test_an_utterance_that_is_left_or_refused_has_no_transcript(server: Running) -> None:
+    piece, connection = np.zeros(8000, np.float32), TritonServer(server.grpc, name="me")
+
+    async def ends(sequence: int) -> None:
+        with pytest.raises(errors.ForgottenSequence):
+            await connection.infer("whisper", {"audio": piece}, Piece(sequence, False, end=True))
+
+    try:
+        for sequence in (7, 8):
+            await connection.infer("whisper", {"audio": piece}, Piece(sequence, start=True))
+        await connection.forget("whisper", 7)
+        await ends(7)
+        with pytest.raises(errors.AudioTooLong):
+            long = np.zeros(4_800_001, np.float32)
+            await connection.infer("whisper", {"audio": long}, Piece(8, start=False))
+        await ends(8)
+    finally:
+        await connection.aclose()
+
+
 async def test_random_requests_are_answered_and_leave_the_models_as_they_were(
     server: Running,
 ) -> None:
