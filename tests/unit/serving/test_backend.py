@@ -275,6 +275,7 @@ def test_requests_may_share_an_id_and_are_ended_for_their_client_alone(
     for request in mine:
         assert request.sender.done.wait(10)
         assert request.sender.sent[-1][0][1].startswith("StreamClosed")
+    assert ask(backend, text=text_tensor("hello")).done.wait(10)  # by then both are forgotten
     assert not other.sender.done.is_set()
     assert backend._named.keys() == {("you", "1")}
 
