@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import logging
 import os
 import secrets
 import shutil
@@ -34,10 +35,14 @@ from voxturn.runtime.serving.processes import (
     state_of,
 )
 
+_LOG = logging.getLogger(__name__)
 _READY_S, _STOP_S, _ATTEMPTS = 120.0, 15.0, 3
 _FOLDERS, _REGIONS = "voxturn-triton-", "voxturn"
 _AT_ONCE = [("grpc.use_local_subchannel_pool", 1)]
 """A connection of its own to every attempt: gRPC waits longer and longer between those of one."""
+_PORT_TAKEN, _REASONS = "already in use", ("error: ", "failed to ", "Usage: ")
+"""What the server's log has where it ended for a reason: a port that somebody took in between, and
+what is wrong with its command or its models."""
 _BACKEND_FILES = (
     "backends/python/libtriton_python.so",
     "backends/python/triton_python_backend_utils.py",
@@ -85,29 +90,16 @@ class EmbeddedTriton:
         try:
             backends = _backends(distribution, self._folder)
             self._env = _environment(libraries) | dict(environment)
-            for attempt in range(1, _ATTEMPTS + 1):
-                self.grpc, self.metrics, *rest = _free_ports(3 if http else 2)
-                self.http = rest[0] if rest else None
-                self._command = [
-                    str(distribution / "bin/tritonserver"),
-                    *("--model-repository", str(models), "--backend-directory", str(backends)),
-                    *("--cache-directory", str(distribution / "caches")),
-                    *("--model-control-mode", "explicit", *restricting(self.secret)),
-                    *("--grpc-address", "127.0.0.1", "--grpc-port", str(self.grpc)),
-                    *("--metrics-address", "127.0.0.1", "--metrics-port", str(self.metrics)),
-                    *_http_options(self.http),
-                    *("--allow-gpu-metrics", "false", "--disable-auto-complete-config"),
-                    *("--exit-timeout-secs", "5", "--metrics-interval-ms", "500"),
-                    *("--backend-config", f"python,shm-region-prefix-name={self._prefix}"),
-                    *options,
-                ]
-                self._start()
-                if self.wait_until_live():
-                    return
-                if attempt == _ATTEMPTS or "already in use" not in self._log_end():
-                    raise ServerUnavailable(
-                        f"the server did not start: {' '.join(self._log_end().split())[-400:]}"
-                    )
+            program = [
+                str(distribution / "bin/tritonserver"),
+                *("--model-repository", str(models), "--backend-directory", str(backends)),
+                *("--cache-directory", str(distribution / "caches")),
+                *("--model-control-mode", "explicit", *restricting(self.secret)),
+                *("--allow-gpu-metrics", "false", "--disable-auto-complete-config"),
+                *("--exit-timeout-secs", "5", "--metrics-interval-ms", "500"),
+                *options,
+            ]
+            self._start_at_free_ports(program, http)
         except BaseException:
             self.close()
             raise
@@ -116,6 +108,20 @@ class EmbeddedTriton:
     def alive(self) -> bool:
         """Whether the server's process runs."""
         return self._process is not None and self._process.poll() is None
+
+    @property
+    def crashed(self) -> bool:
+        """Whether the server's process has ended, by a signal or without a word about the reason."""
+        if self._process is None or (code := self._process.poll()) is None:
+            return False
+        return code < 0 or not any(reason in self._log_end() for reason in _REASONS)
+
+    @property
+    def last_words(self) -> str:
+        """The end of the server's log, and how its process ended, in one line."""
+        code = None if self._process is None else self._process.poll()
+        how = "runs" if code is None else f"ended with code {code}"
+        return f"it {how}; its log: {' '.join(self._log_end().split())[-400:]}"
 
     @property
     def pid(self) -> int:
@@ -183,6 +189,33 @@ class EmbeddedTriton:
         self._process.wait()
         for region in Path("/dev/shm").glob(self._prefix + "*"):  # noqa: S108  where the server keeps it
             region.unlink(missing_ok=True)
+
+    def _start_at_free_ports(self, program: Sequence[str], http: bool) -> None:
+        """Start the server and wait until it answers.
+
+        It is started again where somebody takes one of its ports, and once where it ends by itself
+        without a reason, as it does once in a long while. Raises `ServerUnavailable`.
+        """
+        crashes = 0
+        for attempt in range(1, _ATTEMPTS + 1):
+            self.grpc, self.metrics, *rest = _free_ports(3 if http else 2)
+            self.http = rest[0] if rest else None
+            self._command = [
+                *program,
+                *("--grpc-address", "127.0.0.1", "--grpc-port", str(self.grpc)),
+                *("--metrics-address", "127.0.0.1", "--metrics-port", str(self.metrics)),
+                *_http_options(self.http),
+                *("--backend-config", f"python,shm-region-prefix-name={self._prefix}"),
+            ]
+            self._start()
+            if self.wait_until_live():
+                return
+            crashes += self.crashed
+            again = crashes == 1 if self.crashed else _PORT_TAKEN in self._log_end()
+            if attempt == _ATTEMPTS or not again:
+                raise ServerUnavailable(f"the server did not start: {self.last_words}")
+            _LOG.warning("the server did not start, and is started once more: %s", self.last_words)
+            self._end()
 
     def _start(self) -> None:
         with self.log.open("wb") as log:

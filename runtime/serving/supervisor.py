@@ -24,6 +24,7 @@ from voxturn.runtime.serving.launcher import EmbeddedTriton
 from voxturn.runtime.serving.processes import ProcessState
 
 _EVERY_S, _CANARY_S, _UNLOADED_S, _LOADED_S, _RARELY_S = 0.2, 2.0, 5.0, 120.0, 10.0
+_STARTS = 2
 _STOPPED, _IDLE, _SILENT = 2, 15, 75
 """Looks, one every `_EVERY_S`, after which a model that owes an answer hangs: stopped by a signal
 at each, without having worked since, or at all. Looks and not seconds: they stand still while this
@@ -126,11 +127,21 @@ class Supervisor:
                 continue
             self._report(f"the server {'hangs' if stopped else 'died'}; starting it again")
             self._serving.clear()
-            embedded.start_again()
-            if not await asyncio.to_thread(embedded.wait_until_live):
+            if not await self._start_again(embedded):
                 raise ServerDied("the server died and does not start again")
             self.restarted += 1  # its models have no process now, and are healed one by one
             self._serving.set()
+
+    async def _start_again(self, embedded: EmbeddedTriton) -> bool:
+        """Start the server, once more where it ends by itself; whether it answers."""
+        for _ in range(_STARTS):
+            embedded.start_again()
+            if await asyncio.to_thread(embedded.wait_until_live):
+                return True
+            self._report(f"the server did not start: {embedded.last_words}")
+            if not embedded.crashed:
+                break
+        return False
 
     async def _is_dead(self, model: str) -> bool:
         """Ask a model by canary: whether it has no process any more, hangs, or answers with an

@@ -76,6 +76,10 @@ class Embedded:
         self.stopped = False
         self.started = 0
         self.starts = True
+        self.crashes = 0
+        """How often it ends by itself before it starts."""
+        self.crashed = False
+        self.last_words = "it ended with code -11"
 
     def state_of(self, model: str) -> ProcessState | None:
         return self.state
@@ -88,7 +92,9 @@ class Embedded:
         self.alive, self.stopped = True, False
 
     def wait_until_live(self) -> bool:
-        return self.starts
+        self.crashed = self.crashes > 0
+        self.crashes -= self.crashed
+        return self.starts and not self.crashed
 
 
 class Watched:
@@ -195,6 +201,25 @@ async def test_a_server_that_died_or_hangs_is_started_again_before_its_models_ar
     assert watched.lines == [
         f"the server {'died' if how == 'alive' else 'hangs'}; starting it again"
     ]
+
+
+async def test_a_server_that_crashes_at_its_start_is_started_once_more(killed: list[int]) -> None:
+    embedded = Embedded(IDLE)
+    embedded.alive, embedded.crashes = False, 1
+    watched = Watched(Server(), embedded)
+    await watched.until(lambda: watched.supervisor.restarted == 1, 1_000_000)
+    assert embedded.started == 2
+    assert "the server did not start: it ended with code -11" in watched.lines
+    assert killed == []
+
+
+async def test_a_server_that_crashes_at_every_start_is_the_end() -> None:
+    embedded = Embedded(IDLE)
+    embedded.alive, embedded.crashes = False, 9
+    watched = Watched(Server(), embedded)
+    with pytest.raises(ServerDied, match="does not start again"):
+        await watched.until(lambda: False, 1_000_000)
+    assert embedded.started == 2
 
 
 async def test_a_server_that_does_not_start_again_is_the_end(killed: list[int]) -> None:
