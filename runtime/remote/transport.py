@@ -26,6 +26,7 @@ from voxturn.runtime.errors import (
     VoxturnError,
 )
 from voxturn.runtime.flow.clock import NEVER, Clock, WallClock, done_by
+from voxturn.runtime.flow.handoff import cancel_and_wait
 from voxturn.runtime.remote.access import headers
 from voxturn.runtime.remote.contract import (
     CANARY,
@@ -42,6 +43,9 @@ from voxturn.runtime.remote.tensors import Tensors, text_of
 
 _LOG = logging.getLogger(__name__)
 _PATIENCE_S, _CANARY_S, _LEAVE_S = 0.7, 1.0, 1.0
+_CANARIES = 3
+"""Sent one after the other while none is answered. On a busy machine the answer is late; that a
+process has ended, or was healed, the next canary tells at once."""
 _CHANNEL = [
     ("grpc.max_send_message_length", -1),
     ("grpc.max_receive_message_length", -1),
@@ -55,9 +59,9 @@ class TritonServer:
     """One server by its gRPC address, as `localhost:8001`. Close it when done.
 
     `name` is what the client is called: a server limits the streams at once of each. Nothing for
-    `patience_s`, and no answer to a canary within `canary_s`: `ServerDied`. A request longer than
-    `deadline_s` in all (0: none) is `DeadlineExceeded`. `secret` is the server's, for those who
-    load models.
+    `patience_s`, and then no answer to any of three canaries, one every `canary_s`, or one that
+    says that the request has gone: `ServerDied`. A request longer than `deadline_s` in all (0:
+    none) is `DeadlineExceeded`. `secret` is the server's, for those who load models.
     """
 
     def __init__(
@@ -194,8 +198,7 @@ class TritonServer:
         since."""
         asked = self._clock.now()
         try:
-            async with asyncio.timeout(self._canary_s):
-                answer = await self._ask(model, {INFO: np.array([True])})
+            answer = await self._ask(model, {INFO: np.array([True])})
         except Exception as exc:  # noqa: BLE001  as above
             return is_plain(exc)
         return answer is not None and (
@@ -262,10 +265,35 @@ class TritonServer:
                 raise DeadlineExceeded(
                     f"{self.address}: model {model!r} took longer than {self._deadline_s:g} s"
                 )
-            if not await self._has(model, sent) and not call.done():
+            if await self._is_lost(call, model, until, sent):
                 raise ServerDied(
                     f"{self.address}: model {model!r} stopped answering; the request may be made again"
                 )
+
+    async def _is_lost(
+        self, call: asyncio.Future[Any], model: str, until: float, sent: float
+    ) -> bool:
+        """Whether a model has no longer what was sent to it at `sent`, or does not answer at all.
+
+        While a canary is not answered another is sent; an answer to any of them counts.
+        """
+        canaries: list[asyncio.Task[bool]] = []
+        try:
+            for _ in range(_CANARIES):
+                canaries.append(asyncio.create_task(self._has(model, sent)))
+                await asyncio.wait(
+                    [call, *canaries],
+                    timeout=self._canary_s,
+                    return_when=asyncio.FIRST_COMPLETED,
+                )
+                if call.done() or self._clock.now() >= until:
+                    return False
+                if answered := [canary.result() for canary in canaries if canary.done()]:
+                    return not all(answered)
+            return True
+        finally:
+            for canary in canaries:
+                await cancel_and_wait(canary)
 
     def _named(self, inputs: Mapping[str, Any]) -> list[Any]:
         """The tensors of a request that the server counts among its client's."""

@@ -33,6 +33,7 @@ from voxturn.runtime.serving.processes import (
     descendants,
     has_ended,
     state_of,
+    waits_for_machine,
 )
 
 _LOG = logging.getLogger(__name__)
@@ -114,14 +115,14 @@ class EmbeddedTriton:
         """Whether the server's process has ended, by a signal or without a word about the reason."""
         if self._process is None or (code := self._process.poll()) is None:
             return False
-        return code < 0 or not any(reason in self._log_end() for reason in _REASONS)
+        return code < 0 or not any(reason in self._log() for reason in _REASONS)
 
     @property
     def last_words(self) -> str:
         """The end of the server's log, and how its process ended, in one line."""
         code = None if self._process is None else self._process.poll()
         how = "runs" if code is None else f"ended with code {code}"
-        return f"it {how}; its log: {' '.join(self._log_end().split())[-400:]}"
+        return f"it {how}; its log: {' '.join(self._log().split())[-400:]}"
 
     @property
     def pid(self) -> int:
@@ -140,6 +141,11 @@ class EmbeddedTriton:
         """How a model's process is; None if there is none (any more)."""
         process = self.process_of(model)
         return None if process is None else state_of(process)
+
+    def waits_for_machine(self, model: str) -> bool:
+        """Whether a model's process would go on if the machine let it."""
+        process = self.process_of(model)
+        return process is not None and waits_for_machine(process)
 
     @property
     def stopped(self) -> bool:
@@ -211,7 +217,7 @@ class EmbeddedTriton:
             if self.wait_until_live():
                 return
             crashes += self.crashed
-            again = crashes == 1 if self.crashed else _PORT_TAKEN in self._log_end()
+            again = crashes == 1 if self.crashed else _PORT_TAKEN in self._log()
             if attempt == _ATTEMPTS or not again:
                 raise ServerUnavailable(f"the server did not start: {self.last_words}")
             _LOG.warning("the server did not start, and is started once more: %s", self.last_words)
@@ -232,8 +238,8 @@ class EmbeddedTriton:
         """Wait until the server answers; False if it has ended or does not in time. Blocks."""
         return is_live(self.grpc, lambda: self.alive, _READY_S)
 
-    def _log_end(self) -> str:
-        return self.log.read_text(encoding="utf-8", errors="replace")[-4000:]
+    def _log(self) -> str:
+        return self.log.read_text(encoding="utf-8", errors="replace")
 
 
 def is_live(grpc: int, runs: Callable[[], bool], patience_s: float) -> bool:

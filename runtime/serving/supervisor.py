@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 import signal
 from collections.abc import Callable, Sequence
@@ -23,12 +24,12 @@ from voxturn.runtime.remote.transport import TritonServer
 from voxturn.runtime.serving.launcher import EmbeddedTriton
 from voxturn.runtime.serving.processes import ProcessState
 
-_EVERY_S, _CANARY_S, _UNLOADED_S, _LOADED_S, _RARELY_S = 0.2, 2.0, 5.0, 120.0, 10.0
+_EVERY_S, _CANARY_S, _UNLOADED_S, _LOADED_S, _RARELY_S = 0.2, 5.0, 5.0, 120.0, 10.0
 _STARTS = 2
 _STOPPED, _IDLE, _SILENT = 2, 15, 75
 """Looks, one every `_EVERY_S`, after which a model that owes an answer hangs: stopped by a signal
-at each, without having worked since, or at all. Looks and not seconds: they stand still while this
-process does."""
+at each, at each without having worked since the last or waiting for the machine, or at all. Looks
+and not seconds: they stand still while this process does."""
 
 
 class Started(Protocol):
@@ -52,11 +53,14 @@ class Silence:
         self._idle = 0
         self._work = -1
 
-    def hangs(self, process: ProcessState) -> bool:
-        """Whether it hangs, by one more look."""
+    def hangs(self, process: ProcessState, waits: Callable[[], bool]) -> bool:
+        """Whether it hangs, by one more look.
+
+        `waits`: whether a thread of it waits for a processor or a disk; asked where none worked.
+        """
         self._looks += 1
         self._stopped = self._stopped + 1 if process.stopped else 0
-        self._idle = self._idle + 1 if process.work == self._work else 0
+        self._idle = self._idle + 1 if process.work == self._work and not waits() else 0
         self._work = process.work
         return self._stopped >= _STOPPED or self._idle >= _IDLE or self._looks >= _SILENT
 
@@ -146,27 +150,37 @@ class Supervisor:
     async def _is_dead(self, model: str) -> bool:
         """Ask a model by canary: whether it has no process any more, hangs, or answers with an
         error."""
-        if (
-            self._embedded is None
-        ):  # of a dead one the server says so at once; who is late is asked again
-            first = await self._server.answers(model, _CANARY_S)
-            return not (first or await self._server.answers(model, _CANARY_S))
+        if self._embedded is None:
+            return await self._is_silent(model)
+        return await self._hangs(model, self._embedded) and self._has_server(self._embedded)
+
+    async def _is_silent(self, model: str) -> bool:
+        """Whether a model whose process cannot be seen leaves two canaries unanswered.
+
+        Of a dead one the server says so at once, so that only one that is late is waited for.
+        """
+        first = await self._server.answers(model, _CANARY_S)
+        return not (first or await self._server.answers(model, _CANARY_S))
+
+    async def _hangs(self, model: str, embedded: EmbeddedTriton) -> bool:
+        """Whether a model's process has ended, hangs while it owes an answer, or answers with an
+        error."""
         silence = Silence()
         canary = asyncio.ensure_future(self._server.answers(model, NEVER))
         try:
             while not canary.done():
-                process = self._embedded.state_of(model)
-                if process is None or silence.hangs(process):
-                    return self._has_server()
+                process = embedded.state_of(model)
+                waits = functools.partial(embedded.waits_for_machine, model)
+                if process is None or silence.hangs(process, waits):
+                    return True
                 await done_by(self._clock, canary, self._clock.now() + _EVERY_S)
-            return not canary.result() and self._has_server()
+            return not canary.result()
         finally:
             await cancel_and_wait(canary)
 
-    def _has_server(self) -> bool:
+    def _has_server(self, embedded: EmbeddedTriton) -> bool:
         """Whether there is a server; its end is another task's."""
-        assert self._embedded is not None
-        return self._serving.is_set() and self._embedded.alive
+        return self._serving.is_set() and embedded.alive
 
     async def _heal(self, model: str) -> bool:
         process = self._embedded.process_of(model) if self._embedded is not None else None

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from voxturn.runtime.errors import ServerUnavailable
-from voxturn.runtime.flow.clock import ManualClock
+from voxturn.runtime.errors import DeadlineExceeded, ServerDied, ServerUnavailable
+from voxturn.runtime.flow.clock import NEVER, ManualClock
 from voxturn.runtime.remote.access import RESTRICTED, headers, restricting
 from voxturn.runtime.remote.contract import CANCEL, CLIENT
 from voxturn.runtime.remote.transport import TritonServer
@@ -60,6 +60,67 @@ async def test_a_model_that_was_started_again_has_not_what_was_sent_before(
     server = TritonServer("127.0.0.1:9", clock=ManualClock(5.0))
     monkeypatch.setattr(server, "_ask", ask)
     assert await server._has("xtts", 0.0) == has
+    await server.aclose()
+
+
+class Canaries:
+    """A model's answers to canaries, by their numbers: at once, or `late`, when the last of the
+    three is asked; `silent` has none."""
+
+    def __init__(self, *answers: str) -> None:
+        self.asked = 0
+        self._answers = answers
+        self._last = asyncio.Event()
+
+    async def ask(self, model: str, inputs: Any) -> str | None:
+        answer = self._answers[self.asked]
+        self.asked += 1
+        if self.asked == len(self._answers):
+            self._last.set()
+        if answer == "silent":
+            await asyncio.Event().wait()
+        if answer == "late":
+            await self._last.wait()
+        return None if answer == "gone" else '{"up_s": 60.0}'
+
+
+@pytest.mark.parametrize(
+    ("answers", "lost", "asked"),
+    [
+        (("has", "silent", "silent"), False, 1),
+        (("silent", "silent", "has"), False, 3),
+        (("late", "silent", "silent"), False, 3),
+        (("silent", "silent", "silent"), True, 3),
+        (("gone", "silent", "silent"), True, 1),
+        (("silent", "gone", "silent"), True, 2),
+        (("late", "silent", "gone"), True, 3),
+    ],
+)
+async def test_a_model_that_answers_late_is_busy_and_one_that_does_not_is_dead(
+    answers: tuple[str, ...], lost: bool, asked: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = TritonServer("here:1", canary_s=0.01, clock=ManualClock())
+    canaries = Canaries(*answers)
+    monkeypatch.setattr(server, "_ask", canaries.ask)
+    call = asyncio.get_running_loop().create_future()
+    assert await server._is_lost(call, "vits", NEVER, 0.0) == lost
+    assert canaries.asked == asked
+    assert not call.done()
+    assert len(asyncio.all_tasks()) == 1  # no canary is left
+    await server.aclose()
+
+
+async def test_a_dead_model_ends_its_request_and_a_deadline_ends_it_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = ManualClock()
+    server = TritonServer("here:1", patience_s=0.0, canary_s=0.001, clock=clock)
+    monkeypatch.setattr(server, "_ask", Canaries(*["silent"] * 6).ask)
+    call = asyncio.get_running_loop().create_future()
+    with pytest.raises(ServerDied, match="model 'vits' stopped answering"):
+        await server._wait(call, "vits", NEVER, 0.0)
+    with pytest.raises(DeadlineExceeded):
+        await server._wait(call, "vits", clock.now(), 0.0)
     await server.aclose()
 
 

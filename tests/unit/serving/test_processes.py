@@ -10,7 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from voxturn.runtime.serving.processes import command_of, descendants, has_ended, state_of
+from voxturn.runtime.serving.processes import (
+    command_of,
+    descendants,
+    has_ended,
+    state_of,
+    waits_for_machine,
+)
 
 PROGRAM = "import signal, sys; print('up', flush=True); signal.pause()"
 
@@ -33,6 +39,8 @@ def test_a_process_that_was_stopped_is_told_from_one_that_waits(
     waiting = state_of(child.pid)
     assert waiting is not None
     assert not waiting.stopped
+    assert not waits_for_machine(child.pid)
+    assert waits_for_machine(os.getpid())  # it runs
     os.kill(child.pid, signal.SIGSTOP)
     os.waitpid(child.pid, os.WUNTRACED)  # until it is
     stopped = state_of(child.pid)
@@ -48,6 +56,7 @@ def test_a_process_that_has_ended_has_no_state(child: subprocess.Popen[str]) -> 
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # ended, and not waited for yet
     assert state_of(child.pid) is None
     assert command_of(child.pid) == ""
+    assert not waits_for_machine(child.pid)
     child.wait()
     assert state_of(child.pid) is None
     assert has_ended(str(child.pid))

@@ -19,8 +19,8 @@ from voxturn.runtime.serving.supervisor import Silence, Supervisor
 IDLE, STOPPED = ProcessState(False, 7), ProcessState(True, 7)
 
 
-def looks(silence: Silence, states: list[ProcessState]) -> list[bool]:
-    return [silence.hangs(state) for state in states]
+def looks(silence: Silence, states: list[ProcessState], waits: bool = False) -> list[bool]:
+    return [silence.hangs(state, lambda: waits) for state in states]
 
 
 def test_a_stopped_process_hangs_at_the_second_look() -> None:
@@ -32,6 +32,11 @@ def test_a_process_that_works_is_busy_for_a_long_while() -> None:
     busy = [ProcessState(False, ticks) for ticks in range(100)]
     assert looks(Silence(), busy).index(True) == 74  # at 15 s
     assert looks(Silence(), [IDLE] * 20).index(True) == 15  # at 3 s: it does nothing
+
+
+def test_a_process_that_waits_for_a_processor_or_a_disk_is_busy() -> None:
+    assert looks(Silence(), [IDLE] * 100, waits=True).index(True) == 74
+    assert looks(Silence(), [STOPPED] * 2, waits=True) == [False, True]
 
 
 class Server:
@@ -74,6 +79,7 @@ class Embedded:
         self.state = state
         self.alive = True
         self.stopped = False
+        self.waits = False
         self.started = 0
         self.starts = True
         self.crashes = 0
@@ -83,6 +89,9 @@ class Embedded:
 
     def state_of(self, model: str) -> ProcessState | None:
         return self.state
+
+    def waits_for_machine(self, model: str) -> bool:
+        return self.waits
 
     def process_of(self, model: str) -> int | None:
         return None if self.state is None else 99
@@ -181,6 +190,16 @@ async def test_a_model_that_works_is_left_alone_while_its_canary_is_late(
     assert watched.lines == []
     assert server.calls == ["asked"]  # once: the first canary may still be answered
     assert killed == []
+
+
+async def test_a_model_that_the_machine_lets_wait_is_left_alone_for_a_while(
+    killed: list[int],
+) -> None:
+    server, embedded = Server(), Embedded(IDLE)
+    server.silent = embedded.waits = True
+    watched = Watched(server, embedded)
+    assert 70 < await watched.healed() < 80  # 15 s: it may wait for ever
+    assert killed == [99]
 
 
 async def test_a_model_in_a_container_is_asked_twice() -> None:
