@@ -28,6 +28,7 @@ from voxturn.export.checkpoint import check_content
 from voxturn.runtime.audio.window import schedule, with_margin
 from voxturn.runtime.errors import CorruptModel, ExportFailed, VoxturnError
 from voxturn.runtime.executors.loading import sentence
+from voxturn.runtime.executors.memory import GraphMemory
 from voxturn.runtime.files import read_json
 from voxturn.runtime.models.fetch import Progress
 from voxturn.runtime.models.manifest import Manifest
@@ -115,9 +116,10 @@ def _load(path: Path) -> onnx.ModelProto:
 @contextmanager
 def _computing(path: Path) -> Iterator[None]:
     """For cutting and running the graph in a file: what its libraries raise becomes `CorruptModel`
-    with the file's name."""
+    with the file's name. They get as much memory as such a file needs."""
     try:
-        yield
+        with GraphMemory(path).loading():
+            yield
     except (VoxturnError, OSError):
         raise
     except Exception as exc:  # those of onnx, protobuf and ONNX Runtime have no common base

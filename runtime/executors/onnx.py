@@ -13,6 +13,7 @@ from voxturn.runtime.errors import CorruptModel, ExecutorUnavailable, InferenceF
 from voxturn.runtime.executors.backend import Backend, LoadedArtifact
 from voxturn.runtime.executors.decoder_inputs import FusedInputs, PortableInputs
 from voxturn.runtime.executors.loading import first_line, unloadable
+from voxturn.runtime.executors.memory import GraphMemory
 from voxturn.runtime.flow.scheduling import EngineBudget
 from voxturn.runtime.models.manifest import ModelContract, reading
 from voxturn.runtime.protocols import (
@@ -27,8 +28,28 @@ _FATAL = 4
 """What fails raises, with what would be logged as an error besides."""
 
 
-def session_of(path: Path, budget: EngineBudget) -> Any:
-    """ONNX Runtime's session of a graph on the CPU.
+class Session:
+    """ONNX Runtime's session of a graph, which first runs in bounded memory."""
+
+    def __init__(self, session: Any, memory: GraphMemory) -> None:
+        self.get_inputs = session.get_inputs
+        self.get_outputs = session.get_outputs
+        self.io_binding = session.io_binding
+        self._session = session
+        self._memory = memory
+
+    def run(self, outputs: Sequence[str], inputs: Mapping[str, Tensor]) -> list[Tensor]:
+        with self._memory.running():
+            values: list[Tensor] = self._session.run(outputs, dict(inputs))
+            return values
+
+    def run_with_iobinding(self, binding: Any) -> None:
+        with self._memory.running():
+            self._session.run_with_iobinding(binding)
+
+
+def session_of(path: Path, budget: EngineBudget) -> Session:
+    """ONNX Runtime's session of a graph on the CPU, loaded in bounded memory.
 
     Raises `ExecutorUnavailable`, `CorruptModel`.
     """
@@ -47,14 +68,17 @@ def session_of(path: Path, budget: EngineBudget) -> Any:
         "session.force_spinning_stop", "1"
     )  # between calls the cores are another engine's
     try:
-        return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        memory = GraphMemory(path)
+        with memory.loading():
+            session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        return Session(session, memory)
     except (
         Exception
     ) as exc:  # ONNX Runtime's classes derive from Exception alone and are not public
         raise unloadable(path, "ONNX Runtime", exc) from exc
 
 
-def check_names(session: Any, contract: ModelContract, path: Path) -> None:
+def check_names(session: Session, contract: ModelContract, path: Path) -> None:
     """Raise `CorruptModel` where a contract names tensors that the graph has not."""
     has = {each.name for each in (*session.get_inputs(), *session.get_outputs())}
     lacks = [spec.name for spec in (*contract.inputs, *contract.outputs) if spec.name not in has]
@@ -72,7 +96,7 @@ class OnnxGraph:
     few_shapes = False
 
     def __init__(self, path: Path, contract: ModelContract, budget: EngineBudget) -> None:
-        self._session = session_of(path, budget)
+        self._session: Session | None = session_of(path, budget)
         self._contract = contract
         self._outputs = [spec.name for spec in contract.outputs]
         check_names(self._session, contract, path)
@@ -80,7 +104,7 @@ class OnnxGraph:
     def run(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         self._contract.check(inputs)
         try:
-            values = self._session.run(self._outputs, dict(inputs))
+            values = self._session.run(self._outputs, inputs)
         except Exception as exc:
             raise InferenceFailed(f"{self._contract.file}: {first_line(exc)}") from exc
         return dict(zip(self._outputs, values, strict=True))

@@ -16,6 +16,7 @@ import numpy as np
 from voxturn.runtime.errors import ExecutorUnavailable, InferenceFailed
 from voxturn.runtime.executors.backend import Backend, LoadedArtifact
 from voxturn.runtime.executors.loading import first_line, unloadable
+from voxturn.runtime.executors.memory import GraphMemory
 from voxturn.runtime.flow.scheduling import EngineBudget
 from voxturn.runtime.models.manifest import WHOLE_POSITIONS, ModelContract
 from voxturn.runtime.protocols import GraphExecutor, Tensor
@@ -45,9 +46,12 @@ class OpenVinoGraph:
         whole = (
             path.resolve()
         )  # it reads weights beside the file that it is given, and not through links
+        library = _openvino()
         try:
-            self._compiled: Any = _openvino().Core().compile_model(str(whole), "CPU", properties)
-        except (RuntimeError, ValueError, MemoryError) as exc:
+            self._memory = GraphMemory(path)
+            with self._memory.loading():
+                self._compiled: Any = library.Core().compile_model(str(whole), "CPU", properties)
+        except (OSError, RuntimeError, ValueError, MemoryError) as exc:
             raise unloadable(path, "OpenVINO", exc) from exc
         if compute == "bf16" and not _in_bf16(self._compiled):
             raise ExecutorUnavailable(
@@ -59,8 +63,9 @@ class OpenVinoGraph:
     def run(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         self._contract.check(inputs)
         try:
-            self._request.infer(dict(inputs), share_inputs=True)
-        except RuntimeError as exc:
+            with self._memory.running():
+                self._request.infer(dict(inputs), share_inputs=True)
+        except (RuntimeError, MemoryError) as exc:
             raise InferenceFailed(f"{self._contract.file}: {first_line(exc)}") from exc
         return {
             spec.name: self._request.get_tensor(spec.name).data.copy()

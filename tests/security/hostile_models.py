@@ -20,7 +20,7 @@ from voxturn.runtime.models.manifest import ONNX_CONTRIB
 from tests import artifacts
 from tests.security import ingredients as made
 from tests.security.ingredients import DEEP, GB, entry, info, key, tensor, text, variable
-from tests.security.onnx_graphs import graph, voice
+from tests.security.onnx_graphs import constant, graph, voice
 
 Change = Callable[[Path], object]
 _OUT = ("-o", "{out}")
@@ -162,6 +162,7 @@ _BLOCKS = [key("llama.block_count", 4, struct.pack("<I", 2**31 - 1))]
 _EMBEDDING = info("token_embd.weight", [8, 8], 0)
 _COUNT = struct.pack("<I", 4) + struct.pack("<Q", 2**63)
 _LISTS = b"".join(struct.pack("<IQ", 9, 1) for _ in range(2000)) + struct.pack("<IQ", 0, 0)
+_DETECTS = ("input", "speech_probs", 2), ("h", "hn", 3), ("c", "cn", 3)
 _DOT = "__class__.__mro__[1].__subclasses__()"
 
 SAFETENSORS = {
@@ -336,6 +337,8 @@ ONNX = {
     "an artifact's weights beyond their file": _silero(lambda path: graph(path, "other.data", 10**12)),
     "an artifact's weights of a terabyte": _silero(lambda path: graph(path, "other.data", 0, 10**12)),
     "an artifact's weights from a named pipe": _silero(lambda path: (graph(path, "pipe"), made.pipe(path.with_name("pipe")))),
+    "an artifact's constant of 100 GB": _silero(lambda path: constant(path, "ConstantOfShape", 100 * GB, _DETECTS)),
+    "an artifact's constant of 3 GB": _silero(lambda path: constant(path, "Mul", 3 * GB, _DETECTS)),
     "an artifact's graph cut short": _silero(lambda path: (graph(path, "other.data"), os.truncate(path, 40))),
     "an artifact's graph of zeros": _silero(lambda path: made.sparse(path, 3 * GB)),
 }  # fmt: skip

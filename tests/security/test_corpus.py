@@ -48,6 +48,7 @@ _SAYS = {
     "a member of 100 GB": "its members are more than the whole file",
     "weights above the folder": "voice.onnx: not a whole ONNX file",
     "an artifact's weights above it": "silero_vad.onnx: ONNX Runtime cannot load it",
+    "an artifact's constant of 3 GB": "silero_vad.onnx: ",
     "a file above the artifact": "is no name of a file in its folder",
     "a file that is shorter than recorded": "acoustic_encoder.onnx has 0 bytes, not 77,000,000; export it again",
     "voices that are objects": "voices.npz: cannot be read (an array holds objects, which are not unpickled)",

@@ -1,20 +1,22 @@
-"""ONNX graphs whose weights are not where they may be: every library that loads graphs refuses
-them, and the error is one line."""
+"""ONNX graphs whose weights are not where they may be, or that ask for more memory than such a file
+needs: every library that loads graphs refuses them, and the error is one line."""
 
 from __future__ import annotations
 
 import os
+import resource
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
-from voxturn.runtime.errors import CorruptModel
+from voxturn.runtime.errors import CorruptModel, InferenceFailed
 from voxturn.runtime.executors.onnx import OnnxGraph
 from voxturn.runtime.executors.openvino import OpenVinoGraph
 from voxturn.runtime.flow.scheduling import Cores, EngineBudget
 from voxturn.runtime.models.manifest import ModelContract, TensorSpec
 
-from tests.security.onnx_graphs import graph
+from tests.security.onnx_graphs import OPERATORS, constant, graph
 
 Load = Callable[[Path, ModelContract, EngineBudget], OnnxGraph | OpenVinoGraph]
 LOADS: dict[str, Load] = {
@@ -59,3 +61,28 @@ def test_weights_come_from_their_folder(place: str, library: str, folder: Path) 
     assert str(caught.value).startswith(f"{path}: {library} cannot load it (")
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize("library", LOADS)
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_a_constant_takes_no_more_memory_than_its_file_is_worth(
+    operator: str, library: str, tmp_path: Path
+) -> None:
+    path, budget = tmp_path / "graph.onnx", Cores(2).budget("speak", 1)
+    before = resource.getrlimit(resource.RLIMIT_DATA)
+    constant(path, operator, 3 * 10**9)
+    with pytest.raises((CorruptModel, InferenceFailed)) as caught:
+        LOADS[library](path, CONTRACT, budget).run({"in": np.zeros(1, np.float32)})
+    assert "graph.onnx: " in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert resource.getrlimit(resource.RLIMIT_DATA) == before
+
+
+@pytest.mark.parametrize("library", LOADS)
+def test_a_constant_that_its_file_is_worth_is_made(library: str, tmp_path: Path) -> None:
+    path, budget = tmp_path / "graph.onnx", Cores(2).budget("speak", 1)
+    constant(path, "Expand", 4_000_000)
+    graph = LOADS[library](path, CONTRACT, budget)
+    (out,) = graph.run({"in": np.zeros(1, np.float32)}).values()
+    assert out.tolist() == [1.0]
+    graph.close()
