@@ -7,13 +7,15 @@ are mapped from the file, so that none can be larger than the file. Source of th
 
 from __future__ import annotations
 
+import io
 import pickle
 import pickletools
 import struct
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from voxturn.export.checkpoint import check_content
+from voxturn.export.xtts.torch_pickle import Ignored, check_pickle
 from voxturn.runtime.errors import CorruptModel, ExportFailed
 from voxturn.runtime.files import InPieces, open_archive
 
@@ -42,16 +44,6 @@ _PICKLES = 5
 of their storages."""
 
 
-class _Ignored:
-    """Stands for an object of a pickle, whatever it is made of and filled with."""
-
-    def __init__(self, *values: object, **named: object) -> None:
-        """Keeps nothing."""
-
-    def __setstate__(self, state: object) -> None:
-        """Keeps nothing."""
-
-
 def read_torch(path: Path) -> Any:
     """What a file holds. Raises `CorruptModel`, and `ExportFailed` without torch."""
     try:
@@ -61,7 +53,7 @@ def read_torch(path: Path) -> Any:
             "reading an XTTS checkpoint needs torch; pip install 'voxturn[export-xtts]'"
         ) from exc
     check_content(path)
-    allowed = [(type(name.rsplit(".", 1)[1], (_Ignored,), {}), name) for name in _IGNORED]
+    allowed = [(type(name.rsplit(".", 1)[1], (Ignored,), {}), name) for name in _IGNORED]
     try:
         archive = _is_archive(path)
         _check_archive(path) if archive else _check_pickles(path)
@@ -100,20 +92,31 @@ def _is_archive(path: Path) -> bool:
 
 
 def _check_archive(path: Path) -> None:
-    """Raise `ValueError` for an archive that would need more memory than its weights."""
+    """Raise `ValueError` or `UnpicklingError` for an archive that would need more memory than its
+    weights."""
     with open_archive(path) as archive:
         for member in archive.infolist():
             if "/data/" not in member.filename and member.file_size > _MOST_PICKLED:
                 raise ValueError(f"{member.filename[:80]} has {member.file_size:,} bytes")
+            if member.filename.endswith("/data.pkl"):
+                _rehearse(io.BytesIO(archive.read(member)), 1, path)
 
 
 def _check_pickles(path: Path) -> None:
-    """Raise `ValueError` for pickles that are longer than those before any weights."""
+    """Raise `ValueError` for pickles that are longer than those before any weights, or
+    `UnpicklingError` for those that make more than these."""
     with InPieces(path) as file:
         for _ in range(_PICKLES):
             for steps, (_, _, position) in enumerate(pickletools.genops(file)):
                 if steps > _MOST_STEPS or (position or 0) > _MOST_PICKLED:
                     raise ValueError("its pickles are longer than those of any checkpoint")
+        file.seek(0)
+        _rehearse(file, _PICKLES, path)
+
+
+def _rehearse(file: BinaryIO, pickles: int, path: Path) -> None:
+    for _ in range(pickles):
+        check_pickle(file, _IGNORED, path.stat().st_size)
 
 
 def _first_line(exc: BaseException) -> str:

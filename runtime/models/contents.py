@@ -4,6 +4,7 @@ load, by their hashes when asked."""
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TypedDict
@@ -12,6 +13,7 @@ from voxturn.runtime.models.manifest import Manifest, sha256_of
 
 _NOTHING = hashlib.sha256().hexdigest()
 """The hash of an empty file."""
+_MOST_ENTRIES = 10_000
 
 
 class Recorded(TypedDict):
@@ -31,10 +33,21 @@ def recorded(folder: Path, paths: Iterable[Path]) -> Recorded:
 
 
 def _strange(folder: Path) -> list[str]:
-    """Pipes, devices and sockets, which a graph might name as the file of its weights: whoever
-    opens one waits for ever."""
-    entries = sorted(folder.iterdir())
-    return [p.name for p in entries if p.exists() and not p.is_file() and not p.is_dir()]
+    """What is no file, in words: pipes, devices and sockets anywhere in a folder, which a graph
+    might name as the file of its weights. Whoever opens one waits for ever.
+
+    Links to folders are not followed, and a folder that has more than any artifact is not searched
+    to its end.
+    """
+    wrong, count = list[str](), 0
+    for where, _, names in os.walk(folder):
+        entries = [Path(where, name) for name in sorted(names)]
+        strange = [p for p in entries if p.exists() and not p.is_file()]
+        wrong += [f"{p.relative_to(folder).as_posix()} is no file" for p in strange]
+        count += 1 + len(entries)
+        if count > _MOST_ENTRIES:
+            return [*wrong, f"has more than {_MOST_ENTRIES:,} files and folders"]
+    return wrong
 
 
 def misfits(folder: Path, manifest: Manifest, read: bool = False) -> str:
@@ -57,7 +70,7 @@ def misfits(folder: Path, manifest: Manifest, read: bool = False) -> str:
             wrong.append(f"{name} is empty")
         elif read and sha256_of(path) != sha256:
             altered.append(name)
-    wrong += [f"{name} is no file" for name in _strange(folder)]
+    wrong += _strange(folder)
     if missing:
         wrong.insert(0, f"lacks {', '.join(missing)}")
     if altered:

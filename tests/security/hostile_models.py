@@ -101,6 +101,12 @@ def _torch(change: Callable[[Path], object]) -> Hostile:
     return _xtts(lambda f: change(f / "model.pth"))
 
 
+def _calls(module: str, name: str, argument: bytes) -> Hostile:
+    """A checkpoint that calls something that torch lets it call."""
+    steps = f"c{module}\n{name}\n".encode() + argument + b"\x85R"
+    return _torch(lambda path: made.archive(path, made.pickled({"lora": steps})))
+
+
 def _weights(*shape: int, stride: tuple[int, ...], stored: int = 16) -> Hostile:
     steps = tensor(shape, stride, stored)
     return _torch(lambda path: made.archive(path, made.pickled({"lora": steps})))
@@ -309,6 +315,12 @@ PICKLES = {
     "a tensor of negative size": _weights(-4, stride=(1,)),
     "a pickle that runs a command": _torch(lambda path: made.archive(path, b"cos\nsystem\n(X\x05\x00\x00\x00touchtR.")),
     "a pickle that opens a file": _torch(lambda path: made.archive(path, b"cio\nopen\n(X\x0b\x00\x00\x00/etc/passwdtR.")),
+    "a pickle of 100 GB of zeros": _calls("builtins", "bytearray", made.number(100 * GB)),
+    "a pickle that calls a storage": _calls("torch", "FloatStorage", made.number(100 * GB)),
+    "a pickle that makes a tensor of nothing": _calls("torch", "FloatTensor", made.number(100 * GB)),
+    "a pickle that doubles a text": _torch(lambda path: made.archive(path, made.pickled({"lora": made.doubled(40)}))),
+    "a pickle that fills a tensor again": _torch(lambda path: made.archive(path, made.pickled({"lora": tensor([4], [1], 4) + b"}b"}))),
+    "an old pickle of 100 GB": _torch(lambda path: made.old_torch(path, {"lora": tensor([4], [1], 100 * GB)})),
     "a pickle without an end": _torch(lambda path: path.write_bytes(b"\x80\x02" + b"}" * (10 << 20))),
     "an old pickle with a long text": _torch(lambda path: made.sparse(path, 5 * GB, b"\x80\x02X" + struct.pack("<I", 2**32 - 1))),
     "an old archive": _torch(made.tar),
@@ -339,6 +351,7 @@ ONNX = {
     "an artifact's weights from a named pipe": _silero(lambda path: (graph(path, "pipe"), made.pipe(path.with_name("pipe")))),
     "an artifact's constant of 100 GB": _silero(lambda path: constant(path, "ConstantOfShape", 100 * GB, _DETECTS)),
     "an artifact's constant of 3 GB": _silero(lambda path: constant(path, "Mul", 3 * GB, _DETECTS)),
+    "an artifact's weights from a pipe in a folder": _silero(lambda path: (graph(path, "deep/pipe"), path.with_name("deep").mkdir(), made.pipe(path.parent / "deep" / "pipe"))),
     "an artifact's graph cut short": _silero(lambda path: (graph(path, "other.data"), os.truncate(path, 40))),
     "an artifact's graph of zeros": _silero(lambda path: made.sparse(path, 3 * GB)),
 }  # fmt: skip

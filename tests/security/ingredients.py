@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import pickle
 import struct
 import tarfile
 import wave
@@ -187,7 +188,8 @@ def ctranslate2(folder: Path, *variables: bytes, **said: int) -> None:
 # --- PyTorch
 
 
-def _number(value: int) -> bytes:
+def number(value: int) -> bytes:
+    """A pickle's step for a whole number."""
     raw = value.to_bytes(value.bit_length() // 8 + 1, "little", signed=True)
     return b"\x8a" + bytes([len(raw)]) + raw
 
@@ -197,16 +199,31 @@ def _word(value: str) -> bytes:
 
 
 def _tuple(values: Sequence[int]) -> bytes:
-    return b"(" + b"".join(map(_number, values)) + b"t"
+    return b"(" + b"".join(map(number, values)) + b"t"
 
 
 def tensor(shape: Sequence[int], stride: Sequence[int], stored: int, offset: int = 0) -> bytes:
     """The pickle's steps for a tensor over the file's only storage, of which it says that it has
     `stored` numbers."""
     storage = b"(" + _word("storage") + b"ctorch\nFloatStorage\n" + _word("0") + _word("cpu")
-    made = b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage + _number(stored) + b"tQ"
+    made = b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage + number(stored) + b"tQ"
     hooks = b"\x89ccollections\nOrderedDict\n)R"
-    return made + _number(offset) + _tuple(shape) + _tuple(stride) + hooks + b"tR"
+    return made + number(offset) + _tuple(shape) + _tuple(stride) + hooks + b"tR"
+
+
+def doubled(times: int) -> bytes:
+    """A pickle's steps for bytes that are written in hexadecimal again and again."""
+    encode = b"c_codecs\nencode\n"
+    latin = encode + _word("ab") + _word("latin1") + b"\x86R"
+    return encode * times + latin + (_word("hex") + b"\x86R") * times
+
+
+def old_torch(path: Path, values: Mapping[str, bytes]) -> None:
+    """A file as PyTorch wrote it before 1.6: pickles one after the other, then the weights."""
+    about = (0x1950A86A20F9469CFC6C, 1001, {"little_endian": True})
+    heads = b"".join(pickle.dumps(value, 2) for value in about)
+    steps = pickled(values).replace(b"tQ", b"NtQ")  # no view of another storage
+    path.write_bytes(heads + steps + pickle.dumps(["0"], 2) + bytes(64))
 
 
 def pickled(values: Mapping[str, bytes]) -> bytes:

@@ -14,6 +14,7 @@ import pytest
 from voxturn.runtime.cli import main
 from voxturn.runtime.errors import CorruptModel, VoxturnError
 from voxturn.runtime.flow.scheduling import Cores
+from voxturn.runtime.models import contents
 from voxturn.runtime.models.contents import misfits, recorded
 from voxturn.runtime.models.manifest import MANIFEST, Manifest
 from voxturn.runtime.models.registry import Registry
@@ -88,6 +89,28 @@ def test_a_pipe_beside_the_files_is_named(tmp_path: Path) -> None:
     (folder / "nothing").symlink_to(tmp_path / "nothing")
     (folder / "more").mkdir()
     assert misfits(folder, Manifest.read(folder)) == "weights.data is no file"
+
+
+def test_what_is_no_file_is_found_in_folders_too(tmp_path: Path) -> None:
+    folder = artifact(tmp_path / "artifact")
+    (folder / "more" / "weights").mkdir(parents=True)
+    (folder / "more" / "fine.data").touch()
+    os.mkfifo(folder / "more" / "weights" / "a.data")
+    (folder / "more" / "zeros").symlink_to("/dev/zero")
+    (folder / "elsewhere").symlink_to("/dev")  # a library reads nothing through it
+    manifest = Manifest.read(folder)
+    assert misfits(folder, manifest) == ("more/zeros is no file, more/weights/a.data is no file")
+
+
+def test_a_folder_without_end_is_not_searched_to_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(contents, "_MOST_ENTRIES", 6)
+    folder = artifact(tmp_path / "artifact")  # three files
+    (folder / "a" / "b").mkdir(parents=True)
+    assert misfits(folder, Manifest.read(folder)) == ""
+    (folder / "a" / "b" / "c").mkdir()
+    assert misfits(folder, Manifest.read(folder)) == "has more than 6 files and folders"
 
 
 def test_loading_names_the_file_and_what_brings_it_again(tmp_path: Path) -> None:
