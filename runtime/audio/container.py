@@ -251,7 +251,7 @@ def open_recording(
             "reading audio needs PyAV; pip install 'voxturn[embedded]'"
         ) from exc
     with contextlib.ExitStack() as files:
-        opening = Opening(name, (av.error.FFmpegError, ValueError))
+        opening = Opening(name, (av.error.FFmpegError, ValueError, MemoryError))
         try:
             container = opening.container(av, source, files)
             stream = track_of(container, name, track)

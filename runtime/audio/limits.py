@@ -14,6 +14,8 @@ from typing import Any
 LEAST_RATE, MOST_RATE = 1000, 768_000
 """Hz. Below, there is no speech; above, no converter."""
 MOST_CHANNELS = 32
+_MOST_TRACKS = 256
+"""With the fonts of a film, which are tracks too."""
 LONGEST_S = 86_400.0
 """Seconds of one recording, unless a profile says otherwise: `listen.longest_s`."""
 LONGEST_IN_MEMORY_S = 3600.0
@@ -28,6 +30,7 @@ An MP4's index has 24 bytes a packet, whatever few bytes claim them: a day of AA
 """
 MOST_FRAME_SAMPLES = 1 << 20
 """Of each channel, that a packet may be decoded to."""
+_FREE_BYTES, _HELD_TIMES = 512 << 20, 4
 _FREE_S = 300.0
 _LEAST_BYTES_PER_S = 8
 """Sound lasts no longer than five minutes and a second for every eight bytes. The least that
@@ -49,6 +52,12 @@ def believable_s(size: int) -> float:
     return _FREE_S + size / _LEAST_BYTES_PER_S
 
 
+def opening_bytes(size: int) -> int:
+    """How much memory opening a recording of so many bytes may take: for the indexes of all its
+    tracks, and for a header that is held several times."""
+    return _FREE_BYTES + _HELD_TIMES * min(size, MOST_HEADER_BYTES)
+
+
 def is_sound(rate: int, channels: int) -> bool:
     """Whether audio has such a rate in Hz and so many channels."""
     return LEAST_RATE <= rate <= MOST_RATE and 0 < channels <= MOST_CHANNELS
@@ -68,6 +77,7 @@ def open_options() -> dict[str, str]:
         "format_whitelist": ",".join(_CONTAINERS),
         "codec_whitelist": ",".join(_audio_decoders(av)),
         "max_samples": str(MOST_FRAME_SAMPLES),
+        "max_streams": str(_MOST_TRACKS),
     }
 
 

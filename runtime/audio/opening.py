@@ -23,6 +23,7 @@ from voxturn.runtime.audio.limits import (
     is_sound,
     limit_allocations,
     open_options,
+    opening_bytes,
 )
 from voxturn.runtime.errors import (
     AudioNotFound,
@@ -31,6 +32,7 @@ from voxturn.runtime.errors import (
     UnreadableAudio,
     UsageError,
 )
+from voxturn.runtime.memory import at_most
 
 Source = str | Path | IO[bytes]
 
@@ -75,11 +77,12 @@ class Opening:
             file_name = Path(stream).name
             stream = files.enter_context(open_file(Path(stream)))
         reader = self._reader = _Reader(stream, self._name, file_name)
-        container = files.enter_context(self._open(av, reader, {}))
-        if container.format.name == "aac":
-            container.close()
-            reader.rewind()
-            container = files.enter_context(self._open(av, reader, _FRAME_BY_FRAME))
+        with at_most(opening_bytes(reader.whole_size)):
+            container = files.enter_context(self._open(av, reader, {}))
+            if container.format.name == "aac":
+                container.close()
+                reader.rewind()
+                container = files.enter_context(self._open(av, reader, _FRAME_BY_FRAME))
         reader.opened()
         return container
 
@@ -267,6 +270,11 @@ class _Reader:
     def size(self) -> int:
         """Bytes of the file; of a pipe, those that have come."""
         return self._size or self._taken
+
+    @property
+    def whole_size(self) -> int:
+        """Bytes of the file; of a pipe, those that its header may have."""
+        return self._size if self._start is not None else MOST_HEADER_BYTES
 
     def read(self, size: int) -> bytes:
         """The next bytes.

@@ -13,6 +13,8 @@ from tests.security.audio_files import SECONDS, Write, patched, sound, written
 MOST = 0xFFFFFFFF
 _INDEX = 80_000_000
 """Entries, of which FFmpeg's index would have 24 bytes each."""
+_MANY = 3_000_000
+"""Entries, of which it would have one for each of many tracks: no one is too large."""
 _DAY_MS = 86_400_000
 
 
@@ -170,7 +172,7 @@ _EMPTY_EDIT = box(
 )
 
 READABLE_BOXES = {
-    "tables-time-count.m4a", "tables-chunks.m4a", "clock-0.m4a", "clock-most.m4a", "length-most.m4a", "index-of-chunks.mov",
+    "tables-time-count.m4a", "tables-chunks.m4a", "clock-0.m4a", "clock-most.m4a", "length-most.m4a", "index-of-chunks.mov", "index-of-many-tracks.mov",
     "begins-in-ten-days.mov", "begins-in-ten-days.mkv", "begins-in-ten-days-truly.mkv", "jumps.mkv",
     "block-of-2-40.mkv", "name-of-2-40.mkv", "scale-0.mkv", "rate-nan.mkv", "rate-infinite.mkv",
     "rate-negative.mkv", "length-infinite.mkv", "picture.mkv", "picture-claimed.mkv", "deep.mkv",
@@ -188,6 +190,12 @@ BOXES: dict[str, Write] = {
     "length-most.m4a": written(lambda: _m4a(b"mdhd", 16, struct.pack(">I", MOST))),
     "index.mov": written(
         lambda: movie(wave_track(times=(_INDEX, 2), chunk=_INDEX, sizes=(1, _INDEX)))
+    ),
+    "index-of-many-tracks.mov": written(
+        lambda: movie(*[wave_track(times=(_MANY, 2), chunk=_MANY, sizes=(100, _MANY))] * 40)
+    ),
+    "tracks-1000.mov": written(
+        lambda: movie(*[wave_track(times=(1000, 2), chunk=1000, sizes=(1, 1000))] * 1000)
     ),
     "index-of-chunks.mov": written(lambda: movie(wave_track(chunk=MOST, sizes=(2, MOST)))),
     "fragments.mp4": written(_fragments),

@@ -31,6 +31,7 @@ MOST_MB = 1000.0
 MOST_SOUND_S = 800.0
 """Minutes of silence, and minutes of sound: the most that a file of a few bytes is believed to
 have."""
+OWN_MEMORY = "/proc/self/statm"
 POINTERS = [
     name
     for name in AUDIO
@@ -68,7 +69,8 @@ def test_it_ends_in_an_error_or_its_sound_and_nothing_else_is_opened(
         count, error = heard(path)
         took = time.monotonic() - began
     assert set(seen) <= {(name, False)}
-    assert [(event, str(args[0])) for event, args in events] in ([], [("open", str(path))] * 2)
+    opened = [(event, str(args[0])) for event, args in events if str(args[0]) != OWN_MEMORY]
+    assert opened in ([], [("open", str(path))] * 2)
     assert not was_called(server)
     assert took < LONGEST_S
     assert declared_s >= 0

@@ -19,6 +19,7 @@ RANKS = {
     # ground: files that import no room
     "errors": 0,
     "files": 1,
+    "memory": 1,
     "messages": 1,
     "progress": 1,
     "protocols": 1,
