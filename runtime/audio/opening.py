@@ -10,6 +10,7 @@ from __future__ import annotations
 import codecs
 import contextlib
 import errno
+import shlex
 from pathlib import Path
 from typing import IO, Any, Literal, NoReturn
 
@@ -45,6 +46,14 @@ _BIG_ENDIAN_RIFF = b"RIFX"
 _ONE_BYTE = frozenset({"pcm_u8", "pcm_s8", "pcm_alaw", "pcm_mulaw"})
 """Codecs whose samples have no byte order."""
 _NEVER_IN_TEXT = frozenset(range(8))
+_HEADERLESS = {
+    ".al": "alaw",
+    ".alaw": "alaw",
+    ".ul": "mulaw",
+    ".ulaw": "mulaw",
+    ".mulaw": "mulaw",
+}
+"""FFmpeg's formats by the names of files of telephony, which have no header: none says their rate."""
 
 
 class Opening:
@@ -169,6 +178,11 @@ class Opening:
         if _is_text(head):
             return UnreadableAudio(
                 f"{self._name}: not readable as audio: it is text, as a playlist is; give the recording itself"
+            )
+        if (form := _HEADERLESS.get(Path(self._name).suffix.lower())) is not None:
+            return UnreadableAudio(
+                f"{self._name}: has no header that says its rate; give it one: "
+                f"ffmpeg -f {form} -ar 8000 -i {shlex.quote(self._name)} with-header.wav"
             )
         hint = ""
         if self._reader is not None and not self._reader.seekable():

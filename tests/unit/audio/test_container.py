@@ -169,6 +169,24 @@ def test_no_damage_ends_in_anything_but_audio_or_its_error(data: bytes) -> None:
     assert count <= (LENGTH_S + 0.3) * RATE
 
 
+@pytest.mark.parametrize(
+    ("suffix", "form"), [(".ul", "mulaw"), (".AL", "alaw"), (".ulaw", "mulaw")]
+)
+def test_samples_of_telephony_without_a_header_are_told_how_to_get_one(
+    suffix: str, form: str, tmp_path: Path
+) -> None:
+    path = tmp_path / f"a call{suffix}"
+    path.write_bytes(np.random.default_rng(0).integers(0, 256, RATE, np.uint8).tobytes())
+    with pytest.raises(UnreadableAudio) as caught:
+        decode_all(path, RATE)
+    assert str(caught.value) == (
+        f"{path}: has no header that says its rate; give it one: "
+        f"ffmpeg -f {form} -ar 8000 -i '{path}' with-header.wav"
+    )
+    path.write_bytes(encoded("mp3", RATE, sine(RATE, 1.0)[None]))
+    assert decode_all(path, RATE).size > RATE // 2
+
+
 @pytest.mark.parametrize("begin_s", [0.0, 4.0, 70.0])
 def test_a_track_that_begins_late_has_the_times_of_its_file(begin_s: float) -> None:
     report = ReadReport()
