@@ -57,10 +57,10 @@ def check_pickle(file: BinaryIO, ignored: Sequence[str], most_numbers: int) -> N
     _Rehearsal(file, ignored, most_numbers).load()
 
 
-class _Rehearsal(pickle._Unpickler):  # type: ignore[misc,name-defined]
+class _Rehearsal(pickle._Unpickler):
     """An unpickler that makes nothing, not even the bytes that a pickle of protocol 5 announces."""
 
-    dispatch = pickle._Unpickler.dispatch.copy()  # type: ignore[attr-defined]
+    dispatch = pickle._Unpickler.dispatch.copy()
     del dispatch[pickle.BYTEARRAY8[0]]
 
     def __init__(self, file: BinaryIO, ignored: Sequence[str], most_numbers: int) -> None:

@@ -96,7 +96,7 @@ class OnnxGraph:
     few_shapes = False
 
     def __init__(self, path: Path, contract: ModelContract, budget: EngineBudget) -> None:
-        self._session: Session | None = session_of(path, budget)
+        self._session: Any = session_of(path, budget)
         self._contract = contract
         self._outputs = [spec.name for spec in contract.outputs]
         check_names(self._session, contract, path)
@@ -127,7 +127,7 @@ class OnnxDecoder:
     def __init__(
         self, path: Path, contract: ModelContract, budget: EngineBudget, slots: int, capacity: int
     ) -> None:
-        self._session = session_of(path, budget)
+        self._session: Any = session_of(path, budget)
         check_names(self._session, contract, path)
         self._file = contract.file
         self._inputs = {spec.name: spec for spec in contract.inputs}

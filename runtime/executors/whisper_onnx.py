@@ -63,7 +63,7 @@ class OnnxWhisper:
         specs = {spec.name: spec for spec in decoder.inputs}
         self._file = decoder.file
         self._encoder = OnnxGraph(folder / encoder.file, encoder, budget)
-        self._session = session_of(folder / decoder.file, budget)
+        self._session: Any = session_of(folder / decoder.file, budget)
         check_names(self._session, decoder, folder / decoder.file)
         self._queries = [spec for spec in decoder.outputs if spec.name.startswith("cross_query.")]
         self._mask = np.dtype(specs["mask"].dtype) if "mask" in specs else None
