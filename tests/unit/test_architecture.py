@@ -318,11 +318,11 @@ def test_what_is_no_question_is_let_pass(line: str) -> None:
 ROOMS = {
     "flow": {"errors"},
     "text": {"errors", "files", "messages", "tomlfile"},
-    "audio": {"errors", "messages"},
+    "audio": {"errors", "memory", "messages"},
     "models": {"errors", "files", "audio", "tomlfile"},
     "decode": {"errors", "flow", "protocols"},
     "remote": {"errors", "flow", "messages", "models", "decode"},
-    "executors": {"errors", "files", "flow", "protocols", "models", "decode", "remote"},
+    "executors": {"errors", "files", "memory", "flow", "protocols", "models", "decode", "remote"},
     "families": {
         "errors", "files", "flow", "messages", "protocols", "models", "audio", "text", "decode", "remote"
     },
