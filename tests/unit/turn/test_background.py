@@ -37,7 +37,12 @@ def test_talk_behind_a_speaker_is_none_and_he_is_heard() -> None:
 
 def test_silence_and_steady_noise_change_nothing() -> None:
     for behind_db, probability in ((-90, 0.01), (-30, 0.1)):
-        parts = [(2.0, behind_db, probability), (3.0, -26, 0.9), (1.0, -24, 0.6), (1.0, behind_db, 0.02)]
+        parts = [
+            (2.0, behind_db, probability),
+            (3.0, -26, 0.9),
+            (1.0, -24, 0.6),
+            (1.0, behind_db, 0.02),
+        ]
         expected = [p for seconds, _, p in parts for _ in range(round(seconds * PER_S))]
         assert heard(*parts) == expected
 
