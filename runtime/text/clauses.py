@@ -5,6 +5,8 @@ Pure.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
+
 from voxturn.runtime.text.split import ClauseSplitter
 from voxturn.runtime.text.spoken import Spoken, SpokenText, pieces_of
 
@@ -14,29 +16,49 @@ class SpokenClauses:
     certain.
 
     `Spoken` takes its markup out, `ClauseSplitter` cuts. `in_thought`: the text begins inside a
-    thought, which is not said.
+    thought, which is not said. `styles` are the voice's: a clause ends where another one begins.
     """
 
     def __init__(
-        self, max_chars: int = 220, language: str = "", *, in_thought: bool = False
+        self,
+        max_chars: int = 220,
+        language: str = "",
+        *,
+        in_thought: bool = False,
+        styles: Collection[str] = (),
     ) -> None:
-        self._spoken = Spoken(in_thought=in_thought)
+        self._spoken = Spoken(in_thought=in_thought, styles=styles)
         self._splitter = ClauseSplitter(max_chars=max_chars, language=language)
+        self._style = ""
 
     @property
-    def pending(self) -> str:
+    def pending(self) -> SpokenText:
         """What has come of the next clause."""
-        return self._splitter.pending
+        return SpokenText(self._splitter.pending, style=self._style)
 
     def push(self, text: str) -> list[SpokenText]:
         """The clauses that `text` completes."""
         return [
-            SpokenText(clause)
+            clause
             for piece in pieces_of(text)
-            for clause in self._splitter.push(self._spoken.push(piece))
+            for clause in self._completed(self._spoken.pieces(piece))
         ]
 
     def flush(self) -> list[SpokenText]:
         """The text ended: everything that is left."""
-        rest = self._splitter.push(self._spoken.flush())
-        return [SpokenText(clause) for clause in (*rest, *self._splitter.flush())]
+        return [*self._completed(self._spoken.pieces("", final=True)), *self._rest()]
+
+    def _completed(self, pieces: Iterable[SpokenText]) -> list[SpokenText]:
+        clauses = []
+        for piece in pieces:
+            if piece.style != self._style:
+                clauses += self._rest()
+                self._style = piece.style
+            clauses += [
+                SpokenText(clause, style=self._style) for clause in self._splitter.push(piece)
+            ]
+        return clauses
+
+    def _rest(self) -> list[SpokenText]:
+        """What has come of the last clause of a style."""
+        return [SpokenText(clause, style=self._style) for clause in self._splitter.flush()]

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from functools import lru_cache
 from html import unescape
+from itertools import groupby
 from typing import NamedTuple
 
-from voxturn.runtime.text import thought
-from voxturn.runtime.text.split import ENDS, PAUSES
+from voxturn.runtime.text import styles, thought
+from voxturn.runtime.text.split import CLOSERS, ENDS, PAUSES
 
 _ENDED = frozenset(ENDS + PAUSES)
 _TIGHT = _ENDED - set("—–") | set(")]}%”’»」』）")  # nothing is set before them
@@ -50,6 +51,7 @@ _UNSAID = re.compile(rf"{thought.TAG_NAME.pattern}|script|style")
 _LONGEST_END = 64  # of what ends a stretch that is not said
 _MARKUP = re.compile(r"[\\*_~`#|<>&$]|(?<=[wW]{3})\.|:(?=//)")
 _BEGINS_LINE = re.compile(rf"(?m)^({_BLANK}*(?:\d{{1,3}})?)([-+.)=:](?=\s))")
+_TAGGED = re.compile(rf"\[(?={styles.NAME}\])")
 _PIECE = 1024  # characters that are taken at once: what waits is copied at each step
 
 _FRACTION = re.compile(r"\\[dt]?frac\s*\{([^{}]*)\}\s*\{([^{}]*)\}")
@@ -75,6 +77,8 @@ class Spoken:
       reply's: only the end of a line is left of it.
     - A link is its text, an image its description, an address its host. Tags, comments, `<think>`
       and what it encloses are dropped, entities decoded, formulas said without their delimiters.
+    - Tags of a style (`text/styles.py`) are dropped; `pieces` says what is in which style. A style
+      holds until the next tag or the reply's end. `styles` are those that the voice has.
     - Pictures are dropped; the digit of a keycap stays, an arrow is a comma. `2 * 3`, `snake_case`,
       `5 < 6`, `10~20`, #1 and all signs that a text front end has names for stay.
 
@@ -88,11 +92,14 @@ class Spoken:
     cannot take words back.
     """
 
-    def __init__(self, *, in_thought: bool = False) -> None:
+    def __init__(self, *, in_thought: bool = False, styles: Collection[str] = ()) -> None:
         self._held, self._before = "", "\n"  # what is undecided, and the character before it
         # where a stretch ends that is not said
         self._until: re.Pattern[str] | None = thought.END if in_thought else None
+        self._styles = styles
+        self._style = ""
         self._out: list[str] = []
+        self._pieces: list[SpokenText] = []
         self._last, self._number = (
             "",
             "0",
@@ -101,20 +108,27 @@ class Spoken:
 
     def push(self, piece: str) -> str:
         """What is certain now and was not given before."""
-        self._held += piece.replace("\r", "")
-        return self._drain(final=False)
+        return "".join(self.pieces(piece))
 
     def flush(self) -> str:
         """The reply ended: the rest."""
-        return self._drain(final=True)
+        return "".join(self.pieces("", final=True))
 
-    def _drain(self, final: bool) -> str:
+    def pieces(self, piece: str, *, final: bool = False) -> list[SpokenText]:
+        """As `push` or, where the reply is `final`, `flush`: a text for each change of style."""
+        self._held += piece.replace("\r", "")
         while self._held and self._step(final):
             pass
         if final:
             self._close_line()
-        out, self._out = "".join(self._out), []
-        return out
+        self._end_piece()
+        pieces, self._pieces = self._pieces, []
+        return pieces
+
+    def _end_piece(self) -> None:
+        if self._out:
+            self._pieces.append(SpokenText("".join(self._out), style=self._style))
+            self._out = []
 
     def _step(self, final: bool) -> bool:
         """Decide how the held text begins; False: that takes more of it."""
@@ -148,11 +162,13 @@ class Spoken:
             return None  # inside a word
         for construct in _CONSTRUCTS.get(first, ()):
             found = construct.whole.match(self._held)
-            if found and (final or found.end() < len(self._held)):
+            if found and not final and found.end() == len(self._held):
+                return False
+            if found and (construct.fits is None or construct.fits(self, found)):
                 self._take(found.end())
                 construct.act(self, found)
                 return True
-            if not final and (found or construct.begun.fullmatch(self._held)):
+            if not final and construct.begun.fullmatch(self._held):
                 return False
         return None
 
@@ -173,6 +189,7 @@ class Spoken:
 
     def _begin_line(self) -> None:
         self._fresh = True  # nothing but marks so far
+        self._ended = True  # nothing of the next sentence was said
         self._said = self._block = self._row = self._strong = False
         self._gap, self._comma, self._dropped = (
             "",
@@ -249,6 +266,23 @@ class Spoken:
         self._held, self._before = found[0][len(address) :] + self._held, address[-1]
         self._put(_host(address))
 
+    def _tagged(self, found: re.Match[str]) -> str | None:
+        """The style that a tag asks for; None where it is text."""
+        return styles.tagged_style(
+            found[1],
+            self._styles,
+            begins=self._ended or self._fresh,
+            after=found.string[found.end() : found.end() + 1],
+        )
+
+    def _is_tag(self, found: re.Match[str]) -> bool:
+        return self._tagged(found) is not None
+
+    def _change_style(self, found: re.Match[str]) -> None:
+        self._end_piece()
+        self._style = self._tagged(found) or ""
+        self._dropped = True
+
     def _comment(self, found: re.Match[str]) -> None:
         self._until = re.compile("-->")
 
@@ -309,19 +343,29 @@ class Spoken:
         self._out.append(char)
         self._gap, self._comma, self._dropped = "", False, False
         self._said, self._last = True, char
+        self._ended = char in ENDS or (self._ended and char in CLOSERS)
 
 
 class SpokenText(str):
     """Text that is said as it stands: its markup was taken out.
 
-    It is not cleaned again, which could change it.
+    It is not cleaned again, which could change it. `style` is the one it is to be said in; empty:
+    the voice's own.
     """
+
+    style: str
+
+    def __new__(cls, text: str, *, style: str = "") -> SpokenText:
+        spoken = super().__new__(cls, text)
+        spoken.style = style
+        return spoken
 
 
 def escaped(text: str) -> str:
     """Text that is said as it stands, written so that `Spoken` gives it back: for a reader that
     takes markup out itself."""
-    return _BEGINS_LINE.sub(r"\1\\\2", _MARKUP.sub(r"\\\g<0>", text))
+    marked = _TAGGED.sub("&#91;", _MARKUP.sub(r"\\\g<0>", text))
+    return _BEGINS_LINE.sub(r"\1\\\2", marked)
 
 
 def pieces_of(text: str) -> Iterator[str]:
@@ -331,31 +375,52 @@ def pieces_of(text: str) -> Iterator[str]:
         yield text[at : at + _PIECE]
 
 
-def spoken_pieces(text: str) -> Iterator[str]:
-    """What is said of a whole text, piece by piece."""
-    spoken = Spoken()
-    yield from map(spoken.push, pieces_of(text))
-    yield spoken.flush()
+def spoken_pieces(text: str, styles: Collection[str] = ()) -> Iterator[SpokenText]:
+    """What is said of a whole text, piece by piece. `styles` are the voice's."""
+    spoken = Spoken(styles=styles)
+    for piece in pieces_of(text):
+        yield from spoken.pieces(piece)
+    yield from spoken.pieces("", final=True)
 
 
-def spoken_text(text: str) -> SpokenText:
-    """What is said of a whole text; of one that was cleaned, itself."""
-    return text if isinstance(text, SpokenText) else SpokenText("".join(spoken_pieces(text)))
+def styled_parts(text: str, styles: Collection[str] = ()) -> Iterator[SpokenText]:
+    """What is said of a whole text, a part for each change of style; of one that was cleaned,
+    itself."""
+    if isinstance(text, SpokenText):
+        yield text
+        return
+    for style, pieces in groupby(spoken_pieces(text, styles), key=lambda piece: piece.style):
+        yield SpokenText("".join(pieces), style=style)
+
+
+def spoken_text(text: str, styles: Collection[str] = ()) -> SpokenText:
+    """What is said of a whole text in the style that it begins in; of one that was cleaned,
+    itself."""
+    parts = list(styled_parts(text, styles))
+    if len(parts) == 1:
+        return parts[0]
+    return SpokenText("".join(parts), style=parts[0].style if parts else "")
 
 
 class _Construct(NamedTuple):
     """Complete as `whole`; `begun` matches what may become that.
 
-    What neither matches never will be one.
+    What neither matches never will be one. `fits`: whether it is one where it stands; None: it is.
     """
 
     whole: re.Pattern[str]
     begun: re.Pattern[str]
     act: Callable[[Spoken, re.Match[str]], None]
+    fits: Callable[[Spoken, re.Match[str]], bool] | None
 
 
-def _construct(whole: str, begun: str, act: Callable[[Spoken, re.Match[str]], None]) -> _Construct:
-    return _Construct(re.compile(whole, re.DOTALL), re.compile(begun, re.DOTALL), act)
+def _construct(
+    whole: str,
+    begun: str,
+    act: Callable[[Spoken, re.Match[str]], None],
+    fits: Callable[[Spoken, re.Match[str]], bool] | None = None,
+) -> _Construct:
+    return _Construct(re.compile(whole, re.DOTALL), re.compile(begun, re.DOTALL), act, fits)
 
 
 _LINKED = _construct(
@@ -383,6 +448,7 @@ _CONSTRUCTS: dict[str, tuple[_Construct, ...]] = {
     "[": (
         _construct(r"\[\^[^\]\s]{1,40}\]:?", r"\[(?:\^[^\]\s]{0,40})?", Spoken._nothing),
         _BRACKETED_THOUGHT,
+        _construct(styles.TAGS, styles.BEGUN_TAGS, Spoken._change_style, Spoken._is_tag),
         _LINKED,
     ),
     "◁": (_BRACKETED_THOUGHT,),

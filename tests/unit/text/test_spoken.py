@@ -14,7 +14,7 @@ MARKUP = (
     "](", "](u)", "(", ")", "]", "[^1]", "!", "<think>", "</think>", "<b>", "<br/>", "</", "<", ">", "<!--", "-->", "&amp;",
     "&", "👍", "👩‍👧", "\u200d", "\ufe0f", "https://a.b/c", "http", "s://", "www.", "w", "$", "$$", "\\(", "\\)", "\\[",
     "\\]", "\\", " ", "word", "x", "3", "12", "ह", "न्", "\u200c", "。", ".", ",", ":", "->", "=", "→", "•", "é", "{", "^2",
-    "\\frac{1}{2}", "<a href='x'>", "<|x|>", "\r\n", "\t", "\u00a0", "€",
+    "\\frac{1}{2}", "[calm]", "<a href='x'>", "<|x|>", "\r\n", "\t", "\u00a0", "€",
 )  # fmt: skip
 replies = st.lists(st.sampled_from(MARKUP), max_size=40).map("".join)
 cuts = st.lists(st.integers(1, 9), min_size=1, max_size=20)
