@@ -14,7 +14,8 @@
     │   │   ├── PromptTooLong            more tokens than the model's context holds
     │   │   └── TextTooLong              more than a request to a server may have
     │   ├── UnsupportedLanguage          the model does not know the language
-    │   └── UnknownVoice                 there is no such voice
+    │   ├── UnknownVoice                 there is no such voice
+    │   └── UnknownStyle                 the voice has no such style
     ├── ConfigError                  4   profile or registry
     │   ├── UnknownProfile
     │   ├── InvalidProfile               unknown key, wrong type
@@ -109,6 +110,10 @@ class UnsupportedLanguage(InputError):
 
 class UnknownVoice(InputError):
     """There is no voice of that name for the checkpoint."""
+
+
+class UnknownStyle(InputError):
+    """The voice has no style of that name."""
 
 
 class ConfigError(VoxturnError):

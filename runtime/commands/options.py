@@ -14,6 +14,7 @@ from collections.abc import Callable
 from voxturn.runtime.audio.limits import LEAST_RATE, MOST_RATE
 from voxturn.runtime.errors import UnsupportedLanguage, UsageError
 from voxturn.runtime.text.language import AUTO, codes_of, is_auto
+from voxturn.runtime.text.styles import style_name
 
 
 def whole(option: str, least: int, most: int | None = None) -> Callable[[str], int]:
@@ -57,6 +58,11 @@ def language(option: str, *, auto: bool = False) -> Callable[[str], str]:
         return tag
 
     return parse
+
+
+def style_option(text: str) -> str:
+    """The name of a style, for `--style STYLE`."""
+    return style_name(text)
 
 
 def raw_rate(text: str) -> int:

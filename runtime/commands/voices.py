@@ -11,10 +11,10 @@ import logging
 from pathlib import Path
 
 from voxturn.runtime.commands.loading import cloning_profile, load_parts, voice_artifact
-from voxturn.runtime.commands.options import track_number
+from voxturn.runtime.commands.options import style_option, track_number
 from voxturn.runtime.errors import UsageError
 from voxturn.runtime.families.base import Family
-from voxturn.runtime.families.xtts.voices import VoiceStore, check_name
+from voxturn.runtime.families.xtts.voices import VoiceStore
 from voxturn.runtime.models.manifest import Manifest
 from voxturn.runtime.models.store import Store
 
@@ -43,9 +43,10 @@ def voice_store(name: str) -> VoiceStore:
 
 def add(args: argparse.Namespace) -> int:
     """Clone a voice from recordings and keep it."""
-    check_name(args.name)
     store = Store()
     folder, manifest, family = library_artifact(args.model, store)
+    style = args.style or ""
+    voice_store(args.model).check_new(args.name, style)
     assert family.cloner is not None  # what has a library clones
     recordings = [Path(recording) for recording in args.recordings]
     parts = load_parts(cloning_profile(folder, family))
@@ -57,22 +58,26 @@ def add(args: argparse.Namespace) -> int:
         _LOG.warning("voice %r: %s", args.name, warning)
     if manifest.synthetic:
         _LOG.warning("%s has synthetic weights; its voices are noise", manifest.model)
-    voice_store(args.model).add(added.voice, recordings)
-    print(f"{args.name}: {added.seconds:.1f} s of speech from {len(recordings)} recording(s)")
+    voice_store(args.model).add(added.voice, recordings, style=style)
+    name = f"{args.name}/{style}" if style else args.name
+    print(f"{name}: {added.seconds:.1f} s of speech from {len(recordings)} recording(s)")
     return 0
 
 
 def list_voices(args: argparse.Namespace) -> int:
-    """All voices of an artifact and where they are from."""
-    for name, kind in voice_store(args.model).names().items():
-        print(f"{name:32} {kind}")
+    """All voices of an artifact, where they are from, and their styles."""
+    voices = voice_store(args.model)
+    for name, kind in voices.names().items():
+        print(f"{name:32} {kind:6}  {', '.join(voices.styles(name))}".rstrip())
     return 0
 
 
 def show(args: argparse.Namespace) -> int:
-    """What is known of a voice."""
+    """What is known of a voice or of one of its styles."""
     voices = voice_store(args.model)
-    voice, noted = voices.read(args.name)
+    voice, noted = voices.read(args.name, args.style or "")
+    if not args.style:
+        noted |= {"styles": voices.styles(args.name)}
     shapes = {"latents": list(voice.latents.shape), "speaker": list(voice.speaker.shape)}
     known = {"name": args.name, "checkpoint": voices.checkpoint, "key": voice.key} | noted | shapes
     print(json.dumps(known, indent=1, ensure_ascii=False))
@@ -80,8 +85,8 @@ def show(args: argparse.Namespace) -> int:
 
 
 def remove(args: argparse.Namespace) -> int:
-    """Forget a voice that was added."""
-    voice_store(args.model).remove(args.name)
+    """Forget a voice that was added with all its styles, or one of them."""
+    voice_store(args.model).remove(args.name, args.style or "")
     return 0
 
 
@@ -122,7 +127,7 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         actions,
         "add",
         "clone a voice from recordings",
-        "voxturn voices add Ana ana-1.wav ana-2.ogg",
+        "voxturn voices add Ana ana-1.wav ana-2.ogg\n  voxturn voices add Ana laughing.wav --style happy",
     )
     parser.add_argument("name", metavar="NAME")
     parser.add_argument(
@@ -138,13 +143,21 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         metavar="N",
         help="which audio track of each, from 1 (default: the one that is flagged so, else the first)",
     )
+    _add_style(parser, "keep it as a style of the voice NAME, which is there already")
     parser.set_defaults(run=add)
     parser = action(actions, "list", "all voices", "voxturn voices list --model xtts-int8")
     parser.set_defaults(run=list_voices)
     for name, function, text in (
         ("show", show, "what is known of a voice"),
-        ("remove", remove, "forget a voice"),
+        ("remove", remove, "forget a voice and its styles"),
     ):
         parser = action(actions, name, text, f"voxturn voices {name} Ana")
         parser.add_argument("name", metavar="NAME")
+        _add_style(parser, "of this style of it alone")
         parser.set_defaults(run=function)
+
+
+def _add_style(parser: argparse.ArgumentParser, text: str) -> None:
+    parser.add_argument(
+        "--style", type=style_option, metavar="STYLE", help=f"{text}: a word, as happy"
+    )

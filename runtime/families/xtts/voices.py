@@ -1,12 +1,13 @@
 """Cloned voices: from recordings to what XTTS is conditioned on, kept by the hash of audio and
 checkpoint.
 
-    ROOT/voices/CHECKPOINT/NAME.npz   latents, speaker, and a note (JSON): where it is from, hashes of recordings and values
+    ROOT/voices/CHECKPOINT/NAME.npz                latents, speaker, and a note (JSON): where it is from, hashes of recordings and values
+    ROOT/voices/CHECKPOINT/styles/NAME/STYLE.npz   the same of the voice in a style
 
 CHECKPOINT is the beginning of a hash of what voices are made with: the artifact's conditioning and
 speaker graphs, its mel constants and its settings for cloning. So a voice is never used with
-another checkpoint than it was made with. A voice is one file, which is replaced whole: whoever
-reads while others add gets the old one or the new one.
+another checkpoint than it was made with. A voice is one file, and each of its styles is, which is
+replaced whole: whoever reads while others add gets the old one or the new one.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ import hashlib
 import io
 import json
 import re
+import shutil
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -29,17 +31,26 @@ from voxturn.runtime.audio.container import ReadReport
 from voxturn.runtime.audio.decode import decode
 from voxturn.runtime.audio.encode import output_error
 from voxturn.runtime.audio.speech import SpeechPart, at_level, speech_part
-from voxturn.runtime.errors import AudioError, CorruptModel, UnknownVoice, UsageError
+from voxturn.runtime.errors import (
+    AudioError,
+    CorruptModel,
+    UnknownStyle,
+    UnknownVoice,
+    UsageError,
+)
 from voxturn.runtime.families.xtts.mel import power_spectrogram, spectral_change
 from voxturn.runtime.files import read_arrays
 from voxturn.runtime.messages import Samples
 from voxturn.runtime.models.manifest import Manifest, reading, sha256_of, whole
 from voxturn.runtime.protocols import GraphExecutor
+from voxturn.runtime.text.styles import style_name
 
 Float = npt.NDArray[np.float32]
 _NAME = re.compile(r"[\w][\w .-]{0,63}")
 _NAME_BYTES = 200
 """What a file system takes as a name, less what is added to it."""
+_MOST_STYLES = 32
+"""Of a voice."""
 _MIN_S, _MIN_SPEECH_S, _GOOD_S = 1.0, 0.33, 3.0
 _LONGEST_S = 1800
 """Of each recording: as much is held in memory. Some seconds of speech are heeded."""
@@ -227,7 +238,8 @@ def check_name(name: str) -> None:
     """Raise `UsageError` for what could not be a plain file name."""
     if not _NAME.fullmatch(name) or ".." in name or len(name.encode()) > _NAME_BYTES:
         raise UsageError(
-            f"voice name {name[:80]!r}: use letters, digits, spaces, dots, dashes, at most 64, a letter or digit first"
+            f"voice name {name[:80]!r}: use letters, digits, spaces, dots, dashes, at most 64, a letter or digit first; "
+            "/, + and : name styles and mixtures"
         )
 
 
@@ -262,14 +274,33 @@ class VoiceStore:
             }
         return dict(sorted(found.items()))
 
-    def load(self, name: str) -> Voice:
-        """A voice by name. Raises `UnknownVoice` with those that are here, or `CorruptModel`."""
-        return self.read(name)[0]
+    def styles(self, name: str) -> tuple[str, ...]:
+        """The styles of a voice, without its own."""
+        return tuple(sorted(path.stem for path in self._style_files(name)))
 
-    def read(self, name: str) -> tuple[Voice, dict[str, Any]]:
+    def stamp(self, name: str) -> tuple[tuple[str, int, int], ...]:
+        """What changes when a voice or one of its styles is added, replaced or removed."""
+        stamps = []
+        for path in (self._path(name), *self._style_files(name), self._studio):
+            with contextlib.suppress(OSError):
+                if path is not None:
+                    status = path.stat()
+                    stamps.append((path.name, status.st_ino, status.st_mtime_ns))
+        return tuple(sorted(stamps))
+
+    def load(self, name: str, style: str = "") -> Voice:
+        """A voice by name, in a style or its own.
+
+        Raises `UnknownVoice` or `UnknownStyle` with those that are here, or `CorruptModel`.
+        """
+        return self.read(name, style)[0]
+
+    def read(self, name: str, style: str = "") -> tuple[Voice, dict[str, Any]]:
         """A voice and what is noted of it. Raises as `load`."""
-        path, fix, noted = self._path(name), "add it again", {"from": "studio"}
+        path, fix, noted = self._path(name, style), "add it again", {"from": "studio"}
         arrays = _arrays(path, fix) if path is not None else None
+        if style and arrays is None:
+            raise self._unknown_style(name, style)
         if path is None or arrays is None:
             path, fix = self._studio, "pull the model again"
             studio = self._studio_arrays()
@@ -288,20 +319,38 @@ class VoiceStore:
             raise CorruptModel(f"{path}: voice {name!r} is not whole ({exc}); {fix}") from exc
         return voice, noted
 
-    def add(self, voice: Voice, recordings: Sequence[Path] = (), imported: str = "") -> None:
-        """Keep a voice under its name, in place of another of that name. Safe beside other threads
-        and processes.
+    def check_new(self, name: str, style: str = "") -> None:
+        """Raise what `add` would for the name of a voice or of one of its styles."""
+        check_name(name)
+        if not style:
+            return
+        if style_name(style) != style:
+            raise UsageError(f"style {style!r}: is kept in small letters")
+        if name not in self.names():
+            raise UnknownVoice(
+                f"no voice {name!r} to have a style; add it first, without a style: that is its own"
+            )
+        known = self.styles(name)
+        if style not in known and len(known) >= _MOST_STYLES:
+            raise UsageError(f"voice {name!r}: has {_MOST_STYLES} styles, more than it can have")
 
-        `imported` says which file it was taken from, where it was not cloned. Raises
-        `ResourceError`.
+    def add(
+        self, voice: Voice, recordings: Sequence[Path] = (), imported: str = "", style: str = ""
+    ) -> None:
+        """Keep a voice under its name, in place of another of that name, or as a style of it. Safe
+        beside other threads and processes.
+
+        A voice that is replaced keeps its styles. `imported` says which file it was taken from,
+        where it was not cloned. Raises `UsageError`, `UnknownVoice`, `ResourceError`.
         """
-        check_name(voice.name)
+        self.check_new(voice.name, style)
         try:
             voice = self.checked(voice.name, voice.latents, voice.speaker)
         except ValueError as exc:
             raise CorruptModel(f"voice {voice.name!r} does not fit the checkpoint: {exc}") from exc
         noted = {
             "name": voice.name,
+            **({"style": style} if style else {}),
             "checkpoint": self.checkpoint,
             "from": imported or "recordings",
             "sha256": _digest(voice),
@@ -314,10 +363,11 @@ class VoiceStore:
             speaker=voice.speaker,
             note=np.frombuffer(json.dumps(noted).encode(), np.uint8),
         )
-        target = self._root / f"{voice.name}.npz"
-        staging = self._root / f".{voice.name}.{uuid.uuid4().hex}"
+        target = self._path(voice.name, style)
+        assert target is not None  # the name was checked
+        staging = target.with_name(f".{target.stem}.{uuid.uuid4().hex}")
         try:
-            self._root.mkdir(parents=True, exist_ok=True)
+            target.parent.mkdir(parents=True, exist_ok=True)
             staging.write_bytes(data.getvalue())
             staging.replace(target)
         except OSError as exc:
@@ -330,33 +380,51 @@ class VoiceStore:
         """As the function of that name, for this checkpoint's width."""
         return checked(name, self.width, latents, speaker)
 
-    def remove(self, name: str) -> None:
-        """Forget a voice that was added.
+    def remove(self, name: str, style: str = "") -> None:
+        """Forget a voice that was added with all its styles, or one of them.
 
-        Raises `UnknownVoice`, or `UsageError` for a studio voice.
+        Raises `UnknownVoice`, `UnknownStyle`, or `UsageError` for a studio voice.
         """
         known = self.names()
-        if known.get(name) == "studio":
+        if known.get(name) == "studio" and not style:
             raise UsageError(f"voice {name!r} belongs to the checkpoint and cannot be removed")
-        path = self._path(name)
+        path = self._path(name, style)
         try:
             if name not in known or path is None:
                 raise self._unknown(name)
+            if not style:
+                self._forget_styles(name)
             path.unlink()
-        except FileNotFoundError as exc:  # another process was faster
-            raise self._unknown(name) from exc
+        except FileNotFoundError as exc:  # there is none, or another process was faster
+            raise (self._unknown_style(name, style) if style else self._unknown(name)) from exc
         except OSError as exc:
             raise output_error(exc, str(path)) from exc
+
+    def _forget_styles(self, name: str) -> None:
+        """Remove all styles of a voice at once: none of them may come back with another voice."""
+        gone = self._root / "styles" / f".{name}.{uuid.uuid4().hex}"
+        with contextlib.suppress(FileNotFoundError):
+            (self._root / "styles" / name).rename(gone)
+        shutil.rmtree(gone, ignore_errors=True)
+
+    def _style_files(self, name: str) -> list[Path]:
+        path = self._path(name)
+        folder = self._root / "styles" / name
+        return [] if path is None else [p for p in folder.glob("*.npz") if p.name[0] != "."]
 
     def _studio_arrays(self) -> dict[str, npt.NDArray[Any]]:
         return _arrays(self._studio, "pull the model again") or {}
 
-    def _path(self, name: str) -> Path | None:
-        """Where a voice of that name is kept if it was added; None for what cannot be a name."""
+    def _path(self, name: str, style: str = "") -> Path | None:
+        """Where a voice of that name, or a style of it, is kept if it was added; None for what
+        cannot be a name."""
         try:
             check_name(name)
+            style = style and style_name(style)
         except UsageError:
             return None
+        if style:
+            return self._root / "styles" / name / f"{style}.npz"
         return self._root / f"{name}.npz"
 
     def _unknown(self, name: str) -> UnknownVoice:
@@ -364,6 +432,19 @@ class VoiceStore:
             f"no voice {name!r} for this checkpoint; here: {', '.join(self.names()) or 'none'}; "
             f"add one with `voxturn voices add`"
         )
+
+    def _unknown_style(self, name: str, style: str) -> UnknownStyle | UnknownVoice:
+        if name not in self.names():
+            return self._unknown(name)
+        return unknown_style(style, self.styles(name), f"voice {name!r}")
+
+
+def unknown_style(style: str, known: Collection[str], whose: str = "this voice") -> UnknownStyle:
+    """The error for a style that is asked for and not there."""
+    return UnknownStyle(
+        f"{whose} has no style {style[:80]!r}; it has {', '.join(known) or 'none'}; "
+        f"add one with `voxturn voices add NAME RECORDING --style STYLE`"
+    )
 
 
 def _digest(voice: Voice) -> str:

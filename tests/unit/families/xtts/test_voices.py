@@ -3,11 +3,13 @@ recordings refused."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import multiprocessing
 import threading
 import wave
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,7 @@ from voxturn.runtime.errors import (
     OutputNotWritable,
     TextError,
     UnknownModel,
+    UnknownStyle,
     UnknownVoice,
     UsageError,
     VoxturnError,
@@ -239,6 +242,109 @@ def test_a_voice_of_another_shape_or_of_no_numbers_is_not_kept(
     assert list(store.names()) == ["Studio One"]
 
 
+# --- styles
+
+
+def test_styles_are_kept_beside_the_voice_and_go_with_it(store: VoiceStore, tmp_path: Path) -> None:
+    recording = wav(tmp_path / "a.wav", voiced(1.0))
+    for value, style in ((1.0, ""), (2.0, "happy"), (3.0, "sad"), (4.0, "happy")):
+        store.add(voice("a", value), [recording], style=style)
+    assert store.styles("a") == ("happy", "sad")
+    assert [store.load("a", s).latents[0, 0] for s in ("", "happy", "Sad")] == [1.0, 4.0, 3.0]
+    assert store.read("a", "happy")[1]["recordings"] == [sha256_of(recording)]
+    assert store.names() == {"Studio One": "studio", "a": "added"}
+    store.add(voice("a", 5.0))
+    assert store.styles("a") == ("happy", "sad")
+    store.remove("a", "happy")
+    assert store.styles("a") == ("sad",)
+    store.remove("a")
+    store.add(voice("a", 6.0))
+    assert store.styles("a") == ()
+    assert sum(path.is_file() for path in (tmp_path / "home").rglob("*")) == 1
+
+
+def test_a_voice_that_was_kept_before_there_were_styles_is_read(
+    store: VoiceStore, tmp_path: Path
+) -> None:
+    old = voice("a", 1.0)
+    noted = {"name": "a", "checkpoint": store.checkpoint, "from": "recordings", "recordings": []}
+    noted["sha256"] = hashlib.sha256(old.latents.tobytes() + old.speaker.tobytes()).hexdigest()
+    path = tmp_path / "home" / "voices" / store.checkpoint / "a.npz"
+    path.parent.mkdir(parents=True)
+    note = np.frombuffer(json.dumps(noted).encode(), np.uint8)
+    np.savez(path, latents=old.latents, speaker=old.speaker, note=note)
+    assert store.read("a")[1] == noted
+    store.add(voice("a", 2.0), style="happy")
+    assert [store.load("a", style).latents[0, 0] for style in ("", "happy")] == [1.0, 2.0]
+
+
+def test_a_style_needs_its_voice_and_an_unknown_one_is_refused_with_those_that_are_there(
+    store: VoiceStore, tmp_path: Path
+) -> None:
+    with pytest.raises(UnknownVoice, match="no voice 'a' to have a style; add it first"):
+        store.add(voice("a", 1.0), style="happy")
+    for action in (store.load, store.remove):
+        with pytest.raises(UnknownVoice, match="no voice 'a'"):
+            action("a", "happy")
+    assert not (tmp_path / "home").exists()
+    store.add(voice("Studio One", 1.0), style="happy")
+    for action in (store.load, store.remove):
+        with pytest.raises(
+            UnknownStyle, match="voice 'Studio One' has no style 'sad'; it has happy;"
+        ):
+            action("Studio One", "sad")
+    assert store.load("Studio One").latents[0, 0] == 9.0
+    store.remove("Studio One", "happy")
+    with pytest.raises(UnknownStyle, match="it has none"):
+        store.load("Studio One", "happy")
+
+
+@pytest.mark.parametrize("style", ["../up", "a/b", "Happy", "x", ".hidden", "default", "a\x00b"])
+def test_a_style_is_no_path(store: VoiceStore, tmp_path: Path, style: str) -> None:
+    store.add(voice("a", 1.0))
+    with pytest.raises(UsageError, match="style "):
+        store.add(voice("a", 2.0), style=style)
+    assert store.styles("a") == ()
+    assert sum(path.is_file() for path in (tmp_path / "home").rglob("*")) == 1
+
+
+def test_a_voice_has_so_many_styles_at_most(
+    store: VoiceStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(voices, "_MOST_STYLES", 2)
+    for style in ("", "one", "two", "one"):
+        store.add(voice("a", 1.0), style=style)
+    with pytest.raises(UsageError, match="has 2 styles, more than it can have"):
+        store.add(voice("a", 1.0), style="three")
+
+
+def test_a_damaged_style_is_refused_by_its_file(store: VoiceStore, tmp_path: Path) -> None:
+    store.add(voice("a", 1.0))
+    store.add(voice("a", 2.0), style="happy")
+    (path,) = (tmp_path / "home").rglob("happy.npz")
+    path.write_bytes(b"x" * 500)
+    with pytest.raises(CorruptModel, match=r"happy\.npz: cannot be read .*; add it again"):
+        store.load("a", "happy")
+    assert store.load("a").latents[0, 0] == 1.0
+
+
+def test_a_stamp_changes_with_every_change(store: VoiceStore) -> None:
+    stamps = [store.stamp("a")]
+    store.add(voice("a", 1.0))
+    stamps.append(store.stamp("a"))
+    store.add(voice("b", 1.0))
+    assert store.stamp("a") == stamps[-1]
+    store.add(voice("a", 1.0), style="happy")
+    stamps.append(store.stamp("a"))
+    store.add(voice("a", 2.0), style="happy")
+    stamps.append(store.stamp("a"))
+    store.add(voice("a", 2.0))
+    stamps.append(store.stamp("a"))
+    store.remove("a", "happy")
+    stamps.append(store.stamp("a"))
+    assert all(one != other for one, other in pairwise(stamps))
+
+
 TRICKS = [
     "",
     ".",
@@ -254,6 +360,8 @@ TRICKS = [
     "a" * 65,
     "𓀀" * 64,
     "a\\b",
+    "a+b",
+    "a:1",
 ]
 
 
@@ -589,13 +697,32 @@ def test_the_voices_of_an_artifact_are_listed_shown_and_removed(
     )
     assert cli.main(["voices", "show", "Studio One", *model]) == 0
     assert json.loads(capsys.readouterr().out)["from"] == "studio"
+    store.add(voice("Ana", 2.0), style="happy")
+    assert cli.main(["voices", "list", *model]) == 0
+    assert capsys.readouterr().out.splitlines()[0].split() == ["Ana", "added", "happy"]
+    assert cli.main(["voices", "show", "Ana", *model]) == 0
+    assert json.loads(capsys.readouterr().out)["styles"] == ["happy"]
+    assert cli.main(["voices", "show", "Ana", "--style", "happy", *model]) == 0
+    assert json.loads(capsys.readouterr().out)["style"] == "happy"
+    fails(
+        capsys,
+        ["voices", "remove", "Ana", "--style", "sad", *model],
+        UnknownStyle,
+        "has no style 'sad'; it has happy",
+    )
+    assert cli.main(["voices", "remove", "Ana", "--style", "happy", *model]) == 0
+    assert store.styles("Ana") == ()
     assert cli.main(["voices", "remove", "Ana", *model]) == 0
     fails(
         capsys, ["voices", "show", "Ana", *model], UnknownVoice, "no voice 'Ana'.*here: Studio One"
     )
     fails(capsys, ["voices", "remove", "Ana", *model], UnknownVoice, "no voice 'Ana'")
     fails(capsys, ["voices", "remove", "Studio One", *model], UsageError, "cannot be removed")
-    fails(capsys, ["voices", "add", "../up", "a.wav", *model], UsageError, "voice name '../up'")
+    for name in ("../up", "a+b", "a:1"):
+        fails(capsys, ["voices", "add", name, "a.wav", *model], UsageError, "voice name ")
+    nobody = ["voices", "add", "nobody", "a.wav", "--style", "happy", *model]
+    fails(capsys, nobody, UnknownVoice, "no voice 'nobody' to have a style")
+    fails(capsys, [*nobody[:-3], "a/b", *model], UsageError, "style 'a/b'")
 
 
 @pytest.mark.usefixtures("home")
