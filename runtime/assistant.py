@@ -9,7 +9,7 @@ from types import TracebackType
 
 from voxturn.runtime.decode import sampler
 from voxturn.runtime.decode.engine import DecodeEngine
-from voxturn.runtime.families.base import opens_thought
+from voxturn.runtime.families.base import opens_thought, styles_of
 from voxturn.runtime.families.pipe import spoken
 from voxturn.runtime.flow.clock import Clock
 from voxturn.runtime.flow.handoff import Ahead
@@ -132,6 +132,7 @@ def stages_of(parts: LoadedParts) -> Stages:
         profile.speak.max_chars,
         voice.language,
         in_thought=opens_thought(replier),
+        styles=styles_of(voice),
     )
     return Stages(
         listen=listen,

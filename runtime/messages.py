@@ -133,12 +133,14 @@ class ReplyToken:
 class Sentence:
     """A clause or sentence to be spoken.
 
-    `index` counts from 0; `filtered` says what the content filter did to it.
+    `index` counts from 0; `filtered` says what the content filter did to it. `style` is the one
+    that its text asks for; empty: the voice's own, as of one that the voice has not.
     """
 
     text: str
     index: int
     filtered: tuple[str, ...] = ()
+    style: str = ""
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from voxturn.runtime.errors import (
     CorruptModel,
     ExportFailed,
     UnknownModel,
+    UnknownStyle,
     UnknownVoice,
     UnsupportedLanguage,
     UsageError,
@@ -133,8 +134,8 @@ def _choice(profile: Profile, stage: str, store: Store, registry: Registry) -> C
 def _fix(exc: VoxturnError, stage: str, engine: Engine, profile: str) -> str:
     if isinstance(exc, UsageError | ConfigError) and not isinstance(exc, UnknownModel):
         return f"change [{stage}] of the profile"
-    if isinstance(exc, UnknownVoice | UnsupportedLanguage):
-        return "change the profile's voice or language"
+    if isinstance(exc, UnknownVoice | UnknownStyle | UnsupportedLanguage):
+        return "change the profile's voice, style or language"
     if executor_of(engine.executor).whole:
         return "name a model that the server has"
     if is_artifact(engine.model):

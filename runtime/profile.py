@@ -114,7 +114,7 @@ class ReplyEngine(Engine):
 
 @dataclass(frozen=True)
 class SpeakEngine(Engine):
-    """The voice's engine. `voice` is a speaker's name; `slots`: streams at once; `guard`: end
+    """The voice's engine. `voice` is a speaker's name, `style` one of its styles; `slots`: streams at once; `guard`: end
     speech whose stop token was missed; `speed`: 2 is twice as fast; `max_chars`: the longest clause
     that is spoken at once."""
 
@@ -122,6 +122,7 @@ class SpeakEngine(Engine):
     speed: float | None = None
     max_chars: int = 220
     voice: str | None = None
+    style: str | None = None
     temperature: float | None = None
     top_k: int | None = None
     top_p: float | None = None

@@ -170,7 +170,8 @@ class XTTS:
         """Audio while it is made, of a text or of pieces of text while they come. Close the
         iterator to stop.
 
-        Options: `language`; `speaker` (a name) or `speaker_wav` (a recording or several);
+        Options: `language`; `speaker` (a name, or a mixture as `ana:0.7+ben:0.3`) and `style`, or
+        `speaker_wav` (a recording or several);
         `temperature`, `top_k`, `top_p`, `repetition_penalty`, `speed`, `seed` as upstream;
         `length_penalty` is accepted and does nothing without beams; `guard=False` lets speech run
         on whose stop token was missed. What is left out is as the artifact was loaded.
@@ -183,6 +184,7 @@ class XTTS:
         *,
         language: str,
         speaker: str | None = None,
+        style: str | None = None,
         speaker_wav: str | Path | Sequence[str | Path] | None = None,
         temperature: float | None = None,
         top_k: int | None = None,
@@ -200,6 +202,7 @@ class XTTS:
         options = VoiceOptions(
             language=language,
             speaker=speaker or None,
+            style=style or None,
             recordings=_paths(speaker_wav) or None,
             temperature=temperature,
             top_k=top_k,

@@ -14,8 +14,9 @@ from pathlib import Path
 from voxturn.runtime.audio.encode import WavFile
 from voxturn.runtime.commands.console import Sink, add_command, make_folder, text_from
 from voxturn.runtime.commands.loading import load_parts, voice_artifact
-from voxturn.runtime.commands.options import language
+from voxturn.runtime.commands.options import language, style_option
 from voxturn.runtime.errors import EmptyText, TextError, UsageError
+from voxturn.runtime.families.base import styles_of
 from voxturn.runtime.families.pipe import spoken
 from voxturn.runtime.messages import PcmChunk, Sentence
 from voxturn.runtime.models.registry import Registry
@@ -82,7 +83,16 @@ def _batch_lines(name: str) -> dict[int, str]:
     return {number: _speakable(line, f"{name}: line {number}") for number, line in lines.items()}
 
 
-_OPTIONS = ("voice", "temperature", "top_k", "top_p", "repetition_penalty", "seed", "speed")
+_OPTIONS = (
+    "voice",
+    "style",
+    "temperature",
+    "top_k",
+    "top_p",
+    "repetition_penalty",
+    "seed",
+    "speed",
+)
 """Options of the command line that are keys of the profile's stage speak."""
 _FLAGS = {"guard": "--no-guard"}
 _LINES_AT_ONCE = 4
@@ -141,7 +151,7 @@ class _Speaker:
     def clauses(self, text: str) -> list[SpokenText]:
         """The text as it is spoken, piece by piece."""
         max_chars = self._parts.profile.speak.max_chars
-        clauses = SpokenClauses(max_chars, self._voice.language)
+        clauses = SpokenClauses(max_chars, self._voice.language, styles=styles_of(self._voice))
         return [*clauses.push(text), *clauses.flush()]
 
     async def say(self, clauses: list[SpokenText], what: str) -> AsyncGenerator[PcmChunk, None]:
@@ -210,7 +220,7 @@ async def _all_or_first_error(tasks: Sequence[asyncio.Task[None]]) -> None:
 
 async def _sentences(clauses: list[SpokenText]) -> AsyncIterator[Sentence]:
     for index, clause in enumerate(clauses):
-        yield Sentence(clause, index)
+        yield Sentence(clause, index, style=clause.style)
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -253,7 +263,14 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument(
         "--voice",
         metavar="NAME",
-        help="a speaker of the voice; XTTS's are in `voxturn voices list` (default: the first)",
+        help="a speaker of the voice, or a mixture, as ana/happy:0.7+ben:0.3; XTTS's are in `voxturn voices list` "
+        "(default: the first)",
+    )
+    parser.add_argument(
+        "--style",
+        type=style_option,
+        metavar="STYLE",
+        help="one of the speaker's styles; [STYLE] in the text changes to another",
     )
     parser.add_argument(
         "--language",

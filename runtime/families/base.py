@@ -140,7 +140,8 @@ class VoiceOptions:
     """How a text is to be spoken; None: as the voice is set.
 
     `language` is a tag (BCP 47), or `auto`, which becomes None; `speaker` is a name of
-    `Voice.speakers`; `recordings` are files to clone instead. `speed`: 2 is twice as fast.
+    `Voice.speakers`, or what `families.mixture` reads; `style` is one that the speaker has;
+    `recordings` are files to clone instead. `speed`: 2 is twice as fast.
     """
 
     language: str | None = None
@@ -153,6 +154,7 @@ class VoiceOptions:
     top_p: float | None = None
     repetition_penalty: float | None = None
     guard: bool | None = None
+    style: str | None = None
 
     def __post_init__(self) -> None:
         """Raise `UsageError` for a speed or a seed that no voice takes."""
@@ -181,8 +183,8 @@ class VoiceOptions:
 class Preparation(Protocol):
     """Computes the beginning of a sentence that is still being written."""
 
-    def update(self, text: str) -> None:
-        """What has come of the sentence so far."""
+    def update(self, text: str, style: str = "") -> None:
+        """What has come of the sentence so far, and the style that it is to be said in."""
         ...
 
     async def aclose(self) -> None:
@@ -193,7 +195,7 @@ class Preparation(Protocol):
 class NoPreparation:
     """Of a voice that makes no use of a sentence before it is whole."""
 
-    def update(self, text: str) -> None:
+    def update(self, text: str, style: str = "") -> None:
         """Nothing to do."""
 
     async def aclose(self) -> None:
@@ -237,7 +239,7 @@ class Voice(Protocol):
     def using(self, options: VoiceOptions) -> Voice:
         """The same engines with other options. Blocks where a recording is cloned.
 
-        Raises `UsageError` for options that the family has not, `UnknownVoice`,
+        Raises `UsageError` for options that the family has not, `UnknownVoice`, `UnknownStyle`,
         `UnsupportedLanguage`, `AudioError`.
         """
         ...
@@ -250,6 +252,21 @@ class Voice(Protocol):
         """Compute what the first audio would wait for; with `later`, while nobody is answered, what
         later audio would."""
         ...
+
+
+@runtime_checkable
+class Styled(Protocol):
+    """A `Voice` whose speaker has styles: a sentence is said in its own, if it is one of them."""
+
+    @property
+    def styles(self) -> tuple[str, ...]:
+        """Their names."""
+        ...
+
+
+def styles_of(voice: Voice) -> tuple[str, ...]:
+    """The styles of a voice's speaker; none where it does not say so."""
+    return voice.styles if isinstance(voice, Styled) else ()
 
 
 WORDS, WRITTEN = "words", "written"

@@ -3,23 +3,25 @@ it."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
 from contextlib import aclosing
 from dataclasses import replace
 
 import numpy as np
 from voxturn.runtime.errors import InferenceFailed
-from voxturn.runtime.families.base import WORDS, Voice
+from voxturn.runtime.families.base import WORDS, Voice, styles_of
 from voxturn.runtime.flow.handoff import Ahead, close_iterator
 from voxturn.runtime.flow.lane import Lane
 from voxturn.runtime.messages import PcmChunk, Sentence
 from voxturn.runtime.text.clauses import SpokenClauses
 from voxturn.runtime.text.normalize import in_words
 from voxturn.runtime.text.scripts import check_script
-from voxturn.runtime.text.spoken import spoken_text
+from voxturn.runtime.text.spoken import SpokenText, spoken_text, styled_parts
 
 _SENTENCES_AHEAD, CHUNKS_AHEAD = 4, 4
 _PATIENCE_S = 0.05
+_LOG = logging.getLogger(__name__)
 
 
 def spoken(voice: Voice, sentences: AsyncIterator[Sentence]) -> Ahead[PcmChunk]:
@@ -27,7 +29,8 @@ def spoken(voice: Voice, sentences: AsyncIterator[Sentence]) -> Ahead[PcmChunk]:
     `sentences`.
 
     A voice gets its text as it wants to read it, without markup, whoever brings it; a sentence of
-    which nothing is said is left out. Chunks name the sentences as they were given. Raises
+    which nothing is said is left out, and a style that the voice has not is its own, which is said
+    once. Chunks name the sentences as they were given. Raises
     `UnsupportedLanguage` for a text in a script that the voice's language does not have.
     """
     return Ahead(_read(voice, Ahead(sentences, _SENTENCES_AHEAD)), CHUNKS_AHEAD)
@@ -35,16 +38,18 @@ def spoken(voice: Voice, sentences: AsyncIterator[Sentence]) -> Ahead[PcmChunk]:
 
 async def _read(voice: Voice, sentences: AsyncIterator[Sentence]) -> AsyncGenerator[PcmChunk, None]:
     written: dict[int, Sentence] = {}
+    styles = _Styles(voice)
 
     async def readable() -> AsyncGenerator[Sentence, None]:
         try:
             async for sentence in sentences:
-                text = spoken_text(sentence.text)
+                text = spoken_text(sentence.text, styles.known)
                 if not text.strip():
                     continue
                 check_script(text, voice.language)
                 written[sentence.index] = sentence
-                yield replace(sentence, text=_as_read(voice, text))
+                style = styles.had(sentence.style or text.style)
+                yield replace(sentence, text=_as_read(voice, text), style=style)
         finally:
             await close_iterator(sentences)
 
@@ -63,6 +68,24 @@ async def _read(voice: Voice, sentences: AsyncIterator[Sentence]) -> AsyncGenera
             yield replace(chunk, sentence=written.get(index, chunk.sentence))
 
 
+class _Styles:
+    """The styles of a voice, and whether it was said that it lacks one."""
+
+    def __init__(self, voice: Voice) -> None:
+        self.known = styles_of(voice)
+        self._said = False
+
+    def had(self, style: str) -> str:
+        """The style, or the voice's own in place of one that it has not."""
+        if not style or style in self.known:
+            return style
+        if not self._said:
+            self._said = True
+            known = ", ".join(self.known) or "none"
+            _LOG.warning("a style was asked for that the voice has not; it has %s", known)
+        return ""
+
+
 def _as_read(voice: Voice, text: str) -> str:
     return in_words(text, voice.language) if voice.texts == WORDS else text
 
@@ -70,25 +93,26 @@ def _as_read(voice: Voice, text: str) -> str:
 async def clauses(
     voice: Voice, text: str | Iterable[str] | AsyncIterator[str]
 ) -> AsyncGenerator[Sentence, None]:
-    """What a voice is to say: a whole text as one sentence, or the clauses of a text that comes in
-    pieces; no markup.
+    """What a voice is to say: a whole text as one sentence for each change of style, or the clauses
+    of a text that comes in pieces; no markup.
 
     What has come of a clause is made use of while the rest is still being written.
     """
     if isinstance(text, str):
-        yield Sentence(spoken_text(text), 0)
+        for index, part in enumerate(styled_parts(text, styles_of(voice))):
+            yield Sentence(SpokenText(part.lstrip(), style=part.style), index, style=part.style)
         return
-    splitter = SpokenClauses(language=voice.language)
+    splitter = SpokenClauses(language=voice.language, styles=styles_of(voice))
     ahead, index = voice.preparation(), 0
     pieces = text if isinstance(text, AsyncIterator) else _pieces(iter(text))
     try:
         async for piece in pieces:
             for clause in splitter.push(piece):
-                yield Sentence(clause, index)
+                yield Sentence(clause, index, style=clause.style)
                 index += 1
-            ahead.update(splitter.pending)
+            ahead.update(splitter.pending, splitter.pending.style)
         for clause in splitter.flush():
-            yield Sentence(clause, index)
+            yield Sentence(clause, index, style=clause.style)
             index += 1
     finally:
         await ahead.aclose()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Collection
 from contextlib import aclosing
 
 from voxturn.runtime.flow.handoff import close_iterator
@@ -16,7 +16,8 @@ from voxturn.runtime.text.spoken import SpokenText, pieces_of
 class Split:
     """The stage. Markup is not spoken; sentences without a letter or a digit are dropped.
 
-    `in_thought`: replies begin inside a thought, which is not spoken.
+    `in_thought`: replies begin inside a thought, which is not spoken. `styles` are the voice's:
+    their tags are not spoken either, a sentence has the style of the last one before it.
     """
 
     def __init__(
@@ -26,14 +27,18 @@ class Split:
         language: str = "",
         *,
         in_thought: bool = False,
+        styles: Collection[str] = (),
     ) -> None:
         self._filter = content_filter
         self._max_chars = max_chars
         self._language = language
         self._in_thought = in_thought
+        self._styles = styles
 
     async def __call__(self, tokens: AsyncIterator[ReplyToken]) -> AsyncGenerator[Sentence, None]:
-        clauses = SpokenClauses(self._max_chars, self._language, in_thought=self._in_thought)
+        clauses = SpokenClauses(
+            self._max_chars, self._language, in_thought=self._in_thought, styles=self._styles
+        )
         index = 0
         try:
             async for token in tokens:
@@ -65,11 +70,11 @@ class Split:
                     0
                 )  # one sentence at a time: the filter takes milliseconds for each
 
-    def _sentence(self, clause: str, index: int) -> Sentence | None:
+    def _sentence(self, clause: SpokenText, index: int) -> Sentence | None:
         passed = self._filter.check(clause, "out")
         text = SpokenText(passed.text.strip())
         return (
-            Sentence(text, index, passed.actions)
+            Sentence(text, index, passed.actions, style=clause.style)
             if any(c.isalnum() for c in text) or passed.actions
             else None
         )

@@ -149,6 +149,10 @@ class Trace:
     speculations: int = 0
     prompt_tokens_computed: int = 0
     prompt_tokens_reused: int = 0
+    styles: tuple[str, ...] = ()
+    """Those of the voice."""
+    unknown_styles: list[str] = field(default_factory=list)
+    """That the answer asked for; its sentences were said in the voice's own."""
     dropped_messages: int = 0
     """Of the oldest turns, which no longer fitted the model's context."""
     interruptions: list[InterruptDecision] = field(default_factory=list)
@@ -192,6 +196,8 @@ class Trace:
                 self.mark("first_clause", produced_at)
                 self.reply = f"{self.reply} {event.text}".strip()
                 self.filtered.extend(event.filtered)
+                if event.style not in ("", *self.styles, *self.unknown_styles):
+                    self.unknown_styles.append(event.style)
             case PcmChunk():
                 ready = max(produced_at, certain)
                 self.mark("first_audio", ready)
@@ -230,6 +236,7 @@ class Trace:
             "heard_reply": self.heard_reply,
             "filtered": self.filtered,
             "speech_cuts": self.speech_cuts,
+            "unknown_styles": self.unknown_styles,
             "times_ms": {name: round(1000 * value, 2) for name, value in relative.items()},
             "times_samples": {
                 name: round(self.input_rate * value) for name, value in relative.items()

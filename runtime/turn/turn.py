@@ -15,6 +15,7 @@ from types import TracebackType
 
 import numpy as np
 from voxturn.runtime.errors import EmptyText, TextError
+from voxturn.runtime.families.base import styles_of
 from voxturn.runtime.flow.handoff import Ahead, close_iterator
 from voxturn.runtime.flow.observe import observing
 from voxturn.runtime.messages import (
@@ -96,7 +97,8 @@ class Turn:
         question: str = "",
     ) -> None:
         setup = conversation.setup
-        self.trace = Trace(setup.profile, setup.info, setup.sampler)
+        voice = conversation.stages.voice
+        self.trace = Trace(setup.profile, setup.info, setup.sampler, styles=styles_of(voice))
         self._dialogue = conversation.dialogue
         self._exchange = Exchange(conversation.dialogue)
         self._stages = conversation.stages

@@ -6,8 +6,9 @@ from __future__ import annotations
 import json
 import threading
 import wave
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from voxturn.runtime.errors import (
     InvalidSamples,
     ModelNotInstalled,
     OutputNotWritable,
+    UnknownStyle,
     UnknownVoice,
     UnsupportedLanguage,
     UsageError,
@@ -40,7 +42,7 @@ from voxturn.runtime.families.xtts.speak import Manner, XttsSpeech
 from voxturn.runtime.families.xtts.text import CHAR_LIMITS, MAX_TOKENS, XttsTokenizer
 from voxturn.runtime.families.xtts.voices import Voice
 from voxturn.runtime.flow.lane import Lane
-from voxturn.runtime.messages import Sentence
+from voxturn.runtime.messages import PcmChunk, Sentence
 from voxturn.runtime.models.manifest import MANIFEST, Manifest
 from voxturn.runtime.models.store import Store
 from voxturn.runtime.xtts import XTTS
@@ -363,6 +365,82 @@ def test_a_voice_is_cloned_once_and_used(xtts: XTTS, tmp_path: Path) -> None:
     assert len(xtts.voice.people._clones) == count + 1
 
 
+# --- styles and mixtures
+
+
+def add_styles(xtts: XTTS) -> None:
+    """Voices of noise: `ana`, `ana/happy`, `ben`."""
+    store, random = xtts.voice.people.store, np.random.default_rng(3)
+    for name, style in (("ana", ""), ("ana", "happy"), ("ben", "")):
+        speaker = random.standard_normal(512).astype(np.float32)
+        latents = random.standard_normal((32, store.width)).astype(np.float32)
+        store.add(Voice(name, latents, speaker / np.linalg.norm(speaker)), style=style)
+
+
+def by_sentence(chunks: Iterable[PcmChunk]) -> list[np.ndarray]:
+    found: dict[int, list[np.ndarray]] = {}
+    for chunk in chunks:
+        found.setdefault(chunk.sentence.index, []).append(chunk.samples)
+    return [np.concatenate(samples) for samples in found.values()]
+
+
+def test_a_tag_changes_the_voice_of_its_sentence_alone(xtts: XTTS) -> None:
+    add_styles(xtts)
+    texts = ["One here. ", "Two here. ", "Three here."]
+    own, happy = (
+        by_sentence(xtts.stream(texts, language="en", speaker=speaker))
+        for speaker in ("ana", "ana/happy")
+    )
+    tagged = [texts[0], "[happy] ", texts[1], "[def", "ault] ", texts[2]]
+    said = by_sentence(xtts.stream(tagged, language="en", speaker="ana"))
+    assert len(own) == len(happy) == len(said) == 3
+    for got, wanted in zip(said, (own[0], happy[1], own[2]), strict=True):
+        assert_same(got, wanted)
+    assert differs(own[1], happy[1])
+    asked = by_sentence(xtts.stream(texts, language="en", speaker="ana", style="happy"))
+    for got, wanted in zip(asked, happy, strict=True):
+        assert_same(got, wanted)
+
+
+def test_a_mixture_is_neither_of_its_voices_and_always_the_same(xtts: XTTS) -> None:
+    add_styles(xtts)
+    said = {
+        speaker: xtts.tts(TEXT, language="en", speaker=speaker)
+        for speaker in ("ana", "ben", "ana:0.7+ben:0.3", "ana/happy:0.7+ben:0.3")
+    }
+    for one, other in combinations(said.values(), 2):
+        assert differs(one, other)
+    assert_same(xtts.tts(TEXT, language="en", speaker="ana:7+ben:3"), said["ana:0.7+ben:0.3"])
+    assert_same(xtts.tts(TEXT, language="en", speaker="ana:0.4"), said["ana"])
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "says"),
+    [
+        (
+            {"speaker": "ana", "style": "sad"},
+            UnknownStyle,
+            "'ana' has no style 'sad'; it has happy",
+        ),
+        (
+            {"speaker": "ben", "style": "happy"},
+            UnknownStyle,
+            "'ben' has no style 'happy'; it has none",
+        ),
+        ({"speaker": "ana+eve"}, UnknownVoice, "no voice 'eve'"),
+        ({"speaker": "ana:0+ben"}, UsageError, "the weight '0'"),
+        ({"style": "two words"}, UsageError, "style 'two words'"),
+    ],
+)
+def test_styles_and_mixtures_that_are_not_there_are_refused(
+    options: dict[str, str], kind: type[VoxturnError], says: str, xtts: XTTS
+) -> None:
+    add_styles(xtts)
+    with pytest.raises(kind, match=says) as caught:
+        xtts.tts(TEXT, language="en", **options)
+    assert type(caught.value) is kind
+
+
 def test_an_artifact_of_another_kind_or_format_is_refused(tiny: Tiny, tmp_path: Path) -> None:
     manifest = Manifest.read(tiny.short)
     with pytest.raises(ModelNotInstalled, match="no artifact here"):
@@ -473,6 +551,10 @@ def test_a_voice_is_added_and_lines_are_spoken_in_slots(
     said = capsys.readouterr()
     assert said.err == "warning: xtts-v2 has synthetic weights; its voice is noise\n"
     assert sorted(Path(line).name for line in said.out.split()) == ["001.wav", "002.wav", "003.wav"]
+    assert cli.main(["voices", "add", "Ana", str(one), "--style", "Happy", *model]) == 0
+    assert "Ana/happy: 2.0 s of speech" in capsys.readouterr().out
+    style = ["--style", "happy"]
+    assert cli.main(["say", "Hola.", "-o", str(tmp_path / "h.wav"), *options, *style]) == 0
     assert cli.main(["say", "Hola.", "-o", str(tmp_path / "alone.wav"), *options]) == 0
     files = [wave.open(str(tmp_path / name)) for name in ("alone.wav", "out/001.wav")]
     alone, batched = (
@@ -487,6 +569,8 @@ def test_a_voice_is_added_and_lines_are_spoken_in_slots(
     ("options", "kind", "says"),
     [
         (["--voice", "Nobody"], UnknownVoice, "no voice 'Nobody' for this checkpoint; here: noise"),
+        (["--style", "happy"], UnknownStyle, "voice 'noise' has no style 'happy'; it has none"),
+        (["--voice", "noise:x"], UsageError, "the weight 'x'"),
         (["--language", "xx"], UnsupportedLanguage, "does not speak 'xx'"),
         (["--temperature", "-1"], UsageError, "sampling out of range"),
         (["--seed", "-1"], UsageError, "--seed -1: must be 0 or more"),

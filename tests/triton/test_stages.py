@@ -30,8 +30,9 @@ from voxturn.runtime.families.windowed import WindowedVocoder
 from voxturn.runtime.families.xtts.frames import XttsFrames
 from voxturn.runtime.families.xtts.prompt import XttsIds
 from voxturn.runtime.families.xtts.speak import Manner, XttsSpeech
+from voxturn.runtime.families.xtts.speakers import Speakers
 from voxturn.runtime.families.xtts.text import XttsTokenizer
-from voxturn.runtime.families.xtts.voice import Speakers, XttsVoice
+from voxturn.runtime.families.xtts.voice import XttsVoice
 from voxturn.runtime.families.xtts.voices import Voice as Speaker
 from voxturn.runtime.families.xtts.voices import VoiceStore
 from voxturn.runtime.flow.lane import Lane

@@ -23,6 +23,7 @@ from voxturn.runtime.errors import (
     AudioTooLong,
     InvalidProfile,
     StreamClosed,
+    UnknownStyle,
     UnsupportedLanguage,
     UsageError,
 )
@@ -427,6 +428,7 @@ SPEAKS = engine_rows("speak", SPEAK, "xtts-onnx", "", "openvino") | {
         for family in ("xtts", "vits")
     ] + [Case({"max_chars": 12}, (say,), lambda w: len(w.engine("speak").requests) > 1)],
     "voice": [Case({"voice": "Ben"}, SPEAK, lambda w: bool(_rows(w)[1, 0] == BEN)), refused("voice", "Ben")],
+    "style": [Case({"style": "happy"}, SPEAK, refused="voice 'Ana' has no style 'happy'"), refused("style", "happy")],
     "temperature": [sampled("speak", SPEAK, "temperature", 0.5), refused("temperature", 0.5)],
     "top_k": [sampled("speak", SPEAK, "top_k", 7), refused("top_k", 7)],
     "top_p": [sampled("speak", SPEAK, "top_p", 0.5), refused("top_p", 0.5)],
@@ -641,7 +643,8 @@ def test_it_arrives_or_is_refused(
     before = changed(base(folders, case.family, table), table, case.before, folders)
     after = _whole_voice(changed(before, table, case.changes, folders), table)
     if case.arrives is None:
-        with pytest.raises((InvalidProfile, UnsupportedLanguage), match=case.refused) as caught:
+        kinds = InvalidProfile, UnknownStyle, UnsupportedLanguage
+        with pytest.raises(kinds, match=case.refused) as caught:
             run(after)
         assert "\n" not in str(caught.value)
         return

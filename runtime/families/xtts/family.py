@@ -15,11 +15,11 @@ from voxturn.runtime.families.xtts import plans
 from voxturn.runtime.families.xtts.frames import XttsFrames
 from voxturn.runtime.families.xtts.prompt import XttsIds
 from voxturn.runtime.families.xtts.speak import SAMPLING, Manner, XttsSpeech
+from voxturn.runtime.families.xtts.speakers import Speaker, Speakers, in_style, speaker_of
 from voxturn.runtime.families.xtts.stop_guard import SilenceGuard
 from voxturn.runtime.families.xtts.text import XttsTokenizer
-from voxturn.runtime.families.xtts.voice import Speakers, XttsVoice
+from voxturn.runtime.families.xtts.voice import XttsVoice
 from voxturn.runtime.families.xtts.voices import Cloner, VoiceStore
-from voxturn.runtime.families.xtts.voices import Voice as SpeakerVoice
 from voxturn.runtime.models.manifest import Manifest, reading, whole
 from voxturn.runtime.protocols import GraphExecutor
 
@@ -31,6 +31,7 @@ _OPTIONS = frozenset(
         "seed",
         "slots",
         "speed",
+        "style",
         "temperature",
         "top_k",
         "top_p",
@@ -86,19 +87,21 @@ def _manner(speak: StageParts, store: VoiceStore, language: str) -> Manner:
         repetition_penalty=speak.option("repetition_penalty", SAMPLING.repetition_penalty),
         seed=speak.option("seed", SAMPLING.seed),
     )
+    speaker = _speaker(speak.option("voice", ""), speak.option("style", ""), store)
     return Manner(
-        voice=_voice(speak.option("voice", ""), store),
+        voice=None if speaker is None else speaker.voice,
         language=language,
         sampling=sampling,
         speed=speak.option("speed", 1.0),
         guard=speak.option("guard", True),
+        styles={} if speaker is None else speaker.styles,
     )
 
 
-def _voice(name: str, store: VoiceStore) -> SpeakerVoice | None:
-    """The named voice, or the first that is here."""
+def _speaker(name: str, style: str, store: VoiceStore) -> Speaker | None:
+    """The named speaker, or the first that is here; None where there is none."""
     name = name or next(iter(store.names()), "")
-    return store.load(name) if name else None
+    return in_style(speaker_of(store, name) if name else None, style)
 
 
 @dataclass(frozen=True)
@@ -157,7 +160,8 @@ def _check(candidate: Candidate) -> None:
             f"it has {', '.join(tokenizer.languages)}"
         ) from exc
     store = VoiceStore(candidate.home, candidate.folder, candidate.manifest)
-    _voice(getattr(candidate.settings, "voice", None) or "", store)
+    settings = candidate.settings
+    _speaker(getattr(settings, "voice", "") or "", getattr(settings, "style", "") or "", store)
 
 
 def _library(home: Path, folder: Path, manifest: Manifest) -> VoiceStore:

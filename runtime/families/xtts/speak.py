@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import islice
 
 import numpy as np
 from voxturn.runtime.decode.sampler import Sampling
@@ -24,7 +25,7 @@ from voxturn.runtime.flow.handoff import close_iterator
 from voxturn.runtime.messages import Sentence
 from voxturn.runtime.protocols import Tensor
 
-_TIMED = 10
+_TIMED, _STYLES_KEPT = 10, 8
 SAMPLING = Sampling(0.75, 50, 0.85, 0.0, 10.0, 0)
 """Upstream's defaults."""
 
@@ -33,7 +34,8 @@ SAMPLING = Sampling(0.75, 50, 0.85, 0.0, 10.0, 0)
 class Manner:
     """Who speaks and how.
 
-    `voice` is None until one was added; `guard`: end speech whose stop token was missed.
+    `voice` is None until one was added; `guard`: end speech whose stop token was missed; `styles`
+    are the voices that sentences may ask for instead.
     """
 
     voice: Voice | None
@@ -41,6 +43,11 @@ class Manner:
     sampling: Sampling = field(default=SAMPLING)
     speed: float = 1.0
     guard: bool = True
+    styles: Mapping[str, Voice] = field(default_factory=dict)
+
+    def voice_in(self, style: str) -> Voice | None:
+        """The voice of a style; its own where it has not that one."""
+        return self.styles.get(style, self.voice)
 
 
 class XttsSpeech:
@@ -77,7 +84,15 @@ class XttsSpeech:
     async def warm(self) -> None:
         """Compute the voice's keys and values and keep them."""
         if (voice := self.manner.voice) is not None:
-            await self.service.keep(beginning(self.ids, voice.key, voice.latents))
+            await self._keep(voice)
+
+    async def warm_styles(self) -> None:
+        """As `warm`, for the voice's styles, as many as are kept."""
+        for voice in islice(self.manner.styles.values(), _STYLES_KEPT):
+            await self._keep(voice)
+
+    async def _keep(self, voice: Voice) -> None:
+        await self.service.keep(beginning(self.ids, voice.key, voice.latents))
 
     async def latent_s(self) -> float:
         """How long a latent takes to be made here, in seconds: the median of a few, whatever they
@@ -98,17 +113,21 @@ class XttsSpeech:
         except EmptyText:
             return []
 
-    async def prepare(self, tokens: list[int]) -> None:
+    async def prepare(self, tokens: list[int], style: str = "") -> None:
         """Compute the beginning of a text that is still being written: `codes` then pays only for
         the rest."""
-        if (voice := self.manner.voice) is not None:
+        if (voice := self.manner.voice_in(style)) is not None:
             await self.service.compute(beginning(self.ids, voice.key, voice.latents, tokens))
 
     async def __call__(self, sentences: AsyncIterator[Sentence]) -> AsyncGenerator[Latents, None]:
         """The latents of sentences, each split where it is longer than the model takes."""
-        language = self.manner.language
+        language, speaks = self.manner.language, self.manner.voice
         try:
             async for sentence in sentences:
+                voice = self._voice(sentence.style)
+                if voice is not speaks:  # sentences in turns: its keys outlast those in between
+                    speaks = voice
+                    await self._keep(voice)
                 pieces = self.tokenizer.split(sentence.text, language)
                 for number, piece in enumerate(pieces):
                     forced = self.script(piece) if self.script is not None else ()
@@ -129,7 +148,7 @@ class XttsSpeech:
 
         `forced` codes are given whatever is sampled: for measurements.
         """
-        voice, manner = self._voice(), self.manner
+        voice, manner = self._voice(sentence.style), self.manner
         seed = (manner.sampling.seed + 1_000_003 * sentence.index + 7919 * number) % (1 << 64)
         urgent = self.urgent if sentence.index == number == 0 else 0
         options = SpeechOptions(manner.sampling.with_seed(seed), forced, manner.guard, urgent)
@@ -160,9 +179,9 @@ class XttsSpeech:
             cut = f"no stop within {self.ids.max_codes} codes"
         yield Latents(rest, sentence, True, speaker, cut)
 
-    def _voice(self) -> Voice:
-        if self.manner.voice is None:
+    def _voice(self, style: str = "") -> Voice:
+        if (voice := self.manner.voice_in(style)) is None:
             raise UnknownVoice(
                 "this model has no voice yet; add one with `voxturn voices add NAME RECORDING`"
             )
-        return self.manner.voice
+        return voice

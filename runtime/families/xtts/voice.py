@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from dataclasses import replace
-from pathlib import Path
 
-from voxturn.runtime.audio.opening import check_file
 from voxturn.runtime.decode.service import TokenService
 from voxturn.runtime.errors import UsageError
 from voxturn.runtime.families.base import WRITTEN, VoiceOptions
 from voxturn.runtime.families.windowed import Latents, WindowedVocoder
 from voxturn.runtime.families.xtts.prompt import XttsIds
 from voxturn.runtime.families.xtts.speak import Manner, XttsSpeech
+from voxturn.runtime.families.xtts.speakers import Speaker, Speakers, in_style
 from voxturn.runtime.families.xtts.text import XttsTokenizer
-from voxturn.runtime.families.xtts.voices import Cloner, Voice, VoiceStore
 from voxturn.runtime.flow.handoff import cancel_and_wait
 from voxturn.runtime.messages import PcmChunk, Sentence
-from voxturn.runtime.models.manifest import sha256_of
 
 OPTIONS = frozenset(
     {
@@ -32,52 +27,14 @@ OPTIONS = frozenset(
         "seed",
         "speaker",
         "speed",
+        "style",
         "temperature",
         "top_k",
         "top_p",
     }
 )
 _SAMPLING = ("temperature", "top_k", "top_p", "repetition_penalty", "seed")
-_CLONES, _TOKENS_AHEAD = 32, 4
-_LOG = logging.getLogger(__name__)
-
-
-class Speakers:
-    """The speakers of one checkpoint: those kept by name, and recordings that are cloned when they
-    are asked for.
-
-    Thread-safe. `cloner` makes what clones, once, when it is first needed.
-    """
-
-    def __init__(self, store: VoiceStore, cloner: Callable[[], Cloner]) -> None:
-        self.store = store
-        self._make_cloner = cloner
-        self._cloner: Cloner | None = None
-        self._clones: dict[tuple[str, ...], Voice] = {}
-        self._lock = threading.Lock()
-
-    def named(self, name: str) -> Voice:
-        """A speaker by name. Raises `UnknownVoice`, `CorruptModel`."""
-        return self.store.load(name)
-
-    def cloned(self, recordings: Sequence[Path]) -> Voice:
-        """A speaker out of recordings; the last few are remembered by their hashes.
-
-        Blocks. Raises `AudioError`.
-        """
-        with self._lock:
-            for path in recordings:
-                check_file(path)
-            key = tuple(sha256_of(path) for path in recordings)
-            if key not in self._clones:
-                self._cloner = self._cloner or self._make_cloner()
-                added = self._cloner.clone("clone", list(recordings))
-                for warning in added.warnings:
-                    _LOG.warning("%s", warning)
-                self._clones[key] = added.voice
-                if len(self._clones) > _CLONES:
-                    del self._clones[next(iter(self._clones))]
-            return self._clones[key]
+_TOKENS_AHEAD = 4
 
 
 class XttsVoice:
@@ -114,6 +71,11 @@ class XttsVoice:
         return tuple(self.people.store.names())
 
     @property
+    def styles(self) -> tuple[str, ...]:
+        """The names of its speaker's styles."""
+        return tuple(self.speech.manner.styles)
+
+    @property
     def service(self) -> TokenService:
         """The GPT's token engine."""
         return self.speech.service
@@ -141,21 +103,23 @@ class XttsVoice:
     def using(self, options: VoiceOptions) -> XttsVoice:
         """The same engines in another manner. Blocks where a recording is cloned.
 
-        Raises `UsageError`, `UnknownVoice`, `UnsupportedLanguage`, `AudioError`.
+        Raises `UsageError`, `UnknownVoice`, `UnknownStyle`, `UnsupportedLanguage`, `AudioError`.
         """
         values, manner = options.only(OPTIONS, "XTTS"), self.speech.manner
         if values.get("speaker") and values.get("recordings"):
             raise UsageError("give a speaker's name or recordings, not both")
         language = self.tokenizer.known(values.get("language", manner.language))
+        speaker = self._speaker(options)
         chosen = {key: values[key] for key in _SAMPLING if key in values}
         return XttsVoice(
             self.speech.using(
                 Manner(
-                    voice=self._speaker(values.get("speaker", ""), values.get("recordings", ())),
+                    voice=None if speaker is None else speaker.voice,
                     language=language,
                     sampling=replace(manner.sampling, **chosen),
                     speed=values.get("speed", manner.speed),
                     guard=values.get("guard", manner.guard),
+                    styles={} if speaker is None else speaker.styles,
                 )
             ),
             self.vocoder,
@@ -179,16 +143,25 @@ class XttsVoice:
             voice.latents, Sentence("", 0), inputs={"speaker": voice.speaker.reshape(1, -1, 1)}
         )
         if later:
+            await self.speech.warm_styles()
             await self.vocoder.warm_shapes(like, idle=True)
             return
         await self.speech.warm()
         await self.vocoder.warm(like, await self.speech.latent_s())
         self.speech.urgent = self.vocoder.urgent_for(self.vocoder.plan)
 
-    def _speaker(self, name: str, recordings: Sequence[Path]) -> Voice | None:
-        if recordings:
-            return self.people.cloned(recordings)
-        return self.people.named(name) if name else self.speech.manner.voice
+    def _speaker(self, options: VoiceOptions) -> Speaker | None:
+        """Who is to speak; None where there is no voice yet."""
+        speaker: Speaker | None
+        if options.recordings:
+            speaker = self.people.cloned(options.recordings)
+        elif options.speaker:
+            speaker = self.people.named(options.speaker)
+        elif (voice := self.speech.manner.voice) is not None:
+            speaker = Speaker(voice, self.speech.manner.styles)
+        else:
+            speaker = None
+        return in_style(speaker, options.style or "")
 
 
 class XttsPreparation:
@@ -198,10 +171,11 @@ class XttsPreparation:
     def __init__(self, speech: XttsSpeech) -> None:
         self._speech = speech
         self._task: asyncio.Task[None] | None = None
+        self._style = ""
         self._done = 0
 
-    def update(self, text: str) -> None:
-        """What has come of the clause so far."""
+    def update(self, text: str, style: str = "") -> None:
+        """What has come of the clause so far, and its style."""
         if self._task is not None and not self._task.done():
             return
         if self._task is not None:
@@ -209,9 +183,11 @@ class XttsPreparation:
         tokens = self._speech.beginning_of(text)[: self._speech.ids.max_text]
         if len(tokens) < self._done:
             self._done = 0  # another clause
+        if style != self._style:
+            self._style, self._done = style, 0
         if len(tokens) >= self._done + _TOKENS_AHEAD:
             self._done = len(tokens)
-            self._task = asyncio.create_task(self._speech.prepare(tokens))
+            self._task = asyncio.create_task(self._speech.prepare(tokens, style))
 
     async def aclose(self) -> None:
         """Stop what is under way."""

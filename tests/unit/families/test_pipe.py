@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from voxturn.runtime.errors import InferenceFailed, UnsupportedLanguage
-from voxturn.runtime.families.base import WORDS, WRITTEN, NoPreparation, VoiceOptions
+from voxturn.runtime.families.base import WORDS, WRITTEN, NoPreparation, VoiceOptions, styles_of
 from voxturn.runtime.families.fake import FakeVoice
 from voxturn.runtime.families.pipe import clauses, spoken
 from voxturn.runtime.messages import PcmChunk, Sentence
@@ -141,3 +142,71 @@ async def test_a_voice_that_miscounts_its_samples_ends_in_an_error(dtype: str, a
 
 async def test_a_voice_that_counts_is_heard() -> None:
     assert sum(chunk.samples.size for chunk in await said(Careless("float32", 0))) == 20
+
+
+class StyledReader(Reader):
+    """A voice of two styles that writes down in which it is to read."""
+
+    styles = ("happy", "sad")
+
+    async def __call__(self, sentences: AsyncIterator[Sentence]) -> AsyncGenerator[PcmChunk, None]:
+        async def noted() -> AsyncGenerator[Sentence, None]:
+            async for sentence in sentences:
+                self.read.append(sentence.style)
+                yield sentence
+
+        async for chunk in super().__call__(noted()):
+            yield replace(chunk, start=(len(self.read) // 2) - 1)
+
+
+async def test_a_style_that_a_voice_has_not_is_its_own_which_is_said_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    reader = StyledReader()
+    styles = "happy", "furious", "", "merry", "sad"
+    asked = [Sentence("Yes.", index, style=style) for index, style in enumerate(styles)]
+    chunks = await speak(reader, once(*asked))
+    assert reader.read[::2] == ["happy", "", "", "", "sad"]
+    assert [chunk.sentence for chunk in chunks] == asked
+    assert [record.getMessage() for record in caplog.records] == [
+        "a style was asked for that the voice has not; it has happy, sad"
+    ]
+
+
+async def test_a_voice_without_styles_never_reads_a_tag(caplog: pytest.LogCaptureFixture) -> None:
+    reader = Reader()
+    await speak(reader, once(Sentence("[happy] That is great.", 0)))
+    assert reader.read == ["That is great."]
+    assert "it has none" in caplog.text
+
+
+TAGGED = "[happy] One. [sad] Two. Three."
+
+
+async def test_tags_change_the_style_whoever_brings_the_text() -> None:
+    ways = StyledReader(), StyledReader(), StyledReader()
+    await speak(ways[0], clauses(ways[0], TAGGED))
+    await speak(ways[1], clauses(ways[1], iter(TAGGED)))
+    await speak(ways[2], once(Sentence(TAGGED, 0)))
+    assert ways[0].read == ["happy", "One.", "sad", "Two. Three."]
+    assert ways[1].read == ["happy", "One.", "sad", "Two.", "sad", "Three."]
+    assert ways[2].read == ["happy", "One. Two. Three."]
+
+
+async def test_what_is_prepared_has_the_style_of_its_clause() -> None:
+    prepared: list[tuple[str, str]] = []
+
+    class Noting(NoPreparation):
+        def update(self, text: str, style: str = "") -> None:
+            prepared.append((text, style))
+
+    reader = StyledReader()
+    reader.preparation = Noting  # type: ignore[method-assign]
+    await speak(reader, clauses(reader, iter(["[happy] One two", " three. ", "[sad] Four"])))
+    assert prepared[0] == ("One two", "happy")
+    assert prepared[-1][1] == "sad"
+
+
+def test_the_styles_of_a_voice_that_does_not_say_so_are_none() -> None:
+    assert styles_of(Reader()) == styles_of(FakeVoice()) == ()
+    assert styles_of(StyledReader()) == ("happy", "sad")

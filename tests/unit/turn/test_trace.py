@@ -75,3 +75,10 @@ def test_an_empty_trace_is_plain_data_too() -> None:
         0,
         {},
     )
+
+
+def test_styles_that_the_voice_has_not_are_noted_once() -> None:
+    trace = Trace("p", {}, "numpy", styles=("happy",))
+    for index, style in enumerate(("", "happy", "furious", "merry", "furious")):
+        trace.event(Sentence("Yes.", index, style=style), 0.0, 0.0)
+    assert trace.to_dict()["unknown_styles"] == ["furious", "merry"]

@@ -343,3 +343,15 @@ async def test_a_dialogue_that_became_too_long_loses_its_oldest_turns_and_the_tr
         )
     assert dropped[0] == 0
     assert sum(dropped) > 0
+
+
+async def test_a_tag_of_a_style_is_not_said_and_one_that_the_voice_has_not_is_in_the_trace(
+    fake_turn: FakeTurn,
+) -> None:
+    fake_turn.reply_text = "[happy] It is Paris. Do visit it."
+    turn = fake_turn.conversation().turn(fed(tone(1.0, 1.0)))
+    events = await all_events(turn)
+    sentences = [(e.text, e.style) for e in events if isinstance(e, Sentence)]
+    assert sentences == [("It is Paris.", "happy"), ("Do visit it.", "happy")]
+    assert events[-1] == TurnDone("It is Paris. Do visit it.")
+    assert turn.trace.to_dict()["unknown_styles"] == ["happy"]
