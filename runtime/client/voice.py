@@ -175,9 +175,10 @@ class VoiceClient:
         reference_rate: int = 16000,
         speed: float = 1.0,
         seed: int | None = None,
+        style: str = "",
     ) -> AsyncGenerator[PcmChunk, None]:
-        """A text as audio, chunk by chunk, in a voice by name or cloned from `reference`; `model`
-        is the served voice.
+        """A text as audio, chunk by chunk, in a voice by name, in one of its styles, or cloned from
+        `reference`; `model` is the served voice.
 
         Raises `UsageError` for an option that the model does not take, as `vits`, which takes the
         text alone.
@@ -185,6 +186,7 @@ class VoiceClient:
         options: dict[str, Any] = {}
         options |= {"language": language} if language else {}
         options |= {"voice": voice} if voice else {}
+        options |= {"style": style} if style else {}
         options |= {"speed": np.array([speed], np.float32)} if speed != 1.0 else {}
         options |= {"seed": np.array([seed], np.int64)} if seed is not None else {}
         if reference is not None:

@@ -20,6 +20,7 @@ from voxturn.runtime.errors import (
     EmptyText,
     ForgottenSequence,
     InvalidProfile,
+    UnknownStyle,
     UnknownVoice,
     UnsupportedLanguage,
     UsageError,
@@ -33,6 +34,7 @@ from voxturn.runtime.families.base import (
     VoiceOptions,
     served_kind,
 )
+from voxturn.runtime.families.mixture import parts_of
 from voxturn.runtime.flow.handoff import close_iterator
 from voxturn.runtime.messages import (
     Message,
@@ -49,6 +51,7 @@ from voxturn.runtime.remote.contract import LONGEST_AUDIO_S, LONGEST_TEXT, MODEL
 from voxturn.runtime.remote.tensors import Tensors, answer_of, text_of, to_chunk
 from voxturn.runtime.text.language import find, is_auto
 from voxturn.runtime.text.spoken import escaped
+from voxturn.runtime.text.styles import style_name
 
 _REFERENCE_RATE = 24_000
 
@@ -188,6 +191,7 @@ class RemoteVoice:
         self.language = str(inputs.get("language", about["language"]))
         self.languages = tuple(about["languages"])
         self.speakers = tuple(about["speakers"])
+        self.styles = _styles(about, inputs)
 
     async def __call__(self, sentences: AsyncIterator[Sentence]) -> AsyncGenerator[PcmChunk, None]:
         """Sentences as audio, one request each, chunk by chunk while it is made."""
@@ -207,6 +211,8 @@ class RemoteVoice:
         ended: PcmChunk | None = None
         # the server takes markup out of every text; of this one it was taken out here
         inputs = {"text": escaped(sentence.text), **self._inputs}
+        if sentence.style in self.styles:
+            inputs["style"] = sentence.style
         try:
             async with aclosing(self._connection.stream(self._model, inputs)) as answers:
                 async for tensors in answers:
@@ -224,7 +230,7 @@ class RemoteVoice:
     def using(self, options: VoiceOptions) -> RemoteVoice:
         """The same model with other options. Blocks where a recording is read.
 
-        Raises `UsageError`, `UnknownVoice`, `UnsupportedLanguage`, `AudioError`.
+        Raises `UsageError`, `UnknownVoice`, `UnknownStyle`, `UnsupportedLanguage`, `AudioError`.
         """
         taken = {spec.name for spec in MODELS[self._model].inputs}
         known = frozenset(option for option, name in _INPUTS.items() if name in taken)
@@ -232,11 +238,19 @@ class RemoteVoice:
         if values.get("speaker") and values.get("recordings"):
             raise UsageError("give a speaker's name or recordings, not both")
         inputs = dict(self._inputs)
+        if options.speaker or options.recordings:
+            inputs.pop("style", None)  # another speaker's
         for option, value in values.items():
             inputs |= self._checked(option, value)
         if "voice" in inputs and "reference" in inputs:
             del inputs["voice" if options.recordings is not None else "reference"]
-        return RemoteVoice(self._connection, self._model, self._about, inputs)
+        voice = RemoteVoice(self._connection, self._model, self._about, inputs)
+        if inputs.get("style") and inputs["style"] not in voice.styles:
+            raise UnknownStyle(
+                f"the served {self._model} has no style {inputs['style']!r} of this speaker; "
+                f"it has {', '.join(voice.styles) or 'none'}"
+            )
+        return voice
 
     def _checked(self, option: str, value: Any) -> dict[str, Any]:
         """The inputs of one option. Raises as `using`."""
@@ -244,11 +258,8 @@ class RemoteVoice:
             raise UnsupportedLanguage(
                 f"the served {self._model} speaks {', '.join(self.languages)}, not {value!r}"
             )
-        if option == "speaker" and value not in self.speakers:
-            raise UnknownVoice(
-                f"the served {self._model} has no speaker {value!r}; "
-                f"it has {', '.join(self.speakers)}"
-            )
+        if option == "speaker":
+            self._check_speaker(value)
         if option == "recordings":
             if len(value) != 1:
                 raise UsageError("recordings: a served voice clones one recording")
@@ -256,6 +267,15 @@ class RemoteVoice:
             rate = np.array([_REFERENCE_RATE], np.int32)
             return {"reference": samples, "reference_rate": rate}
         return {_INPUTS[option]: _AS_TENSOR.get(option, str)(value)}
+
+    def _check_speaker(self, speaker: str) -> None:
+        """Raise `UnknownVoice` or `UsageError` for one that the server does not have."""
+        for part in parts_of(speaker, self.speakers):
+            if part.voice not in self.speakers:
+                raise UnknownVoice(
+                    f"the served {self._model} has no speaker {part.voice!r}; "
+                    f"it has {', '.join(self.speakers)}"
+                )
 
     def preparation(self) -> NoPreparation:
         """Nothing is sent of a sentence before it is whole."""
@@ -265,18 +285,31 @@ class RemoteVoice:
         """Nothing to do: a server is warm before it answers."""
 
 
+def _styles(about: Mapping[str, Any], inputs: Mapping[str, Any]) -> tuple[str, ...]:
+    """The styles of the speaker that a request's inputs name, as far as the server tells."""
+    if "reference" in inputs:
+        return ()
+    if "voice" not in inputs:
+        return tuple(about.get("styles", ()))
+    known = about.get("styles_of", {})
+    parts = parts_of(inputs["voice"], about["speakers"])
+    return tuple(sorted({style for part in parts for style in known.get(part.voice, ())}))
+
+
 _INPUTS = {
     "language": "language",
     "speaker": "voice",
     "recordings": "reference",
     "speed": "speed",
     "seed": "seed",
+    "style": "style",
 }
 """The served model's input of each of `VoiceOptions`."""
 
 _AS_TENSOR: Mapping[str, Callable[[Any], Any]] = {
     "speed": lambda value: np.array([value], np.float32),
     "seed": lambda value: np.array([value], np.int64),
+    "style": style_name,
 }
 
 
@@ -299,7 +332,11 @@ def _voice(parts: Parts) -> RemoteVoice:
     settings = stage.settings
     same = is_auto(parts.language) or find(parts.language, voice.language.__eq__)
     language = None if same else parts.language
-    return voice.using(VoiceOptions(language, settings.voice, None, settings.speed, settings.seed))
+    return voice.using(
+        VoiceOptions(
+            language, settings.voice, None, settings.speed, settings.seed, style=settings.style
+        )
+    )
 
 
 def _check(candidate: Candidate) -> None:
@@ -310,7 +347,7 @@ def _check(candidate: Candidate) -> None:
         raise InvalidProfile(f"a server has {', '.join(names)} for {task}, not {model!r}")
     if task == "text-to-speech":
         taken = {spec.name for spec in MODELS[model].inputs}
-        for key in ("voice", "speed", "seed"):
+        for key in ("voice", "style", "speed", "seed"):
             if getattr(candidate.settings, key) is not None and key not in taken:
                 raise InvalidProfile(f"speak.{key}: the served {model} has no such option")
 
@@ -328,4 +365,4 @@ def _family(task: str, stage: str, make: Callable[[Parts], Any], *keys: str) -> 
 
 RECOGNISER = _family("speech-to-text", "transcribe", _recogniser)
 REPLIER = _family("text-generation", "reply", _replier)
-VOICE = _family("text-to-speech", "speak", _voice, "voice", "speed", "seed")
+VOICE = _family("text-to-speech", "speak", _voice, "voice", "style", "speed", "seed")

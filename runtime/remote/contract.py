@@ -263,6 +263,7 @@ MODELS = {
                 _text("text"),
                 _LANGUAGE,
                 _text("voice"),
+                _text("style"),
                 _AUDIO[1],
                 _RATE,
                 _SPEED,
@@ -298,7 +299,8 @@ MODELS = {
     )
 }
 """Audio in is float32 at 16 kHz; `reference` is a recording to clone, at `reference_rate` (16 kHz
-if left out); `messages` is a JSON list of `{"role", "text"}`; `event` JSON as in `events`."""
+if left out); `voice` a speaker's name or a mixture, as `families.mixture` reads it, `style` one of
+its styles; `messages` is a JSON list of `{"role", "text"}`; `event` JSON as in `events`."""
 
 
 def config_pbtxt(model: Served) -> str:

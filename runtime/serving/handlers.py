@@ -21,7 +21,7 @@ from voxturn.runtime.decode.engine import DecodeEngine
 from voxturn.runtime.decode.generation import Follow, Request
 from voxturn.runtime.decode.service import TokenService, engine_of
 from voxturn.runtime.errors import EmptyText, InvalidProfile, UsageError, VoxturnError
-from voxturn.runtime.families.base import Voice, VoiceOptions, opens_thought
+from voxturn.runtime.families.base import Voice, VoiceOptions, opens_thought, styles_of
 from voxturn.runtime.families.decoder import as_decoder
 from voxturn.runtime.families.pipe import spoken
 from voxturn.runtime.families.xtts.family import SEQUENCES, VOCODER, as_xtts
@@ -225,6 +225,7 @@ class VoiceHandler:
             "language": voice.language,
             "languages": list(voice.languages),
             "speakers": list(voice.speakers),
+            "styles": list(styles_of(voice)),
         }
         return asdict(self._parts.info["speak"]) | {"voice": about}
 
@@ -234,7 +235,12 @@ class VoiceHandler:
 
     def _split(self, voice: Voice) -> Split:
         profile = self._parts.profile
-        return Split(self._parts.content_filter(), profile.speak.max_chars, voice.language)
+        return Split(
+            self._parts.content_filter(),
+            profile.speak.max_chars,
+            voice.language,
+            styles=styles_of(voice),
+        )
 
 
 class XttsHandler(VoiceHandler):
@@ -270,7 +276,9 @@ class XttsHandler(VoiceHandler):
             "vocoder": asdict(self._parts.info["vocode"]),
             "windows": asdict(self._xtts.vocoder.plan),
         }
-        return super().describe() | about
+        known = super().describe()
+        known["voice"]["styles_of"] = self._xtts.people.styles()
+        return known | about
 
 
 class VocoderHandler:
@@ -391,6 +399,7 @@ def _voice_options(inputs: Inputs) -> VoiceOptions:
     return VoiceOptions(
         language=name_of(inputs, "language") or None,
         speaker=name_of(inputs, "voice") or None,
+        style=name_of(inputs, "style") or None,
         speed=float(inputs["speed"][0]) if "speed" in inputs else None,
         seed=int(inputs["seed"][0]) if "seed" in inputs else None,
     )

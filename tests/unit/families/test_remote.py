@@ -20,6 +20,7 @@ from voxturn.runtime.errors import (
     InferenceFailed,
     InvalidProfile,
     ServerUnavailable,
+    UnknownStyle,
     UnknownVoice,
     UnsupportedLanguage,
     UsageError,
@@ -44,6 +45,7 @@ from voxturn.runtime.prepare import bring, problems
 from voxturn.runtime.profile import Profile, load_profile
 from voxturn.runtime.remote.contract import LONGEST_TEXT, Piece
 from voxturn.runtime.remote.tensors import Tensors, of_chunk, of_event, text_tensor
+from voxturn.runtime.text.spoken import SpokenText, spoken_text
 
 from tests.artifacts import FakeBackends
 
@@ -268,6 +270,71 @@ async def test_options_are_sent_and_leave_the_voice_as_it_was(tmp_path: Path) ->
     assert (chosen["speed"].tolist(), chosen["seed"].tolist()) == ([1.5], [7])
     assert "voice" not in recorded
     assert recorded["reference"].size == recorded["reference_rate"][0] == 24000
+
+
+STYLED = ABOUT | {"styles": ["calm"], "styles_of": {"Ana": ["calm"], "Badr": ["happy", "sad"]}}
+
+
+async def test_a_sentence_s_style_is_sent_where_its_speaker_has_it(tmp_path: Path) -> None:
+    wire: Any = Wire(chunk(0.1, 5, 0, True))
+    voice = RemoteVoice(wire, "xtts", STYLED, {})
+    both = voice.using(VoiceOptions(speaker="Ana:0.7+Badr/sad:0.3"))
+    sad = voice.using(VoiceOptions(speaker="Badr", style="Sad"))
+    assert [each.styles for each in (voice, both, sad)] == [
+        ("calm",),
+        ("calm", "happy", "sad"),
+        ("happy", "sad"),
+    ]
+    styles = "", "calm", "happy"
+    for each in (voice, both, sad):
+        sentences = [Sentence("Yes.", index, style=style) for index, style in enumerate(styles)]
+
+        async def said_so(sentences: list[Sentence] = sentences) -> AsyncIterator[Sentence]:
+            for sentence in sentences:
+                yield sentence
+
+        assert [c async for c in each(said_so())]
+    sent = [inputs.get("style") for _, inputs in wire.sent]
+    assert sent == [None, "calm", None, None, "calm", "happy", "sad", "sad", "happy"]
+    assert wire.sent[3][1]["voice"] == "Ana:0.7+Badr/sad:0.3"
+    with WavFile(tmp_path / "me.wav", 16000) as sink:
+        sink.write(np.full(16000, 0.1, np.float32))
+    assert sad.using(VoiceOptions(recordings=(tmp_path / "me.wav",))).styles == ()
+    assert "style" not in sad.using(VoiceOptions(speaker="Ana"))._inputs
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "says"),
+    [
+        (
+            VoiceOptions(style="happy"),
+            UnknownStyle,
+            "no style 'happy' of this speaker; it has calm",
+        ),
+        (VoiceOptions(speaker="Badr", style="calm"), UnknownStyle, "it has happy, sad"),
+        (VoiceOptions(speaker="Ana:1+Eve:1"), UnknownVoice, "no speaker 'Eve'; it has Ana, Badr"),
+        (VoiceOptions(speaker="Ana:x"), UsageError, "the weight 'x'"),
+        (VoiceOptions(style="a b"), UsageError, "style 'a b'"),
+    ],
+)
+def test_styles_and_mixtures_that_a_server_has_not_are_refused(
+    options: VoiceOptions, error: type[VoxturnError], says: str
+) -> None:
+    with pytest.raises(error) as caught:
+        RemoteVoice(Wire(), "xtts", STYLED, {}).using(options)  # type: ignore[arg-type]
+    assert says in str(caught.value)
+
+
+def test_a_server_from_before_there_were_styles_has_none() -> None:
+    assert voice_on(Wire()).styles == ()
+    with pytest.raises(UsageError, match="style"):
+        voice_on(Wire(), "vits").using(VoiceOptions(style="happy"))
+
+
+async def test_what_looks_like_a_tag_in_a_sentence_is_said_by_a_server() -> None:
+    wire: Any = Wire(chunk(0.1, 5, 0, True))
+    assert [c async for c in voice_on(wire)(said(SpokenText("[name] will call.")))]
+    assert spoken_text(wire.sent[0][1]["text"]) == "[name] will call."
 
 
 def test_a_recording_longer_than_a_request_is_not_sent(tmp_path: Path) -> None:

@@ -1,5 +1,5 @@
 """The served text model's conversations: what is kept of answers that were stopped. The served
-voices: whose recording is cloned next."""
+voices: whose recording is cloned next, and in which style they speak."""
 
 from __future__ import annotations
 
@@ -14,16 +14,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-from voxturn.runtime.errors import InferenceFailed
-from voxturn.runtime.executors.fake import FakeDecoder
+from voxturn.runtime.decode.generation import Step
+from voxturn.runtime.errors import InferenceFailed, UnknownStyle, UsageError, VoxturnError
+from voxturn.runtime.executors.fake import FakeDecoder, FakeGraph
 from voxturn.runtime.families.base import VoiceOptions
 from voxturn.runtime.families.fake import FakeVoice
+from voxturn.runtime.families.xtts.voices import Voice, VoiceStore
 from voxturn.runtime.flow.fairness import CLIENT
 from voxturn.runtime.messages import Message
+from voxturn.runtime.models.manifest import Manifest
+from voxturn.runtime.models.store import Store
 from voxturn.runtime.remote.tensors import Tensors, text_tensor
 from voxturn.runtime.serving.handlers import ReplyHandler, XttsHandler
 
-from tests.artifacts import FakeBackends, all_kinds, on_cpu
+from tests.artifacts import XTTS, FakeBackends, FakeTokens, all_kinds, on_cpu
 
 
 class Answers:
@@ -148,3 +152,68 @@ async def test_one_client_s_recordings_do_not_hold_up_another_s(
     assert all(await asyncio.wait_for(asyncio.gather(*cloning), 10))
     assert voice.cloned == [0, 10, 2, 11, 3, 4, 5, 6, 7, 8, 9]
     handler.close()
+
+
+@pytest.fixture
+def tokens() -> FakeTokens:
+    """What the served voice's sentences are made of: four codes each."""
+    hidden, stop = np.zeros(8, np.float32), XTTS["gpt_stop_audio_token"]
+    script = [*(Step(5, hidden, False, 0.0) for _ in range(4)), Step(stop, hidden, True, 1.0)]
+    return FakeTokens("token_decoder", 1, 200, script)
+
+
+@pytest.fixture
+def voice(
+    tokens: FakeTokens, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[XttsHandler]:
+    """A served XTTS; its speaker `Ana`, whose latents are 0, has a style whose latents are 5."""
+    monkeypatch.setenv("VOXTURN_HOME", str(tmp_path / "home"))
+    fake = FakeBackends()
+    fake.tokens = lambda role, slots, capacity: tokens
+    fake.graph = lambda role: FakeGraph(lambda inputs: {"audio": np.ones((1, 1, 9999), np.float32)})
+    fake.install(monkeypatch)
+    profile = on_cpu(all_kinds(tmp_path))
+    folder = Path(profile.speak.model)
+    store = VoiceStore(Store().root, folder, Manifest.read(folder))
+    happy = Voice("Ana", np.full((32, 8), 5.0, np.float32), np.ones(512, np.float32))
+    store.add(happy, style="happy")
+    handler = XttsHandler(profile)
+    yield handler
+    handler.close()
+
+
+async def asked_for(handler: XttsHandler, **inputs: str) -> None:
+    async for _ in handler({name: text_tensor(text) for name, text in inputs.items()}):
+        pass
+
+
+async def test_a_request_names_a_style_or_its_text_does(
+    voice: XttsHandler, tokens: FakeTokens
+) -> None:
+    about = voice.describe()["voice"]
+    assert (about["styles"], about["styles_of"]) == (["happy"], {"Ana": ["happy"]})
+    text = "Yes. [happy] No."
+    await asked_for(voice, text=text)
+    await asked_for(voice, text=text, style="happy")
+    await asked_for(voice, text=text, voice="Ana/happy:1+Ben:3")
+    rows = [request.rows for request in tokens.requests]
+    assert [row[1, 0] for row in rows if row is not None] == [0.0, 5.0, 5.0, 5.0, 2.0, 2.0]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "error", "says"),
+    [
+        (
+            {"voice": "Ben", "style": "happy"},
+            UnknownStyle,
+            "'Ben' has no style 'happy'; it has none",
+        ),
+        ({"style": "x" * 300}, UsageError, "style: has 300 characters"),
+        ({"voice": "Ana:x"}, UsageError, "the weight 'x'"),
+    ],
+)
+async def test_a_style_or_a_mixture_that_is_none_is_refused(
+    inputs: dict[str, str], error: type[VoxturnError], says: str, voice: XttsHandler
+) -> None:
+    with pytest.raises(error, match=says):
+        await asked_for(voice, text="Yes.", **inputs)
