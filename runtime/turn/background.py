@@ -9,13 +9,16 @@ from collections.abc import Collection
 import numpy as np
 from voxturn.runtime.messages import Samples
 
-_REMEMBERED_S, _LEAST_S = 6.0, 1.0
-_SMOOTH_S, _RISE_S = 0.16, 0.064
-"""Over how much the level is taken, longer than the closure of a consonant; a level that rises is
-believed sooner."""
+_REMEMBERED_S, _LEAST_S = 6.0, 3.0
+_SMOOTH_S, _RISE_S = 0.096, 0.064
+"""Over how much the level is taken; one that rises is believed sooner."""
 
 _QUIETEST = 0.1
-_ABOVE_DB = 5.0
+_ABOVE_DB = 6.0
+_LASTS_S = 0.128
+"""So long is a speaker at least as quiet as what is behind him before he has ended: longer than the
+soft end of a word."""
+
 _DOUBTFUL = 0.35
 _SILENT = 1e-12
 
@@ -23,33 +26,41 @@ _SILENT = 1e-12
 class Background:
     """Learns from windows as they come how loud it is behind the speaker, and whether that is talk.
 
-    It is talk where even the quietest tenth of the last six seconds was called speech: then what is
-    not 5 dB louder than that tenth is no speech of him who speaks to us. After silence, music or
-    steady noise, which a detector tells from speech, nothing changes.
+    It is talk where even the quietest tenth of the last six seconds was called speech: then nobody
+    speaks to us before it is 6 dB louder than that tenth, nor after it has not been for a while.
+    After silence, music or steady noise, which a detector tells from speech, nothing changes.
     """
 
     def __init__(self, rate: int = 16000) -> None:
         self._rate = rate
         self._powers: deque[float] = deque()  # of windows
         self._heard: deque[tuple[float, float]] = deque()  # level in dB, probability
+        self._quiet_s = 0.0
 
     def foreground(self, window: Samples, probability: float) -> float:
         """The probability that a window `[n]` is speech to us, of the one that it is any."""
-        per_s = self._rate / window.size
+        window_s = window.size / self._rate
         self._powers.append(float(np.mean(np.square(window))))
-        if len(self._powers) > max(1, round(_SMOOTH_S * per_s)):
+        if len(self._powers) > max(1, round(_SMOOTH_S / window_s)):
             self._powers.popleft()
-        rise = max(1, round(_RISE_S * per_s))
-        level, risen = _db(self._powers), _db(list(self._powers)[-rise:])
+        level = _db(self._powers)
+        risen = _db(list(self._powers)[-max(1, round(_RISE_S / window_s)) :])
         self._heard.append((level, probability))
-        if len(self._heard) > _REMEMBERED_S * per_s:
+        if len(self._heard) > _REMEMBERED_S / window_s:
             self._heard.popleft()
-        if probability < _DOUBTFUL or len(self._heard) < _LEAST_S * per_s:
-            return probability
+        talk, quiet_db = self._behind(window_s)
+        quiet = talk and max(level, risen) < quiet_db + _ABOVE_DB
+        self._quiet_s = self._quiet_s + window_s if quiet else 0.0
+        return probability if self._quiet_s <= _LASTS_S else 0.0
+
+    def _behind(self, window_s: float) -> tuple[bool, float]:
+        """Whether there is talk behind the speaker, and its level in dB."""
+        if len(self._heard) < _LEAST_S / window_s:
+            return False, 0.0
         levels, probabilities = np.array(self._heard).T
-        quiet = np.quantile(levels, _QUIETEST)
-        talk = np.mean(probabilities[levels <= quiet] >= _DOUBTFUL) > 0.5
-        return 0.0 if talk and max(level, risen) < quiet + _ABOVE_DB else probability
+        quiet_db = float(np.quantile(levels, _QUIETEST))
+        quietest = probabilities[levels <= quiet_db]
+        return bool(np.mean(quietest >= _DOUBTFUL) > 0.5), quiet_db
 
 
 def _db(powers: Collection[float]) -> float:

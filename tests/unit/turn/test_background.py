@@ -28,11 +28,16 @@ def heard(*parts: tuple[float, float, float]) -> list[float]:
 
 
 def test_talk_behind_a_speaker_is_none_and_he_is_heard() -> None:
-    out = heard((2.0, -34, 0.8), (2.0, -24, 0.95), (1.0, -34, 0.8))
-    behind, speaker, after = out[PER_S : 2 * PER_S], out[2 * PER_S : 4 * PER_S], out[-PER_S // 2 :]
-    assert not any(behind)
-    assert speaker[5:] == [0.95] * len(speaker[5:])
-    assert not any(after)
+    out = heard((4.0, -34, 0.8), (2.0, -24, 0.95), (1.0, -34, 0.8))
+    begin, end = 4 * PER_S, 6 * PER_S
+    assert not any(out[3 * PER_S + 5 : begin])
+    assert out[begin + 1 : end] == [0.95] * (2 * PER_S - 1)
+    assert not any(out[end + 7 :])
+
+
+def test_the_soft_end_of_a_word_is_the_speaker_s() -> None:
+    behind, word, end = (4.0, -34, 0.8), (0.5, -24, 0.95), (0.12, -33, 0.9)
+    assert all(heard(behind, word, end, word, end)[4 * PER_S + 1 :])
 
 
 def test_silence_and_steady_noise_change_nothing() -> None:
@@ -48,7 +53,7 @@ def test_silence_and_steady_noise_change_nothing() -> None:
 
 
 def test_a_speaker_who_begins_at_once_is_heard() -> None:
-    assert heard((0.45, -24, 0.9)) == [0.9] * 14
+    assert heard((2.9, -24, 0.9)) == [0.9] * 90
 
 
 @settings(max_examples=50, deadline=None)
