@@ -35,6 +35,7 @@
         ├── StreamClosed                 a hand-off was used after its end
         ├── ForgottenWindow              a server does not keep an encoded window any more; it is encoded again
         ├── ForgottenSequence            a server has not all pieces of an utterance; it is sent again from its beginning
+        ├── ForgottenSession             a server has not this session, or not all that was said in it; open another
         ├── TooManyStreams               more at once than a server gives one client, or than it has places for
         ├── DeadlineExceeded             a request took longer than its caller or the server allows
         ├── ServerUnavailable            no server answers, or it does not have the model
@@ -198,6 +199,10 @@ class ForgottenWindow(RunError):
 
 class ForgottenSequence(RunError):
     """A server has not all pieces of an utterance; it has to be sent again from its beginning."""
+
+
+class ForgottenSession(RunError):
+    """A server does not have this session (any more), or not all that was said in it."""
 
 
 class TooManyStreams(RunError):

@@ -1,4 +1,4 @@
-"""Events of a turn as a header and bytes, and back: what every wire shares. Pure.
+"""Events of a turn or a session as a header and bytes, and back: what every wire shares. Pure.
 
 The header is plain data for JSON, the bytes are samples, float32 little-endian; only audio has any.
 """
@@ -10,29 +10,49 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from voxturn.runtime.errors import InferenceFailed
+from voxturn.runtime.errors import InferenceFailed, VoxturnError
 from voxturn.runtime.messages import (
-    Event,
+    Interrupted,
     Partial,
+    Paused,
     PcmChunk,
     ReplyToken,
+    Resumed,
     Sentence,
+    SessionError,
+    SessionEvent,
     SpeechStarted,
     Transcript,
     TurnDone,
     Word,
 )
+from voxturn.runtime.remote.failures import error_class
 
 _SAMPLES = np.dtype("<f4")
 _KINDS = {
     kind.__name__: kind
-    for kind in (SpeechStarted, Partial, Transcript, ReplyToken, Sentence, TurnDone, PcmChunk)
+    for kind in (
+        SpeechStarted,
+        Partial,
+        Transcript,
+        ReplyToken,
+        Sentence,
+        TurnDone,
+        PcmChunk,
+        Paused,
+        Resumed,
+        Interrupted,
+        SessionError,
+    )
 }
+_LONGEST_ERROR = 1000
 
 
-def encode(event: Event) -> tuple[dict[str, Any], bytes]:
-    """An event's header and samples."""
+def encode(event: SessionEvent) -> tuple[dict[str, Any], bytes]:
+    """An event's header and samples. Of an error its class and its one line go, never a stack."""
     header = {"kind": type(event).__name__}
+    if isinstance(event, SessionError):
+        return header | _of_error(event.error), b""
     if not isinstance(event, PcmChunk):
         return header | dataclasses.asdict(event), b""
     about = dataclasses.asdict(dataclasses.replace(event, samples=event.samples[:0]))
@@ -40,8 +60,8 @@ def encode(event: Event) -> tuple[dict[str, Any], bytes]:
     return header | about, event.samples.astype(_SAMPLES, copy=False).tobytes()
 
 
-def decode(header: Mapping[str, Any], data: bytes) -> Event:
-    """What `encode` was given.
+def decode(header: Mapping[str, Any], data: bytes) -> SessionEvent:
+    """What `encode` was given. An error of a class that this side has not is `InferenceFailed`.
 
     Raises `InferenceFailed` for an event of another version, or one that is not whole.
     """
@@ -55,13 +75,32 @@ def decode(header: Mapping[str, Any], data: bytes) -> Event:
         if kind is PcmChunk:
             fields["samples"] = np.frombuffer(data, _SAMPLES).astype(np.float32)
             fields["sentence"] = Sentence(**_tuples(fields["sentence"]))
-        event: Event = kind(**_tuples(fields))
+        if kind is SessionError:
+            fields = {"error": _to_error(**fields)}
+        event: SessionEvent = kind(**_tuples(fields))
     except (AttributeError, KeyError, TypeError, ValueError) as exc:
         reason = " ".join(str(exc).split())[:200]
         raise InferenceFailed(
             f"the server sent a {kind.__name__} that is not whole ({reason})"
         ) from exc
     return event
+
+
+def _of_error(error: Exception) -> dict[str, str]:
+    message = " ".join(str(error).split())[:_LONGEST_ERROR]
+    if isinstance(error, VoxturnError):
+        return {"error": type(error).__name__, "message": message}
+    return {
+        "error": InferenceFailed.__name__,
+        "message": f"{type(error).__name__}: {message}",
+    }
+
+
+def _to_error(error: str, message: str) -> VoxturnError:
+    line = " ".join(message.split())[:_LONGEST_ERROR]
+    if (kind := error_class(error)) is not None:
+        return kind(line)
+    return InferenceFailed(f"{' '.join(error.split())[:_LONGEST_ERROR]}: {line}")
 
 
 def _tuples(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -73,7 +73,7 @@ def raised(message: str, model: str) -> VoxturnError | None:
     """The error that a model raised, by the name that its message begins with."""
     text = message.removeprefix("[StatusCode.INTERNAL] ")
     name, _, rest = text.partition(": ")
-    if (kind := _kind(name)) is not None:
+    if (kind := error_class(name)) is not None:
         return kind(rest)
     if "tub process" in text:
         return ServerDied(f"model {model!r} died; the request may be made again")
@@ -102,7 +102,7 @@ def load_failed(error: Exception, model: str, address: str) -> VoxturnError:
     reason = message.partition(_STACK)[0].strip().removesuffix(";")
     what = f"model {model!r} does not load"
     for match in _NAME.finditer(reason):
-        if (kind := _kind(match[1])) is not None:
+        if (kind := error_class(match[1])) is not None:
             return kind(f"{what}: {_one_line(reason[match.end() :])}")
     for signs, why, remedy in _LOAD_FAILURES:
         if any(sign in reason for sign in signs):
@@ -129,7 +129,7 @@ def _unreachable(message: str, address: str) -> ServerUnavailable | None:
     )
 
 
-def _kind(name: str) -> type[VoxturnError] | None:
+def error_class(name: str) -> type[VoxturnError] | None:
     """The class of voxturn's errors that has this name."""
     kind = getattr(errors, name, None)
     return kind if isinstance(kind, type) and issubclass(kind, VoxturnError) else None

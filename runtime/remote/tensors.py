@@ -1,5 +1,5 @@
-"""Events of a turn as Triton's tensors, and back: the codec's header as JSON, its samples as they
-are. Pure."""
+"""Events of a turn or a session as Triton's tensors, and back: the codec's header as JSON, its
+samples as they are. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,15 @@ from typing import Any, TypeVar
 
 import numpy as np
 from voxturn.runtime.errors import InferenceFailed, UsageError
-from voxturn.runtime.messages import Event, PcmChunk
+from voxturn.runtime.messages import (
+    Event,
+    Interrupted,
+    Paused,
+    PcmChunk,
+    Resumed,
+    SessionError,
+    SessionEvent,
+)
 from voxturn.runtime.remote.codec import decode, encode
 
 EventT = TypeVar("EventT", bound=Event)
@@ -62,14 +70,25 @@ def to_chunk(tensors: Mapping[str, np.ndarray[Any, Any]]) -> PcmChunk:
     return chunk
 
 
-def of_event(event: Event) -> Tensors:
-    """An event of a turn as tensors; of audio, those of `of_chunk` as well."""
+def of_event(event: SessionEvent) -> Tensors:
+    """An event as tensors; of audio, those of `of_chunk` as well."""
     header, _ = encode(event)
     audio = of_chunk(event) if isinstance(event, PcmChunk) else {}
     return {"event": text_tensor(json.dumps(header))} | audio
 
 
 def to_event(tensors: Mapping[str, np.ndarray[Any, Any]]) -> Event:
+    """An event of a turn that `of_event` was given.
+
+    Raises `InferenceFailed` for an event of another version, and for one of a session.
+    """
+    event = to_session_event(tensors)
+    if isinstance(event, Paused | Resumed | Interrupted | SessionError):
+        raise InferenceFailed(f"the server sent a session's {type(event).__name__} for a turn")
+    return event
+
+
+def to_session_event(tensors: Mapping[str, np.ndarray[Any, Any]]) -> SessionEvent:
     """What `of_event` was given. Raises `InferenceFailed` for an event of another version."""
     if "pcm" in tensors:
         return to_chunk(tensors)

@@ -10,20 +10,25 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from voxturn.runtime.errors import InferenceFailed
+from voxturn.runtime import errors
+from voxturn.runtime.errors import InferenceFailed, VoxturnError
 from voxturn.runtime.messages import (
-    Event,
+    Interrupted,
     Partial,
+    Paused,
     PcmChunk,
     ReplyToken,
+    Resumed,
     Sentence,
+    SessionError,
+    SessionEvent,
     SpeechStarted,
     Transcript,
     TurnDone,
     Word,
 )
 from voxturn.runtime.remote.codec import decode, encode
-from voxturn.runtime.remote.tensors import of_event, to_event
+from voxturn.runtime.remote.tensors import of_event, to_event, to_session_event
 
 TEXT = st.text(max_size=20)
 SECONDS = st.floats(0, 1e6, allow_nan=False)
@@ -48,6 +53,22 @@ EVENTS = st.one_of(
     ),
     st.builds(TurnDone, TEXT),
 )
+CLASSES = [
+    kind
+    for kind in vars(errors).values()
+    if isinstance(kind, type) and issubclass(kind, VoxturnError)
+]
+ERRORS = st.builds(
+    lambda kind, text: kind(" ".join(text.split())),
+    st.sampled_from([*CLASSES, ValueError, KeyError]),
+    st.text(max_size=60),
+)
+OF_A_SESSION = st.one_of(
+    st.just(Paused()),
+    st.builds(Resumed, st.integers(0, 1 << 40)),
+    st.builds(Interrupted, TEXT, TEXT),
+    st.builds(SessionError, ERRORS),
+)
 JSON: Any = st.recursive(
     st.none() | st.booleans() | st.integers() | TEXT,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
@@ -55,7 +76,13 @@ JSON: Any = st.recursive(
 )
 
 
-def same(one: Event, other: Event) -> bool:
+def same(one: SessionEvent, other: SessionEvent) -> bool:
+    if isinstance(one, SessionError) and isinstance(other, SessionError):
+        known = isinstance(other.error, VoxturnError)
+        name = "" if known else f"{type(other.error).__name__}: "
+        return type(one.error) is (type(other.error) if known else InferenceFailed) and str(
+            one.error
+        ) == name + " ".join(str(other.error).split())
     if isinstance(one, PcmChunk) and isinstance(other, PcmChunk):
         fields = ("rate", "start", "sentence", "cut", "final")
         alike = all(getattr(one, name) == getattr(other, name) for name in fields)
@@ -64,16 +91,43 @@ def same(one: Event, other: Event) -> bool:
     return one == other and len(set(ids)) == 1
 
 
-@given(EVENTS)
-def test_what_is_sent_arrives(event: Event) -> None:
+@given(EVENTS | OF_A_SESSION)
+def test_what_is_sent_arrives(event: SessionEvent) -> None:
     header, data = encode(event)
     assert same(decode(json.loads(json.dumps(header)), data), event)
-    assert same(to_event(of_event(event)), event)
+    assert same(to_session_event(of_event(event)), event)
+
+
+@given(OF_A_SESSION)
+def test_an_event_of_a_session_is_none_of_a_turn(event: SessionEvent) -> None:
+    with pytest.raises(InferenceFailed, match=f"a session's {type(event).__name__} for a turn"):
+        to_event(of_event(event))
+
+
+def test_an_error_arrives_as_its_class_and_one_line_whatever_it_was() -> None:
+    try:
+        raise ZeroDivisionError("oops\n  File here.py, line 3")
+    except ZeroDivisionError as exc:
+        header, data = encode(SessionError(exc))
+    assert header == {
+        "kind": "SessionError",
+        "error": "InferenceFailed",
+        "message": "ZeroDivisionError: oops File here.py, line 3",
+    }
+    for name in ("Telepathy", "SystemExit", "VoxturnError.mro", "__doc__"):
+        event = decode({"kind": "SessionError", "error": name, "message": "a\nb"}, data)
+        assert isinstance(event, SessionError)
+        assert type(event.error) is InferenceFailed
+        assert str(event.error) == f"{name}: a b"
 
 
 @given(
-    st.sampled_from(["SpeechStarted", "Partial", "Transcript", "Sentence", "PcmChunk", "TurnDone"]),
-    st.dictionaries(st.sampled_from(["text", "at", "sentence", "rate", "words", "x"]), JSON),
+    st.sampled_from(
+        "SpeechStarted Partial Transcript Sentence PcmChunk TurnDone Interrupted SessionError".split()
+    ),
+    st.dictionaries(
+        st.sampled_from(["text", "at", "sentence", "rate", "words", "error", "message", "x"]), JSON
+    ),
     st.binary(max_size=9),
 )
 def test_what_is_not_whole_is_one_clear_line(
