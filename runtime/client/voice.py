@@ -13,10 +13,12 @@ from dataclasses import replace
 from functools import partial
 from types import TracebackType
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 from voxturn.runtime.assistant import Assistant
 from voxturn.runtime.client.endpoints import Endpoints
+from voxturn.runtime.client.session import Opening, RemoteSession
 from voxturn.runtime.errors import ServerDied, ServerUnavailable, UsageError, VoxturnError
 from voxturn.runtime.flow.handoff import Ahead
 from voxturn.runtime.frames import frames_from
@@ -37,7 +39,9 @@ from voxturn.runtime.remote.contract import MODELS, Piece
 from voxturn.runtime.remote.tensors import answer_of, text_of, to_chunk, to_event
 from voxturn.runtime.remote.transport import TritonServer
 from voxturn.runtime.text.chat import Message
+from voxturn.runtime.turn.session import Session, SessionOptions
 from voxturn.runtime.turn.turn import Conversation
+from voxturn.runtime.turn.voice_session import VoiceSession
 
 _PIECE_S = 0.5
 
@@ -99,6 +103,7 @@ class VoiceClient:
         self._address = ""
         self._messages: list[Message] = []
         self._turn: ClientTurn | None = None
+        self._sessions: WeakSet[VoiceSession] = WeakSet()
 
     def turn(self, source: Samples | AsyncIterator[AudioFrame]) -> ClientTurn:
         """One turn on an utterance, 16 kHz float32 `[n]`, or on frames as they come from a
@@ -118,6 +123,17 @@ class VoiceClient:
         if self._turn is not None:
             await self._turn.interrupt()
             self._turn = None
+
+    def session(self, options: SessionOptions | None = None) -> Opening:
+        """A new dialogue that listens while it speaks, at one server: `async with client.session()
+        as session: …`, as `Assistant.session()`.
+
+        Driven here on the server's engines where there is a profile, which is loaded for it; else
+        by the server's `voice_turn`. Opening it may raise what loading raises, and
+        `ServerUnavailable`, `ServerDied` or `TooManyStreams`; `UsageError` for options that a
+        server cannot be told.
+        """
+        return Opening(self._opened(options or SessionOptions()))
 
     async def transcribe(self, samples: Samples, language: str = "") -> Transcript:
         """The words in 16 kHz samples."""
@@ -213,6 +229,8 @@ class VoiceClient:
     async def aclose(self) -> None:
         """Stop what is under way and close the connections."""
         await self.interrupt()
+        for session in list(self._sessions):
+            await session.aclose()
         if self._assistant is not None:
             await self._assistant.aclose()
         await self._endpoints.aclose()
@@ -227,6 +245,39 @@ class VoiceClient:
         at: TracebackType | None,
     ) -> None:
         await self.aclose()
+
+    async def _opened(self, options: SessionOptions) -> VoiceSession:
+        """A session, at the first server that opens it."""
+        for attempt in range(len(self._endpoints)):
+            try:
+                if self._profile is None:
+                    return await self._served_session(options)
+                return await self._driven_session(self._profile, options)
+            except (ServerUnavailable, ServerDied):
+                if attempt + 1 == len(self._endpoints):
+                    raise
+        raise AssertionError("unreachable: there is at least one endpoint")
+
+    async def _served_session(self, options: SessionOptions) -> VoiceSession:
+        session = RemoteSession(self._endpoints.one, options)
+        self._sessions.add(session)
+        try:
+            await session.opened()
+        except BaseException:
+            await session.aclose()
+            raise
+        return session
+
+    async def _driven_session(self, profile: Profile, options: SessionOptions) -> VoiceSession:
+        async with self._endpoints.one() as server:
+            assistant = await _loaded(served_by(profile, server.address))
+        try:
+            session = _DrivenSession(assistant, options)
+        except BaseException:
+            await assistant.aclose()
+            raise
+        self._sessions.add(session)
+        return session
 
     async def _served(self, samples: Samples) -> AsyncGenerator[Event, None]:
         """A turn that the conversation's server drives."""
@@ -271,6 +322,21 @@ class VoiceClient:
             self._dialogue = self._assistant.conversation()
             self._dialogue.messages[:] = self._messages or self._dialogue.messages
         return self._dialogue
+
+
+class _DrivenSession(Session):
+    """A session with an assistant of its own, which is closed with it."""
+
+    def __init__(self, assistant: Assistant, options: SessionOptions) -> None:
+        super().__init__(assistant.conversation(), options)
+        self._assistant = assistant
+
+    async def aclose(self) -> None:
+        """As `Session.aclose`; then the engines."""
+        try:
+            await super().aclose()
+        finally:
+            await self._assistant.aclose()
 
 
 def served_by(profile: Profile, address: str) -> Profile:

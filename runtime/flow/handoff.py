@@ -101,6 +101,11 @@ class Handoff(Generic[T]):
         self._items.clear()
         self._changed.set()
 
+    @property
+    def unread(self) -> int:
+        """How many items wait for the reader."""
+        return len(self._items)
+
     def __aiter__(self) -> AsyncIterator[T]:
         return self
 

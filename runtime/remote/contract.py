@@ -62,6 +62,12 @@ LONGEST_SPEECH_S = 1800.0
 LONGEST_REQUEST_S = 1800.0
 """Seconds that a request may take in the server, its waiting for others included."""
 
+LONGEST_SESSION_S = 86_400.0
+"""Seconds that a session may be open, and that all its answers may have."""
+
+LONGEST_PIECE_S = 10.0
+"""Seconds of audio that a request to a session may have."""
+
 MOST_LATENTS = 605
 """Latents that a sequence of XTTS's may have."""
 
@@ -102,9 +108,8 @@ _TYPES = {
 
 @dataclass(frozen=True)
 class Served:
-    """A model of the repository. Its adapter asks for the inputs of `required`, or for those of
-    `engine` where its engine itself is asked (`requests`); the server for none: a canary has no
-    others. `streams`: answers come piece by piece. `task` as in `models.compatible.TASKS`, of
+    """A model of the repository. Its adapter asks for the inputs of `required`, unless the one that
+    `instead` names is there; the server for none: a canary has no others. `streams`: answers come piece by piece. `task` as in `models.compatible.TASKS`, of
     models that run a whole stage of a profile."""
 
     name: str
@@ -112,13 +117,13 @@ class Served:
     outputs: tuple[TensorSpec, ...]
     required: frozenset[str]
     streams: bool = True
-    engine: bool = False
+    instead: str = ""
     task: str = ""
 
     def check_required(self, inputs: Mapping[str, np.ndarray[Any, Any]]) -> None:
         """Raise `UsageError` for what is missing."""
         missing = sorted(self.required - set(inputs))
-        if missing and not (self.engine and REQUEST in inputs):
+        if missing and self.instead not in inputs:
             raise UsageError(f"{self.name}: needs input {', '.join(missing)}")
 
     def check_shapes(self, inputs: Mapping[str, np.ndarray[Any, Any]]) -> None:
@@ -203,6 +208,9 @@ COMMON = (
 REQUEST, SEQUENCE, START, END = "request", "sequence", "start", "end"
 """What is asked of an engine itself; the name of an utterance that is sent piece by piece: Triton's
 sequence id, and whether a piece is the first or the last."""
+SESSION, OPEN, NUMBER, COMMAND = "session", "open", "number", "command"
+"""The name of a session; how it is opened, a request that is answered with its events until it ends;
+which of its pieces of audio one is, counted from 1; what else is told to it (`sessions`)."""
 _REQUEST, _ANSWER, _EVENT = _text(REQUEST), _text("answer"), _text("event")
 _TOKENS = (_REQUEST, TensorSpec("rows", "float32", ("rows", "width")))
 _STEP = (TensorSpec("hidden", "float32", ("width",)),)
@@ -246,7 +254,7 @@ MODELS = {
             ),
             frozenset({"audio"}),
             streams=False,
-            engine=True,
+            instead=REQUEST,
             task="speech-to-text",
         ),
         Served(
@@ -254,7 +262,7 @@ MODELS = {
             (_text("messages"), _text("conversation"), *_TOKENS),
             (_text("text"), TensorSpec("ids", "int32", ("tokens",)), *_STEP),
             frozenset({"messages"}),
-            engine=True,
+            instead=REQUEST,
             task="text-generation",
         ),
         Served(
@@ -272,7 +280,7 @@ MODELS = {
             ),
             (*_PCM, *_STEP),
             frozenset({"text"}),
-            engine=True,
+            instead=REQUEST,
             task="text-to-speech",
         ),
         Served(
@@ -292,9 +300,17 @@ MODELS = {
         Served("vits", (_text("text"),), _PCM, frozenset({"text"}), task="text-to-speech"),
         Served(
             "voice_turn",
-            (_floats("audio"), _text("conversation")),
+            (
+                _floats("audio"),
+                _text("conversation"),
+                _text(SESSION),
+                _text(OPEN),
+                TensorSpec(NUMBER, "int64", (1,)),
+                _text(COMMAND),
+            ),
             (_EVENT, *_PCM),
             frozenset({"audio"}),
+            instead=SESSION,
         ),
     )
 }

@@ -94,6 +94,13 @@ class Table:
             raise self._wrong(field, f"a list of at most {most} whole numbers from 0 to {end - 1}")
         return value
 
+    def items(self, field: str) -> list[Any]:
+        """A list."""
+        value = self._value(field)
+        if not isinstance(value, list):
+            raise self._wrong(field, "a list")
+        return value
+
     def table(self, field: str) -> Table:
         """An object in this one."""
         return Table(self._value(field), f"{self._name}.{field}")

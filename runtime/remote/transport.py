@@ -14,6 +14,7 @@ import logging
 import math
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ from voxturn.runtime.errors import (
     VoxturnError,
 )
 from voxturn.runtime.flow.clock import NEVER, Clock, WallClock, done_by
-from voxturn.runtime.flow.handoff import cancel_and_wait
+from voxturn.runtime.flow.handoff import Handoff, cancel_and_wait
 from voxturn.runtime.remote.access import headers
 from voxturn.runtime.remote.contract import (
     CANARY,
@@ -90,13 +91,15 @@ class TritonServer:
         self._headers = headers(secret)
         self._client = aio.InferenceServerClient(address, channel_args=_CHANNEL)
 
-    async def stream(self, model: str, inputs: Mapping[str, Any]) -> AsyncGenerator[Tensors, None]:
+    async def stream(
+        self, model: str, inputs: Mapping[str, Any], endless: bool = False
+    ) -> AsyncGenerator[Tensors, None]:
         """The answers to a request, piece by piece. Closing this cancels it in the server.
 
-        Raises the error that the model raised, `ServerUnavailable`, `ServerDied` or
-        `DeadlineExceeded`.
+        `endless`: it has no deadline. Raises the error that the model raised, `ServerUnavailable`,
+        `ServerDied` or `DeadlineExceeded`.
         """
-        until, name = self._until(), uuid.uuid4().hex
+        until, name = NEVER if endless else self._until(), uuid.uuid4().hex
         sent = self._clock.now()
         request = {"model_name": model, "inputs": self._named(inputs), "request_id": name}
         answers = self._client.stream_infer(_one(request))
@@ -111,14 +114,7 @@ class TritonServer:
                     following.cancel()
                 if answer is None:
                     return
-                result, error = answer
-                if error is not None:
-                    message = str(error.message())
-                    raise raised(message, model) or InferenceFailed(
-                        f"{model}: {' '.join(message.split())[:300]}"
-                    )
-                begun = True
-                tensors = _arrays(result)
+                tensors, begun = _tensors_of(answer, model), True
                 if tensors:
                     yield tensors
         except VoxturnError as exc:
@@ -129,6 +125,15 @@ class TritonServer:
             raise lost(exc, model, self.address, begun) from exc
         finally:
             await self._leave(model, name, answers, reachable)
+
+    @asynccontextmanager
+    async def line(self, model: str) -> AsyncGenerator[Line, None]:
+        """For requests that the model answers at once, one after the other over one call."""
+        line = Line(self, model)
+        try:
+            yield line
+        finally:
+            await line.aclose()
 
     async def _leave(self, model: str, name: str, answers: Any, reachable: bool) -> None:
         """End a stream: ask the model to, read the rest, and cut the connection only where that is
@@ -311,6 +316,46 @@ class TritonServer:
         return tensors
 
 
+class Line:
+    """Requests to a model of a server, each sent once the one before it was answered."""
+
+    def __init__(self, server: TritonServer, model: str) -> None:
+        self._server = server
+        self._model = model
+        self._requests: Handoff[dict[str, Any]] = Handoff(1)
+        self._answers = server._client.stream_infer(self._requests)
+
+    async def ask(self, inputs: Mapping[str, Any]) -> Tensors:
+        """The one answer to a request. Of one task.
+
+        Raises the error that the model raised, `ServerUnavailable` or `ServerDied`.
+        """
+        server, model = self._server, self._model
+        await self._requests.put({"model_name": model, "inputs": server._named(inputs)})
+        following = asyncio.ensure_future(anext(self._answers))
+        try:
+            await server._wait(following, model, NEVER, server._clock.now())
+            return _tensors_of(await following, model)
+        except VoxturnError:
+            raise
+        except Exception as exc:
+            raise lost(exc, model, server.address, True) from exc
+        finally:
+            following.cancel()
+
+    async def aclose(self) -> None:
+        """Send no more. What was asked and not answered is left to the model."""
+        self._requests.close()
+        try:
+            async with asyncio.timeout(_LEAVE_S):
+                async for _ in self._answers:  # not cut: as `_leave`
+                    pass
+        except Exception as exc:  # noqa: BLE001  it is left all the same
+            _LOG.debug("%s: model %r: a line was cut: %s", self._server.address, self._model, exc)
+        finally:
+            self._answers.cancel()
+
+
 class _Call:
     """A call with one answer, as a stream to be left."""
 
@@ -330,6 +375,17 @@ def _as_arrays(inputs: Mapping[str, Any]) -> Iterator[tuple[str, np.ndarray[Any,
             name,
             np.array([value.encode()], np.object_) if isinstance(value, str) else np.asarray(value),
         )
+
+
+def _tensors_of(answer: tuple[Any, Any], model: str) -> Tensors:
+    """The tensors of an answer. Raises the error that the model raised."""
+    result, error = answer
+    if error is not None:
+        message = str(error.message())
+        raise raised(message, model) or InferenceFailed(
+            f"{model}: {' '.join(message.split())[:300]}"
+        )
+    return _arrays(result)
 
 
 def _arrays(result: Any) -> Tensors:

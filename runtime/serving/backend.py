@@ -15,6 +15,7 @@ import logging
 import os
 from collections import Counter
 from collections.abc import AsyncGenerator, Coroutine, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -29,10 +30,13 @@ from voxturn.runtime.remote.contract import (
     CLIENT,
     INFO,
     LONGEST_REQUEST_S,
+    LONGEST_SESSION_S,
     LONGEST_SPEECH_S,
     MODELS,
     MOST_STREAMS,
+    OPEN,
     SEQUENCE,
+    SESSION,
     UP_S,
 )
 from voxturn.runtime.remote.tensors import Tensors, text_tensor
@@ -51,9 +55,29 @@ MOST_UNNAMED, MOST_AT_ONCE = 256, 1024
 """How many requests at once a model takes of all clients that do not give a name, and of all
 together: a client may give itself any number of names."""
 
-_TOO_LATE = f"a request may take {LONGEST_REQUEST_S:.0f} s; send less at once"
-_TOO_MUCH_SPEECH = (
-    f"a request may be answered with {LONGEST_SPEECH_S:.0f} s of audio; send the text in pieces"
+
+@dataclass(frozen=True)
+class _Limits:
+    """How many seconds a request may take, and have of audio in its answers; what its client is
+    told where that is not enough."""
+
+    longest_s: float
+    too_late: str
+    longest_speech_s: float
+    too_much_speech: str
+
+
+_OF_A_REQUEST = _Limits(
+    LONGEST_REQUEST_S,
+    f"a request may take {LONGEST_REQUEST_S:.0f} s; send less at once",
+    LONGEST_SPEECH_S,
+    f"a request may be answered with {LONGEST_SPEECH_S:.0f} s of audio; send the text in pieces",
+)
+_OF_A_SESSION = _Limits(
+    LONGEST_SESSION_S,
+    f"a session may take {LONGEST_SESSION_S:.0f} s; open another",
+    LONGEST_SESSION_S,
+    f"a session may be answered with {LONGEST_SESSION_S:.0f} s of audio; open another",
 )
 _LONGEST_ERROR = 1000
 _POLL_S = 0.05
@@ -127,7 +151,8 @@ class Backend:
         return task
 
     async def _answer(self, sender: Any, request: Arrived) -> None:
-        until = self._clock.now() + LONGEST_REQUEST_S
+        limits = _limits(request.inputs)
+        until = self._clock.now() + limits.longest_s
         watch = asyncio.create_task(self._watch(sender, asyncio.current_task(), until))
         final, error, outcome = self._pb.TRITONSERVER_RESPONSE_COMPLETE_FINAL, "", "done"
         last: Tensors | None = None
@@ -137,7 +162,10 @@ class Backend:
                 async for tensors in answers:
                     if self._model.streams:
                         sender.send(self._response(tensors))
-                        heard.sent(tensors)
+                        if (
+                            limits is _OF_A_REQUEST
+                        ):  # a session's audio comes when there is an answer
+                            heard.sent(tensors)
                     else:
                         last = tensors
         except VoxturnError as exc:
@@ -145,7 +173,7 @@ class Backend:
         except asyncio.CancelledError:
             error, outcome = "StreamClosed: the request was cancelled", "cancelled"
             if self._clock.now() >= until:
-                error, outcome = f"DeadlineExceeded: {self._model.name}: {_TOO_LATE}", "error"
+                error, outcome = f"DeadlineExceeded: {self._model.name}: {limits.too_late}", "error"
         except Exception as exc:  # noqa: BLE001  it is the client's, and logged
             _LOG.exception("a request ended in an unexpected error")
             error, outcome = (
@@ -198,6 +226,7 @@ class Backend:
             if blank or about:
                 yield blank | about
             return
+        limits = _limits(inputs)
         self._clients[client] += 1
         self._measure()
         try:
@@ -207,8 +236,8 @@ class Backend:
                 async for tensors in answers:
                     if "pcm" in tensors:
                         made_s += tensors["pcm"].size / int(tensors["rate"][0])
-                    if made_s > LONGEST_SPEECH_S:
-                        raise TextTooLong(f"{self._model.name}: {_TOO_MUCH_SPEECH}")
+                    if made_s > limits.longest_speech_s:
+                        raise TextTooLong(f"{self._model.name}: {limits.too_much_speech}")
                     yield blank | tensors
         finally:
             self._clients[client] -= 1
@@ -272,6 +301,10 @@ class Backend:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
+
+
+def _limits(inputs: Inputs) -> _Limits:
+    return _OF_A_SESSION if {SESSION, OPEN} <= inputs.keys() else _OF_A_REQUEST
 
 
 def _line(error: str) -> str:

@@ -25,13 +25,20 @@ from voxturn.runtime.families.base import Voice, VoiceOptions, opens_thought, st
 from voxturn.runtime.families.decoder import as_decoder
 from voxturn.runtime.families.pipe import spoken
 from voxturn.runtime.families.xtts.family import SEQUENCES, VOCODER, as_xtts
+from voxturn.runtime.flow.clock import Clock
 from voxturn.runtime.flow.lane import Lane
 from voxturn.runtime.frames import frames_from
 from voxturn.runtime.messages import Message
 from voxturn.runtime.models.manifest import reading, whole
 from voxturn.runtime.parts import LoadedParts
 from voxturn.runtime.profile import Profile
-from voxturn.runtime.remote.contract import MOST_LATENTS, MOST_SEQUENCES, REQUEST, WINDOW
+from voxturn.runtime.remote.contract import (
+    MOST_LATENTS,
+    MOST_SEQUENCES,
+    REQUEST,
+    SESSION,
+    WINDOW,
+)
 from voxturn.runtime.remote.requests import check_request, of_step, to_request
 from voxturn.runtime.remote.tensors import Tensors, of_chunk, of_event, text_tensor
 from voxturn.runtime.serving.batches import Batches
@@ -45,6 +52,7 @@ from voxturn.runtime.serving.inputs import (
     spoken_text,
 )
 from voxturn.runtime.serving.kept import Kept
+from voxturn.runtime.serving.sessions import Sessions
 from voxturn.runtime.serving.whisper import WhisperHandler
 from voxturn.runtime.turn.memory import alternating
 from voxturn.runtime.turn.split import Split
@@ -338,19 +346,26 @@ class HifiganHandler(VocoderHandler):
 
 
 class TurnHandler:
-    """`audio`, one utterance, to the events of a whole turn that the server drives."""
+    """`audio`, one utterance, to the events of a whole turn that the server drives; or what belongs
+    to a `session`."""
 
-    def __init__(self, profile: Profile) -> None:
-        self._assistant = Assistant.load(profile)
+    def __init__(self, profile: Profile, clock: Clock | None = None) -> None:
+        self._assistant = Assistant.load(profile, clock=clock)
         self.engine = self._assistant.engine
         self._conversations: Kept[Conversation] = Kept(
             "conversations", self._assistant.conversation, _CONVERSATIONS
         )
+        self._sessions = Sessions(self._assistant.session, self._assistant.setup.clock)
 
     async def warm(self) -> None:
         await self._assistant.warm()
 
     async def __call__(self, inputs: Inputs) -> AsyncGenerator[Tensors, None]:
+        if SESSION in inputs:
+            async with aclosing(self._sessions(inputs)) as answers:
+                async for tensors in answers:
+                    yield tensors
+            return
         samples = audio_of(inputs)
         with self._conversations.use(name_of(inputs, "conversation")) as conversation:
             async with conversation.turn(frames_from(samples), whole_input=True) as turn:

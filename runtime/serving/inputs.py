@@ -13,19 +13,17 @@ from voxturn.runtime.frames import RATE
 from voxturn.runtime.messages import Samples
 from voxturn.runtime.remote.contract import (
     LONGEST_AUDIO_S,
-    LONGEST_JSON,
     LONGEST_NAME,
     LONGEST_TEXT,
     MOST_LATENTS,
-    MOST_MESSAGES,
     MOST_RATE,
 )
-from voxturn.runtime.remote.table import Table, json_value
+from voxturn.runtime.remote.sessions import to_messages
+from voxturn.runtime.remote.table import json_value
 from voxturn.runtime.remote.tensors import text_of
 from voxturn.runtime.text.chat import Message
 
 _LOUDEST = 1e6  # beyond any integer's scale, and far from where float32 overflows
-_ROLES = ("system", "user", "assistant")
 
 Inputs = Mapping[str, np.ndarray[Any, Any]]
 
@@ -100,13 +98,4 @@ def check_latents(inputs: Inputs, most: int) -> None:
 
 def messages_of(inputs: Inputs) -> list[Message]:
     """The messages of a JSON list. Raises `UsageError`, `TextTooLong`."""
-    items = json_value(string(inputs, "messages"), "messages")
-    if not isinstance(items, list) or not 0 < len(items) <= MOST_MESSAGES:
-        raise UsageError(f"messages: must be a JSON list of 1 to {MOST_MESSAGES} messages")
-    messages = []
-    for number, item in enumerate(items):
-        about = Table(item, f"messages[{number}]")
-        messages.append(Message(about.one_of("role", _ROLES), about.text("text", LONGEST_JSON)))
-    if sum(len(m.text) for m in messages) > LONGEST_TEXT:
-        raise TextTooLong(f"messages of more than {LONGEST_TEXT} characters; send fewer")
-    return messages
+    return to_messages(json_value(string(inputs, "messages"), "messages"), "messages", least=1)

@@ -57,6 +57,11 @@ class Inbox:
         finally:
             await close_iterator(frames)
 
+    @property
+    def unread(self) -> int:
+        """How many frames and wishes wait."""
+        return len(self._again) + self._came.unread
+
     def ask_answer(self) -> None:
         """Whoever listens is to take what came before this for the whole question."""
         self._came.put_now(None)

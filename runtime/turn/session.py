@@ -11,8 +11,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from pathlib import Path
-from types import TracebackType
 
 from voxturn.runtime.errors import EmptyText, StreamClosed
 from voxturn.runtime.flow.handoff import Handoff, cancel_and_wait
@@ -25,9 +23,9 @@ from voxturn.runtime.messages import (
 from voxturn.runtime.turn.duplex import DuplexTurn
 from voxturn.runtime.turn.inbox import Inbox
 from voxturn.runtime.turn.interrupt.base import Strategy
-from voxturn.runtime.turn.memory import read_messages, write_messages
 from voxturn.runtime.turn.trace import Trace
 from voxturn.runtime.turn.turn import Conversation
+from voxturn.runtime.turn.voice_session import VoiceSession
 
 _EVENTS_AHEAD = 4
 
@@ -49,7 +47,7 @@ class SessionOptions:
     on_trace: Callable[[Trace], None] = _no_trace
 
 
-class Session:
+class Session(VoiceSession):
     """Iterate it for its events, as they come; close it when done. Make and use it in one event
     loop.
 
@@ -79,16 +77,10 @@ class Session:
     def __aiter__(self) -> AsyncIterator[SessionEvent]:
         return self._events
 
-    async def __aenter__(self) -> Session:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        await self.aclose()
+    @property
+    def rate(self) -> int:
+        """The sample rate of what it says, in Hz."""
+        return self._conversation.stages.voice.rate
 
     @property
     def messages(self) -> list[Message]:
@@ -110,14 +102,6 @@ class Session:
     def dropped_s(self) -> float:
         """How many seconds of what was pushed were dropped because it came too far ahead."""
         return self._inbox.dropped_s
-
-    def save(self, path: str | Path) -> None:
-        """Write the dialogue into a file of JSON. Raises `OutputNotWritable`."""
-        write_messages(Path(path), self.messages)
-
-    def load(self, path: str | Path) -> None:
-        """Go on with the dialogue in a file. Raises `TextError` for what is none."""
-        self.messages = read_messages(Path(path))
 
     def push(self, sound: Samples | AudioFrame) -> None:
         """Hear this: 16 kHz mono float32 `[n]`, of any length. Does not wait.

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from voxturn.runtime.errors import InvalidProfile
+from voxturn.runtime.errors import InvalidProfile, UsageError
 from voxturn.runtime.turn.interrupt.after_ms import AfterMs
 from voxturn.runtime.turn.interrupt.base import Strategy
 from voxturn.runtime.turn.interrupt.never import Never
@@ -40,3 +40,14 @@ def strategy_of(settings: InterruptSettings) -> Strategy:
             + (f"; it has {', '.join(keys)}" if keys else "")
         )
     return make(**given)
+
+
+def settings_of(strategy: Strategy) -> InterruptSettings:
+    """What `strategy_of` was given. Raises `UsageError` for a strategy of somebody's own."""
+    for name, kind in STRATEGIES.items():
+        if type(strategy) is kind:
+            keys = inspect.signature(kind).parameters
+            return InterruptSettings(name, **{key: getattr(strategy, key) for key in keys})
+    raise UsageError(
+        f"interrupt: a server knows {', '.join(STRATEGIES)}, not {type(strategy).__name__}"
+    )

@@ -1,0 +1,172 @@
+"""What a client and a server tell each other about a session, but for its audio and its events, as
+tensors. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from voxturn.runtime.errors import InferenceFailed, TextTooLong, UsageError
+from voxturn.runtime.messages import Message
+from voxturn.runtime.remote.contract import (
+    COMMAND,
+    LONGEST_JSON,
+    LONGEST_TEXT,
+    MOST_MESSAGES,
+)
+from voxturn.runtime.remote.table import Table, json_value
+from voxturn.runtime.remote.tensors import Tensors, text_of, text_tensor
+
+_ROLES = ("system", "user", "assistant")
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A typed question."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class AnswerNow:
+    """What came so far is the whole question."""
+
+
+@dataclass(frozen=True)
+class Cancel:
+    """Cut the answer."""
+
+
+@dataclass(frozen=True)
+class Played:
+    """So many milliseconds of the last answer were played."""
+
+    ms: float
+
+
+@dataclass(frozen=True)
+class SetMessages:
+    """This is the dialogue from now on."""
+
+    messages: tuple[Message, ...]
+
+
+@dataclass(frozen=True)
+class Close:
+    """The session ends."""
+
+
+Command = Ask | AnswerNow | Cancel | Played | SetMessages | Close
+"""What is told to a session."""
+
+_NAMES: dict[type[Command], str] = {
+    Ask: "ask",
+    AnswerNow: "answer",
+    Cancel: "cancel",
+    Played: "played",
+    SetMessages: "messages",
+    Close: "close",
+}
+
+
+def of_command(command: Command) -> Tensors:
+    """A command as tensors: JSON, whose field `do` is its name."""
+    about: dict[str, Any] = {"do": _NAMES[type(command)]} | asdict(command)
+    if isinstance(command, SetMessages):
+        about["messages"] = [{"role": m.role, "text": m.text} for m in command.messages]
+    return {COMMAND: text_tensor(json.dumps(about))}
+
+
+def to_command(inputs: Mapping[str, np.ndarray[Any, Any]]) -> Command:
+    """What `of_command` was given, messages without their tokens: a stranger's may be no tokens of
+    this model.
+
+    Raises `UsageError`, which names the field, or `TextTooLong`.
+    """
+    about = Table(json_value(text_of(inputs[COMMAND], COMMAND), COMMAND), COMMAND)
+    command = _read(about)
+    about.close()
+    return command
+
+
+def _read(about: Table) -> Command:
+    match about.one_of("do", _NAMES.values()):
+        case "ask":
+            return Ask(about.text("text", LONGEST_TEXT))
+        case "played":
+            return Played(about.number("ms", 0.0))
+        case "messages":
+            return SetMessages(tuple(to_messages(about.items("messages"), "command.messages")))
+        case "answer":
+            return AnswerNow()
+        case "cancel":
+            return Cancel()
+    return Close()
+
+
+def to_messages(items: object, name: str, least: int = 0) -> list[Message]:
+    """The messages of a JSON list of `{"role", "text"}`, which errors call `name`.
+
+    Raises `UsageError`, `TextTooLong`.
+    """
+    if not isinstance(items, list) or not least <= len(items) <= MOST_MESSAGES:
+        raise UsageError(f"{name}: must be a JSON list of {least} to {MOST_MESSAGES} messages")
+    messages = []
+    for number, item in enumerate(items):
+        about = Table(item, f"{name}[{number}]")
+        messages.append(Message(about.one_of("role", _ROLES), about.text("text", LONGEST_JSON)))
+    check_length(messages, name)
+    return messages
+
+
+def check_length(messages: Sequence[Message], name: str = "messages") -> None:
+    """Raise `TextTooLong` for a dialogue that is longer than a request may have it."""
+    if sum(len(m.text) for m in messages) > LONGEST_TEXT:
+        raise TextTooLong(f"{name} of more than {LONGEST_TEXT} characters; send fewer")
+
+
+@dataclass(frozen=True)
+class DialogueChange:
+    """The dialogue is its first `kept` messages as they were told before, then `added`.
+
+    `sets`: how often it was set by the client.
+    """
+
+    kept: int
+    added: tuple[Message, ...]
+    sets: int
+
+
+def change_between(
+    before: Sequence[Message], after: Sequence[Message], sets: int
+) -> DialogueChange | None:
+    """What has changed of a dialogue, their tokens included; None where nothing has."""
+    kept = 0
+    for one, other in zip(before, after, strict=False):
+        if (one, one.ids) != (other, other.ids):
+            break
+        kept += 1
+    if kept == len(before) == len(after):
+        return None
+    return DialogueChange(kept, tuple(after[kept:]), sets)
+
+
+def of_change(change: DialogueChange, **more: Any) -> Tensors:
+    """A change, and what else is told with it, as JSON in `answer`."""
+    return {"answer": text_tensor(json.dumps(asdict(change) | more))}
+
+
+def to_change(tensors: Mapping[str, np.ndarray[Any, Any]]) -> tuple[DialogueChange, dict[str, Any]]:
+    """What `of_change` was given. Raises `InferenceFailed` for anything else."""
+    try:
+        about = json.loads(text_of(tensors["answer"]))
+        added = tuple(Message(m["role"], m["text"], tuple(m["ids"])) for m in about.pop("added"))
+        return DialogueChange(int(about.pop("kept")), added, int(about.pop("sets"))), about
+    except (AttributeError, KeyError, TypeError, ValueError) as exc:
+        raise InferenceFailed(
+            "the server said something of a session that this version does not know; "
+            "upgrade the client"
+        ) from exc

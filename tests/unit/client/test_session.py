@@ -1,0 +1,360 @@
+"""Sessions that a server drives: the real client on the real handler, on stages without models."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from voxturn.runtime.client.session import RemoteSession
+from voxturn.runtime.errors import (
+    DeadlineExceeded,
+    EmptyText,
+    InvalidSamples,
+    ServerDied,
+    StreamClosed,
+    TextTooLong,
+    TooManyStreams,
+    UsageError,
+    VoxturnError,
+)
+from voxturn.runtime.families.fake import write_profile
+from voxturn.runtime.flow.clock import ManualClock
+from voxturn.runtime.messages import (
+    AudioFrame,
+    Interrupted,
+    Message,
+    PcmChunk,
+    SessionEvent,
+    Transcript,
+    TurnDone,
+)
+from voxturn.runtime.profile import load_profile
+from voxturn.runtime.remote import transport
+from voxturn.runtime.remote.transport import TritonServer
+from voxturn.runtime.serving.backend import Backend
+from voxturn.runtime.serving.handlers import TurnHandler
+from voxturn.runtime.turn.interrupt.words import AfterWords
+from voxturn.runtime.turn.session import SessionOptions
+
+from tests.conftest import tone
+from tests.triton_fakes import Utilities
+from tests.triton_wire import Wire, connected
+
+QUESTION, ANSWER = "What is the capital of France?", "Paris is the capital. It lies on the Seine."
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    """The server's."""
+    return ManualClock()
+
+
+@pytest.fixture
+def handler(tmp_path: Path, clock: ManualClock) -> TurnHandler:
+    return TurnHandler(load_profile(write_profile(tmp_path, QUESTION, ANSWER)), clock)
+
+
+@pytest.fixture
+def wire(handler: TurnHandler) -> Iterator[Wire]:
+    backend = Backend(Utilities, "voice_turn", handler)
+    yield Wire(backend)
+    backend.close()
+
+
+async def until(so: Callable[[], object]) -> None:
+    """Wait until something is so, in whatever thread it becomes so."""
+    for _ in range(5000):
+        if so():
+            return
+        await asyncio.sleep(0.002)
+    raise AssertionError("it never was so")
+
+
+class Held:
+    """A session and what has come of it."""
+
+    def __init__(self, session: RemoteSession) -> None:
+        self.session = session
+        self.events: list[SessionEvent] = []
+        self.error: Exception | None = None
+        self._reader = asyncio.create_task(self._read())
+
+    async def _read(self) -> None:
+        try:
+            async for event in self.session:
+                self.events.append(event)
+        except VoxturnError as exc:
+            self.error = exc
+
+    def of(self, kind: type) -> list[Any]:
+        return [event for event in self.events if type(event) is kind]
+
+    async def until(self, so: Callable[[], object]) -> None:
+        """Wait until something is so."""
+        await until(lambda: so() or self.error is not None)
+
+    async def ended(self) -> Exception | None:
+        await asyncio.wait_for(self._reader, 10)
+        return self.error
+
+
+@asynccontextmanager
+async def held(
+    wire: Wire, options: SessionOptions | None = None, name: str = "someone", **connection: Any
+) -> AsyncGenerator[Held, None]:
+    server = await connected(wire, name, **connection)
+
+    @asynccontextmanager
+    async def connect() -> AsyncGenerator[TritonServer, None]:
+        yield server
+
+    session = RemoteSession(connect, options or SessionOptions())
+    try:
+        await session.opened()
+        holding = Held(session)
+        yield holding
+        await session.aclose()
+        await holding.ended()
+    finally:
+        await session.aclose()
+        await server.aclose()
+
+
+def said(session: RemoteSession) -> list[tuple[str, str]]:
+    return [(m.role, m.text) for m in session.messages if m.role != "system"]
+
+
+async def test_a_spoken_question_is_answered_and_interrupted_by_the_next_one(
+    wire: Wire, clock: ManualClock, handler: TurnHandler
+) -> None:
+    async with held(wire) as one:
+        session = one.session
+        assert session.rate == 24_000
+        session.push(tone(1.0, 2.0))
+        await one.until(lambda: one.of(TurnDone))
+        assert one.of(Transcript)[0].text == QUESTION
+        assert one.of(TurnDone) == [TurnDone(ANSWER)]
+        assert said(session) == [("user", QUESTION), ("assistant", ANSWER)]
+        assert session.messages[-1].ids
+        clock.advance(1.2)  # the first sentence was heard
+        session.push(tone(1.0, 2.0))
+        await one.until(lambda: len(one.of(TurnDone)) == 2)
+        assert one.of(Interrupted) == [Interrupted("Paris is the capital.", "3 words")]
+        assert said(session)[:3] == [
+            ("user", QUESTION),
+            ("assistant", "Paris is the capital."),
+            ("user", QUESTION),
+        ]
+        assert sum(chunk.samples.size for chunk in one.of(PcmChunk)) > 24_000
+    assert len(handler._sessions._places._entries) == 0
+    assert not wire.calls
+
+
+async def test_typed_questions_an_answer_at_once_and_a_cut(wire: Wire, clock: ManualClock) -> None:
+    async with held(wire) as one:
+        session = one.session
+        with pytest.raises(EmptyText):
+            session.ask("  ")
+        with pytest.raises(TextTooLong):
+            session.ask("x" * 10_001)
+        session.cancel()  # nothing is answered
+        session.ask("Why?")
+        await one.until(lambda: one.of(TurnDone))
+        session.played(530.0)  # half of the first sentence
+        session.cancel()
+        await one.until(lambda: one.of(Interrupted))
+        assert one.of(Interrupted) == [Interrupted("Paris is", "cancelled")]
+        assert said(session) == [("user", "Why?"), ("assistant", "Paris is")]
+        session.played(1100.0)  # more had sounded when the loudspeaker stopped
+        await one.until(lambda: said(session)[-1] == ("assistant", "Paris is the capital."))
+        session.push(tone(0.5))
+        session.answer()
+        await one.until(lambda: len(one.of(TurnDone)) == 2)
+        assert one.of(Transcript)[-1].text == QUESTION
+        for wrong in (np.zeros((2, 2), np.float32), np.zeros(4, np.int16)):
+            with pytest.raises(UsageError):
+                session.push(wrong)
+        with pytest.raises(InvalidSamples):
+            session.push(np.full(4, np.nan, np.float32))
+        with pytest.raises(UsageError):
+            session.played(float("nan"))
+    assert one.error is None
+
+
+async def test_the_dialogue_is_set_saved_and_loaded(wire: Wire, tmp_path: Path) -> None:
+    before = [Message("user", "Hello?"), Message("assistant", "Hello.", (1, 2))]
+    async with held(wire) as one:
+        session = one.session
+        session.messages = before
+        assert session.messages == before
+        session.messages.append(Message("user", "changes nothing"))
+        session.ask("Why?")
+        await one.until(lambda: one.of(TurnDone))
+        assert [m.text for m in session.messages] == ["Hello?", "Hello.", "Why?", ANSWER]
+        session.save(tmp_path / "dialogue.json")
+        with pytest.raises(TextTooLong):
+            session.messages = [Message("user", "x" * 10_001)]
+    async with held(wire) as other:
+        other.session.load(tmp_path / "dialogue.json")
+        other.session.messages = [*other.session.messages, Message("user", "And then?")]
+        other.session.answer()
+        await other.until(lambda: TurnDone(ANSWER) in other.events)
+        assert [m.text for m in other.session.messages][-2:] == ["And then?", ANSWER]
+
+
+async def test_the_dialogue_after_the_end_has_what_was_heard(wire: Wire) -> None:
+    async with held(wire) as one:
+        one.session.ask("Why?")
+        await one.until(lambda: one.of(TurnDone))
+        one.session.played(530.0)
+    assert said(one.session) == [("user", "Why?"), ("assistant", "Paris is")]
+    for use in (
+        lambda: one.session.push(tone(0.1)),
+        lambda: one.session.ask("Why?"),
+        one.session.answer,
+        one.session.cancel,
+        lambda: one.session.played(1.0),
+    ):
+        with pytest.raises(StreamClosed):
+            use()
+    assert [event async for event in one.session] == []
+
+
+async def test_two_sessions_at_once_do_not_hear_each_other(wire: Wire) -> None:
+    async with held(wire, name="a") as one, held(wire, name="b") as two:
+        one.session.ask("Why?")
+        two.session.ask("How?")
+        for each in (one, two):
+            await each.until(lambda each=each: each.of(TurnDone))
+        assert said(one.session) == [("user", "Why?"), ("assistant", ANSWER)]
+        assert said(two.session) == [("user", "How?"), ("assistant", ANSWER)]
+
+
+async def test_a_strategy_of_ones_own_choice(wire: Wire, clock: ManualClock) -> None:
+    class Own(AfterWords):
+        pass
+
+    with pytest.raises(UsageError, match="a server knows speech, after_ms, words, never, not Own"):
+        async with held(wire, SessionOptions(interrupt=Own())):
+            pass
+    with pytest.raises(UsageError, match="on_trace"):
+        async with held(wire, SessionOptions(on_trace=print)):
+            pass
+    async with held(wire, SessionOptions(interrupt=AfterWords(words=4))) as one:
+        one.session.ask("Why?")
+        await one.until(lambda: one.of(TurnDone))
+        one.session.push(tone(1.0, 2.0))  # three words that are not the answer's
+        one.session.push(tone(0.01))
+        await one.until(lambda: not one.session._inbox.unread)
+        assert one.of(Interrupted) == []
+
+
+async def test_what_the_server_does_not_take_is_dropped_here_and_counted(wire: Wire) -> None:
+    async with held(wire, SessionOptions(ahead_s=2.0)) as one:
+        assert one.session.dropped_s == 0.0
+        one.session.push(np.zeros(16000 * 5, np.float32))
+        assert one.session.dropped_s == pytest.approx(3.0)
+
+
+async def test_what_is_fed_waits_and_none_of_it_is_lost(wire: Wire) -> None:
+    closed = False
+
+    async def frames() -> AsyncIterator[AudioFrame]:
+        nonlocal closed
+        try:
+            sound = tone(1.0, 14.0)
+            for begin in range(0, sound.size, 8000):
+                yield AudioFrame(sound[begin : begin + 8000], 16000, begin, 0.0)
+        finally:
+            closed = True
+
+    async with held(wire, SessionOptions(ahead_s=0.5)) as one:
+        await one.session.feed(frames())
+        await one.until(lambda: one.of(TurnDone))
+        assert (one.session.dropped_s, closed) == (0.0, True)
+        await one.until(lambda: not one.session._inbox.unread)
+    pieces = [asked["audio"] for asked in wire.asked if "audio" in asked]
+    assert sum(piece.size for piece in pieces) == 15 * 16000
+    assert [int(a["number"][0]) for a in wire.asked if "audio" in a] == [*range(1, len(pieces) + 1)]
+
+
+async def test_a_session_whose_server_dies_ends_for_its_reader_and_nobody_waits(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transport, "_LEAVE_S", 0.01)
+    async with held(wire, patience_s=0.02, canary_s=0.02) as one:
+        one.session.ask("Why?")
+        await one.until(lambda: one.of(TurnDone))
+        wire.die()
+        feeding = asyncio.create_task(one.session.feed(endless()))
+        assert isinstance(await one.ended(), ServerDied)
+        with pytest.raises(StreamClosed):
+            await asyncio.wait_for(feeding, 5)
+        with pytest.raises(StreamClosed):
+            one.session.ask("Why?")
+        assert said(one.session) == [("user", "Why?"), ("assistant", ANSWER)]
+
+
+async def endless() -> AsyncIterator[AudioFrame]:
+    while True:
+        yield AudioFrame(np.zeros(320, np.float32), 16000, 0, 0.0)
+
+
+async def test_a_session_that_nobody_uses_ends_in_one_line(wire: Wire, clock: ManualClock) -> None:
+    async with held(wire) as one:
+        for _ in range(3):
+            clock.advance(500.0)
+            one.session.played(0.0)
+            await one.until(lambda: len(wire.asked) > 1)
+            await asyncio.sleep(0.05)
+        assert one.error is None
+        clock.advance(601.0)
+        error = await one.ended()
+        assert isinstance(error, DeadlineExceeded)
+        assert "nothing came and nothing went for 600 s" in str(error)
+        with pytest.raises(StreamClosed):
+            one.session.push(tone(0.1))
+
+
+async def test_a_client_that_is_gone_leaves_nothing(wire: Wire, handler: TurnHandler) -> None:
+    async with held(wire) as one:
+        one.session.push(tone(1.0, 1.0))
+        await one.until(lambda: one.events)
+        for call in list(wire.calls):
+            call.cancel()
+        await one.ended()
+        await one.until(lambda: not handler._sessions._places._entries)
+
+
+async def test_it_can_be_closed_while_nobody_reads(wire: Wire, handler: TurnHandler) -> None:
+    server = await connected(wire)
+
+    @asynccontextmanager
+    async def connect() -> AsyncGenerator[TritonServer, None]:
+        yield server
+
+    session = RemoteSession(connect, SessionOptions())
+    await session.opened()
+    session.ask("Why?")
+    await until(lambda: session._events.unread == 4)
+    session.cancel()
+    await asyncio.wait_for(session.aclose(), 5)
+    assert not handler._sessions._places._entries
+    await server.aclose()
+
+
+async def test_one_client_has_a_limit_of_sessions(wire: Wire, handler: TurnHandler) -> None:
+    handler._sessions._places._places = 2
+    async with held(wire):
+        with pytest.raises(TooManyStreams, match="a client may have 1 sessions at once"):
+            async with held(wire):
+                pass
+        async with held(wire, name="other"):
+            pass
+    async with held(wire):
+        pass
