@@ -142,10 +142,14 @@ class Input:
         self.value = value
 
 
-async def connected(wire: Wire, name: str = "someone", **options: Any) -> TritonServer:
+class WiredServer(TritonServer):
     """A connection over a wire."""
-    server = TritonServer("there:1", name, **options)
-    await server._client.close()
-    server._client = wire
-    server._aio = SimpleNamespace(InferInput=Input)
-    return server
+
+    def __init__(self, wire: Wire, name: str = "someone", **options: Any) -> None:
+        super().__init__("there:1", name, **options)
+        self._real, self._client = self._client, wire
+        self._aio = SimpleNamespace(InferInput=Input)
+
+    async def aclose(self) -> None:
+        """Close what was never used, too."""
+        await self._real.close()

@@ -4,9 +4,10 @@ from voxturn.runtime.client.devices import Loudspeaker, microphone
 from voxturn.runtime.client.sync import synchronous
 from voxturn.runtime.client.voice import ClientTurn, VoiceClient
 from voxturn.runtime.turn.session import Session
+from voxturn.runtime.turn.voice_session import VoiceSession
 
 SyncVoiceClient = synchronous(VoiceClient, "SyncVoiceClient")
-SyncSession = synchronous(Session, "SyncSession")
+SyncSession = synchronous(Session, "SyncSession", of=VoiceSession)
 
 __all__ = [
     "ClientTurn",
@@ -14,5 +15,6 @@ __all__ = [
     "SyncSession",
     "SyncVoiceClient",
     "VoiceClient",
+    "VoiceSession",
     "microphone",
 ]

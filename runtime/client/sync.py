@@ -24,11 +24,21 @@ class SyncProxy:
 
     def __init__(self, *args: Any, **options: Any) -> None:
         self._portal = Portal("voxturn-client")
+        self._owns_portal = True
         try:
             self._inner = self._portal.run(_called(self._kind, args, options))
         except BaseException:
             self._portal.close()
             raise
+
+    @classmethod
+    def _of(cls, inner: Any, portal: Portal) -> SyncProxy:
+        """Of an object that another one has made in its loop."""
+        proxy = cls.__new__(cls)
+        proxy._inner = inner
+        proxy._portal = portal
+        proxy._owns_portal = False
+        return proxy
 
     def __getattr__(self, name: str) -> Any:
         return _synchronous(getattr(self._inner, name), self._portal)
@@ -39,7 +49,8 @@ class SyncProxy:
             try:
                 self._portal.run(self._inner.aclose())
             finally:
-                self._portal.close()
+                if self._owns_portal:
+                    self._portal.close()
 
     def __enter__(self) -> SyncProxy:
         return self
@@ -53,6 +64,10 @@ class SyncProxy:
         self.close()
 
 
+_GIVEN: dict[type[Any], type[SyncProxy]] = {}
+"""The synchronous classes of what others give."""
+
+
 class SyncIterator(PortalIterator[Any]):
     """An asynchronous iterator as an iterator, with its other methods run in its loop."""
 
@@ -60,9 +75,12 @@ class SyncIterator(PortalIterator[Any]):
         return _synchronous(getattr(self._source, name), self._portal)
 
 
-def synchronous(kind: type[Any], name: str) -> type[SyncProxy]:
+def synchronous(kind: type[Any], name: str, of: type[Any] | None = None) -> type[SyncProxy]:
     """The synchronous class `name` of `kind`; its public methods have the documentation of the
-    originals."""
+    originals.
+
+    `of`: what other synchronous objects give as objects of this class; a base of `kind`.
+    """
     methods: dict[str, Any] = {}
     for method, function in inspect.getmembers(kind, inspect.isfunction):
         if not method.startswith("_") and method != "aclose":
@@ -73,9 +91,12 @@ def synchronous(kind: type[Any], name: str) -> type[SyncProxy]:
         if value.fset is not None:
             methods[method] = _property(method, value)
     doc = f"`{kind.__name__}` for code without an event loop.\n\n{inspect.getdoc(kind)}"
-    return type(
+    made = type(
         name, (SyncProxy,), {"_kind": kind, "__doc__": doc, "__module__": kind.__module__} | methods
     )
+    if of is not None:
+        _GIVEN[of] = made
+    return made
 
 
 def _method(name: str, original: Any) -> Any:
@@ -106,6 +127,9 @@ def _synchronous(value: Any, portal: Portal) -> Any:
         return _synchronous(portal.run(value), portal)
     if isinstance(value, AsyncIterator):
         return SyncIterator(value, portal)
+    for kind, made in _GIVEN.items():
+        if isinstance(value, kind):
+            return made._of(value, portal)
     if inspect.isroutine(value):
         return lambda *args, **options: _synchronous(
             portal.run(_called(value, args, options)), portal

@@ -176,13 +176,16 @@ class HeldSession:
     def tell(self, command: Command) -> None:
         """Do what the client wants. Raises `EmptyText`, `ForgottenSession`."""
         self._used_s = self._clock.now()
+        if isinstance(command, Close):
+            self._out.close()
+            return
         try:
             self._do(command)
             self._out.put_now(None)  # it may have changed the dialogue
         except StreamClosed as exc:
             raise _over() from exc
 
-    def _do(self, command: Command) -> None:
+    def _do(self, command: Ask | AnswerNow | Cancel | Played | SetMessages) -> None:
         session = self._session
         match command:
             case Ask():
@@ -196,8 +199,6 @@ class HeldSession:
             case SetMessages():
                 session.messages = list(command.messages)
                 self._sets += 1
-            case Close():
-                self._out.close()
 
     def _changes(self) -> Iterator[Tensors]:
         """What has changed of the dialogue since it was told last, if anything has."""

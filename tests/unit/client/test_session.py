@@ -5,17 +5,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from voxturn.runtime.client import SyncSession, SyncVoiceClient, VoiceClient, voice
 from voxturn.runtime.client.session import RemoteSession
 from voxturn.runtime.errors import (
     DeadlineExceeded,
     EmptyText,
     InvalidSamples,
     ServerDied,
+    ServerUnavailable,
     StreamClosed,
     TextTooLong,
     TooManyStreams,
@@ -40,10 +44,11 @@ from voxturn.runtime.serving.backend import Backend
 from voxturn.runtime.serving.handlers import TurnHandler
 from voxturn.runtime.turn.interrupt.words import AfterWords
 from voxturn.runtime.turn.session import SessionOptions
+from voxturn.runtime.turn.trace import Trace
 
 from tests.conftest import tone
 from tests.triton_fakes import Utilities
-from tests.triton_wire import Wire, connected
+from tests.triton_wire import Wire, WiredServer
 
 QUESTION, ANSWER = "What is the capital of France?", "Paris is the capital. It lies on the Seine."
 
@@ -107,7 +112,7 @@ class Held:
 async def held(
     wire: Wire, options: SessionOptions | None = None, name: str = "someone", **connection: Any
 ) -> AsyncGenerator[Held, None]:
-    server = await connected(wire, name, **connection)
+    server = WiredServer(wire, name, **connection)
 
     @asynccontextmanager
     async def connect() -> AsyncGenerator[TritonServer, None]:
@@ -332,7 +337,7 @@ async def test_a_client_that_is_gone_leaves_nothing(wire: Wire, handler: TurnHan
 
 
 async def test_it_can_be_closed_while_nobody_reads(wire: Wire, handler: TurnHandler) -> None:
-    server = await connected(wire)
+    server = WiredServer(wire)
 
     @asynccontextmanager
     async def connect() -> AsyncGenerator[TritonServer, None]:
@@ -358,3 +363,92 @@ async def test_one_client_has_a_limit_of_sessions(wire: Wire, handler: TurnHandl
             pass
     async with held(wire):
         pass
+
+
+@pytest.fixture
+def wired(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> Wire:
+    """Every client's connections are over the wire, each to an address of its own."""
+
+    def connect(address: str, **options: Any) -> TritonServer:
+        server = WiredServer(wire, **options)
+        server.address = address
+        return server
+
+    monkeypatch.setattr(voice, "TritonServer", connect)
+    return wire
+
+
+async def test_a_client_s_session_at_its_server(wired: Wire, handler: TurnHandler) -> None:
+    async with VoiceClient("there:1", deadline_s=0.2) as client:
+        async with client.session() as session:
+            session.ask("Why?")
+            async for event in session:
+                if isinstance(event, TurnDone):
+                    break
+            assert event == TurnDone(ANSWER)
+        other = await client.session(SessionOptions(interrupt=AfterWords(2)))
+        with pytest.raises(UsageError, match="on_trace"):
+            await client.session(SessionOptions(on_trace=print))
+    with pytest.raises(StreamClosed):  # it was closed with the client
+        other.ask("Why?")
+    assert not handler._sessions._places._entries
+    assert not wired.calls
+
+
+def test_a_client_s_session_without_an_event_loop(wired: Wire) -> None:
+    with SyncVoiceClient("there:1") as client:
+        with client.session() as session:
+            assert isinstance(session, SyncSession)
+            session.push(tone(1.0, 2.0))
+            events = list(takewhile(lambda event: not isinstance(event, TurnDone), session))
+            assert Transcript(QUESTION, "en") in events
+            session.messages = [Message("user", "Hello?")]
+            assert session.messages == [Message("user", "Hello?")]
+        with pytest.raises(StreamClosed):
+            session.push(tone(0.1))
+        with client.session() as session:
+            session.ask("Why?")
+            assert next(iter(session)).__class__ is Transcript
+
+
+async def test_a_session_is_opened_at_the_next_server_where_one_does_not_answer(
+    wired: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect = voice.TritonServer
+
+    def some(address: str, **options: Any) -> TritonServer:
+        server = connect(address, **options)
+        if address.startswith("dead"):
+            monkeypatch.setattr(server, "stream", partial(_refusing, address))
+        return server
+
+    monkeypatch.setattr(voice, "TritonServer", some)
+    async with VoiceClient("dead:1,there:1") as client, client.session() as session:
+        session.ask("Why?")
+        assert isinstance(await anext(aiter(session)), Transcript)
+    async with VoiceClient("dead:1,dead:2") as client:
+        with pytest.raises(ServerUnavailable, match="dead:2"):
+            await client.session()
+
+
+async def _refusing(address: str, *_: Any, **__: Any) -> AsyncGenerator[Any, None]:
+    raise ServerUnavailable(f"{address}: no server answers there")
+    yield
+
+
+async def test_a_client_with_a_profile_drives_the_session_here(wired: Wire, tmp_path: Path) -> None:
+    profile = load_profile(write_profile(tmp_path / "here", "How?", "So it is."))
+    traces: list[Trace] = []
+    async with VoiceClient("there:1", profile=profile) as client:
+        options = SessionOptions(on_trace=traces.append)
+        async with client.session(options) as session, client.session() as other:
+            session.push(tone(1.0, 2.0))
+            async for event in session:
+                if isinstance(event, TurnDone):
+                    break
+            assert event == TurnDone("So it is.")
+            assert [m.text for m in other.messages if m.role == "user"] == []
+        with pytest.raises(StreamClosed):
+            session.ask("Why?")
+    assert [trace.transcript for trace in traces] == ["How?"]
+    assert wired.asked == []

@@ -93,7 +93,7 @@ def test_the_twin_does_what_the_original_does_in_one_loop() -> None:
     counting.close()
 
 
-PUBLIC = {"turn", "say", "transcribe", "reply", "hear", "interrupt"}
+PUBLIC = {"turn", "session", "say", "transcribe", "reply", "hear", "interrupt"}
 
 
 @pytest.mark.parametrize(

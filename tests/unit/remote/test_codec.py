@@ -123,7 +123,16 @@ def test_an_error_arrives_as_its_class_and_one_line_whatever_it_was() -> None:
 
 @given(
     st.sampled_from(
-        "SpeechStarted Partial Transcript Sentence PcmChunk TurnDone Interrupted SessionError".split()
+        [
+            "SpeechStarted",
+            "Partial",
+            "Transcript",
+            "Sentence",
+            "PcmChunk",
+            "TurnDone",
+            "Interrupted",
+            "SessionError",
+        ]
     ),
     st.dictionaries(
         st.sampled_from(["text", "at", "sentence", "rate", "words", "error", "message", "x"]), JSON
