@@ -10,7 +10,7 @@ import os
 import sys
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
-from contextlib import ExitStack, aclosing
+from contextlib import AbstractAsyncContextManager, ExitStack, aclosing, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,10 +18,11 @@ from typing import Any, Protocol
 from voxturn.runtime.audio.encode import WavFile, output_error
 from voxturn.runtime.client.devices import Loudspeaker, check_devices, microphone
 from voxturn.runtime.client.recorder import Recorder
+from voxturn.runtime.client.voice import VoiceClient
 from voxturn.runtime.commands.console import add_command, text_from
 from voxturn.runtime.commands.loading import load_assistant
 from voxturn.runtime.errors import TextError, UsageError
-from voxturn.runtime.flow.clock import Clock
+from voxturn.runtime.flow.clock import Clock, WallClock
 from voxturn.runtime.flow.handoff import Handoff, Overflow, cancel_and_wait
 from voxturn.runtime.frames import RATE
 from voxturn.runtime.messages import (
@@ -37,10 +38,12 @@ from voxturn.runtime.messages import (
     Transcript,
     TurnDone,
 )
-from voxturn.runtime.turn.session import Session, SessionOptions
+from voxturn.runtime.turn.session import SessionOptions
 from voxturn.runtime.turn.trace import Trace
+from voxturn.runtime.turn.voice_session import VoiceSession
 
 _READ = 4096
+_PROFILE = "demo"
 _TOLD_S = 0.1
 """How often the session is told how far the loudspeaker is."""
 
@@ -53,9 +56,11 @@ def talk(args: argparse.Namespace) -> int:
     interrupted = False
     with ExitStack() as stack:
         wav = stack.enter_context(WavFile(args.record, RATE, 2)) if args.record else None
-        on_trace = _trace_writer(Path(args.record).with_suffix(".jsonl"), stack) if wav else None
+        traced = wav is not None and (args.profile or not args.server)
+        on_trace = _trace_writer(Path(args.record).with_suffix(".jsonl"), stack) if traced else None
+        options = SessionOptions(on_trace=on_trace) if on_trace is not None else None
         try:
-            asyncio.run(_talk(args.profile, args.text, wav, on_trace))
+            asyncio.run(_talk(_session(args.profile, args.server, options), args.text, wav))
         except KeyboardInterrupt:  # the usual end: what was recorded is kept
             interrupted = True
     if interrupted:
@@ -74,22 +79,34 @@ def _trace_writer(path: Path, stack: ExitStack) -> Callable[[Trace], None]:
     )
 
 
-async def _talk(
-    profile: str, typed: bool, wav: WavFile | None, on_trace: Callable[[Trace], None] | None
-) -> None:
-    async with load_assistant(profile) as assistant:
+@asynccontextmanager
+async def _session(
+    profile: str, server: str, options: SessionOptions | None
+) -> AsyncGenerator[VoiceSession, None]:
+    """A session here; with a server's address there, or here on its engines if there is a profile."""
+    if server:
+        async with VoiceClient(server, profile=profile) as client, client.session(options) as held:
+            yield held
+        return
+    async with load_assistant(profile or _PROFILE) as assistant:
         await assistant.warm()
-        clock = assistant.setup.clock
-        recorder = Recorder(wav.write, assistant.rate) if wav is not None else None
+        async with assistant.session(options) as session:
+            yield session
+
+
+async def _talk(
+    opening: AbstractAsyncContextManager[VoiceSession], typed: bool, wav: WavFile | None
+) -> None:
+    async with opening as session:
+        clock, rate = WallClock(), session.rate
+        recorder = Recorder(wav.write, rate) if wav is not None else None
         on_played = recorder.played if recorder is not None else None
-        options = SessionOptions(on_trace=on_trace) if on_trace is not None else None
-        with Loudspeaker(assistant.rate, on_played=on_played) as speaker:
-            async with assistant.session(options) as session:
-                talk = Talk(session, speaker, assistant.rate, clock)
-                if typed:
-                    await talk.hold(talk.type_lines())
-                else:
-                    await talk.hold(session.feed(_heard(clock, recorder)))
+        with Loudspeaker(rate, on_played=on_played) as speaker:
+            talk = Talk(session, speaker, rate, clock)
+            if typed:
+                await talk.hold(talk.type_lines())
+            else:
+                await talk.hold(session.feed(_heard(clock, recorder)))
 
 
 def _heard(clock: Clock, recorder: Recorder | None) -> AsyncIterator[AudioFrame]:
@@ -122,7 +139,7 @@ class Talk:
 
     def __init__(
         self,
-        session: Session,
+        session: VoiceSession,
         speaker: Speaker,
         rate: int,
         clock: Clock,
@@ -249,13 +266,21 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         commands,
         "talk",
         "a conversation by microphone and loudspeaker",
-        "  voxturn talk\n  voxturn talk --text\n  voxturn talk --record call.wav",
+        "  voxturn talk\n  voxturn talk --text\n  voxturn talk --record call.wav\n"
+        "  voxturn talk --server localhost:8001",
+    )
+    parser.add_argument(
+        "--server",
+        default="",
+        metavar="ADDRESS",
+        help="hold it at a server's voice_turn; with --profile here, on the server's engines",
     )
     parser.add_argument("--text", action="store_true", help="type the questions")
     parser.add_argument(
         "--record",
         default="",
         metavar="WAV",
-        help="keep both sides in stereo, and each turn's trace as a line of a .jsonl beside it",
+        help="keep both sides in stereo, and each turn's trace as a line of a .jsonl beside it; "
+        "what a server drives leaves no traces here",
     )
-    parser.set_defaults(run=talk)
+    parser.set_defaults(run=talk, profile="")

@@ -96,6 +96,15 @@ _CALLS: tuple[dict[str, Any], ...] = (
     {"call": "encode", "name": "w"},
 )
 
+_COMMANDS: tuple[dict[str, Any], ...] = (
+    {"do": "ask", "text": "Why?"},
+    {"do": "messages", "messages": [{"role": "user", "text": "Why?"}]},
+    {"do": "played", "ms": 10.0},
+    {"do": "answer"},
+    {"do": "cancel"},
+    {"do": "close"},
+)
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -171,7 +180,7 @@ class Strangers:
     def _bytes(self, name: str) -> bytes:
         if self._chance(5):
             return self._random.choice(_BYTES)
-        if name in ("request", "messages") and self._chance(85):
+        if name in ("request", "messages", "open", "command") and self._chance(85):
             return self._json(name).encode()
         if self._chance(self._worst):
             return self._random.choice(WORST_TEXTS).encode()
@@ -185,6 +194,10 @@ class Strangers:
         if name == "messages":
             message: dict[str, Any] = {"role": "user", "text": self._random.choice(_TEXTS)}
             value: Any = [self._changed(message) for _ in range(self._random.choice((0, 1, 1, 3)))]
+        elif name == "open":
+            value = self._changed({"interrupt": {"strategy": "words", "words": 1}})
+        elif name == "command":
+            value = self._changed(self._random.choice(_COMMANDS))
         elif self._chance(50):
             value = self._changed(self._random.choice(_CALLS))
         else:

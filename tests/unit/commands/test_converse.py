@@ -18,10 +18,17 @@ from typing import Any
 import numpy as np
 import pytest
 from voxturn.runtime import cli
-from voxturn.runtime.errors import ExecutorUnavailable
+from voxturn.runtime.client import voice
+from voxturn.runtime.errors import ExecutorUnavailable, ServerUnavailable
+from voxturn.runtime.families.fake import write_profile
+from voxturn.runtime.profile import load_profile
+from voxturn.runtime.serving.backend import Backend
+from voxturn.runtime.serving.handlers import TurnHandler
 
 from tests.cli_fakes import use_fakes
 from tests.conftest import tone
+from tests.triton_fakes import Utilities
+from tests.triton_wire import Wire, WiredServer
 
 FRAME = 320
 
@@ -157,3 +164,41 @@ def test_without_a_sound_device_there_is_one_line(
         monkeypatch.setitem(sys.modules, "sounddevice", None)
     assert cli.main(["talk"]) == ExecutorUnavailable.exit_code
     assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.fixture
+def wire(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Wire]:
+    """A server at every address."""
+    profile = load_profile(write_profile(tmp_path / "there", "Why?", "Because it is."))
+    wire = Wire(Backend(Utilities, "voice_turn", TurnHandler(profile)))
+    monkeypatch.setattr(voice, "TritonServer", lambda _, **options: WiredServer(wire, **options))
+    yield wire
+    wire.backend.close()
+
+
+def test_a_conversation_at_a_server(
+    devices: ModuleType,
+    wire: Wire,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with typed(monkeypatch, b"Where is Paris?"):
+        assert cli.main(["talk", "--text", "--server", "there:1"]) == 0
+    assert capsys.readouterr().out.splitlines() == ["> Where is Paris?", "Because it is."]
+    Out.loud.clear()
+    Out.silent.clear()
+    assert cli.main(["talk", "--server", "there:1", "--record", str(tmp_path / "call.wav")]) == 130
+    assert capsys.readouterr().out.startswith("> Why?\nBecause it is.")
+    assert (tmp_path / "call.wav").exists()
+    assert not (tmp_path / "call.jsonl").exists()
+    assert not wire.calls
+
+
+def test_a_server_that_is_not_there_is_one_line(
+    devices: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["talk", "--server", "127.0.0.1:9"]) == ServerUnavailable.exit_code
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert "127.0.0.1:9: no server answers there" in err
