@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from voxturn.runtime.remote.transport import TritonServer
@@ -18,19 +18,40 @@ _END: Any = object()
 
 
 class Wire:
-    """In place of Triton's client of gRPC: requests go to a backend. `calls`: those that are open.
+    """In place of Triton's client of gRPC: requests go to a backend, or to that of their model.
 
-    After `die` nothing is answered any more.
+    `calls`: those that are open. After `die` nothing is answered any more.
     """
 
-    def __init__(self, backend: Backend) -> None:
-        self.backend = backend
+    def __init__(self, backend: Backend | None = None, **by_model: Backend) -> None:
+        self._backend = backend
+        self._by_model = by_model
         self.calls: set[Call] = set()
         self.asked: list[dict[str, Any]] = []
         self.dead = False
 
     def stream_infer(self, requests: AsyncIterator[dict[str, Any]]) -> Call:
         return Call(self, requests)
+
+    async def infer(self, model: str, inputs: list[Input], **options: Any) -> Result:
+        """The one answer of a model that does not stream."""
+
+        async def one() -> AsyncIterator[dict[str, Any]]:
+            yield {"model_name": model, "inputs": inputs, **options}
+
+        call = self.stream_infer(one())
+        try:
+            result, error = await anext(call)
+            if error is not None:
+                raise RuntimeError(error.message())
+            return cast(Result, result)
+        finally:
+            call.cancel()
+
+    def execute(self, model: str, asked: Asked) -> None:
+        """Hand a request to its backend."""
+        self.asked.append(asked.tensors)
+        (self._backend or self._by_model[model]).execute([asked])
 
     def die(self) -> None:
         self.dead = True
@@ -74,12 +95,18 @@ class Call:
             if self._wire.dead:
                 continue
             tensors = {each.name: each.value for each in request["inputs"]}
-            self._wire.asked.append(tensors)
             sender = Replies(self._came)
             self._senders.append(sender)
             self._running += 1
-            asked = Asked(tensors, sender, name=request.get("request_id", ""))
-            self._wire.backend.execute([asked])
+            flag = request.get("sequence_start", 0) + 2 * request.get("sequence_end", 0)
+            asked = Asked(
+                tensors,
+                sender,
+                request.get("sequence_id", 0),
+                flag,
+                request.get("request_id", ""),
+            )
+            self._wire.execute(request["model_name"], asked)
         self._all_sent = True
         if not self._running and not self._wire.dead:
             self._end()

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import signal
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,11 +39,22 @@ from voxturn.runtime.families.xtts.voices import Voice as Speaker
 from voxturn.runtime.families.xtts.voices import VoiceStore
 from voxturn.runtime.flow.lane import Lane
 from voxturn.runtime.frames import frames_from
-from voxturn.runtime.messages import Message, PcmChunk, ReplyToken, Sentence, Transcript, TurnDone
+from voxturn.runtime.messages import (
+    Interrupted,
+    Message,
+    PcmChunk,
+    ReplyToken,
+    Sentence,
+    SessionEvent,
+    Transcript,
+    TurnDone,
+)
 from voxturn.runtime.models.manifest import Manifest
 from voxturn.runtime.parts import LoadedParts
 from voxturn.runtime.profile import Profile, load_profile
 from voxturn.runtime.protocols import Generated
+from voxturn.runtime.remote.connection import Connection
+from voxturn.runtime.serving.processes import command_of, descendants
 from voxturn.runtime.text.chat import Chat, ChatFormat
 from voxturn.runtime.text.filter import PassAll
 from voxturn.runtime.text.tokenizer import JsonTokenizer
@@ -328,3 +341,65 @@ async def test_a_server_drives_turns_and_keeps_the_dialogue(turns: Running) -> N
                 await turn.interrupt()  # barge-in
         async with asyncio.timeout(30):
             assert [event async for event in client.turn(decode_all(QUESTION, 16000))]
+
+
+async def test_a_session_at_a_server_is_interrupted_and_leaves_nothing(turns: Running) -> None:
+    question = np.concatenate([decode_all(QUESTION, 16000), np.zeros(32_000, np.float32)])
+    async with asyncio.timeout(60), VoiceClient(turns.grpc) as client:
+        async with client.session() as session:
+            events: list[SessionEvent] = []
+
+            async def until(last: type) -> None:
+                async for event in session:
+                    events.append(event)
+                    if isinstance(event, last):
+                        return
+
+            session.push(question)
+            await until(PcmChunk)
+            session.played(0.0)
+            session.push(question)  # over the answer
+            await until(Interrupted)
+            heard = events[-1]
+            assert isinstance(heard, Interrupted)
+            await until(Transcript)
+            await until(TurnDone)
+            assert all("capital of France" in e.text for e in events if isinstance(e, Transcript))
+            said = [message for message in session.messages if message.role != "system"]
+            assert [m.text for m in said if m.role == "assistant"][-1]
+            assert [m.text for m in said if m.role == "user"][-1].endswith("France?")
+            assert heard.heard == "" or said[1] == Message("assistant", heard.heard)
+        await nothing_is_left(turns)
+        async with client.session() as session:  # the next one
+            session.ask("What is the capital of France?")
+            await until(PcmChunk)
+        await nothing_is_left(turns)
+
+
+async def nothing_is_left(server: Running) -> None:
+    """No request holds a slot of the token engine."""
+    connection = Connection(server.grpc)
+    try:
+        for _ in range(100):
+            if not connection.describe("voice_turn")["slots_held"]:
+                return
+            await asyncio.sleep(0.05)
+        raise AssertionError("slots are held")
+    finally:
+        connection.close()
+
+
+async def test_a_session_ends_with_the_model_that_drives_it(turns: Running) -> None:
+    async with (
+        asyncio.timeout(60),
+        VoiceClient(turns.grpc) as client,
+        client.session() as session,
+    ):
+        session.ask("What is the capital of France?")
+        await anext(aiter(session))
+        family = descendants(turns.process.pid)
+        stub = next(pid for pid in family if "/voice_turn/1/model.py" in command_of(pid))
+        os.kill(stub, signal.SIGKILL)
+        with pytest.raises(errors.ServerDied):
+            async for _ in session:
+                pass

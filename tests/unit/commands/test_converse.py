@@ -170,10 +170,11 @@ def test_without_a_sound_device_there_is_one_line(
 def wire(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Wire]:
     """A server at every address."""
     profile = load_profile(write_profile(tmp_path / "there", "Why?", "Because it is."))
-    wire = Wire(Backend(Utilities, "voice_turn", TurnHandler(profile)))
+    backend = Backend(Utilities, "voice_turn", TurnHandler(profile))
+    wire = Wire(backend)
     monkeypatch.setattr(voice, "TritonServer", lambda _, **options: WiredServer(wire, **options))
     yield wire
-    wire.backend.close()
+    backend.close()
 
 
 def test_a_conversation_at_a_server(
