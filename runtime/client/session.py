@@ -86,7 +86,7 @@ class RemoteSession(VoiceSession):
         ends: list[asyncio.Future[Any]] = [self._rate, self._task]
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         if not self._rate.done():
-            await anext(self._events)  # it failed: this raises why
+            await anext(self._events, None)  # it failed: this raises why
             raise StreamClosed("the session was closed")
 
     def __aiter__(self) -> AsyncIterator[SessionEvent]:

@@ -155,10 +155,10 @@ class Talk:
 
     async def hold(self, hear: Coroutine[Any, Any, None]) -> None:
         """Talk until what is heard ends."""
-        tasks = [asyncio.create_task(each) for each in (hear, self._play(), self._tell())]
+        tasks = [asyncio.create_task(each) for each in (self._play(), hear, self._tell())]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
+            for task in filter(done.__contains__, tasks):  # why a session ended, its events know
                 task.result()
         finally:
             for task in tasks:

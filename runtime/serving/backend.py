@@ -14,7 +14,7 @@ import json
 import logging
 import os
 from collections import Counter
-from collections.abc import AsyncGenerator, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -227,9 +227,8 @@ class Backend:
                 yield blank | about
             return
         limits = _limits(inputs)
-        self._clients[client] += 1
         self._measure()
-        try:
+        with self._stream_of(client, inputs):
             async with contextlib.aclosing(
                 self._handler({k: v for k, v in inputs.items() if k != CLIENT})
             ) as answers:
@@ -239,6 +238,16 @@ class Backend:
                     if made_s > limits.longest_speech_s:
                         raise TextTooLong(f"{self._model.name}: {limits.too_much_speech}")
                     yield blank | tensors
+
+    @contextlib.contextmanager
+    def _stream_of(self, client: str, inputs: Inputs) -> Iterator[None]:
+        """Count a stream of a client's."""
+        if not _is_stream(inputs):
+            yield
+            return
+        self._clients[client] += 1
+        try:
+            yield
         finally:
             self._clients[client] -= 1
             if not self._clients[client]:
@@ -250,7 +259,8 @@ class Backend:
             raise request.refusal
         if not request.inputs.keys() & ABOUT_THE_MODEL:
             self._model.check_required(request.inputs)
-            self._check_room(request.client)
+            if _is_stream(request.inputs):
+                self._check_room(request.client)
 
     def _forget_utterance(self, inputs: Inputs) -> None:
         """Forget the utterance that a request is a piece of: what comes after a piece that is not
@@ -301,6 +311,12 @@ class Backend:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
+
+
+def _is_stream(inputs: Inputs) -> bool:
+    """Whether a request is one of its client's streams: what is told to a session is none, the
+    session limits it."""
+    return SESSION not in inputs or OPEN in inputs
 
 
 def _limits(inputs: Inputs) -> _Limits:

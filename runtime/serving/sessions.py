@@ -14,6 +14,7 @@ from voxturn.runtime.errors import (
     ForgottenSession,
     InvalidProfile,
     StreamClosed,
+    TooManyStreams,
     UsageError,
 )
 from voxturn.runtime.flow.clock import Clock
@@ -44,6 +45,7 @@ from voxturn.runtime.turn.interrupt.settings import InterruptSettings
 from voxturn.runtime.turn.session import Session, SessionOptions
 
 _MOST = 64
+_MOST_WAITING = 16
 _AHEAD_S = 1.0
 """What a session takes of audio before it has heard it: what is more waits at the client."""
 
@@ -126,6 +128,7 @@ class HeldSession:
         self._told: list[Message] = []
         self._sets = 0
         self._pieces = 0
+        self._waiting = 0
         self._hearing = asyncio.Lock()
 
     async def answers(self) -> AsyncGenerator[Tensors, None]:
@@ -156,9 +159,13 @@ class HeldSession:
     async def hear(self, samples: Samples, number: int) -> None:
         """The next piece; returns once there is room for it.
 
-        Raises `UsageError` for one that came already, `ForgottenSession` where one before it did
-        not come, which ends the session.
+        Raises `TooManyStreams` where 16 wait for room, `UsageError` for one that came already, and
+        `ForgottenSession` where one before it did not come, which ends the session.
         """
+        if self._waiting >= _MOST_WAITING:
+            raise TooManyStreams(
+                f"{SESSION}: {_MOST_WAITING} pieces wait to be heard; wait for their answers"
+            )
         if number <= self._pieces:
             raise UsageError(f"{NUMBER} {number}: this piece came already; count on")
         if number > self._pieces + 1:
@@ -167,11 +174,14 @@ class HeldSession:
             raise ForgottenSession(lost)
         self._pieces = number
         self._used_s = self._clock.now()
+        self._waiting += 1
         try:
             async with self._hearing:  # one after the other
                 await self._session.feed(_one(samples, self._used_s))
         except StreamClosed as exc:
             raise _over() from exc
+        finally:
+            self._waiting -= 1
 
     def tell(self, command: Command) -> None:
         """Do what the client wants. Raises `EmptyText`, `ForgottenSession`."""

@@ -40,6 +40,7 @@ from voxturn.runtime.messages import (
 from voxturn.runtime.profile import load_profile
 from voxturn.runtime.remote import transport
 from voxturn.runtime.remote.transport import TritonServer
+from voxturn.runtime.serving import backend
 from voxturn.runtime.serving.backend import Backend
 from voxturn.runtime.serving.handlers import TurnHandler
 from voxturn.runtime.turn.interrupt.words import AfterWords
@@ -66,9 +67,10 @@ def handler(tmp_path: Path, clock: ManualClock) -> TurnHandler:
 
 @pytest.fixture
 def wire(handler: TurnHandler) -> Iterator[Wire]:
-    backend = Backend(Utilities, "voice_turn", handler)
-    yield Wire(backend)
-    backend.close()
+    served = Backend(Utilities, "voice_turn", handler)
+    served._begin_s -= 60.0  # it has been there for a while
+    yield Wire(served)
+    served.close()
 
 
 async def until(so: Callable[[], object]) -> None:
@@ -351,6 +353,29 @@ async def test_it_can_be_closed_while_nobody_reads(wire: Wire, handler: TurnHand
     await asyncio.wait_for(session.aclose(), 5)
     assert not handler._sessions._places._entries
     await server.aclose()
+
+
+async def test_a_session_is_no_request_that_takes_too_long(wire: Wire) -> None:
+    ours = ManualClock()
+    async with held(wire, clock=ours, deadline_s=0.5) as one:
+        await until(lambda: ours.waiting)
+        ours.advance(1.0)
+        one.session.ask("Why?")
+        await one.until(lambda: one.of(TurnDone))
+        assert one.error is None
+
+
+async def test_what_is_told_to_sessions_is_no_stream_of_a_client(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backend, "MOST_STREAMS", 2)
+    async with held(wire) as one, held(wire) as two:
+        for each in (one, two):
+            each.session.ask("Why?")
+            await each.until(lambda each=each: each.of(TurnDone))
+        with pytest.raises(TooManyStreams, match="2 streams at once"):
+            async with held(wire):
+                pass
 
 
 async def test_one_client_has_a_limit_of_sessions(wire: Wire, handler: TurnHandler) -> None:

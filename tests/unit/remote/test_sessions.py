@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from voxturn.runtime.errors import InferenceFailed, TextError, UsageError
 from voxturn.runtime.messages import Message
@@ -48,11 +48,13 @@ JSON: Any = st.recursive(
 )
 
 
+@settings(max_examples=40)
 @given(COMMANDS)
 def test_a_command_arrives(command: Command) -> None:
     assert to_command(of_command(command)) == command
 
 
+@settings(max_examples=40)
 @given(
     st.dictionaries(
         st.sampled_from(["do", "text", "ms", "messages", "x"]), JSON | ROLES, max_size=4
@@ -69,6 +71,7 @@ def test_what_is_no_command_is_one_clear_line(about: Any) -> None:
     assert "\n" not in line
 
 
+@settings(max_examples=40)
 @given(DIALOGUES, DIALOGUES, st.integers(0, 9))
 def test_a_dialogue_follows_its_changes(
     before: list[Message], after: list[Message], sets: int
@@ -84,6 +87,7 @@ def test_a_dialogue_follows_its_changes(
     assert [(m, m.ids) for m in followed] == [(m, m.ids) for m in after]
 
 
+@settings(max_examples=40)
 @given(JSON)
 def test_what_is_no_change_is_refused(about: Any) -> None:
     with pytest.raises(InferenceFailed, match="upgrade the client"):

@@ -19,6 +19,7 @@ from voxturn.runtime.errors import (
     ForgottenSession,
     InvalidSamples,
     TextTooLong,
+    TooManyStreams,
     UsageError,
     VoxturnError,
 )
@@ -181,12 +182,26 @@ async def test_pieces_that_come_at_once_are_heard_in_their_order(handler: TurnHa
     async with opened(handler) as answers:
         sound = tone(1.0, 4.0)
         pieces = [
-            asyncio.create_task(answered(handler, session(audio=sound[at : at + 4000], number=n)))
-            for n, at in enumerate(range(0, sound.size, 4000), 1)
+            asyncio.create_task(answered(handler, session(audio=sound[at : at + 5000], number=n)))
+            for n, at in enumerate(range(0, sound.size, 5000), 1)
         ]
         while not isinstance(await following(answers), TurnDone):
             pass
-        assert len(await asyncio.gather(*pieces)) == 20
+        assert len(await asyncio.gather(*pieces)) == 16
+
+
+async def test_more_pieces_than_it_may_keep_are_refused(handler: TurnHandler) -> None:
+    long = np.zeros(160_000, np.float32)
+    async with opened(handler):
+        pieces = [
+            asyncio.create_task(answered(handler, session(audio=long, number=number)))
+            for number in range(1, 19)
+        ]
+        done, _ = await asyncio.wait(pieces, return_when=asyncio.FIRST_EXCEPTION)
+        refused = [task.exception() for task in done if task.exception() is not None]
+        assert [type(error) for error in refused] == [TooManyStreams] * 2
+        await asyncio.gather(*pieces, return_exceptions=True)
+        await answered(handler, session(audio=MANY, number=17))
 
 
 async def test_closing_ends_it_for_its_client_and_a_piece_that_waits_for_room(
