@@ -17,6 +17,7 @@ from voxturn.runtime.client.session import RemoteSession
 from voxturn.runtime.errors import (
     DeadlineExceeded,
     EmptyText,
+    ForgottenSession,
     InvalidSamples,
     ServerDied,
     ServerUnavailable,
@@ -39,6 +40,7 @@ from voxturn.runtime.messages import (
 )
 from voxturn.runtime.profile import load_profile
 from voxturn.runtime.remote import transport
+from voxturn.runtime.remote.sessions import DialogueChange, of_change, to_command
 from voxturn.runtime.remote.transport import TritonServer
 from voxturn.runtime.serving import backend
 from voxturn.runtime.serving.backend import Backend
@@ -477,3 +479,77 @@ async def test_a_client_with_a_profile_drives_the_session_here(wired: Wire, tmp_
             session.ask("Why?")
     assert [trace.transcript for trace in traces] == ["How?"]
     assert wired.asked == []
+
+
+class Slow:
+    """In place of a connection: opens a session, and answers what is told when it is let."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+        self.answers = asyncio.Event()
+        self.ends: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.forgets = False
+
+    async def stream(self, *_: Any, **__: Any) -> AsyncGenerator[Any, None]:
+        yield of_change(DialogueChange(0, (), 0), rate=8000)
+        await self.ends
+
+    @asynccontextmanager
+    async def line(self, model: str) -> AsyncGenerator[Slow, None]:
+        yield self
+
+    async def ask(self, inputs: Any) -> None:
+        self.told.append("audio" if "audio" in inputs else type(to_command(inputs)).__name__)
+        if self.forgets:
+            raise ForgottenSession("it is not open")
+        await self.answers.wait()
+
+
+@asynccontextmanager
+async def at(server: Slow) -> AsyncGenerator[RemoteSession, None]:
+    @asynccontextmanager
+    async def connect() -> AsyncGenerator[Any, None]:
+        yield server
+
+    session = RemoteSession(connect, SessionOptions())
+    await session.opened()
+    try:
+        yield session
+    finally:
+        if not server.ends.done():
+            server.ends.set_result(None)
+        await session.aclose()
+
+
+async def test_an_answer_is_asked_for_after_what_was_told_before() -> None:
+    server = Slow()
+    async with at(server) as session:
+        session.messages = [Message("user", "Why?")]
+        session.answer()
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert server.told == ["SetMessages"]
+        server.answers.set()
+        await until(lambda: server.told == ["SetMessages", "AnswerNow"])
+
+
+async def test_what_the_dialogue_was_before_it_was_set_is_passed_over() -> None:
+    async with at(Slow()) as session:
+        session.messages = [Message("user", "Why?")]
+        session._change(of_change(DialogueChange(0, (Message("user", "Old."),), 0)))
+        assert session.messages == [Message("user", "Why?")]
+        session._change(of_change(DialogueChange(1, (Message("user", "New."),), 1)))
+        assert [m.text for m in session.messages] == ["Old.", "New."]
+
+
+async def test_why_a_session_ended_is_what_its_events_say() -> None:
+    server = Slow()
+    async with at(server) as session:
+        server.forgets = True
+        session.cancel()
+        await until(lambda: server.told)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        server.ends.set_exception(DeadlineExceeded("too long"))
+        with pytest.raises(DeadlineExceeded):
+            await anext(aiter(session))
