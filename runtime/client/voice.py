@@ -77,11 +77,11 @@ class VoiceClient:
     `address` may be several, with commas between: streams are spread over those that answer. With a
     `profile` this side drives the turns: it hears with its own voice detector whatever comes from a
     microphone, and keeps the dialogue, so that the next turn may go on at another server. Without,
-    the server's `voice_turn` does, on whole utterances. `name` is what servers know this client by:
-    its streams are counted by it, and a conversation is found again by it and `conversation`;
-    empty: a name that nobody has. Every method raises the errors that the same work raises in
-    process, and `ServerUnavailable`, `ServerDied`, `DeadlineExceeded` or `TooManyStreams`. What is
-    safe to repeat is tried at every server before that.
+    the server's `voice_turn` does: turns on whole utterances, sessions on whatever comes. `name` is
+    what servers know this client by: its streams are counted by it, and a conversation is found
+    again by it and `conversation`; empty: a name that nobody has. Every method raises the errors
+    that the same work raises in process, and `ServerUnavailable`, `ServerDied`, `DeadlineExceeded`
+    or `TooManyStreams`. What is safe to repeat is tried at every server before that.
     """
 
     def __init__(
