@@ -32,8 +32,10 @@ from voxturn.runtime.remote.sessions import (
     Cancel,
     Close,
     Command,
+    Pin,
     Played,
     SetMessages,
+    check_fact,
     check_length,
     of_command,
     to_change,
@@ -42,6 +44,7 @@ from voxturn.runtime.remote.tensors import Tensors, to_session_event
 from voxturn.runtime.remote.transport import TritonServer
 from voxturn.runtime.turn.inbox import Inbox
 from voxturn.runtime.turn.interrupt.choose import settings_of
+from voxturn.runtime.turn.memory import Dialogue
 from voxturn.runtime.turn.session import SessionOptions
 from voxturn.runtime.turn.voice_session import VoiceSession
 
@@ -109,9 +112,16 @@ class RemoteSession(VoiceSession):
     @messages.setter
     def messages(self, messages: list[Message]) -> None:
         check_length(messages)
-        self._tell(SetMessages(tuple(messages)))
-        self._ours = list(messages)
-        self._sets += 1
+        self._set(SetMessages(tuple(messages)), messages)
+
+    def pin(self, fact: str) -> None:
+        """Keep a fact, as "The user's name is Ana.", from the next question on, however long the
+        dialogue becomes. Raises `EmptyText`, `TextTooLong`."""
+        dialogue = Dialogue()
+        dialogue.messages = self.messages
+        check_fact(fact, dialogue.messages)
+        dialogue.pin(fact)
+        self._set(Pin(fact), dialogue.messages)
 
     @property
     def dropped_s(self) -> float:
@@ -260,6 +270,12 @@ class RemoteSession(VoiceSession):
                 return
             if not self._commands.unread:
                 self._all_told.set()
+
+    def _set(self, command: Command, messages: list[Message]) -> None:
+        """The dialogue is to be this."""
+        self._tell(command)
+        self._ours = list(messages)
+        self._sets += 1
 
     def _tell(self, command: Command) -> None:
         self._check_open()

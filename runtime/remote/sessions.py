@@ -55,11 +55,18 @@ class SetMessages:
 
 
 @dataclass(frozen=True)
+class Pin:
+    """A fact that stays in the dialogue."""
+
+    fact: str
+
+
+@dataclass(frozen=True)
 class Close:
     """The session ends."""
 
 
-Command = Ask | AnswerNow | Cancel | Played | SetMessages | Close
+Command = Ask | AnswerNow | Cancel | Played | SetMessages | Pin | Close
 """What is told to a session."""
 
 _NAMES: dict[type[Command], str] = {
@@ -68,6 +75,7 @@ _NAMES: dict[type[Command], str] = {
     Cancel: "cancel",
     Played: "played",
     SetMessages: "messages",
+    Pin: "pin",
     Close: "close",
 }
 
@@ -100,6 +108,8 @@ def _read(about: Table) -> Command:
             return Played(about.number("ms", 0.0))
         case "messages":
             return SetMessages(tuple(to_messages(about.items("messages"), "command.messages")))
+        case "pin":
+            return Pin(about.text("fact", LONGEST_TEXT))
         case "answer":
             return AnswerNow()
         case "cancel":
@@ -128,11 +138,18 @@ def check_length(messages: Sequence[Message], name: str = "messages") -> None:
         raise TextTooLong(f"{name} of more than {LONGEST_TEXT} characters; send fewer")
 
 
+def check_fact(fact: str, messages: Sequence[Message]) -> None:
+    """Raise `TextTooLong` for a fact that makes a dialogue's system prompt longer than a request may
+    have it."""
+    system = [message for message in messages if message.role == "system"]
+    check_length([*system, Message("system", fact)], "the system prompt and its facts")
+
+
 @dataclass(frozen=True)
 class DialogueChange:
     """The dialogue is its first `kept` messages as they were told before, then `added`.
 
-    `sets`: how often it was set by the client.
+    `sets`: how often the client has set it, or pinned a fact in it.
     """
 
     kept: int

@@ -29,9 +29,11 @@ from voxturn.runtime.remote.sessions import (
     Close,
     Command,
     DialogueChange,
+    Pin,
     Played,
     SetMessages,
     change_between,
+    check_fact,
     of_change,
     to_command,
 )
@@ -184,7 +186,7 @@ class HeldSession:
             self._waiting -= 1
 
     def tell(self, command: Command) -> None:
-        """Do what the client wants. Raises `EmptyText`, `ForgottenSession`."""
+        """Do what the client wants. Raises `EmptyText`, `TextTooLong`, `ForgottenSession`."""
         self._used_s = self._clock.now()
         if isinstance(command, Close):
             self._out.close()
@@ -195,7 +197,7 @@ class HeldSession:
         except StreamClosed as exc:
             raise _over() from exc
 
-    def _do(self, command: Ask | AnswerNow | Cancel | Played | SetMessages) -> None:
+    def _do(self, command: Ask | AnswerNow | Cancel | Played | SetMessages | Pin) -> None:
         session = self._session
         match command:
             case Ask():
@@ -208,6 +210,10 @@ class HeldSession:
                 session.played(command.ms)
             case SetMessages():
                 session.messages = list(command.messages)
+                self._sets += 1
+            case Pin():
+                check_fact(command.fact, session.messages)
+                session.pin(command.fact)
                 self._sets += 1
 
     def _changes(self) -> Iterator[Tensors]:

@@ -33,6 +33,10 @@ class VoiceSession(ABC):
     @abstractmethod
     def messages(self, messages: list[Message]) -> None: ...
 
+    @abstractmethod
+    def pin(self, fact: str) -> None:
+        """Keep a fact from the next question on, however long the dialogue becomes."""
+
     @property
     @abstractmethod
     def dropped_s(self) -> float:

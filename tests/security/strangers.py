@@ -100,6 +100,7 @@ _COMMANDS: tuple[dict[str, Any], ...] = (
     {"do": "ask", "text": "Why?"},
     {"do": "messages", "messages": [{"role": "user", "text": "Why?"}]},
     {"do": "played", "ms": 10.0},
+    {"do": "pin", "fact": "It is so."},
     {"do": "answer"},
     {"do": "cancel"},
     {"do": "close"},

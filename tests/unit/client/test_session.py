@@ -216,6 +216,25 @@ async def test_the_dialogue_is_set_saved_and_loaded(wire: Wire, tmp_path: Path) 
         assert [m.text for m in other.session.messages][-2:] == ["And then?", ANSWER]
 
 
+async def test_a_pinned_fact_is_in_the_dialogue_and_stays(wire: Wire) -> None:
+    async with held(wire) as one:
+        session = one.session
+        session.pin("The user's name is Ana.")
+        pinned = session.messages[0]
+        assert pinned.role == "system"
+        assert pinned.text.endswith("The user's name is Ana.")
+        session.ask("Why?")
+        await one.until(lambda: one.of(TurnDone))
+        assert session._ours is None
+        assert [m.text for m in session.messages] == [pinned.text, "Why?", ANSWER]
+        with pytest.raises(EmptyText):
+            session.pin(" ")
+        with pytest.raises(TextTooLong, match="the system prompt and its facts"):
+            session.pin("x" * 10_000)
+    with pytest.raises(StreamClosed):
+        session.pin("The user's name is Eve.")
+
+
 async def test_the_dialogue_after_the_end_has_what_was_heard(wire: Wire) -> None:
     async with held(wire) as one:
         one.session.ask("Why?")

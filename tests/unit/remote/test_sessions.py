@@ -16,6 +16,7 @@ from voxturn.runtime.remote.sessions import (
     Cancel,
     Close,
     Command,
+    Pin,
     Played,
     SetMessages,
     change_between,
@@ -39,6 +40,7 @@ COMMANDS = st.one_of(
     st.just(Cancel()),
     st.builds(Played, st.floats(-1e9, 1e9)),
     st.builds(SetMessages, st.lists(PLAIN, max_size=4).map(tuple)),
+    st.builds(Pin, TEXT),
     st.just(Close()),
 )
 JSON: Any = st.recursive(
@@ -57,7 +59,7 @@ def test_a_command_arrives(command: Command) -> None:
 @settings(max_examples=40)
 @given(
     st.dictionaries(
-        st.sampled_from(["do", "text", "ms", "messages", "x"]), JSON | ROLES, max_size=4
+        st.sampled_from(["do", "text", "ms", "messages", "fact", "x"]), JSON | ROLES, max_size=4
     )
     | JSON
 )
@@ -67,7 +69,7 @@ def test_what_is_no_command_is_one_clear_line(about: Any) -> None:
         to_command({"command": text_tensor(json.dumps(about))})
     except (UsageError, TextError) as exc:
         line = str(exc)
-    assert line or about["do"] in ("answer", "cancel", "close", "ask", "messages", "played")
+    assert line or about["do"] in ("answer", "cancel", "close", "ask", "messages", "played", "pin")
     assert "\n" not in line
 
 
