@@ -9,15 +9,17 @@ from dataclasses import replace
 from typing import Any
 
 from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from voxturn.runtime.client.session import RemoteSession
-from voxturn.runtime.messages import PcmChunk, SessionError, SessionEvent
+from voxturn.runtime.messages import Message, PcmChunk, SessionError, SessionEvent
 from voxturn.runtime.remote.tensors import Tensors, text_tensor
 from voxturn.runtime.serving.sessions import Sessions
 from voxturn.runtime.turn.interrupt.base import Strategy
 from voxturn.runtime.turn.session import Session, SessionOptions
+from voxturn.runtime.turn.voice_session import VoiceSession
 
 from tests.dialogues import Room
-from tests.unit.turn.test_session_ends import ACTIONS, STEPS, TEXTS, no_task_is_left
+from tests.unit.turn.test_session_ends import ACTIONS, TEXTS, Action, no_task_is_left
 
 
 class Direct:
@@ -80,7 +82,7 @@ async def held(room: Room, steps: list[tuple[str, int]]) -> list[Any]:
     """What a room's session says to some actions, and what its dialogue and its traces are."""
     async with room.open():
         for action, _ in steps:
-            ACTIONS[action](room)
+            DONE[action](room)
             await room.settle()
             await room.settle()
         said = room.said
@@ -96,9 +98,19 @@ def comparable(event: SessionEvent) -> Any:
     return event
 
 
+def set_messages(room: Room) -> None:
+    room.session.messages = [Message("user", "Hello?"), Message("assistant", "Hello.")]
+
+
+DONE: dict[str, Action] = {
+    **ACTIONS,
+    "pin": lambda room: room.session.pin("It is so."),
+    "messages": set_messages,
+}
+STEPS = st.lists(st.tuples(st.sampled_from(sorted(DONE)), st.just(0)), max_size=14)
 RICH = (
-    "question silence silence time interruption silence silence time cough silence ask time played "
-    "cancel played silence question answer time broken silence silence echo backchannel silence"
+    "pin question silence silence time interruption silence silence time cough silence ask time played "
+    "cancel played silence question answer time messages broken silence silence echo backchannel silence"
 )
 
 
@@ -114,3 +126,11 @@ def test_whatever_is_done_it_says_the_same(steps: list[tuple[str, int]]) -> None
         await no_task_is_left()
 
     asyncio.run(both())
+
+
+def test_it_has_all_that_a_session_here_has() -> None:
+    for name in (each for each in dir(Session) if not each.startswith("_")):
+        assert getattr(RemoteSession, name) is not getattr(VoiceSession, name) or name in (
+            "load",
+            "save",
+        ), name

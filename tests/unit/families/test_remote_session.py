@@ -97,7 +97,7 @@ def profile(tmp_path: Path, mind: Mind, monkeypatch: pytest.MonkeyPatch) -> Iter
             backends[name] = Backend(Utilities, name, handler)
             stack.callback(backends[name].close)
         wire = Wire(**backends)
-        monkeypatch.setattr(connection, "TritonServer", lambda address: WiredServer(wire))
+        monkeypatch.setattr(connection, "TritonServer", lambda *_: WiredServer(wire))
         changes = {
             stage: replace(
                 fakes.engine(stage), model=model, executor="remote", server="there:1", precision=""

@@ -4,7 +4,7 @@ unexpected error."""
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -27,6 +27,7 @@ from voxturn.runtime.messages import (
     TurnDone,
     Word,
 )
+from voxturn.runtime.remote import codec
 from voxturn.runtime.remote.codec import decode, encode
 from voxturn.runtime.remote.tensors import of_event, to_event, to_session_event
 
@@ -148,6 +149,11 @@ def test_what_is_not_whole_is_one_clear_line(
     except InferenceFailed as exc:
         line = str(exc)
     assert "\n" not in line
+
+
+def test_every_event_of_a_session_can_be_sent() -> None:
+    names = {kind.__name__ for kind in get_args(SessionEvent)}
+    assert names == set(codec._KINDS)
 
 
 def test_an_event_of_another_version_is_named_so() -> None:
