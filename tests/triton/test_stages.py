@@ -356,19 +356,19 @@ async def test_a_session_at_a_server_is_interrupted_and_leaves_nothing(turns: Ru
                         return
 
             session.push(question)
-            await until(PcmChunk)
-            session.played(0.0)
+            await until(TurnDone)
+            samples = sum(event.samples.size for event in events if isinstance(event, PcmChunk))
+            session.played(500 * samples / session.rate)  # half of it
             session.push(question)  # over the answer
             await until(Interrupted)
             heard = events[-1]
             assert isinstance(heard, Interrupted)
-            await until(Transcript)
+            assert heard.heard
             await until(TurnDone)
-            assert all("capital of France" in e.text for e in events if isinstance(e, Transcript))
-            said = [message for message in session.messages if message.role != "system"]
-            assert [m.text for m in said if m.role == "assistant"][-1]
-            assert [m.text for m in said if m.role == "user"][-1].endswith("France?")
-            assert heard.heard == "" or said[1] == Message("assistant", heard.heard)
+            first, answered, second, *_ = [m for m in session.messages if m.role != "system"]
+            assert "the capital of" in first.text
+            assert answered == Message("assistant", heard.heard)
+            assert "the capital of" in second.text
         await nothing_is_left(turns)
         async with client.session() as session:  # the next one
             session.ask("What is the capital of France?")
