@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from voxturn.runtime.errors import InvalidProfile
-from voxturn.runtime.turn.interrupt.base import Overheard
-from voxturn.runtime.turn.interrupt.choose import STRATEGIES, strategy_of
+from voxturn.runtime.errors import InvalidProfile, UsageError
+from voxturn.runtime.turn.interrupt.after_ms import AfterMs
+from voxturn.runtime.turn.interrupt.base import Overheard, Strategy
+from voxturn.runtime.turn.interrupt.choose import STRATEGIES, settings_of, strategy_of
+from voxturn.runtime.turn.interrupt.never import Never
 from voxturn.runtime.turn.interrupt.settings import InterruptSettings
+from voxturn.runtime.turn.interrupt.speech import AtOnce
+from voxturn.runtime.turn.interrupt.words import AfterWords
 
 EXCUSED, UNKNOWN, TWO = (), None, ("wait", "please")
 
@@ -51,3 +55,20 @@ def test_what_does_not_go_together_is_refused(settings: InterruptSettings, messa
     with pytest.raises(InvalidProfile, match=message) as caught:
         strategy_of(settings)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "strategy", [AtOnce(), Never(), AfterMs(300, 0), AfterWords(3, 200), AfterWords()]
+)
+def test_a_strategy_can_be_set_elsewhere_as_it_is_here(strategy: Strategy) -> None:
+    again = strategy_of(settings_of(strategy))
+    assert type(again) is type(strategy)
+    assert vars(again) == vars(strategy)
+
+
+def test_a_strategy_of_somebody_s_own_cannot() -> None:
+    class Own(AfterWords):
+        """Cuts otherwise."""
+
+    with pytest.raises(UsageError, match="not Own"):
+        settings_of(Own())
