@@ -134,13 +134,15 @@ class Sentence:
     """A clause or sentence to be spoken.
 
     `index` counts from 0; `filtered` says what the content filter did to it. `style` is the one
-    that its text asks for; empty: the voice's own, as of one that the voice has not.
+    that its text asks for; empty: the voice's own, as of one that the voice has not. `language` is a
+    tag; empty: the voice's.
     """
 
     text: str
     index: int
     filtered: tuple[str, ...] = ()
     style: str = ""
+    language: str = ""
 
 
 @dataclass(frozen=True)

@@ -30,8 +30,8 @@ def spoken(voice: Voice, sentences: AsyncIterator[Sentence]) -> Ahead[PcmChunk]:
 
     A voice gets its text as it wants to read it, without markup, whoever brings it; a sentence of
     which nothing is said is left out, and a style that the voice has not is its own, which is said
-    once. Chunks name the sentences as they were given. Raises
-    `UnsupportedLanguage` for a text in a script that the voice's language does not have.
+    once. Chunks name the sentences as they were given. Raises `UnsupportedLanguage` for a text in a
+    script that its language does not have.
     """
     return Ahead(_read(voice, Ahead(sentences, _SENTENCES_AHEAD)), CHUNKS_AHEAD)
 
@@ -46,10 +46,11 @@ async def _read(voice: Voice, sentences: AsyncIterator[Sentence]) -> AsyncGenera
                 text = spoken_text(sentence.text, styles.known)
                 if not text.strip():
                     continue
-                check_script(text, voice.language)
+                language = sentence.language or voice.language
+                check_script(text, language)
                 written[sentence.index] = sentence
                 style = styles.had(sentence.style or text.style)
-                yield replace(sentence, text=_as_read(voice, text), style=style)
+                yield replace(sentence, text=as_read(voice, text, language), style=style)
         finally:
             await close_iterator(sentences)
 
@@ -86,8 +87,9 @@ class _Styles:
         return ""
 
 
-def _as_read(voice: Voice, text: str) -> str:
-    return in_words(text, voice.language) if voice.texts == WORDS else text
+def as_read(voice: Voice, text: str, language: str) -> str:
+    """A text as the voice wants to read it."""
+    return in_words(text, language) if voice.texts == WORDS else text
 
 
 async def clauses(

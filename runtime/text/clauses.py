@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from voxturn.runtime.text.split import ClauseSplitter
+from voxturn.runtime.text.judge import LanguageJudge
+from voxturn.runtime.text.split import Clause, ClauseSplitter
 from voxturn.runtime.text.spoken import Spoken, SpokenText, pieces_of
 
 
@@ -15,8 +16,9 @@ class SpokenClauses:
     """Feed a written text as it comes; get the clauses that are said of it as soon as they are
     certain.
 
-    `Spoken` takes its markup out, `ClauseSplitter` cuts. `in_thought`: the text begins inside a
-    thought, which is not said. `styles` are the voice's: a clause ends where another one begins.
+    `Spoken` takes its markup out, `ClauseSplitter` cuts, by the `language` or its `judge`.
+    `in_thought`: the text begins inside a thought, which is not said. `styles` are the voice's: a
+    clause ends where another one begins.
     """
 
     def __init__(
@@ -24,11 +26,12 @@ class SpokenClauses:
         max_chars: int = 220,
         language: str = "",
         *,
+        judge: LanguageJudge | None = None,
         in_thought: bool = False,
         styles: Collection[str] = (),
     ) -> None:
         self._spoken = Spoken(in_thought=in_thought, styles=styles)
-        self._splitter = ClauseSplitter(max_chars=max_chars, language=language)
+        self._splitter = ClauseSplitter(max_chars=max_chars, language=language, judge=judge)
         self._style = ""
 
     @property
@@ -54,11 +57,12 @@ class SpokenClauses:
             if piece.style != self._style:
                 clauses += self._rest()
                 self._style = piece.style
-            clauses += [
-                SpokenText(clause, style=self._style) for clause in self._splitter.push(piece)
-            ]
+            clauses += self._said(self._splitter.push(piece))
         return clauses
 
     def _rest(self) -> list[SpokenText]:
         """What has come of the last clause of a style."""
-        return [SpokenText(clause, style=self._style) for clause in self._splitter.flush()]
+        return self._said(self._splitter.flush())
+
+    def _said(self, clauses: Iterable[Clause]) -> list[SpokenText]:
+        return [SpokenText(clause, clause.language, style=self._style) for clause in clauses]

@@ -39,11 +39,12 @@ class Filtered:
 
 
 class ContentFilter(Protocol):
-    """Looks at a whole transcript (`direction` "in") or a whole clause ("out")."""
+    """Looks at a whole transcript (`direction` "in") or a whole clause ("out"). `language` is its
+    tag; empty where it is not known."""
 
     name: str
 
-    def check(self, text: str, direction: str) -> Filtered: ...
+    def check(self, text: str, direction: str, language: str = "") -> Filtered: ...
 
 
 class PassAll:
@@ -51,7 +52,7 @@ class PassAll:
 
     name = "off"
 
-    def check(self, text: str, direction: str) -> Filtered:
+    def check(self, text: str, direction: str, language: str = "") -> Filtered:
         return Filtered(text)
 
 
@@ -75,7 +76,7 @@ class WordListFilter:
         known = _LANGUAGES[_listed(language)]
         self._filter = Filter({"languages": [known], "custom_words": list(own_words)})
 
-    def check(self, text: str, direction: str) -> Filtered:
+    def check(self, text: str, direction: str, language: str = "") -> Filtered:
         found = self._filter.check_profanity(text)
         words = sorted(set(found["profane_words"]), key=len, reverse=True)
         if not words:

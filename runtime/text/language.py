@@ -7,7 +7,8 @@ A model knows its languages by codes of its own: XTTS `zh-cn`, Whisper `zh` and 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 from voxturn.runtime.errors import ExecutorUnavailable, UnsupportedLanguage
@@ -83,3 +84,53 @@ def base_code(tag: str) -> str:
         return lower
     bare = [code for code in codes if "-" not in code and code not in _OLDER.values()]
     return bare[-1] if bare else lower
+
+
+@dataclass(frozen=True)
+class Languages:
+    """What a conversation may be held in: `tags`, as they were given; none: whatever its models
+    know."""
+
+    tags: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, language: str | Sequence[str]) -> Languages:
+        """Of a tag, of `auto`, of tags with commas between them, or of a list of tags.
+
+        Raises `UnsupportedLanguage` for what is no tag, and for a language that is there twice.
+        """
+        given = language.split(",") if isinstance(language, str) else language
+        tags = tuple(tag.strip() for tag in given)
+        if len(tags) == 1 and is_auto(tags[0]):
+            return cls()
+        if not tags:
+            raise UnsupportedLanguage("no language is listed; give one or several, or auto")
+        if any(map(is_auto, tags)):
+            raise UnsupportedLanguage("auto stands alone; leave it out, or the other languages")
+        codes = [(codes_of(tag), base_code(tag))[1] for tag in tags]
+        if twice := [tag for tag, code in zip(tags, codes, strict=True) if codes.count(code) > 1]:
+            raise UnsupportedLanguage(f"{', '.join(twice)}: are one language; give it once")
+        return cls(tags)
+
+    def __str__(self) -> str:
+        return ",".join(self.tags) or AUTO
+
+    @property
+    def several(self) -> bool:
+        """Whether one utterance may be in another language than the next."""
+        return len(self.tags) != 1
+
+    @property
+    def one(self) -> str:
+        """The language, where there is one alone; else `auto`."""
+        return AUTO if self.several else self.tags[0]
+
+    @property
+    def first(self) -> str:
+        """The language before anybody spoke; `auto` where none is listed."""
+        return self.tags[0] if self.tags else AUTO
+
+    def tag_of(self, language: str) -> str:
+        """The tag for a language that a model has named; empty where it is none of these."""
+        code = base_code(language) if language else ""
+        return next((tag for tag in self.tags if base_code(tag) == code), "")

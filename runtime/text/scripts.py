@@ -106,6 +106,13 @@ def scripts_of(language: str) -> frozenset[str]:
 
     Empty for an unknown language.
     """
+    own = own_scripts(language)
+    return own | {"Latin"} if own else own
+
+
+@lru_cache(maxsize=1024)
+def own_scripts(language: str) -> frozenset[str]:
+    """The scripts that `language` is written in. Empty for an unknown one."""
     own = language.strip().lower().replace("_", "-").split("-")[0]  # of Whisper and espeak-ng
     return _scripts().get(own) or _scripts().get(base_code(language), frozenset())
 
@@ -124,7 +131,7 @@ def languages_of(script: str) -> tuple[str, ...]:
 def _scripts() -> dict[str, frozenset[str]]:
     """Language to scripts."""
     return {
-        language: frozenset({*scripts.split(), "Latin"})
+        language: frozenset(scripts.split())
         for scripts, languages in _TABLE.items()
         for language in languages.split()
     }

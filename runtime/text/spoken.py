@@ -18,7 +18,7 @@ from itertools import groupby
 from typing import NamedTuple
 
 from voxturn.runtime.text import styles, thought
-from voxturn.runtime.text.split import CLOSERS, ENDS, PAUSES
+from voxturn.runtime.text.split import CLOSERS, ENDS, PAUSES, Clause
 
 _ENDED = frozenset(ENDS + PAUSES)
 _TIGHT = _ENDED - set("—–") | set(")]}%”’»」』）")  # nothing is set before them
@@ -346,7 +346,7 @@ class Spoken:
         self._ended = char in ENDS or (self._ended and char in CLOSERS)
 
 
-class SpokenText(str):
+class SpokenText(Clause):
     """Text that is said as it stands: its markup was taken out.
 
     It is not cleaned again, which could change it. `style` is the one it is to be said in; empty:
@@ -355,8 +355,8 @@ class SpokenText(str):
 
     style: str
 
-    def __new__(cls, text: str, *, style: str = "") -> SpokenText:
-        spoken = super().__new__(cls, text)
+    def __new__(cls, text: str, language: str = "", *, style: str = "") -> SpokenText:
+        spoken = super().__new__(cls, text, language)
         spoken.style = style
         return spoken
 

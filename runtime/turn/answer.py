@@ -81,7 +81,7 @@ class Answer:
         s = self._speaker
         self.dialogue = s.replier.fitted(with_question(self._messages, self.transcript.text))
         tokens = Ahead(self._tapped(s.replier(self.dialogue)), _EVENTS_AHEAD)
-        chunks = spoken(s.voice, self._tapped(s.split(tokens)))
+        chunks = spoken(s.voice, self._tapped(s.split(tokens, self.transcript.language)))
         try:
             async for chunk in chunks:
                 await self.events.put((self._clock.now(), chunk))

@@ -56,9 +56,10 @@ class FilteredHearing:
         partial = await self._hearing.partial(speaking)
         if partial is None:
             return None
-        self._shown = (self._shown + self._passed(partial.stable[len(self._stable) :])).lstrip()
+        new = self._passed(partial.stable[len(self._stable) :], partial.language)
+        self._shown = (self._shown + new).lstrip()
         self._stable = partial.stable
-        unstable = self._passed(partial.unstable)
+        unstable = self._passed(partial.unstable, partial.language)
         unstable = unstable if self._shown else unstable.lstrip()
         return replace(partial, stable=self._shown, unstable=unstable)
 
@@ -68,7 +69,7 @@ class FilteredHearing:
         Where the filter changed the text, it comes without the words' times.
         """
         transcript = await self._hearing.final(samples, words)
-        passed = self._filter.check(transcript.text, "in")
+        passed = self._filter.check(transcript.text, "in", transcript.language)
         return replace(
             transcript,
             text=passed.text,
@@ -80,8 +81,8 @@ class FilteredHearing:
         """No more partials are asked for; `final` may be, all the same."""
         _close(self._hearing)
 
-    def _passed(self, text: str) -> str:
-        return self._filter.check(text, "in").text
+    def _passed(self, text: str, language: str) -> str:
+        return self._filter.check(text, "in", language).text
 
 
 class Partials:

@@ -10,14 +10,16 @@ from voxturn.runtime.flow.handoff import close_iterator
 from voxturn.runtime.messages import ReplyToken, Sentence
 from voxturn.runtime.text.clauses import SpokenClauses
 from voxturn.runtime.text.filter import ContentFilter
+from voxturn.runtime.text.judge import LanguageJudge
 from voxturn.runtime.text.spoken import SpokenText, pieces_of
 
 
 class Split:
     """The stage. Markup is not spoken; sentences without a letter or a digit are dropped.
 
-    `in_thought`: replies begin inside a thought, which is not spoken. `styles` are the voice's:
-    their tags are not spoken either, a sentence has the style of the last one before it.
+    `judge`: in which language each sentence is, where there are several; else all are in
+    `language`. `in_thought`: replies begin inside a thought, which is not spoken. `styles` are the
+    voice's: their tags are not spoken either, a sentence has the style of the last one before it.
     """
 
     def __init__(
@@ -26,18 +28,31 @@ class Split:
         max_chars: int,
         language: str = "",
         *,
+        judge: LanguageJudge | None = None,
         in_thought: bool = False,
         styles: Collection[str] = (),
     ) -> None:
         self._filter = content_filter
         self._max_chars = max_chars
         self._language = language
+        self._judge = judge
         self._in_thought = in_thought
         self._styles = styles
 
-    async def __call__(self, tokens: AsyncIterator[ReplyToken]) -> AsyncGenerator[Sentence, None]:
+    def language_of(self, text: str, before: str) -> str:
+        """The language of a text that follows what was said in `before`."""
+        return before if self._judge is None else self._judge.language_of(text, before)
+
+    async def __call__(
+        self, tokens: AsyncIterator[ReplyToken], dialogue: str = ""
+    ) -> AsyncGenerator[Sentence, None]:
+        """The sentences of a reply. `dialogue`: the language of what it answers."""
         clauses = SpokenClauses(
-            self._max_chars, self._language, in_thought=self._in_thought, styles=self._styles
+            self._max_chars,
+            (dialogue if self._judge is not None else "") or self._language,
+            judge=self._judge,
+            in_thought=self._in_thought,
+            styles=self._styles,
         )
         index = 0
         try:
@@ -71,10 +86,10 @@ class Split:
                 )  # one sentence at a time: the filter takes milliseconds for each
 
     def _sentence(self, clause: SpokenText, index: int) -> Sentence | None:
-        passed = self._filter.check(clause, "out")
+        passed = self._filter.check(clause, "out", clause.language or self._language)
         text = SpokenText(passed.text.strip())
         return (
-            Sentence(text, index, passed.actions, style=clause.style)
+            Sentence(text, index, passed.actions, clause.style, clause.language)
             if any(c.isalnum() for c in text) or passed.actions
             else None
         )

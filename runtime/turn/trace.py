@@ -143,6 +143,8 @@ class Trace:
     reply: str = ""
     heard_reply: str = ""
     language: str = ""
+    reply_languages: list[str] = field(default_factory=list)
+    """Where there are several: those of the reply's sentences, in order."""
     filtered: list[str] = field(default_factory=list)
     speech_cuts: list[str] = field(default_factory=list)
     transcribe_fallbacks: int = 0
@@ -195,6 +197,8 @@ class Trace:
             case Sentence():
                 self.mark("first_clause", produced_at)
                 self.reply = f"{self.reply} {event.text}".strip()
+                if event.language:
+                    self.reply_languages.append(event.language)
                 self.filtered.extend(event.filtered)
                 if event.style not in ("", *self.styles, *self.unknown_styles):
                     self.unknown_styles.append(event.style)
@@ -233,6 +237,7 @@ class Trace:
             "transcript": self.transcript,
             "language": self.language,
             "reply": self.reply,
+            "reply_languages": self.reply_languages,
             "heard_reply": self.heard_reply,
             "filtered": self.filtered,
             "speech_cuts": self.speech_cuts,

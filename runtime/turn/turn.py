@@ -193,7 +193,8 @@ class Turn:
     async def _begin_typed(self) -> None:
         """Begin to answer the typed question."""
         self.trace.mark("endpoint", self._clock.now())
-        await self._begin([Transcript(self._question, self._dialogue.language)], _SILENCE)
+        language = self._stages.split.language_of(self._question, self._dialogue.language)
+        await self._begin([Transcript(self._question, language)], _SILENCE)
 
     async def _listened(self, frames: AsyncIterator[AudioFrame]) -> AsyncGenerator[Event, None]:
         """Events until the end of speech; then `_answer` is the answer, if anything was said."""

@@ -35,7 +35,7 @@ TEXT = st.text(max_size=20)
 SECONDS = st.floats(0, 1e6, allow_nan=False)
 WORDS = st.lists(st.builds(Word, TEXT, SECONDS, SECONDS), max_size=3).map(tuple)
 TEXTS = st.lists(TEXT, max_size=3).map(tuple)
-SENTENCES = st.builds(Sentence, TEXT, st.integers(0, 1000), TEXTS)
+SENTENCES = st.builds(Sentence, TEXT, st.integers(0, 1000), TEXTS, TEXT)
 SAMPLES = st.lists(st.floats(-1, 1, width=32), max_size=30).map(lambda v: np.array(v, np.float32))
 EVENTS = st.one_of(
     st.builds(SpeechStarted, st.integers(0, 1 << 40)),

@@ -261,7 +261,7 @@ class NoApples:
 
     name = "no apples"
 
-    def check(self, text: str, direction: str) -> Filtered:
+    def check(self, text: str, direction: str, language: str = "") -> Filtered:
         clean = text.replace("apple", "…")
         return Filtered(clean, (f"{direction}: removed",) if clean != text else ())
 

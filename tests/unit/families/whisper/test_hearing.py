@@ -352,7 +352,7 @@ async def test_the_filter_sees_what_was_heard_and_takes_the_words_times_with_it(
     class Upper:
         name = "upper"
 
-        def check(self, text: str, direction: str) -> Filtered:
+        def check(self, text: str, direction: str, language: str = "") -> Filtered:
             return Filtered(text.upper(), (direction,))
 
     lane = Lane("transcribe")
@@ -479,6 +479,28 @@ def test_a_request_s_own_language_leaves_the_recogniser_as_it_was() -> None:
     assert recogniser.using("auto").whisper.language == ""
     with pytest.raises(UnsupportedLanguage):
         recogniser.using("tlh")
+    lane.close()
+
+
+@pytest.mark.parametrize(
+    ("language", "prior", "heard"),
+    [
+        ("auto", "", "ar"),
+        ("auto", "en", "en"),
+        ("hi,en", "", "hi"),
+        ("hi,en", "en", "en"),
+        ("hi,en", "ar", "hi"),
+        ("en-US,hi", "", "hi"),
+        ("en", "ar", "en"),
+    ],
+)
+async def test_of_a_set_only_its_languages_are_told_nudged_towards_the_dialogue_s(
+    language: str, prior: str, heard: str
+) -> None:
+    chances = {"ar": 0.6, "hi": 0.3, "en": 0.1}
+    executor, lane = FakeWhisper([result(" yes")], languages=chances), Lane("transcribe")
+    recogniser = WhisperRecogniser(executor, Biased(), mel, lane, language)
+    assert (await recogniser.hear(prior).final(audio(1.0))).language == heard
     lane.close()
 
 
