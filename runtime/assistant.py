@@ -20,6 +20,7 @@ from voxturn.runtime.models.registry import Registry
 from voxturn.runtime.models.store import Store, quiet
 from voxturn.runtime.parts import LoadedParts
 from voxturn.runtime.profile import Profile, load_profile
+from voxturn.runtime.text.judge import judge_of
 from voxturn.runtime.turn.interrupt.choose import strategy_of
 from voxturn.runtime.turn.listen import Listen
 from voxturn.runtime.turn.recognise import FilteredRecogniser
@@ -87,7 +88,7 @@ class Assistant:
 
     def conversation(self) -> Conversation:
         """A new dialogue."""
-        return Conversation(self.stages, self.setup, self.profile.system_prompt)
+        return Conversation(self.stages, self.setup, self.profile.instructions)
 
     def session(self, options: SessionOptions | None = None) -> Session:
         """A new dialogue that listens while it speaks.
@@ -131,6 +132,7 @@ def stages_of(parts: LoadedParts) -> Stages:
         parts.content_filter(),
         profile.speak.max_chars,
         voice.language,
+        judge=judge_of(parts.languages, voice.languages),
         in_thought=opens_thought(replier),
         styles=styles_of(voice),
     )

@@ -3,9 +3,9 @@ closed together."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack, nullcontext
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,6 +16,7 @@ from voxturn.runtime.errors import (
     ModelError,
     StreamClosed,
     UnknownModel,
+    UnsupportedLanguage,
 )
 from voxturn.runtime.executors.backend import Backend, Closable, ClosableT, Host, LoadedArtifact
 from voxturn.runtime.executors.catalogue import Executor, executor_of
@@ -27,9 +28,11 @@ from voxturn.runtime.families.base import (
     Replier,
     Voice,
     VoiceActivity,
+    VoiceOptions,
     family_of,
     served_kind,
 )
+from voxturn.runtime.families.by_language import VoiceByLanguage
 from voxturn.runtime.flow.clock import Clock, WallClock
 from voxturn.runtime.flow.lane import Lane
 from voxturn.runtime.flow.scheduling import Cores, Pace
@@ -44,7 +47,9 @@ from voxturn.runtime.profile import Engine, Profile
 from voxturn.runtime.protocols import GraphExecutor, SpeechToTextExecutor
 from voxturn.runtime.remote.connection import Connection
 from voxturn.runtime.text.filter import ContentFilter, PassAll, WordListFilter
+from voxturn.runtime.text.language import AUTO, Languages, find
 from voxturn.runtime.turn.trace import StageInfo
+from voxturn.runtime.voices import OwnVoice, languages_of, own_voices
 
 
 @dataclass(frozen=True)
@@ -95,15 +100,32 @@ class Choice:
         """Why the executor or the family cannot run the artifact; none of its files is read."""
         return compatible(self.stage, self.settings, self.manifest, self.executor, self.family)
 
-    def problem(self, language: str, home: Path) -> Problem | None:
-        """What keeps the stage from running, as doctor tells it and loading raises it.
+    def problem(self, languages: Languages, home: Path) -> Problem | None:
+        """What keeps the stage from running in these languages, as doctor tells it and loading
+        raises it.
 
         May raise the family's errors.
         """
         wrong = self.unfit()
         if wrong is None and self.family is not None:
-            self.family.check(Candidate(self.folder, self.manifest, self.settings, language, home))
+            for tag in languages.tags or (AUTO,):
+                candidate = Candidate(self.folder, self.manifest, self.settings, tag, home)
+                with listing(languages):
+                    self.family.check(candidate)
         return wrong
+
+
+@contextmanager
+def listing(languages: Languages) -> Iterator[None]:
+    """Where one language of a set is not known, the error names the set."""
+    try:
+        yield
+    except UnsupportedLanguage as exc:
+        if len(languages.tags) < 2:
+            raise
+        raise UnsupportedLanguage(
+            f"{exc} (the languages to speak are {', '.join(languages.tags)})"
+        ) from exc
 
 
 def _bringing(extra: str, module: str) -> str:
@@ -221,7 +243,8 @@ class LoadedParts:
         progress: Progress = quiet,
     ) -> None:
         self.profile = profile
-        self.language = profile.language
+        self.languages = profile.languages
+        self.language = self.languages.one
         self.in_turn = in_turn
         self.clock = clock or WallClock()
         self.info: dict[str, StageInfo] = {}
@@ -229,6 +252,7 @@ class LoadedParts:
         self._registry = registry or Registry.read()
         self._cores = cores or Cores()
         self._shared = shared or process_cores()
+        self._progress = progress
         self._host = Host(self._store.root / "engines", progress)
         self._stages: dict[str, LoadedStage] = {}
         self._backends: dict[str, Backend] = {}
@@ -260,8 +284,14 @@ class LoadedParts:
         return cast(Replier, self._make("reply"))
 
     def voice(self) -> Voice:
-        """What speaks."""
-        return cast(Voice, self._make("speak"))
+        """What speaks: a voice, or several that share the languages."""
+        usual = cast(Voice, self._make("speak"))
+        self._check_speaks(usual)
+        own = {
+            each.tag: self._own_voice(usual, each)
+            for each in own_voices(self.profile, self._registry)
+        }
+        return VoiceByLanguage(usual, own) if own else usual
 
     def content_filter(self) -> ContentFilter:
         """The profile's filter, made once."""
@@ -271,7 +301,7 @@ class LoadedParts:
 
     def choice(self, stage: str) -> Choice:
         """What runs a stage; nothing is loaded."""
-        return choose(self.profile, stage, self._store, self._registry)
+        return self._choose(self.profile, stage)
 
     def stage(self, name: str) -> LoadedStage:
         """A stage's artifact and its engines, in a lane of their own.
@@ -287,16 +317,14 @@ class LoadedParts:
     def check(self, stage: str) -> None:
         """Raise what loading a stage would raise, without loading it.
 
-        A vocoder that the voice has not is not asked for.
+        A vocoder that the voice has not is not asked for. With `speak`, the voices of single
+        languages are checked, too.
         """
-        if stage != "vocode":
-            self._check(self.choice(stage))
-            return
-        voice = self.choice("speak")
-        if self.profile.vocode is not None or voice.vocodes:
-            vocoder = self.choice(stage)
-            self._check(vocoder)
-            self._refuse(vocoder.beside(voice))
+        self._check(self.profile, stage)
+        if stage == "speak":
+            for own in own_voices(self.profile, self._registry):
+                for each in own.stages:
+                    self._check(own.profile, each, own.where)
 
     def close(self) -> None:
         """Close every engine and thread that was made; safe to call twice."""
@@ -316,25 +344,67 @@ class LoadedParts:
                 stack.callback(each.close)  # one that fails to close keeps no other open
 
     def _make(self, stage: str) -> object:
-        choice = self.choice(stage)
-        self._check(choice)
+        self._check(self.profile, stage)
         if stage == "speak":
-            self.check("vocode")
-        assert choice.family is not None  # what has none is a problem
-        return choice.family.make(self)
+            self._check(self.profile, "vocode")
+        family = self.choice(stage).family
+        assert family is not None  # what has none is a problem
+        return family.make(self)
 
-    def _check(self, choice: Choice) -> None:
-        """Raise what is wrong with a stage."""
+    def _own_voice(self, usual: Voice, own: OwnVoice) -> Voice:
+        """The voice of one language: a speaker of the usual one, or a model that is loaded beside
+        it."""
+        if own.speaker:
+            self._check(own.profile, "speak", own.where)
+            return usual.using(VoiceOptions(language=own.tag, speaker=own.speaker))
+        parts = LoadedParts(
+            own.profile,
+            self._store,
+            self._registry,
+            self._cores,
+            self.in_turn,
+            self._shared,
+            self.clock,
+            self._progress,
+        )
+        self._engines.append(parts)
+        voice = parts.voice()
+        self.info[f"speak.{own.tag}"] = parts.info["speak"]
+        return voice
+
+    def _check_speaks(self, voice: Voice) -> None:
+        """Raise where a voice lacks a language of a set: some tell only when they are made."""
+        languages = languages_of(self.profile, "speak", self._registry)
+        for tag in languages.tags if self.languages.several else ():
+            if not find(tag, voice.languages.__contains__):
+                spoken = ", ".join(voice.languages)
+                with listing(languages):
+                    raise UnsupportedLanguage(
+                        f"voice {self.profile.speak.model!r} speaks {spoken}, not {tag!r}"
+                    )
+
+    def _check(self, profile: Profile, stage: str, where: str = "") -> None:
+        """Raise what is wrong with a stage of the profile, or of a voice of its own at `where`."""
+        if stage == "vocode":
+            voice = self._choose(profile, "speak")
+            if profile.vocode is None and not voice.vocodes:
+                return
+            self._refuse(self._choose(profile, stage).beside(voice), where)
+        choice = self._choose(profile, stage)
         self._check_installed(choice)
-        self._refuse(choice.problem(self.language, self.home))
+        languages = languages_of(profile, stage, self._registry)
+        self._refuse(choice.problem(languages, self.home), where)
+
+    def _choose(self, profile: Profile, stage: str) -> Choice:
+        return choose(profile, stage, self._store, self._registry)
 
     def _check_installed(self, choice: Choice) -> None:
         if (missing := choice.missing()) is not None:
             raise ExecutorUnavailable(self._line(missing))
 
-    def _refuse(self, problem: Problem | None) -> None:
+    def _refuse(self, problem: Problem | None, where: str = "") -> None:
         if problem is not None:
-            raise InvalidProfile(self._line(problem))
+            raise InvalidProfile(self._line(replace(problem, stage=where or problem.stage)))
 
     def _line(self, problem: Problem) -> str:
         return f"profile {self.profile.name}.{problem.stage}: {problem.what}; {problem.fix}"
@@ -405,7 +475,7 @@ def content_filter(profile: Profile) -> ContentFilter:
     if settings.kind == "off":
         return PassAll()
     own = _read_words(Path(settings.own_words)) if settings.own_words else []
-    return WordListFilter(profile.language, own)
+    return WordListFilter(profile.languages.first, own)
 
 
 def _read_words(path: Path) -> list[str]:

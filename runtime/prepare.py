@@ -3,6 +3,8 @@ models."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from voxturn.runtime.errors import (
@@ -26,6 +28,7 @@ from voxturn.runtime.models.registry import Registry
 from voxturn.runtime.models.store import Store, find_exporter, is_artifact, quiet
 from voxturn.runtime.parts import Choice, choose, content_filter
 from voxturn.runtime.profile import Engine, Profile
+from voxturn.runtime.voices import languages_of, own_voices
 
 
 def problems(
@@ -35,7 +38,27 @@ def problems(
 
     `name`: what the user calls it, a file maybe.
     """
-    stages = _stages(profile, store, registry)
+    lacking = _lacking(profile, _stages(profile, store, registry), store, registry, cores, name)
+    for own in own_voices(profile, registry):
+        stages = own.stages if own.speaker else _stages(own.profile, store, registry, own.stages)
+        of_voice = _lacking(own.profile, stages, store, registry, cores, name)
+        lacking += [replace(problem, stage=own.where) for problem in of_voice]
+    try:
+        content_filter(profile)
+    except VoxturnError as exc:
+        lacking.append(Problem("filter", str(exc), "change [filter] of the profile"))
+    return lacking
+
+
+def _lacking(
+    profile: Profile,
+    stages: Sequence[str],
+    store: Store,
+    registry: Registry,
+    cores: Cores,
+    name: str,
+) -> list[Problem]:
+    """Everything that keeps some stages of a profile from running here."""
     rows = {stage: executor_of(profile.engine(stage).executor) for stage in stages}
     report = gpu_report() if any(row.on_gpu for row in rows.values()) else None
     lacking: list[Problem] = []
@@ -55,10 +78,6 @@ def problems(
         except VoxturnError as exc:
             wrong = Problem(stage, str(exc), _fix(exc, stage, engine, name or profile.name))
         lacking += [] if wrong is None else [wrong]
-    try:
-        content_filter(profile)
-    except VoxturnError as exc:
-        lacking.append(Problem("filter", str(exc), "change [filter] of the profile"))
     return lacking
 
 
@@ -69,10 +88,12 @@ def damaged(profile: Profile, store: Store, registry: Registry, name: str = "") 
     What `problems` tells without reading them is left to it.
     """
     found: dict[Path, Problem | None] = {}
-    for stage in _stages(profile, store, registry):
-        engine = profile.engine(stage)
+    own = [each.profile for each in own_voices(profile, registry) if not each.speaker]
+    staged = [(profile, stage) for stage in _stages(profile, store, registry)]
+    for each, stage in [*staged, *((voice, "speak") for voice in own)]:
+        engine = each.engine(stage)
         try:
-            choice = choose(profile, stage, store, registry)
+            choice = choose(each, stage, store, registry)
         except VoxturnError:
             continue
         if choice.executor.whole or choice.folder in found:  # a voice has two stages
@@ -89,9 +110,12 @@ def damaged(profile: Profile, store: Store, registry: Registry, name: str = "") 
     return [problem for problem in found.values() if problem is not None]
 
 
-def _stages(profile: Profile, store: Store, registry: Registry) -> list[str]:
-    """The stages that the profile names, and a vocoder that its voice has and it leaves out."""
-    stages = list(profile.engines())
+def _stages(
+    profile: Profile, store: Store, registry: Registry, only: Sequence[str] = ()
+) -> list[str]:
+    """The stages that the profile names (`only`: these of them), and a vocoder that its voice has
+    and it leaves out."""
+    stages = [stage for stage in profile.engines() if not only or stage in only]
     if "vocode" not in stages:
         try:
             voice = choose(profile, "speak", store, registry)
@@ -111,7 +135,7 @@ def _unserved(stage: str, engine: Engine, executor: Executor, registry: Registry
 
 def _problem(profile: Profile, stage: str, store: Store, registry: Registry) -> Problem | None:
     choice = _choice(profile, stage, store, registry)
-    wrong = choice.missing() or choice.problem(profile.language, store.root)
+    wrong = choice.missing() or choice.problem(languages_of(profile, stage, registry), store.root)
     if wrong is None and stage == "vocode":
         return choice.beside(choose(profile, "speak", store, registry))
     return wrong
@@ -153,7 +177,8 @@ def bring(
 ) -> None:
     """Pull and export every model of a profile that is not here yet, or all of them `again`."""
     done: set[tuple[str, str]] = set()
-    for engine in profile.engines().values():
+    own = [each.profile.speak for each in own_voices(profile, registry)]
+    for engine in [*profile.engines().values(), *own]:
         if not engine.from_registry:
             continue
         model, _ = registry.resolve(engine.model)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from importlib import resources
 from pathlib import Path
@@ -13,7 +14,7 @@ from voxturn.runtime.executors.catalogue import catalogue, executor_of, names_fo
 from voxturn.runtime.models.compatible import EVERYWHERE
 from voxturn.runtime.models.manifest import Manifest
 from voxturn.runtime.models.store import is_artifact
-from voxturn.runtime.text.language import codes_of, is_auto
+from voxturn.runtime.text.language import AUTO, Languages
 from voxturn.runtime.tomlfile import build, nearest, read_toml
 from voxturn.runtime.turn.interrupt.choose import strategy_of
 from voxturn.runtime.turn.interrupt.settings import InterruptSettings
@@ -116,12 +117,14 @@ class ReplyEngine(Engine):
 class SpeakEngine(Engine):
     """The voice's engine. `voice` is a speaker's name, `style` one of its styles; `slots`: streams at once; `guard`: end
     speech whose stop token was missed; `speed`: 2 is twice as fast; `max_chars`: the longest clause
-    that is spoken at once."""
+    that is spoken at once. `voice_of`: by language, a voice of its own: a speaker's name, or another
+    model of the registry or artifact's folder."""
 
     seed: int | None = None
     speed: float | None = None
     max_chars: int = 220
     voice: str | None = None
+    voice_of: Mapping[str, str] | None = None
     style: str | None = None
     temperature: float | None = None
     top_k: int | None = None
@@ -142,20 +145,37 @@ class FilterSettings:
 
 @dataclass(frozen=True)
 class Profile:
-    """A whole profile, as its TOML file has it."""
+    """A whole profile, as its TOML file has it.
+
+    `language` is a tag, `auto`, or a set of tags, of which each utterance is in one.
+    `language_prompt` is added to the system prompt where there are several.
+    """
 
     about: str
-    language: str
+    language: str | tuple[str, ...]
     listen: ListenEngine
     transcribe: TranscribeEngine
     reply: ReplyEngine
     speak: SpeakEngine
     vocode: Engine | None = None
     system_prompt: str = ""
+    language_prompt: str = "Always answer in the language of the last question."
     endpointing: Endpointing = field(default_factory=Endpointing)
     filter: FilterSettings = field(default_factory=FilterSettings)
     interrupt: InterruptSettings = field(default_factory=InterruptSettings)
     name: str = ""
+
+    @property
+    def languages(self) -> Languages:
+        """What a conversation may be held in."""
+        return Languages.of(self.language)
+
+    @property
+    def instructions(self) -> str:
+        """The system prompt; where a conversation may be in several languages, also in which to
+        answer."""
+        wanted = (self.system_prompt, self.language_prompt if self.languages.several else "")
+        return " ".join(part for part in wanted if part)
 
     def engines(self) -> dict[str, Engine]:
         """The engines that the profile names, by stage, in the order of the turn."""
@@ -250,9 +270,10 @@ def _read(path: Path) -> Profile:
                 f"profile {path.stem}.{name}: must be between {least:g} and {most:g}, not {value:g}"
             )
     try:
-        codes_of("en" if is_auto(profile.language) else profile.language)
+        languages = profile.languages
     except UnsupportedLanguage as exc:
         raise InvalidProfile(f"profile {path.stem}.language: {exc}") from exc
+    _check_voice_of(f"profile {path.stem}.speak.voice_of", profile.speak.voice_of or {}, languages)
     if profile.filter.kind not in ("words", "off"):
         raise InvalidProfile(
             f"profile {path.stem}.filter.kind: must be words or off, not {profile.filter.kind!r}"
@@ -277,6 +298,19 @@ def _check_engine(where: str, stage: str, engine: Engine) -> None:
         raise InvalidProfile(
             f"{where}.compute: must be {', '.join(COMPUTES)}, not {engine.compute!r}"
         )
+
+
+def _check_voice_of(where: str, voices: Mapping[str, str], languages: Languages) -> None:
+    """Raise `InvalidProfile` for a language that is not spoken, or is there twice."""
+    try:
+        Languages.of(tuple(voices) or languages.tags or AUTO)
+    except UnsupportedLanguage as exc:
+        raise InvalidProfile(f"{where}: {exc}") from exc
+    for tag in voices:
+        if languages.tags and not languages.tag_of(tag):
+            raise InvalidProfile(
+                f"{where}: {tag!r} is none of the profile's languages {', '.join(languages.tags)}"
+            )
 
 
 def _sampling(

@@ -45,8 +45,8 @@ def nearest(word: str, known: Iterable[str]) -> str:
 def build(kind: type[T], table: object, where: str, error: MakeError) -> T:
     """An instance of the dataclass `kind` out of a parsed table.
 
-    Fields may be `str`, `int`, `float`, `bool`, a dataclass, `X | None` of these, or `tuple[X, ...]`.
-    A whole number is taken for a float; no other type is converted, and a bool is no int. `where` is
+    Fields may be `str`, `int`, `float`, `bool`, a dataclass, `X | None` of these, `tuple[X, ...]`,
+    `X | tuple[X, ...]` or `Mapping[str, X]`. A whole number is taken for a float; no other type is converted, and a bool is no int. `where` is
     the table's name in messages: `profile mine`. Raises `error` for an unknown key, for a missing one
     and for a value of another type.
     """
@@ -68,14 +68,25 @@ def build(kind: type[T], table: object, where: str, error: MakeError) -> T:
     return kind(**values)
 
 
+def _chosen(choices: Iterable[Any], value: Any) -> Any:
+    """Which of the annotations of a union a value is converted to."""
+    lists = isinstance(value, list)
+    present = [choice for choice in choices if choice is not types.NoneType]
+    return next((each for each in present if (get_origin(each) is tuple) == lists), present[0])
+
+
 def _convert(hint: Any, value: Any, where: str, error: MakeError) -> Any:
     """`value` as the annotation `hint` wants it."""
     origin = get_origin(hint)
     if dataclasses.is_dataclass(hint):
         return build(typing.cast(type[Any], hint), value, where, error)
     if origin in (Union, types.UnionType):
-        (present,) = (choice for choice in get_args(hint) if choice is not types.NoneType)
-        return _convert(present, value, where, error)
+        return _convert(_chosen(get_args(hint), value), value, where, error)
+    if origin is Mapping:
+        if not isinstance(value, Mapping):
+            raise error(f"{where}: must be a table")
+        kind = get_args(hint)[1]
+        return {key: _convert(kind, item, f"{where}.{key}", error) for key, item in value.items()}
     if origin is tuple:
         if not isinstance(value, list):
             raise error(f"{where}: must be a list")

@@ -34,6 +34,7 @@ class FakeParts:
         self.profile = profile
         self.fake = FakeTurn(seconds=self.seconds)
         self.info = self.fake.setup.info
+        self.languages = profile.languages
         self.clock = WallClock()
 
     def activity(self) -> Silero:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from voxturn.runtime.audio.limits import LEAST_RATE, MOST_RATE
 from voxturn.runtime.errors import UnsupportedLanguage, UsageError
-from voxturn.runtime.text.language import AUTO, codes_of, is_auto
+from voxturn.runtime.text.language import AUTO, Languages, codes_of, is_auto
 from voxturn.runtime.text.styles import style_name
 
 
@@ -45,14 +45,15 @@ def filled(option: str) -> Callable[[str], str]:
 
 
 def language(option: str, *, auto: bool = False) -> Callable[[str], str]:
-    """A language tag, as it was written; with `auto`, also that word."""
+    """A language tag, as it was written; with `auto`, also that word, or tags with commas between
+    them."""
 
     def parse(text: str) -> str:
         tag = filled(option)(text)
         if auto and is_auto(tag):
             return AUTO
         try:
-            codes_of(tag)
+            Languages.of(tag) if auto else codes_of(tag)
         except UnsupportedLanguage as exc:
             raise UsageError(f"{option}: {exc}{', or auto' if auto else ''}") from None
         return tag

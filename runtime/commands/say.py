@@ -25,6 +25,7 @@ from voxturn.runtime.parts import choose
 from voxturn.runtime.profile import Profile, load_profile
 from voxturn.runtime.progress import Bar
 from voxturn.runtime.text.clauses import SpokenClauses
+from voxturn.runtime.text.judge import judge_of
 from voxturn.runtime.text.language import is_auto
 from voxturn.runtime.text.spoken import SpokenText, spoken_pieces
 
@@ -144,6 +145,7 @@ class _Speaker:
             raise
         if (info := self._parts.info["speak"]).synthetic:
             _LOG.warning("%s has synthetic weights; its voice is noise", info.model)
+        self._judge = judge_of(self._parts.languages, self._voice.languages)
         self.rate = self._voice.rate
         self.at_once = min(self._parts.profile.speak.slots or _LINES_AT_ONCE, lines)
         self.close = self._parts.close
@@ -151,7 +153,9 @@ class _Speaker:
     def clauses(self, text: str) -> list[SpokenText]:
         """The text as it is spoken, piece by piece."""
         max_chars = self._parts.profile.speak.max_chars
-        clauses = SpokenClauses(max_chars, self._voice.language, styles=styles_of(self._voice))
+        clauses = SpokenClauses(
+            max_chars, self._voice.language, judge=self._judge, styles=styles_of(self._voice)
+        )
         return [*clauses.push(text), *clauses.flush()]
 
     async def say(self, clauses: list[SpokenText], what: str) -> AsyncGenerator[PcmChunk, None]:
@@ -220,7 +224,7 @@ async def _all_or_first_error(tasks: Sequence[asyncio.Task[None]]) -> None:
 
 async def _sentences(clauses: list[SpokenText]) -> AsyncIterator[Sentence]:
     for index, clause in enumerate(clauses):
-        yield Sentence(clause, index, style=clause.style)
+        yield Sentence(clause, index, style=clause.style, language=clause.language)
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -276,7 +280,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--language",
         type=language("--language", auto=True),
         metavar="TAG",
-        help="as en, ar or pt-BR, or auto, the voice's own (default: the profile's)",
+        help="as en, ar or pt-BR; several, as ar,en, or auto: told clause by clause (default: the profile's)",
     )
     parser.add_argument("--seed", type=int, metavar="N", help="another seed, another reading")
     parser.add_argument(

@@ -197,6 +197,6 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--language",
         type=language("--language", auto=True),
         metavar="TAG",
-        help="as en, ar or pt-BR, or auto (default: the profile's)",
+        help="as en, ar or pt-BR; several, as ar,en; or auto (default: the profile's)",
     )
     parser.set_defaults(run=transcribe)

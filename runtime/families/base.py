@@ -33,7 +33,7 @@ from voxturn.runtime.models.manifest import Manifest, ModelContract
 from voxturn.runtime.models.plugins import rows
 from voxturn.runtime.protocols import GraphExecutor, SpeechToTextExecutor
 from voxturn.runtime.remote.connection import Connection
-from voxturn.runtime.text.language import is_auto
+from voxturn.runtime.text.language import Languages, is_auto
 
 FAMILIES_GROUP = "voxturn.families"
 
@@ -206,6 +206,9 @@ class NoPreparation:
 class Voice(Protocol):
     """Text to speech. Safe for many texts at once. `texts`: what it wants to read.
 
+    One of several languages says each sentence in `Sentence.language`; where that is empty, in the
+    language that it is set to.
+
     `WORDS`: numbers, dates, signs and abbreviations are written out before it. `WRITTEN`: it does
     so itself.
     """
@@ -342,7 +345,14 @@ class Parts(Protocol):
     """
 
     @property
-    def language(self) -> str: ...
+    def language(self) -> str:
+        """The language of the conversation; `auto` where it may be in several."""
+        ...
+
+    @property
+    def languages(self) -> Languages:
+        """All languages of the conversation."""
+        ...
 
     @property
     def in_turn(self) -> bool: ...
@@ -365,8 +375,11 @@ class Parts(Protocol):
 
 @dataclass(frozen=True)
 class Candidate:
-    """An artifact that is to run in a stage: its folder, its manifest, the stage's table, the
-    profile's language, and the folder of what users add."""
+    """An artifact that is to run in a stage: its folder, its manifest, the stage's table, a language
+    of the profile or `auto`, and the folder of what users add.
+
+    Of a profile with several languages, each is asked for by itself.
+    """
 
     folder: Path
     manifest: Manifest

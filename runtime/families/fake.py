@@ -8,13 +8,15 @@ process, behind Triton's handlers, from the command line.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from copy import copy
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from voxturn.runtime.errors import UnsupportedLanguage
+from voxturn.runtime.errors import UnknownVoice, UnsupportedLanguage
 from voxturn.runtime.families.base import (
     WORDS,
+    Candidate,
     Family,
     NoPreparation,
     Parts,
@@ -120,21 +122,31 @@ class FakeReplier:
 
 
 class FakeVoice:
-    """A `Voice`: a tone of 50 ms for each character, in chunks of 100 ms."""
+    """A `Voice`: a tone of 50 ms for each character, in chunks of 100 ms. What it was given to say is
+    kept in `said`."""
 
     texts = WORDS
-    speakers: tuple[str, ...] = ()
 
-    def __init__(self, language: str = "en", rate: int = _RATE) -> None:
+    def __init__(
+        self,
+        language: str = "en",
+        rate: int = _RATE,
+        languages: Sequence[str] = (),
+        speakers: Sequence[str] = (),
+    ) -> None:
         self.language = language
-        self.languages = (language,)
+        self.languages = tuple(languages) or (language,)
         self.rate = rate
+        self.speakers = tuple(speakers)
+        self.speaker = ""
+        self.said: list[Sentence] = []
 
     async def __call__(self, sentences: AsyncIterator[Sentence]) -> AsyncGenerator[PcmChunk, None]:
         """The tones of each sentence."""
         start = 0
         try:
             async for sentence in sentences:
+                self.said.append(sentence)
                 samples = self._tone(len(sentence.text))
                 size = round(_CHUNK_S * self.rate)
                 for begin in range(0, samples.size, size):
@@ -146,11 +158,22 @@ class FakeVoice:
             await close_iterator(sentences)
 
     def using(self, options: VoiceOptions) -> FakeVoice:
-        """The same. Raises `UsageError` for options but `language`, `UnsupportedLanguage`."""
-        language = options.only(frozenset({"language"}), "a fake voice").get("language")
-        if language is not None and not find(language, self.language.__eq__):
-            raise UnsupportedLanguage(f"this voice speaks {self.language!r}, not {language!r}")
-        return self
+        """The same in another language or by another speaker. Raises `UsageError` for other options,
+        `UnsupportedLanguage`, `UnknownVoice`."""
+        known = frozenset({"language", "speaker"} if self.speakers else {"language"})
+        values = options.only(known, "a fake voice")
+        language = find(values.get("language", self.language), self.languages.__contains__)
+        if not language:
+            spoken = ", ".join(self.languages)
+            raise UnsupportedLanguage(f"this voice speaks {spoken}, not {options.language!r}")
+        speaker = values.get("speaker", self.speaker)
+        if speaker and speaker not in self.speakers:
+            raise UnknownVoice(f"no speaker {speaker!r}; there are {', '.join(self.speakers)}")
+        other = copy(self)
+        other.language = language
+        other.speaker = speaker
+        other.said = []
+        return other
 
     def preparation(self) -> NoPreparation:
         """Nothing is computed of a sentence before it is whole."""
@@ -173,7 +196,7 @@ def _activity(parts: Parts) -> FakeActivity:
 
 
 def _recogniser(parts: Parts) -> FakeRecogniser:
-    return FakeRecogniser(str(_properties(parts, "transcribe")["text"]), parts.language)
+    return FakeRecogniser(str(_properties(parts, "transcribe")["text"]), parts.languages.first)
 
 
 def _replier(parts: Parts) -> FakeReplier:
@@ -181,13 +204,33 @@ def _replier(parts: Parts) -> FakeReplier:
 
 
 def _voice(parts: Parts) -> FakeVoice:
-    return FakeVoice(parts.language, int(_properties(parts, "speak")["rate"]))
+    about = _properties(parts, "speak")
+    language = parts.languages.first
+    voice = FakeVoice(
+        language, int(about["rate"]), about.get("languages", ()), about.get("speakers", ())
+    )
+    return voice.using(VoiceOptions(speaker=parts.stage("speak").option("voice", None)))
+
+
+def _check_voice(candidate: Candidate) -> None:
+    about = candidate.manifest.properties
+    languages = about.get("languages", (candidate.language,))
+    voice = FakeVoice(languages[0], int(about["rate"]), languages, about.get("speakers", ()))
+    speaker = getattr(candidate.settings, "voice", None)
+    voice.using(VoiceOptions(language=candidate.language, speaker=speaker))
 
 
 ACTIVITY = Family("fake-activity", "voice-activity", {"listen": ()}, _activity)
 RECOGNISER = Family("fake-recogniser", "speech-to-text", {"transcribe": ()}, _recogniser)
 REPLIER = Family("fake-replier", "text-generation", {"reply": ()}, _replier)
-VOICE = Family("fake-voice", "text-to-speech", {"speak": ()}, _voice)
+VOICE = Family(
+    "fake-voice",
+    "text-to-speech",
+    {"speak": ()},
+    _voice,
+    options={"speak": frozenset({"voice"})},
+    check=_check_voice,
+)
 
 
 def write_profile(

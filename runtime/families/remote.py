@@ -187,6 +187,7 @@ class RemoteVoice:
         self._model = model
         self._about = about
         self._inputs = inputs
+        self._taken = frozenset(spec.name for spec in MODELS[model].inputs)
         self.rate = int(about["rate"])
         self.language = str(inputs.get("language", about["language"]))
         self.languages = tuple(about["languages"])
@@ -211,6 +212,8 @@ class RemoteVoice:
         ended: PcmChunk | None = None
         # the server takes markup out of every text; of this one it was taken out here
         inputs = {"text": escaped(sentence.text), **self._inputs}
+        if sentence.language and "language" in self._taken:
+            inputs |= self._checked("language", sentence.language)
         if sentence.style in self.styles:
             inputs["style"] = sentence.style
         try:
@@ -232,8 +235,7 @@ class RemoteVoice:
 
         Raises `UsageError`, `UnknownVoice`, `UnknownStyle`, `UnsupportedLanguage`, `AudioError`.
         """
-        taken = {spec.name for spec in MODELS[self._model].inputs}
-        known = frozenset(option for option, name in _INPUTS.items() if name in taken)
+        known = frozenset(option for option, name in _INPUTS.items() if name in self._taken)
         values = options.only(known, f"the served {self._model}")
         if values.get("speaker") and values.get("recordings"):
             raise UsageError("give a speaker's name or recordings, not both")
@@ -315,7 +317,7 @@ _AS_TENSOR: Mapping[str, Callable[[Any], Any]] = {
 
 def _recogniser(parts: Parts) -> RemoteRecogniser:
     stage = parts.stage("transcribe")
-    return RemoteRecogniser(stage.connection(), stage.manifest.model, parts.language)
+    return RemoteRecogniser(stage.connection(), stage.manifest.model, str(parts.languages))
 
 
 def _replier(parts: Parts) -> RemoteReplier:
@@ -330,8 +332,9 @@ def _voice(parts: Parts) -> RemoteVoice:
     connection, model = stage.connection(), stage.manifest.model
     voice = RemoteVoice(connection, model, connection.describe(model)["voice"], {})
     settings = stage.settings
-    same = is_auto(parts.language) or find(parts.language, voice.language.__eq__)
-    language = None if same else parts.language
+    first = parts.languages.first
+    same = is_auto(first) or find(first, voice.language.__eq__)
+    language = None if same else first
     return voice.using(
         VoiceOptions(
             language, settings.voice, None, settings.speed, settings.seed, style=settings.style

@@ -25,7 +25,7 @@ ENGINE_KEYS = frozenset({"model", "executor", "precision", "threads"})
 TURN_KEYS = {
     "listen": frozenset({"longest_s"}),
     "transcribe": frozenset({"partial_share"}),
-    "speak": frozenset({"max_chars"}),
+    "speak": frozenset({"max_chars", "voice_of"}),
 }
 """Keys of a stage that are the turn's, whatever the family."""
 

@@ -54,6 +54,7 @@ from voxturn.runtime.serving.inputs import (
 from voxturn.runtime.serving.kept import Kept
 from voxturn.runtime.serving.sessions import Sessions
 from voxturn.runtime.serving.whisper import WhisperHandler
+from voxturn.runtime.text.judge import LanguageJudge, judge_of
 from voxturn.runtime.turn.memory import alternating
 from voxturn.runtime.turn.split import Split
 from voxturn.runtime.turn.turn import Conversation
@@ -119,7 +120,7 @@ class ReplyHandler:
             self._parts.close()
             raise
         self._dialogues: Kept[list[Message]] = Kept("conversations", list, _CONVERSATIONS)
-        prompt = profile.system_prompt
+        prompt = profile.instructions
         self._system = [Message("system", prompt)] if prompt else []
 
     async def warm(self) -> None:
@@ -188,6 +189,7 @@ class VoiceHandler:
         try:
             self._voice = self._parts.voice()
             self._parts.content_filter()  # refused now if it cannot be read, not with the first text
+            self._judge = judge_of(self._parts.languages, self._voice.languages)
         except BaseException:
             self._parts.close()
             raise
@@ -201,7 +203,8 @@ class VoiceHandler:
     async def __call__(self, inputs: Inputs) -> AsyncGenerator[Tensors, None]:
         text = spoken_text(inputs)
         voice = await self._chosen(inputs)
-        chunks, spoke = spoken(voice, self._split(voice).whole(text)), False
+        split = self._split(voice, None if name_of(inputs, "language") else self._judge)
+        chunks, spoke = spoken(voice, split.whole(text)), False
         try:
             async for chunk in chunks:
                 spoke = True
@@ -241,12 +244,13 @@ class VoiceHandler:
         self._cloning.close()
         self._parts.close()
 
-    def _split(self, voice: Voice) -> Split:
+    def _split(self, voice: Voice, judge: LanguageJudge | None) -> Split:
         profile = self._parts.profile
         return Split(
             self._parts.content_filter(),
             profile.speak.max_chars,
             voice.language,
+            judge=judge,
             styles=styles_of(voice),
         )
 

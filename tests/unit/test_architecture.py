@@ -42,18 +42,19 @@ RANKS = {
     "turn": 7,
     # strict tables; those of the end-pointer are the turn's own dataclass
     "profile": 8,
-    "parts": 9,
-    "prepare": 10,
-    "assistant": 10,
-    "xtts": 10,
+    "voices": 9,
+    "parts": 10,
+    "prepare": 11,
+    "assistant": 11,
+    "xtts": 11,
     # the package's own names, found when they are first asked for
-    "": 11,
+    "": 12,
     # ways in
-    "client": 12,
-    "serving": 12,
-    "commands": 13,
-    "cli": 14,
-    "__main__": 15,
+    "client": 13,
+    "serving": 13,
+    "commands": 14,
+    "cli": 15,
+    "__main__": 16,
 }
 """Every room and file of `runtime/`. A module imports of its own room, and of rooms of a lower
 rank: also within functions and for types alone, which are seen as well as others are."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
@@ -184,7 +184,8 @@ def fakes(
 
     fake.tokens = tokens
     fake.graph = lambda role: Recording(GRAPHS[role])
-    fake.whisper = lambda: FakeWhisper([Generated(tuple(heard), -0.1, 0.0)])
+    said, languages = Generated(tuple(heard), -0.1, 0.0), {"en": 0.4, "es": 0.6}
+    fake.whisper = lambda: FakeWhisper([said], languages=languages)
     fake.install(monkeypatch)
     return fake
 
@@ -312,6 +313,8 @@ def _line(key: str, value: Any) -> str:
         return ""
     written = {True: "true", False: "false"}[value] if isinstance(value, bool) else repr(value)
     written = str(list(value)) if isinstance(value, tuple) else written
+    if isinstance(value, Mapping):
+        written = f"{{ {', '.join(f'{name} = {item!r}' for name, item in value.items())} }}"
     return f"{key} = {written}\n"
 
 
@@ -428,6 +431,10 @@ SPEAKS = engine_rows("speak", SPEAK, "xtts-onnx", "", "openvino") | {
         for family in ("xtts", "vits")
     ] + [Case({"max_chars": 12}, (say,), lambda w: len(w.engine("speak").requests) > 1)],
     "voice": [Case({"voice": "Ben"}, SPEAK, lambda w: bool(_rows(w)[1, 0] == BEN)), refused("voice", "Ben")],
+    "voice_of": [
+        Case({"voice_of": {"en": "Ben"}}, SPEAK, lambda w: bool(_rows(w)[1, 0] == BEN)),
+        refused("voice_of", {"en": "Ben"}),
+    ],
     "style": [Case({"style": "happy"}, SPEAK, refused="voice 'Ana' has no style 'happy'"), refused("style", "happy")],
     "temperature": [sampled("speak", SPEAK, "temperature", 0.5), refused("temperature", 0.5)],
     "top_k": [sampled("speak", SPEAK, "top_k", 7), refused("top_k", 7)],
@@ -539,6 +546,19 @@ TOP = {
         Case({"language": "es"}, HEAR, _in_spanish),
         Case({"language": "es"}, SPEAK, _says_spanish),
         Case({"language": "es"}, SPEAK, refused="does not speak 'es'", family="vits"),
+        Case({"language": ("es", "en")}, HEAR, _in_spanish),
+        Case({"language": ("es", "en")}, SPEAK, _says_spanish),
+        Case(
+            {"language": ("en", "es")}, SPEAK, refused="does not speak 'es'.*en, es", family="vits"
+        ),
+    ],
+    "language_prompt": [
+        Case(
+            {"language_prompt": "be kind"},
+            ANSWER,
+            lambda w: _has(w, "be kind"),
+            before={"language": "auto"},
+        ),
     ],
 }
 

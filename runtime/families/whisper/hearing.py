@@ -45,7 +45,7 @@ class WhisperRecogniser:
         tokenizer: Tokenizer,
         features: Features,
         lane: Lane,
-        language: str,
+        language: str | Sequence[str],
         names: Sequence[str] = (),
         guard: Guard | None = None,
     ) -> None:
@@ -53,7 +53,7 @@ class WhisperRecogniser:
         self.lane = lane
 
     def using(self, language: str) -> WhisperRecogniser:
-        """The same engine for another language, a tag or "auto". Raises `UnsupportedLanguage`."""
+        """The same engine for another language, as in `Whisper`. Raises `UnsupportedLanguage`."""
         other = copy(self)
         other.whisper = self.whisper.using(language)
         return other
@@ -169,8 +169,8 @@ def _make(parts: Parts) -> WhisperRecogniser:
     executor = stage.whisper()
     tokenizer = JsonTokenizer(stage.folder / "tokenizer.json")
     names = stage.settings.names
-    features = log_mel(executor.mels)
-    return WhisperRecogniser(executor, tokenizer, features, stage.lane, parts.language, names)
+    features, languages = log_mel(executor.mels), str(parts.languages)
+    return WhisperRecogniser(executor, tokenizer, features, stage.lane, languages, names)
 
 
 def _check(candidate: Candidate) -> None:

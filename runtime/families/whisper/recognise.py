@@ -34,7 +34,7 @@ from voxturn.runtime.families.whisper.pace import SLOWEST, fastest, usual
 from voxturn.runtime.families.whisper.words import timed, words_of
 from voxturn.runtime.messages import Samples, Word
 from voxturn.runtime.protocols import Generated, SpeechToTextExecutor
-from voxturn.runtime.text.language import find, is_auto
+from voxturn.runtime.text.language import Languages, find
 from voxturn.runtime.text.tokenizer import Tokenizer
 
 RATE = 16000
@@ -124,8 +124,8 @@ class Hypothesis:
 
 
 class Whisper:
-    """Recognises 16 kHz audio of up to 28 s. `language` is a tag, or "auto"; `names` are made
-    likelier.
+    """Recognises 16 kHz audio of up to 28 s. `language` as in `Languages.of`: a tag, several among
+    which the model tells, or "auto"; `names` are made likelier.
 
     Raises `UnsupportedLanguage`, `UsageError` for too many names, `CorruptModel` for a tokenizer
     without its marks.
@@ -136,7 +136,7 @@ class Whisper:
         executor: SpeechToTextExecutor,
         tokenizer: Tokenizer,
         features: Features,
-        language: str,
+        language: str | Sequence[str],
         names: Sequence[str] = (),
         guard: Guard | None = None,
     ) -> None:
@@ -144,21 +144,26 @@ class Whisper:
         self.tokenizer = tokenizer
         self._features = features
         self._guard = guard or Guard()
-        self.language = self._code(language)
+        self._set(language)
         self._start, self._task, self._untimed = (self._mark(name) for name in MARKS)
         self._context = named(tokenizer, names)
         self._silence: Any = None
 
     def using(self, language: str) -> Whisper:
-        """The same engine for another language, a tag or "auto". Raises `UnsupportedLanguage`."""
+        """The same engine for another language, as in the constructor. Raises
+        `UnsupportedLanguage`."""
         other = copy(self)
-        other.language = self._code(language)
+        other._set(language)
         return other
 
+    def _set(self, language: str | Sequence[str]) -> None:
+        """Set `candidates`, the model's codes of the languages that may be spoken (empty: all of
+        its), and `language`, the one that is; empty where the model is asked."""
+        self.candidates = tuple(self._code(tag) for tag in Languages.of(language).tags)
+        self.language = self.candidates[0] if len(self.candidates) == 1 else ""
+
     def _code(self, language: str) -> str:
-        """The model's code of a language; empty for "auto"."""
-        if is_auto(language):
-            return ""
+        """The model's code of a language."""
         if not self.executor.multilingual and not find(language, "en".__eq__):
             raise UnsupportedLanguage(f"this speech model knows English alone, not {language!r}")
         return language_code(self.tokenizer, language)
@@ -207,7 +212,8 @@ class Whisper:
             return "en"
         chances = self.executor.detect_language(window.encoded)
         return max(
-            chances, key=lambda code: chances[code] * (self._guard.prior if code == prior else 1.0)
+            self.candidates or chances,
+            key=lambda code: chances.get(code, 0) * (self._guard.prior if code == prior else 1.0),
         )
 
     def decode(self, window: Window, language: str, prefix: Sequence[int] = ()) -> Hypothesis:

@@ -10,6 +10,7 @@ from voxturn.runtime.audio.window import Plan
 from voxturn.runtime.decode.sampler import Sampling
 from voxturn.runtime.errors import UnsupportedLanguage, UsageError
 from voxturn.runtime.families.base import Candidate, Family, Need, Parts, StageParts, Voice
+from voxturn.runtime.families.by_language import VoiceByLanguage
 from voxturn.runtime.families.windowed import WindowedVocoder
 from voxturn.runtime.families.xtts import plans
 from voxturn.runtime.families.xtts.frames import XttsFrames
@@ -45,7 +46,7 @@ def _make(parts: Parts) -> XttsVoice:
     ids = XttsIds.from_properties(speak.manifest.properties)
     store = VoiceStore(parts.home, speak.folder, speak.manifest)
     tokenizer = _tokenizer(speak.folder, ids)
-    manner = _manner(speak, store, tokenizer.known(parts.language))
+    manner = _manner(speak, store, tokenizer.known(parts.languages.first))
     service = speak.tokens("token_decoder", speak.option("slots", 1), ids.positions)
     graph = vocode.graph(VOCODER)
     vocoder = _vocoder(graph, vocode, parts)
@@ -54,10 +55,11 @@ def _make(parts: Parts) -> XttsVoice:
 
 
 def as_xtts(voice: Voice) -> XttsVoice:
-    """A voice that is XTTS. Raises `UsageError` for another."""
-    if not isinstance(voice, XttsVoice):
+    """A voice that is XTTS; of several, the usual one. Raises `UsageError` for another."""
+    usual = voice.usual if isinstance(voice, VoiceByLanguage) else voice
+    if not isinstance(usual, XttsVoice):
         raise UsageError("this voice is not XTTS; name an artifact of XTTS")
-    return voice
+    return usual
 
 
 def check_xtts(manifest: Manifest, name: str) -> None:

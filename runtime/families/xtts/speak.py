@@ -120,10 +120,15 @@ class XttsSpeech:
             await self.service.compute(beginning(self.ids, voice.key, voice.latents, tokens))
 
     async def __call__(self, sentences: AsyncIterator[Sentence]) -> AsyncGenerator[Latents, None]:
-        """The latents of sentences, each split where it is longer than the model takes."""
-        language, speaks = self.manner.language, self.manner.voice
+        """The latents of sentences, each in its own language, split where it is longer than the
+        model takes.
+
+        Raises `UnsupportedLanguage`.
+        """
+        speaks = self.manner.voice
         try:
             async for sentence in sentences:
+                language = self.tokenizer.known(sentence.language or self.manner.language)
                 voice = self._voice(sentence.style)
                 if voice is not speaks:  # sentences in turns: its keys outlast those in between
                     speaks = voice

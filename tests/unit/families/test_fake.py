@@ -86,10 +86,10 @@ def test_the_command_line_speaks_hears_and_holds_a_turn(
 
 def test_a_model_is_no_fake(profile: Path, tmp_path: Path) -> None:
     text = profile.read_text(encoding="utf-8").replace('executor = "fake"', 'executor = "onnx"', 1)
-    profile.write_text(text + "voice = 'Ana'\n", encoding="utf-8")
+    profile.write_text(text + "speed = 2.0\n", encoding="utf-8")
     parts = LoadedParts(load_profile(profile))
     try:
-        with pytest.raises(InvalidProfile, match="voice"):
+        with pytest.raises(InvalidProfile, match="speed"):
             parts.voice()
     finally:
         parts.close()

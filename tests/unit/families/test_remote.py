@@ -248,6 +248,20 @@ async def test_sentences_follow_each_other_and_one_has_one_last_chunk() -> None:
     assert [inputs["text"] for _, inputs in wire.sent] == ["One. Two.", "Three."]
 
 
+async def test_a_sentence_is_asked_for_in_its_language_of_a_model_that_has_several() -> None:
+    async def both() -> AsyncIterator[Sentence]:
+        yield Sentence("Hello.", 0, language="en")
+        yield Sentence("مرحبا.", 1, language="ar-EG")
+
+    wire: Any = Wire(chunk(0.1, 5, 0, True))
+    voice = voice_on(wire).using(VoiceOptions(language="en"))
+    assert [each async for each in voice(both())]
+    assert [inputs["language"] for _, inputs in wire.sent] == ["en", "ar-EG"]
+    alone: Any = Wire(chunk(0.1, 5, 0, True))
+    assert [each async for each in voice_on(alone, "vits")(both())]
+    assert all("language" not in inputs for _, inputs in alone.sent)
+
+
 async def test_a_sentence_without_speech_has_no_audio_and_does_not_end_the_others() -> None:
     wire: Any = Wire(EmptyText("nothing"))
     assert [each async for each in voice_on(wire)(said("…", "—"))] == []

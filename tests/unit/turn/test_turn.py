@@ -165,7 +165,7 @@ async def test_a_pause_ends_the_turn_only_where_the_words_are_finished(
 
 
 async def test_a_conversation_s_language_is_the_prior_of_its_next_turn(fake_turn: FakeTurn) -> None:
-    fake_turn.recogniser.whisper.language = ""
+    fake_turn.recogniser.whisper = fake_turn.recogniser.whisper.using("auto")
     conversation = fake_turn.conversation()
     for chances, language in (({"en": 0.1, "ar": 0.9}, "ar"), ({"en": 0.7, "ar": 0.3}, "ar")):
         fake_turn.whisper.languages = chances
