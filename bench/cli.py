@@ -169,6 +169,15 @@ def _load(args: argparse.Namespace) -> int:
     return 0
 
 
+def _languages(args: argparse.Namespace) -> int:
+    load_profile(args.profile)
+    checks.needs("soxr", "faster_whisper", "piper", "num2words")
+    from voxturn.bench import session_languages
+
+    session_languages.main(args.profile, args.recordings, args.json).print()
+    return 0
+
+
 def _fairness(args: argparse.Namespace) -> int:
     load_profile(args.profile)
     checks.needs("piper", "tritonclient", "pytriton")
@@ -429,6 +438,18 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     )
     parser.add_argument("--runs", type=whole("--runs", 1), default=6)
     parser.set_defaults(run=_fairness)
+    parser = kind(
+        "languages",
+        "a dialogue that changes between Arabic and English at every turn, typed and spoken (a minute)",
+        profile=True,
+    )
+    parser.add_argument(
+        "--recordings",
+        type=checks.folder("--recordings"),
+        metavar="DIR",
+        help="20 WAV files that ask, in the order of bench/languages.toml, instead of espeak-ng",
+    )
+    parser.set_defaults(run=_languages)
     parser = kind(
         "faults",
         "the demo behind Triton: models killed and stopped under load, and how soon they answer again (5 minutes)",

@@ -110,6 +110,7 @@ COMMANDS = {
     "tts": "tts --artifact voice",
     "roofline": "roofline --whisper whisper --reply reply --voice voice",
     "load": "load --artifact voice",
+    "languages": "languages",
     "fairness": "fairness",
     "faults": "faults",
     "llm": "llm --artifact reply",
@@ -154,7 +155,7 @@ def test_numbers_of_streams(name: str, value: str, fails: Fails) -> None:
     fails(f"{COMMANDS[name]} --streams {value}", UsageError, "must be numbers of streams")
 
 
-PROFILED = ("turn", "decode", "stt", "parity", "fairness")
+PROFILED = ("turn", "decode", "stt", "parity", "languages", "fairness")
 
 
 @pytest.mark.parametrize("name", PROFILED)
@@ -225,6 +226,8 @@ def test_folders_that_are_no_checkpoint(command: str, fails: Fails) -> None:
     ("words", "kind", "says"),
     [
         ("turn --questions no", UsageError, "--questions no: is no folder"),
+        ("languages --recordings no", UsageError, "--recordings no: is no folder"),
+        ("languages --recordings empty", AudioNotFound, r"empty: holds no \.wav files"),
         ("turn --questions empty", AudioNotFound, r"empty: holds no \.wav files"),
         ("turn --questions texts", UnreadableAudio, r"a\.wav: .*not readable as audio"),
         ("decode --precision ''", UsageError, "--precision: is empty"),
@@ -290,6 +293,7 @@ def test_values_that_do_not_fit(
         ("load", "", "pytriton"),
         ("fairness", "", "pytriton"),
         ("fairness", "", "piper"),
+        ("languages", "", "piper"),
         ("faults", "", "tritonclient"),
         ("faults", "", "pytriton"),
         ("faults", "", "piper"),
@@ -329,6 +333,7 @@ def test_every_option_of_every_benchmark_has_its_row(capsys: pytest.CaptureFixtu
         "tts": {"json", "model", "artifact", "peer", "checkpoint", "vocoder", "runs"},
         "roofline": {"json", "gpu", "whisper", "reply", "voice", "built"},
         "load": {"json", "target", "artifact", "executor", "streams", "runs"},
+        "languages": {"profile", "json", "recordings"},
         "fairness": {"profile", "json", "streams", "runs"},
         "faults": {"json", "kills", "hangs"},
         "llm": {"json", "artifact", "checkpoint", "llama-python", "runs"},
