@@ -108,6 +108,28 @@ async def test_options_are_for_the_voice_of_the_language_they_name() -> None:
         both.using(VoiceOptions(language="de"))
 
 
+class Styled(FakeVoice):
+    """A voice with styles."""
+
+    def __init__(self, language: str, *styles: str) -> None:
+        super().__init__(language)
+        self.styles = styles
+
+
+async def test_a_style_is_said_by_the_voice_that_has_it_and_no_other() -> None:
+    english, arabic = Styled("en", "happy"), Styled("ar", "sad")
+    both = VoiceByLanguage(english, {"ar": arabic})
+    assert both.styles == ("happy", "sad")
+    await said(
+        both,
+        Sentence("Yes.", 0, style="happy", language="en"),
+        Sentence("نعم.", 1, style="happy", language="ar"),
+        Sentence("لا.", 2, style="sad", language="ar"),
+    )
+    assert [sentence.style for sentence in english.said] == ["happy"]
+    assert [sentence.style for sentence in arabic.said] == ["", "sad"]
+
+
 class Warmed(FakeVoice):
     """Counts how often it was warmed."""
 
