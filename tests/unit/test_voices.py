@@ -62,11 +62,12 @@ def doctor(path: Path) -> list[str]:
     ]
 
 
-def load(path: Path) -> None:
+def load(path: Path, only_check: bool = False) -> None:
     parts = LoadedParts(load_profile(path))
     try:
         parts.check("speak")
-        parts.voice()
+        if not only_check:
+            parts.voice()
     finally:
         parts.close()
 
@@ -113,6 +114,8 @@ def test_doctor_and_loading_refuse_the_same_in_one_line(
     with pytest.raises(VoxturnError, match=what) as caught:
         load(path)
     assert "\n" not in str(caught.value)
+    with pytest.raises(VoxturnError, match=what):
+        load(path, only_check=True)
     found = doctor(path)
     assert found
     assert all(each.startswith(("speak", "vocode")) for each in found)
