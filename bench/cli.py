@@ -187,6 +187,13 @@ def _fairness(args: argparse.Namespace) -> int:
     return 0
 
 
+def _filter(args: argparse.Namespace) -> int:
+    from voxturn.bench import filter as bench_filter
+
+    bench_filter.main(args.json).print()
+    return 0
+
+
 def _faults(args: argparse.Namespace) -> int:
     checks.needs("tritonclient", "ctranslate2", "onnxruntime", "piper", "pytriton")
     from voxturn.bench import faults
@@ -450,6 +457,11 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         help="20 WAV files that ask, in the order of bench/languages.toml, instead of espeak-ng",
     )
     parser.set_defaults(run=_languages)
+    parser = kind(
+        "filter",
+        "the content filter: a clause in 17 languages, disguised words, harmless ones (seconds)",
+    )
+    parser.set_defaults(run=_filter)
     parser = kind(
         "faults",
         "the demo behind Triton: models killed and stopped under load, and how soon they answer again (5 minutes)",

@@ -99,6 +99,7 @@ class Transcript:
     further attempts.
 
     `words` are there where they were asked for; where the filter changed the text they are not.
+    `refusal` is what is said instead of an answer, where the filter refuses one.
     """
 
     text: str
@@ -107,6 +108,7 @@ class Transcript:
     fallbacks: int = 0
     filtered: tuple[str, ...] = ()
     words: tuple[Word, ...] = ()
+    refusal: str = ""
 
 
 @dataclass(frozen=True)
@@ -135,7 +137,7 @@ class Sentence:
 
     `index` counts from 0; `filtered` says what the content filter did to it. `style` is the one
     that its text asks for; empty: the voice's own, as of one that the voice has not. `language` is a
-    tag; empty: the voice's.
+    tag; empty: the voice's. `refusal`: it is said instead of the rest of the answer.
     """
 
     text: str
@@ -143,6 +145,7 @@ class Sentence:
     filtered: tuple[str, ...] = ()
     style: str = ""
     language: str = ""
+    refusal: bool = False
 
 
 @dataclass(frozen=True)

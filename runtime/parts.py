@@ -47,6 +47,7 @@ from voxturn.runtime.profile import Engine, Profile
 from voxturn.runtime.protocols import GraphExecutor, SpeechToTextExecutor
 from voxturn.runtime.remote.connection import Connection
 from voxturn.runtime.text.filter import ContentFilter, PassAll, WordListFilter
+from voxturn.runtime.text.filtering.rules import WatchedRules
 from voxturn.runtime.text.language import AUTO, Languages, find
 from voxturn.runtime.turn.trace import StageInfo
 from voxturn.runtime.voices import OwnVoice, languages_of, own_voices
@@ -296,7 +297,7 @@ class LoadedParts:
     def content_filter(self) -> ContentFilter:
         """The profile's filter, made once."""
         if self._filter is None:
-            self._filter = content_filter(self.profile)
+            self._filter = content_filter(self.profile, self.clock)
         return self._filter
 
     def choice(self, stage: str) -> Choice:
@@ -469,13 +470,15 @@ def _info(choice: Choice, artifact: LoadedArtifact, backend: Backend) -> StageIn
     )
 
 
-def content_filter(profile: Profile) -> ContentFilter:
+def content_filter(profile: Profile, clock: Clock | None = None) -> ContentFilter:
     """The filter that a profile asks for. Raises `InvalidProfile`, `ExecutorUnavailable`."""
     settings = profile.filter
     if settings.kind == "off":
         return PassAll()
     own = _read_words(Path(settings.own_words)) if settings.own_words else []
-    return WordListFilter(profile.languages.first, own)
+    now = (clock or WallClock()).now
+    rules = WatchedRules(Path(settings.rules), now) if settings.rules else None
+    return WordListFilter(profile.languages.first, own, rules)
 
 
 def _read_words(path: Path) -> list[str]:

@@ -137,10 +137,12 @@ class SpeakEngine(Engine):
 @dataclass(frozen=True)
 class FilterSettings:
     """The content filter: `kind` is "words" or "off"; `own_words` is a file with a word a line,
-    added to the list."""
+    added to the list; `rules` is a TOML file with words and what is done about them, read again
+    while it runs (`text/filtering/rules.py`)."""
 
     kind: str = "words"
     own_words: str = ""
+    rules: str = ""
 
 
 @dataclass(frozen=True)

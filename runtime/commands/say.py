@@ -24,10 +24,10 @@ from voxturn.runtime.models.store import Store
 from voxturn.runtime.parts import choose
 from voxturn.runtime.profile import Profile, load_profile
 from voxturn.runtime.progress import Bar
-from voxturn.runtime.text.clauses import SpokenClauses
 from voxturn.runtime.text.judge import judge_of
 from voxturn.runtime.text.language import is_auto
-from voxturn.runtime.text.spoken import SpokenText, spoken_pieces
+from voxturn.runtime.text.spoken import spoken_pieces
+from voxturn.runtime.turn.split import Split
 
 MAX_TEXT = 1_000_000
 _LOG = logging.getLogger(__name__)
@@ -140,27 +140,29 @@ class _Speaker:
         self._parts = load_parts(_say_profile(args, lines))
         try:
             self._voice = self._parts.voice()
+            self._split = Split(
+                self._parts.content_filter(),
+                self._parts.profile.speak.max_chars,
+                self._voice.language,
+                judge=judge_of(self._parts.languages, self._voice.languages),
+                styles=styles_of(self._voice),
+            )
         except BaseException:
             self._parts.close()
             raise
         if (info := self._parts.info["speak"]).synthetic:
             _LOG.warning("%s has synthetic weights; its voice is noise", info.model)
-        self._judge = judge_of(self._parts.languages, self._voice.languages)
         self.rate = self._voice.rate
         self.at_once = min(self._parts.profile.speak.slots or _LINES_AT_ONCE, lines)
         self.close = self._parts.close
 
-    def clauses(self, text: str) -> list[SpokenText]:
+    async def clauses(self, text: str) -> list[Sentence]:
         """The text as it is spoken, piece by piece."""
-        max_chars = self._parts.profile.speak.max_chars
-        clauses = SpokenClauses(
-            max_chars, self._voice.language, judge=self._judge, styles=styles_of(self._voice)
-        )
-        return [*clauses.push(text), *clauses.flush()]
+        return [sentence async for sentence in self._split.whole(text)]
 
-    async def say(self, clauses: list[SpokenText], what: str) -> AsyncGenerator[PcmChunk, None]:
+    async def say(self, clauses: list[Sentence], what: str) -> AsyncGenerator[PcmChunk, None]:
         """The audio of a text. Raises `EmptyText` where the voice finds nothing in it to speak."""
-        chunks, spoke = spoken(self._voice, _sentences(clauses)), False
+        chunks, spoke = spoken(self._voice, _each(clauses)), False
         try:
             async for chunk in chunks:
                 spoke = True
@@ -174,7 +176,7 @@ class _Speaker:
 async def _say(args: argparse.Namespace, text: str) -> None:
     speaker = _Speaker(args)
     try:
-        clauses = speaker.clauses(text)
+        clauses = await speaker.clauses(text)
         with Bar() as bar, Sink(args.output, speaker.rate, args.raw) as sink:
             async with aclosing(speaker.say(clauses, "the text")) as chunks:
                 async for chunk in chunks:
@@ -195,9 +197,8 @@ async def _say_batch(args: argparse.Namespace, lines: Mapping[int, str], folder:
         for number, line in waiting:
             path = folder / f"{number:0{digits}}.wav"
             with WavFile(path, speaker.rate) as sink:
-                async with aclosing(
-                    speaker.say(speaker.clauses(line), f"{args.batch}: line {number}")
-                ) as chunks:
+                clauses = await speaker.clauses(line)
+                async with aclosing(speaker.say(clauses, f"{args.batch}: line {number}")) as chunks:
                     async for chunk in chunks:
                         sink.write(chunk.samples)
             done += 1
@@ -222,9 +223,9 @@ async def _all_or_first_error(tasks: Sequence[asyncio.Task[None]]) -> None:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _sentences(clauses: list[SpokenText]) -> AsyncIterator[Sentence]:
-    for index, clause in enumerate(clauses):
-        yield Sentence(clause, index, style=clause.style, language=clause.language)
+async def _each(sentences: list[Sentence]) -> AsyncIterator[Sentence]:
+    for sentence in sentences:
+        yield sentence
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -13,7 +13,7 @@ from voxturn.runtime.families.base import Replier, Voice
 from voxturn.runtime.families.pipe import spoken
 from voxturn.runtime.flow.clock import Clock
 from voxturn.runtime.flow.handoff import Ahead, Handoff, Overflow, cancel_and_wait, close_iterator
-from voxturn.runtime.messages import Event, Message, Transcript
+from voxturn.runtime.messages import Event, Message, Sentence, Transcript
 from voxturn.runtime.turn.memory import with_question
 from voxturn.runtime.turn.split import Split
 
@@ -79,9 +79,16 @@ class Answer:
         if not self.transcript.text:
             return
         s = self._speaker
+        if self.transcript.refusal:  # the replier is not asked
+            refusal = s.split.refused(self.transcript.refusal, self.transcript.language)
+            await self._speak(_one(refusal))
+            return
         self.dialogue = s.replier.fitted(with_question(self._messages, self.transcript.text))
         tokens = Ahead(self._tapped(s.replier(self.dialogue)), _EVENTS_AHEAD)
-        chunks = spoken(s.voice, self._tapped(s.split(tokens, self.transcript.language)))
+        await self._speak(s.split(tokens, self.transcript.language))
+
+    async def _speak(self, sentences: AsyncIterator[Sentence]) -> None:
+        chunks = spoken(self._speaker.voice, self._tapped(sentences))
         try:
             async for chunk in chunks:
                 await self.events.put((self._clock.now(), chunk))
@@ -109,4 +116,9 @@ def joined(texts: Sequence[Transcript]) -> Transcript:
         min(t.confidence for t in texts),
         sum(t.fallbacks for t in texts),
         tuple(action for t in texts for action in t.filtered),
+        refusal=next((t.refusal for t in texts if t.refusal), ""),
     )
+
+
+async def _one(sentence: Sentence) -> AsyncGenerator[Sentence, None]:
+    yield sentence

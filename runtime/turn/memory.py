@@ -48,7 +48,8 @@ class Exchange:
     """One question and its answer, as they come; `remember` adds them to the dialogue once, `trim`
     takes back.
 
-    `heard` is the part of the answer that the dialogue holds.
+    `heard` is the part of the answer that the dialogue holds. `refused`: the filter ended it, and
+    what the model wrote is not held.
     """
 
     def __init__(self, dialogue: Dialogue) -> None:
@@ -56,6 +57,7 @@ class Exchange:
         self.tokens: list[ReplyToken] = []
         self.chunks: list[PcmChunk] = []
         self.heard = ""
+        self.refused = False
         self._answer: Message | None = None
 
     @property
@@ -89,8 +91,10 @@ class Exchange:
     def _keep(self, heard: str, written: str = "") -> None:
         """Remember what was heard, as the model wrote it where all of it was."""
         self.heard = heard
-        ids = tuple(i for token in self.tokens for i in token.ids)
-        self._answer = Message("assistant", written or heard, ids) if heard else None
+        tokens = [] if self.refused else self.tokens
+        ids = tuple(i for token in tokens for i in token.ids)
+        text = (not self.refused and written) or heard
+        self._answer = Message("assistant", text, ids) if heard else None
         if self._answer is not None:
             self._dialogue.messages.append(self._answer)
 

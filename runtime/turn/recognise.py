@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from itertools import takewhile
 
 from voxturn.runtime.families.base import ClosableHearing, Hearing, Recogniser
 from voxturn.runtime.flow.clock import Clock
@@ -27,6 +28,13 @@ class FilteredRecogniser:
         """Begin an utterance. `prior` is the code of the language that the dialogue was in."""
         return FilteredHearing(self.recogniser.hear(prior), self._filter)
 
+    def passed(self, transcript: Transcript) -> Transcript:
+        """What is left of words that were heard, or typed.
+
+        Where the filter changed the text, it comes without the words' times.
+        """
+        return _passed(self._filter, transcript)
+
     async def warm(self) -> None:
         """Compute what the first utterance would wait for."""
         await self.recogniser.warm()
@@ -42,13 +50,14 @@ class FilteredRecogniser:
 class FilteredHearing:
     """One utterance, filtered.
 
-    What was shown as stable is never filtered again, so that it stays as it was.
+    What was shown as stable stays as it was. A word of which only the beginning was stable is shown
+    no further once it is seen to be one that is taken out.
     """
 
     def __init__(self, hearing: Hearing, content_filter: ContentFilter) -> None:
         self._hearing = hearing
         self._filter = content_filter
-        self._stable = ""
+        self._passed = ""
         self._shown = ""
 
     async def partial(self, speaking: Speaking) -> Partial | None:
@@ -56,33 +65,41 @@ class FilteredHearing:
         partial = await self._hearing.partial(speaking)
         if partial is None:
             return None
-        new = self._passed(partial.stable[len(self._stable) :], partial.language)
-        self._shown = (self._shown + new).lstrip()
-        self._stable = partial.stable
-        unstable = self._passed(partial.unstable, partial.language)
+        stable, before = self._check(partial.stable, partial.language), self._passed
+        self._shown = (self._shown + _new_in(stable, before)).lstrip()
+        self._passed = stable
+        whole = self._check(partial.stable + partial.unstable, partial.language)
+        unstable = _new_in(whole, stable)
         unstable = unstable if self._shown else unstable.lstrip()
         return replace(partial, stable=self._shown, unstable=unstable)
 
     async def final(self, samples: Samples, words: bool = False) -> Transcript:
-        """The whole utterance.
-
-        Where the filter changed the text, it comes without the words' times.
-        """
-        transcript = await self._hearing.final(samples, words)
-        passed = self._filter.check(transcript.text, "in", transcript.language)
-        return replace(
-            transcript,
-            text=passed.text,
-            filtered=passed.actions,
-            words=transcript.words if passed.text == transcript.text else (),
-        )
+        """The whole utterance, as `FilteredRecogniser.passed` leaves it."""
+        return _passed(self._filter, await self._hearing.final(samples, words))
 
     def close(self) -> None:
         """No more partials are asked for; `final` may be, all the same."""
         _close(self._hearing)
 
-    def _passed(self, text: str, language: str) -> str:
+    def _check(self, text: str, language: str) -> str:
         return self._filter.check(text, "in", language).text
+
+
+def _passed(content_filter: ContentFilter, transcript: Transcript) -> Transcript:
+    passed = content_filter.check(transcript.text, "in", transcript.language)
+    return replace(
+        transcript,
+        text=passed.text,
+        filtered=passed.actions,
+        words=transcript.words if passed.text == transcript.text else (),
+        refusal=passed.refusal or transcript.refusal,
+    )
+
+
+def _new_in(text: str, before: str) -> str:
+    """What `text` has after the part that it shares with `before`."""
+    shared = takewhile(lambda pair: pair[0] == pair[1], zip(before, text, strict=False))
+    return text[sum(1 for _ in shared) :]
 
 
 class Partials:

@@ -15,7 +15,8 @@ from voxturn.runtime.text.spoken import SpokenText, pieces_of
 
 
 class Split:
-    """The stage. Markup is not spoken; sentences without a letter or a digit are dropped.
+    """The stage. Markup is not spoken; sentences without a letter or a digit are dropped. A refusal
+    ends the answer.
 
     `judge`: in which language each sentence is, where there are several; else all are in
     `language`. `in_thought`: replies begin inside a thought, which is not spoken. `styles` are the
@@ -61,10 +62,14 @@ class Split:
                     if sentence := self._sentence(clause, index):
                         yield sentence
                         index += 1
+                        if sentence.refusal:
+                            return
             for clause in clauses.flush():
                 if sentence := self._sentence(clause, index):
                     yield sentence
                     index += 1
+                    if sentence.refusal:
+                        return
         finally:
             await close_iterator(tokens)
 
@@ -86,10 +91,20 @@ class Split:
                 )  # one sentence at a time: the filter takes milliseconds for each
 
     def _sentence(self, clause: SpokenText, index: int) -> Sentence | None:
-        passed = self._filter.check(clause, "out", clause.language or self._language)
+        language = clause.language or self._language
+        passed = self._filter.check(clause, "out", language)
+        if passed.refusal:
+            return self.refused(passed.refusal, language, index, passed.actions)
         text = SpokenText(passed.text.strip())
         return (
             Sentence(text, index, passed.actions, clause.style, clause.language)
             if any(c.isalnum() for c in text) or passed.actions
             else None
         )
+
+    def refused(
+        self, refusal: str, before: str, index: int = 0, actions: tuple[str, ...] = ()
+    ) -> Sentence:
+        """What is said where the filter refuses a text in the language `before`."""
+        language = self.language_of(refusal, before) if self._judge is not None else ""
+        return Sentence(SpokenText(refusal), index, actions, language=language, refusal=True)

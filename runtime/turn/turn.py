@@ -25,6 +25,7 @@ from voxturn.runtime.messages import (
     PcmChunk,
     ReplyToken,
     Samples,
+    Sentence,
     Speaking,
     SpeechResumed,
     SpeechStarted,
@@ -32,6 +33,7 @@ from voxturn.runtime.messages import (
     TurnDone,
     Utterance,
 )
+from voxturn.runtime.text.filtering.rules import ELLIPSIS
 from voxturn.runtime.turn.answer import Answer
 from voxturn.runtime.turn.background import Background
 from voxturn.runtime.turn.end_of_turn import UNFINISHED
@@ -107,6 +109,7 @@ class Turn:
         self._whole_input = whole_input
         self._background = None if whole_input else conversation.background
         self._question = question
+        self._asked = ""
         self._arrivals = Arrivals()
         self._answer: Answer | None = None
         self._suspected: Samples = _SILENCE
@@ -194,7 +197,8 @@ class Turn:
         """Begin to answer the typed question."""
         self.trace.mark("endpoint", self._clock.now())
         language = self._stages.split.language_of(self._question, self._dialogue.language)
-        await self._begin([Transcript(self._question, language)], _SILENCE)
+        typed = Transcript(self._question, language)
+        await self._begin([self._stages.recogniser.passed(typed)], _SILENCE)
 
     async def _listened(self, frames: AsyncIterator[AudioFrame]) -> AsyncGenerator[Event, None]:
         """Events until the end of speech; then `_answer` is the answer, if anything was said."""
@@ -285,6 +289,9 @@ class Turn:
                 case Transcript():
                     if event.text:  # what noise sounds like says nothing of the next utterance
                         self._dialogue.language = event.language
+                    self._asked = ELLIPSIS if event.refusal else event.text
+                case Sentence():
+                    self._exchange.refused |= event.refusal
                 case ReplyToken():
                     self._exchange.tokens.append(event)
                 case PcmChunk():
@@ -295,17 +302,15 @@ class Turn:
 
     def _remember(self) -> None:
         """Add the exchange to the dialogue: the answer as far as it was heard."""
-        if not self._confirmed or not self.trace.transcript:
+        if not self._confirmed or not self._asked:
             return
         if self._answer is not None and self._answer.dialogue:
-            self.trace.dropped_messages = self._dialogue.fit(
-                self._answer.dialogue, self.trace.transcript
-            )
+            self.trace.dropped_messages = self._dialogue.fit(self._answer.dialogue, self._asked)
         self._remembered = True
         if self._done:
-            self._exchange.remember(self.trace.transcript, self.trace.reply)
+            self._exchange.remember(self._asked, self.trace.reply)
         else:
-            self._exchange.remember(self.trace.transcript, None, self._samples_heard())
+            self._exchange.remember(self._asked, None, self._samples_heard())
         self.trace.heard_reply = self._exchange.heard
 
     def _trim(self) -> None:

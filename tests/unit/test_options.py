@@ -146,6 +146,7 @@ GRAPHS: dict[str, Callable[[Any], dict[str, Tensor]]] = {
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     root = tmp_path_factory.mktemp("kinds")
     (root / "words.txt").write_text("gamma\nzeta\n", encoding="utf-8")
+    (root / "rules.toml").write_text('rule = [{ words = ["gamma", "zeta"] }]', encoding="utf-8")
     return (
         all_kinds(root) | {"root": root} | {f"{k}-2": p for k, p in all_kinds(root / "2").items()}
     )
@@ -455,6 +456,11 @@ FILTER = {
         Case({"own_words": "words.txt"}, HEAR, lambda w: "zeta" not in w.text),
         Case({"own_words": "nowhere.txt"}, (*HEAR, served_voice), refused="own_words"),
     ],
+    "rules": [
+        Case({"rules": "rules.toml"}, (*TURNS, served_voice), lambda w: not any("gamma" in text for text in w.sentences)),
+        Case({"rules": "rules.toml"}, HEAR, lambda w: "zeta" not in w.text),
+        Case({"rules": "nowhere.toml"}, (*HEAR, served_voice), refused="rules"),
+    ],
     "kind": [
         Case({"kind": "off"}, HEAR, lambda w: "zeta" in w.text, before={"own_words": "words.txt"}),
         Case({"kind": "off"}, (served_voice,), lambda w: "gamma" in w.text, before={"own_words": "words.txt"}),
@@ -602,8 +608,8 @@ def changed(
     values = dict(changes)
     if "model" in values:
         values["model"] = str(folders[values["model"]])
-    if "own_words" in values:
-        values["own_words"] = str(folders["root"] / values["own_words"])
+    for name in {"own_words", "rules"} & set(values):
+        values[name] = str(folders["root"] / values[name])
     if not table:
         return replace(profile, **values)
     return replace(profile, **{table: replace(getattr(profile, table), **values)})

@@ -112,6 +112,7 @@ COMMANDS = {
     "load": "load --artifact voice",
     "languages": "languages",
     "fairness": "fairness",
+    "filter": "filter",
     "faults": "faults",
     "llm": "llm --artifact reply",
 }
@@ -335,6 +336,7 @@ def test_every_option_of_every_benchmark_has_its_row(capsys: pytest.CaptureFixtu
         "load": {"json", "target", "artifact", "executor", "streams", "runs"},
         "languages": {"profile", "json", "recordings"},
         "fairness": {"profile", "json", "streams", "runs"},
+        "filter": {"json"},
         "faults": {"json", "kills", "hangs"},
         "llm": {"json", "artifact", "checkpoint", "llama-python", "runs"},
     }
