@@ -15,13 +15,15 @@ Samples = npt.NDArray[np.float32]
 class AudioFrame:
     """A piece of input audio.
 
-    `start` counts samples since the stream began; `arrived_s` is the turn's clock.
+    `start` counts samples since the stream began; `arrived_s` is the turn's clock. `over`: it was
+    heard while an answer was played.
     """
 
     samples: Samples
     rate: int
     start: int
     arrived_s: float
+    over: bool = False
 
 
 @dataclass(frozen=True)

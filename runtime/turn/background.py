@@ -37,17 +37,21 @@ class Background:
         self._heard: deque[tuple[float, float]] = deque()  # level in dB, probability
         self._quiet_s = 0.0
 
-    def foreground(self, window: Samples, probability: float) -> float:
-        """The probability that a window `[n]` is speech to us, of the one that it is any."""
+    def foreground(self, window: Samples, probability: float, learn: bool = True) -> float:
+        """The probability that a window `[n]` is speech to us, of the one that it is any.
+
+        Without `learn` it says nothing of the room: an answer is played into it.
+        """
         window_s = window.size / self._rate
         self._powers.append(float(np.mean(np.square(window))))
         if len(self._powers) > max(1, round(_SMOOTH_S / window_s)):
             self._powers.popleft()
         level = _db(self._powers)
         risen = _db(list(self._powers)[-max(1, round(_RISE_S / window_s)) :])
-        self._heard.append((level, probability))
-        if len(self._heard) > _REMEMBERED_S / window_s:
-            self._heard.popleft()
+        if learn:
+            self._heard.append((level, probability))
+            if len(self._heard) > _REMEMBERED_S / window_s:
+                self._heard.popleft()
         talk, quiet_db = self._behind(window_s)
         quiet = talk and max(level, risen) < quiet_db + _ABOVE_DB
         self._quiet_s = self._quiet_s + window_s if quiet else 0.0

@@ -184,7 +184,7 @@ class Listen:
             async for frame in frames:
                 for window, probability in await activity.push(frame.samples):
                     if background is not None:
-                        probability = background.foreground(window, probability)
+                        probability = background.foreground(window, probability, not frame.over)
                     for heard in endpointer.push(window, probability, finished()):
                         yield heard
             for heard in endpointer.flush():

@@ -10,7 +10,7 @@ import asyncio
 import enum
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from voxturn.runtime.flow.handoff import close_iterator
 from voxturn.runtime.messages import (
@@ -32,6 +32,9 @@ from voxturn.runtime.turn.turn import Conversation
 OWN_VOICE, BACKCHANNEL, NO_WORDS = "own voice", "backchannel", "no words"
 _FIRST_PARTIAL_S = 0.6
 """Of what is heard, which begins a little before the speech."""
+
+_MOST_PAUSE_MS = 200
+"""How much speech pauses the answer where there were sounds that were none."""
 
 _LOOKBACK_S = 1.3
 """How long before speech is noticed it may have begun: what the end-pointer looks back, and is in
@@ -104,7 +107,7 @@ class Overhearing:
 
     async def __call__(self, frames: AsyncIterator[AudioFrame]) -> AsyncGenerator[Decision, None]:
         """Decisions as they are made. Closes the frames."""
-        background = self._conversation.background_of_answers
+        background = self._conversation.background
         stream = self._stages.listen(self._keeping(frames), background=background)
         try:
             async for heard in stream:
@@ -125,7 +128,8 @@ class Overhearing:
     async def _keeping(self, frames: AsyncIterator[AudioFrame]) -> AsyncGenerator[AudioFrame, None]:
         """The frames. The last ones are kept, and all since somebody began to speak."""
         try:
-            async for frame in frames:
+            async for each in frames:
+                frame = replace(each, over=True)
                 self.kept.append(frame)
                 self._samples += frame.samples.size
                 self._arrived_s = frame.arrived_s
@@ -226,7 +230,8 @@ class Overhearing:
         """It is no interruption. If it goes on, what follows is judged anew."""
         await speech.partials.aclose()
         if speech.paused:
-            self._pause_ms *= 2  # a room with such sounds should not chop the answer to pieces
+            # a room with such sounds should not chop the answer to pieces
+            self._pause_ms = min(2 * self._pause_ms, max(_MOST_PAUSE_MS, self._pause_ms))
         if reason == OWN_VOICE:
             self.hears_itself = True
         if paused:

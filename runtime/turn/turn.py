@@ -53,7 +53,6 @@ class Conversation:
         self.setup = setup
         self.dialogue = Dialogue(system_prompt)
         self.background = Background()
-        self.background_of_answers = Background()  # what is left of the own voice is in it
 
     @property
     def messages(self) -> list[Message]:

@@ -138,7 +138,7 @@ async def test_each_false_pause_makes_the_next_one_later() -> None:
     room = Room({0.2: COUGH}, {QUESTION: ANSWER * 3})
     async with room.open():
         await room.ask_aloud()
-        await room.hear(sound(0.2, 0.24), silence(0.5), sound(0.2, 0.15), silence(0.5))
+        await room.hear(sound(0.2, 0.24), silence(0.5), sound(0.2, 0.1), silence(0.5))
         await room.hear(sound(0.2, 0.45), silence(9.0))
     assert room.decisions == [
         ("paused", "100 ms of speech"),
