@@ -21,6 +21,7 @@ from voxturn.runtime.models.store import Store, quiet
 from voxturn.runtime.parts import LoadedParts
 from voxturn.runtime.profile import Profile, load_profile
 from voxturn.runtime.text.judge import judge_of
+from voxturn.runtime.turn.end_of_turn import TextCompleteness
 from voxturn.runtime.turn.interrupt.choose import strategy_of
 from voxturn.runtime.turn.listen import Listen
 from voxturn.runtime.turn.recognise import FilteredRecogniser
@@ -83,6 +84,8 @@ class Assistant:
         """Run every engine once, so that the first turn is as fast as the second."""
         await self.stages.replier.warm(self.conversation().messages)
         await self.stages.recogniser.warm()
+        if self.stages.sound_of_end is not None:
+            await self.stages.sound_of_end.warm()
         await self.stages.voice.warm()
         await self.stages.voice.warm(later=True)
 
@@ -142,6 +145,8 @@ def stages_of(parts: LoadedParts) -> Stages:
         replier=replier,
         split=split,
         voice=voice,
+        end_of_turn=TextCompleteness() if profile.end_of_turn.by_words else None,
+        sound_of_end=parts.sound_of_end(),
         partial_share=profile.transcribe.partial_share,
         interrupt=strategy_of(profile.interrupt),
     )

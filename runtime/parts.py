@@ -26,6 +26,7 @@ from voxturn.runtime.families.base import (
     Family,
     Recogniser,
     Replier,
+    SoundOfEnd,
     Voice,
     VoiceActivity,
     VoiceOptions,
@@ -276,6 +277,12 @@ class LoadedParts:
         """What tells speech from other sound."""
         return cast(VoiceActivity, self._make("listen"))
 
+    def sound_of_end(self) -> SoundOfEnd | None:
+        """What tells by the sound whether someone is done; None where the profile has none."""
+        if not self.profile.end_of_turn.by_sound:
+            return None
+        return cast(SoundOfEnd, self._make("end_of_turn"))
+
     def recogniser(self) -> Recogniser:
         """What hears."""
         return cast(Recogniser, self._make("transcribe"))
@@ -318,9 +325,11 @@ class LoadedParts:
     def check(self, stage: str) -> None:
         """Raise what loading a stage would raise, without loading it.
 
-        A vocoder that the voice has not is not asked for. With `speak`, the voices of single
-        languages are checked, too.
+        A vocoder that the voice has not is not asked for, nor a model of the sound where the end is
+        judged without it. With `speak`, the voices of single languages are checked, too.
         """
+        if stage == "end_of_turn" and not self.profile.end_of_turn.by_sound:
+            return
         self._check(self.profile, stage)
         if stage == "speak":
             for own in own_voices(self.profile, self._registry):

@@ -11,7 +11,7 @@ from typing import Any, Self
 from voxturn.runtime.audio.limits import LONGEST_S
 from voxturn.runtime.errors import InvalidProfile, UnknownProfile, UnsupportedLanguage, UsageError
 from voxturn.runtime.executors.catalogue import catalogue, executor_of, names_for
-from voxturn.runtime.models.compatible import EVERYWHERE
+from voxturn.runtime.models.compatible import EVERYWHERE, given
 from voxturn.runtime.models.manifest import Manifest
 from voxturn.runtime.models.store import is_artifact
 from voxturn.runtime.text.language import AUTO, Languages
@@ -22,6 +22,7 @@ from voxturn.runtime.turn.listen import Endpointing
 
 SHIPPED = ("demo", "cpu", "gpu", "gpu-onnx")
 COMPUTES = (*EVERYWHERE, "bf16")
+ENDS_BY = ("silence", "words", "sound", "both")
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,29 @@ class ListenEngine(Engine):
     """
 
     longest_s: float = LONGEST_S
+
+
+@dataclass(frozen=True)
+class EndOfTurnEngine(Engine):
+    """By what it is judged whether someone who paused is done, and the engine that hears it.
+
+    `kind`: silence, words, sound or both. Only sound and both run a model.
+    """
+
+    model: str = "smart-turn-v3.2"
+    executor: str = "onnx"
+    threads: int = 1
+    kind: str = "words"
+
+    @property
+    def by_words(self) -> bool:
+        """Whether it looks at the words."""
+        return self.kind in ("words", "both")
+
+    @property
+    def by_sound(self) -> bool:
+        """Whether it runs its model."""
+        return self.kind in ("sound", "both")
 
 
 @dataclass(frozen=True)
@@ -160,6 +184,7 @@ class Profile:
     reply: ReplyEngine
     speak: SpeakEngine
     vocode: Engine | None = None
+    end_of_turn: EndOfTurnEngine = field(default_factory=EndOfTurnEngine)
     system_prompt: str = ""
     language_prompt: str = "Always answer in the language of the last question."
     endpointing: Endpointing = field(default_factory=Endpointing)
@@ -181,19 +206,23 @@ class Profile:
 
     def engines(self) -> dict[str, Engine]:
         """The engines that the profile names, by stage, in the order of the turn."""
-        named = {
+        named: dict[str, Engine | None] = {
             "listen": self.listen,
+            "end_of_turn": self.end_of_turn if self.end_of_turn.by_sound else None,
             "transcribe": self.transcribe,
             "reply": self.reply,
             "speak": self.speak,
+            "vocode": self.vocode,
         }
-        return named | ({} if self.vocode is None else {"vocode": self.vocode})
+        return {stage: engine for stage, engine in named.items() if engine is not None}
 
     def engine(self, stage: str) -> Engine:
         """A stage's engine; of a vocoder that the profile leaves out, the voice's."""
         if stage == "vocode" and self.vocode is None:
             s = self.speak
             return Engine(s.model, s.executor, s.precision, s.threads, s.server, s.compute)
+        if stage == "end_of_turn":
+            return self.end_of_turn
         return self.engines()[stage]
 
     def with_voice(
@@ -266,6 +295,7 @@ def _read(path: Path) -> Profile:
     profile = build(Profile, raw, f"profile {path.stem}", error)
     for stage, engine in profile.engines().items():
         _check_engine(f"profile {path.stem}.{stage}", stage, engine)
+    _check_end_of_turn(f"profile {path.stem}.end_of_turn", profile.end_of_turn)
     for name, value, least, most in _limits(profile):
         if value is not None and not least <= value <= most:
             raise InvalidProfile(
@@ -313,6 +343,16 @@ def _check_voice_of(where: str, voices: Mapping[str, str], languages: Languages)
             raise InvalidProfile(
                 f"{where}: {tag!r} is none of the profile's languages {', '.join(languages.tags)}"
             )
+
+
+def _check_end_of_turn(where: str, settings: EndOfTurnEngine) -> None:
+    if settings.kind not in ENDS_BY:
+        raise InvalidProfile(f"{where}.kind: must be {', '.join(ENDS_BY)}, not {settings.kind!r}")
+    unheeded = sorted(set(given(settings)) - {"kind"})
+    if unheeded and not settings.by_sound:
+        raise InvalidProfile(
+            f"{where}.{unheeded[0]}: kind = {settings.kind!r} runs no model; leave it out"
+        )
 
 
 def _sampling(

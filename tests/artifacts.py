@@ -37,7 +37,7 @@ from voxturn.runtime.models.manifest import (
     Manifest,
     ModelContract,
 )
-from voxturn.runtime.profile import ListenEngine, Profile, load_profile
+from voxturn.runtime.profile import EndOfTurnEngine, ListenEngine, Profile, load_profile
 from voxturn.runtime.protocols import Generated
 
 VITS = {
@@ -201,6 +201,7 @@ def unknown(folder: Path) -> Path:
 
 KINDS: dict[str, Callable[[Path], Path]] = {
     "silero": lambda folder: pulled(folder, "silero_vad.onnx"),
+    "smart-turn": lambda folder: pulled(folder, "smart_turn.onnx"),
     "whisper-ctranslate2": lambda folder: whisper(folder, CTRANSLATE2),
     "whisper-onnx": lambda folder: whisper(folder, ONNX_CONTRIB),
     "whisper-tensorrt": lambda folder: whisper(folder, ONNX_TENSOR_SCATTER),
@@ -229,6 +230,7 @@ def on_cpu(folders: Mapping[str, Path]) -> Profile:
         demo,
         name="mine",
         listen=ListenEngine(str(folders["silero"]), "onnx"),
+        end_of_turn=EndOfTurnEngine(str(folders["smart-turn"]), "onnx", kind="both"),
         transcribe=replace(heard, precision=""),
         reply=replace(demo.reply, model=str(folders["decoder-onnx"]), precision=""),
         speak=replace(demo.speak, model=str(folders["xtts-onnx"]), precision=""),

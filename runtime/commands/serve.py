@@ -81,7 +81,7 @@ _STAGES: dict[str, tuple[str, ...]] = {
     "xtts_vocoder": ("vocode",),
     "xtts_hifigan": ("vocode",),
     "vits": ("speak", "vocode"),
-    "voice_turn": ("listen", "transcribe", "reply", "speak", "vocode"),
+    "voice_turn": ("listen", "end_of_turn", "transcribe", "reply", "speak", "vocode"),
 }
 """By a served model: the profile's stages that it runs."""
 

@@ -286,11 +286,23 @@ class Converter(Protocol):
 
 @runtime_checkable
 class EndOfTurn(Protocol):
-    """Judges whether someone who paused has said all that he wants to say: by the words, the sound,
-    or both."""
+    """Judges by the words whether someone who paused has said all that he wants to say."""
 
     def chance(self, transcript: Transcript, samples: Samples) -> float:
         """From 0 (goes on) to 1 (is done). `samples` are the utterance's at 16 kHz."""
+        ...
+
+
+@runtime_checkable
+class SoundOfEnd(Protocol):
+    """Judges by the sound whether someone who paused is done. Safe for many utterances at once."""
+
+    async def __call__(self, samples: Samples) -> float:
+        """From 0 (goes on) to 1 (is done). `samples` are the utterance's at 16 kHz."""
+        ...
+
+    async def warm(self) -> None:
+        """Compute what the first utterance would wait for."""
         ...
 
 
@@ -369,7 +381,7 @@ class Parts(Protocol):
         ...
 
     def stage(self, name: str) -> StageParts:
-        """A stage of the profile: listen, transcribe, reply, speak or vocode."""
+        """A stage of the profile: listen, end_of_turn, transcribe, reply, speak or vocode."""
         ...
 
 
@@ -408,7 +420,7 @@ class Family:
 
     `kind` is that of its manifests, `task` one of `models.compatible.TASKS`. `roles`: by stage of
     the profile, the graphs that an artifact must have. `make` builds the `VoiceActivity`,
-    `Recogniser`, `Replier` or `Voice` from its parts. `options`: by stage, the keys of the profile
+    `SoundOfEnd`, `Recogniser`, `Replier` or `Voice` from its parts. `options`: by stage, the keys of the profile
     that it heeds beyond those of every stage. `needs`: modules that it imports. `contracts` are of
     files whose manifest has none. `served`: the served model of each role. `check` raises what
     `make` would raise for a candidate, without loading a graph. `takes_turns`: its calls are long

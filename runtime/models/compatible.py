@@ -12,6 +12,7 @@ from voxturn.runtime.models.manifest import CTRANSLATE2, SOURCE, Manifest, Model
 
 TASKS = {
     "listen": "voice-activity",
+    "end_of_turn": "end-of-turn",
     "transcribe": "speech-to-text",
     "reply": "text-generation",
     "speak": "text-to-speech",
@@ -24,6 +25,7 @@ ENGINE_KEYS = frozenset({"model", "executor", "precision", "threads"})
 
 TURN_KEYS = {
     "listen": frozenset({"longest_s"}),
+    "end_of_turn": frozenset({"kind"}),
     "transcribe": frozenset({"partial_share"}),
     "speak": frozenset({"max_chars", "voice_of"}),
 }

@@ -205,11 +205,12 @@ _TABLES = ("source", "files", "sizes", "graphs", "properties", "reached", "versi
 _TASKS = {
     "decoder": "text-generation",
     "silero": "voice-activity",
+    "smart-turn": "end-of-turn",
     "vits": "text-to-speech",
     "whisper": "speech-to-text",
     "xtts": "text-to-speech",
 }
-"""The tasks of the kinds that format 1 had."""
+"""The tasks of the kinds that format 1 had, and of pulled folders."""
 
 _ROLES = {
     "decoder": {"decoder": "token_decoder"},
@@ -225,7 +226,11 @@ _ROLES = {
 }
 """Of format 1: its roles by kind, which meant different contracts under one name."""
 
-_READY_FILES = {"silero_vad.onnx": ("silero", ONNX), "model.bin": ("whisper", CTRANSLATE2)}
+_READY_FILES = {
+    "model.bin": ("whisper", CTRANSLATE2),
+    "silero_vad.onnx": ("silero", ONNX),
+    "smart_turn.onnx": ("smart-turn", ONNX),
+}
 """Files of pulled models that run as they are, and the kind and dialect of their folder."""
 
 

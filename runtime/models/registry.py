@@ -12,7 +12,13 @@ from pathlib import Path
 from voxturn.runtime.errors import InvalidRegistry, UnknownModel
 from voxturn.runtime.tomlfile import build, nearest, read_toml
 
-_TASKS = ("speech-to-text", "text-generation", "text-to-speech", "voice-activity")
+_TASKS = (
+    "end-of-turn",
+    "speech-to-text",
+    "text-generation",
+    "text-to-speech",
+    "voice-activity",
+)
 _PYPI = re.compile(r"pypi:(?P<name>[A-Za-z0-9._-]+)==(?P<version>[A-Za-z0-9.+!_-]+)")
 _HUB = re.compile(r"hf:(?P<repo>[\w.-]+/[\w.-]+)@(?P<revision>[\w./-]+)")
 

@@ -18,6 +18,14 @@ from voxturn.runtime.turn.leading_words import LEADING, LETTERS, NO_WORDS, Leadi
 FINISHED, LIKELY, UNSURE, UNLIKELY, UNFINISHED = 1.0, 0.8, 0.5, 0.25, 0.0
 
 
+def together(words: float, sound: float) -> float:
+    """What words and sound say together, each from 0 (goes on) to 1 (is done).
+
+    Words that lead on, digits and spelled letters are unfinished however they sound.
+    """
+    return UNFINISHED if words == UNFINISHED else (words + sound) / 2
+
+
 class TextCompleteness:
     """An `EndOfTurn` that looks at the words alone.
 

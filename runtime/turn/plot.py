@@ -10,6 +10,7 @@ from voxturn.runtime.errors import ExecutorUnavailable
 
 _COLORS = {
     "listen": "#8c8c8c",
+    "end_of_turn": "#937860",
     "transcribe": "#4c72b0",
     "reply": "#dd8452",
     "speak": "#55a868",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from voxturn.runtime.families.base import EndOfTurn, Replier, Voice
+from voxturn.runtime.families.base import EndOfTurn, Replier, SoundOfEnd, Voice
 from voxturn.runtime.flow.clock import Clock
 from voxturn.runtime.turn.answer import Speaker
 from voxturn.runtime.turn.end_of_turn import TextCompleteness
@@ -21,7 +21,8 @@ class Stages:
     """What a turn is composed of, ready to run.
 
     `partial_share`: the most of the recogniser's time that partial transcripts may take; 0: there
-    are none. `interrupt`: when speech over a session's answers cuts them.
+    are none. `end_of_turn` and `sound_of_end` judge whether someone who paused is done; without both
+    the silence alone does. `interrupt`: when speech over a session's answers cuts them.
     """
 
     listen: Listen
@@ -29,7 +30,8 @@ class Stages:
     replier: Replier
     split: Split
     voice: Voice
-    end_of_turn: EndOfTurn = field(default_factory=TextCompleteness)
+    end_of_turn: EndOfTurn | None = field(default_factory=TextCompleteness)
+    sound_of_end: SoundOfEnd | None = None
     partial_share: float = 0.25
     interrupt: Strategy = field(default_factory=AfterWords)
 

@@ -36,10 +36,10 @@ from voxturn.runtime.messages import (
 from voxturn.runtime.text.filtering.rules import ELLIPSIS
 from voxturn.runtime.turn.answer import Answer
 from voxturn.runtime.turn.background import Background
-from voxturn.runtime.turn.end_of_turn import UNFINISHED
 from voxturn.runtime.turn.memory import Dialogue, Exchange
 from voxturn.runtime.turn.recognise import Partials
 from voxturn.runtime.turn.stages import Stages, TurnSetup
+from voxturn.runtime.turn.suspicion import Suspicion
 from voxturn.runtime.turn.trace import Arrivals, Trace
 
 _SILENCE = np.zeros(0, np.float32)
@@ -111,7 +111,7 @@ class Turn:
         self._asked = ""
         self._arrivals = Arrivals()
         self._answer: Answer | None = None
-        self._suspected: Samples = _SILENCE
+        self._suspicion: Suspicion | None = None
         self._confirmed = False
         self._first_audio = 0.0
         self._played: int | None = None
@@ -221,6 +221,7 @@ class Turn:
                         if not self._whole_input:
                             await partials.stop()
                             await self._begin(parts, heard.samples, partials)
+                            self._suspicion = self._suspect(heard.samples)
                             self.trace.mark("suspected", self._clock.now())
                     case Utterance():
                         await partials.aclose()
@@ -234,6 +235,7 @@ class Turn:
         finally:
             try:
                 await partials.aclose()
+                await self._judge_no_further()
             finally:
                 await stream.aclose()
         self.trace.mark("endpoint", self._clock.now())
@@ -245,18 +247,24 @@ class Turn:
         hearing = self._stages.recogniser.hear(language or self._dialogue.language)
         return Partials(hearing, self._stages.partial_share, self._clock)
 
+    def _suspect(self, samples: Samples) -> Suspicion:
+        stages = self._stages
+        return Suspicion(stages.end_of_turn, stages.sound_of_end, samples)
+
+    async def _judge_no_further(self) -> None:
+        if self._suspicion is not None:
+            await self._suspicion.aclose()
+            self._suspicion = None
+
     def _finished(self) -> float | None:
-        """How likely the suspected utterance is complete; None where none is.
+        """How likely the suspected utterance is complete; None where none is, or nothing tells.
 
         While its words are not known it is not: the answer needs them, so that waiting for them
         takes no time.
         """
-        if self._answer is None:
+        if self._answer is None or self._suspicion is None:
             return None
-        transcript = self._answer.transcript
-        if transcript is None:
-            return UNFINISHED
-        return self._stages.end_of_turn.chance(transcript, self._suspected)
+        return self._suspicion.chance(self._answer.transcript)
 
     async def _begin(
         self, parts: Sequence[Transcript], samples: Samples, hearing: Partials | None = None
@@ -265,7 +273,6 @@ class Turn:
         `hearing`."""
         await self._drop()
         self.trace.speculations += 1
-        self._suspected = samples
         last: Callable[[], Awaitable[Transcript]] | None = None
         if hearing is not None:
             last = partial(hearing.hearing.final, samples)
@@ -274,6 +281,7 @@ class Turn:
 
     async def _drop(self) -> None:
         self.trace.unmark("suspected")
+        await self._judge_no_further()
         if self._answer is not None:
             await self._answer.aclose()
             self._answer = None

@@ -37,6 +37,7 @@ from voxturn.runtime.models.store import Store
 from voxturn.runtime.parts import LoadedParts
 from voxturn.runtime.prepare import problems
 from voxturn.runtime.profile import (
+    EndOfTurnEngine,
     Engine,
     FilterSettings,
     ListenEngine,
@@ -134,6 +135,7 @@ def _audio(inputs: Any) -> dict[str, Tensor]:
 
 GRAPHS: dict[str, Callable[[Any], dict[str, Tensor]]] = {
     "voice_activity_detector": energy_vad,
+    "end_of_turn": lambda inputs: {"logits": np.ones((1, 1), np.float32)},
     "acoustic_encoder": lambda inputs: {
         "latents": np.ones((1, 4, round(40 * float(inputs["scales"][1]))), np.float32)
     },
@@ -398,6 +400,15 @@ ANA, BEN = 0.0, 1.0
 LISTEN = engine_rows("listen", TURNS, "silero", "", "openvino")
 LISTEN["longest_s"] = [Case({"longest_s": 1.0}, READ, lambda w: w.code == AudioTooLong.exit_code)]
 LISTEN["precision"] = [Case({"precision": "fp32"}, TURNS, lambda w: w.artifact("listen").precision == "fp32")]  # fmt: skip
+ENDS = engine_rows("end_of_turn", TURNS, "smart-turn", "openvino", "ctranslate2") | {
+    "kind": [
+        Case({"kind": "words"}, TURNS, lambda w: w.stages is not None and w.stages.sound_of_end is None),
+        Case({"kind": "sound"}, TURNS, lambda w: w.stages is not None and w.stages.end_of_turn is None),
+    ],
+    "precision": [Case({"precision": "fp32"}, TURNS, lambda w: w.artifact("end_of_turn").precision == "fp32")],
+    "threads": [Case({"threads": 2}, TURNS, lambda w: w.artifact("end_of_turn").budget.threads == 2)],
+    "server": [Case({"server": "there:1"}, TURNS, refused="server")],
+}  # fmt: skip
 TRANSCRIBE = engine_rows("transcribe", HEAR, "whisper-ctranslate2", "ctranslate2-cuda", "openvino") | {
     "precision": [Case({"precision": "int8"}, HEAR, lambda w: w.artifact("transcribe").precision == "int8")],
     "names": [Case({"names": ("alpha",)}, HEAR, _names)],
@@ -573,6 +584,7 @@ ROWS = {
     for table, rows in {
         "": TOP,
         "listen": LISTEN,
+        "end_of_turn": ENDS,
         "transcribe": TRANSCRIBE,
         "reply": REPLIES,
         "speak": SPEAKS,
@@ -588,6 +600,7 @@ ROWS = {
 def test_every_key_has_its_row() -> None:
     tables = {
         "listen": ListenEngine,
+        "end_of_turn": EndOfTurnEngine,
         "transcribe": TranscribeEngine,
         "reply": ReplyEngine,
         "speak": SpeakEngine,

@@ -26,6 +26,7 @@ from tests.artifacts import KINDS, FakeBackends, all_kinds, on_cpu
 
 LOADED = {
     "listen": LoadedParts.activity,
+    "end_of_turn": LoadedParts.sound_of_end,
     "transcribe": LoadedParts.recogniser,
     "reply": LoadedParts.replier,
     "speak": LoadedParts.voice,
@@ -33,6 +34,7 @@ LOADED = {
 }
 RUNS = {
     ("listen", "silero"): {"onnx"},
+    ("end_of_turn", "smart-turn"): {"onnx", "openvino"},
     ("transcribe", "whisper-ctranslate2"): {"ctranslate2", "ctranslate2-cuda", "triton"},
     ("transcribe", "whisper-onnx"): {"onnx", "triton"},
     ("transcribe", "whisper-tensorrt"): {"onnx", "triton"},

@@ -55,6 +55,7 @@ where version 0.1 ran it."""
 
 STAGES = {
     "listen": LoadedParts.activity,
+    "end_of_turn": LoadedParts.sound_of_end,
     "transcribe": LoadedParts.recogniser,
     "reply": LoadedParts.replier,
     "speak": LoadedParts.voice,
@@ -155,6 +156,7 @@ def test_pulled_models_say_what_they_are_by_their_file(tmp_path: Path) -> None:
     table = table_of(KINDS["checkpoint"](tmp_path / "pulled"))
     for name, (kind, task, dialect) in {
         "silero_vad.onnx": ("silero", "voice-activity", "onnx"),
+        "smart_turn.onnx": ("smart-turn", "end-of-turn", "onnx"),
         "model.bin": ("whisper", "speech-to-text", "ctranslate2"),
         "model.safetensors": ("checkpoint", "", "source"),
     }.items():
@@ -170,7 +172,7 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=6,
 )  # fmt: skip
-STAGE_OF = {"xtts": "speak", "vits": "speak", "decoder": "reply", "whisper": "transcribe", "silero": "listen"}  # fmt: skip
+STAGE_OF = {"xtts": "speak", "vits": "speak", "decoder": "reply", "whisper": "transcribe", "silero": "listen", "smart-turn": "end_of_turn"}  # fmt: skip
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:

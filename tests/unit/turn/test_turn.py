@@ -87,6 +87,7 @@ async def test_the_answer_is_ready_when_the_end_is_certain(fake_turn: FakeTurn) 
 def test_a_pause_ends_nothing_before_its_words_are_known(fake_turn: FakeTurn) -> None:
     turn = fake_turn.conversation().turn(fed(tone(1.0)))
     assert turn._finished() is None  # nothing is suspected
+    turn._suspicion = turn._suspect(tone(1.0))
     for transcript, chance in ((None, 0.0), (Transcript("Is it?", "en"), 1.0)):
         turn._answer = SimpleNamespace(transcript=transcript)  # type: ignore[assignment]
         assert turn._finished() == chance
