@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
+from voxturn.runtime.audio.echo import EchoCanceller, installed
 from voxturn.runtime.audio.encode import WavFile, output_error
 from voxturn.runtime.client.devices import Loudspeaker, check_devices, microphone
 from voxturn.runtime.client.recorder import Recorder
@@ -32,6 +33,7 @@ from voxturn.runtime.messages import (
     Paused,
     PcmChunk,
     Resumed,
+    Samples,
     Sentence,
     SessionError,
     SessionEvent,
@@ -60,7 +62,7 @@ def talk(args: argparse.Namespace) -> int:
         on_trace = _trace_writer(Path(args.record).with_suffix(".jsonl"), stack) if traced else None
         options = SessionOptions(on_trace=on_trace) if on_trace is not None else None
         try:
-            asyncio.run(_talk(_session(args.profile, args.server, options), args.text, wav))
+            asyncio.run(_talk(_session(args.profile, args.server, options), args.text, args.echo, wav))
         except KeyboardInterrupt:  # the usual end: what was recorded is kept
             interrupted = True
     if interrupted:
@@ -95,23 +97,50 @@ async def _session(
 
 
 async def _talk(
-    opening: AbstractAsyncContextManager[VoiceSession], typed: bool, wav: WavFile | None
+    opening: AbstractAsyncContextManager[VoiceSession], typed: bool, echo: str, wav: WavFile | None
 ) -> None:
     async with opening as session:
         clock, rate = WallClock(), session.rate
         recorder = Recorder(wav.write, rate) if wav is not None else None
-        on_played = recorder.played if recorder is not None else None
+        canceller = None if typed else _canceller(echo, rate)
+        on_played = partial(_note_played, clock, recorder, canceller)
         with Loudspeaker(rate, on_played=on_played) as speaker:
             talk = Talk(session, speaker, rate, clock)
             if typed:
                 await talk.hold(talk.type_lines())
             else:
-                await talk.hold(session.feed(_heard(clock, recorder)))
+                await talk.hold(session.feed(_heard(clock, recorder, canceller)))
 
 
-def _heard(clock: Clock, recorder: Recorder | None) -> AsyncIterator[AudioFrame]:
-    frames = microphone(clock=clock)
-    return frames if recorder is None else recorder.heard(frames)
+def _canceller(echo: str, rate: int) -> EchoCanceller | None:
+    """What `--echo` asks for. Raises `ExecutorUnavailable` where it is asked for and not here."""
+    if echo == "off" or (echo == "auto" and not installed()):
+        hint = "" if echo == "off" else "; pip install 'voxturn[echo]', or wear headphones"
+        print(f"no echo canceller{hint}", file=sys.stderr)
+        return None
+    canceller = EchoCanceller(rate)
+    print("echo canceller: WebRTC's AEC3", file=sys.stderr)
+    return canceller
+
+
+def _note_played(
+    clock: Clock, recorder: Recorder | None, canceller: EchoCanceller | None, samples: Samples
+) -> None:
+    """Called by the loudspeaker's own thread with what it is about to play."""
+    if canceller is not None:
+        canceller.played(samples, clock.now())
+    if recorder is not None:
+        recorder.played(samples)
+
+
+def _heard(
+    clock: Clock, recorder: Recorder | None, canceller: EchoCanceller | None
+) -> AsyncIterator[AudioFrame]:
+    """The microphone's frames, recorded as they come, then without the echo."""
+    frames: AsyncIterator[AudioFrame] = microphone(clock=clock)
+    if recorder is not None:
+        frames = recorder.heard(frames)
+    return frames if canceller is None else canceller.cleaned(frames)
 
 
 class Speaker(Protocol):
@@ -276,6 +305,12 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="hold it at a server's voice_turn; with --profile here, on the server's engines",
     )
     parser.add_argument("--text", action="store_true", help="type the questions")
+    parser.add_argument(
+        "--echo",
+        choices=("auto", "on", "off"),
+        default="auto",
+        help="take the loudspeaker out of the microphone; auto: where voxturn[echo] is installed",
+    )
     parser.add_argument(
         "--record",
         default="",

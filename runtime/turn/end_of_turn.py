@@ -26,6 +26,23 @@ def together(words: float, sound: float) -> float:
     return UNFINISHED if words == UNFINISHED else (words + sound) / 2
 
 
+def judged(
+    by_words: bool, words: float | None, by_sound: bool, sound: float | None
+) -> float | None:
+    """How likely the speaker is done, of what is known by now; None where nothing judges that.
+
+    Until the words are known, or the sound where it judges alone, he is not. Nobody waits for sound
+    that is known after the words.
+    """
+    if by_words:
+        if words is None or sound is None or not by_sound:
+            return UNFINISHED if words is None else words
+        return together(words, sound)
+    if by_sound:
+        return UNFINISHED if sound is None else sound
+    return None
+
+
 class TextCompleteness:
     """An `EndOfTurn` that looks at the words alone.
 

@@ -40,9 +40,9 @@ class Endpointing:
     threshold: float = 0.5
     start_ms: int = 64
     suspect_ms: int = 96
-    finished_ms: int = 256
+    finished_ms: int = 192
     end_ms: int = 400
-    unfinished_ms: int = 1000
+    unfinished_ms: int = 1200
     eager: float = 0.5
     before_ms: int = 192
     cut_s: float = 20.0

@@ -7,7 +7,7 @@ import asyncio
 from voxturn.runtime.families.base import EndOfTurn, SoundOfEnd
 from voxturn.runtime.flow.handoff import cancel_and_wait
 from voxturn.runtime.messages import Samples, Transcript
-from voxturn.runtime.turn.end_of_turn import UNFINISHED, together
+from voxturn.runtime.turn.end_of_turn import judged
 
 
 class Suspicion:
@@ -27,19 +27,14 @@ class Suspicion:
     def chance(self, transcript: Transcript | None) -> float | None:
         """How likely the speaker is done, from 0 to 1; None where nothing judges that.
 
-        `transcript` is None while it is not known. Until the words are known, or the sound where it
-        judges alone, he is not done; sound that comes after the words is waited for by nobody.
-        Raises what judging the sound raised.
+        `transcript` is None while it is not known. Raises what judging the sound raised.
         """
-        sound = None
+        words = sound = None
+        if self._words is not None and transcript is not None:
+            words = self._words.chance(transcript, self._samples)
         if self._sound is not None and self._sound.done():
             sound = self._sound.result()
-        if self._words is None:
-            return None if self._sound is None else UNFINISHED if sound is None else sound
-        if transcript is None:
-            return UNFINISHED
-        words = self._words.chance(transcript, self._samples)
-        return words if sound is None else together(words, sound)
+        return judged(self._words is not None, words, self._sound is not None, sound)
 
     async def aclose(self) -> None:
         """Judge no further."""
