@@ -72,6 +72,42 @@ def test_an_end_before_its_suspicion_is_refused(tmp_path: Path) -> None:
         load_profile(tmp_path / "mine.toml")
 
 
+@pytest.mark.parametrize(
+    ("lines", "says"),
+    [
+        ('kind = "ears"', "kind: must be silence, words, sound, both, not 'ears'"),
+        ("threads = 2", "threads: kind = 'words' runs no model; leave it out"),
+        ('kind = "silence"\nexecutor = "openvino"', "executor: kind = 'silence' runs no model"),
+        ('kind = "both"\nexecutor = "ctranslate2"', "executor: 'ctranslate2' cannot run this"),
+    ],
+)
+def test_what_judges_the_end_of_a_turn_is_checked(lines: str, says: str, tmp_path: Path) -> None:
+    path = with_end_of_turn(tmp_path, lines)
+    with pytest.raises(InvalidProfile, match=rf"mine\.end_of_turn\.{says}") as caught:
+        load_profile(path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["silence", "words", "sound", "both"])
+def test_only_where_the_sound_is_judged_is_there_a_stage_for_it(kind: str, tmp_path: Path) -> None:
+    profile = load_profile(with_end_of_turn(tmp_path, f'kind = "{kind}"'))
+    by_sound = kind in ("sound", "both")
+    assert ("end_of_turn" in profile.engines()) == by_sound
+    store = Store(tmp_path / "home")
+    found = {p.stage: p for p in problems(profile, store, Registry.read(), Cores())}
+    assert ("end_of_turn" in found) == by_sound  # its model is not here either
+    if by_sound:
+        assert "models pull --profile" in found["end_of_turn"].fix
+
+
+def with_end_of_turn(folder: Path, lines: str) -> Path:
+    """The demo's profile with a table `[end_of_turn]`."""
+    demo = resources.files("voxturn.runtime") / "profiles" / "demo.toml"
+    path = folder / "mine.toml"
+    path.write_text(f"{demo.read_text('utf-8')}\n[end_of_turn]\n{lines}\n", encoding="utf-8")
+    return path
+
+
 def test_a_profile_is_pulled_again_a_model_once(monkeypatch: pytest.MonkeyPatch) -> None:
     pulled: list[tuple[Any, ...]] = []
     monkeypatch.setattr(

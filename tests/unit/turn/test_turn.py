@@ -16,6 +16,7 @@ from voxturn.runtime.messages import (
     Partial,
     PcmChunk,
     ReplyToken,
+    Samples,
     Sentence,
     SpeechStarted,
     Transcript,
@@ -23,7 +24,7 @@ from voxturn.runtime.messages import (
 )
 from voxturn.runtime.turn.listen import Endpointing
 from voxturn.runtime.turn.memory import heard_text
-from voxturn.runtime.turn.turn import Turn
+from voxturn.runtime.turn.turn import Conversation, Turn
 
 from tests.conftest import RATE, FakeTurn, fed, settled, tone
 
@@ -91,6 +92,43 @@ def test_a_pause_ends_nothing_before_its_words_are_known(fake_turn: FakeTurn) ->
     for transcript, chance in ((None, 0.0), (Transcript("Is it?", "en"), 1.0)):
         turn._answer = SimpleNamespace(transcript=transcript)  # type: ignore[assignment]
         assert turn._finished() == chance
+
+
+class Endless:
+    """A `SoundOfEnd` that never says anything."""
+
+    def __init__(self) -> None:
+        self.judging = 0
+        self.heard: list[int] = []
+
+    async def __call__(self, samples: Samples) -> float:
+        self.judging += 1
+        self.heard.append(samples.size)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.judging -= 1
+        raise AssertionError("nothing ends it")
+
+    async def warm(self) -> None:
+        """Nothing to compute."""
+
+
+async def test_nobody_waits_for_the_sound_and_it_is_judged_no_longer_than_suspected(
+    fake_turn: FakeTurn,
+) -> None:
+    sound = Endless()
+    stages = replace(fake_turn.stages, sound_of_end=sound)
+    samples = np.concatenate([tone(0.6, 0.25), tone(0.6, 1.0)])
+    turn = Conversation(stages, fake_turn.setup).turn(fed(samples, wait=0.005))
+    async with turn:
+        async for event in turn:
+            if isinstance(event, Transcript):
+                assert sound.judging == 0  # the end is certain
+    assert turn.trace.outcome == "done"
+    assert len(sound.heard) == 2  # before the speech went on, and after it
+    assert sound.heard[0] < sound.heard[1]
+    await settled(fake_turn)
 
 
 @pytest.mark.parametrize(("heard", "one"), [("Call me back at.", True), ("Call me back.", False)])
