@@ -32,6 +32,7 @@ EXTRAS = {
     "openvino": "openvino",
     "piper": "vits",
     "pytriton": "triton-embedded",
+    "pywebrtc_audio": "echo",
     "safetensors": "export",
     "soxr": "embedded",
     "tokenizers": "embedded",

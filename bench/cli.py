@@ -65,6 +65,25 @@ def _session(args: argparse.Namespace) -> int:
     return 0
 
 
+def _endpoint(args: argparse.Namespace) -> int:
+    load_profile(args.profile)
+    checks.needs("soxr", "faster_whisper", "piper")
+    if args.json:
+        checks.needs("matplotlib")  # it is drawn, too
+    from voxturn.bench import endpoint
+
+    endpoint.main(args.profile, args.rounds, args.json, args.words_ms, args.sound_ms).print()
+    return 0
+
+
+def _echo(args: argparse.Namespace) -> int:
+    checks.needs("soxr", "piper", "pywebrtc_audio")
+    from voxturn.bench import echo
+
+    echo.main(args.json).print()
+    return 0
+
+
 def _parity(args: argparse.Namespace) -> int:
     if not args.model and args.checkpoint is not None:
         raise UsageError("--checkpoint goes with --model; a profile's model brings its own")
@@ -271,7 +290,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.set_defaults(run=_decode)
     parser = kind(
         "stt",
-        "hearing: against faster-whisper, live, end-pointing, sounds without words (20 minutes)",
+        "hearing: against faster-whisper, live, sounds without words (20 minutes)",
         profile=True,
     )
     parser.add_argument(
@@ -326,6 +345,28 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         help="how much faster than real time those are held (default: 8)",
     )
     parser.set_defaults(run=_session)
+    parser = kind(
+        "endpoint",
+        "when a turn ends: silence, words, sound or both, against each other (15 minutes)",
+        profile=True,
+    )
+    parser.add_argument(
+        "--rounds",
+        type=whole("--rounds", 1),
+        default=1,
+        metavar="N",
+        help="of every sentence, by other voices and with other pauses (default: 1)",
+    )
+    for judge in ("words", "sound"):
+        parser.add_argument(
+            f"--{judge}-ms",
+            type=whole(f"--{judge}-ms", 1),
+            metavar="MS",
+            help=f"take the {judge} as known so late, as where nothing else runs (default: as measured)",
+        )
+    parser.set_defaults(run=_endpoint)
+    parser = kind("echo", "how much of the loudspeaker is left in the microphone")
+    parser.set_defaults(run=_echo)
     parser = kind(
         "parity",
         "the reply's graph against transformers, or a checkpoint in every precision",

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import soxr
 from voxturn.bench.espeak import Espeak
-from voxturn.runtime.audio.level import first_audible, last_audible
+from voxturn.runtime.audio.level import AUDIBLE_DBFS, first_audible, last_audible
 from voxturn.runtime.families.pipe import spoken
 from voxturn.runtime.frames import RATE
 from voxturn.runtime.messages import Samples, Sentence
@@ -88,10 +88,10 @@ class Clip:
 
 
 class Speakers:
-    """The demo's voice at every speed that `VOICES` name, and espeak-ng's. Close it when done."""
+    """The demo's voice at every speed that `voices` name, and espeak-ng's. Close it when done."""
 
-    def __init__(self, profile: Profile) -> None:
-        speeds = {voice.speed for voice in VOICES if voice.name == JOE}
+    def __init__(self, profile: Profile, voices: Sequence[Voice] = VOICES) -> None:
+        speeds = {voice.speed for voice in voices if voice.name == JOE}
         self._parts = {
             speed: LoadedParts(replace(profile, speak=replace(profile.speak, speed=speed)))
             for speed in sorted(speeds)
@@ -99,14 +99,16 @@ class Speakers:
         self._joe = {speed: parts.voice() for speed, parts in self._parts.items()}
         self._espeak = Espeak()
 
-    async def say(self, text: str, voice: Voice) -> Samples:
-        """A text at 16 kHz, without the silence around it."""
+    async def say(self, text: str, voice: Voice, dbfs: float = AUDIBLE_DBFS) -> Samples:
+        """A text at 16 kHz, without what is below a level around it."""
         if voice.name != JOE:
-            return audible(self._espeak.say(text, voice.name, round(165 * voice.speed)))
+            said = self._espeak.say(text, voice.name, round(165 * voice.speed))
+            return audible(said, dbfs)
         joe = self._joe[voice.speed]
         parts = [chunk.samples async for chunk in spoken(joe, _once(Sentence(text, 0)))]
         return audible(
-            soxr.resample(np.concatenate(parts), joe.rate * voice.pitch, RATE).astype(np.float32)
+            soxr.resample(np.concatenate(parts), joe.rate * voice.pitch, RATE).astype(np.float32),
+            dbfs,
         )
 
     def close(self) -> None:
@@ -118,9 +120,9 @@ async def _once(sentence: Sentence) -> AsyncIterator[Sentence]:
     yield sentence
 
 
-def audible(samples: Samples) -> Samples:
-    """What lies between the first and the last audible sample."""
-    first, last = first_audible(samples), last_audible(samples)
+def audible(samples: Samples, dbfs: float = AUDIBLE_DBFS) -> Samples:
+    """What lies between the first and the last sample above a level."""
+    first, last = first_audible(samples, dbfs), last_audible(samples, dbfs)
     assert first is not None
     assert last is not None
     return samples[first : last + 1]

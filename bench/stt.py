@@ -2,7 +2,7 @@
 
 Whole utterances: ours against faster-whisper's default call, same weights, same clips, in turn; the
 peer has all cores, which suits it best, ours what the profile says. Then live turns from the end of
-speech to the final transcript, the end-pointing curve, sounds without words, and a long recording.
+speech to the final transcript, sounds without words, and a long recording.
 All speech is synthesised; the notes say by which voices.
 """
 
@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from voxturn.bench import endpoint, recording
+from voxturn.bench import live, recording
 from voxturn.bench.corpus import ARABIC, BANDS, VOICES, Clip, Sound, Speakers, Voice, clips, sounds
 from voxturn.bench.harness import Result, ears, timed_ms
 from voxturn.bench.words import error_rate, runaway
@@ -72,8 +72,7 @@ async def run(profile_name: str, per_band: int, turns: int, path: Path | None) -
         await without_words(result, sounds(made, SOUNDS), listen, stage)
         await recording.compare(result, made, profile, peer)
         await arabic(result, speakers, profile, peer)
-        await endpoint.curve(result, speakers, profile, stage)
-        await endpoint.live(result, speakers, profile, turns)
+        await live.live(result, speakers, profile, turns)
     finally:
         parts.close()
         speakers.close()

@@ -22,7 +22,6 @@ from voxturn.runtime.turn.listen import Endpointing
 
 SHIPPED = ("demo", "cpu", "gpu", "gpu-onnx")
 COMPUTES = (*EVERYWHERE, "bf16")
-ENDS_BY = ("silence", "words", "sound", "both")
 
 
 @dataclass(frozen=True)
@@ -346,8 +345,10 @@ def _check_voice_of(where: str, voices: Mapping[str, str], languages: Languages)
 
 
 def _check_end_of_turn(where: str, settings: EndOfTurnEngine) -> None:
-    if settings.kind not in ENDS_BY:
-        raise InvalidProfile(f"{where}.kind: must be {', '.join(ENDS_BY)}, not {settings.kind!r}")
+    if settings.kind not in ("silence", "words", "sound", "both"):
+        raise InvalidProfile(
+            f"{where}.kind: must be silence, words, sound or both, not {settings.kind!r}"
+        )
     unheeded = sorted(set(given(settings)) - {"kind"})
     if unheeded and not settings.by_sound:
         raise InvalidProfile(

@@ -8,17 +8,14 @@ was played is laid beside what was heard by the clock, not by how much of each h
 from __future__ import annotations
 
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import replace
 
 import numpy as np
 from voxturn.runtime.errors import ExecutorUnavailable, InvalidSamples
-from voxturn.runtime.flow.handoff import close_iterator
-from voxturn.runtime.frames import RATE
 from voxturn.runtime.messages import AudioFrame, Samples
-from voxturn.runtime.models.plugins import importable
 
 PACKAGE = "pywebrtc_audio"
+RATE = 16_000
 _STEP = RATE // 100
 """Samples that the canceller takes at once."""
 
@@ -33,11 +30,6 @@ when callbacks jitter: less than what a loudspeaker and a microphone take themse
 _SMOOTHING = 0.05
 _LONGEST_S = 2.0
 """Of what was played and not yet heard."""
-
-
-def installed() -> bool:
-    """Whether the canceller's package is here."""
-    return importable(PACKAGE)
 
 
 class EchoCanceller:
@@ -87,14 +79,6 @@ class EchoCanceller:
             for at in range(0, near.size, _STEP)
         ]
         return replace(frame, samples=np.concatenate(cleaned)) if cleaned else frame
-
-    async def cleaned(self, frames: AsyncIterator[AudioFrame]) -> AsyncGenerator[AudioFrame, None]:
-        """The frames without the echo. Closes them."""
-        try:
-            async for frame in frames:
-                yield self.clean(frame)
-        finally:
-            await close_iterator(frames)
 
     def _beside(self, size: int, heard_s: float) -> Samples:
         """What was played while `size` samples were heard, since `heard_s`; silence where nothing

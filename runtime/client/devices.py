@@ -8,14 +8,15 @@ import contextlib
 import logging
 import threading
 from collections import deque
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from types import TracebackType
 from typing import Any
 
 import numpy as np
+from voxturn.runtime.audio.echo import EchoCanceller
 from voxturn.runtime.errors import ExecutorUnavailable, StreamClosed
 from voxturn.runtime.flow.clock import Clock, WallClock
-from voxturn.runtime.flow.handoff import Handoff, Overflow
+from voxturn.runtime.flow.handoff import Handoff, Overflow, close_iterator
 from voxturn.runtime.frames import FRAME_MS, RATE
 from voxturn.runtime.messages import AudioFrame, PcmChunk, Samples
 
@@ -93,6 +94,17 @@ async def microphone(
                 start += samples.size
         finally:
             handoff.abandon()
+
+
+async def without_echo(
+    frames: AsyncIterator[AudioFrame], canceller: EchoCanceller
+) -> AsyncGenerator[AudioFrame, None]:
+    """A microphone's frames without what the loudspeaker plays. Closes them."""
+    try:
+        async for frame in frames:
+            yield canceller.clean(frame)
+    finally:
+        await close_iterator(frames)
 
 
 class Loudspeaker:

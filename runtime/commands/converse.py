@@ -15,9 +15,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from voxturn.runtime.audio.echo import EchoCanceller, installed
+from voxturn.runtime.audio.echo import PACKAGE, EchoCanceller
 from voxturn.runtime.audio.encode import WavFile, output_error
-from voxturn.runtime.client.devices import Loudspeaker, check_devices, microphone
+from voxturn.runtime.client.devices import Loudspeaker, check_devices, microphone, without_echo
 from voxturn.runtime.client.recorder import Recorder
 from voxturn.runtime.client.voice import VoiceClient
 from voxturn.runtime.commands.console import add_command, text_from
@@ -40,6 +40,7 @@ from voxturn.runtime.messages import (
     Transcript,
     TurnDone,
 )
+from voxturn.runtime.models.plugins import importable
 from voxturn.runtime.turn.session import SessionOptions
 from voxturn.runtime.turn.trace import Trace
 from voxturn.runtime.turn.voice_session import VoiceSession
@@ -114,7 +115,7 @@ async def _talk(
 
 def _canceller(echo: str, rate: int) -> EchoCanceller | None:
     """What `--echo` asks for. Raises `ExecutorUnavailable` where it is asked for and not here."""
-    if echo == "off" or (echo == "auto" and not installed()):
+    if echo == "off" or (echo == "auto" and not importable(PACKAGE)):
         hint = "" if echo == "off" else "; pip install 'voxturn[echo]', or wear headphones"
         print(f"no echo canceller{hint}", file=sys.stderr)
         return None
@@ -140,7 +141,7 @@ def _heard(
     frames: AsyncIterator[AudioFrame] = microphone(clock=clock)
     if recorder is not None:
         frames = recorder.heard(frames)
-    return frames if canceller is None else canceller.cleaned(frames)
+    return frames if canceller is None else without_echo(frames, canceller)
 
 
 class Speaker(Protocol):

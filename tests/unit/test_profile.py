@@ -75,7 +75,7 @@ def test_an_end_before_its_suspicion_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("lines", "says"),
     [
-        ('kind = "ears"', "kind: must be silence, words, sound, both, not 'ears'"),
+        ('kind = "ears"', "kind: must be silence, words, sound or both, not 'ears'"),
         ("threads = 2", "threads: kind = 'words' runs no model; leave it out"),
         ('kind = "silence"\nexecutor = "openvino"', "executor: kind = 'silence' runs no model"),
         ('kind = "both"\nexecutor = "ctranslate2"', "executor: 'ctranslate2' cannot run this"),

@@ -8,14 +8,16 @@ import numpy as np
 import pytest
 import soxr
 from voxturn.bench.echo import PLAYED_RATE, Room, gone_db, likeness, through
-from voxturn.runtime.audio.echo import EchoCanceller, installed
+from voxturn.runtime.audio.echo import PACKAGE, EchoCanceller
+from voxturn.runtime.client.devices import without_echo
 from voxturn.runtime.errors import ExecutorUnavailable, InvalidSamples
 from voxturn.runtime.frames import RATE
 from voxturn.runtime.messages import AudioFrame, Samples
+from voxturn.runtime.models.plugins import importable
 
 from tests.conftest import fed, tone
 
-needs_package = pytest.mark.skipif(not installed(), reason="needs voxturn[echo]")
+needs_package = pytest.mark.skipif(not importable(PACKAGE), reason="needs voxturn[echo]")
 SECONDS = 7
 
 
@@ -72,7 +74,7 @@ def test_a_loudspeaker_that_began_long_before_the_microphone_is_laid_beside_it()
 @needs_package
 async def test_without_anything_played_the_voice_goes_through_as_it_came() -> None:
     canceller = EchoCanceller(22_050)
-    frames = [frame async for frame in canceller.cleaned(fed(tone(1.0)))]
+    frames = [frame async for frame in without_echo(fed(tone(1.0)), canceller)]
     cleaned = np.concatenate([frame.samples for frame in frames])
     assert [frame.start for frame in frames] == list(range(0, RATE, 320))
     assert abs(gone_db(tone(1.0)[RATE // 2 :], cleaned[RATE // 2 :])) < 0.5

@@ -105,6 +105,8 @@ COMMANDS = {
     "turn": "turn",
     "decode": "decode",
     "stt": "stt",
+    "endpoint": "endpoint",
+    "echo": "echo",
     "parity": "parity",
     "speaking": "speaking --checkpoint checkpoint --artifact voice --sentences sentences.json",
     "tts": "tts --artifact voice",
@@ -139,6 +141,7 @@ def test_a_result_that_cannot_be_written(name: str, value: str, says: str, fails
     [
         *((name, "--runs") for name in ("turn", "tts", "load", "llm", "fairness")),
         ("stt", "--clips"),
+        *(("endpoint", f"--{name}") for name in ("rounds", "words-ms", "sound-ms")),
         ("stt", "--turns"),
         ("speaking", "--limit"),
         ("faults", "--kills"),
@@ -156,7 +159,7 @@ def test_numbers_of_streams(name: str, value: str, fails: Fails) -> None:
     fails(f"{COMMANDS[name]} --streams {value}", UsageError, "must be numbers of streams")
 
 
-PROFILED = ("turn", "decode", "stt", "parity", "languages", "fairness")
+PROFILED = ("turn", "decode", "stt", "endpoint", "parity", "languages", "fairness")
 
 
 @pytest.mark.parametrize("name", PROFILED)
@@ -279,6 +282,9 @@ def test_values_that_do_not_fit(
         ("stt", "", "faster_whisper"),
         ("stt", "", "piper"),
         ("stt", "--hard", "piper"),
+        ("endpoint", "", "piper"),
+        ("endpoint", "--json x.json", "matplotlib"),
+        ("echo", "", "pywebrtc_audio"),
         ("parity", "", "transformers"),
         ("parity", "", "torch"),
         ("parity", "", "gguf"),
@@ -329,6 +335,8 @@ def test_every_option_of_every_benchmark_has_its_row(capsys: pytest.CaptureFixtu
         "turn": {"profile", "json", "runs", "reply", "voice", "questions"},
         "decode": {"profile", "json", "precision"},
         "stt": {"profile", "json", "clips", "turns", "hard"},
+        "endpoint": {"profile", "json", "rounds", "words-ms", "sound-ms"},
+        "echo": {"json"},
         "parity": {"profile", "json", "model", "checkpoint"},
         "speaking": {"json", "checkpoint", "artifact", "sentences", "limit"},
         "tts": {"json", "model", "artifact", "peer", "checkpoint", "vocoder", "runs"},
