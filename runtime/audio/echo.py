@@ -23,9 +23,10 @@ _SLIP_S = 0.06
 """How far the two sides may come apart before they are laid beside each other anew: more than the
 jitter of callbacks; each time the canceller has to find the delay again."""
 
-_LATE_S = 0.01
-"""How much later the played side is laid than it is known to have been played, so that it is there
-when callbacks jitter: less than what a loudspeaker and a microphone take themselves."""
+_LATE_S = 0.03
+"""How much later the played side is laid than it is known to have been played, so that it is there:
+the resampler keeps up to 20 ms, and callbacks jitter. A loudspeaker and a microphone take more
+themselves."""
 
 _SMOOTHING = 0.05
 _LONGEST_S = 2.0
@@ -47,11 +48,12 @@ class EchoCanceller:
                 "cancelling echo needs pywebrtc-audio; pip install 'voxturn[echo]'"
             ) from exc
         self._processor = pywebrtc_audio.AudioProcessor(sample_rate=RATE, echo_cancellation=True)
-        self._resampler = soxr.ResampleStream(rate, RATE, 1, dtype="float32")
+        self._resampler = soxr.ResampleStream(rate, RATE, 1, "float32", "LQ")
         self._rate = rate
         self._lock = threading.Lock()
         self._far = np.zeros(0, np.float32)  # what was played and is not used yet
         self._far_s = 0.0  # when its first sample was played
+        self._held_s = 0.0  # what the resampler has not given yet
         self._slip_s = 0.0  # smoothed: how much earlier the frame is than what lies beside it
         self._aligned = False
 
@@ -59,10 +61,12 @@ class EchoCanceller:
         """The loudspeaker was given this at `at`, in the seconds of the frames' clock; silence as
         well."""
         with self._lock:
-            if not self._far.size:
-                self._far_s = at
-                self._aligned = False
             resampled = self._resampler.resample_chunk(np.asarray(samples, np.float32))
+            self._held_s += samples.size / self._rate - resampled.size / RATE
+            if not self._far.size:
+                end_s = at + samples.size / self._rate - self._held_s
+                self._far_s = end_s - resampled.size / RATE
+                self._aligned = False
             self._far = np.concatenate([self._far, resampled])
             self._forget(self._far.size - int(_LONGEST_S * RATE))
 

@@ -16,14 +16,17 @@ from voxturn.runtime.text.scripts import script_of
 from voxturn.runtime.turn.leading_words import LEADING, LETTERS, NO_WORDS, LeadingWords
 
 FINISHED, LIKELY, UNSURE, UNLIKELY, UNFINISHED = 1.0, 0.8, 0.5, 0.25, 0.0
+_LEADS_ON = 0.1  # of sound
 
 
 def together(words: float, sound: float) -> float:
     """What words and sound say together, each from 0 (goes on) to 1 (is done).
 
-    Words that lead on, digits and spelled letters are unfinished however they sound.
+    Each may say that somebody goes on: words that lead on, digits and spelled letters however they
+    sound, and a melody that leads on whatever the words. Sound that says less than that says
+    nothing: it was measured to be worth no more (docs/decisions/0025).
     """
-    return UNFINISHED if words == UNFINISHED else (words + sound) / 2
+    return UNFINISHED if sound < _LEADS_ON else words
 
 
 def judged(
