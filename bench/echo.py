@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import soxr
 from voxturn.bench.corpus import SENTENCES, audible
 from voxturn.bench.espeak import Espeak
@@ -129,7 +130,7 @@ def likeness(voice: Samples, cleaned: Samples) -> float:
     return float(np.corrcoef(*levels)[0, 1])
 
 
-def _rms(samples: Samples) -> float:
+def _rms(samples: npt.ArrayLike) -> float:
     return float(np.sqrt((np.asarray(samples, np.float64) ** 2).mean()))
 
 

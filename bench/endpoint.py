@@ -82,6 +82,7 @@ async def run(
     profile = load_profile(profile_name)
     profile = replace(profile, end_of_turn=replace(profile.end_of_turn, kind="both"))
     result = Result("endpoint")
+    result.notes["late_ms"] = {"words": words_ms, "sound": sound_ms}  # None: as measured
     parts = LoadedParts(profile)
     try:
         for part, voices in SPEAKERS.items():
@@ -163,8 +164,8 @@ def report(
                 _report_default(result, f"endpoint.{part}.{kind}", ends, waits)
                 alone = _beside(silence, _median(waits))
                 result.value(f"endpoint.{part}.{kind}.of_silence", "ratio", false_ends / alone)
-    for who, of in (("joe", True), ("espeak", False)):
-        same = [each for each in heard if (each.ending.voice.name == JOE) is of]
+    for who, neural in _WHO.items():
+        same = [each for each in heard if (each.ending.voice.name == JOE) is neural]
         for judge, says in _JUDGES.items():
             value = _told_apart(same, says)
             result.value(f"endpoint.{part}.told_apart.{judge}.{who}", "ratio", value)
@@ -172,12 +173,15 @@ def report(
 
 def _as_late(heard: Heard, words_ms: float | None, sound_ms: float | None) -> Heard:
     """The same, the judges as late as is given."""
-    late: dict[str, float] = {}
-    if words_ms is not None:
-        late["words_s"] = words_ms / 1000
-    if sound_ms is not None:
-        late["sound_s"] = sound_ms / 1000
-    return replace(heard, suspected=tuple(replace(s, **late) for s in heard.suspected))
+    late = [
+        replace(
+            each,
+            words_s=each.words_s if words_ms is None else words_ms / 1000,
+            sound_s=each.sound_s if sound_ms is None else sound_ms / 1000,
+        )
+        for each in heard.suspected
+    ]
+    return replace(heard, suspected=tuple(late))
 
 
 def _options(options: Endpointing, kind: str) -> Endpointing:
@@ -188,6 +192,9 @@ def _options(options: Endpointing, kind: str) -> Endpointing:
 
 
 _SILENCE_MS = 480
+_WHO = {"joe": True, "espeak": False}
+"""By name: whether the voice is the neural one, or one of espeak-ng's formants."""
+
 _JUDGES: dict[str, Callable[[Suspected], float]] = {
     "words": lambda each: each.words,
     "sound": lambda each: each.sound,
@@ -201,6 +208,11 @@ def _report_default(
     result.samples(f"{name}.wait_ms", "ms", waits)
     questions = _waits_ms(ends, lambda ending: ending.question)
     result.samples(f"{name}.question_wait_ms", "ms", questions)
+    for who, neural in _WHO.items():
+        same = [each for each in ends if (each[0].voice.name == JOE) is neural]
+        cut = [at < ending.ends_s - _EARLY_S for ending, at in same]
+        result.value(f"{name}.false_ends.{who}", "ratio", float(np.mean(cut)))
+        result.value(f"{name}.wait_ms.{who}", "ms", _median(_waits_ms(same, lambda _: True)))
     for group in dict.fromkeys(ending.group for ending, _ in ends):
         cut = [at < ending.ends_s - _EARLY_S for ending, at in ends if ending.group == group]
         result.value(f"{name}.false_ends.{group}", "ratio", float(np.mean(cut)))
@@ -219,7 +231,8 @@ def certain_s(heard: Heard, options: Endpointing, kind: str) -> float:
     """When the end is taken to be certain, in seconds of the audio."""
     by_words, by_sound = kind in ("words", "both"), kind in ("sound", "both")
     by_window = {each.window: each for each in heard.suspected}
-    endpointer, now = Endpointer(options), None
+    endpointer = Endpointer(options)
+    now: Suspected | None = None
     for number, probability in enumerate(heard.probabilities):
         finished = None
         if now is not None:
@@ -268,7 +281,7 @@ def plot(result: Result, path: Path) -> None:
         axes.set(
             title=f"{part.replace('_', ' ')} voices and texts",
             xlabel="end of speech → certain, ms (p50)",
-            xlim=(0, None),
+            xlim=(0, 1300),
             ylim=(0, 100),
         )
         axes.grid(alpha=0.3)

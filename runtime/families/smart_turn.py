@@ -37,7 +37,7 @@ class SmartTurn:
         self._lane = lane
 
     async def __call__(self, samples: Samples) -> float:
-        """From 0 (goes on) to 1 (is done), of an utterance's 16 kHz samples; 25 to 50 ms."""
+        """From 0 (goes on) to 1 (is done), of an utterance's 16 kHz samples."""
         return await self._lane.run(self._judge, samples)
 
     async def warm(self) -> None:
