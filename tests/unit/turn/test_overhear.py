@@ -185,7 +185,7 @@ async def test_speech_before_the_answer_begins_goes_on_with_the_question() -> No
         {0.3: "What is the capital"}, {"What is the capital Tell me about Rome instead.": "Rome."}
     )
     async with room.open():
-        await room.hear(sound(0.3, 1.0), silence(0.75), sound(0.4, 1.0), silence(2.0))
+        await room.hear(sound(0.3, 1.0), silence(0.85), sound(0.4, 1.0), silence(2.0))
         assert room.said == [("user", f"What is the capital {ROME}"), ("assistant", "Rome.")]
     assert [event.heard for event in room.of(Interrupted)] == [""]  # type: ignore[attr-defined]
 
@@ -194,7 +194,7 @@ async def test_an_interruption_at_the_end_of_the_answer_is_the_next_question() -
     room = Room({})
     async with room.open():
         await room.ask_aloud()
-        await room.hear(silence(1.98), sound(0.4, 1.2), silence(2.5))
+        await room.hear(silence(1.92), sound(0.4, 1.2), silence(2.5))
         assert room.said == [*WHOLE, ("user", ROME), ("assistant", ABOUT_ROME)]
     assert room.of(Paused) == room.of(Interrupted) == []
     assert room.decisions == [("cut", "5 words")]
