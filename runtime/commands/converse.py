@@ -63,7 +63,9 @@ def talk(args: argparse.Namespace) -> int:
         on_trace = _trace_writer(Path(args.record).with_suffix(".jsonl"), stack) if traced else None
         options = SessionOptions(on_trace=on_trace) if on_trace is not None else None
         try:
-            asyncio.run(_talk(_session(args.profile, args.server, options), args.text, args.echo, wav))
+            asyncio.run(
+                _talk(_session(args.profile, args.server, options), args.text, args.echo, wav)
+            )
         except KeyboardInterrupt:  # the usual end: what was recorded is kept
             interrupted = True
     if interrupted:
