@@ -26,6 +26,7 @@ EXTRAS = {
     "ctranslate2": "embedded",
     "faster_whisper": "embedded",
     "gguf": "export",
+    "jsonschema": "tools",
     "matplotlib": "embedded",
     "onnx": "export",
     "onnxruntime": "embedded",

@@ -221,6 +221,14 @@ def _faults(args: argparse.Namespace) -> int:
     return 0
 
 
+def _tools(args: argparse.Namespace) -> int:
+    checks.needs("jsonschema")
+    from voxturn.bench import tools
+
+    tools.main(args.json).print()
+    return 0
+
+
 def _roofline(args: argparse.Namespace) -> int:
     checks.artifact("--whisper", args.whisper, ("whisper_encoder", "whisper_decoder"))
     checks.text_model("--reply", args.reply)
@@ -514,6 +522,11 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "--hangs", type=whole("--hangs", 1), default=10, metavar="N", help="(default: 10)"
     )
     parser.set_defaults(run=_faults)
+    parser = kind(
+        "tools",
+        "a hundred scripted answers with calls of functions, cut in every way: how they end (10 seconds)",
+    )
+    parser.set_defaults(run=_tools)
     parser = kind(
         "llm",
         "Qwen3's tokens and times to the first, against CTranslate2 and llama.cpp",

@@ -25,7 +25,14 @@ from voxturn.runtime.decode import sampler
 from voxturn.runtime.errors import UsageError
 from voxturn.runtime.families.fake import FakeReplier, FakeVoice
 from voxturn.runtime.frames import RATE, frames_from
-from voxturn.runtime.messages import Message, ReplyToken, Samples, Transcript
+from voxturn.runtime.messages import (
+    Message,
+    ReplyToken,
+    Samples,
+    ToolCall,
+    ToolSpec,
+    Transcript,
+)
 from voxturn.runtime.parts import LoadedParts
 from voxturn.runtime.profile import load_profile
 from voxturn.runtime.text.filter import ContentFilter, Filtered
@@ -77,7 +84,9 @@ class Script(FakeReplier):
         self.answers = answers
         self.turn = 0
 
-    async def __call__(self, messages: Sequence[Message]) -> AsyncGenerator[ReplyToken, None]:
+    async def __call__(
+        self, messages: Sequence[Message], tools: Sequence[ToolSpec] = ()
+    ) -> AsyncGenerator[ReplyToken | ToolCall, None]:
         """The answer of the turn that `turn` counts from 0."""
         answer = self.answers[self.turn]
         for at in range(0, len(answer), _TOKEN):

@@ -21,11 +21,13 @@ if TYPE_CHECKING:
         Sentence,
         SessionError,
         SpeechStarted,
+        ToolCall,
         Transcript,
         TurnDone,
     )
     from voxturn.runtime.profile import Profile, load_profile
     from voxturn.runtime.turn.session import Session, SessionOptions
+    from voxturn.runtime.turn.tools import Tool
 
 _PLACES = {
     "Assistant": "assistant",
@@ -40,6 +42,8 @@ _PLACES = {
     "SessionError": "messages",
     "SessionOptions": "turn.session",
     "SpeechStarted": "messages",
+    "Tool": "turn.tools",
+    "ToolCall": "messages",
     "Transcript": "messages",
     "TurnDone": "messages",
     "WavFile": "audio.encode",
@@ -59,6 +63,8 @@ __all__ = [
     "SessionError",
     "SessionOptions",
     "SpeechStarted",
+    "Tool",
+    "ToolCall",
     "Transcript",
     "TurnDone",
     "WavFile",

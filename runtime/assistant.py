@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -28,6 +28,7 @@ from voxturn.runtime.turn.recognise import FilteredRecogniser
 from voxturn.runtime.turn.session import Session, SessionOptions
 from voxturn.runtime.turn.split import Split
 from voxturn.runtime.turn.stages import Stages, TurnSetup
+from voxturn.runtime.turn.tools import Tool
 from voxturn.runtime.turn.turn import Conversation
 
 
@@ -80,25 +81,31 @@ class Assistant:
         service = getattr(self.stages.replier, "service", None)
         return getattr(service, "engine", None)
 
-    async def warm(self) -> None:
-        """Run every engine once, so that the first turn is as fast as the second."""
-        await self.stages.replier.warm(self.conversation().messages)
+    async def warm(self, tools: Sequence[Tool] = ()) -> None:
+        """Run every engine once, so that the first turn is as fast as the second; with `tools`,
+        that of a conversation which has them."""
+        conversation = self.conversation(tools)
+        await self.stages.replier.warm(conversation.messages, *([tools] if tools else []))
         await self.stages.recogniser.warm()
         if self.stages.sound_of_end is not None:
             await self.stages.sound_of_end.warm()
         await self.stages.voice.warm()
         await self.stages.voice.warm(later=True)
 
-    def conversation(self) -> Conversation:
-        """A new dialogue."""
-        return Conversation(self.stages, self.setup, self.profile.instructions)
+    def conversation(self, tools: Sequence[Tool] = ()) -> Conversation:
+        """A new dialogue, in which the model may call `tools`.
+
+        Raises `UsageError` for what are no tools, and where the model takes none.
+        """
+        return Conversation(self.stages, self.setup, self.profile.instructions, tools)
 
     def session(self, options: SessionOptions | None = None) -> Session:
         """A new dialogue that listens while it speaks.
 
         Call it within an event loop, and close what it returns.
         """
-        return Session(self.conversation(), options)
+        tools = options.tools if options is not None else ()
+        return Session(self.conversation(tools), options)
 
     def say(self, sentences: AsyncIterator[Sentence]) -> Ahead[PcmChunk]:
         """Sentences as audio. Close what this returns to stop early."""
@@ -149,4 +156,5 @@ def stages_of(parts: LoadedParts) -> Stages:
         sound_of_end=parts.sound_of_end(),
         partial_share=profile.transcribe.partial_share,
         interrupt=strategy_of(profile.interrupt),
+        tools=profile.tools,
     )

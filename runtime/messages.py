@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -114,20 +116,51 @@ class Transcript:
 
 
 @dataclass(frozen=True)
-class Message:
-    """A message of a dialogue. `role` is system, user or assistant.
+class ToolSpec:
+    """What a model is told of a function that it may call. `parameters`: the JSON schema of the
+    object that its arguments are."""
 
-    `ids` are an answer's tokens as the model gave them, `text` what counts of it.
+    name: str
+    description: str
+    parameters: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class ToolCall:
+    """A function that the model wants to have called. `id` names the call in its dialogue.
+
+    `problem` says why it cannot be called, as far as the text tells: it is no JSON. Then `name` is
+    empty. `ids` are the tokens that the model gave for it.
+    """
+
+    id: str
+    name: str
+    arguments: Mapping[str, Any]
+    problem: str = ""
+    ids: tuple[int, ...] = field(default=(), compare=False)
+
+
+@dataclass(frozen=True)
+class Message:
+    """A message of a dialogue. `role` is system, user, assistant or tool.
+
+    `ids` are an answer's tokens as the model gave them, `text` what counts of it. `calls` are those
+    of an answer; a message of the role tool has the result of the call `call_id`.
     """
 
     role: str
     text: str
     ids: tuple[int, ...] = field(default=(), compare=False)
+    calls: tuple[ToolCall, ...] = ()
+    call_id: str = ""
 
 
 @dataclass(frozen=True)
 class ReplyToken:
-    """A piece of the reply's text, in order, and the tokens that the model gave for it."""
+    """A piece of the reply's text, in order, and the tokens that the model gave for it.
+
+    Of tokens that are no text, as the mark after a call, it is empty.
+    """
 
     text: str
     ids: tuple[int, ...] = field(default=(), compare=False)
@@ -139,7 +172,8 @@ class Sentence:
 
     `index` counts from 0; `filtered` says what the content filter did to it. `style` is the one
     that its text asks for; empty: the voice's own, as of one that the voice has not. `language` is a
-    tag; empty: the voice's. `refusal`: it is said instead of the rest of the answer.
+    tag; empty: the voice's. `refusal`: it is said instead of the rest of the answer. `filler`: said
+    while a slow tool runs, and no part of what the model wrote.
     """
 
     text: str
@@ -148,6 +182,7 @@ class Sentence:
     style: str = ""
     language: str = ""
     refusal: bool = False
+    filler: bool = False
 
 
 @dataclass(frozen=True)
@@ -168,7 +203,7 @@ class PcmChunk:
 
 @dataclass(frozen=True)
 class TurnDone:
-    """The turn ended by itself. `reply` is the whole text that was spoken."""
+    """The turn ended by itself. `reply` is the whole text that was spoken, fillers aside."""
 
     reply: str
 
@@ -212,7 +247,9 @@ class SessionError:
     error: Exception
 
 
-Event = SpeechStarted | Partial | Transcript | ReplyToken | Sentence | PcmChunk | TurnDone
+Event = (
+    SpeechStarted | Partial | Transcript | ReplyToken | ToolCall | Sentence | PcmChunk | TurnDone
+)
 """What a turn gives to whoever started it."""
 
 SessionEvent = Event | Paused | Resumed | Interrupted | SessionError

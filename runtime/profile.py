@@ -19,6 +19,7 @@ from voxturn.runtime.tomlfile import build, nearest, read_toml
 from voxturn.runtime.turn.interrupt.choose import strategy_of
 from voxturn.runtime.turn.interrupt.settings import InterruptSettings
 from voxturn.runtime.turn.listen import Endpointing
+from voxturn.runtime.turn.tools import ToolSettings
 
 SHIPPED = ("demo", "cpu", "gpu", "gpu-onnx")
 COMPUTES = (*EVERYWHERE, "bf16")
@@ -189,6 +190,7 @@ class Profile:
     endpointing: Endpointing = field(default_factory=Endpointing)
     filter: FilterSettings = field(default_factory=FilterSettings)
     interrupt: InterruptSettings = field(default_factory=InterruptSettings)
+    tools: ToolSettings = field(default_factory=ToolSettings)
     name: str = ""
 
     @property
@@ -398,4 +400,8 @@ def _limits(p: Profile) -> list[tuple[str, float | None, float, float]]:
         ("interrupt.ms", i.ms, 1, 10_000),
         ("interrupt.words", i.words, 1, 100),
         ("interrupt.pause_ms", i.pause_ms, 0, 10_000),
+        ("tools.timeout_s", p.tools.timeout_s, 0.001, 3600),
+        ("tools.rounds", p.tools.rounds, 1, 32),
+        ("tools.longest_result", p.tools.longest_result, 1, 1e6),
+        ("tools.filler_after_ms", p.tools.filler_after_ms, 0, 60_000),
     ]

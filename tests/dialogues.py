@@ -24,6 +24,8 @@ from voxturn.runtime.messages import (
     Sentence,
     SessionEvent,
     Speaking,
+    ToolCall,
+    ToolSpec,
     Transcript,
 )
 from voxturn.runtime.text.filter import PassAll
@@ -107,7 +109,9 @@ class ScriptedReplier(FakeReplier):
         super().__init__("")
         self.answers = answers
 
-    async def __call__(self, messages: Sequence[Message]) -> AsyncGenerator[ReplyToken, None]:
+    async def __call__(
+        self, messages: Sequence[Message], tools: Sequence[ToolSpec] = ()
+    ) -> AsyncGenerator[ReplyToken | ToolCall, None]:
         self.dialogues.append(list(messages))
         answer = self.answers.get(messages[-1].text, ANSWER)
         for number, word in enumerate(answer.split(" ")):

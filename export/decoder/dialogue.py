@@ -29,7 +29,7 @@ def dialogue_properties(
 ) -> dict[str, Any]:
     """The properties `chat`, `stop_ids` and `opens_thought` of a text model.
 
-    `chat` is a table of a `ChatFormat`, or the name of one where the checkpoint has no template.
+    `chat` is a table of a `ChatFormat`, that of dialogues with tools within it, or the name of one where the checkpoint has no template.
     `stop_ids` are the tokens that end an answer by the template, the tokenizer or the generation's
     configuration. `opens_thought`: an answer begins within a thought, which a mark as `</think>`
     closes. Raises `CorruptModel` or `ExportFailed`.

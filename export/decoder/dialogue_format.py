@@ -19,7 +19,7 @@ from voxturn.export.decoder.template import Refused, Renderer, Template, today
 from voxturn.runtime.errors import ExportFailed
 from voxturn.runtime.messages import Message
 from voxturn.runtime.text import thought
-from voxturn.runtime.text.chat import DATE, START, ChatFormat
+from voxturn.runtime.text.chat_format import DATE, START, ChatFormat, WrittenDialogue
 
 Pairs = dict[tuple[str, str], str]
 """Texts between messages, by the roles before and after."""
@@ -82,25 +82,22 @@ def _verified(source: Renderer, rendered: Renderer) -> ChatFormat:
     prompted = any(earlier == START and role == "system" for earlier, role in between)
     starts: list[tuple[str, ...]] = [()] if (START, "user") in between else []
     starts += [("system",)] if prompted else []
-    form = ChatFormat(_by_role(between), opening, _strips(source, starts))
+    form = ChatFormat(by_role(between), opening, _strips(source, starts))
     for start in starts:
         for turns in _TURNS:
             messages = _sampled((*start, *turns))
-            text = DATE.sub(lambda found: today(found[1]), _text(form, messages))
-            if text != rendered(messages, True):
-                raise Unstable("it writes some dialogues in another way than others")
-    return _with_answers(form)
+            check_written(WrittenDialogue(form, messages), rendered(messages, True))
+    thought_end = check_answers(form.opening["user"], form.between["user"]["assistant"])
+    return replace(form, thought_end=thought_end)
 
 
-def _text(form: ChatFormat, messages: Sequence[Message]) -> str:
-    text, earlier = "", START
-    for message in messages:
-        text += form.before(earlier, message.role) + form.message_text(earlier, message)
-        earlier = message.role
-    return text + form.after(earlier)
+def check_written(dialogue: WrittenDialogue, rendered: str) -> None:
+    """Raise `Unstable` where a dialogue is not what the template writes."""
+    if DATE.sub(lambda found: today(found[1]), str(dialogue)) != rendered:
+        raise Unstable("it writes some dialogues in another way than others")
 
 
-def _by_role(pairs: Pairs) -> dict[str, dict[str, str]]:
+def by_role(pairs: Pairs) -> dict[str, dict[str, str]]:
     out: dict[str, dict[str, str]] = {}
     for (earlier, role), text in pairs.items():
         out.setdefault(earlier, {})[role] = text
@@ -126,13 +123,14 @@ def _observed(render: Renderer) -> tuple[Pairs, dict[str, str]]:
         if start and _dropped(render):
             continue
         for turns in _TURNS:
-            _note(between, opening, (*start, *turns), render)
+            roles = (*start, *turns)
+            note(between, opening, roles, _gaps(render, _probes(roles)))
     if not between:
         raise reasons[0]
     for roles in _FURTHER:
         more, opened = dict(between), dict(opening)
         with contextlib.suppress(Refused, Unstable):
-            _note(more, opened, roles, render)
+            note(more, opened, roles, _gaps(render, _probes(roles)))
             between, opening = more, opened
     return between, opening
 
@@ -143,10 +141,13 @@ def _dropped(render: Renderer) -> bool:
     return system.text not in render([system, question], True)
 
 
-def _note(between: Pairs, opening: dict[str, str], roles: Sequence[str], render: Renderer) -> None:
-    """Add what a dialogue of `roles` shows. Raises `Unstable` where it was otherwise before."""
-    *gaps, last = _gaps(render, _probes(roles))
-    for (earlier, role), text in zip(pairwise((START, *roles)), gaps, strict=True):
+def note(between: Pairs, opening: dict[str, str], roles: Sequence[str], gaps: list[str]) -> None:
+    """Add what a dialogue of `roles` has around its messages' texts.
+
+    Raises `Unstable` where it was otherwise before.
+    """
+    *before, last = gaps
+    for (earlier, role), text in zip(pairwise((START, *roles)), before, strict=True):
         if between.setdefault((earlier, role), text) != text:
             where = f"after the {earlier}'s" if earlier else "at the beginning"
             raise Unstable(f"it writes the {role}'s messages {where} in several ways")
@@ -166,13 +167,19 @@ def _probes(roles: Sequence[str], padded: str = "") -> list[Message]:
 
 def _gaps(render: Renderer, messages: Sequence[Message]) -> list[str]:
     """What a dialogue has before each message's text, white space aside, and after the last one."""
-    text, at, gaps = render(messages, True), 0, list[str]()
-    for message in messages:
-        content = message.text.strip()
+    texts = [message.text for message in messages]
+    return gaps_around(render(messages, True), texts, [message.role for message in messages])
+
+
+def gaps_around(text: str, contents: Sequence[str], roles: Sequence[str]) -> list[str]:
+    """What a text has before each of its messages' contents, white space aside, and after the last
+    one. Raises `Unstable` where they are not there in order, once each."""
+    at, gaps = 0, list[str]()
+    for role, content in zip(roles, map(str.strip, contents), strict=True):
         begin = text.find(content, at)
         if begin < 0 or text.count(content) > 1:
             raise Unstable(
-                f"it moves, repeats or changes the {message.role}'s messages in longer dialogues"
+                f"it moves, repeats or changes the {role}'s messages in longer dialogues"
             )
         gaps.append(text[at:begin])
         at = begin + len(content)
@@ -199,22 +206,21 @@ def _strips(render: Renderer, starts: Sequence[tuple[str, ...]]) -> dict[str, di
     return strips
 
 
-def _with_answers(form: ChatFormat) -> ChatFormat:
-    """The format, if an earlier answer may follow what opened it instead of what the template
-    writes before it.
+def check_answers(opened: str, earlier: str) -> str:
+    """The mark of a thought that `opened` leaves open, if an earlier answer may follow that instead
+    of what the template writes before it.
 
     A template may leave out of earlier answers the thought that it opened them with, empty or
     begun, and may write white space before them that the model writes by itself. Raises `Unstable`
     for other differences.
     """
-    opened, earlier = form.opening["user"], form.between["user"]["assistant"]
     thought_end = _open_thought(opened)
     left_out = opened.removeprefix(earlier) if opened.startswith(earlier) else ""
     begun = bool(thought_end and _THOUGHT.match(left_out.lstrip()))
     spaced = earlier.startswith(opened) and not earlier[len(opened) :].strip()
     if not (begun or spaced or _NO_THOUGHT.fullmatch(left_out)):
         raise Unstable("it writes answers otherwise than it opens them")
-    return replace(form, thought_end=thought_end)
+    return thought_end
 
 
 def _open_thought(opening: str) -> str:

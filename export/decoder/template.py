@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from jinja2 import TemplateError, nodes
 from jinja2.exceptions import SecurityError
@@ -24,7 +24,8 @@ from voxturn.export.checkpoint import read_table
 from voxturn.export.decoder.gguf import GgufCheckpoint
 from voxturn.runtime.errors import CorruptModel, ExportFailed
 from voxturn.runtime.files import read_text
-from voxturn.runtime.messages import Message
+from voxturn.runtime.messages import Message, ToolCall, ToolSpec
+from voxturn.runtime.text.tool_format import TOOL, tool_table
 
 _TOKENS = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
 _LONGEST = 1 << 20
@@ -59,14 +60,15 @@ class Template:
             raise Refused(exc) from exc
         known = {**self.tokens, "enable_thinking": False}
 
-        def render(messages: Sequence[Message], opening: bool) -> str:
+        def render(
+            messages: Sequence[Message], opening: bool, tools: Sequence[ToolSpec] = ()
+        ) -> str:
             written = ""
-            plain = [{"role": message.role, "content": message.text} for message in messages]
             try:
                 for piece in template.generate(
                     **known,
-                    messages=plain,
-                    tools=None,
+                    messages=_plain(messages),
+                    tools=[tool_table(tool) for tool in tools] or None,
                     documents=None,
                     add_generation_prompt=opening,
                 ):
@@ -82,11 +84,33 @@ class Template:
         return render
 
 
-Renderer = Callable[[Sequence[Message], bool], str]
-"""Messages, and whether the model's answer is opened, to the text of the dialogue.
+class Renderer(Protocol):
+    """Messages, and whether the model's answer is opened, to the text of the dialogue."""
 
-Raises `Refused`.
-"""
+    def __call__(
+        self, messages: Sequence[Message], opening: bool, tools: Sequence[ToolSpec] = ()
+    ) -> str:
+        """Raise `Refused` for what the template does not take."""
+        ...
+
+
+def _plain(messages: Sequence[Message]) -> list[dict[str, Any]]:
+    """Messages as templates know them."""
+    names = {call.id: call.name for message in messages for call in message.calls}
+    plain: list[dict[str, Any]] = []
+    for message in messages:
+        about: dict[str, Any] = {"role": message.role, "content": message.text}
+        if message.calls:
+            about["tool_calls"] = [_call(call) for call in message.calls]
+        if message.role == TOOL:
+            about |= {"tool_call_id": message.call_id, "name": names.get(message.call_id, "")}
+        plain.append(about)
+    return plain
+
+
+def _call(call: ToolCall) -> dict[str, Any]:
+    function = {"name": call.name, "arguments": dict(call.arguments)}
+    return {"type": "function", "id": call.id, "function": function}
 
 
 def today(form: str) -> str:

@@ -15,8 +15,8 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from voxturn.export.decoder.dialogue_format import format_of
 from voxturn.export.decoder.template import Template
+from voxturn.export.decoder.tool_format import format_with_tools
 from voxturn.runtime.errors import ExportFailed
 from voxturn.runtime.text.chat import ChatFormat
 
@@ -28,7 +28,7 @@ _BYTES = 512 << 20
 
 
 def format_apart(template: Template, path: Path) -> ChatFormat:
-    """As `dialogue_format.format_of`.
+    """As `tool_format.format_with_tools`.
 
     Raises `ExportFailed`, also for a template that needs too much time or memory.
     """
@@ -71,7 +71,7 @@ def _main() -> None:
     _limit(resource.RLIMIT_AS, _mapped_bytes() + _BYTES)
     _limit(resource.RLIMIT_CORE, 0)
     try:
-        answer = format_of(Template(**asked), path).to_table()
+        answer = format_with_tools(Template(**asked), path).to_table()
     except ExportFailed as exc:
         answer = {"refused": str(exc)}
     json.dump(answer, sys.stdout)

@@ -123,6 +123,10 @@ class RemoteSession(VoiceSession):
         dialogue.pin(fact)
         self._set(Pin(fact), dialogue.messages)
 
+    def tool_result(self, call_id: str, content: str, failed: bool = False) -> bool:
+        """False: a session that a server drives has no tools, and no call is waited for."""
+        return False
+
     @property
     def dropped_s(self) -> float:
         """How many seconds of what was pushed were dropped because it came too far ahead."""
@@ -313,6 +317,11 @@ class Opening:
 
 def _options(options: SessionOptions) -> str:
     """What a server is told of how a session is held. Raises `UsageError` for what it cannot."""
+    if options.tools:
+        raise UsageError(
+            "tools: a session that a server drives has none; "
+            "give the client a profile, and they run here"
+        )
     if options.on_trace is not SessionOptions().on_trace:
         raise UsageError(
             "on_trace: the traces of turns that a server drives stay there; "

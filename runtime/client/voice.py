@@ -5,9 +5,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
@@ -25,10 +24,13 @@ from voxturn.runtime.frames import frames_from
 from voxturn.runtime.messages import (
     AudioFrame,
     Event,
+    Message,
     Partial,
     PcmChunk,
     ReplyToken,
     Samples,
+    ToolCall,
+    ToolSpec,
     Transcript,
 )
 from voxturn.runtime.models.registry import Registry
@@ -36,9 +38,15 @@ from voxturn.runtime.models.store import Store
 from voxturn.runtime.parts import choose
 from voxturn.runtime.profile import Profile, load_profile
 from voxturn.runtime.remote.contract import MODELS, Piece
-from voxturn.runtime.remote.tensors import answer_of, text_of, to_chunk, to_event
+from voxturn.runtime.remote.tensors import (
+    answer_of,
+    answered,
+    asked,
+    text_of,
+    to_chunk,
+    to_event,
+)
 from voxturn.runtime.remote.transport import TritonServer
-from voxturn.runtime.text.chat import Message
 from voxturn.runtime.turn.session import Session, SessionOptions
 from voxturn.runtime.turn.turn import Conversation
 from voxturn.runtime.turn.voice_session import VoiceSession
@@ -169,17 +177,24 @@ class VoiceClient:
                 if not start and not last:
                     await server.forget("whisper", number)
 
-    async def reply(self, *messages: tuple[str, str]) -> AsyncGenerator[ReplyToken, None]:
-        """The answer to (role, text) pairs that follow what this conversation has had, at its
-        server."""
-        dialogue = json.dumps([{"role": role, "text": text} for role, text in messages])
-        inputs = {"messages": dialogue, "conversation": self.conversation}
+    async def reply(
+        self, *messages: tuple[str, str] | Message, tools: Sequence[ToolSpec] = ()
+    ) -> AsyncGenerator[ReplyToken | ToolCall, None]:
+        """The answer to (role, text) pairs or messages that follow what this conversation has had,
+        at its server.
+
+        With `tools` it may have calls. The server makes none: ask again with a message of the role
+        tool for each.
+        """
+        dialogue = [each if isinstance(each, Message) else Message(*each) for each in messages]
+        inputs = asked(dialogue, tools) | {"conversation": self.conversation}
         async with (
             self._endpoints.one(keep=True) as server,
             aclosing(server.stream("qwen3", inputs)) as answers,
         ):
             async for tensors in answers:
-                yield ReplyToken(text_of(tensors["text"]), tuple(tensors["ids"].tolist()))
+                for item in answered(tensors):
+                    yield item
 
     async def say(
         self,
@@ -328,7 +343,7 @@ class _DrivenSession(Session):
     """A session with an assistant of its own, which is closed with it."""
 
     def __init__(self, assistant: Assistant, options: SessionOptions) -> None:
-        super().__init__(assistant.conversation(), options)
+        super().__init__(assistant.conversation(options.tools), options)
         self._assistant = assistant
 
     async def aclose(self) -> None:

@@ -165,6 +165,7 @@ async def _chat_turn(
     async def tokens() -> AsyncIterator[ReplyToken]:
         async with aclosing(assistant.stages.replier(dialogue)) as replies:
             async for token in replies:
+                assert isinstance(token, ReplyToken)  # it was given no tools
                 print(token.text, end="", flush=True)
                 answer.append(token)
                 yield token

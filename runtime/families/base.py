@@ -27,6 +27,8 @@ from voxturn.runtime.messages import (
     Samples,
     Sentence,
     Speaking,
+    ToolCall,
+    ToolSpec,
     Transcript,
 )
 from voxturn.runtime.models.manifest import Manifest, ModelContract
@@ -105,19 +107,22 @@ class Recogniser(Protocol):
 class Replier(Protocol):
     """A dialogue to the text of its answer. Safe for many dialogues at once."""
 
-    def __call__(self, messages: Sequence[Message]) -> AsyncGenerator[ReplyToken, None]:
-        """The answer to a dialogue that ends with the user's message.
+    def __call__(
+        self, messages: Sequence[Message], tools: Sequence[ToolSpec] = ()
+    ) -> AsyncGenerator[ReplyToken | ToolCall, None]:
+        """The answer to a dialogue that ends with the user's message, or with results of calls.
 
-        Closing this stops the model.
+        With `tools` it may have calls of them, whose text is none of the answer's. Closing this
+        stops the model.
         """
         ...
 
-    def fitted(self, messages: Sequence[Message]) -> list[Message]:
+    def fitted(self, messages: Sequence[Message], tools: Sequence[ToolSpec] = ()) -> list[Message]:
         """The dialogue without its oldest turns, if it has become too long for the model with an
         answer to come."""
         ...
 
-    async def warm(self, messages: Sequence[Message]) -> None:
+    async def warm(self, messages: Sequence[Message], tools: Sequence[ToolSpec] = ()) -> None:
         """Compute and keep a beginning that dialogues share: the system prompt."""
         ...
 
@@ -133,6 +138,22 @@ class OpensThought(Protocol):
 def opens_thought(replier: Replier) -> bool:
     """Whether a replier's answers begin inside a thought; not where it does not say so."""
     return isinstance(replier, OpensThought) and replier.opens_thought
+
+
+@runtime_checkable
+class TakesTools(Protocol):
+    """A `Replier` that says whether its model calls functions."""
+
+    takes_tools: bool
+
+
+def check_takes_tools(replier: Replier) -> None:
+    """Raise `UsageError` for a replier that takes no tools."""
+    if not (isinstance(replier, TakesTools) and replier.takes_tools):
+        raise UsageError(
+            "the reply's model takes no tools: its chat template has none in a known form; "
+            "name a model that was taught to call functions, and export it with this version"
+        )
 
 
 @dataclass(frozen=True)

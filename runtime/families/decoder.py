@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import AsyncGenerator, Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from voxturn.runtime.decode.generation import Request
@@ -12,10 +13,11 @@ from voxturn.runtime.decode.sampler import Sampling
 from voxturn.runtime.decode.service import TokenService
 from voxturn.runtime.errors import CorruptModel, InvalidProfile, UsageError
 from voxturn.runtime.families.base import Candidate, Family, Parts, Replier
-from voxturn.runtime.messages import Message, ReplyToken
+from voxturn.runtime.messages import Message, ReplyToken, ToolCall, ToolSpec
 from voxturn.runtime.models.manifest import OPENS_THOUGHT, Manifest, reading
 from voxturn.runtime.text.chat import Chat, ChatFormat
 from voxturn.runtime.text.tokenizer import JsonTokenizer, StopStrings, StreamDecoder, Tokenizer
+from voxturn.runtime.text.tool_calls import CallParser
 
 SLOTS, CONTEXT = 2, 2048
 """Sequences at once, and positions of each, where a profile does not say."""
@@ -49,12 +51,17 @@ class DecoderReplier:
         self._stops = tuple(stops)
         self.script: Callable[[Sequence[Message]], Sequence[int]] | None = None
 
-    async def warm(self, messages: Sequence[Message]) -> None:
+    @property
+    def takes_tools(self) -> bool:
+        """As `TakesTools` says."""
+        return self.chat.takes_tools
+
+    async def warm(self, messages: Sequence[Message], tools: Sequence[ToolSpec] = ()) -> None:
         """Compute and keep a beginning that dialogues share: the system prompt."""
-        if ids := self.chat.beginning(messages):
+        if ids := self.chat.beginning(messages, tools):
             await self.service.keep(Request(ids))
 
-    def fitted(self, messages: Sequence[Message]) -> list[Message]:
+    def fitted(self, messages: Sequence[Message], tools: Sequence[ToolSpec] = ()) -> list[Message]:
         """The dialogue without its oldest turns, if it has become too long for the model with an
         answer to come.
 
@@ -63,7 +70,7 @@ class DecoderReplier:
         """
         room = self.service.capacity - self._max_tokens
         whole = list(messages)
-        if len(self.chat.prompt(whole)) <= room:
+        if len(self.chat.prompt(whole, tools)) <= room:
             return whole
         system = 1 if whole[0].role == "system" else 0
         questions = [i for i in range(system + 1, len(whole)) if whole[i].role == "user"]
@@ -73,32 +80,70 @@ class DecoderReplier:
 
         begins = [system, *questions]
         fewest = bisect_left(
-            begins, True, key=lambda begin: len(self.chat.prompt(later(begin))) <= room // 2
+            begins,
+            True,
+            key=lambda begin: len(self.chat.prompt(later(begin), tools)) <= room // 2,
         )
         # the last question alone, if need be: the engine says if it is too long
         return later(begins[min(fewest, len(begins) - 1)])
 
-    async def __call__(self, messages: Sequence[Message]) -> AsyncGenerator[ReplyToken, None]:
-        """The answer to a dialogue that ends with the user's message."""
-        text, ending = StreamDecoder(self.tokenizer), StopStrings(self._stops)
+    async def __call__(
+        self, messages: Sequence[Message], tools: Sequence[ToolSpec] = ()
+    ) -> AsyncGenerator[ReplyToken | ToolCall, None]:
+        """The answer to a dialogue that ends with the user's message, or with results of calls."""
+        prompt, stops = self.chat.prompt(messages, tools), self.chat.stop_ids
+        text, ending = (
+            StreamDecoder(self.chat.shown if tools else self.tokenizer),
+            StopStrings(self._stops),
+        )
+        answer = _Answer(self.chat.calls(self.opens_thought) if tools else None)
         forced = self.script(messages) if self.script is not None else ()
-        prompt, stops = self.chat.prompt(messages), self.chat.stop_ids
         request = Request(prompt, self._sampling, stops, self._max_tokens, forced=forced)
-        steps, given = self.service.stream(request), list[int]()
+        steps = self.service.stream(request)
         try:
             async for step in steps:
                 if step.stop:
                     break
-                given.append(step.token)
-                if piece := ending.push(text.push(step.token)):
-                    yield ReplyToken(piece, tuple(given))
-                    given.clear()
+                for item in answer.push(ending.push(text.push(step.token)), step.token):
+                    yield item
                 if ending.hit:
-                    return
-            if rest := ending.push(text.flush()) + ending.flush():
-                yield ReplyToken(rest, tuple(given))
+                    break
+            for item in answer.flush(ending.push(text.flush()) + ending.flush()):
+                yield item
         finally:
             await steps.aclose()
+
+
+class _Answer:
+    """Pieces of an answer's text as its text and its calls, with the tokens that they are of."""
+
+    def __init__(self, calls: CallParser | None) -> None:
+        self._calls = calls
+        self._ids: list[int] = []
+
+    def push(self, text: str, token: int) -> list[ReplyToken | ToolCall]:
+        self._ids.append(token)
+        return self._items(self._parsed(text)) if text else []
+
+    def flush(self, text: str) -> list[ReplyToken | ToolCall]:
+        """What is left; of an answer with calls also the tokens that are no text."""
+        items = self._parsed(text) if text else []
+        if self._calls is None:
+            return self._items(items)
+        items += self._calls.flush()
+        return self._items(items or ([""] if self._ids else []))
+
+    def _parsed(self, text: str) -> list[str | ToolCall]:
+        return [text] if self._calls is None else self._calls.push(text)
+
+    def _items(self, items: list[str | ToolCall]) -> list[ReplyToken | ToolCall]:
+        """The first of them has the tokens so far."""
+        out: list[ReplyToken | ToolCall] = []
+        for item in items:
+            ids = tuple(self._ids)
+            out.append(ReplyToken(item, ids) if isinstance(item, str) else replace(item, ids=ids))
+            self._ids.clear()
+        return out
 
 
 def as_decoder(replier: Replier) -> DecoderReplier:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from copy import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +32,13 @@ from voxturn.runtime.messages import (
     Samples,
     Sentence,
     Speaking,
+    ToolCall,
+    ToolSpec,
     Transcript,
 )
 from voxturn.runtime.models.manifest import FAKE, MANIFEST, Manifest
 from voxturn.runtime.text.language import find
+from voxturn.runtime.text.tool_calls import CALL_FORMS, CallParser
 
 _RATE = 24_000
 _CHUNK_S, _CHARACTER_S = 0.1, 0.05
@@ -101,24 +105,56 @@ class FakeHearing:
 
 
 class FakeReplier:
-    """A `Replier` with one answer, which it gives word by word."""
+    """A `Replier` with one answer, which it gives word by word.
 
-    def __init__(self, answer: str) -> None:
+    `further` are its answers once the calls in it have their results, one for each round. It writes
+    calls as Qwen3 does.
+    """
+
+    takes_tools = True
+
+    def __init__(self, answer: str, *further: str) -> None:
         self.answer = answer
+        self.further = further
         self.dialogues: list[list[Message]] = []
 
-    async def __call__(self, messages: Sequence[Message]) -> AsyncGenerator[ReplyToken, None]:
+    async def __call__(
+        self, messages: Sequence[Message], tools: Sequence[ToolSpec] = ()
+    ) -> AsyncGenerator[ReplyToken | ToolCall, None]:
         """The answer. The dialogue is kept in `dialogues`."""
         self.dialogues.append(list(messages))
-        for number, word in enumerate(self.answer.split(" ")):
-            yield ReplyToken(f" {word}" if number else word, (number,))
+        calls = CallParser(CALL_FORMS["hermes"])
+        for number, word in enumerate(self.pieces(self._answer(messages))):
+            if not tools:
+                yield ReplyToken(word, (number,))
+                continue
+            for item in calls.push(word):
+                yield _written(item, number)
+        for item in calls.flush():
+            yield _written(item, 0)
 
-    def fitted(self, messages: Sequence[Message]) -> list[Message]:
+    def pieces(self, answer: str) -> list[str]:
+        """An answer as it comes."""
+        return [f" {word}" if i else word for i, word in enumerate(answer.split(" "))]
+
+    def _answer(self, messages: Sequence[Message]) -> str:
+        """The answer to the last question, after as many rounds of calls as it has had."""
+        rounds = 0
+        for message in messages:
+            rounds = 0 if message.role == "user" else rounds + bool(message.calls)
+        return [self.answer, *self.further][min(rounds, len(self.further))]
+
+    def fitted(self, messages: Sequence[Message], tools: Sequence[ToolSpec] = ()) -> list[Message]:
         """The dialogue as it is."""
         return list(messages)
 
-    async def warm(self, messages: Sequence[Message]) -> None:
+    async def warm(self, messages: Sequence[Message], tools: Sequence[ToolSpec] = ()) -> None:
         """Nothing to compute."""
+
+
+def _written(item: str | ToolCall, number: int) -> ReplyToken | ToolCall:
+    ids = (number,)
+    return ReplyToken(item, ids) if isinstance(item, str) else replace(item, ids=ids)
 
 
 class FakeVoice:

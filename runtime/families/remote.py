@@ -7,7 +7,6 @@ wanted here, there is the executor `triton` (docs/decisions/0013).
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
@@ -44,11 +43,21 @@ from voxturn.runtime.messages import (
     Samples,
     Sentence,
     Speaking,
+    ToolCall,
+    ToolSpec,
     Transcript,
 )
 from voxturn.runtime.remote.connection import Connection
 from voxturn.runtime.remote.contract import LONGEST_AUDIO_S, LONGEST_TEXT, MODELS, Piece
-from voxturn.runtime.remote.tensors import Tensors, answer_of, text_of, to_chunk
+from voxturn.runtime.remote.dialogue import length_of
+from voxturn.runtime.remote.tensors import (
+    Tensors,
+    answer_of,
+    answered,
+    asked,
+    text_of,
+    to_chunk,
+)
 from voxturn.runtime.text.language import find, is_auto
 from voxturn.runtime.text.spoken import escaped
 from voxturn.runtime.text.styles import style_name
@@ -142,32 +151,41 @@ class RemoteReplier:
     A dialogue without a system prompt gets the server's.
     """
 
-    def __init__(self, connection: Connection, model: str, opens_thought: bool = False) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        model: str,
+        opens_thought: bool = False,
+        takes_tools: bool = False,
+    ) -> None:
         self.opens_thought = opens_thought
+        self.takes_tools = takes_tools
         self._connection = connection
         self._model = model
 
-    async def __call__(self, messages: Sequence[Message]) -> AsyncGenerator[ReplyToken, None]:
-        """The answer to a dialogue that ends with the user's message."""
-        dialogue = [{"role": message.role, "text": message.text} for message in messages]
-        inputs = {"messages": json.dumps(dialogue)}
+    async def __call__(
+        self, messages: Sequence[Message], tools: Sequence[ToolSpec] = ()
+    ) -> AsyncGenerator[ReplyToken | ToolCall, None]:
+        """The answer to a dialogue that ends with the user's message, or with results of calls."""
+        inputs = asked(messages, tools)
         async with aclosing(self._connection.stream(self._model, inputs)) as answers:
             async for tensors in answers:
-                yield ReplyToken(text_of(tensors["text"]), tuple(tensors["ids"].tolist()))
+                for item in answered(tensors):
+                    yield item
 
-    def fitted(self, messages: Sequence[Message]) -> list[Message]:
+    def fitted(self, messages: Sequence[Message], tools: Sequence[ToolSpec] = ()) -> list[Message]:
         """The dialogue without the oldest turns that a request has no room for; the server fits the
         rest to its model."""
         dialogue = list(messages)
         system = 1 if dialogue[0].role == "system" else 0
-        while sum(len(message.text) for message in dialogue) > LONGEST_TEXT:
+        while sum(map(length_of, dialogue)) > LONGEST_TEXT:
             later = [i for i in range(system + 1, len(dialogue)) if dialogue[i].role == "user"]
             if not later:
                 break  # the last question alone: the server says that it is too long
             del dialogue[system : later[0]]
         return dialogue
 
-    async def warm(self, messages: Sequence[Message]) -> None:
+    async def warm(self, messages: Sequence[Message], tools: Sequence[ToolSpec] = ()) -> None:
         """Nothing to do: a server is warm before it answers."""
 
 
@@ -324,7 +342,9 @@ def _replier(parts: Parts) -> RemoteReplier:
     stage = parts.stage("reply")
     connection, model = stage.connection(), stage.manifest.model
     about = connection.describe(model)
-    return RemoteReplier(connection, model, about.get("opens_thought", False))
+    return RemoteReplier(
+        connection, model, about.get("opens_thought", False), about.get("takes_tools", False)
+    )
 
 
 def _voice(parts: Parts) -> RemoteVoice:

@@ -47,6 +47,15 @@ LONGEST_NAME = 256
 MOST_MESSAGES = 1000
 """Messages that a request may have."""
 
+MOST_TOOLS = 64
+"""Tools that a request may have."""
+
+MOST_CALLS = 64
+"""Calls that a message of a request may have."""
+
+LONGEST_TOOLS = 30_000
+"""Characters that the tools of a request may have, as JSON."""
+
 LONGEST_JSON = 1_000_000
 """Characters that the JSON of a request may have."""
 
@@ -259,8 +268,8 @@ MODELS = {
         ),
         Served(
             "qwen3",
-            (_text("messages"), _text("conversation"), *_TOKENS),
-            (_text("text"), TensorSpec("ids", "int32", ("tokens",)), *_STEP),
+            (_text("messages"), _text("tools"), _text("conversation"), *_TOKENS),
+            (_text("text"), TensorSpec("ids", "int32", ("tokens",)), _text("calls"), *_STEP),
             frozenset({"messages"}),
             instead=REQUEST,
             task="text-generation",
@@ -316,7 +325,10 @@ MODELS = {
 }
 """Audio in is float32 at 16 kHz; `reference` is a recording to clone, at `reference_rate` (16 kHz
 if left out); `voice` a speaker's name or a mixture, as `families.mixture` reads it, `style` one of
-its styles; `messages` is a JSON list of `{"role", "text"}`; `event` JSON as in `events`."""
+its styles; `messages` is a JSON list of `{"role", "text"}`, an assistant's with `calls` where it
+has any, a tool's with its `call_id`; `tools` one of `{"name", "description", "parameters"}`, `calls`
+one of `{"id", "name", "arguments"}`, whose results the next request brings; `event` JSON as in
+`events`."""
 
 
 def config_pbtxt(model: Served) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,14 +13,12 @@ from voxturn.runtime.errors import InferenceFailed, TextTooLong, UsageError
 from voxturn.runtime.messages import Message
 from voxturn.runtime.remote.contract import (
     COMMAND,
-    LONGEST_JSON,
     LONGEST_TEXT,
     MOST_MESSAGES,
 )
+from voxturn.runtime.remote.dialogue import length_of, message_table, read_message
 from voxturn.runtime.remote.table import Table, json_value
 from voxturn.runtime.remote.tensors import Tensors, text_of, text_tensor
-
-_ROLES = ("system", "user", "assistant")
 
 
 @dataclass(frozen=True)
@@ -84,7 +82,7 @@ def of_command(command: Command) -> Tensors:
     """A command as tensors: JSON, whose field `do` is its name."""
     about: dict[str, Any] = {"do": _NAMES[type(command)]} | asdict(command)
     if isinstance(command, SetMessages):
-        about["messages"] = [{"role": m.role, "text": m.text} for m in command.messages]
+        about["messages"] = [message_table(message) for message in command.messages]
     return {COMMAND: text_tensor(json.dumps(about))}
 
 
@@ -126,15 +124,14 @@ def to_messages(items: object, name: str, least: int = 0) -> list[Message]:
         raise UsageError(f"{name}: must be a JSON list of {least} to {MOST_MESSAGES} messages")
     messages = []
     for number, item in enumerate(items):
-        about = Table(item, f"{name}[{number}]")
-        messages.append(Message(about.one_of("role", _ROLES), about.text("text", LONGEST_JSON)))
+        messages.append(read_message(Table(item, f"{name}[{number}]")))
     check_length(messages, name)
     return messages
 
 
 def check_length(messages: Sequence[Message], name: str = "messages") -> None:
     """Raise `TextTooLong` for a dialogue that is longer than a request may have it."""
-    if sum(len(m.text) for m in messages) > LONGEST_TEXT:
+    if sum(map(length_of, messages)) > LONGEST_TEXT:
         raise TextTooLong(f"{name} of more than {LONGEST_TEXT} characters; send fewer")
 
 
@@ -173,16 +170,20 @@ def change_between(
 
 def of_change(change: DialogueChange, **more: Any) -> Tensors:
     """A change, and what else is told with it, as JSON in `answer`."""
-    return {"answer": text_tensor(json.dumps(asdict(change) | more))}
+    added = [message_table(message) | {"ids": list(message.ids)} for message in change.added]
+    return {"answer": text_tensor(json.dumps(asdict(change) | {"added": added} | more))}
 
 
 def to_change(tensors: Mapping[str, np.ndarray[Any, Any]]) -> tuple[DialogueChange, dict[str, Any]]:
     """What `of_change` was given. Raises `InferenceFailed` for anything else."""
     try:
         about = json.loads(text_of(tensors["answer"]))
-        added = tuple(Message(m["role"], m["text"], tuple(m["ids"])) for m in about.pop("added"))
+        added = tuple(
+            replace(read_message(Table(m, "added")), ids=tuple(m["ids"]))
+            for m in about.pop("added")
+        )
         return DialogueChange(int(about.pop("kept")), added, int(about.pop("sets"))), about
-    except (AttributeError, KeyError, TypeError, ValueError) as exc:
+    except (AttributeError, KeyError, TypeError, UsageError, ValueError) as exc:
         raise InferenceFailed(
             "the server said something of a session that this version does not know; "
             "upgrade the client"

@@ -105,6 +105,20 @@ class Table:
         """An object in this one."""
         return Table(self._value(field), f"{self._name}.{field}")
 
+    def tables(self, field: str, most: int) -> list[Table]:
+        """At most `most` objects."""
+        value = self._value(field)
+        if not isinstance(value, list) or len(value) > most:
+            raise self._wrong(field, f"a list of at most {most} objects")
+        return [Table(each, f"{self._name}.{field}[{i}]") for i, each in enumerate(value)]
+
+    def object(self, field: str) -> dict[str, Any]:
+        """An object in this one, as it is."""
+        value = self._value(field)
+        if not isinstance(value, dict):
+            raise self._wrong(field, "a JSON object")
+        return value
+
     def close(self) -> None:
         """Raise `UsageError` for fields that nobody has read."""
         if unknown := sorted(self._fields.keys() - self._read):

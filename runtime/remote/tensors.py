@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -13,13 +14,18 @@ from voxturn.runtime.errors import InferenceFailed, UsageError
 from voxturn.runtime.messages import (
     Event,
     Interrupted,
+    Message,
     Paused,
     PcmChunk,
+    ReplyToken,
     Resumed,
     SessionError,
     SessionEvent,
+    ToolCall,
+    ToolSpec,
 )
 from voxturn.runtime.remote.codec import decode, encode
+from voxturn.runtime.remote.dialogue import calls_json, message_table, read_calls, tools_json
 
 EventT = TypeVar("EventT", bound=Event)
 Tensors = dict[str, np.ndarray[Any, Any]]
@@ -68,6 +74,32 @@ def to_chunk(tensors: Mapping[str, np.ndarray[Any, Any]]) -> PcmChunk:
     chunk = decode(header, np.asarray(tensors["pcm"], np.float32).tobytes())
     assert isinstance(chunk, PcmChunk)  # the header says so
     return chunk
+
+
+def asked(messages: Sequence[Message], tools: Sequence[ToolSpec] = ()) -> dict[str, Any]:
+    """A dialogue and tools as inputs of the served text model."""
+    inputs = {"messages": json.dumps([message_table(message) for message in messages])}
+    return inputs | ({"tools": tools_json(tools)} if tools else {})
+
+
+def of_answer(item: ReplyToken | ToolCall) -> Tensors:
+    """A piece of an answer as tensors: `text` and `ids`, of a call also `calls`."""
+    ids = np.array(item.ids, np.int32)
+    if isinstance(item, ReplyToken):
+        return {"text": text_tensor(item.text), "ids": ids}
+    return {"text": text_tensor(""), "ids": ids, "calls": text_tensor(calls_json([item]))}
+
+
+def answered(tensors: Mapping[str, np.ndarray[Any, Any]]) -> list[ReplyToken | ToolCall]:
+    """What `of_answer` was given. Raises `InferenceFailed` for calls of another version."""
+    ids = tuple(tensors["ids"].tolist())
+    if "calls" not in tensors:
+        return [ReplyToken(text_of(tensors["text"]), ids)]
+    try:
+        calls = read_calls(text_of(tensors["calls"]))
+    except (TypeError, UsageError) as exc:
+        raise InferenceFailed(f"the server sent calls that are not whole ({exc})") from exc
+    return [replace(call, ids=ids) for call in calls]
 
 
 def of_event(event: SessionEvent) -> Tensors:

@@ -15,7 +15,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-import numpy as np
 from voxturn.runtime.assistant import Assistant
 from voxturn.runtime.decode.engine import DecodeEngine
 from voxturn.runtime.decode.generation import Follow, Request
@@ -28,7 +27,7 @@ from voxturn.runtime.families.xtts.family import SEQUENCES, VOCODER, as_xtts
 from voxturn.runtime.flow.clock import Clock
 from voxturn.runtime.flow.lane import Lane
 from voxturn.runtime.frames import frames_from
-from voxturn.runtime.messages import Message
+from voxturn.runtime.messages import Message, ToolSpec
 from voxturn.runtime.models.manifest import reading, whole
 from voxturn.runtime.parts import LoadedParts
 from voxturn.runtime.profile import Profile
@@ -40,7 +39,7 @@ from voxturn.runtime.remote.contract import (
     WINDOW,
 )
 from voxturn.runtime.remote.requests import check_request, of_step, to_request
-from voxturn.runtime.remote.tensors import Tensors, of_chunk, of_event, text_tensor
+from voxturn.runtime.remote.tensors import Tensors, of_answer, of_chunk, of_event
 from voxturn.runtime.serving.batches import Batches
 from voxturn.runtime.serving.inputs import (
     Inputs,
@@ -50,12 +49,14 @@ from voxturn.runtime.serving.inputs import (
     name_of,
     reference_of,
     spoken_text,
+    tools_of,
 )
 from voxturn.runtime.serving.kept import Kept
 from voxturn.runtime.serving.sessions import Sessions
 from voxturn.runtime.serving.whisper import WhisperHandler
+from voxturn.runtime.text.chat_format import alternating, with_results
 from voxturn.runtime.text.judge import LanguageJudge, judge_of
-from voxturn.runtime.turn.memory import alternating
+from voxturn.runtime.turn.memory import Round
 from voxturn.runtime.turn.split import Split
 from voxturn.runtime.turn.turn import Conversation
 
@@ -105,8 +106,8 @@ class KeepsUtterances(Protocol):
 
 
 class ReplyHandler:
-    """`messages`, after those that the `conversation` had, to the answer, token by token; or
-    `request` to its steps."""
+    """`messages`, after those that the `conversation` had, to the answer, token by token, with the
+    calls of `tools` that it has; or `request` to its steps. No tool is run here."""
 
     def __init__(self, profile: Profile) -> None:
         self._parts = LoadedParts(profile)
@@ -132,34 +133,33 @@ class ReplyHandler:
                 async for tensors in steps:
                     yield tensors
             return
-        said = messages_of(inputs)
+        said, tools = messages_of(inputs), tools_of(inputs)
         with self._dialogues.use(name_of(inputs, "conversation")) as kept:
-            async with aclosing(self._answer(kept, said)) as pieces:
+            async with aclosing(self._answer(kept, said, tools)) as pieces:
                 async for tensors in pieces:
                     yield tensors
 
     async def _answer(
-        self, kept: list[Message], said: list[Message]
+        self, kept: list[Message], said: list[Message], tools: list[ToolSpec]
     ) -> AsyncGenerator[Tensors, None]:
         """The answer to what was `said` after the messages that were `kept`, which it becomes part
         of."""
         before = kept or ([] if said[0].role == "system" else self._system)
-        dialogue = self._replier.fitted(alternating([*before, *said]))
-        answer, ids = "", list[int]()
-        tokens = self._replier(dialogue)
+        dialogue = self._replier.fitted(alternating(with_results([*before, *said])), tools)
+        answer = Round()
+        items = self._replier(dialogue, tools)
         try:
-            async for token in tokens:
-                answer += token.text
-                ids += token.ids
-                yield {"text": text_tensor(token.text), "ids": np.array(token.ids, np.int32)}
+            async for item in items:
+                answer.written(item)
+                yield of_answer(item)
         except VoxturnError:
             raise  # the dialogue stays as it was: the request may be made again
         except BaseException:
-            kept[:] = _with_answer(dialogue, answer, ids)  # cancelled: what was given was said
+            kept[:] = [*dialogue, *answer.answer(calls=False)]  # cancelled: what was given was said
             raise
         finally:
-            await tokens.aclose()
-        kept[:] = _with_answer(dialogue, answer, ids)
+            await items.aclose()
+        kept[:] = [*dialogue, *answer.answer()]
 
     def _check(self, request: Request) -> None:
         check_request(request, self._tokens, lambda i: i < self._tokens, Follow())
@@ -168,6 +168,7 @@ class ReplyHandler:
         about = {
             "capacity": self._replier.service.capacity,
             "opens_thought": opens_thought(self._replier),
+            "takes_tools": self._replier.takes_tools,
         }
         return asdict(self._parts.info["reply"]) | about
 
@@ -392,10 +393,6 @@ HANDLERS: dict[str, Callable[[Profile], Handler]] = {
     "vits": VoiceHandler,
     "voice_turn": TurnHandler,
 }
-
-
-def _with_answer(dialogue: list[Message], answer: str, ids: list[int]) -> list[Message]:
-    return [*dialogue, *([Message("assistant", answer, tuple(ids))] if answer else [])]
 
 
 async def _steps(

@@ -10,18 +10,19 @@ import numpy as np
 from voxturn.runtime.audio.encode import WavFile
 from voxturn.runtime.errors import AudioTooLong, EmptyAudio, InvalidSamples, TextTooLong, UsageError
 from voxturn.runtime.frames import RATE
-from voxturn.runtime.messages import Samples
+from voxturn.runtime.messages import Message, Samples, ToolSpec
 from voxturn.runtime.remote.contract import (
     LONGEST_AUDIO_S,
     LONGEST_NAME,
     LONGEST_TEXT,
+    LONGEST_TOOLS,
     MOST_LATENTS,
     MOST_RATE,
 )
+from voxturn.runtime.remote.dialogue import read_tools
 from voxturn.runtime.remote.sessions import to_messages
 from voxturn.runtime.remote.table import json_value
 from voxturn.runtime.remote.tensors import text_of
-from voxturn.runtime.text.chat import Message
 
 _LOUDEST = 1e6  # beyond any integer's scale, and far from where float32 overflows
 
@@ -99,3 +100,11 @@ def check_latents(inputs: Inputs, most: int) -> None:
 def messages_of(inputs: Inputs) -> list[Message]:
     """The messages of a JSON list. Raises `UsageError`, `TextTooLong`."""
     return to_messages(json_value(string(inputs, "messages"), "messages"), "messages", least=1)
+
+
+def tools_of(inputs: Inputs) -> list[ToolSpec]:
+    """The tools of a JSON list; none if they were left out. Raises `UsageError`, `TextTooLong`."""
+    text = string(inputs, "tools")
+    if len(text) > LONGEST_TOOLS:
+        raise TextTooLong(f"tools of {len(text)} characters; a request may have {LONGEST_TOOLS}")
+    return read_tools(text, "tools") if text else []

@@ -3,174 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any
 
 from voxturn.runtime.errors import CorruptModel, UsageError
 from voxturn.runtime.messages import Message as Message
-from voxturn.runtime.text.tokenizer import Tokenizer
-
-START = ""
-"""In the place of a role: the dialogue's beginning."""
-ROLES = ("system", "user", "assistant")
-DATE = re.compile("\ue000(.*?)\ue001", re.DOTALL)
-"""In a format's texts: a date, as `strftime` writes it where the prompt is made."""
-_SIDES: Mapping[str, Callable[[str], str]] = {
-    "both": str.strip,
-    "left": str.lstrip,
-    "right": str.rstrip,
-}
-
-
-@dataclass(frozen=True)
-class ChatFormat:
-    """How a dialogue is written for a model.
-
-    `between[before][role]` is the text between a message's text and the next one's, by their roles;
-    `START` is before the first. `opening[role]` is the text after the last message, with which the
-    model begins its answer. An answer that keeps its tokens follows the opening, so that what the
-    model saw when it answered is what it sees later; one that is text alone is written as the
-    template writes it.
-
-    `strips[before][role]` says which texts' white space is taken off, and where: "both", "left" or
-    "right". `stops` are tokens that end an answer: the first must be in the tokenizer, others may
-    be missing. `stop_ids` are tokens that do by their ids, `stop_texts` texts that do.
-    `thought_end` closes a thought that the opening leaves open; an answer without it is written
-    without its tokens, as it has no thought.
-    """
-
-    between: Mapping[str, Mapping[str, str]]
-    opening: Mapping[str, str]
-    strips: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    stops: tuple[str, ...] = ()
-    stop_ids: tuple[int, ...] = ()
-    stop_texts: tuple[str, ...] = ()
-    thought_end: str = ""
-
-    @classmethod
-    def of(cls, properties: Mapping[str, Any]) -> ChatFormat:
-        """The format in a manifest's properties `chat` and `stop_ids`.
-
-        `chat` is a name in `CHAT_FORMATS`, or a table as `to_table` makes it. Raises `KeyError`,
-        `TypeError` or `ValueError`.
-        """
-        chat = properties["chat"]
-        ids = tuple(int(stop) for stop in properties.get("stop_ids", ()))
-        if isinstance(chat, str):
-            return replace(CHAT_FORMATS[chat], stop_ids=ids)
-        strips = _by_roles(chat["strips"])
-        sides = {side for by_role in strips.values() for side in by_role.values()}
-        if not sides <= _SIDES.keys():
-            raise ValueError(f"chat strips {sorted(sides)}")
-        return cls(
-            _by_roles(chat["between"]),
-            _texts(chat["opening"]),
-            strips,
-            stop_ids=ids,
-            stop_texts=tuple(_texts(dict(enumerate(chat["stop_texts"]))).values()),
-            thought_end=str(chat["thought_end"]),
-        )
-
-    def to_table(self) -> dict[str, Any]:
-        """A manifest's property `chat`; `stop_ids` are a property of their own."""
-        return {
-            "between": self.between,
-            "opening": self.opening,
-            "strips": self.strips,
-            "stop_texts": list(self.stop_texts),
-            "thought_end": self.thought_end,
-        }
-
-    def message_text(self, earlier: str, message: Message) -> str:
-        """A message's text after one of the role `earlier`, stripped as the model's template strips
-        it."""
-        side = self.strips.get(earlier, {}).get(message.role)
-        return message.text if side is None else _SIDES[side](message.text)
-
-    def before(self, earlier: str, role: str) -> str:
-        """The text between messages of two roles. Raises `UsageError` where the format has none."""
-        text = self.between.get(earlier, {}).get(role)
-        if text is None:
-            raise UsageError(_without(earlier, role))
-        return text
-
-    def after(self, role: str) -> str:
-        """The text that opens an answer after a message of `role`.
-
-        Raises `UsageError` where the format has none.
-        """
-        text = self.opening.get(role)
-        if text is None:
-            raise UsageError(_without(role, "assistant"))
-        return text
-
-
-def _texts(value: Mapping[Any, Any]) -> dict[str, str]:
-    if not all(isinstance(text, str) for text in value.values()):
-        raise TypeError("chat has a text that is none")
-    return {str(role): text for role, text in value.items()}
-
-
-def _by_roles(value: Mapping[str, Any]) -> dict[str, dict[str, str]]:
-    return {str(role): _texts(after) for role, after in value.items()}
-
-
-def _without(earlier: str, role: str) -> str:
-    if role == "system":
-        return (
-            "the model's chat template has no place for this system prompt; "
-            'set system_prompt = "" in the profile'
-        )
-    where = f"after {_named(earlier)}" if earlier else "at the beginning"
-    return f"the model's chat template has no place for {_named(role)} {where}"
-
-
-def _named(role: str) -> str:
-    return f"a message of the {role}"
-
-
-def headed(
-    heading: str, end: str, begin: str = "", opening: str = "", stops: tuple[str, ...] = ()
-) -> ChatFormat:
-    """A format in which every message is `heading` with its role, its text and `end`.
-
-    An answer has `opening` between its heading and its text. The first mark in `end` and `stops`
-    end it.
-    """
-    starts = {
-        role: heading.format(role=role) + (opening if role == "assistant" else "") for role in ROLES
-    }
-    between = {
-        before: {role: (end if before else begin) + start for role, start in starts.items()}
-        for before in (START, *ROLES)
-    }
-    return ChatFormat(
-        between,
-        {before: after["assistant"] for before, after in between.items()},
-        stops=(end.strip(), *stops),
-    )
-
-
-CHAT_FORMATS = {
-    "chatml": headed("<|im_start|>{role}\n", "<|im_end|>\n", stops=("<|endoftext|>",)),
-    # thinking is off by an empty thought, which upstream's template writes in the last turn only
-    "qwen3": headed(
-        "<|im_start|>{role}\n",
-        "<|im_end|>\n",
-        opening="<think>\n\n</think>\n\n",
-        stops=("<|endoftext|>",),
-    ),
-    "llama3": headed(
-        "<|start_header_id|>{role}<|end_header_id|>\n\n",
-        "<|eot_id|>",
-        begin="<|begin_of_text|>",
-        stops=("<|end_of_text|>",),
-    ),
-}
-"""Formats by name, for checkpoints that bring no template of their own."""
-
+from voxturn.runtime.messages import ToolCall, ToolSpec
+from voxturn.runtime.text.chat_format import CHAT_FORMATS as CHAT_FORMATS
+from voxturn.runtime.text.chat_format import DATE, WrittenDialogue, without_calls
+from voxturn.runtime.text.chat_format import START as START
+from voxturn.runtime.text.chat_format import ChatFormat as ChatFormat
+from voxturn.runtime.text.tokenizer import ShownMarks, Tokenizer
+from voxturn.runtime.text.tool_calls import MOST_CALLS, CallParser
+from voxturn.runtime.text.tool_format import TOOL
 
 _ANCHOR = "\n"
 _CONTINUATIONS = ("A", "b", "7")
@@ -182,7 +27,8 @@ class Chat:
     The text between the tokens of answers is tokenised as a whole, and an answer keeps its own
     tokens as far as they were heard, so a longer dialogue only appends ids. Marks inside a
     message's text are plain text to the user but special to the tokenizer, so they are broken up.
-    `now` gives the time for formats with a date.
+    `now` gives the time for formats with a date. A dialogue without tools is written without the
+    calls that it may have had.
     """
 
     def __init__(
@@ -203,44 +49,71 @@ class Chat:
         self._spaces = anchored[: len(self._anchor)] == self._anchor and anchored[
             len(self._anchor) :
         ] != tokenizer.encode("a")
-        marks = sorted(tokenizer.marks, key=len, reverse=True)
+        how = form.with_tools.tools if form.with_tools is not None else None
+        own = (*how.calls.begins, how.calls.end) if how is not None else ()
+        self.shown = ShownMarks(tokenizer, own)
+        marks = sorted({*tokenizer.marks, *filter(None, own)}, key=len, reverse=True)
         self._marks = re.compile("|".join(map(re.escape, marks)) or r"(?!)")
 
-    def prompt(self, messages: Sequence[Message]) -> list[int]:
+    @property
+    def takes_tools(self) -> bool:
+        """Whether the model was taught to call functions, in a form that is known."""
+        return self._form.with_tools is not None
+
+    def calls(self, in_thought: bool = False) -> CallParser:
+        """What finds the calls in an answer. Raises `UsageError` as `prompt` does."""
+        tools = self._format(True).tools
+        assert tools is not None  # a format with tools has them
+        return CallParser(tools.calls, in_thought, most=MOST_CALLS if tools.several else 1)
+
+    def prompt(self, messages: Sequence[Message], tools: Sequence[ToolSpec] = ()) -> list[int]:
         """The ids of a dialogue, with the opening of the assistant's answer.
 
-        Raises `UsageError` for messages in an order that the model's template does not have.
+        Raises `UsageError` for messages in an order that the model's template does not have, and
+        for tools where it has none.
         """
-        ids, text = self._written(messages)
-        last = messages[-1].role if messages else START
-        return ids + self._encoded(text + self._dated(self._form.after(last)), bool(ids))
+        if not tools and messages and messages[-1].role == TOOL:
+            raise UsageError("the dialogue ends with a tool's result; give its tools as well")
+        ids, text, written = self._written(messages, tools)
+        return ids + self._encoded(text + written.after(), bool(ids))
 
-    def beginning(self, messages: Sequence[Message]) -> list[int]:
+    def beginning(self, messages: Sequence[Message], tools: Sequence[ToolSpec] = ()) -> list[int]:
         """The ids that every dialogue begins with which goes on with a question after whole
         messages."""
-        ids, text = self._written(messages)
-        last = messages[-1].role if messages else START
-        text += self._dated(self._form.before(last, "user"))
+        ids, text, written = self._written(messages, tools)
+        text += written.after("user")
         first, *others = (self._encoded(text + more, bool(ids)) for more in _CONTINUATIONS)
         same = (all(i == j for j in rest) for i, *rest in zip(first, *others, strict=False))
         return ids + first[: next((n for n, equal in enumerate(same) if not equal), len(first))]
 
-    def _written(self, messages: Sequence[Message]) -> tuple[list[int], str]:
+    def _format(self, tools: bool) -> ChatFormat:
+        form = self._form.with_tools if tools else self._form
+        if form is None:
+            raise UsageError(
+                "the model's chat template has no tools, or none that voxturn knows; "
+                "take a model that was taught to call functions"
+            )
+        return form
+
+    def _written(
+        self, messages: Sequence[Message], tools: Sequence[ToolSpec]
+    ) -> tuple[list[int], str, WrittenDialogue]:
         """The ids of whole messages as far as the last answer's own tokens, and the text after
         them."""
         ids: list[int] = []
-        text, earlier = "", START
-        for message in messages:
+        form = self._format(bool(tools))
+        messages = messages if tools else without_calls(messages)
+        written = WrittenDialogue(form, messages, tools, self._cleaned, self._dated)
+        text = ""
+        for at, message in enumerate(messages):
             answered, rest = self._answered(message)
             if answered:
-                text += self._dated(self._form.after(earlier))
+                text += written.opening(at)
                 ids += self._encoded(text, bool(ids)) + answered
-                text = self._marks.sub(_broken, rest)
+                text = self._cleaned(rest)
             else:
-                text += self._dated(self._form.before(earlier, message.role))
-                text += self._marks.sub(_broken, self._form.message_text(earlier, message))
-            earlier = message.role
-        return ids, text
+                text += written.before(at) + written.text(at)
+        return ids, text, written
 
     def _encoded(self, text: str, after_tokens: bool) -> list[int]:
         """The ids of a text; after tokens without the space that a tokenizer may put before it."""
@@ -250,11 +123,19 @@ class Chat:
                 return anchored[len(self._anchor) :]
         return self._tokenizer.encode(text)
 
+    def _cleaned(self, text: str) -> str:
+        return self._marks.sub(_broken, text)
+
     def _dated(self, text: str) -> str:
         return DATE.sub(lambda found: self._now().strftime(found[1]), text)
 
     def _answered(self, message: Message) -> tuple[list[int], str]:
-        """The tokens of the answer that begin the message's text, and the rest of the text."""
+        """The tokens of the answer that begin the message's text, and the rest of the text.
+
+        Of an answer with calls all of them, or none.
+        """
+        if message.calls:
+            return (list(message.ids), "") if self._has_said(message) else ([], message.text)
         if self._form.thought_end not in message.text:
             return [], message.text
         for count in range(len(message.ids), 0, -1):
@@ -262,6 +143,17 @@ class Chat:
             if message.text.startswith(heard):
                 return list(message.ids[:count]), message.text[len(heard) :]
         return [], message.text
+
+    def _has_said(self, message: Message) -> bool:
+        """Whether a message with calls has the tokens of just its text and its calls."""
+        if not message.ids:
+            return False
+        parser = self.calls(bool(self._form.thought_end))
+        found = [*parser.push(self.shown.decode(message.ids)), *parser.flush()]
+        text = "".join(item for item in found if isinstance(item, str))
+        calls = [(c.name, c.arguments) for c in found if isinstance(c, ToolCall)]
+        wanted = [(call.name, call.arguments) for call in message.calls]
+        return text.strip() == message.text.strip() and calls == wanted
 
 
 def _broken(mark: re.Match[str]) -> str:

@@ -98,6 +98,36 @@ class JsonTokenizer:
         return found
 
 
+class ShownMarks:
+    """A tokenizer's text from ids in which some `marks` are shown that it leaves out, as special
+    tokens are."""
+
+    def __init__(self, tokenizer: Tokenizer, marks: Sequence[str]) -> None:
+        self._tokenizer = tokenizer
+        ids = {tokenizer.id_of(mark): mark for mark in marks if mark}
+        self._hidden = {
+            i: mark for i, mark in ids.items() if i is not None and not tokenizer.decode([i])
+        }
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of ids."""
+        text, begin = "", 0
+        for at, i in enumerate(ids):
+            if i in self._hidden:
+                text += self._plain(ids[begin:at]) + self._hidden[i]
+                begin = at + 1
+        return text + self._plain(ids[begin:])
+
+    def _plain(self, ids: Sequence[int]) -> str:
+        return self._tokenizer.decode(ids) if ids else ""
+
+
+class Decodes(Protocol):
+    """Text from ids."""
+
+    def decode(self, ids: Sequence[int]) -> str: ...
+
+
 class StreamDecoder:
     """Text from ids, one at a time; holds back bytes that are not yet a character.
 
@@ -105,7 +135,7 @@ class StreamDecoder:
     begins a text.
     """
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
+    def __init__(self, tokenizer: Decodes) -> None:
         self._tokenizer = tokenizer
         self._before: list[int] = []
         self._ids: list[int] = []

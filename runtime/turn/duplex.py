@@ -20,6 +20,7 @@ from voxturn.runtime.messages import (
     SessionError,
     SessionEvent,
     SpeechStarted,
+    ToolCall,
     Transcript,
     TurnDone,
 )
@@ -105,6 +106,10 @@ class DuplexTurn:
         self.playback.told(ms)
         if self._cut:
             self._turn.played(self.playback.position)
+
+    def tool_result(self, call_id: str, content: str, failed: bool) -> bool:
+        """As `Turn.tool_result`."""
+        return self._turn.tool_result(call_id, content, failed)
 
     def cut(self, reason: str) -> None:
         """End it.
@@ -233,4 +238,4 @@ class DuplexTurn:
 
 
 def _is_of_an_answer(event: SessionEvent) -> bool:
-    return isinstance(event, ReplyToken | Sentence | PcmChunk)
+    return isinstance(event, ReplyToken | ToolCall | Sentence | PcmChunk)

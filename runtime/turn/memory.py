@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from voxturn.runtime.audio.encode import output_error
 from voxturn.runtime.errors import EmptyText, TextError
 from voxturn.runtime.files import read_json
-from voxturn.runtime.messages import Message, PcmChunk, ReplyToken, Sentence
+from voxturn.runtime.messages import Message, PcmChunk, ReplyToken, Sentence, ToolCall
+from voxturn.runtime.text.chat_format import alternating, no_result
 
 _LETTERS_A_SECOND = 15
-_ROLES = ("system", "user", "assistant")
+_ROLES = ("system", "user", "assistant", "tool")
+SILENT = "…"
+"""An answer of which nothing was heard after its calls: templates want one after their results."""
 
 
 class Dialogue:
@@ -35,45 +39,83 @@ class Dialogue:
         lines = [*(message.text for message in system), fact.strip()]
         self.messages[: len(system)] = [Message("system", "\n".join(filter(None, lines)))]
 
-    def fit(self, asked: Sequence[Message], question: str) -> int:
-        """Drop the oldest messages that were left out when `question` was asked; how many they
-        were."""
-        dropped = _turns(with_question(self.messages, question)) - _turns(asked)
-        oldest = len(self.messages) - _turns(self.messages)
-        del self.messages[oldest : oldest + dropped]
-        return dropped
+    def drop(self, count: int) -> None:
+        """Forget the oldest messages after the system prompt."""
+        oldest = 1 if self.messages and self.messages[0].role == "system" else 0
+        del self.messages[oldest : oldest + count]
+
+
+@dataclass
+class Round:
+    """What the model wrote when it was asked once: text, calls, the tokens of both. `sentences` are
+    those that the text became, `results` what the calls gave, by their ids."""
+
+    text: str = ""
+    ids: list[int] = field(default_factory=list)
+    calls: list[ToolCall] = field(default_factory=list)
+    sentences: list[Sentence] = field(default_factory=list)
+    results: dict[str, Message] = field(default_factory=dict)
+
+    def written(self, item: ReplyToken | ToolCall) -> None:
+        """The model wrote this."""
+        self.ids += item.ids
+        if isinstance(item, ReplyToken):
+            self.text += item.text
+        else:
+            self.calls.append(item)
+
+    def answer(self, calls: bool = True) -> list[Message]:
+        """The model's message, without its calls where they are not wanted; none where it wrote
+        nothing."""
+        made = tuple(self.calls) if calls else ()
+        message = Message("assistant", self.text, tuple(self.ids), made)
+        return [message] if self.text or made else []
+
+    @property
+    def refused(self) -> bool:
+        """Whether the filter ended it: then nothing is held but what was said."""
+        return any(sentence.refusal for sentence in self.sentences)
+
+    def messages(self, heard: str | None = None) -> list[Message]:
+        """What the dialogue has of it: all of it, or what was `heard` of its text; calls and their
+        results always, unless it was refused."""
+        said = " ".join(each.text for each in self.sentences).strip() if heard is None else heard
+        if self.refused:
+            return [Message("assistant", said)] if said else []
+        text = self.text if said and heard is None else said
+        if self.calls:
+            answer = Message("assistant", text.strip(), tuple(self.ids), tuple(self.calls))
+            return [answer, *(self.results.get(c.id, no_result(c)) for c in self.calls)]
+        return [Message("assistant", text, tuple(self.ids))] if said else []
 
 
 class Exchange:
-    """One question and its answer, as they come; `remember` adds them to the dialogue once, `trim`
-    takes back.
+    """One question and its answer; `remember` adds them to the dialogue once, `trim` takes back.
 
-    `heard` is the part of the answer that the dialogue holds. `refused`: the filter ended it, and
-    what the model wrote is not held.
+    `chunks` are the answer's audio as it comes. `heard` is the part of the answer that the dialogue
+    holds.
     """
 
     def __init__(self, dialogue: Dialogue) -> None:
         self._dialogue = dialogue
-        self.tokens: list[ReplyToken] = []
         self.chunks: list[PcmChunk] = []
         self.heard = ""
-        self.refused = False
-        self._answer: Message | None = None
+        self._rounds: Sequence[Round] = ()
+        self._added: list[Message] = []
+        self._last: Message | None = None
 
     @property
     def samples(self) -> int:
         """How many samples of the answer there are."""
         return sum(chunk.samples.size for chunk in self.chunks)
 
-    def remember(self, question: str, answer: str | None, samples: int = 0) -> None:
-        """Add the question, and the whole `answer`; where it is None, what lies within its first
-        `samples`."""
+    def remember(self, question: str, rounds: Sequence[Round], samples: int | None = None) -> None:
+        """Add the question and the answer, of the text of which only what lies within its first
+        `samples`; all of it where that is None."""
         messages = self._dialogue.messages
         messages[:] = with_question(messages, question)
-        if answer is None:
-            self._keep(heard_text(self.chunks, samples))
-        else:
-            self._keep(answer, "".join(token.text for token in self.tokens))
+        self._rounds = rounds
+        self._keep(samples)
 
     def trim(self, samples: int) -> None:
         """Of the answer that was remembered only the first `samples` were heard.
@@ -81,47 +123,38 @@ class Exchange:
         Nothing, once the dialogue went on.
         """
         messages = self._dialogue.messages
-        last = messages[-1] if messages else None
-        if self._answer is not None and last is self._answer:
-            messages.pop()
-        elif self._answer is not None or last is None or last.role != "user":
+        if not messages or messages[-1] is not self._last:
             return
-        self._keep(heard_text(self.chunks, samples))
+        del messages[len(messages) - len(self._added) :]
+        self._keep(samples)
 
-    def _keep(self, heard: str, written: str = "") -> None:
+    def _keep(self, samples: int | None) -> None:
         """Remember what was heard, as the model wrote it where all of it was."""
-        self.heard = heard
-        tokens = [] if self.refused else self.tokens
-        ids = tuple(i for token in tokens for i in token.ids)
-        text = (not self.refused and written) or heard
-        self._answer = Message("assistant", text, ids) if heard else None
-        if self._answer is not None:
-            self._dialogue.messages.append(self._answer)
+        self._added, heard = [], list[str]()
+        for each in self._rounds:
+            if samples is None:
+                part = None
+                heard += [sentence.text for sentence in each.sentences]
+            else:
+                part = heard_text(_chunks_of(each, self.chunks), samples)
+                heard.append(part)
+            self._added += each.messages(part)
+        if self._added and self._added[-1].role == "tool":
+            self._added.append(Message("assistant", SILENT))
+        self.heard = " ".join(filter(None, heard)).strip()
+        messages = self._dialogue.messages
+        messages += self._added
+        self._last = messages[-1] if messages else None
 
 
-def _turns(messages: Sequence[Message]) -> int:
-    """How many messages there are beside the system prompt."""
-    return sum(message.role != "system" for message in messages)
+def _chunks_of(part: Round, chunks: Sequence[PcmChunk]) -> list[PcmChunk]:
+    indexes = {sentence.index for sentence in part.sentences}
+    return [chunk for chunk in chunks if chunk.sentence.index in indexes]
 
 
 def with_question(messages: Sequence[Message], question: str) -> list[Message]:
     """A dialogue with its next question."""
     return alternating([*messages, Message("user", question)])
-
-
-def alternating(messages: Sequence[Message]) -> list[Message]:
-    """The messages of a dialogue, those of one role in a row as one.
-
-    Where nothing of an answer was heard a question follows another. Joined, they are a dialogue as
-    every model's template wants it, and what was computed of the first is of use for both.
-    """
-    out: list[Message] = []
-    for message in messages:
-        if out and out[-1].role == message.role:
-            out[-1] = Message(message.role, f"{out[-1].text} {message.text}")
-        else:
-            out.append(message)
-    return out
 
 
 def heard_text(chunks: Sequence[PcmChunk], samples: int) -> str:
@@ -156,11 +189,12 @@ def words_heard(chunks: Sequence[PcmChunk], samples: int) -> list[str]:
 
 
 def write_messages(path: Path, messages: Sequence[Message]) -> None:
-    """Write a dialogue into a file: a JSON list of `{"role", "text", "ids"}`.
+    """Write a dialogue into a file: a JSON list of `{"role", "text", "ids"}`, of an answer with
+    calls also `calls`, of a result its `call_id`.
 
     Raises `OutputNotWritable`, `DiskFull`.
     """
-    items = [{"role": m.role, "text": m.text, "ids": list(m.ids)} for m in messages]
+    items = [_table(message) for message in messages]
     partial = path.with_name(f"{path.name}.partial")
     try:
         partial.write_text(json.dumps(items, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
@@ -180,15 +214,35 @@ def read_messages(path: Path) -> list[Message]:
         raise TextError(f"{path}: cannot be read ({exc.strerror})") from exc
     except ValueError as exc:  # neither UTF-8 nor JSON, or no regular file
         raise TextError(f"{path}: is not JSON ({exc}); give a file that a session saved") from exc
-    if not isinstance(items, list) or not all(map(_is_message, items)):
+    try:
+        if not isinstance(items, list):
+            raise TypeError("it is no list")
+        return [_message(item) for item in items]
+    except (AttributeError, KeyError, TypeError, ValueError) as exc:
         raise TextError(
             f'{path}: is no dialogue; it must be a list of {{"role": {" | ".join(_ROLES)}, "text": …}}'
-        )
-    return [Message(item["role"], item["text"], tuple(item.get("ids", ()))) for item in items]
+        ) from exc
 
 
-def _is_message(item: Any) -> bool:
-    if not isinstance(item, dict) or not isinstance(item.get("ids", []), list):
-        return False
-    whole = all(type(number) is int for number in item.get("ids", []))
-    return item.get("role") in _ROLES and isinstance(item.get("text"), str) and whole
+def _table(message: Message) -> dict[str, Any]:
+    """A message as plain data."""
+    table: dict[str, Any] = {"role": message.role, "text": message.text, "ids": list(message.ids)}
+    if message.calls:
+        names = ("id", "name", "arguments", "problem")
+        table["calls"] = [{name: getattr(c, name) for name in names} for c in message.calls]
+    return table | ({"call_id": message.call_id} if message.role == "tool" else {})
+
+
+def _message(item: Any) -> Message:
+    """What `_table` made. Raises `KeyError`, `TypeError` or `ValueError`."""
+    calls = tuple(ToolCall(**call) for call in item.get("calls", ()))
+    ids = tuple(item.get("ids", ()))
+    call_id = item["call_id"] if item["role"] == "tool" else ""
+    texts = [item["text"], call_id, *(t for c in calls for t in (c.id, c.name, c.problem))]
+    tables = all(isinstance(call.arguments, dict) for call in calls)
+    whole = all(type(number) is int for number in ids)
+    if item["role"] not in _ROLES or not (
+        tables and whole and all(isinstance(t, str) for t in texts)
+    ):
+        raise ValueError("a field has another type")
+    return Message(item["role"], item["text"], ids, calls, call_id)

@@ -9,7 +9,7 @@ was said.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
 from voxturn.runtime.errors import EmptyText, StreamClosed
@@ -23,6 +23,7 @@ from voxturn.runtime.messages import (
 from voxturn.runtime.turn.duplex import DuplexTurn
 from voxturn.runtime.turn.inbox import Inbox
 from voxturn.runtime.turn.interrupt.base import Strategy
+from voxturn.runtime.turn.tools import Tool
 from voxturn.runtime.turn.trace import Trace
 from voxturn.runtime.turn.turn import Conversation
 from voxturn.runtime.turn.voice_session import VoiceSession
@@ -39,12 +40,14 @@ class SessionOptions:
     """How a session is held. `interrupt`: as the profile says, where it is None.
 
     `ahead_s`: how many seconds `push` may be ahead of what is heard. `on_trace` is called with the
-    trace of every turn that heard a question, once it is over.
+    trace of every turn that heard a question, once it is over. `tools`: functions that the model
+    may call; `Assistant.session` gives them to the conversation.
     """
 
     interrupt: Strategy | None = None
     ahead_s: float = 10.0
     on_trace: Callable[[Trace], None] = _no_trace
+    tools: Sequence[Tool] = ()
 
 
 class Session(VoiceSession):
@@ -154,6 +157,15 @@ class Session(VoiceSession):
         self._check_open()
         turn = self._turn if self._turn.playback.begun else self._before
         turn.played(ms)
+
+    def tool_result(self, call_id: str, content: str, failed: bool = False) -> bool:
+        """Give the result of a `ToolCall` whose tool has no function here; whether it is still
+        waited for: not after its time-out, nor where the answer was cut.
+
+        `failed`: it is a line that says why there is none. Raises `TextTooLong`.
+        """
+        self._check_open()
+        return self._turn.tool_result(call_id, content, failed)
 
     async def aclose(self) -> None:
         """End whatever is under way, and wait until it has ended; no event comes after this."""

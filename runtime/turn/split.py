@@ -45,9 +45,10 @@ class Split:
         return before if self._judge is None else self._judge.language_of(text, before)
 
     async def __call__(
-        self, tokens: AsyncIterator[ReplyToken], dialogue: str = ""
+        self, tokens: AsyncIterator[ReplyToken], dialogue: str = "", index: int = 0
     ) -> AsyncGenerator[Sentence, None]:
-        """The sentences of a reply. `dialogue`: the language of what it answers."""
+        """The sentences of a reply, the first of which is the `index`-th. `dialogue`: the language
+        of what it answers."""
         clauses = SpokenClauses(
             self._max_chars,
             (dialogue if self._judge is not None else "") or self._language,
@@ -55,7 +56,6 @@ class Split:
             in_thought=self._in_thought,
             styles=self._styles,
         )
-        index = 0
         try:
             async for token in tokens:
                 for clause in clauses.push(token.text):
@@ -72,6 +72,11 @@ class Split:
                         return
         finally:
             await close_iterator(tokens)
+
+    def filler(self, text: str, before: str, index: int) -> Sentence:
+        """What the profile has said beside an answer in the language `before`, as it is."""
+        language = self.language_of(text, before) if self._judge is not None else ""
+        return Sentence(SpokenText(text), index, language=language, filler=True)
 
     async def whole(self, text: str) -> AsyncGenerator[Sentence, None]:
         """The sentences of a text that is there already."""

@@ -13,6 +13,7 @@ from voxturn.runtime.turn.interrupt.words import AfterWords
 from voxturn.runtime.turn.listen import Listen
 from voxturn.runtime.turn.recognise import FilteredRecogniser
 from voxturn.runtime.turn.split import Split
+from voxturn.runtime.turn.tools import ToolSettings
 from voxturn.runtime.turn.trace import StageInfo
 
 
@@ -22,7 +23,8 @@ class Stages:
 
     `partial_share`: the most of the recogniser's time that partial transcripts may take; 0: there
     are none. `end_of_turn` and `sound_of_end` judge whether someone who paused is done; without both
-    the silence alone does. `interrupt`: when speech over a session's answers cuts them.
+    the silence alone does. `interrupt`: when speech over a session's answers cuts them. `tools`: how
+    tools are called.
     """
 
     listen: Listen
@@ -34,6 +36,7 @@ class Stages:
     sound_of_end: SoundOfEnd | None = None
     partial_share: float = 0.25
     interrupt: Strategy = field(default_factory=AfterWords)
+    tools: ToolSettings = field(default_factory=ToolSettings)
 
     @property
     def speaker(self) -> Speaker:

@@ -24,6 +24,7 @@ from voxturn.runtime.messages import (
     Transcript,
     Utterance,
 )
+from voxturn.runtime.turn.tools import ToolRun
 
 _MOST_ARRIVALS = 1024
 MARKS = (
@@ -158,6 +159,7 @@ class Trace:
     dropped_messages: int = 0
     """Of the oldest turns, which no longer fitted the model's context."""
     interruptions: list[InterruptDecision] = field(default_factory=list)
+    tools: list[ToolRun] = field(default_factory=list)
     outcome: str = "open"
 
     def mark(self, name: str, when: float) -> None:
@@ -196,7 +198,8 @@ class Trace:
                 self.mark("first_token", produced_at)
             case Sentence():
                 self.mark("first_clause", produced_at)
-                self.reply = f"{self.reply} {event.text}".strip()
+                if not event.filler:
+                    self.reply = f"{self.reply} {event.text}".strip()
                 if event.language:
                     self.reply_languages.append(event.language)
                 self.filtered.extend(event.filtered)
@@ -268,6 +271,17 @@ class Trace:
                     "sample": each.sample,
                 }
                 for each in self.interruptions
+            ],
+            "tools": [
+                {
+                    "name": each.name,
+                    "arguments": dict(each.arguments),
+                    "outcome": each.outcome,
+                    "reason": each.reason,
+                    "begin_ms": round(1000 * (each.begin_s - zero), 2),
+                    "ms": round(1000 * (each.end_s - each.begin_s), 2),
+                }
+                for each in self.tools
             ],
             "sampler": self.sampler,
             "stages": {name: self._stage(name, zero) for name in names},

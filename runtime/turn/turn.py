@@ -15,7 +15,7 @@ from types import TracebackType
 
 import numpy as np
 from voxturn.runtime.errors import EmptyText, TextError
-from voxturn.runtime.families.base import styles_of
+from voxturn.runtime.families.base import check_takes_tools, styles_of
 from voxturn.runtime.flow.handoff import Ahead, close_iterator
 from voxturn.runtime.flow.observe import observing
 from voxturn.runtime.messages import (
@@ -23,9 +23,7 @@ from voxturn.runtime.messages import (
     Event,
     Message,
     PcmChunk,
-    ReplyToken,
     Samples,
-    Sentence,
     Speaking,
     SpeechResumed,
     SpeechStarted,
@@ -36,10 +34,11 @@ from voxturn.runtime.messages import (
 from voxturn.runtime.text.filtering.rules import ELLIPSIS
 from voxturn.runtime.turn.answer import Answer
 from voxturn.runtime.turn.background import Background
-from voxturn.runtime.turn.memory import Dialogue, Exchange
+from voxturn.runtime.turn.memory import Dialogue, Exchange, Round
 from voxturn.runtime.turn.recognise import Partials
 from voxturn.runtime.turn.stages import Stages, TurnSetup
 from voxturn.runtime.turn.suspicion import Suspicion
+from voxturn.runtime.turn.tools import Tool, Toolbox
 from voxturn.runtime.turn.trace import Arrivals, Trace
 
 _SILENCE = np.zeros(0, np.float32)
@@ -48,9 +47,19 @@ _SILENCE = np.zeros(0, np.float32)
 class Conversation:
     """A dialogue: what was said, in which language, and what of each answer was really heard."""
 
-    def __init__(self, stages: Stages, setup: TurnSetup, system_prompt: str = "") -> None:
+    def __init__(
+        self,
+        stages: Stages,
+        setup: TurnSetup,
+        system_prompt: str = "",
+        tools: Sequence[Tool] = (),
+    ) -> None:
+        """Raise `UsageError` for what are no tools, and for tools where the model takes none."""
+        if tools:
+            check_takes_tools(stages.replier)
         self.stages = stages
         self.setup = setup
+        self.toolbox = Toolbox(tools, stages.tools)
         self.dialogue = Dialogue(system_prompt)
         self.background = Background()
 
@@ -103,6 +112,7 @@ class Turn:
         self._dialogue = conversation.dialogue
         self._exchange = Exchange(conversation.dialogue)
         self._stages = conversation.stages
+        self._toolbox = conversation.toolbox
         self._clock = setup.clock
         self._frames = frames
         self._whole_input = whole_input
@@ -147,6 +157,14 @@ class Turn:
         self._played = samples
         if self._closed:
             self._trim()
+
+    def tool_result(self, call_id: str, content: str, failed: bool = False) -> bool:
+        """Give the result of a `ToolCall` whose tool has no function here; whether it is still
+        waited for.
+
+        `failed`: it is a line that says why there is none. Raises `TextTooLong`.
+        """
+        return self._answer is not None and self._answer.tool_result(call_id, content, failed)
 
     async def aclose(self) -> None:
         """Interrupt, from any task: no event comes after this, every stage stops, the dialogue
@@ -276,8 +294,15 @@ class Turn:
         last: Callable[[], Awaitable[Transcript]] | None = None
         if hearing is not None:
             last = partial(hearing.hearing.final, samples)
-        messages = self._dialogue.messages
-        self._answer = Answer(self._stages.speaker, messages, parts, last, self._clock)
+        self._answer = Answer(
+            self._stages.speaker,
+            self._dialogue.messages,
+            parts,
+            last,
+            self._clock,
+            self._toolbox,
+            self.trace.tools.append,
+        )
 
     async def _drop(self) -> None:
         self.trace.unmark("suspected")
@@ -289,6 +314,7 @@ class Turn:
     async def _confirm(self, answer: Answer) -> AsyncGenerator[Event, None]:
         """The end is certain: let the answer's events out."""
         self._confirmed = True
+        answer.confirm()
         certain = self._clock.now()
         async for produced_at, event in answer.events:
             self.trace.event(event, produced_at, certain)
@@ -297,10 +323,6 @@ class Turn:
                     if event.text:  # what noise sounds like says nothing of the next utterance
                         self._dialogue.language = event.language
                     self._asked = ELLIPSIS if event.refusal else event.text
-                case Sentence():
-                    self._exchange.refused |= event.refusal
-                case ReplyToken():
-                    self._exchange.tokens.append(event)
                 case PcmChunk():
                     if not self._exchange.chunks:
                         self._first_audio = max(produced_at, certain)
@@ -311,13 +333,14 @@ class Turn:
         """Add the exchange to the dialogue: the answer as far as it was heard."""
         if not self._confirmed or not self._asked:
             return
-        if self._answer is not None and self._answer.dialogue:
-            self.trace.dropped_messages = self._dialogue.fit(self._answer.dialogue, self._asked)
+        rounds: list[Round] = []
+        if self._answer is not None:
+            rounds = self._answer.rounds
+            self.trace.dropped_messages = self._answer.dropped
+            self._dialogue.drop(self._answer.dropped)
         self._remembered = True
-        if self._done:
-            self._exchange.remember(self._asked, self.trace.reply)
-        else:
-            self._exchange.remember(self._asked, None, self._samples_heard())
+        samples = None if self._done else self._samples_heard()
+        self._exchange.remember(self._asked, rounds, samples)
         self.trace.heard_reply = self._exchange.heard
 
     def _trim(self) -> None:

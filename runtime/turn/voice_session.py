@@ -37,6 +37,10 @@ class VoiceSession(ABC):
     def pin(self, fact: str) -> None:
         """Keep a fact from the next question on, however long the dialogue becomes."""
 
+    @abstractmethod
+    def tool_result(self, call_id: str, content: str, failed: bool = False) -> bool:
+        """Give the result of a `ToolCall`; whether it is still waited for."""
+
     @property
     @abstractmethod
     def dropped_s(self) -> float:

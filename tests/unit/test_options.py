@@ -11,6 +11,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field, fields, is_dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,7 @@ from voxturn.runtime.text.tokenizer import JsonTokenizer
 from voxturn.runtime.turn.interrupt.settings import InterruptSettings
 from voxturn.runtime.turn.listen import Endpointing
 from voxturn.runtime.turn.stages import Stages
+from voxturn.runtime.turn.tools import ToolSettings
 
 from tests.artifacts import FakeBackends, FakeTokens, all_kinds, on_cpu
 from tests.conftest import energy_vad, tone
@@ -515,6 +517,12 @@ def _cuts(witness: Witness, **values: Any) -> bool:
     return all(getattr(strategy, key, None) == value for key, value in values.items())
 
 
+def _calls(witness: Witness, key: str, value: Any) -> bool:
+    """Whether tools are called with this value."""
+    assert witness.stages is not None
+    return bool(getattr(witness.stages.tools, key) == value)
+
+
 INTERRUPT = {
     "strategy": [
         Case({"strategy": "never"}, TURNS, lambda w: _cuts(w, listens=False)),
@@ -533,6 +541,19 @@ INTERRUPT = {
         Case({"pause_ms": 200}, TURNS, refused="interrupt.pause_ms", before={"strategy": "never"}),
     ],
 }  # fmt: skip
+
+
+TOOLS = {
+    key: [Case({key: value}, TURNS, partial(_calls, key=key, value=value))]
+    for key, value in {
+        "timeout_s": 3.0,
+        "rounds": 2,
+        "longest_result": 100,
+        "filler": "One moment.",
+        "filler_after_ms": 50,
+        "no_answer": "I do not know.",
+    }.items()
+}
 
 
 def _has(witness: Witness, words: str) -> bool:
@@ -592,6 +613,7 @@ ROWS = {
         "filter": FILTER,
         "endpointing": ENDPOINTING,
         "interrupt": INTERRUPT,
+        "tools": TOOLS,
     }.items()
     for key, cases in rows.items()
 }
@@ -608,6 +630,7 @@ def test_every_key_has_its_row() -> None:
         "filter": FilterSettings,
         "endpointing": Endpointing,
         "interrupt": InterruptSettings,
+        "tools": ToolSettings,
     }
     keys = {("", f.name) for f in fields(Profile) if f.name not in tables}
     keys |= {(table, f.name) for table, kind in tables.items() for f in fields(kind)}

@@ -116,6 +116,7 @@ COMMANDS = {
     "fairness": "fairness",
     "filter": "filter",
     "faults": "faults",
+    "tools": "tools",
     "llm": "llm --artifact reply",
 }
 """Each as it runs, to which a wrong option is added: the last of an option's values counts."""
@@ -304,6 +305,7 @@ def test_values_that_do_not_fit(
         ("faults", "", "tritonclient"),
         ("faults", "", "pytriton"),
         ("faults", "", "piper"),
+        ("tools", "", "jsonschema"),
         ("llm", "", "gguf"),
         ("llm", "--checkpoint checkpoint", "ctranslate2"),
     ],
@@ -346,6 +348,7 @@ def test_every_option_of_every_benchmark_has_its_row(capsys: pytest.CaptureFixtu
         "fairness": {"profile", "json", "streams", "runs"},
         "filter": {"json"},
         "faults": {"json", "kills", "hangs"},
+        "tools": {"json"},
         "llm": {"json", "artifact", "checkpoint", "llama-python", "runs"},
     }
     assert tested.keys() == COMMANDS.keys()

@@ -47,6 +47,7 @@ from voxturn.runtime.serving.backend import Backend
 from voxturn.runtime.serving.handlers import TurnHandler
 from voxturn.runtime.turn.interrupt.words import AfterWords
 from voxturn.runtime.turn.session import SessionOptions
+from voxturn.runtime.turn.tools import Tool
 from voxturn.runtime.turn.trace import Trace
 
 from tests.conftest import tone
@@ -273,7 +274,11 @@ async def test_a_strategy_of_ones_own_choice(wire: Wire, clock: ManualClock) -> 
     with pytest.raises(UsageError, match="on_trace"):
         async with held(wire, SessionOptions(on_trace=print)):
             pass
+    with pytest.raises(UsageError, match="tools: a session that a server drives has none"):
+        async with held(wire, SessionOptions(tools=[Tool("a", "", {})])):
+            pass
     async with held(wire, SessionOptions(interrupt=AfterWords(words=4))) as one:
+        assert not one.session.tool_result("a", "b")
         one.session.ask("Why?")
         await one.until(lambda: one.of(TurnDone))
         one.session.push(tone(1.0, 2.0))  # three words that are not the answer's

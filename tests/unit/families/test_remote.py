@@ -33,8 +33,11 @@ from voxturn.runtime.messages import (
     Message,
     Partial,
     PcmChunk,
+    ReplyToken,
     Sentence,
     Speaking,
+    ToolCall,
+    ToolSpec,
     Transcript,
     Word,
 )
@@ -44,7 +47,9 @@ from voxturn.runtime.parts import LoadedParts
 from voxturn.runtime.prepare import bring, problems
 from voxturn.runtime.profile import Profile, load_profile
 from voxturn.runtime.remote.contract import LONGEST_TEXT, Piece
-from voxturn.runtime.remote.tensors import Tensors, of_chunk, of_event, text_tensor
+from voxturn.runtime.remote.dialogue import read_message, read_tools
+from voxturn.runtime.remote.table import Table
+from voxturn.runtime.remote.tensors import Tensors, of_answer, of_chunk, of_event, text_tensor
 from voxturn.runtime.text.spoken import SpokenText, spoken_text
 
 from tests.artifacts import FakeBackends
@@ -213,6 +218,33 @@ async def test_a_dialogue_is_sent_whole_and_its_answer_comes_token_by_token() ->
     ((model, inputs),) = wire.sent
     assert model == "qwen3"
     assert [m["role"] for m in json.loads(inputs["messages"])] == ["system", "user"]
+
+
+async def test_tools_go_to_the_server_and_calls_come_back() -> None:
+    call = ToolCall("abcdef123", "add", {"to": [1]}, ids=(4, 5))
+    wire: Any = Wire(of_answer(ReplyToken("Let me see.", (3,))), of_answer(call))
+    dialogue = [
+        Message("user", "What?"),
+        Message("assistant", "", calls=(call,)),
+        Message("tool", "2", call_id=call.id),
+    ]
+    tools = [ToolSpec("add", "Adds.", {"type": "object"})]
+    replier = RemoteReplier(wire, "qwen3", takes_tools=True)
+    assert [item async for item in replier(dialogue, tools)] == [ReplyToken("Let me see."), call]
+    ((_, inputs),) = wire.sent
+    assert [message_of(each) for each in json.loads(inputs["messages"])] == dialogue
+    assert read_tools(inputs["tools"], "tools") == tools
+
+
+def message_of(item: Any) -> Message:
+    return read_message(Table(item, "message"))
+
+
+async def test_calls_of_another_version_are_a_failure() -> None:
+    answer = {"text": text_tensor(""), "ids": np.array([], np.int32)}
+    wire: Any = Wire(answer | {"calls": text_tensor('[{"id": 5}]')})
+    with pytest.raises(InferenceFailed, match="calls that are not whole"):
+        _ = [item async for item in RemoteReplier(wire, "qwen3")([Message("user", "So?")])]
 
 
 async def test_leaving_an_answer_closes_its_request() -> None:

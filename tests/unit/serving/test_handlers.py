@@ -15,19 +15,28 @@ from typing import Any
 import numpy as np
 import pytest
 from voxturn.runtime.decode.generation import Step
-from voxturn.runtime.errors import InferenceFailed, UnknownStyle, UsageError, VoxturnError
+from voxturn.runtime.errors import (
+    InferenceFailed,
+    TextTooLong,
+    UnknownStyle,
+    UsageError,
+    VoxturnError,
+)
 from voxturn.runtime.executors.fake import FakeDecoder, FakeGraph
 from voxturn.runtime.families.base import VoiceOptions
 from voxturn.runtime.families.fake import FakeVoice
 from voxturn.runtime.families.xtts.voices import Voice, VoiceStore
 from voxturn.runtime.flow.fairness import CLIENT
-from voxturn.runtime.messages import Message
+from voxturn.runtime.messages import Message, ReplyToken, ToolCall
 from voxturn.runtime.models.manifest import Manifest
 from voxturn.runtime.models.store import Store
-from voxturn.runtime.remote.tensors import Tensors, text_tensor
+from voxturn.runtime.remote.dialogue import call_table
+from voxturn.runtime.remote.tensors import Tensors, answered, text_tensor
 from voxturn.runtime.serving.handlers import ReplyHandler, XttsHandler
+from voxturn.runtime.serving.kept import Kept
 
 from tests.artifacts import XTTS, FakeBackends, FakeTokens, all_kinds, on_cpu
+from tests.chat_templates import replier_of, writes
 
 
 class Answers:
@@ -217,3 +226,104 @@ async def test_a_style_or_a_mixture_that_is_none_is_refused(
 ) -> None:
     with pytest.raises(error, match=says):
         await asked_for(voice, text="Yes.", **inputs)
+
+
+TOOLS = [{"name": "add", "description": "Adds.", "parameters": {"type": "object"}}]
+CALL = '<tool_call>\n{"name": "add", "arguments": {"to": 1}}\n</tool_call>'
+
+
+@pytest.fixture
+def tooled(tmp_path: Path) -> Iterator[ReplyHandler]:
+    """A handler of a model that calls functions."""
+    with replier_of(tmp_path, "qwen3") as replier:
+        writes(replier, f"Let me see.\n{CALL}", "It is two.")
+        handler = ReplyHandler.__new__(ReplyHandler)
+        handler._replier = replier
+        handler._system = []
+        handler._dialogues = Kept("conversations", list, 8)
+        yield handler
+
+
+def sent(*messages: dict[str, Any], tools: Any = TOOLS) -> Tensors:
+    inputs = {"messages": text_tensor(json.dumps(messages)), "conversation": text_tensor("one")}
+    return inputs | ({"tools": text_tensor(json.dumps(tools))} if tools is not None else {})
+
+
+async def answer_to(handler: ReplyHandler, inputs: Tensors) -> tuple[str, list[ToolCall]]:
+    async with aclosing(handler(inputs)) as pieces:
+        items = [item async for tensors in pieces for item in answered(tensors)]
+    text = "".join(item.text for item in items if isinstance(item, ReplyToken))
+    return text.strip(), [item for item in items if isinstance(item, ToolCall)]
+
+
+QUESTION = {"role": "user", "text": "What?"}
+
+
+async def test_calls_are_answered_by_the_client(tooled: ReplyHandler) -> None:
+    text, (call,) = await answer_to(tooled, sent(QUESTION))
+    assert (text, call.name, call.arguments) == ("Let me see.", "add", {"to": 1})
+    result = {"role": "tool", "text": "2", "call_id": call.id}
+    assert await answer_to(tooled, sent(result)) == ("It is two.", [])
+    assert [m.role for m in kept(tooled)] == ["user", "assistant", "tool", "assistant"]
+    assert kept(tooled)[1].calls == (call,)
+
+
+async def test_a_client_may_bring_the_calls_itself(tooled: ReplyHandler) -> None:
+    _, (call,) = await answer_to(tooled, sent(QUESTION))
+    said = {"role": "assistant", "text": "", "calls": [call_table(call)]}
+    result = {"role": "tool", "text": "2", "call_id": call.id}
+    inputs = sent(QUESTION, said, result) | {"conversation": text_tensor("")}
+    assert await answer_to(tooled, inputs) == ("It is two.", [])
+
+
+async def test_a_client_that_answers_no_call_may_go_on(tooled: ReplyHandler) -> None:
+    await answer_to(tooled, sent(QUESTION))
+    await answer_to(tooled, sent({"role": "user", "text": "Never mind."}))
+    assert [m.role for m in kept(tooled)][:4] == ["user", "assistant", "tool", "user"]
+
+
+async def test_a_call_whose_answer_was_left_is_forgotten(tooled: ReplyHandler) -> None:
+    answer = tooled(sent(QUESTION))
+    async for tensors in answer:
+        if "calls" in tensors:
+            break
+    await answer.aclose()
+    assert [(m.role, m.calls) for m in kept(tooled)] == [("user", ()), ("assistant", ())]
+
+
+@pytest.mark.parametrize(
+    ("messages", "tools", "says"),
+    [
+        ([QUESTION], "add", "tools: must be a JSON list of 1 to 64 tools"),
+        ([QUESTION], [], "tools: must be a JSON list of 1 to 64 tools"),
+        ([QUESTION], TOOLS * 65, "tools: must be a JSON list of 1 to 64 tools"),
+        ([QUESTION], [5], r"tools\[0\]: must be a JSON object"),
+        ([QUESTION], [{"name": "add"}], r"tools\[0\]: needs description"),
+        (
+            [QUESTION],
+            [TOOLS[0] | {"parameters": []}],
+            r"tools\[0\].parameters: must be a JSON object",
+        ),
+        ([QUESTION], [TOOLS[0] | {"call": "rm"}], r"tools\[0\]: has no field call"),
+        ([QUESTION], [TOOLS[0] | {"description": "x" * 40_000}], "tools of 400.. characters"),
+        ([{"role": "tool", "text": "2"}], TOOLS, r"messages\[0\]: needs call_id"),
+        (
+            [{"role": "assistant", "text": "", "calls": 5}],
+            TOOLS,
+            r"messages\[0\].calls: must be a list",
+        ),
+        (
+            [{"role": "tool", "text": "2", "call_id": "a"}],
+            TOOLS,
+            "no place for a message of the tool",
+        ),
+        ([QUESTION, {"role": "tool", "text": "2", "call_id": "a"}], None, "give its tools as well"),
+    ],
+)
+async def test_what_is_no_tool_or_no_result_is_refused_by_its_name(
+    messages: list[Any], tools: Any, says: str, tooled: ReplyHandler
+) -> None:
+    with pytest.raises((UsageError, TextTooLong), match=says) as caught:
+        await answer_to(tooled, sent(*messages, tools=tools))
+    assert "\n" not in str(caught.value)
+    assert kept(tooled) == []
