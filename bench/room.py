@@ -25,25 +25,29 @@ _TAIL_S, _TAIL_DB = 0.06, -9.0
 
 
 class SimulatedLoudspeaker:
-    """Plays chunks as `client.devices.Loudspeaker` does, a tick at a time."""
+    """Plays chunks of `rate` as `client.devices.Loudspeaker` does, a tick at a time."""
 
     def __init__(self, rate: int) -> None:
         self._rate = rate
-        self._ticks = 0
-        self._waiting: deque[Samples] = deque()
+        self._waiting: deque[Samples] = deque()  # at 16 kHz
+        self._sounded = 0  # of them
         self._resampler = soxr.ResampleStream(rate, RATE, 1, dtype="float32")
-        self._out = np.zeros(0, np.float32)
         self.paused = False
-        self.played = 0
+
+    @property
+    def played(self) -> int:
+        """How many samples have sounded, at the loudspeaker's rate."""
+        return round(self._sounded * self._rate / RATE)
 
     @property
     def end(self) -> int:
         """What `played` will be when everything has sounded."""
-        return self.played + sum(samples.size for samples in self._waiting)
+        left = sum(samples.size for samples in self._waiting)
+        return round((self._sounded + left) * self._rate / RATE)
 
     def play(self, chunk: PcmChunk) -> None:
         """Play a chunk after those before it."""
-        self._waiting.append(chunk.samples)
+        self._waiting.append(self._resampler.resample_chunk(chunk.samples))
 
     def pause(self) -> None:
         """Be silent, and keep what was not played."""
@@ -56,6 +60,7 @@ class SimulatedLoudspeaker:
     def stop(self) -> None:
         """Drop what was not played."""
         self._waiting.clear()
+        self._resampler.clear()
         self.paused = False
 
     async def drain(self) -> None:
@@ -63,21 +68,17 @@ class SimulatedLoudspeaker:
 
     def tick(self) -> Samples:
         """What sounds in the next 10 ms, `[TICK]` at 16 kHz."""
-        self._ticks += 1
-        count = self._ticks * self._rate // 100 - (self._ticks - 1) * self._rate // 100
-        piece = np.zeros(count, np.float32)
+        out = np.zeros(TICK, np.float32)
         done = 0
-        while done < count and self._waiting and not self.paused:
+        while done < TICK and self._waiting and not self.paused:
             samples = self._waiting.popleft()
-            take = min(count - done, samples.size)
-            piece[done : done + take] = samples[:take]
+            take = min(TICK - done, samples.size)
+            out[done : done + take] = samples[:take]
             if take < samples.size:
                 self._waiting.appendleft(samples[take:])
             done += take
-        self.played += done
-        self._out = np.concatenate([self._out, self._resampler.resample_chunk(piece)])
-        sound, self._out = self._out[:TICK], self._out[TICK:]
-        return np.pad(sound, (TICK - sound.size, 0))
+        self._sounded += done
+        return out
 
 
 @dataclass(frozen=True)
@@ -146,7 +147,7 @@ class Room:
         far = self.speaker.tick()
         self._played = np.concatenate([self._played[TICK:], far])
         heard = self._echo() + self._next_babble() + self._next_speech()
-        near = np.clip(heard, -1, 1).astype(np.float32)
+        near = np.asarray(np.clip(heard, -1, 1), np.float32)
         if self._cancel is None:
             return near
         end = self.ticks * TICK
@@ -181,13 +182,13 @@ def _path(acoustics: Acoustics) -> Samples:
     path[first:] = rest / np.sqrt((rest**2).sum()) * 10 ** (_TAIL_DB / 20)
     path[first] = 1.0
     path /= np.sqrt((path**2).sum())
-    return path * np.float32(10 ** ((acoustics.echo_db or 0.0) / 20))
+    return np.asarray(path * 10 ** ((acoustics.echo_db or 0.0) / 20), np.float32)
 
 
 def cough(random: np.random.Generator) -> Samples:
     """A cough at 16 kHz: one to three bursts of noise around 1 kHz, each of which begins at once
     and fades; power 1 while it sounds."""
-    parts: list[Samples] = []
+    parts = []
     for _ in range(int(random.integers(1, 4))):
         size = int(RATE * random.uniform(0.12, 0.25))
         spectrum = np.fft.rfft(random.standard_normal(size))

@@ -47,6 +47,9 @@ NOISES = ("cough", "backchannel", "cough", "backchannel", "none")
 _LEVEL_DBFS = -24.0
 """Mean power of what is said into the microphone."""
 
+_BEFORE_S = 1.5
+"""How long somebody waits before he asks."""
+
 _PATIENCE_S = 6.0
 _JUDGED_S = 2.5
 """How long after a noise it is decided what it was."""
@@ -97,7 +100,7 @@ class Script:
     async def question(self, number: int, pause_s: float) -> Samples:
         """The question of a dialogue; with a pause inside, where that is not 0."""
         if not pause_s:
-            return await self._say(_of(self._said["questions"], number), number)
+            return await self._say(str(_of(self._said["questions"], number)), number)
         first, second = _of(self._said["paused"], number)
         silence = np.zeros(int(pause_s * RATE), np.float32)
         parts = [await self._say(each, number) for each in (first, second)]
@@ -118,7 +121,7 @@ class Script:
     async def _say(self, text: str, number: int) -> Samples:
         speech = await self._speakers.say(text, ASKERS[number % len(ASKERS)])
         level = _level() / np.sqrt((speech**2).mean())
-        return np.clip(speech * level, -1, 1).astype(np.float32)
+        return np.asarray(np.clip(speech * level, -1, 1), np.float32)
 
 
 def _level() -> float:
@@ -238,7 +241,7 @@ class Holder:
     ) -> None:
         question = await self._script.question(number, dialogue.pause_s)
         room.level(question)
-        await self._wait(0.5)
+        await self._wait(_BEFORE_S)
         begin_s = await room.say(question)
         ended_s = begin_s + question.size / RATE
         dialogue.cut_off = any(event.text for _, event in watch.since(begin_s, Transcript))

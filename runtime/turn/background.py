@@ -9,7 +9,7 @@ from collections.abc import Collection
 import numpy as np
 from voxturn.runtime.messages import Samples
 
-_REMEMBERED_S, _LEAST_S = 6.0, 3.0
+_REMEMBERED_S, _LEAST_S = 6.0, 2.0
 _SMOOTH_S, _RISE_S = 0.096, 0.064
 """Over how much the level is taken; one that rises is believed sooner."""
 

@@ -129,7 +129,7 @@ class Overhearing:
         """The frames. The last ones are kept, and all since somebody began to speak."""
         try:
             async for each in frames:
-                frame = replace(each, over=True)
+                frame = replace(each, over=self._playback.sounding)
                 self.kept.append(frame)
                 self._samples += frame.samples.size
                 self._arrived_s = frame.arrived_s

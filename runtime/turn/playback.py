@@ -47,6 +47,11 @@ class Playback:
         """Whether the whole answer has been played."""
         return self.whole and not self.paused and self.position >= self._samples
 
+    @property
+    def sounding(self) -> bool:
+        """Whether something is being played now."""
+        return self.begun and not self.paused and self.position < self._samples
+
     def add(self, chunk: PcmChunk) -> None:
         """Play a chunk after those before it."""
         self._set(self.position)

@@ -53,7 +53,7 @@ def test_silence_and_steady_noise_change_nothing() -> None:
 
 
 def test_a_speaker_who_begins_at_once_is_heard() -> None:
-    assert heard((2.9, -24, 0.9)) == [0.9] * 90
+    assert heard((1.9, -24, 0.9)) == [0.9] * 59
 
 
 @settings(max_examples=50, deadline=None)
