@@ -399,11 +399,12 @@ class LoadedParts:
             voice = self._choose(profile, "speak")
             if profile.vocode is None and not voice.vocodes:
                 return
-            self._refuse(self._choose(profile, stage).beside(voice), where)
         choice = self._choose(profile, stage)
         self._check_installed(choice)
         languages = languages_of(profile, stage, self._registry)
         self._refuse(choice.problem(languages, self.home), where)
+        if stage == "vocode":
+            self._refuse(choice.beside(voice), where)
 
     def _choose(self, profile: Profile, stage: str) -> Choice:
         return choose(profile, stage, self._store, self._registry)

@@ -136,7 +136,9 @@ def served(
         profile = profile_of(folder, "xtts-onnx" if model == "xtts" else "vits")
         backend = Backend(triton_fakes.Utilities, model, HANDLERS[model](profile))
         try:
-            yield Served(model, backend)
+            made = Served(model, backend)
+            assert made.error_of(made.asked(SPEECH)) == ""  # its threads are there
+            yield made
         finally:
             backend.close()
 

@@ -9,11 +9,13 @@ from importlib import resources
 from itertools import product
 from pathlib import Path
 
+import onnx
 import pytest
 from voxturn.export.decoder import export as decoder
 from voxturn.export.decoder import synthetic
 from voxturn.export.whisper import export as whisper
 from voxturn.runtime.executors.catalogue import catalogue
+from voxturn.runtime.families.smart_turn import FRAMES, MELS
 from voxturn.runtime.models.manifest import MANIFEST, Manifest
 from voxturn.runtime.models.store import Store, quiet
 
@@ -41,6 +43,23 @@ TARGETS = {
     "whisper-tensorrt": ("tensorrt", "fp32"),
     "whisper-ctranslate2": ("ctranslate2", "fp32"),
 }
+PULLED = ("checkpoint", "silero", "smart-turn")
+
+
+def _sound_of_end() -> onnx.ModelProto:
+    """A graph with the inputs and outputs of Smart Turn's."""
+    helper, float32 = onnx.helper, onnx.TensorProto.FLOAT
+    features = helper.make_tensor_value_info("input_features", float32, ["n", MELS, FRAMES])
+    logits = helper.make_tensor_value_info("logits", float32, ["n", 1])
+    axes = helper.make_tensor("axes", onnx.TensorProto.INT64, [1], [2])
+    middle = helper.make_tensor("middle", onnx.TensorProto.INT64, [1], [1])
+    nodes = [
+        helper.make_node("ReduceMean", ["input_features", "axes"], ["mels"], keepdims=0),
+        helper.make_node("ReduceMean", ["mels", "middle"], ["mean"], keepdims=1),
+        helper.make_node("Sigmoid", ["mean"], ["logits"]),
+    ]
+    graph = helper.make_graph(nodes, "ends", [features], [logits], [axes, middle])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +68,7 @@ def folders(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Iterator[di
     root = tmp_path_factory.mktemp("compatible")
     synthetic.make_checkpoint(root / "qwen3", "qwen3-0.6b", "tiny", 3)
     make_whisper(root / "whisper", "classic")
-    made = {"xtts-onnx": tiny.fp32, "checkpoint": root / "checkpoint", "silero": root / "silero"}
+    made = {"xtts-onnx": tiny.fp32} | {name: root / name for name in PULLED}
     for name, (engine, precision) in TARGETS.items():
         made[name] = root / name
         made[name].mkdir()
@@ -61,10 +80,12 @@ def folders(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Iterator[di
     made["checkpoint"].mkdir()
     shutil.copyfile(root / "qwen3" / "config.json", made["checkpoint"] / "config.json")
     made["silero"].mkdir()
+    made["smart-turn"].mkdir()
+    onnx.save(_sound_of_end(), made["smart-turn"] / "smart_turn.onnx")
     assets = resources.files("faster_whisper") / "assets"
     (model,) = [each for each in assets.iterdir() if each.name.startswith("silero_vad")]
     (made["silero"] / "silero_vad.onnx").write_bytes(model.read_bytes())
-    for name in ("checkpoint", "silero"):
+    for name in PULLED:
         files = {path.name: "0" * 64 for path in made[name].iterdir()}
         pulled = Manifest(name, "checkpoint", "source", {}, files)
         (made[name] / MANIFEST).write_text(pulled.to_json(), encoding="utf-8")
@@ -72,7 +93,7 @@ def folders(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Iterator[di
     shutil.rmtree(root)
 
 
-@pytest.mark.parametrize(("stage", "kind"), list(product(LOADED, [*TARGETS, "xtts-onnx", "checkpoint", "silero"])))  # fmt: skip
+@pytest.mark.parametrize(("stage", "kind"), list(product(LOADED, [*TARGETS, "xtts-onnx", *PULLED])))  # fmt: skip
 def test_the_fakes_tell_the_truth(
     stage: str, kind: str, folders: dict[str, Path], tmp_path: Path
 ) -> None:

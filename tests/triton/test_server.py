@@ -118,7 +118,7 @@ BAD: list[tuple[str, dict[str, Any], type[errors.VoxturnError]]] = [
     ("xtts", {"text": "x" * 20_000}, errors.TextTooLong),
     ("xtts", {"text": "hello", "language": "tlh"}, errors.UnsupportedLanguage),
     ("xtts", {"text": "hello", "voice": "nobody"}, errors.UnknownVoice),
-    ("xtts", {"text": "hello", "voice": "../x"}, errors.UnknownVoice),
+    ("xtts", {"text": "hello", "voice": "../x"}, errors.UsageError),
     ("xtts", {"text": "hello", "speed": np.array([99.0], np.float32)}, errors.UsageError),
     ("xtts", {"text": np.array([1.0], np.float32)}, errors.VoxturnError),
     ("xtts", {"nonsense": "hello"}, errors.VoxturnError),

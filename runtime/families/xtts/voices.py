@@ -16,6 +16,7 @@ import contextlib
 import hashlib
 import io
 import json
+import os
 import re
 import shutil
 import uuid
@@ -417,11 +418,12 @@ class VoiceStore:
 
     def _path(self, name: str, style: str = "") -> Path | None:
         """Where a voice of that name, or a style of it, is kept if it was added; None for what
-        cannot be a name."""
+        cannot be a name, or that of a file in this process's locale."""
         try:
             check_name(name)
             style = style and style_name(style)
-        except UsageError:
+            os.fsencode(f"{name}{style}")
+        except (UsageError, UnicodeEncodeError):
             return None
         if style:
             return self._root / "styles" / name / f"{style}.npz"
