@@ -42,7 +42,9 @@ from voxturn.runtime.profile import Profile, load_profile
 from voxturn.runtime.turn.session import SessionOptions
 from voxturn.runtime.turn.trace import Trace
 
-ASKERS = (Voice("en-us"), Voice("en-gb-scotland", 0.9), Voice("en-us+f3"), Voice("en-us+m3", 0.95))
+ASKERS = (Voice("en-us"), Voice("en-us+f3"), Voice("en-us", 0.9), Voice("en-us+f3", 0.9))
+"""Voices that Whisper base hears in babble; of others of espeak-ng's it hears nothing."""
+
 NOISES = ("cough", "backchannel", "cough", "backchannel", "none")
 _LEVEL_DBFS = -24.0
 """Mean power of what is said into the microphone."""
