@@ -149,7 +149,8 @@ def _heard(
 class Speaker(Protocol):
     """What `client.devices.Loudspeaker` does for a conversation."""
 
-    played: int
+    @property
+    def played(self) -> int: ...
 
     @property
     def end(self) -> int: ...
