@@ -14,7 +14,10 @@ _SMOOTH_S, _RISE_S = 0.096, 0.064
 """Over how much the level is taken; one that rises is believed sooner."""
 
 _QUIETEST = 0.1
-_ABOVE_DB = 6.0
+_ABOVE_DB, _OVER_AN_ANSWER_DB = 6.0, 3.0
+"""How much louder he is who speaks to us; less over an answer, where a canceller takes some of the
+first word."""
+
 _LASTS_S = 0.128
 """So long is a speaker at least as quiet as what is behind him before he has ended: longer than the
 soft end of a word."""
@@ -53,7 +56,8 @@ class Background:
             if len(self._heard) > _REMEMBERED_S / window_s:
                 self._heard.popleft()
         talk, quiet_db = self._behind(window_s)
-        quiet = talk and max(level, risen) < quiet_db + _ABOVE_DB
+        above_db = _ABOVE_DB if learn else _OVER_AN_ANSWER_DB
+        quiet = talk and max(level, risen) < quiet_db + above_db
         self._quiet_s = self._quiet_s + window_s if quiet else 0.0
         return probability if self._quiet_s <= _LASTS_S else 0.0
 

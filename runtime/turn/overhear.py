@@ -231,7 +231,7 @@ class Overhearing:
         await speech.partials.aclose()
         if speech.paused:
             # a room with such sounds should not chop the answer to pieces
-            self._pause_ms = min(2 * self._pause_ms, max(_MOST_PAUSE_MS, self._pause_ms))
+            self._pause_ms = max(self._pause_ms, min(self._pause_ms * 3 // 2, _MOST_PAUSE_MS))
         if reason == OWN_VOICE:
             self.hears_itself = True
         if paused:

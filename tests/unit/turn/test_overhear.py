@@ -144,7 +144,7 @@ async def test_each_false_pause_makes_the_next_one_later() -> None:
         ("paused", "100 ms of speech"),
         ("resumed", "no words"),
         ("ignored", "no words"),
-        ("paused", "200 ms of speech"),
+        ("paused", "150 ms of speech"),
         ("resumed", "no words"),
     ]
 
