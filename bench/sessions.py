@@ -372,14 +372,15 @@ def report(result: Result, name: str, held: Sequence[Dialogue]) -> None:
         result.samples(f"{name}.decision_to_silence_ms", "ms", decided)
     result.value(f"{name}.interruption.count", "count", len(interrupted))
     result.value(f"{name}.interruption.missed", "count", len(interrupted) - len(silent))
-    noises = [each for each in held if each.noise != "none" and each.false_cut != "echo"]
+    answered = [each for each in held if each.answered]
+    noises = [each for each in answered if each.noise != "none" and each.false_cut != "echo"]
     false = {
         kind: sum(each.false_cut == kind for each in held)
         for kind in ("cough", "backchannel", "echo")
     }
     for kind, count in false.items():
         result.value(f"{name}.false.{kind}", "count", count)
-    chances = len(noises) + len(held)  # a noise over an answer, and the echo of each answer
+    chances = len(noises) + len(answered)  # a noise over an answer, and the echo of each answer
     result.value(f"{name}.false.chances", "count", chances)
     result.value(f"{name}.false.share", "ratio", sum(false.values()) / max(1, chances))
     result.value(f"{name}.resumed_wrong", "count", sum(each.resumed_wrong for each in held))
