@@ -24,7 +24,7 @@ from voxturn.runtime.errors import (
 )
 from voxturn.runtime.flow.clock import Clock, WallClock, done_by
 from voxturn.runtime.flow.handoff import Handoff, Overflow, cancel_and_wait
-from voxturn.runtime.messages import AudioFrame, Message, Samples, SessionEvent
+from voxturn.runtime.messages import Message, Samples, SessionEvent
 from voxturn.runtime.remote.contract import LONGEST_PIECE_S, LONGEST_TEXT, NUMBER, OPEN, SESSION
 from voxturn.runtime.remote.sessions import (
     AnswerNow,
@@ -126,25 +126,6 @@ class RemoteSession(VoiceSession):
     def tool_result(self, call_id: str, content: str, failed: bool = False) -> bool:
         """False: a session that a server drives has no tools, and no call is waited for."""
         return False
-
-    @property
-    def dropped_s(self) -> float:
-        """How many seconds of what was pushed were dropped because it came too far ahead."""
-        return self._inbox.dropped_s
-
-    def push(self, sound: Samples | AudioFrame) -> None:
-        """Hear this: 16 kHz mono float32 `[n]`, of any length. Does not wait.
-
-        Where more than `ahead_s` seconds have not been sent yet, the oldest of them are dropped
-        (`dropped_s`). Raises `UsageError` or `InvalidSamples` for what is no such audio.
-        """
-        self._check_open()
-        self._inbox.push(sound)
-
-    async def feed(self, frames: AsyncIterator[AudioFrame]) -> None:
-        """Hear frames until they end. Waits instead of dropping any; closes them."""
-        self._check_open()
-        await self._inbox.feed(frames)
 
     def ask(self, text: str) -> None:
         """Put a typed question. Raises `EmptyText`, `TextTooLong`."""

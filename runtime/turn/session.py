@@ -15,9 +15,7 @@ from dataclasses import dataclass
 from voxturn.runtime.errors import EmptyText, StreamClosed
 from voxturn.runtime.flow.handoff import Handoff, cancel_and_wait
 from voxturn.runtime.messages import (
-    AudioFrame,
     Message,
-    Samples,
     SessionEvent,
 )
 from voxturn.runtime.turn.duplex import DuplexTurn
@@ -100,25 +98,6 @@ class Session(VoiceSession):
         dialogue becomes. Raises `EmptyText`."""
         self._check_open()
         self._conversation.pin(fact)
-
-    @property
-    def dropped_s(self) -> float:
-        """How many seconds of what was pushed were dropped because it came too far ahead."""
-        return self._inbox.dropped_s
-
-    def push(self, sound: Samples | AudioFrame) -> None:
-        """Hear this: 16 kHz mono float32 `[n]`, of any length. Does not wait.
-
-        Where more than `ahead_s` seconds have not been heard yet, the oldest of them are dropped
-        (`dropped_s`). Raises `UsageError` or `InvalidSamples` for what is no such audio.
-        """
-        self._check_open()
-        self._inbox.push(sound)
-
-    async def feed(self, frames: AsyncIterator[AudioFrame]) -> None:
-        """Hear frames until they end. Waits instead of dropping any; closes them."""
-        self._check_open()
-        await self._inbox.feed(frames)
 
     def ask(self, text: str) -> None:
         """Put a typed question.

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from voxturn.runtime.messages import AudioFrame, Message, Samples, SessionEvent
+from voxturn.runtime.turn.inbox import Inbox
 from voxturn.runtime.turn.memory import read_messages, write_messages
 
 
@@ -18,6 +19,12 @@ class VoiceSession(ABC):
     Iterate it for its events, as they come; close it when done, or use it as `async with`. Make and
     use it in one event loop. After `aclose` every method raises `StreamClosed`.
     """
+
+    _inbox: Inbox
+
+    @abstractmethod
+    def _check_open(self) -> None:
+        """Raise `StreamClosed` once it is closed."""
 
     @property
     @abstractmethod
@@ -42,20 +49,27 @@ class VoiceSession(ABC):
         """Give the result of a `ToolCall`; whether it is still waited for."""
 
     @property
-    @abstractmethod
     def dropped_s(self) -> float:
         """How many seconds of what was pushed were dropped because it came too far ahead."""
+        return self._inbox.dropped_s
 
     @abstractmethod
     def __aiter__(self) -> AsyncIterator[SessionEvent]: ...
 
-    @abstractmethod
     def push(self, sound: Samples | AudioFrame) -> None:
-        """Hear this: 16 kHz mono float32 `[n]`, of any length. Does not wait."""
+        """Hear this: 16 kHz mono float32 `[n]`, of any length. Does not wait.
 
-    @abstractmethod
+        Where more than `ahead_s` seconds have not been heard, or sent to a server, yet, the oldest
+        of them are dropped (`dropped_s`). Raises `UsageError` or `InvalidSamples` for what is no
+        such audio.
+        """
+        self._check_open()
+        self._inbox.push(sound)
+
     async def feed(self, frames: AsyncIterator[AudioFrame]) -> None:
         """Hear frames until they end. Waits instead of dropping any; closes them."""
+        self._check_open()
+        await self._inbox.feed(frames)
 
     @abstractmethod
     def ask(self, text: str) -> None:
