@@ -20,8 +20,8 @@ from voxturn.runtime.turn.split import Split
 
 from tests.security.strangers import WORST_TEXTS
 
-SLOW_S = 5.0
-"""Ten times and more what the slowest takes: what grows with the square takes minutes."""
+SLOW_S = 20.0
+"""Far more than the slowest takes: what grows with the square takes minutes."""
 
 
 def whole(text: str) -> list[str]:
@@ -43,10 +43,10 @@ STEPS: dict[str, Callable[[str], object]] = {
 
 
 def timed(step: Callable[[], object], what: str) -> None:
-    begin = time.process_time()
+    begin = time.thread_time()
     with suppress(EmptyText, UnsupportedLanguage):
         step()
-    assert time.process_time() - begin < SLOW_S, what
+    assert time.thread_time() - begin < SLOW_S, what
 
 
 @pytest.mark.parametrize("step", STEPS)

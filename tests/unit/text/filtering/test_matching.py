@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from voxturn.runtime.text.filtering.matching import Matcher, Spelling
+
+from tests.scaling import in_proportion
 
 PLAIN = Spelling()
 MILD = ["damn", "hell", "boob", "go to hell", "дурак", "笨蛋", "バカ", "pene"]
@@ -88,20 +89,8 @@ HOSTILE = [
 
 @pytest.mark.parametrize("piece", HOSTILE)
 def test_time_grows_with_the_length_alone(piece: str) -> None:
-    """Sixteen times the text takes no hundred times as long: a square would take 256 times."""
     matcher = Matcher(Spelling(), [(word, word) for word in MILD])
-
-    def least(length: int) -> float:
-        text = (piece * length)[:length]
-        times = []
-        for _ in range(2):
-            begin = time.thread_time()
-            matcher.hits(text)
-            times.append(time.thread_time() - begin)
-        return min(times)
-
-    least(10)
-    assert least(4_000) < max(100 * least(250), 0.02)
+    assert in_proportion(lambda length: matcher.hits((piece * length)[:length]), 250)
 
 
 @settings(max_examples=40)
