@@ -236,12 +236,12 @@ class Recording:
 
 @contextlib.contextmanager
 def open_recording(
-    source: Source, name: str, track: int, report: ReadReport
+    source: Source, name: str, track: int, report: ReadReport, growing: str = ""
 ) -> Iterator[Recording]:
     """Open a recording, which errors call `name`.
 
     `track` counts from 1 among the audio tracks; 0: the one that is flagged as the default, else
-    the first. Raises `AudioNotFound`, `EmptyAudio`, `UnreadableAudio`, `UsageError` for a track
+    the first. `growing` as in `Opening`. Raises `AudioNotFound`, `EmptyAudio`, `UnreadableAudio`, `UsageError` for a track
     that it has not, `ExecutorUnavailable`.
     """
     try:
@@ -251,7 +251,7 @@ def open_recording(
             "reading audio needs PyAV; pip install 'voxturn[embedded]'"
         ) from exc
     with contextlib.ExitStack() as files:
-        opening = Opening(name, (av.error.FFmpegError, ValueError, MemoryError))
+        opening = Opening(name, (av.error.FFmpegError, ValueError, MemoryError), growing)
         try:
             container = opening.container(av, source, files)
             stream = track_of(container, name, track)

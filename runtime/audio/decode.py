@@ -55,11 +55,13 @@ def decode(
     track: int = 0,
     report: ReadReport | None = None,
     longest_s: float = LONGEST_S,
+    growing: str = "",
 ) -> Generator[Samples, None, None]:
     """Frames of `frame_samples` samples (the last may be shorter) at `rate` Hz, mono, of any
     container in `limits`.
 
-    `track` counts from 1; 0 is the default one. `report` is filled while the recording is read;
+    `track` counts from 1; 0 is the default one. `growing`: the source is a stream of that format
+    (FFmpeg's name) which is still being made, and whose `read` waits for more. `report` is filled while the recording is read;
     without it, a warning is logged where something could not be decoded, is missing at the end, or
     is no number. Raises `AudioNotFound`, `EmptyAudio` or `UnreadableAudio`, also after some frames
     were given, `AudioTooLong` after `longest_s` seconds of them, `InvalidSamples` where no sample
@@ -67,7 +69,7 @@ def decode(
     """
     name = _name(source)
     outcome = report or ReadReport()
-    with open_recording(source, name, track, outcome) as recording:
+    with open_recording(source, name, track, outcome, growing) as recording:
         timeline = _Timeline(recording, rate)
         pieces = _rechunk(timeline.pieces(), frame_samples)
         yield from _limited(pieces, name, rate, longest_s)

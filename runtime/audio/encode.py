@@ -45,9 +45,26 @@ class AudioSink(Protocol):
 
 
 def to_int16(samples: Samples) -> bytes:
-    """Signed 16-bit little-endian; what is over full scale is clipped."""
-    scaled: npt.NDArray[np.int16] = np.rint(np.clip(samples, -1.0, 1.0) * 32767.0).astype("<i2")
+    """Signed 16-bit little-endian; what is over full scale is clipped. Samples that came of 16 bits
+    are the same again."""
+    scaled: npt.NDArray[np.int16] = np.clip(np.rint(samples * 32768.0), -32768, 32767).astype("<i2")
     return scaled.tobytes()
+
+
+def from_int16(data: bytes) -> Samples:
+    """Samples of signed 16-bit little-endian."""
+    return np.frombuffer(data, "<i2").astype(np.float32) / np.float32(32768)
+
+
+def wav_header(rate: int, size: int | None = None) -> bytes:
+    """The beginning of a 16-bit mono WAV of so many bytes of samples; None: that is not known yet."""
+    size = _UNKNOWN_LENGTH - 36 if size is None else size
+    form = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, rate, rate * 2, 2, 16)
+    return (
+        struct.pack("<4sI4s", b"RIFF", size + 36, b"WAVE")
+        + form
+        + struct.pack("<4sI", b"data", size)
+    )
 
 
 class WavFile:
@@ -108,21 +125,7 @@ class PipeSink:
     def __init__(self, pipe: IO[bytes], rate: int, raw: bool) -> None:
         self._pipe = pipe
         if not raw:
-            header = struct.pack(
-                "<4sI4s4sIHHIIHH",
-                b"RIFF",
-                _UNKNOWN_LENGTH,
-                b"WAVE",
-                b"fmt ",
-                16,
-                1,
-                1,
-                rate,
-                rate * 2,
-                2,
-                16,
-            )
-            self._put(header + struct.pack("<4sI", b"data", _UNKNOWN_LENGTH - 36))
+            self._put(wav_header(rate))
 
     def write(self, samples: Samples) -> None:
         """Add samples; they leave at once."""

@@ -59,9 +59,13 @@ _HEADERLESS = {
 class Opening:
     """How a recording is opened, and what is said where it cannot be read."""
 
-    def __init__(self, name: str, errors: tuple[type[Exception], ...]) -> None:
+    def __init__(self, name: str, errors: tuple[type[Exception], ...], growing: str = "") -> None:
+        """`growing`: FFmpeg's name of the format of a stream that is still being made. It is not
+        guessed, which takes more bytes than may have come, nor is the process's memory bounded for
+        as long as its maker takes: who feeds it limits it."""
         self.errors = errors
         """What PyAV raises of damaged data."""
+        self._growing = growing
         self._name = name
         self._reader: _Reader | None = None
 
@@ -86,7 +90,8 @@ class Opening:
             file_name = Path(stream).name
             stream = files.enter_context(open_file(Path(stream)))
         reader = self._reader = _Reader(stream, self._name, file_name)
-        with at_most(opening_bytes(reader.whole_size)):
+        bounded = at_most(opening_bytes(reader.whole_size))
+        with contextlib.nullcontext() if self._growing else bounded:
             container = files.enter_context(self._open(av, reader, {}))
             if container.format.name == "aac":
                 container.close()
@@ -99,6 +104,7 @@ class Opening:
         return av.open(
             reader,
             mode="r",
+            format=self._growing or None,
             metadata_errors="ignore",
             options=open_options() | options,
             buffer_size=_BLOCK_BYTES,

@@ -35,6 +35,7 @@ class Recorder:
         self._lock = threading.Lock()
         self._heard = np.zeros(_LATE, np.float32)
         self._played = np.zeros(_LATE, np.float32)
+        self._begun = False
 
     def played(self, samples: Samples) -> None:
         """The loudspeaker has played this; from any thread."""
@@ -57,5 +58,8 @@ class Recorder:
     def _taken(self, size: int) -> Samples:
         """The next samples that were played, silence where there are too few."""
         with self._lock:
+            if not self._begun:  # the loudspeaker may be open long before the microphone
+                self._begun = True
+                self._played = self._played[-_LATE - size :]
             taken, self._played = self._played[:size], self._played[size:]
         return np.pad(taken, (0, size - taken.size))

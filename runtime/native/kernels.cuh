@@ -259,8 +259,8 @@ __global__ void pcm16(const float *samples, const float *before_samples, int16_t
             const float share = (float(i) + 0.5f) / float(fade);
             value = before_samples[i] * (1.0f - share) + value * share;
         }
-        value = value < -1.0f ? -1.0f : value > 1.0f ? 1.0f : value;
-        out[i] = int16_t(rintf(value * 32767.0f));
+        value = rintf(value * 32768.0f);
+        out[i] = int16_t(value < -32768.0f ? -32768.0f : value > 32767.0f ? 32767.0f : value);
     }
 }
 

@@ -155,7 +155,7 @@ def damages(draw: st.DrawFn) -> bytes:
     return bytes(data)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(damages())
 def test_no_damage_ends_in_anything_but_audio_or_its_error(data: bytes) -> None:
     count = 0

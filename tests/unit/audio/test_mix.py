@@ -29,7 +29,7 @@ def level(samples: Samples) -> float:
     return float(10 * np.log10(np.mean(samples.astype(np.float64) ** 2) + 1e-20))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     gains=st.lists(st.floats(-1, 1), min_size=1, max_size=6),
     size=st.sampled_from([160, 512, 1024, 4096]),

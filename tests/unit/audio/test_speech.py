@@ -32,7 +32,7 @@ def silence(length_s: float) -> Samples:
     return np.zeros(int(length_s * RATE), np.float32)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(gain_db=st.floats(-60, 0), before=st.floats(0, 3), inside=st.floats(0.6, 8))
 def test_silence_around_and_inside_and_the_level_do_not_matter(
     gain_db: float, before: float, inside: float

@@ -32,3 +32,13 @@ def test_without_soxr_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setitem(sys.modules, "soxr", None)
     with pytest.raises(ExecutorUnavailable, match="soxr"):
         Recorder(print, 24000)
+
+
+async def test_what_was_played_before_the_microphone_opened_is_not_kept() -> None:
+    written: list[Samples] = []
+    recorder = Recorder(written.append, 16000)
+    recorder.played(np.full(48000, 0.5, np.float32))  # three seconds
+    async for _ in recorder.heard(fed(tone(1.0))):
+        recorder.played(np.zeros(320, np.float32))
+    both = np.concatenate(written)
+    assert np.abs(both[4800:, 1]).max() < 0.01
