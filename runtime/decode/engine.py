@@ -95,6 +95,12 @@ class DecodeEngine:
         return any(s.cancelled or s.may_go_on for s in tuple(self._running))
 
     @property
+    def waiting(self) -> int:
+        """How many requests wait for a slot."""
+        with self._lock:
+            return len(self._waiting)
+
+    @property
     def urgent(self) -> bool:
         """Whether someone waits for the first tokens of an urgent request."""
         with self._lock:

@@ -446,7 +446,8 @@ class Family:
     files whose manifest has none. `served`: the served model of each role. `check` raises what
     `make` would raise for a candidate, without loading a graph. `takes_turns`: its calls are long
     enough that the stages of a turn take turns at the cores. `library` opens the speakers that
-    users add to an artifact, `cloner` makes new ones of recordings; None where a family has none.
+    users add to an artifact, `cloner` makes new ones of recordings, `forget` deletes those of all
+    artifacts whose names begin with a text, and says how many; None where a family has none.
     """
 
     kind: str
@@ -461,6 +462,56 @@ class Family:
     takes_turns: bool = False
     library: Callable[[Path, Path, Manifest], Any] | None = None
     cloner: Callable[[Parts], Any] | None = None
+    forget: Callable[[Path, str], int] | None = None
+
+
+class SpeakerLibrary(Protocol):
+    """The speakers of an artifact that users add to, as `Family.library` opens it. Safe for many
+    threads and processes."""
+
+    def names(self) -> Mapping[str, str]:
+        """Every speaker, and where it is from."""
+        ...
+
+    def styles(self, name: str) -> tuple[str, ...]:
+        """The styles of a speaker."""
+        ...
+
+    def read(self, name: str, style: str = "") -> tuple[Any, Mapping[str, Any]]:
+        """A speaker and what is noted of it. Raises `UnknownVoice`, `CorruptModel`."""
+        ...
+
+    def add(
+        self,
+        voice: Any,
+        recordings: Sequence[Path] = (),
+        imported: str = "",
+        style: str = "",
+        about: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Keep what a cloner made; `about` is noted with it."""
+        ...
+
+    def remove(self, name: str, style: str = "") -> None:
+        """Forget a speaker with all its styles, or one of them."""
+        ...
+
+
+class SpeakerCloner(Protocol):
+    """Makes speakers of recordings, as `Family.cloner` gives it."""
+
+    def clone(self, name: str, recordings: Sequence[Path], track: int = 0) -> Any:
+        """A speaker as `voice`, with its `seconds` of speech and `warnings`. Blocks. Raises
+        `AudioError`, `UsageError`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Cloning:
+    """Where a voice's speakers are kept, and what makes new ones; `make` loads its engines."""
+
+    library: SpeakerLibrary
+    make: Callable[[], SpeakerCloner]
 
 
 @cache

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import AsyncGenerator, Callable, Sequence
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from voxturn.runtime.decode.sampler import Sampling
 from voxturn.runtime.decode.service import TokenService
 from voxturn.runtime.errors import CorruptModel, InvalidProfile, UsageError
 from voxturn.runtime.families.base import Candidate, Family, Parts, Replier
+from voxturn.runtime.families.options import ReplyOptions, ReplyReport
 from voxturn.runtime.messages import Message, ReplyToken, ToolCall, ToolSpec
 from voxturn.runtime.models.manifest import OPENS_THOUGHT, Manifest, reading
 from voxturn.runtime.text.chat import Chat, ChatFormat
@@ -50,6 +52,19 @@ class DecoderReplier:
         self._max_tokens = max_tokens
         self._stops = tuple(stops)
         self.script: Callable[[Sequence[Message]], Sequence[int]] | None = None
+        self._report = ReplyReport()
+
+    def using(self, options: ReplyOptions, report: ReplyReport) -> DecoderReplier:
+        """The same engine with other options, for one answer; of its context the answer has half at
+        most. Raises `UsageError` for sampling that there is not."""
+        other = copy(self)
+        sampling = options.given()
+        most = sampling.pop("max_tokens", self._max_tokens)
+        other._max_tokens = min(most, self.service.capacity // 2)
+        other._stops = (*self._stops, *sampling.pop("stops", ()))
+        other._sampling = replace(self._sampling, **sampling)
+        other._report = report
+        return other
 
     @property
     def takes_tools(self) -> bool:
@@ -99,15 +114,20 @@ class DecoderReplier:
         answer = _Answer(self.chat.calls(self.opens_thought) if tools else None)
         forced = self.script(messages) if self.script is not None else ()
         request = Request(prompt, self._sampling, stops, self._max_tokens, forced=forced)
+        report = self._report
+        report.prompt_tokens, report.completion_tokens = len(prompt), 0
         steps = self.service.stream(request)
         try:
             async for step in steps:
                 if step.stop:
                     break
+                report.completion_tokens += 1
                 for item in answer.push(ending.push(text.push(step.token)), step.token):
                     yield item
                 if ending.hit:
                     break
+            else:
+                report.full = True
             for item in answer.flush(ending.push(text.flush()) + ending.flush()):
                 yield item
         finally:

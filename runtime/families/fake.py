@@ -23,6 +23,7 @@ from voxturn.runtime.families.base import (
     Parts,
     VoiceOptions,
 )
+from voxturn.runtime.families.options import HearingOptions, ReplyOptions, ReplyReport
 from voxturn.runtime.flow.handoff import close_iterator
 from voxturn.runtime.messages import (
     Message,
@@ -35,9 +36,11 @@ from voxturn.runtime.messages import (
     ToolCall,
     ToolSpec,
     Transcript,
+    Word,
 )
 from voxturn.runtime.models.manifest import FAKE, MANIFEST, Manifest
-from voxturn.runtime.text.language import find
+from voxturn.runtime.text.language import Languages, find, is_auto
+from voxturn.runtime.text.tokenizer import StopStrings
 from voxturn.runtime.text.tool_calls import CALL_FORMS, CallParser
 
 _RATE = 24_000
@@ -74,11 +77,23 @@ class FakeActivityStream:
 
 
 class FakeRecogniser:
-    """A `Recogniser` that hears the same words in whatever is not silent."""
+    """A `Recogniser` that hears the same words in whatever is not silent. `asked` are the
+    options of its requests."""
 
     def __init__(self, text: str, language: str = "en") -> None:
         self.text = text
         self.language = language
+        self.asked: list[HearingOptions] = []
+
+    def using(self, options: HearingOptions) -> FakeRecogniser:
+        """The same words in another language, in English if they are to be translated."""
+        self.asked.append(options)
+        other = copy(self)
+        if options.language and not is_auto(options.language):
+            other.language = Languages.of(options.language).first
+        if options.translate:
+            other.language = "en"
+        return other
 
     def hear(self, prior: str = "") -> FakeHearing:
         """Begin an utterance."""
@@ -99,9 +114,18 @@ class FakeHearing:
         return Partial("", self._recogniser.text, self._recogniser.language, speaking.start)
 
     async def final(self, samples: Samples, words: bool = False) -> Transcript:
-        """The words; empty text for silence."""
+        """The words, evenly over the samples if their times are wanted; empty text for silence."""
         text = self._recogniser.text if np.any(samples) else ""
-        return Transcript(text, self._recogniser.language)
+        return Transcript(
+            text, self._recogniser.language, words=_evenly(text, samples) if words else ()
+        )
+
+
+def _evenly(text: str, samples: Samples) -> tuple[Word, ...]:
+    """The words of a text, each as long as the others."""
+    words = text.split()
+    each_s = samples.size / 16_000 / max(1, len(words))
+    return tuple(Word(word, i * each_s, (i + 1) * each_s) for i, word in enumerate(words))
 
 
 class FakeReplier:
@@ -117,20 +141,38 @@ class FakeReplier:
         self.answer = answer
         self.further = further
         self.dialogues: list[list[Message]] = []
+        self.asked: list[ReplyOptions] = []
+        self._options = ReplyOptions()
+        self._report = ReplyReport()
+
+    def using(self, options: ReplyOptions, report: ReplyReport) -> FakeReplier:
+        """The same answer, of `max_tokens` words at most, up to the first of `stops`."""
+        self.asked.append(options)
+        other = copy(self)
+        other._options = options
+        other._report = report
+        return other
 
     async def __call__(
         self, messages: Sequence[Message], tools: Sequence[ToolSpec] = ()
     ) -> AsyncGenerator[ReplyToken | ToolCall, None]:
         """The answer. The dialogue is kept in `dialogues`."""
         self.dialogues.append(list(messages))
-        calls = CallParser(CALL_FORMS["hermes"])
-        for number, word in enumerate(self.pieces(self._answer(messages))):
-            if not tools:
-                yield ReplyToken(word, (number,))
-                continue
-            for item in calls.push(word):
+        calls, report = CallParser(CALL_FORMS["hermes"]), self._report
+        report.prompt_tokens = sum(len(message.text.split()) for message in messages)
+        stops = StopStrings(self._options.stops or ())
+        words = self.pieces(self._answer(messages))
+        most = self._options.max_tokens or len(words)
+        for number, written in enumerate(words[:most]):
+            report.completion_tokens += 1
+            report.full = number + 1 == most < len(words)
+            word = stops.push(written)
+            for item in calls.push(word) if tools else [word]:
                 yield _written(item, number)
-        for item in calls.flush():
+            if stops.hit:
+                break
+        rest = stops.flush()
+        for item in [*calls.push(rest), *calls.flush()] if tools else [rest] if rest else []:
             yield _written(item, 0)
 
     def pieces(self, answer: str) -> list[str]:

@@ -7,9 +7,11 @@ wanted here, there is the executor `triton` (docs/decisions/0013).
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
+from copy import copy
 from dataclasses import replace
 from typing import Any
 
@@ -18,6 +20,7 @@ from voxturn.runtime.audio.decode import decode_all
 from voxturn.runtime.errors import (
     EmptyText,
     ForgottenSequence,
+    InferenceFailed,
     InvalidProfile,
     UnknownStyle,
     UnknownVoice,
@@ -34,6 +37,7 @@ from voxturn.runtime.families.base import (
     served_kind,
 )
 from voxturn.runtime.families.mixture import parts_of
+from voxturn.runtime.families.options import HearingOptions, ReplyOptions, ReplyReport
 from voxturn.runtime.flow.handoff import close_iterator
 from voxturn.runtime.messages import (
     Message,
@@ -71,10 +75,27 @@ class RemoteRecogniser:
     An utterance may have `contract.LONGEST_AUDIO_S` seconds.
     """
 
-    def __init__(self, connection: Connection, model: str, language: str) -> None:
+    def __init__(
+        self, connection: Connection, model: str, language: str, takes_options: bool = False
+    ) -> None:
         self.connection = connection
         self.model = model
         self.language = language
+        self.takes_options = takes_options
+        self.options = HearingOptions()
+
+    def using(self, options: HearingOptions) -> RemoteRecogniser:
+        """The same model with other options. A server of an earlier version takes a language, and
+        makes nothing of names and prompts.
+
+        Raises `UsageError` where it does not translate.
+        """
+        if options.translate and not self.takes_options:
+            raise UsageError(f"translate: the served {self.model} only writes down what it hears")
+        other = copy(self)
+        other.language = options.language or self.language
+        other.options = replace(options, language="")
+        return other
 
     def hear(self, prior: str = "") -> RemoteHearing:
         """Begin an utterance. `prior` is the tag of the language that the dialogue was in."""
@@ -132,6 +153,8 @@ class RemoteHearing:
             "prior": self._prior,
             "words": np.array([words]),
         }
+        if recogniser.takes_options and (given := recogniser.options.given()):
+            inputs["options"] = json.dumps(given)
         return answer_of(await recogniser.connection.ainfer(recogniser.model, inputs), Transcript)
 
     def close(self) -> None:
@@ -187,6 +210,45 @@ class RemoteReplier:
 
     async def warm(self, messages: Sequence[Message], tools: Sequence[ToolSpec] = ()) -> None:
         """Nothing to do: a server is warm before it answers."""
+
+
+class SettableReplier(RemoteReplier):
+    """One whose server takes options for a single request, and reports of it."""
+
+    _options = ReplyOptions()
+    _report: ReplyReport | None = None
+
+    def using(self, options: ReplyOptions, report: ReplyReport) -> SettableReplier:
+        """The same model with other options, for one answer; the server refuses what it has not."""
+        other = copy(self)
+        other._options = options
+        other._report = report
+        return other
+
+    async def __call__(
+        self, messages: Sequence[Message], tools: Sequence[ToolSpec] = ()
+    ) -> AsyncGenerator[ReplyToken | ToolCall, None]:
+        """The answer to a dialogue that ends with the user's message, or with results of calls."""
+        inputs = asked(messages, tools)
+        if self._report is not None:
+            inputs["options"] = json.dumps(self._options.given())
+        async with aclosing(self._connection.stream(self._model, inputs)) as answers:
+            async for tensors in answers:
+                if "report" in tensors and self._report is not None:
+                    vars(self._report).update(_report_of(text_of(tensors["report"])))
+                    continue
+                for item in answered(tensors):
+                    yield item
+
+
+def _report_of(text: str) -> dict[str, Any]:
+    """The fields of a server's report. Raises `InferenceFailed` for another version's."""
+    try:
+        table = json.loads(text)
+        counts = {name: int(table[name]) for name in ("prompt_tokens", "completion_tokens")}
+        return counts | {"full": bool(table["full"])}
+    except (LookupError, TypeError, ValueError, RecursionError) as exc:
+        raise InferenceFailed("the server sent a report that is none") from exc
 
 
 class RemoteVoice:
@@ -335,14 +397,17 @@ _AS_TENSOR: Mapping[str, Callable[[Any], Any]] = {
 
 def _recogniser(parts: Parts) -> RemoteRecogniser:
     stage = parts.stage("transcribe")
-    return RemoteRecogniser(stage.connection(), stage.manifest.model, str(parts.languages))
+    connection, model = stage.connection(), stage.manifest.model
+    takes_options = bool(connection.describe(model).get("takes_options", False))
+    return RemoteRecogniser(connection, model, str(parts.languages), takes_options)
 
 
 def _replier(parts: Parts) -> RemoteReplier:
     stage = parts.stage("reply")
     connection, model = stage.connection(), stage.manifest.model
     about = connection.describe(model)
-    return RemoteReplier(
+    kind = SettableReplier if about.get("takes_options", False) else RemoteReplier
+    return kind(
         connection, model, about.get("opens_thought", False), about.get("takes_tools", False)
     )
 

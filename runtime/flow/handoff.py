@@ -8,11 +8,12 @@ from __future__ import annotations
 import asyncio
 import enum
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextvars import Context
 from typing import Any, Generic, TypeVar
 
 from voxturn.runtime.errors import StreamClosed
+from voxturn.runtime.flow.event import Event
 
 T = TypeVar("T")
 
@@ -46,7 +47,7 @@ class Handoff(Generic[T]):
         self._capacity = capacity
         self._overflow = overflow
         self._items: deque[T] = deque()
-        self._changed = asyncio.Event()
+        self._changed = Event()
         self._ended = False
         self._abandoned = False
         self._error: BaseException | None = None
@@ -153,6 +154,21 @@ async def cancel_and_wait(task: asyncio.Task[Any]) -> None:
     """
     task.cancel()
     await _ended(task)
+
+
+async def cancel_all(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """As `cancel_and_wait`, of several: all are cancelled, then all have ended."""
+    cancelled: asyncio.CancelledError | None = None
+    ending = list(tasks)
+    for task in ending:
+        task.cancel()
+    for task in ending:
+        try:
+            await _ended(task)
+        except asyncio.CancelledError as exc:
+            cancelled = exc
+    if cancelled is not None:
+        raise cancelled
 
 
 async def _ended(task: asyncio.Task[Any]) -> None:

@@ -79,6 +79,12 @@ class Lane:
         with self._lock:
             return self._closing or self._queued > 0
 
+    @property
+    def queued(self) -> int:
+        """How many calls wait for the thread."""
+        with self._lock:
+            return self._queued
+
     def submit(self, function: Callable[[], T]) -> Future[T]:
         """Queue a call that takes its own turns; its future.
 

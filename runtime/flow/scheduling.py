@@ -160,17 +160,28 @@ class Pace:
 
 
 class Cores:
-    """The machine's cores. `available` defaults to what this process may run on."""
+    """The machine's cores. `available` defaults to what this process may run on.
 
-    def __init__(self, available: int | None = None) -> None:
+    `capped`: whoever asks for more threads than there are gets as many as there are.
+    """
+
+    def __init__(self, available: int | None = None, capped: bool = False) -> None:
         self.available = available or len(os.sched_getaffinity(0))
+        self._capped = capped
+
+    def share(self, processes: int) -> Cores:
+        """What each of several processes may use, which load the same profile: its engines get no
+        more threads than that."""
+        return Cores(max(1, self.available // processes), capped=True)
 
     def budget(self, stage: str, threads: int, spin: bool = False) -> EngineBudget:
         """The budget of a stage's engine. `threads` 0 means all cores; more than there are is an
-        error.
+        error, unless they are capped.
 
         At most one engine of a process may have `spin`.
         """
+        if threads > self.available and self._capped:
+            threads = self.available
         if threads > self.available:
             raise UsageError(
                 f"stage {stage!r}: {threads} threads asked for, but this process has {self.available} cores; lower `threads`"

@@ -21,6 +21,7 @@ from voxturn.runtime.messages import (
     Sentence,
     SessionError,
     SessionEvent,
+    SpeechEnded,
     SpeechStarted,
     ToolCall,
     Transcript,
@@ -34,6 +35,7 @@ _KINDS = {
     kind.__name__: kind
     for kind in (
         SpeechStarted,
+        SpeechEnded,
         Partial,
         Transcript,
         ReplyToken,

@@ -251,6 +251,7 @@ MODELS = {
                 _LANGUAGE,
                 _text("prior"),
                 TensorSpec("words", "bool", (1,)),
+                _text("options"),
                 _REQUEST,
                 TensorSpec("features", "float32", ("mels", "frames")),
             ),
@@ -268,8 +269,20 @@ MODELS = {
         ),
         Served(
             "qwen3",
-            (_text("messages"), _text("tools"), _text("conversation"), *_TOKENS),
-            (_text("text"), TensorSpec("ids", "int32", ("tokens",)), _text("calls"), *_STEP),
+            (
+                _text("messages"),
+                _text("tools"),
+                _text("conversation"),
+                _text("options"),
+                *_TOKENS,
+            ),
+            (
+                _text("text"),
+                TensorSpec("ids", "int32", ("tokens",)),
+                _text("calls"),
+                _text("report"),
+                *_STEP,
+            ),
             frozenset({"messages"}),
             instead=REQUEST,
             task="text-generation",
@@ -327,7 +340,8 @@ MODELS = {
 if left out); `voice` a speaker's name or a mixture, as `families.mixture` reads it, `style` one of
 its styles; `messages` is a JSON list of `{"role", "text"}`, an assistant's with `calls` where it
 has any, a tool's with its `call_id`; `tools` one of `{"name", "description", "parameters"}`, `calls`
-one of `{"id", "name", "arguments"}`, whose results the next request brings; `event` JSON as in
+one of `{"id", "name", "arguments"}`, whose results the next request brings; `options` is a JSON object with what `families.options` has for
+one request, `report` what an answer with options cost, in a last piece without text; `event` JSON as in
 `events`."""
 
 

@@ -40,9 +40,11 @@ class Cancel:
 
 @dataclass(frozen=True)
 class Played:
-    """So many milliseconds of the last answer were played."""
+    """So many milliseconds of an answer were played: the `answer`-th whose audio was given; 0: of the
+    last."""
 
     ms: float
+    answer: int = 0
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,7 @@ def _read(about: Table) -> Command:
         case "ask":
             return Ask(about.text("text", LONGEST_TEXT))
         case "played":
-            return Played(about.number("ms", 0.0))
+            return Played(about.number("ms", 0.0), round(about.number("answer", 0.0)))
         case "messages":
             return SetMessages(tuple(to_messages(about.items("messages"), "command.messages")))
         case "pin":

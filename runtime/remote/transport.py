@@ -27,7 +27,7 @@ from voxturn.runtime.errors import (
     VoxturnError,
 )
 from voxturn.runtime.flow.clock import NEVER, Clock, WallClock, done_by
-from voxturn.runtime.flow.handoff import Handoff, cancel_and_wait
+from voxturn.runtime.flow.handoff import Handoff, cancel_all
 from voxturn.runtime.remote.access import headers
 from voxturn.runtime.remote.contract import (
     CANARY,
@@ -297,8 +297,7 @@ class TritonServer:
                     return not all(answered)
             return True
         finally:
-            for canary in canaries:
-                await cancel_and_wait(canary)
+            await cancel_all(canaries)
 
     def _named(self, inputs: Mapping[str, Any]) -> list[Any]:
         """The tensors of a request that the server counts among its client's."""

@@ -8,6 +8,7 @@ engines.
 from __future__ import annotations
 
 import asyncio
+import json
 import tempfile
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
@@ -21,13 +22,14 @@ from voxturn.runtime.decode.generation import Follow, Request
 from voxturn.runtime.decode.service import TokenService, engine_of
 from voxturn.runtime.errors import EmptyText, InvalidProfile, UsageError, VoxturnError
 from voxturn.runtime.families.base import Voice, VoiceOptions, opens_thought, styles_of
-from voxturn.runtime.families.decoder import as_decoder
+from voxturn.runtime.families.decoder import DecoderReplier, as_decoder
+from voxturn.runtime.families.options import ReplyOptions, ReplyReport
 from voxturn.runtime.families.pipe import spoken
 from voxturn.runtime.families.xtts.family import SEQUENCES, VOCODER, as_xtts
 from voxturn.runtime.flow.clock import Clock
 from voxturn.runtime.flow.lane import Lane
 from voxturn.runtime.frames import frames_from
-from voxturn.runtime.messages import Message, ToolSpec
+from voxturn.runtime.messages import Message, ReplyToken, ToolSpec
 from voxturn.runtime.models.manifest import reading, whole
 from voxturn.runtime.parts import LoadedParts
 from voxturn.runtime.profile import Profile
@@ -39,7 +41,7 @@ from voxturn.runtime.remote.contract import (
     WINDOW,
 )
 from voxturn.runtime.remote.requests import check_request, of_step, to_request
-from voxturn.runtime.remote.tensors import Tensors, of_answer, of_chunk, of_event
+from voxturn.runtime.remote.tensors import Tensors, of_answer, of_chunk, of_event, text_tensor
 from voxturn.runtime.serving.batches import Batches
 from voxturn.runtime.serving.inputs import (
     Inputs,
@@ -47,6 +49,7 @@ from voxturn.runtime.serving.inputs import (
     check_latents,
     messages_of,
     name_of,
+    options_of,
     reference_of,
     spoken_text,
     tools_of,
@@ -107,7 +110,8 @@ class KeepsUtterances(Protocol):
 
 class ReplyHandler:
     """`messages`, after those that the `conversation` had, to the answer, token by token, with the
-    calls of `tools` that it has; or `request` to its steps. No tool is run here."""
+    calls of `tools` that it has; or `request` to its steps. No tool is run here. Of an answer with
+    `options` a last piece is the `report`."""
 
     def __init__(self, profile: Profile) -> None:
         self._parts = LoadedParts(profile)
@@ -134,20 +138,29 @@ class ReplyHandler:
                     yield tensors
             return
         said, tools = messages_of(inputs), tools_of(inputs)
+        options, report, replier = options_of(inputs, ReplyOptions), ReplyReport(), self._replier
+        if options is not None:
+            replier = replier.using(options, report)
         with self._dialogues.use(name_of(inputs, "conversation")) as kept:
-            async with aclosing(self._answer(kept, said, tools)) as pieces:
+            async with aclosing(self._answer(replier, kept, said, tools)) as pieces:
                 async for tensors in pieces:
                     yield tensors
+        if options is not None:
+            yield of_answer(ReplyToken("")) | {"report": text_tensor(json.dumps(asdict(report)))}
 
     async def _answer(
-        self, kept: list[Message], said: list[Message], tools: list[ToolSpec]
+        self,
+        replier: DecoderReplier,
+        kept: list[Message],
+        said: list[Message],
+        tools: list[ToolSpec],
     ) -> AsyncGenerator[Tensors, None]:
         """The answer to what was `said` after the messages that were `kept`, which it becomes part
         of."""
         before = kept or ([] if said[0].role == "system" else self._system)
-        dialogue = self._replier.fitted(alternating(with_results([*before, *said])), tools)
+        dialogue = replier.fitted(alternating(with_results([*before, *said])), tools)
         answer = Round()
-        items = self._replier(dialogue, tools)
+        items = replier(dialogue, tools)
         try:
             async for item in items:
                 answer.written(item)
@@ -169,6 +182,7 @@ class ReplyHandler:
             "capacity": self._replier.service.capacity,
             "opens_thought": opens_thought(self._replier),
             "takes_tools": self._replier.takes_tools,
+            "takes_options": True,
         }
         return asdict(self._parts.info["reply"]) | about
 

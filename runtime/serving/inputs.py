@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from voxturn.runtime.audio.encode import WavFile
@@ -23,9 +23,11 @@ from voxturn.runtime.remote.dialogue import read_tools
 from voxturn.runtime.remote.sessions import to_messages
 from voxturn.runtime.remote.table import json_value
 from voxturn.runtime.remote.tensors import text_of
+from voxturn.runtime.tomlfile import build
 
 _LOUDEST = 1e6  # beyond any integer's scale, and far from where float32 overflows
 
+T = TypeVar("T")
 Inputs = Mapping[str, np.ndarray[Any, Any]]
 
 
@@ -108,3 +110,10 @@ def tools_of(inputs: Inputs) -> list[ToolSpec]:
     if len(text) > LONGEST_TOOLS:
         raise TextTooLong(f"tools of {len(text)} characters; a request may have {LONGEST_TOOLS}")
     return read_tools(text, "tools") if text else []
+
+
+def options_of(inputs: Inputs, kind: type[T]) -> T | None:
+    """The options of a request, a JSON object; None if they were left out. Raises `UsageError`."""
+    if "options" not in inputs:
+        return None
+    return build(kind, json_value(string(inputs, "options"), "options"), "options", UsageError)

@@ -18,9 +18,9 @@ from voxturn.runtime.errors import (
     UsageError,
 )
 from voxturn.runtime.flow.clock import Clock
-from voxturn.runtime.flow.handoff import Handoff, Overflow, cancel_and_wait
+from voxturn.runtime.flow.handoff import Handoff, Overflow, cancel_all
 from voxturn.runtime.frames import RATE
-from voxturn.runtime.messages import AudioFrame, Message, Samples, SessionEvent
+from voxturn.runtime.messages import AudioFrame, Message, PcmChunk, Samples, SessionEvent
 from voxturn.runtime.remote.contract import COMMAND, LONGEST_PIECE_S, NUMBER, OPEN, SESSION
 from voxturn.runtime.remote.sessions import (
     AnswerNow,
@@ -130,6 +130,7 @@ class HeldSession:
         self._told: list[Message] = []
         self._sets = 0
         self._pieces = 0
+        self._answers = 0
         self._waiting = 0
         self._hearing = asyncio.Lock()
 
@@ -149,14 +150,16 @@ class HeldSession:
                 for change in self._changes():
                     yield change
                 if event is not None:
+                    self._answers += isinstance(event, PcmChunk) and not event.start
                     yield of_event(event)
             await self._session.aclose()
             for change in self._changes():
                 yield change
         finally:
-            for task in tasks:
-                await cancel_and_wait(task)
-            await self._session.aclose()
+            try:
+                await cancel_all(tasks)
+            finally:
+                await self._session.aclose()
 
     async def hear(self, samples: Samples, number: int) -> None:
         """The next piece; returns once there is room for it.
@@ -207,7 +210,11 @@ class HeldSession:
             case Cancel():
                 session.cancel()
             case Played():
-                session.played(command.ms)
+                if command.answer in (
+                    0,
+                    self._answers,
+                ):  # what was played before counts for nothing
+                    session.played(command.ms)
             case SetMessages():
                 session.messages = list(command.messages)
                 self._sets += 1

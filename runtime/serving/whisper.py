@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from voxturn.runtime.errors import (
     UsageError,
     VoxturnError,
 )
+from voxturn.runtime.families.options import HearingOptions
 from voxturn.runtime.families.whisper.hearing import as_whisper
 from voxturn.runtime.frames import RATE
 from voxturn.runtime.messages import Samples, Speaking, Transcript
@@ -22,7 +23,7 @@ from voxturn.runtime.profile import Profile
 from voxturn.runtime.remote.contract import END, LONGEST_AUDIO_S, REQUEST, SEQUENCE, START
 from voxturn.runtime.remote.tensors import Tensors, of_event, text_tensor
 from voxturn.runtime.serving.calls import WhisperCalls
-from voxturn.runtime.serving.inputs import Inputs, audio_of, name_of
+from voxturn.runtime.serving.inputs import Inputs, audio_of, name_of, options_of
 from voxturn.runtime.serving.kept import Kept
 from voxturn.runtime.turn.recognise import FilteredHearing, FilteredRecogniser
 
@@ -33,7 +34,8 @@ _MOST_HELD_S = 3600.0
 
 class WhisperHandler:
     """`audio` to `text`, `language` and `confidence`, all of it in `event`. `words` asks for their
-    times. An empty `language` is the profile's, "auto" asks the model, nudged towards `prior`.
+    times. An empty `language` is the profile's, "auto" asks the model, nudged towards `prior`;
+    `options` are those of `families.options`.
 
     Pieces of one sequence (`correlation`) are one utterance, whose first piece says so: each is
     answered with what was said so far, of which `stable` is not taken back; the last one with the
@@ -68,8 +70,10 @@ class WhisperHandler:
             yield await self._piece(inputs)
         else:
             recogniser, words = self._recogniser, "words" in inputs and bool(inputs["words"][0])
+            options = options_of(inputs, HearingOptions) or HearingOptions()
             if language := name_of(inputs, "language"):
-                recogniser = FilteredRecogniser(self._whisper.using(language), self._filter)
+                options = replace(options, language=language)
+            recogniser = recogniser.using(options)
             prior = name_of(inputs, "prior")
             yield _heard(await recogniser.transcribe(audio_of(inputs), prior, words))
 
@@ -83,6 +87,7 @@ class WhisperHandler:
             "multilingual": executor.multilingual,
             "aligns": executor.aligns,
             "mels": executor.mels,
+            "takes_options": True,
         }
 
     def close(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
@@ -138,10 +139,17 @@ class Chat:
             return (list(message.ids), "") if self._has_said(message) else ([], message.text)
         if self._form.thought_end not in message.text:
             return [], message.text
-        for count in range(len(message.ids), 0, -1):
-            heard = self._tokenizer.decode(message.ids[:count])
+        ids = message.ids
+        # where it was cut, its first tokens are told by their length: few are decoded
+        likely = bisect_right(
+            range(len(ids) + 1),
+            len(message.text),
+            key=lambda count: len(self._tokenizer.decode(ids[:count])),
+        )
+        for count in range(min(likely, len(ids)), 0, -1):
+            heard = self._tokenizer.decode(ids[:count])
             if message.text.startswith(heard):
-                return list(message.ids[:count]), message.text[len(heard) :]
+                return list(ids[:count]), message.text[len(heard) :]
         return [], message.text
 
     def _has_said(self, message: Message) -> bool:

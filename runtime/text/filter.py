@@ -5,6 +5,7 @@ Pluggable; the default is word lists, one a language, and the user's own rules (
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -23,6 +24,9 @@ from voxturn.runtime.text.filtering.rules import (
 from voxturn.runtime.text.language import base_code, find
 
 _LISTED = Rule()
+_SENTENCE_END = re.compile(r"[.!?…][\"'”’)]?\s+|[。！？؟।]|\n")
+_LONGEST_HELD = 400
+"""Characters without the end of a sentence that are held back at most."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,41 @@ class PassAll:
 
     def check(self, text: str, direction: str, language: str = "") -> Filtered:
         return Filtered(text)
+
+
+class FilteredText:
+    """A text that comes in pieces and is read, through a filter: sentence by sentence where there is
+    one, else as it comes. A refusal ends it (`refused`)."""
+
+    def __init__(self, content_filter: ContentFilter, language: str = "") -> None:
+        self._filter = content_filter
+        self._language = language
+        self._held = ""
+        self.refused = False
+
+    def push(self, text: str) -> str:
+        """What may be shown now."""
+        if self._filter.name == PassAll.name or self.refused:
+            return "" if self.refused else text
+        self._held += text
+        ends = [found.end() for found in _SENTENCE_END.finditer(self._held)]
+        whole = ends[-1] if ends else 0
+        if len(self._held) - whole > _LONGEST_HELD:
+            whole = self._held.rfind(" ") + 1 or len(self._held)
+        checked, self._held = self._held[:whole], self._held[whole:]
+        return self._checked(checked)
+
+    def flush(self) -> str:
+        """The text ended: what was held back, as far as it may be shown."""
+        checked, self._held = self._held, ""
+        return "" if self.refused else self._checked(checked)
+
+    def _checked(self, text: str) -> str:
+        if not text:
+            return ""
+        passed = self._filter.check(text, "out", self._language)
+        self.refused = bool(passed.refusal)
+        return passed.refusal or passed.text
 
 
 class WordListFilter:

@@ -7,6 +7,7 @@ import unicodedata
 from voxturn.runtime.text.scripts import script_of
 
 _TATWEEL = "\u0640"
+_QUESTION_ENDS = ("?", "؟", "？", "፧")
 _UNSPACED = ("Han", "Hiragana", "Katakana")
 
 
@@ -27,3 +28,8 @@ def bare_words(text: str) -> list[str]:
         else:
             chars.append(char)
     return "".join(chars).split()
+
+
+def ends_with_question(text: str) -> bool:
+    """Whether a text ends with a question mark, whatever brackets and quotes come after it."""
+    return text.rstrip(" \n\"'”’»)]）」").endswith(_QUESTION_ENDS)

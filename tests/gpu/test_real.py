@@ -96,7 +96,7 @@ def test_pcm_is_rounded_as_on_the_cpu(device: Device) -> None:
     target = device.put(out)
     CudaKernels().pcm16(device.put(samples), device.put(samples), target, 5000, 0, device.stream)
     np.testing.assert_array_equal(
-        device.get(target, out), np.rint(np.clip(samples, -1, 1) * 32767).astype(np.int16)
+        device.get(target, out), np.clip(np.rint(samples * 32768), -32768, 32767).astype(np.int16)
     )
 
 

@@ -14,7 +14,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from voxturn.bench.espeak import Espeak
 from voxturn.export.decoder import export as decoder
 from voxturn.export.decoder import synthetic
 from voxturn.runtime.assistant import Assistant
@@ -29,9 +28,11 @@ from voxturn.runtime.text.normalize import normalize
 from voxturn.runtime.turn.captions import webvtt
 
 from tests.e2e.conftest import demo_models as demo_models
+from tests.espeaking import said_afresh
 from tests.tiny.conftest import Tiny
 
-QUESTION = "السلام عليكم، كيف حالك اليوم؟"
+QUESTION = "اليوم يوم جميل والشمس مشرقة"
+"""Whisper base doubts most of espeak-ng's Arabic, and on some processors hears nothing of it; of this it is surest."""
 ANSWER = "عاصمة فرنسا هي باريس. تكلّف التذكرة ١٥ ريالاً، والمتحف مفتوح يوم الجمعة."
 pytestmark = [
     pytest.mark.usefixtures("demo_models"),
@@ -56,7 +57,7 @@ def reply_artifact(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 async def test_a_turn_in_arabic_keeps_its_text_from_right_to_left(
-    tiny: Tiny, reply_artifact: Path
+    tiny: Tiny, reply_artifact: Path, tmp_path: Path
 ) -> None:
     profile = replace(
         load_profile("demo"),
@@ -72,7 +73,9 @@ async def test_a_turn_in_arabic_keeps_its_text_from_right_to_left(
         replier.script = lambda messages: [*replier.tokenizer.encode(ANSWER), stop]
         await assistant.warm()
         conversation = assistant.conversation()
-        turn = conversation.turn(frames_from(Espeak().say(QUESTION, "ar", 130)), whole_input=True)
+        turn = conversation.turn(
+            frames_from(said_afresh(QUESTION, "ar", tmp_path / "said.npy", 160)), whole_input=True
+        )
         async with turn:
             events = [event async for event in turn]
     heard = next(event for event in events if isinstance(event, Transcript))

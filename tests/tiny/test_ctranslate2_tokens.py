@@ -131,8 +131,9 @@ async def test_one_client_with_many_answers_does_not_hold_up_another(
 
 async def test_a_lane_that_is_closed_ends_its_answers(folders: dict[str, Path]) -> None:
     lane = Lane("reply")
-    tokens = Ct2Tokens(folders["ctranslate2"], "fp32", 256, BUDGET, lane, "cpu")
-    first, second = (tokens.stream(Request(PROMPT, max_tokens=200)) for _ in range(2))
+    tokens = Ct2Tokens(folders["ctranslate2"], "fp32", 10_000, BUDGET, lane, "cpu")
+    # more than a fast machine makes before the lane is closed
+    first, second = (tokens.stream(Request(PROMPT, max_tokens=9_000)) for _ in range(2))
     await anext(first)
     waiting = asyncio.create_task(anext(second))
     await asyncio.sleep(0.01)

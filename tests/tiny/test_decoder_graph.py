@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -178,10 +179,12 @@ def test_sequences_of_a_batch_do_not_see_each_other(engine: str, tmp_path: Path)
 
 def test_openvino_reads_its_graph(model: Seeded, tmp_path: Path) -> None:
     import openvino
+    from voxturn.runtime.executors.openvino import compile_in_thread
 
     path, capacity = tmp_path / "decoder.onnx", 64
     build_decoder(model.checkpoint, "fp32", path, "openvino")
-    compiled = openvino.Core().compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    f32 = {"INFERENCE_PRECISION_HINT": "f32"}
+    compiled = compile_in_thread(openvino, str(path), f32, nullcontext())
     changing = PortableInputs(1, len(_PROMPT), capacity, np.dtype(np.float32))
     changing.set(np.array([_PROMPT]), [0])
     contract = contract_of(path)

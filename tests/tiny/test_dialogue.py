@@ -90,7 +90,7 @@ def test_a_template_without_a_system_prompt_refuses_one(checkpoints: dict[str, C
 
 
 @given(data=st.data(), prompted=st.booleans())
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_a_dialogue_and_its_answer_begin_the_next(
     checkpoints: dict[str, Checkpoint], data: st.DataObject, prompted: bool
 ) -> None:

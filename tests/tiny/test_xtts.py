@@ -355,9 +355,7 @@ PLANS = st.builds(
 )
 
 
-@settings(
-    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     chunks=st.lists(st.integers(1, 9), min_size=1, max_size=6).filter(
         lambda chunks: sum(chunks) >= 3

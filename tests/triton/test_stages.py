@@ -27,6 +27,12 @@ from voxturn.runtime.decode.service import DecodeService, engine_of
 from voxturn.runtime.executors.fake import FakeDecoder, FakeGraph, FakeWhisper
 from voxturn.runtime.families.base import Voice
 from voxturn.runtime.families.decoder import DecoderReplier, as_decoder
+from voxturn.runtime.families.options import (
+    HearingOptions,
+    ReplyOptions,
+    ReplyReport,
+    replying_as,
+)
 from voxturn.runtime.families.pipe import spoken
 from voxturn.runtime.families.whisper.hearing import WhisperRecogniser
 from voxturn.runtime.families.windowed import WindowedVocoder
@@ -60,6 +66,7 @@ from voxturn.runtime.text.chat import Chat, ChatFormat
 from voxturn.runtime.text.filter import PassAll
 from voxturn.runtime.text.tokenizer import JsonTokenizer
 from voxturn.runtime.turn.recognise import FilteredRecogniser
+from voxturn.runtime.turn.stages import Stages
 
 from tests.tiny.conftest import Tiny
 from tests.triton.conftest import ROOT, Running, serve
@@ -303,9 +310,23 @@ async def test_whole_stages_run_there_without_an_artifact_here(
             decode_all(QUESTION, 16000), words=True
         )
         assert [word.text.strip(" ?") for word in found.words][-1] == "France"
+        await _options_reach_the_server(assistant.stages)
         served = load_profile(profile)
         here = LoadedParts(served).choice("speak").manifest.digest
         assert assistant.setup.info["speak"].artifact_sha256 == here
+
+
+async def _options_reach_the_server(stages: Stages) -> None:
+    report = ReplyReport()
+    replier = replying_as(stages.replier, ReplyOptions(max_tokens=3, seed=1), report)
+    question = [Message("user", "What is the capital of France?")]
+    written = [item async for item in replier(question) if isinstance(item, ReplyToken)]
+    assert 0 < sum(len(item.ids) for item in written) <= 3
+    assert (report.completion_tokens, report.full) == (3, True)
+    assert report.prompt_tokens > 5
+    options = HearingOptions("auto", ("Paris",), "A geography lesson.", translate=True)
+    heard = await stages.recogniser.using(options).transcribe(decode_all(QUESTION, 16000))
+    assert "capital of France" in heard.text
 
 
 async def test_a_server_of_another_artifact_is_refused(

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from voxturn.runtime.errors import ExecutorUnavailable, UsageError
 from voxturn.runtime.families.base import Candidate, Family, Need, Parts, Recogniser
+from voxturn.runtime.families.options import HearingOptions
 from voxturn.runtime.families.whisper.agreement import Agreement
 from voxturn.runtime.families.whisper.recognise import (
     LONGEST_S,
@@ -52,10 +53,10 @@ class WhisperRecogniser:
         self.whisper = Whisper(executor, tokenizer, features, language, names, guard)
         self.lane = lane
 
-    def using(self, language: str) -> WhisperRecogniser:
-        """The same engine for another language, as in `Whisper`. Raises `UnsupportedLanguage`."""
+    def using(self, options: HearingOptions) -> WhisperRecogniser:
+        """The same engine with other options, as in `Whisper.using`."""
         other = copy(self)
-        other.whisper = self.whisper.using(language)
+        other.whisper = self.whisper.using(options)
         return other
 
     def hear(self, prior: str = "") -> WhisperHearing:
@@ -64,7 +65,9 @@ class WhisperRecogniser:
 
         Raises `UnsupportedLanguage` for one that the model has not.
         """
-        known = prior and not is_auto(prior)
+        known = (
+            prior and not is_auto(prior) and not self.whisper.translates
+        )  # what came was English
         return WhisperHearing(self, language_code(self.whisper.tokenizer, prior) if known else "")
 
     async def warm(self) -> None:
@@ -95,11 +98,11 @@ class WhisperHearing:
         hypothesis = await lane.run(whisper.decode, window, self._language, known)
         if not hypothesis.believed or not hypothesis.text:
             return None
-        words = words_of(hypothesis.ids, whisper.tokenizer, hypothesis.language)
+        words = words_of(hypothesis.ids, whisper.tokenizer, whisper.written(hypothesis.language))
         unstable = self._text(self._agreement.push(words))
         stable = self._text(self._agreement.stable).lstrip()
         unstable = unstable if stable else unstable.lstrip()
-        return Partial(stable, unstable, self._language, speaking.start)
+        return Partial(stable, unstable, whisper.written(self._language), speaking.start)
 
     async def final(self, samples: Samples, words: bool = False) -> Transcript:
         """The words in 16 kHz samples of any length, with their times if `words`."""
@@ -120,7 +123,7 @@ class WhisperHearing:
         spoken = [piece for piece in pieces if piece.text]
         return Transcript(
             " ".join(piece.text for piece in spoken),
-            self._language,
+            whisper.written(self._language),
             min((each.score for each in spoken or pieces), default=0.0),
             sum(piece.fallbacks for piece in pieces),
             words=tuple(word for piece in pieces for word in piece.words),

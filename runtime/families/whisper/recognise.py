@@ -12,6 +12,7 @@ al. 2022 (thresholds of section 4.5); whisper's `transcribe.py`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
@@ -21,6 +22,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from voxturn.runtime.errors import CorruptModel, UnsupportedLanguage, UsageError
+from voxturn.runtime.families.options import HearingOptions
 from voxturn.runtime.families.whisper.loops import (
     POSITION_S,
     Repetition,
@@ -69,6 +71,11 @@ class Guard:
     silence: float = -1.5
     prior: float = 10.0
     left_out_s: float = 0.4
+
+    def translating(self) -> Guard:
+        """The same for translations, which are less sure of themselves than the words as they were
+        spoken: by 0.4 to 0.5 on whisper-base. The first two are whisper's own."""
+        return replace(self, doubt=-1.0, no_speech=0.6, silence=-2.0)
 
 
 @dataclass(frozen=True)
@@ -146,15 +153,38 @@ class Whisper:
         self._guard = guard or Guard()
         self._set(language)
         self._start, self._task, self._untimed = (self._mark(name) for name in MARKS)
+        self._names = tuple(names)
         self._context = named(tokenizer, names)
         self._silence: Any = None
+        self.translates = False
 
-    def using(self, language: str) -> Whisper:
-        """The same engine for another language, as in the constructor. Raises
-        `UnsupportedLanguage`."""
+    def using(self, options: HearingOptions) -> Whisper:
+        """The same engine with other options.
+
+        Raises `UnsupportedLanguage`, and `UsageError` for too many names, or where the model has
+        English alone and is to translate.
+        """
         other = copy(self)
-        other._set(language)
+        if options.language:
+            other._set(options.language)
+        if options.names or options.prompt:
+            names = (*self._names, *(plain(self.tokenizer, name) for name in options.names))
+            other._context = named(self.tokenizer, names, plain(self.tokenizer, options.prompt))
+        if options.translate:
+            if not self.executor.multilingual:
+                raise UsageError("translate: this speech model knows English alone")
+            other._task, other.translates = self._mark("translate"), True
+            other._guard = self._guard.translating()
         return other
+
+    @property
+    def _aligns(self) -> bool:
+        """Whether it is known when words were said: a translation's do not follow the audio."""
+        return self.executor.aligns and not self.translates
+
+    def written(self, language: str) -> str:
+        """The code of the language that what is spoken in `language` is written in."""
+        return "en" if self.translates else language
 
     def _set(self, language: str | Sequence[str]) -> None:
         """Set `candidates`, the model's codes of the languages that may be spoken (empty: all of
@@ -189,7 +219,8 @@ class Whisper:
         best: Hypothesis = replace(attempt, fallbacks=len(tried) - 1)
         if best.missing:
             best = self._without_loops(window, best)
-        cut_off = best.full and self.executor.aligns  # where the rest begins is known by alignment
+        cut_off = best.full and self._aligns  # where the rest begins is known by alignment
+        words = words and not self.translates
         begins = self._begins(window, best.ids, language) if words or cut_off else []
         if cut_off:
             best = self._whole_words(best, begins)
@@ -220,7 +251,7 @@ class Whisper:
         """One attempt at a window, whose first tokens are taken to be `prefix`."""
         spare = self._guard.tokens_spare
         room = _CONTEXT - _MARKS - len(self._context)
-        cap = min(int(window.seconds * fastest(language)) + spare, room)
+        cap = min(int(window.seconds * fastest(self.written(language))) + spare, room)
         most = min(max(cap - len(prefix), spare), room - len(prefix))
         if most <= 0:
             return Hypothesis(tuple(prefix), self._text(prefix), language, 0.0, believed=True)
@@ -274,7 +305,7 @@ class Whisper:
         before = np.cumsum([0, *map(len, words)]).tolist()
         missing: list[tuple[int, int]] = []
         rest_s = None
-        if (runs or few) and self.executor.aligns:
+        if (runs or few) and self._aligns:
             begins = self._begins(window, ids, language)
             missing += without_audio(runs, before, begins, window.sounds, fastest(language))
             after_s = POSITION_S * int(window.sounds[begins[-1] :].sum())
@@ -305,7 +336,7 @@ class Whisper:
     def _whole_words(self, cut_off: Hypothesis, begins: Sequence[int]) -> Hypothesis:
         """A hypothesis that the decoder had no room to end, without its last word: it and the rest
         are heard anew."""
-        cut = words_of(cut_off.ids, self.tokenizer, cut_off.language)
+        cut = words_of(cut_off.ids, self.tokenizer, self.written(cut_off.language))
         ids = cut_off.ids if len(cut) == 1 else cut_off.ids[: -len(cut[-1])]
         rest_s = POSITION_S * begins[len(ids)]
         return replace(cut_off, ids=ids, text=self._text(ids), rest_s=rest_s)
@@ -341,7 +372,11 @@ class Whisper:
         self, ids: Sequence[int], language: str
     ) -> tuple[list[tuple[int, ...]], list[Repetition]]:
         """The words as tokens, those that repeat themselves in parts, and what they say again."""
-        words = [part for word in words_of(ids, self.tokenizer, language) for part in divided(word)]
+        words = [
+            part
+            for word in words_of(ids, self.tokenizer, self.written(language))
+            for part in divided(word)
+        ]
         return words, repetitions([self.tokenizer.decode(word) for word in words])
 
     def _begins(self, window: Window, ids: tuple[int, ...], language: str) -> list[int]:
@@ -387,19 +422,26 @@ def mark(tokenizer: Tokenizer, name: str) -> int:
     return token
 
 
-def named(tokenizer: Tokenizer, names: Sequence[str]) -> list[int]:
-    """The tokens of names as words that were said before.
+def named(tokenizer: Tokenizer, names: Sequence[str], prompt: str = "") -> list[int]:
+    """The tokens of names as words that were said before, then the last of `prompt` that there is
+    room for: whisper, too, heeds the end of a long one.
 
-    Raises `UsageError` for too many, `CorruptModel`.
+    Raises `UsageError` for too many names, `CorruptModel`.
     """
-    if not names:
-        return []
-    ids = tokenizer.encode(f" {', '.join(names)}.")
+    ids = tokenizer.encode(f" {', '.join(names)}.") if names else []
     if len(ids) > _NAME_TOKENS:
         raise UsageError(
             f"the names take {len(ids)} tokens; at most {_NAME_TOKENS} are heeded, so give fewer"
         )
-    return [mark(tokenizer, "startofprev"), *ids]
+    before = tokenizer.encode(f" {prompt.strip()}") if prompt.strip() else []
+    ids += before[max(0, len(before) + len(ids) - _NAME_TOKENS) :]
+    return [mark(tokenizer, "startofprev"), *ids] if ids else []
+
+
+def plain(tokenizer: Tokenizer, text: str) -> str:
+    """A text that anyone may have written, with no mark of the tokenizer's in it."""
+    marks = "|".join(map(re.escape, sorted(tokenizer.marks, key=len, reverse=True)))
+    return re.sub(marks, lambda found: f"{found[0][0]} {found[0][1:]}", text) if marks else text
 
 
 def language_code(tokenizer: Tokenizer, language: str) -> str:

@@ -20,7 +20,7 @@ from voxturn.runtime.families.xtts.speakers import Speaker, Speakers, in_style, 
 from voxturn.runtime.families.xtts.stop_guard import SilenceGuard
 from voxturn.runtime.families.xtts.text import XttsTokenizer
 from voxturn.runtime.families.xtts.voice import XttsVoice
-from voxturn.runtime.families.xtts.voices import Cloner, VoiceStore
+from voxturn.runtime.families.xtts.voices import Cloner, VoiceStore, forget_voices
 from voxturn.runtime.models.manifest import Manifest, reading, whole
 from voxturn.runtime.protocols import GraphExecutor
 
@@ -181,5 +181,6 @@ FAMILY = Family(
     check=_check,
     takes_turns=True,
     library=_library,
+    forget=forget_voices,
     cloner=cloner,
 )

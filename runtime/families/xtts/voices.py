@@ -244,6 +244,23 @@ def check_name(name: str) -> None:
         )
 
 
+def forget_voices(home: Path, prefix: str) -> int:
+    """Delete the voices of all checkpoints whose names begin so, with their styles; how many.
+
+    Raises `UsageError` for what cannot be deleted.
+    """
+    found = 0
+    try:
+        for path in (home / "voices").glob(f"*/{prefix}*.npz"):
+            path.unlink(missing_ok=True)
+            found += 1
+        for folder in (home / "voices").glob(f"*/styles/{prefix}*"):
+            shutil.rmtree(folder)
+    except OSError as exc:
+        raise output_error(exc, str(home / "voices")) from exc
+    return found
+
+
 class VoiceStore:
     """The voices of one checkpoint: those cloned here, and the studio voices that its artifact
     carries."""
@@ -263,10 +280,11 @@ class VoiceStore:
         self.checkpoint = hashlib.sha256("".join(made_with).encode()).hexdigest()[:16]
         self._root = root / "voices" / self.checkpoint
         self._studio = folder / "voices.npz"
+        self._studio_known: tuple[object, frozenset[str]] = (None, frozenset())
 
     def names(self) -> dict[str, str]:
         """Every voice's name and where it is from: "added" here (cloned or imported), or "studio"."""
-        found = {name.rsplit("/", 1)[0]: "studio" for name in self._studio_arrays()}
+        found = dict.fromkeys(self._studio_names(), "studio")
         if self._root.is_dir():
             found |= {
                 path.stem: "added"
@@ -336,13 +354,19 @@ class VoiceStore:
             raise UsageError(f"voice {name!r}: has {_MOST_STYLES} styles, more than it can have")
 
     def add(
-        self, voice: Voice, recordings: Sequence[Path] = (), imported: str = "", style: str = ""
+        self,
+        voice: Voice,
+        recordings: Sequence[Path] = (),
+        imported: str = "",
+        style: str = "",
+        about: Mapping[str, Any] | None = None,
     ) -> None:
         """Keep a voice under its name, in place of another of that name, or as a style of it. Safe
         beside other threads and processes.
 
         A voice that is replaced keeps its styles. `imported` says which file it was taken from,
-        where it was not cloned. Raises `UsageError`, `UnknownVoice`, `ResourceError`.
+        where it was not cloned; `about` is noted with it, as JSON. Raises `UsageError`,
+        `UnknownVoice`, `ResourceError`.
         """
         self.check_new(voice.name, style)
         try:
@@ -356,6 +380,7 @@ class VoiceStore:
             "from": imported or "recordings",
             "sha256": _digest(voice),
             "recordings": [sha256_of(path) for path in recordings if path.is_file()],
+            **({"about": dict(about)} if about else {}),
         }
         data = io.BytesIO()
         np.savez(
@@ -412,6 +437,19 @@ class VoiceStore:
         path = self._path(name)
         folder = self._root / "styles" / name
         return [] if path is None else [p for p in folder.glob("*.npz") if p.name[0] != "."]
+
+    def _studio_names(self) -> frozenset[str]:
+        """Of the file that is there now: megabytes, which are not read again for every question."""
+        try:
+            status = self._studio.stat()
+        except OSError:
+            return frozenset()
+        stamp = (status.st_ino, status.st_mtime_ns, status.st_size)
+        known, names = self._studio_known
+        if known != stamp:
+            names = frozenset(name.rsplit("/", 1)[0] for name in self._studio_arrays())
+            self._studio_known = (stamp, names)
+        return names
 
     def _studio_arrays(self) -> dict[str, npt.NDArray[Any]]:
         return _arrays(self._studio, "pull the model again") or {}

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from voxturn.runtime.decode.engine import DecodeCounts, DecodeEngine, next_piece
 from voxturn.runtime.decode.generation import Generation, Request
@@ -239,7 +239,6 @@ def test_with_all_slots_busy_another_answer_waits_for_its_turn() -> None:
         max_size=8,
     ),
 )
-@settings(deadline=None)
 def test_requests_that_join_and_leave_at_any_step_get_their_own_tokens(
     slots: int, requests: list[tuple[int, list[int], int, int]]
 ) -> None:
@@ -474,7 +473,6 @@ def test_the_prompt_counts_as_history_for_the_penalty() -> None:
         max_size=10,
     ),
 )
-@settings(deadline=None)
 def test_any_sequence_of_prompts_gives_what_a_fresh_engine_gives(
     slots: int, lengths: list[int], prompts: list[tuple[list[int], int, bool]]
 ) -> None:

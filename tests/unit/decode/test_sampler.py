@@ -91,7 +91,6 @@ def test_a_uniform_is_made_of_the_first_two_words() -> None:
 
 @given(seed=st.integers(0, 2**64 - 1), counter=st.integers(0, 2**64 - 1))
 @example(seed=2**64 - 1, counter=2**64 - 1)
-@settings(deadline=None)
 def test_native_and_numpy_draw_the_same_uniforms_below_one(seed: int, counter: int) -> None:
     value = uniform(seed, counter)
     assert native.uniform(seed, counter) == value
@@ -157,7 +156,7 @@ logit = st.one_of(
     seed=st.integers(0, 2**64 - 1),
     counter=st.integers(0, 2**64 - 1),
 )
-@settings(deadline=None, max_examples=400)
+@settings(max_examples=400)
 def test_native_and_numpy_agree_at_the_extremes(
     logits: list[float],
     history: list[int],

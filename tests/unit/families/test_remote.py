@@ -27,7 +27,13 @@ from voxturn.runtime.errors import (
     VoxturnError,
 )
 from voxturn.runtime.families.base import VoiceOptions
-from voxturn.runtime.families.remote import RemoteRecogniser, RemoteReplier, RemoteVoice
+from voxturn.runtime.families.options import HearingOptions, ReplyOptions, ReplyReport
+from voxturn.runtime.families.remote import (
+    RemoteRecogniser,
+    RemoteReplier,
+    RemoteVoice,
+    SettableReplier,
+)
 from voxturn.runtime.flow.scheduling import Cores
 from voxturn.runtime.messages import (
     Message,
@@ -497,3 +503,53 @@ def test_nothing_is_pulled_for_a_stage_that_runs_elsewhere(
     profile = remote(load_profile("demo"), transcribe="whisper", reply="qwen3", speak="xtts")
     bring(profile, Store(tmp_path), Registry.read())
     assert asked == [Registry.read().resolve(profile.listen.model)[0].id]
+
+
+async def test_options_go_to_a_server_that_takes_them_and_its_report_comes_back() -> None:
+    report = {"prompt_tokens": 7, "completion_tokens": 2, "full": True}
+    wire: Any = Wire(
+        of_answer(ReplyToken("It is.", (3, 4))),
+        of_answer(ReplyToken("")) | {"report": text_tensor(json.dumps(report))},
+    )
+    replier = SettableReplier(wire, "qwen3")
+    found = ReplyReport()
+    other = replier.using(ReplyOptions(0.5, max_tokens=2, stops=("x",)), found)
+    assert [item async for item in other([Message("user", "So?")])] == [ReplyToken("It is.")]
+    assert found == ReplyReport(7, 2, True)
+    ((_, inputs),) = wire.sent
+    assert json.loads(inputs["options"]) == {"temperature": 0.5, "max_tokens": 2, "stops": ["x"]}
+    wire = Wire(of_answer(ReplyToken("It is.", (3, 4))))
+    assert [item async for item in SettableReplier(wire, "qwen3")([Message("user", "So?")])]
+    assert "options" not in wire.sent[0][1]
+
+
+@pytest.mark.parametrize("report", ["no", "[]", "{}", '{"prompt_tokens": "many"}'])
+async def test_a_report_of_another_version_is_a_failure(report: str) -> None:
+    wire: Any = Wire(of_answer(ReplyToken("")) | {"report": text_tensor(report)})
+    replier = SettableReplier(wire, "qwen3").using(ReplyOptions(), ReplyReport())
+    with pytest.raises(InferenceFailed, match="a report that is none"):
+        _ = [item async for item in replier([Message("user", "So?")])]
+
+
+async def test_a_server_of_today_is_given_names_and_translates() -> None:
+    wire: Any = Wire(*(heard(Transcript("Good.", "en")) for _ in "abc"))
+    recogniser = RemoteRecogniser(wire, "whisper", "en", takes_options=True)
+    samples = np.ones(160, np.float32)
+    options = HearingOptions("auto", ("Ada",), "They met.", True)
+    await recogniser.using(options).hear().final(samples)
+    await recogniser.hear().final(samples)
+    await (
+        RemoteRecogniser(wire, "whisper", "en")
+        .using(HearingOptions("de", ("Ada",)))
+        .hear()
+        .final(samples)
+    )
+    first, second, third = (inputs for _, inputs in wire.sent)
+    assert first["language"] == "auto"
+    assert json.loads(first["options"]) == {
+        "names": ["Ada"],
+        "prompt": "They met.",
+        "translate": True,
+    }
+    assert (second["language"], "options" in second) == ("en", False)
+    assert (third["language"], "options" in third) == ("de", False)

@@ -29,7 +29,7 @@ async def numbers(
 
 
 @given(st.integers(0, 40), st.integers(1, 5))
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_ahead_gives_every_item_in_order(count: int, capacity: int) -> None:
     async def collect() -> list[int]:
         return [item async for item in Ahead(numbers(count), capacity)]
@@ -248,7 +248,7 @@ ACTIONS = st.lists(st.sampled_from(["put", "put", "get", "close", "fail", "aband
 
 @pytest.mark.slow
 @given(ACTIONS, st.integers(1, 4), st.sampled_from(Overflow))
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 def test_every_item_is_read_in_order_or_its_loss_is_told_and_the_end_is_told(
     actions: list[str], capacity: int, overflow: Overflow
 ) -> None:
@@ -297,7 +297,7 @@ async def _follow(actions: list[str], capacity: int, overflow: Overflow) -> None
 
 
 @given(st.integers(0, 30), st.integers(1, 4), st.lists(st.integers(0, 2), max_size=40))
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 def test_who_waits_for_room_loses_nothing_and_passes_no_bound(
     count: int, capacity: int, pauses: list[int]
 ) -> None:

@@ -260,3 +260,9 @@ def test_an_answer_that_ran_dry_goes_on_from_now() -> None:
     assert pace.lead_s == -7.0
     pace.made(answer, 20.0)
     assert pace.lead_s == 20.0
+
+
+def test_processes_that_share_the_cores_are_given_as_many_threads_as_they_have() -> None:
+    share = Cores(5).share(2)
+    assert [share.budget("speak", threads).threads for threads in (0, 1, 2, 3)] == [2, 1, 2, 2]
+    assert Cores(2).share(4).budget("speak", 2).threads == 1

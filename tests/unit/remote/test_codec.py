@@ -22,6 +22,7 @@ from voxturn.runtime.messages import (
     Sentence,
     SessionError,
     SessionEvent,
+    SpeechEnded,
     SpeechStarted,
     Transcript,
     TurnDone,
@@ -39,6 +40,7 @@ SENTENCES = st.builds(Sentence, TEXT, st.integers(0, 1000), TEXTS, TEXT)
 SAMPLES = st.lists(st.floats(-1, 1, width=32), max_size=30).map(lambda v: np.array(v, np.float32))
 EVENTS = st.one_of(
     st.builds(SpeechStarted, st.integers(0, 1 << 40)),
+    st.builds(SpeechEnded, st.integers(0, 1 << 40)),
     st.builds(Partial, TEXT, TEXT, TEXT, st.integers(0, 1 << 40)),
     st.builds(Transcript, TEXT, TEXT, SECONDS, st.integers(0, 9), TEXTS, WORDS),
     st.builds(ReplyToken, TEXT, st.lists(st.integers(0, 1 << 20), max_size=4).map(tuple)),

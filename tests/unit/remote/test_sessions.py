@@ -38,7 +38,7 @@ COMMANDS = st.one_of(
     st.builds(Ask, TEXT),
     st.just(AnswerNow()),
     st.just(Cancel()),
-    st.builds(Played, st.floats(-1e9, 1e9)),
+    st.builds(Played, st.floats(-1e9, 1e9), st.integers(0, 1 << 30)),
     st.builds(SetMessages, st.lists(PLAIN, max_size=4).map(tuple)),
     st.builds(Pin, TEXT),
     st.just(Close()),

@@ -31,7 +31,7 @@ from voxturn.runtime.messages import Message, ReplyToken, ToolCall
 from voxturn.runtime.models.manifest import Manifest
 from voxturn.runtime.models.store import Store
 from voxturn.runtime.remote.dialogue import call_table
-from voxturn.runtime.remote.tensors import Tensors, answered, text_tensor
+from voxturn.runtime.remote.tensors import Tensors, answered, text_of, text_tensor
 from voxturn.runtime.serving.handlers import ReplyHandler, XttsHandler
 from voxturn.runtime.serving.kept import Kept
 
@@ -325,5 +325,39 @@ async def test_what_is_no_tool_or_no_result_is_refused_by_its_name(
 ) -> None:
     with pytest.raises((UsageError, TextTooLong), match=says) as caught:
         await answer_to(tooled, sent(*messages, tools=tools))
+    assert "\n" not in str(caught.value)
+    assert kept(tooled) == []
+
+
+async def test_an_answer_with_options_ends_with_its_report(tooled: ReplyHandler) -> None:
+    inputs = sent(QUESTION) | {"options": text_tensor(json.dumps({"max_tokens": 3}))}
+    pieces = [tensors async for tensors in tooled(inputs)]
+    assert ["report" in tensors for tensors in pieces].index(True) == len(pieces) - 1
+    report = json.loads(text_of(pieces[-1]["report"]))
+    assert report["prompt_tokens"] > 3
+    assert (report["completion_tokens"], report["full"]) == (3, True)
+    assert answered(pieces[-1]) == [ReplyToken("", ())]
+    assert not any("report" in tensors for tensors in [t async for t in tooled(sent(QUESTION))])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "five",
+        "[]",
+        '{"unknown": 1}',
+        '{"max_tokens": "5"}',
+        '{"max_tokens": 0}',
+        '{"temperature": -1}',
+        '{"temperature": NaN}',
+        '{"seed": -1}',
+        '{"stops": "x"}',
+        json.dumps({"stops": ["x"] * 17}),
+        json.dumps({"stops": ["x" * 201]}),
+    ],
+)
+async def test_what_is_no_option_is_refused(options: str, tooled: ReplyHandler) -> None:
+    with pytest.raises(UsageError) as caught:
+        await answer_to(tooled, sent(QUESTION) | {"options": text_tensor(options)})
     assert "\n" not in str(caught.value)
     assert kept(tooled) == []

@@ -17,6 +17,7 @@ from voxturn.runtime.errors import (
     UsageError,
     VoxturnError,
 )
+from voxturn.runtime.families.options import HearingOptions
 from voxturn.runtime.flow.clock import ManualClock
 from voxturn.runtime.flow.fairness import CLIENT
 from voxturn.runtime.remote.contract import CANARY, CANCEL, END, LONGEST_AUDIO_S, SEQUENCE, START
@@ -216,3 +217,24 @@ async def test_clients_may_choose_the_same_name_and_none_begins_twice(
         await said(handler, "1", START, client="a")
     for client in "ab":
         assert "confidence" in await said(handler, "1", END, client=client)
+
+
+async def test_a_recording_has_options_of_its_own(
+    handler: WhisperHandler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = list[HearingOptions]()
+    using = handler._whisper.using
+
+    def noted(options: HearingOptions) -> Any:
+        asked.append(options)
+        return using(HearingOptions(options.language))
+
+    monkeypatch.setattr(handler._whisper, "using", noted)
+    inputs = {"audio": PIECE, "language": text_tensor("en")}
+    table = '{"names": ["Ada"], "prompt": "They met.", "translate": true}'
+    for more in ({}, {"options": text_tensor(table)}):
+        assert [tensors async for tensors in handler(inputs | more)]
+    assert asked == [HearingOptions("en"), HearingOptions("en", ("Ada",), "They met.", True)]
+    for wrong in ('{"names": "Ada"}', '{"style": "x"}', "no"):
+        with pytest.raises(UsageError):
+            _ = [t async for t in handler(inputs | {"options": text_tensor(wrong)})]

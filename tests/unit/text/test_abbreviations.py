@@ -273,7 +273,7 @@ TEXTS = st.lists(st.tuples(WORDS, GLUE), max_size=12).map(lambda p: "".join(map(
     size=st.integers(1, 7),
     longest=st.integers(4, 60),
 )
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 def test_streamed_and_whole_are_cut_alike(
     text: str, language: str, size: int, longest: int
 ) -> None:
@@ -287,14 +287,14 @@ def test_streamed_and_whole_are_cut_alike(
 
 
 @given(first=st.text("abcdefxyz", min_size=1, max_size=9), language=st.sampled_from(LANGUAGES))
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 def test_no_sentence_ends_before_a_small_letter(first: str, language: str) -> None:
     text = f"So {first}. and on"
     assert clauses(text, language) == [text]
 
 
 @given(text=TEXTS, language=st.sampled_from(LANGUAGES))
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 def test_reading_twice_is_reading_once(text: str, language: str) -> None:
     once = in_words(text, language)
     assert in_words(once, language) == once

@@ -85,7 +85,7 @@ def test_thinking_is_off_in_every_turn() -> None:
     assert at[-1] + len(thought) == len(prompt)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.text("abc .,", max_size=30), st.text("abc .,", max_size=30), st.integers(0, 40))
 def test_what_is_kept_of_an_answer_says_what_was_heard(said: str, other: str, cut: int) -> None:
     chat = Chat(TOKENIZER, CHAT_FORMATS["chatml"])

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from voxturn.runtime.flow.clock import ManualClock
-from voxturn.runtime.text.filter import Filtered, PassAll, WordListFilter
+from voxturn.runtime.text.filter import Filtered, FilteredText, PassAll, WordListFilter
 from voxturn.runtime.text.filtering.rules import WatchedRules
 
 CASES = tomllib.loads(
@@ -116,3 +116,53 @@ def test_a_filter_keeps_a_bounded_number_of_lists() -> None:
     for tag in ("eu", "ca", "ga", "cy", "is", "et", "lv", "lt"):
         content_filter.check("text", "out", tag)
     assert len(content_filter._matchers) == 1
+
+
+class Marking:
+    """Shows what it was given at once; refuses what has a `!`."""
+
+    name = "marking"
+
+    def check(self, text: str, direction: str, language: str = "") -> Filtered:
+        assert (direction, language) == ("out", "en")
+        return Filtered(f"[{text}]", refusal="No." if "!" in text else "")
+
+
+def test_a_written_text_is_looked_at_sentence_by_sentence() -> None:
+    text = FilteredText(Marking(), "en")
+    assert text.push("One") == ""
+    assert text.push(" thing.") == ""
+    assert text.push(" And") == "[One thing. ]"
+    assert text.push("\nother") == "[And\n]"
+    assert text.flush() == "[other]"
+    assert text.flush() == ""
+
+
+def test_a_refusal_ends_a_written_text() -> None:
+    text = FilteredText(Marking(), "en")
+    assert text.push("Stop! Now") == "No."
+    assert text.refused
+    assert text.push("More. ") == ""
+    assert text.flush() == ""
+
+
+def test_without_a_filter_a_written_text_comes_as_it_is() -> None:
+    text = FilteredText(PassAll(), "en")
+    assert [text.push(piece) for piece in ("On", "e. T")] == ["On", "e. T"]
+
+
+@given(st.lists(st.text("ab .\n", max_size=300), max_size=6))
+def test_a_written_text_keeps_every_character(pieces: list[str]) -> None:
+    class Same:
+        name = "same"
+
+        def check(self, text: str, direction: str, language: str = "") -> Filtered:
+            return Filtered(text)
+
+    text = FilteredText(Same(), "en")
+    shown, longest = "", 0
+    for piece in pieces:
+        shown += text.push(piece)
+        longest = max(longest, len(text._held))
+    assert shown + text.flush() == "".join(pieces)
+    assert longest <= 400

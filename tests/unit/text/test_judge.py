@@ -186,7 +186,7 @@ def letters(text: str) -> str:
 )
 @example("Hello my dear friend أهلا وسهلا بكم معنا. Hello. ", [1], 60, JUDGES[0], "")
 @example("Hello my dear friend أهلا وسهلا بكم معنا. Hello. ", [1], 22, JUDGES[0], "")
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_no_letter_is_lost_and_the_pieces_do_not_matter(
     text: str, sizes: list[int], longest: int, judge: LanguageJudge, before: str
 ) -> None:
@@ -208,7 +208,6 @@ def test_no_letter_is_lost_and_the_pieces_do_not_matter(
 
 
 @given(text=MIXED)
-@settings(deadline=None)
 def test_words_lie_in_the_text_in_order(text: str) -> None:
     end = 0
     for word in words_of(text):

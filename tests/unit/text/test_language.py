@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from voxturn.runtime.errors import UnsupportedLanguage
 from voxturn.runtime.text.language import base_code, codes_of, find, is_auto
@@ -86,7 +86,6 @@ def test_auto_is_no_tag() -> None:
 
 
 @given(st.text(max_size=12))
-@settings(deadline=None)
 def test_any_text_is_a_tag_or_refused(text: str) -> None:
     try:
         codes = codes_of(text)

@@ -12,7 +12,7 @@ from voxturn.runtime.text.normalize import LANGUAGES, in_words
 
 from tests.number_words import read, read_decimal
 
-EXAMPLES = settings(max_examples=120, deadline=None)
+EXAMPLES = settings(max_examples=120)
 LANGUAGE = st.sampled_from(LANGUAGES)
 POINT = dict.fromkeys(("en", "zh-cn", "ja", "ko", "ar", "hi"), ".")
 """Elsewhere a comma is before the fraction."""

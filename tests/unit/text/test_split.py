@@ -59,7 +59,7 @@ def letters(text: str) -> str:
 @example(text="Hi. " + " " * 9 + "abcdefgh", sizes=[4], longest=10, first=16, least=2, language="")
 @example(text="你好。」再见。", sizes=[1], longest=20, first=16, least=2, language="")
 @example(text="am 30. Mai war es", sizes=[2], longest=9, first=16, least=2, language="de")
-@settings(deadline=None, max_examples=500)
+@settings(max_examples=500)
 def test_nothing_is_lost_none_is_too_long_and_the_pieces_do_not_matter(
     text: str, sizes: list[int], longest: int, first: int, least: int, language: str
 ) -> None:
@@ -72,7 +72,6 @@ def test_nothing_is_lost_none_is_too_long_and_the_pieces_do_not_matter(
 
 
 @given(text=texts, more=texts, longest=st.integers(1, 60), language=languages)
-@settings(deadline=None)
 def test_a_clause_once_given_is_certain_whatever_follows(
     text: str, more: str, longest: int, language: str
 ) -> None:
@@ -81,7 +80,6 @@ def test_a_clause_once_given_is_certain_whatever_follows(
 
 
 @given(st.text(max_size=300))
-@settings(deadline=None)
 def test_any_text_passes_whole(text: str) -> None:
     whole = clauses([text], max_chars=40)
     assert letters("".join(whole)) == letters(text)

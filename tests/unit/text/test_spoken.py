@@ -42,7 +42,7 @@ def cut(text: str, sizes: list[int]) -> list[str]:
 
 @pytest.mark.slow
 @given(text=replies, sizes=cuts)
-@settings(deadline=None, max_examples=500)
+@settings(max_examples=500)
 def test_how_a_reply_is_cut_changes_nothing(text: str, sizes: list[int]) -> None:
     whole = said([text])
     assert said(cut(text, sizes)) == whole
@@ -50,13 +50,11 @@ def test_how_a_reply_is_cut_changes_nothing(text: str, sizes: list[int]) -> None
 
 
 @given(text=st.text(max_size=200), sizes=cuts)
-@settings(deadline=None)
 def test_any_text_is_taken(text: str, sizes: list[int]) -> None:
     assert said(cut(text, sizes)) == said([text])
 
 
 @given(prose)
-@settings(deadline=None)
 def test_words_pass_unchanged_and_at_once(words: list[str]) -> None:
     spoken, given_so_far = Spoken(), ""
     for i, word in enumerate(words):
@@ -238,7 +236,6 @@ WRITTEN = [piece for piece in MARKUP if not set("[]()!/\\\n") & set(piece)]
         st.sampled_from([*WRITTEN, "\\*", "\\_", "\\<", "&lt;", "&amp;", "2. "]), max_size=20
     ).map("".join)
 )
-@settings(deadline=None)
 def test_what_was_said_and_is_escaped_is_said_again_as_it_was(text: str) -> None:
     first = spoken_text(f"So {text}").strip()
     assert spoken_text(escaped(first)).strip() == first

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import groupby
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from voxturn.runtime.errors import UsageError
 from voxturn.runtime.text import spoken
@@ -48,7 +48,6 @@ def runs(found: list[tuple[str, str]]) -> list[tuple[str, str]]:
     sizes=cuts,
     between=st.sampled_from([" ", "\n", "\n\n"]),
 )
-@settings(deadline=None)
 def test_no_tag_is_said_and_each_sentence_has_the_style_of_the_last_one(
     parts: list[tuple[str, str]], sizes: list[int], between: str
 ) -> None:
@@ -73,7 +72,6 @@ BRACKETED = (
     text=st.lists(st.sampled_from(BRACKETED), max_size=20).map(" ".join),
     sizes=cuts,
 )
-@settings(deadline=None)
 def test_a_text_without_tags_is_said_as_if_there_were_none(text: str, sizes: list[int]) -> None:
     def said(known: tuple[str, ...]) -> str:
         reader = Spoken(styles=known)

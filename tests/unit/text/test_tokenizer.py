@@ -103,7 +103,7 @@ def test_marks_are_the_special_tokens_and_what_looks_like_one(tokenizer_file: Pa
 
 @given(st.lists(st.sampled_from(["▁the", "▁", "sea", "▁is", "!", "<0xC3>", "<0xA9>"]), max_size=9))
 @example(["<0xC3>", "<0xA9>", "<0xC3>", "<0xA9>"])
-@settings(deadline=None, max_examples=400)
+@settings(max_examples=400)
 def test_spaces_before_words_stream_as_they_are_decoded(words: list[str]) -> None:
     tokens = ["▁the", "▁", "sea", "▁is", "!", "<0xC3>", "<0xA9>"]
     library = Library(models.BPE({token: i for i, token in enumerate(tokens)}, []))
@@ -129,7 +129,6 @@ def test_the_library_s_tokens_stream_as_whole_characters(tokenizer_file: Path) -
 
 
 @given(st.text(max_size=40))
-@settings(deadline=None)
 def test_any_text_comes_back_byte_by_byte(text: str) -> None:
     pieces = streamed(StreamDecoder(Bytes()), list(text.encode()))
     assert "".join(pieces) == text
@@ -141,7 +140,6 @@ def test_any_text_comes_back_byte_by_byte(text: str) -> None:
     sizes=st.lists(st.integers(1, 7), min_size=1, max_size=30),
 )
 @example(text="a😀😀😀😀😀", sizes=[2, 4])
-@settings(deadline=None)
 def test_tokens_that_end_and_begin_inside_characters_come_back_whole(
     text: str, sizes: list[int]
 ) -> None:
@@ -158,7 +156,6 @@ def test_tokens_that_end_and_begin_inside_characters_come_back_whole(
 @given(st.binary(max_size=40))
 @example(b"\xf0\x9f")
 @example(b"\x80" * 9)
-@settings(deadline=None)
 def test_bytes_that_are_no_text_lose_nothing_that_is(raw: bytes) -> None:
     pieces = streamed(StreamDecoder(Bytes()), list(raw))
     assert "".join(pieces) == raw.decode(errors="replace")
@@ -185,7 +182,7 @@ def whole(text: str, stops: Sequence[str]) -> tuple[str, bool]:
 )
 @example(text="abab", stops=["abb", "ba"], sizes=[1])
 @example(text="abba", stops=["abbb", "b"], sizes=[1])
-@settings(deadline=None, max_examples=500)
+@settings(max_examples=500)
 def test_stop_strings_equal_a_search_of_the_whole_text(
     text: str, stops: list[str], sizes: list[int]
 ) -> None:

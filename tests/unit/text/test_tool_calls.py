@@ -91,7 +91,7 @@ PARTS = st.lists(
 
 
 @given(st.sampled_from(sorted(CALL_FORMS)), PARTS, st.booleans(), st.data())
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 def test_whatever_is_written_cuts_change_nothing(
     form: str, text: str, in_thought: bool, data: Any
 ) -> None:

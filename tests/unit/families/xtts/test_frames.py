@@ -154,7 +154,7 @@ class Recorded:
         return {"audio": np.repeat(own + 1.0, HOP)[None, None]}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     chunks=st.lists(st.integers(0, 12), min_size=1, max_size=25),
     plan=PLANS,
@@ -216,7 +216,7 @@ SHIPPED = (*ALONE, *IN_TURN, *FEW_SHAPES)
 
 
 @pytest.mark.slow
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     count=st.integers(1, 20) | st.integers(1, 300),
     plan=st.sampled_from(SHIPPED),
@@ -341,7 +341,7 @@ def played_dry(plan: Plan, speed: Speed, margin: int, frames: XttsFrames) -> boo
     return False
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     plan=st.sampled_from(PLANS),
     latent_s=st.floats(0.001, 0.05),

@@ -38,7 +38,13 @@ from voxturn.runtime.errors import (
 from voxturn.runtime.executors.fake import FakeGraph
 from voxturn.runtime.families.xtts import voices
 from voxturn.runtime.families.xtts.mel import hann_window, mel_filters
-from voxturn.runtime.families.xtts.voices import Cloner, Voice, VoiceStore, check_name
+from voxturn.runtime.families.xtts.voices import (
+    Cloner,
+    Voice,
+    VoiceStore,
+    check_name,
+    forget_voices,
+)
 from voxturn.runtime.models.manifest import MANIFEST, Manifest, ModelContract, sha256_of
 
 from tests.cli_fakes import use_fakes
@@ -135,6 +141,22 @@ def test_a_voice_added_again_is_replaced_and_one_removed_is_gone(store: VoiceSto
         store.load("a")
     with pytest.raises(UnknownVoice):
         store.remove("a")
+
+
+def test_voices_of_all_checkpoints_are_forgotten_by_how_their_names_begin(tmp_path: Path) -> None:
+    home, stores = tmp_path / "home", []
+    for name in ("one", "two"):
+        store = VoiceStore(home, *artifact(tmp_path / name, weights=name.encode()))
+        for each in ("ana-1", "ana-2", "ben-1"):
+            store.add(voice(each, 1.0))
+        store.add(voice("ana-1", 2.0), style="happy")
+        stores.append(store)
+    assert forget_voices(home, "ana-") == 4
+    for store in stores:
+        assert set(store.names()) == {"ben-1", "Studio One"}
+        store.add(voice("ana-1", 1.0))
+        assert store.styles("ana-1") == ()
+    assert forget_voices(tmp_path / "none", "ana-") == 0
 
 
 def test_a_voice_of_ones_own_hides_the_studios_until_it_is_removed(store: VoiceStore) -> None:
@@ -858,3 +880,33 @@ def test_a_failure_in_a_batch_stops_the_others_and_leaves_no_part_of_a_file(
     monkeypatch.setattr(say, "_LINES_AT_ONCE", 1)
     fails(capsys, command, OutputNotWritable, r"002\.wav: is a folder")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["001.wav", "002.wav"]
+
+
+def test_studio_voices_are_read_once_and_again_where_their_file_is_another(
+    store: VoiceStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert store.names() == {"Studio One": "studio"}
+    with monkeypatch.context() as patch:
+        patch.setattr(voices, "read_arrays", lambda path: pytest.fail("it was read again"))
+        assert store.names() == {"Studio One": "studio"}
+    studio = tmp_path / "artifact" / "voices.npz"
+    np.savez(
+        studio.with_name("new.npz"),
+        **{
+            f"{name}/{kind}": value
+            for name in ("One", "Two")
+            for kind, value in vars(voice("", 1.0)).items()
+            if kind != "name"
+        },
+    )
+    studio.with_name("new.npz").replace(studio)
+    assert list(store.names()) == ["One", "Two"]
+    studio.unlink()
+    assert store.names() == {}
+
+
+def test_what_is_said_about_a_voice_is_noted_with_it(store: VoiceStore) -> None:
+    store.add(voice("a", 1.0), about={"name": "Ana", "consent": "true"})
+    assert store.read("a")[1]["about"] == {"name": "Ana", "consent": "true"}
+    store.add(voice("b", 1.0))
+    assert "about" not in store.read("b")[1]
