@@ -67,6 +67,14 @@ class Utterance:
 
 
 @dataclass(frozen=True)
+class SpeechEnded:
+    """The end of speech is certain: it was at sample `at` of the input. Given only where a session
+    was asked to tell it (`SessionOptions.end_of_speech`)."""
+
+    at: int
+
+
+@dataclass(frozen=True)
 class SpeechResumed:
     """The suspected end was none: whatever was begun on it is void."""
 
@@ -248,7 +256,15 @@ class SessionError:
 
 
 Event = (
-    SpeechStarted | Partial | Transcript | ReplyToken | ToolCall | Sentence | PcmChunk | TurnDone
+    SpeechStarted
+    | SpeechEnded
+    | Partial
+    | Transcript
+    | ReplyToken
+    | ToolCall
+    | Sentence
+    | PcmChunk
+    | TurnDone
 )
 """What a turn gives to whoever started it."""
 

@@ -27,6 +27,7 @@ from voxturn.runtime.messages import (
     ToolSpec,
     Transcript,
 )
+from voxturn.runtime.text.chat_format import alternating
 from voxturn.runtime.text.thought import WithoutThoughts
 from voxturn.runtime.turn.memory import Round, with_question
 from voxturn.runtime.turn.split import Split
@@ -38,18 +39,25 @@ _EVENTS_AHEAD = 256
 
 @dataclass(frozen=True)
 class Speaker:
-    """What makes an answer: the replier, what cuts its text into sentences, the voice."""
+    """What makes an answer: the replier, what cuts its text into sentences, the voice; None: it is
+    not spoken.
+
+    `answers`: whether there is an answer at all. `max_tokens` of it; 0: no bound of our own.
+    """
 
     replier: Replier
     split: Split
-    voice: Voice
+    voice: Voice | None
+    answers: bool = True
+    max_tokens: int = 0
 
 
 class Answer:
     """Events of an answer with the times at which they were produced, in seconds of the clock.
 
     `parts` are the transcripts of what was said before `last`, which gives the transcript of the
-    rest. `transcript` is known once both are joined. `rounds` are what the model wrote, each time
+    rest; without both the dialogue is answered as it is, in `language`. `transcript` is known once
+    both are joined. `rounds` are what the model wrote, each time
     that it was asked; `dropped` is how many of the oldest messages it was not shown. `record` gets
     the calls of tools.
     """
@@ -63,8 +71,12 @@ class Answer:
         clock: Clock,
         box: Toolbox,
         record: Callable[[ToolRun], None],
+        language: str = "",
     ) -> None:
         self._speaker = speaker
+        self._before = language
+        self._record = record
+        self._written = 0
         self._messages = list(messages)
         self._parts = list(parts)
         self._last = last
@@ -96,9 +108,12 @@ class Answer:
     async def _make(self) -> None:
         if self._last is not None:
             self._parts.append(await self._last())
+        if not self._parts:
+            await self._speak(self._sentences(alternating(self._messages)))
+            return
         self.transcript = joined(self._parts)
         self._tell(self.transcript)
-        if not self.transcript.text:
+        if not self.transcript.text or not self._speaker.answers:
             return
         if self.transcript.refusal:  # the replier is not asked
             self.rounds.append(Round())
@@ -107,6 +122,11 @@ class Answer:
         await self._speak(self._sentences(with_question(self._messages, self.transcript.text)))
 
     async def _speak(self, sentences: AsyncIterator[Sentence]) -> None:
+        if self._speaker.voice is None:
+            async with aclosing(self._tapped(sentences)) as texts:
+                async for _ in texts:
+                    pass
+            return
         chunks = spoken(self._speaker.voice, self._tapped(sentences))
         try:
             async for chunk in chunks:
@@ -123,7 +143,7 @@ class Answer:
     @property
     def _language(self) -> str:
         """Of the question."""
-        return self.transcript.language if self.transcript is not None else ""
+        return self.transcript.language if self.transcript is not None else self._before
 
     async def _sentences(self, asked: list[Message]) -> AsyncGenerator[Sentence, None]:
         """The sentences of all rounds, and what is said between them."""
@@ -143,15 +163,17 @@ class Answer:
                         yield sentence
                 if current.refused:
                     return
-                if not current.calls or self._runs.exhausted:
+                if not current.calls or self._runs.exhausted or self._full:
                     break
+                if self._box.handed and len(current.results) < len(current.calls):
+                    return
                 if not filled and not await self._runs.ended(settings.filler_after_ms / 1000):
                     filled = True
                     yield split.filler(settings.filler, language, index)
                     index += 1
                 await self._runs.ended()
                 asked = [*asked, *current.messages(current.text)]
-            if current.calls and settings.no_answer:
+            if len(self.rounds) > 1 and not current.sentences and settings.no_answer:
                 yield split.filler(settings.no_answer, language, index)
         finally:
             await self._runs.aclose()
@@ -175,13 +197,31 @@ class Answer:
         async with aclosing(self._speaker.replier(asked, *self._tools)) as items:
             async for item in items:
                 current.written(item)
+                self._written += len(item.ids)
                 if isinstance(item, ToolCall):
-                    self._runs.start(item, current.results)
+                    self._call(item, current)
                 else:
                     self._tell(replace(item, text=shown.push(item.text)))
                     yield item
+                if self._full:
+                    break
             if rest := shown.flush():
                 self._tell(ReplyToken(rest))
+
+    @property
+    def _full(self) -> bool:
+        """Whether it has as many tokens as it may."""
+        most = self._speaker.max_tokens
+        return 0 < most <= self._written
+
+    def _call(self, call: ToolCall, current: Round) -> None:
+        """Make a call, or hand it to whoever reads the events, if it is one."""
+        if not self._box.handed or call.problem:
+            self._runs.start(call, current.results)
+            return
+        now_s = self._clock.now()
+        self._record(ToolRun(call.name, call.arguments, "handed", "", now_s, now_s))
+        self._tell(call)
 
     def confirm(self) -> None:
         """The end of the question is certain: what changes something may be called."""

@@ -19,6 +19,7 @@ from voxturn.runtime.messages import (
     Sentence,
     SessionError,
     SessionEvent,
+    SpeechEnded,
     SpeechStarted,
     ToolCall,
     Transcript,
@@ -29,18 +30,21 @@ from voxturn.runtime.turn.interrupt.base import Strategy
 from voxturn.runtime.turn.overhear import Act, Decision, Overhearing
 from voxturn.runtime.turn.playback import Playback
 from voxturn.runtime.turn.trace import InterruptDecision
-from voxturn.runtime.turn.turn import Conversation
+from voxturn.runtime.turn.turn import Conversation, Request
 
 _ECHO_S = 0.35
 """How long after its end an answer may still be heard by the microphone."""
+
+_TELLING_S = 3.0
+"""An answer of so much sound that was not heard by the microphone says that no answer is."""
 
 
 class DuplexTurn:
     """A `Turn` that is listened over. `run` puts its events into `events` and returns when the next
     turn may begin.
 
-    `question` is a typed one; empty: the turn hears what comes in. What the next turn is to hear
-    goes back into the inbox.
+    `question` is a typed one, or asks for an answer otherwise; empty: the turn hears what comes in.
+    What the next turn is to hear goes back into the inbox.
     """
 
     def __init__(
@@ -48,16 +52,18 @@ class DuplexTurn:
         conversation: Conversation,
         inbox: Inbox,
         strategy: Strategy,
-        events: Handoff[SessionEvent],
-        question: str = "",
+        events: Handoff[Told],
+        question: str | Request = "",
         hears_itself: bool = False,
     ) -> None:
+        self.request = question if isinstance(question, Request) else None
         self._frames = None if question else TurnFrames(inbox)
-        self._turn = (
-            conversation.turn(self._frames)
-            if self._frames is not None
-            else conversation.ask(question)
-        )
+        if self._frames is not None:
+            self._turn = conversation.turn(self._frames)
+        elif isinstance(question, Request):
+            self._turn = conversation.respond(question)
+        else:
+            self._turn = conversation.ask(question)
         self._inbox = inbox
         self._strategy = strategy
         self._events = events
@@ -67,10 +73,11 @@ class DuplexTurn:
         self._overhearing = Overhearing(conversation, strategy, self.playback, hears_itself)
         self._over: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._cut_reason = ""
-        self._known = False
+        self._known = self.request is not None and not self.request.question
         self._listened = False
         self._cut = False
         self._told_done = False
+        self._gives_way = False
         self._error: Exception | None = None
 
     @property
@@ -98,7 +105,8 @@ class DuplexTurn:
     @property
     def hears_itself(self) -> bool:
         """Whether the microphone hears the loudspeaker, as far as is known."""
-        return self._overhearing.hears_itself
+        heard = self._overhearing
+        return heard.heard_itself or (heard.hears_itself and self.playback.position_s < _TELLING_S)
 
     def played(self, ms: float) -> None:
         """So much of the answer has been played; where it was cut, this corrects what the dialogue
@@ -107,9 +115,29 @@ class DuplexTurn:
         if self._cut:
             self._turn.played(self.playback.position)
 
+    def use(self, strategy: Strategy) -> None:
+        """Judge what is said over the answer by another strategy from here on."""
+        self._strategy = strategy
+        self._overhearing.use(strategy)
+
+    def give_way(self) -> None:
+        """End it for an answer that was asked for: what is just being said is said over that, and
+        what was answered wholly counts as heard."""
+        if self.listening and self._frames is not None:
+            self._gives_way = True
+        if self._told_done:
+            self.playback.finish()
+            self._end("")
+        else:
+            self.cut("asked")
+
     def tool_result(self, call_id: str, content: str, failed: bool) -> bool:
         """As `Turn.tool_result`."""
         return self._turn.tool_result(call_id, content, failed)
+
+    def forget(self) -> None:
+        """As `Turn.forget`."""
+        self._turn.forget()
 
     def cut(self, reason: str) -> None:
         """End it.
@@ -125,18 +153,23 @@ class DuplexTurn:
         """Hold the turn until its answer was played, or cut; its errors are told."""
         overhear = asyncio.create_task(self._overhear(), context=observing(self.trace))
         speak = asyncio.create_task(self._speak())
+        paused = False
         try:
             reason = await self._over
+            paused = self.playback.paused
         finally:
             await self._close(overhear, speak)
         if reason:
-            self._events.discard(_is_of_an_answer)
+            self._events.discard(lambda told: _is_of_an_answer(told[1]))
         if self._error is not None:
-            await self._events.put(SessionError(self._error))
-        if self._cut and (self._error is None or self.playback.begun):
-            await self._events.put(Interrupted(self.trace.heard_reply, reason))
+            await self._tell(SessionError(self._error))
+        if self._cut and (self._error is None or self.playback.begun or paused):
+            await self._tell(Interrupted(self.trace.heard_reply, reason))
         if self._listened and not self._told_done:
-            await self._events.put(TurnDone(self.trace.heard_reply))
+            await self._tell(TurnDone(self.trace.heard_reply))
+
+    async def _tell(self, event: SessionEvent) -> None:
+        await self._events.put((self, event))
 
     async def _close(self, overhear: asyncio.Task[None], speak: asyncio.Task[None]) -> None:
         """Stop everything, also if this is cancelled meanwhile; the dialogue keeps what was heard."""
@@ -150,6 +183,8 @@ class DuplexTurn:
                 await cancel_and_wait(speak)
             finally:
                 self._inbox.give_back(self._overhearing.kept)
+                if self._gives_way and self._frames is not None and self._frames.speaking:
+                    self._inbox.give_back(self._frames.last)
                 await self._turn.aclose()
 
     async def _speak(self) -> None:
@@ -157,9 +192,9 @@ class DuplexTurn:
         is judged."""
         try:
             async for event in self._turn:
+                await self._tell(self._placed(event))
                 if isinstance(event, Transcript | TurnDone):
                     self._question_is_known()
-                await self._events.put(self._placed(event))
                 if isinstance(event, PcmChunk):
                     self.playback.add(event)
                 self._told_done = isinstance(event, TurnDone)
@@ -190,7 +225,11 @@ class DuplexTurn:
         first = (self._frames.first or 0) if self._frames is not None else 0
         match event:
             case SpeechStarted():
+                if self._frames is not None:
+                    self._frames.speaking = True
                 return SpeechStarted(first + event.at)
+            case SpeechEnded():
+                return SpeechEnded(first + event.at)
             case Partial():
                 return replace(event, start=first + event.start)
         return event
@@ -206,7 +245,7 @@ class DuplexTurn:
                 async for decision in decisions:
                     await self._act(decision)
         except Exception as exc:  # noqa: BLE001  it is told; the answer goes on without being listened over
-            await self._events.put(SessionError(exc))
+            await self._tell(SessionError(exc))
             if self.playback.paused:
                 await self._act(Decision(Act.RESUME, "error"))
             self._overhearing.kept.clear()
@@ -232,9 +271,13 @@ class DuplexTurn:
             )
         )
         if decision.act is Act.PAUSE:
-            await self._events.put(Paused())
+            await self._tell(Paused())
         elif decision.act is Act.RESUME:
-            await self._events.put(Resumed(at))
+            await self._tell(Resumed(at))
+
+
+Told = tuple[DuplexTurn, SessionEvent]
+"""An event, and whose it is."""
 
 
 def _is_of_an_answer(event: SessionEvent) -> bool:

@@ -3,7 +3,6 @@ to hear as well."""
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
 from dataclasses import replace
@@ -11,11 +10,14 @@ from dataclasses import replace
 import numpy as np
 from voxturn.runtime.errors import InvalidSamples, UsageError
 from voxturn.runtime.flow.clock import Clock
+from voxturn.runtime.flow.event import Event
 from voxturn.runtime.flow.handoff import Handoff, Overflow, close_iterator
 from voxturn.runtime.messages import AudioFrame, Samples
 from voxturn.runtime.turn.listen import RATE
 
 _FRAME = RATE // 50
+_LOOKBACK = 65
+"""Frames, 1.3 s: how long before speech is noticed it may have begun."""
 
 
 class Inbox:
@@ -74,6 +76,22 @@ class Inbox:
         """The next frame; None where an answer was asked for."""
         return self._again.popleft() if self._again else await anext(self._came)
 
+    async def piece(self, most: int) -> tuple[Samples, bool]:
+        """What waits to be sent on, at most so many frames of it, and whether an answer was asked
+        for after it.
+
+        Waits for the first frame, or for the wish: then there may be no samples.
+        """
+        frames: list[Samples] = []
+        frame = await self.next()
+        while frame is not None:
+            frames.append(frame.samples)
+            if not self.unread or len(frames) == most:
+                break
+            frame = await self.next()
+        samples = np.concatenate(frames) if frames else np.zeros(0, np.float32)
+        return samples, frame is None
+
     async def frames(self) -> AsyncGenerator[AudioFrame, None]:
         """All frames; whether an answer was asked for does not matter."""
         while True:
@@ -102,7 +120,7 @@ class TurnFrames:
     """The frames of one turn, counted from its first one. They end where an answer is asked for.
 
     `first` is the first one's place among all that came in; `closed` is set when the turn reads no
-    more.
+    more. `last` are the last second's, and while somebody speaks all since just before he began.
     """
 
     def __init__(self, inbox: Inbox) -> None:
@@ -110,7 +128,9 @@ class TurnFrames:
         self._count = 0
         self.first: int | None = None
         self.answer_asked = False
-        self.closed = asyncio.Event()
+        self.last: deque[AudioFrame] = deque()
+        self.speaking = False
+        self.closed = Event()
 
     def __aiter__(self) -> AsyncIterator[AudioFrame]:
         return self
@@ -122,6 +142,9 @@ class TurnFrames:
             raise StopAsyncIteration
         if self.first is None:
             self.first = frame.start
+        self.last.append(frame)
+        if not self.speaking and len(self.last) > _LOOKBACK:
+            self.last.popleft()
         frame = replace(frame, start=self._count)
         self._count += frame.samples.size
         return frame

@@ -70,7 +70,7 @@ class Endpointer:
     """
 
     def __init__(self, options: Endpointing, window: int = WINDOW) -> None:
-        self._o = options
+        self.options = options
         self._window = window
         self._windows: list[Samples] = []
         self._first = 0  # number of the first window held
@@ -94,9 +94,9 @@ class Endpointer:
             yield from self._in_speech(probability, finished)
         elif self._enough_speech(probability):
             self._speaking, self._spoke, self._run = True, True, 0
-            yield SpeechStarted((self._next - self._count(self._o.start_ms)) * self._window)
+            yield SpeechStarted((self._next - self._count(self.options.start_ms)) * self._window)
         else:
-            self._forget(self._count(self._o.before_ms) + max(self._run, self._doubtful))
+            self._forget(self._count(self.options.before_ms) + max(self._run, self._doubtful))
 
     def flush(self) -> Iterator[Heard]:
         """The input ended: an open utterance is final."""
@@ -104,30 +104,30 @@ class Endpointer:
             yield self._finish(more=False)
 
     def _enough_speech(self, probability: float) -> bool:
-        self._run = self._run + 1 if probability >= self._o.threshold else 0
+        self._run = self._run + 1 if probability >= self.options.threshold else 0
         # after a long noise the detector needs a word to be sure; until then it doubts
         doubtful = self._doubtful + 1 if probability >= _SUSPICION else 0
         self._doubtful = min(doubtful, self._count(_LONGEST_SUSPICION_MS))
-        return self._run >= self._count(self._o.start_ms)
+        return self._run >= self._count(self.options.start_ms)
 
     def _in_speech(self, probability: float, finished: float | None) -> Iterator[Heard]:
-        if probability >= self._o.threshold:
+        if probability >= self.options.threshold:
             self._run, self._spoke = 0, True
             if self._suspected is not None:
                 self._suspected = None
                 yield SpeechResumed((self._next - 1) * self._window)
             yield Speaking(tuple(self._windows), RATE, self._first * self._window)
-        elif self._run or probability < self._o.threshold - 0.15:
+        elif self._run or probability < self.options.threshold - 0.15:
             self._run += 1
         seconds = len(self._windows) * self._window / RATE
-        pause = self._run >= self._count(self._o.cut_pause_ms)
+        pause = self._run >= self._count(self.options.cut_pause_ms)
         if self._suspected is None and (
-            (pause and seconds >= self._o.cut_s) or seconds >= self._o.max_s
+            (pause and seconds >= self.options.cut_s) or seconds >= self.options.max_s
         ):
             yield self._finish(more=True)
-        elif self._run >= self._count(self._o.wait_ms(finished)):
+        elif self._run >= self._count(self.options.wait_ms(finished)):
             yield self._finish(more=False)
-        elif self._run >= self._count(self._o.suspect_ms) and self._suspected is None:
+        elif self._run >= self._count(self.options.suspect_ms) and self._suspected is None:
             self._suspected = self._utterance(final=False, more=False)
             yield self._suspected
 
@@ -142,7 +142,7 @@ class Endpointer:
         )
         self._suspected, self._run, self._speaking, self._spoke = None, 0, more, False
         self._doubtful = 0
-        self._forget(0 if more else self._count(self._o.before_ms))
+        self._forget(0 if more else self._count(self.options.before_ms))
         return utterance
 
     def _utterance(self, final: bool, more: bool) -> Utterance:
@@ -161,11 +161,16 @@ class Endpointer:
 
 
 class Listen:
-    """Audio frames to what is heard. The frames must have a rate of 16 kHz."""
+    """Audio frames to what is heard. The frames must have a rate of 16 kHz. `options` may change
+    meanwhile: they hold from the next window on."""
 
     def __init__(self, activity: VoiceActivity, options: Endpointing) -> None:
         self._activity = activity
         self.options = options
+
+    def using(self, options: Endpointing) -> Listen:
+        """The same voice activity with another end-pointer."""
+        return Listen(self._activity, options)
 
     async def __call__(
         self,
@@ -185,6 +190,7 @@ class Listen:
                 for window, probability in await activity.push(frame.samples):
                     if background is not None:
                         probability = background.foreground(window, probability, not frame.over)
+                    endpointer.options = self.options
                     for heard in endpointer.push(window, probability, finished()):
                         yield heard
             for heard in endpointer.flush():

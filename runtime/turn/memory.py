@@ -39,6 +39,11 @@ class Dialogue:
         lines = [*(message.text for message in system), fact.strip()]
         self.messages[: len(system)] = [Message("system", "\n".join(filter(None, lines)))]
 
+    def drop_question(self) -> None:
+        """Forget the question at the end that has no answer, if there is one."""
+        if self.messages and self.messages[-1].role == "user":
+            del self.messages[-1]
+
     def drop(self, count: int) -> None:
         """Forget the oldest messages after the system prompt."""
         oldest = 1 if self.messages and self.messages[0].role == "system" else 0
@@ -110,10 +115,10 @@ class Exchange:
         return sum(chunk.samples.size for chunk in self.chunks)
 
     def remember(self, question: str, rounds: Sequence[Round], samples: int | None = None) -> None:
-        """Add the question and the answer, of the text of which only what lies within its first
+        """Add the question, if there is one, and the answer, of the text of which only what lies within its first
         `samples`; all of it where that is None."""
         messages = self._dialogue.messages
-        messages[:] = with_question(messages, question)
+        messages[:] = with_question(messages, question) if question else alternating(messages)
         self._rounds = rounds
         self._keep(samples)
 

@@ -6,12 +6,12 @@ turn begins with them; those of speech that was none are forgotten.
 
 from __future__ import annotations
 
-import asyncio
 import enum
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 
+from voxturn.runtime.flow.event import Event
 from voxturn.runtime.flow.handoff import close_iterator
 from voxturn.runtime.messages import (
     AudioFrame,
@@ -21,6 +21,7 @@ from voxturn.runtime.messages import (
     Utterance,
 )
 from voxturn.runtime.text.backchannels import is_backchannel
+from voxturn.runtime.text.filtering.rules import ELLIPSIS
 from voxturn.runtime.text.words import bare_words
 from voxturn.runtime.turn.interrupt.base import Overheard, Strategy
 from voxturn.runtime.turn.listen import RATE
@@ -35,6 +36,9 @@ _FIRST_PARTIAL_S = 0.6
 
 _MOST_PAUSE_MS = 200
 """How much speech pauses the answer where there were sounds that were none."""
+
+_NO_ECHO_S = 0.15
+"""Speech that begins so long after the answer's end is not its echo."""
 
 _LOOKBACK_S = 1.3
 """How long before speech is noticed it may have begun: what the end-pointer looks back, and is in
@@ -63,7 +67,8 @@ class Decision:
 class _Speech:
     """Somebody speaks over the answer.
 
-    `begin` is a sample of the stream; `whole`: the samples that `text` is all of.
+    `begin` is a sample of the stream; `whole`: the samples that `text` is all of. `masked`: the
+    content filter took words out of it.
     """
 
     begin: int
@@ -73,6 +78,7 @@ class _Speech:
     text: str | None = None
     language: str = ""
     whole: int = 0
+    masked: bool = False
     paused: bool = False
     after_own_voice: bool = False
 
@@ -81,8 +87,8 @@ class Overhearing:
     """Frames to decisions, while one answer is made and played; the last decision may be to cut it.
 
     `kept` are the frames that the next turn is to begin with. `quiet` is set while nobody speaks,
-    or what is spoken was judged. Where the answer's own voice was heard (`hears_itself`), speech
-    alone pauses nothing any more.
+    or what is spoken was judged. Where the answer's own voice was heard, over this one
+    (`heard_itself`) or one before (`hears_itself`), speech alone pauses nothing any more.
     """
 
     def __init__(
@@ -101,9 +107,15 @@ class Overhearing:
         self._arrived_s = 0.0
         self._pause_ms = strategy.pause_ms
         self.hears_itself = hears_itself
+        self.heard_itself = False
         self.kept: deque[AudioFrame] = deque()
-        self.quiet = asyncio.Event()
+        self.quiet = Event()
         self.quiet.set()
+
+    def use(self, strategy: Strategy) -> None:
+        """Judge by another strategy from here on."""
+        self._strategy = strategy
+        self._pause_ms = strategy.pause_ms
 
     async def __call__(self, frames: AsyncIterator[AudioFrame]) -> AsyncGenerator[Decision, None]:
         """Decisions as they are made. Closes the frames."""
@@ -195,10 +207,11 @@ class Overhearing:
         transcript = await speech.partials.hearing.final(samples)
         speech.text = transcript.text
         speech.language = transcript.language
+        speech.masked = bool(transcript.filtered or transcript.refusal)
 
     async def _judge(self, speech: _Speech, paused: bool, over: bool) -> Decision | None:
         """What is done, now that it goes on, pauses, or is over."""
-        words, excuse = self._words_of(speech, paused)
+        words, excuse = self._words_of(speech, paused, over)
         if excuse:
             return await self._dismiss(speech, excuse, paused)
         if reason := self._strategy.reason(Overheard(speech.ms, words)):
@@ -210,21 +223,31 @@ class Overhearing:
             return Decision(Act.PAUSE, f"{self._pause_ms} ms of speech", speech.text or "")
         return None
 
-    def _words_of(self, speech: _Speech, paused: bool) -> tuple[tuple[str, ...] | None, str]:
+    def _words_of(
+        self, speech: _Speech, paused: bool, over: bool
+    ) -> tuple[tuple[str, ...] | None, str]:
         """Its words, None while they are not known, and why they are no interruption, if that is
-        certain."""
+        certain.
+
+        A pause after a first word that was not understood, as "Stop, …", may be no end.
+        """
         if speech.text is None:
             return None, ""
+        if speech.masked:  # those that are left out are words all the same
+            return (*bare_words(speech.text), ELLIPSIS), ""
         if not bare_words(speech.text):
-            return (), NO_WORDS if paused else ""
-        words = others_words(
-            speech.text, self._playback.text_since(speech.since_s), speech.after_own_voice
-        )
+            return (), NO_WORDS if over else ""
+        playback = self._playback
+        words: Sequence[str] = bare_words(speech.text)
+        if speech.since_s < playback.ended_s + _NO_ECHO_S:
+            words = others_words(
+                speech.text, playback.text_since(speech.since_s), speech.after_own_voice
+            )
         if not words:
             return (), OWN_VOICE
-        if is_backchannel(speech.text, speech.language):
+        if is_backchannel(" ".join(words), speech.language) and not playback.asks:
             return (), BACKCHANNEL if paused else ""
-        return words, ""
+        return tuple(words), ""
 
     async def _dismiss(self, speech: _Speech, reason: str, paused: bool) -> Decision:
         """It is no interruption. If it goes on, what follows is judged anew."""
@@ -233,7 +256,7 @@ class Overhearing:
             # a room with such sounds should not chop the answer to pieces
             self._pause_ms = max(self._pause_ms, min(self._pause_ms * 3 // 2, _MOST_PAUSE_MS))
         if reason == OWN_VOICE:
-            self.hears_itself = True
+            self.hears_itself = self.heard_itself = True
         if paused:
             self._speech = None
             self.quiet.set()

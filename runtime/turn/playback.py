@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 
-from voxturn.runtime.flow.clock import Clock, done_by
+from voxturn.runtime.flow.clock import NEVER, Clock, done_by
+from voxturn.runtime.flow.event import Event
 from voxturn.runtime.messages import PcmChunk
+from voxturn.runtime.text.words import ends_with_question
 from voxturn.runtime.turn.memory import words_heard
 
 LONGEST_PAUSE_S = 10.0
+_NEARLY_S = 0.5
 _EARLIER_S, _LATER_S = 0.8, 0.4
 """The words of a sentence are not spread evenly, and they are heard later than they are played."""
 
@@ -26,7 +29,7 @@ class Playback:
         self._samples = 0
         self._position = 0  # at `_at_s`
         self._at_s = clock.now()
-        self._changed = asyncio.Event()
+        self._changed = Event()
         self.paused = False
         self.whole = False
 
@@ -38,6 +41,11 @@ class Playback:
         return min(self._samples, self._line(self._clock.now()))
 
     @property
+    def position_s(self) -> float:
+        """As `position`, in seconds."""
+        return self.position / self._rate
+
+    @property
     def begun(self) -> bool:
         """Whether there is anything to play."""
         return bool(self._chunks)
@@ -46,6 +54,21 @@ class Playback:
     def over(self) -> bool:
         """Whether the whole answer has been played."""
         return self.whole and not self.paused and self.position >= self._samples
+
+    @property
+    def ended_s(self) -> float:
+        """When the whole answer has been, or will have been, played; `NEVER` where that is not
+        known."""
+        if not self.whole or self.paused:
+            return NEVER
+        return self._at_s + (self._samples - self._position) / self._rate
+
+    @property
+    def asks(self) -> bool:
+        """Whether the answer is over, or nearly, and ends with a question."""
+        if not self.whole or (self._samples - self.position) > _NEARLY_S * self._rate:
+            return False
+        return bool(self._chunks) and ends_with_question(self._chunks[-1].sentence.text)
 
     @property
     def sounding(self) -> bool:
@@ -61,6 +84,11 @@ class Playback:
     def told(self, ms: float) -> None:
         """Whoever plays has played so many milliseconds of the answer."""
         self._set(min(self._samples, round(ms * self._rate / 1000)))
+
+    def finish(self) -> None:
+        """Whoever plays counts all of it as played."""
+        self.paused = False
+        self._set(self._samples)
 
     def pause(self) -> None:
         """Stand still."""
@@ -106,5 +134,6 @@ class Playback:
 
     def _set(self, position: int) -> None:
         self._position = position
-        self._at_s = self._clock.now()
+        if not self.paused:  # a pause counts from when it began
+            self._at_s = self._clock.now()
         self._changed.set()

@@ -8,6 +8,7 @@ from dataclasses import replace
 from itertools import takewhile
 
 from voxturn.runtime.families.base import ClosableHearing, Hearing, Recogniser
+from voxturn.runtime.families.options import HearingOptions, hearing_as
 from voxturn.runtime.flow.clock import Clock
 from voxturn.runtime.flow.handoff import cancel_and_wait
 from voxturn.runtime.messages import Partial, Samples, Speaking, Transcript
@@ -27,6 +28,10 @@ class FilteredRecogniser:
     def hear(self, prior: str = "") -> FilteredHearing:
         """Begin an utterance. `prior` is the code of the language that the dialogue was in."""
         return FilteredHearing(self.recogniser.hear(prior), self._filter)
+
+    def using(self, options: HearingOptions) -> FilteredRecogniser:
+        """The same with the options of a request. Raises as `families.options.hearing_as`."""
+        return FilteredRecogniser(hearing_as(self.recogniser, options), self._filter)
 
     def passed(self, transcript: Transcript) -> Transcript:
         """What is left of words that were heard, or typed.

@@ -9,7 +9,7 @@ from contextlib import aclosing
 from voxturn.runtime.flow.handoff import close_iterator
 from voxturn.runtime.messages import ReplyToken, Sentence
 from voxturn.runtime.text.clauses import SpokenClauses
-from voxturn.runtime.text.filter import ContentFilter
+from voxturn.runtime.text.filter import ContentFilter, FilteredText
 from voxturn.runtime.text.judge import LanguageJudge
 from voxturn.runtime.text.spoken import SpokenText, pieces_of
 
@@ -39,6 +39,17 @@ class Split:
         self._judge = judge
         self._in_thought = in_thought
         self._styles = styles
+
+    def suiting(self, language: str, judge: LanguageJudge | None, styles: Collection[str]) -> Split:
+        """The same for another voice."""
+        return Split(
+            self._filter,
+            self._max_chars,
+            language,
+            judge=judge,
+            in_thought=self._in_thought,
+            styles=styles,
+        )
 
     def language_of(self, text: str, before: str) -> str:
         """The language of a text that follows what was said in `before`."""
@@ -73,10 +84,18 @@ class Split:
         finally:
             await close_iterator(tokens)
 
+    def written(self) -> FilteredText:
+        """What a reply passes through that is read, not spoken: the same filter, markup and all."""
+        return FilteredText(self._filter, self._language)
+
     def filler(self, text: str, before: str, index: int) -> Sentence:
         """What the profile has said beside an answer in the language `before`, as it is."""
         language = self.language_of(text, before) if self._judge is not None else ""
         return Sentence(SpokenText(text), index, language=language, filler=True)
+
+    def passed(self, text: str) -> str:
+        """What the filter leaves of a piece of an answer that stays text."""
+        return self._filter.check(text, "out", self._language).text
 
     async def whole(self, text: str) -> AsyncGenerator[Sentence, None]:
         """The sentences of a text that is there already."""

@@ -24,7 +24,8 @@ class Stages:
     `partial_share`: the most of the recogniser's time that partial transcripts may take; 0: there
     are none. `end_of_turn` and `sound_of_end` judge whether someone who paused is done; without both
     the silence alone does. `interrupt`: when speech over a session's answers cuts them. `tools`: how
-    tools are called.
+    tools are called. `answers`: whether what was heard is answered, or only written down; `aloud`:
+    whether an answer is spoken, or stays text; `max_tokens` of it, 0: as many as the replier gives.
     """
 
     listen: Listen
@@ -37,11 +38,15 @@ class Stages:
     partial_share: float = 0.25
     interrupt: Strategy = field(default_factory=AfterWords)
     tools: ToolSettings = field(default_factory=ToolSettings)
+    answers: bool = True
+    aloud: bool = True
+    max_tokens: int = 0
 
     @property
     def speaker(self) -> Speaker:
         """What makes an answer."""
-        return Speaker(self.replier, self.split, self.voice)
+        voice = self.voice if self.aloud else None
+        return Speaker(self.replier, self.split, voice, self.answers, self.max_tokens)
 
 
 @dataclass(frozen=True)

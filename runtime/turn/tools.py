@@ -19,11 +19,14 @@ from typing import Any
 
 from voxturn.runtime.errors import ExecutorUnavailable, TextTooLong, UsageError
 from voxturn.runtime.flow.clock import Clock, done_by
-from voxturn.runtime.flow.handoff import cancel_and_wait
+from voxturn.runtime.flow.event import Event
+from voxturn.runtime.flow.handoff import cancel_all, cancel_and_wait
 from voxturn.runtime.messages import Message, ToolCall, ToolSpec
 from voxturn.runtime.text.chat_format import no_result
 
 MOST_TOOLS = 64
+_LONGEST_SCHEMA = 16_384
+"""Bytes of JSON, of a schema that comes from outside."""
 _LONGEST_REASON = 300
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
@@ -42,6 +45,35 @@ class Tool(ToolSpec):
     call: Callable[..., Any] | None = None
     timeout_s: float | None = None
     early: bool = False
+
+
+def client_tool(name: str, description: str, parameters: Mapping[str, Any]) -> Tool:
+    """A tool that comes from outside; whoever reads the events answers its calls.
+
+    Raises `UsageError` for a schema of more than 16 KiB, and for one with patterns, at which a
+    regular expression can take for ever. An argument may be called `pattern`.
+    """
+    try:
+        size = len(_whole(json.dumps(dict(parameters), ensure_ascii=False)).encode())
+    except (RecursionError, TypeError, ValueError) as exc:
+        raise _unfit(name, str(exc)) from exc
+    if size > _LONGEST_SCHEMA:
+        raise _unfit(name, f"{size} bytes; a schema may have {_LONGEST_SCHEMA}")
+    parts: list[Any] = [parameters]
+    while parts:
+        part = parts.pop()
+        if isinstance(part, Mapping):
+            # references reach every part: where it is does not say whether it is a keyword
+            if "patternProperties" in part or isinstance(part.get("pattern"), str):
+                raise _unfit(name, "patterns are not taken")
+            parts += part.values()
+        elif isinstance(part, list):
+            parts += part
+    return Tool(name, description, parameters)
+
+
+def _unfit(name: str, why: str) -> UsageError:
+    return UsageError(f"tool {name[:64]}: parameters: {_line(why)}")
 
 
 @dataclass(frozen=True)
@@ -67,7 +99,7 @@ class ToolRun:
     """A call in a turn's trace, in seconds of its clock.
 
     `outcome`: done, failed, timed out, refused (its arguments do not fit, there is no such tool, or
-    too many rounds), or cancelled. `reason` is what the model was told of it.
+    too many rounds), cancelled, or handed to whoever reads the events. `reason` is what the model was told of it.
     """
 
     name: str
@@ -79,11 +111,18 @@ class ToolRun:
 
 
 class Toolbox:
-    """The tools of a conversation. Raises `UsageError` for what is no tool, and
+    """The tools of a conversation. `handed`: an answer ends with its calls; whoever reads the events
+    makes them, adds their results to the dialogue, and has it answered. Raises `UsageError` for what is no tool, and
     `ExecutorUnavailable` where `jsonschema` is not installed."""
 
-    def __init__(self, tools: Sequence[Tool] = (), settings: ToolSettings | None = None) -> None:
+    def __init__(
+        self,
+        tools: Sequence[Tool] = (),
+        settings: ToolSettings | None = None,
+        handed: bool = False,
+    ) -> None:
         self.settings = settings or ToolSettings()
+        self.handed = handed
         self.tools = tuple(tools)
         if len(tools) > MOST_TOOLS:
             raise UsageError(f"tools: {len(tools)} are too many; a model may have {MOST_TOOLS}")
@@ -126,7 +165,7 @@ class ToolRuns:
         told: Callable[[ToolCall], None],
         recorded: Callable[[ToolRun], None],
     ) -> None:
-        self.certain = asyncio.Event()
+        self.certain = Event()
         self._box = box
         self._clock = clock
         self._told = told
@@ -202,10 +241,7 @@ class ToolRuns:
 
     async def aclose(self) -> None:
         """Stop all calls."""
-        for task in self._tasks:
-            task.cancel()
-        for task in self._tasks:
-            await cancel_and_wait(task)
+        await cancel_all(self._tasks)
 
     async def _run(self, call: ToolCall, results: dict[str, Message]) -> None:
         tool = self._box[call.name]
@@ -328,8 +364,6 @@ def _validator(tool: Tool) -> Any:
     try:
         kind.check_schema(dict(tool.parameters))
         json.dumps(dict(tool.parameters))
-    except (SchemaError, TypeError, ValueError) as exc:
-        raise UsageError(
-            f"tool {tool.name}: parameters: {_line(getattr(exc, 'message', str(exc)))}"
-        ) from exc
+    except (SchemaError, RecursionError, TypeError, ValueError) as exc:
+        raise _unfit(tool.name, getattr(exc, "message", str(exc))) from exc
     return kind(dict(tool.parameters), registry=Registry())  # nothing is fetched

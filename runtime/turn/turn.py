@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
 
@@ -25,6 +26,7 @@ from voxturn.runtime.messages import (
     PcmChunk,
     Samples,
     Speaking,
+    SpeechEnded,
     SpeechResumed,
     SpeechStarted,
     Transcript,
@@ -44,8 +46,28 @@ from voxturn.runtime.turn.trace import Arrivals, Trace
 _SILENCE = np.zeros(0, np.float32)
 
 
+@dataclass(frozen=True)
+class Request:
+    """An answer that is asked for without anything being heard.
+
+    `messages`: the dialogue that is answered; None: the conversation's. `question`: the last one,
+    where it was typed; empty: the messages end with it, or with results of calls. `stages` and
+    `toolbox`: the conversation's, where they are None.
+    """
+
+    messages: Sequence[Message] | None = None
+    question: str = ""
+    stages: Stages | None = None
+    toolbox: Toolbox | None = None
+
+
 class Conversation:
-    """A dialogue: what was said, in which language, and what of each answer was really heard."""
+    """A dialogue: what was said, in which language, and what of each answer was really heard.
+
+    `stages` and `toolbox` may be replaced: what is answered from then on is answered with them,
+    whether somebody is done is judged with them, too; heard is with those that it began with. `remembers`: its turns add to the
+    dialogue; if not, whoever reads their events does.
+    """
 
     def __init__(
         self,
@@ -53,12 +75,15 @@ class Conversation:
         setup: TurnSetup,
         system_prompt: str = "",
         tools: Sequence[Tool] = (),
+        remembers: bool = True,
     ) -> None:
         """Raise `UsageError` for what are no tools, and for tools where the model takes none."""
         if tools:
             check_takes_tools(stages.replier)
         self.stages = stages
         self.setup = setup
+        self.remembers = remembers
+        self.end_of_speech = False
         self.toolbox = Toolbox(tools, stages.tools)
         self.dialogue = Dialogue(system_prompt)
         self.background = Background()
@@ -91,6 +116,10 @@ class Conversation:
             raise EmptyText("the question has no words")
         return Turn(self, question=question.strip())
 
+    def respond(self, request: Request | None = None) -> Turn:
+        """One turn that answers the dialogue as it is, or what a request says."""
+        return Turn(self, request=request or Request())
+
 
 class Turn:
     """Iterate it for its events; close it at any point to interrupt. `trace` is complete when it is
@@ -105,28 +134,34 @@ class Turn:
         frames: AsyncIterator[AudioFrame] | None = None,
         whole_input: bool = False,
         question: str = "",
+        request: Request | None = None,
     ) -> None:
         setup = conversation.setup
         voice = conversation.stages.voice
         self.trace = Trace(setup.profile, setup.info, setup.sampler, styles=styles_of(voice))
+        self._conversation = conversation
+        self._request = request
         self._dialogue = conversation.dialogue
-        self._exchange = Exchange(conversation.dialogue)
+        dialogue = conversation.dialogue if conversation.remembers else Dialogue()
+        self._exchange = Exchange(dialogue)
         self._stages = conversation.stages
-        self._toolbox = conversation.toolbox
         self._clock = setup.clock
         self._frames = frames
         self._whole_input = whole_input
         self._background = None if whole_input else conversation.background
-        self._question = question
+        self._question = request.question if request is not None else question
         self._asked = ""
         self._arrivals = Arrivals()
         self._answer: Answer | None = None
         self._suspicion: Suspicion | None = None
         self._confirmed = False
+        self._aloud = True
         self._first_audio = 0.0
         self._played: int | None = None
         self._done = False
         self._remembered = False
+        self._trimmed = False
+        self._forgotten = False
         self._closed = False
         self._events: Ahead[Event] | None = None
         self._closing = asyncio.Lock()
@@ -166,6 +201,10 @@ class Turn:
         """
         return self._answer is not None and self._answer.tool_result(call_id, content, failed)
 
+    def forget(self) -> None:
+        """The dialogue was changed: it is to hold nothing of this turn."""
+        self._forgotten = True
+
     async def aclose(self) -> None:
         """Interrupt, from any task: no event comes after this, every stage stops, the dialogue
         keeps what was heard."""
@@ -202,6 +241,7 @@ class Turn:
             self.trace.ended("error")
             if isinstance(exc, TextError):  # the next question would be joined to one that fails
                 self._confirmed = False
+                self._dialogue.drop_question()  # what it was joined to is too long by now
             raise
         finally:
             try:
@@ -213,6 +253,9 @@ class Turn:
     async def _begin_typed(self) -> None:
         """Begin to answer the typed question."""
         self.trace.mark("endpoint", self._clock.now())
+        if not self._question:
+            await self._begin([], _SILENCE)
+            return
         language = self._stages.split.language_of(self._question, self._dialogue.language)
         typed = Transcript(self._question, language)
         await self._begin([self._stages.recogniser.passed(typed)], _SILENCE)
@@ -247,6 +290,8 @@ class Turn:
                         if not heard.more and not self._whole_input:
                             if self._answer is None:
                                 await self._begin(parts, heard.samples, partials)
+                            if self._conversation.end_of_speech:
+                                yield SpeechEnded(heard.start + heard.samples.size)
                             break
                         parts.append(await partials.hearing.final(heard.samples))
                         partials = self._hear(parts[-1].language)
@@ -266,7 +311,7 @@ class Turn:
         return Partials(hearing, self._stages.partial_share, self._clock)
 
     def _suspect(self, samples: Samples) -> Suspicion:
-        stages = self._stages
+        stages = self._conversation.stages
         return Suspicion(stages.end_of_turn, stages.sound_of_end, samples)
 
     async def _judge_no_further(self) -> None:
@@ -294,14 +339,19 @@ class Turn:
         last: Callable[[], Awaitable[Transcript]] | None = None
         if hearing is not None:
             last = partial(hearing.hearing.final, samples)
+        request, conversation = self._request or Request(), self._conversation
+        messages, toolbox = request.messages, request.toolbox
+        stages = request.stages or conversation.stages
+        self._aloud = stages.aloud
         self._answer = Answer(
-            self._stages.speaker,
-            self._dialogue.messages,
+            stages.speaker,
+            self._dialogue.messages if messages is None else messages,
             parts,
             last,
             self._clock,
-            self._toolbox,
+            conversation.toolbox if toolbox is None else toolbox,
             self.trace.tools.append,
+            self._dialogue.language,
         )
 
     async def _drop(self) -> None:
@@ -331,24 +381,28 @@ class Turn:
 
     def _remember(self) -> None:
         """Add the exchange to the dialogue: the answer as far as it was heard."""
-        if not self._confirmed or not self._asked:
+        as_it_is = self._request is not None and not self._question
+        if self._forgotten or not self._confirmed or not (self._asked or as_it_is):
             return
         rounds: list[Round] = []
         if self._answer is not None:
             rounds = self._answer.rounds
             self.trace.dropped_messages = self._answer.dropped
-            self._dialogue.drop(self._answer.dropped)
+            if self._conversation.remembers:
+                self._dialogue.drop(self._answer.dropped)
         self._remembered = True
-        samples = None if self._done else self._samples_heard()
+        samples = None if self._done or not self._aloud else self._samples_heard()
+        self._trimmed = samples is not None
         self._exchange.remember(self._asked, rounds, samples)
         self.trace.heard_reply = self._exchange.heard
 
     def _trim(self) -> None:
         """The turn had ended by itself, but the loudspeaker was stopped before the end of what was
         made."""
-        if not self._remembered or self._played is None:
+        if not self._remembered or self._forgotten or self._played is None:
             return
-        if not self._done or self._played < self._exchange.samples:
+        if self._trimmed or self._played < self._exchange.samples:
+            self._trimmed = True
             self._exchange.trim(self._played)
             self.trace.heard_reply = self._exchange.heard
 

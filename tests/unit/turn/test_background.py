@@ -56,7 +56,7 @@ def test_a_speaker_who_begins_at_once_is_heard() -> None:
     assert heard((1.9, -24, 0.9)) == [0.9] * 59
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.tuples(st.floats(-90, 0), st.floats(0, 1)), max_size=60))
 def test_nothing_becomes_more_likely(parts: list[tuple[float, float]]) -> None:
     background = Background()

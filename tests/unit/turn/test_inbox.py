@@ -126,3 +126,20 @@ async def test_after_its_end_nothing_is_taken() -> None:
         inbox.push(silence(0.1))
     with pytest.raises(StreamClosed):
         await inbox.feed(fed(tone(0.1)))
+
+
+async def test_what_waits_is_sent_on_in_pieces_up_to_a_wish_for_an_answer() -> None:
+    inbox = Inbox(ManualClock(), 1.0)
+    inbox.push(np.arange(320 * 5, dtype=np.float32))
+    inbox.ask_answer()
+    inbox.push(np.ones(320, np.float32))
+    inbox.ask_answer()
+    inbox.ask_answer()
+    pieces = [await inbox.piece(3) for _ in range(4)]
+    assert [(samples.size, asked) for samples, asked in pieces] == [
+        (960, False),
+        (640, True),
+        (320, True),
+        (0, True),
+    ]
+    assert np.array_equal(np.concatenate([p for p, _ in pieces[:2]]), np.arange(1600))

@@ -187,7 +187,7 @@ def test_the_wait_falls_with_what_is_finished_and_with_eagerness(
 
 
 @given(st.text(alphabet="s.", max_size=400))
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 def test_any_pattern_ends_every_utterance_and_covers_all_speech(pattern: str) -> None:
     events = heard(pattern)
     utterances = [e for e in events if isinstance(e, Utterance) and e.final]

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from voxturn.runtime.errors import EmptyText, TextError
 from voxturn.runtime.messages import Message, PcmChunk, ReplyToken, Sentence, ToolCall
@@ -158,7 +158,6 @@ ROLES = st.sampled_from(["system", "user", "assistant"])
 
 
 @given(st.lists(st.builds(Message, ROLES, st.text("ab", min_size=1, max_size=3))))
-@settings(deadline=None)
 def test_joined_messages_alternate_and_say_the_same(messages: list[Message]) -> None:
     joined = alternating(messages)
     assert all(first.role != second.role for first, second in pairwise(joined))

@@ -12,6 +12,7 @@ from voxturn.runtime.messages import (
     SessionError,
     TurnDone,
 )
+from voxturn.runtime.text.filter import Filtered, PassAll
 from voxturn.runtime.turn.interrupt.after_ms import AfterMs
 from voxturn.runtime.turn.interrupt.base import Strategy
 from voxturn.runtime.turn.interrupt.never import Never
@@ -107,6 +108,15 @@ async def test_a_listener_who_goes_on_to_speak_interrupts() -> None:
         await room.hear(silence(0.5), sound(0.2, 0.4), sound(0.25, 0.8), silence(0.5))
     assert room.of(Interrupted) != []
     assert room.questions == [QUESTION, "Okay, but what about Rome?"]
+
+
+async def test_a_first_word_that_is_not_understood_keeps_the_answer_paused() -> None:
+    room = Room({0.2: COUGH, 0.4: ROME})
+    async with room.open():
+        await room.ask_aloud()
+        await room.hear(silence(0.9), sound(0.2, 0.3), silence(0.15), sound(0.4, 1.0), silence(0.1))
+    assert [what for what, _ in room.decisions] == ["paused", "cut"]
+    assert room.of(Resumed) == []
 
 
 async def test_a_loudspeaker_in_the_microphone_chops_one_answer_and_asks_nothing() -> None:
@@ -225,3 +235,49 @@ async def test_a_pause_that_nobody_ends_is_ended() -> None:
             room.clock.advance(0.5)
             await room.settle()
         assert room.of(Resumed) != []
+
+
+class _Masking(PassAll):
+    """A filter that takes one word out, as it does with words of its list."""
+
+    def check(self, text: str, direction: str, language: str = "") -> Filtered:
+        masked = text.replace("Blast", "…")
+        return Filtered(masked, ("masked",) if masked != text else ())
+
+
+async def test_a_word_that_the_filter_takes_out_is_a_word() -> None:
+    room = Room({0.2: "Blast!"})
+    room.filter_with(_Masking())
+    async with room.open(AfterWords(1)):
+        await room.ask_aloud()
+        await room.hear(silence(0.7), sound(0.2, 0.6), silence(1.0))
+    assert room.decisions[-1] == ("cut", "1 word")
+
+
+async def test_yeah_to_a_question_is_an_answer_and_yeah_to_a_statement_is_not() -> None:
+    asks, says = "Shall I book the train to Rome?", "I have booked the train to Rome."
+    for answer, questions in ((asks, [QUESTION, "Yeah."]), (says, [QUESTION])):
+        room = Room({0.2: "Yeah."}, {QUESTION: answer})
+        async with room.open():
+            await room.ask_aloud()
+            await room.hear(silence(1.0), sound(0.2, 0.4), silence(2.0))
+        assert room.questions == questions, answer
+
+
+async def test_one_answer_that_is_not_heard_says_that_the_far_end_has_no_echo_any_more() -> None:
+    room = Room(ECHO, {QUESTION: ANSWER * 2})
+    async with room.open():
+        await room.ask_aloud()
+        await room.hear_the_loudspeaker(6.0)
+        assert room.session._hears_itself  # as the next turn begins with
+        await room.ask_aloud()
+        await room.hear(silence(6.0))
+        assert not room.session._hears_itself
+
+
+async def test_a_pause_before_an_error_has_its_end() -> None:
+    room = Room({}, {QUESTION: BROKEN})
+    async with room.open():
+        await room.ask_aloud()
+        await room.hear(sound(0.4, 0.3), silence(2.0))
+    assert len(room.of(Paused)) <= len(room.of(Resumed)) + len(room.of(Interrupted))

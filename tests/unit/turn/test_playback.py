@@ -132,3 +132,30 @@ async def test_while_it_is_paused_the_words_stay() -> None:
     playback.pause()
     clock.advance(60.0)
     assert playback.text_since(clock.now()) == "two"
+
+
+async def test_a_pause_has_its_end_also_where_the_place_is_told_meanwhile() -> None:
+    clock = ManualClock()
+    playback = playing(clock, 2.0)
+    playback.whole = True
+    clock.advance(0.5)
+    playback.pause()
+    end = asyncio.ensure_future(playback.finished())
+    await asyncio.sleep(0)
+    for _ in range(round(10 * LONGEST_PAUSE_S) + 1):
+        clock.advance(0.1)
+        playback.told(500.0)
+        for _ in range(20):
+            await asyncio.sleep(0)
+    assert end.done()
+    assert end.result() is False
+
+
+async def test_when_an_answer_ends_is_known_once_it_is_whole() -> None:
+    clock = ManualClock()
+    playback = playing(clock, 2.0)
+    assert playback.ended_s == float("inf")
+    playback.whole = True
+    assert playback.ended_s == clock.now() + 2.0
+    clock.advance(5.0)
+    assert playback.ended_s == clock.now() - 3.0

@@ -4,12 +4,13 @@ holds afterwards."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
 from voxturn.runtime.errors import EmptyText, InferenceFailed, StreamClosed, TextError
 from voxturn.runtime.messages import (
+    AudioFrame,
     Interrupted,
     Message,
     SessionError,
@@ -17,6 +18,7 @@ from voxturn.runtime.messages import (
     TurnDone,
 )
 from voxturn.runtime.turn.session import Session, SessionOptions
+from voxturn.runtime.turn.trace import Trace
 
 from tests.dialogues import ABOUT_ROME, ANSWER, BROKEN, QUESTION, ROME, WHOLE, Room, silence, sound
 
@@ -263,3 +265,60 @@ async def test_who_does_not_read_holds_up_the_answer_and_can_still_close() -> No
     assert session.dropped_s == pytest.approx(10.0)
     await asyncio.wait_for(session.aclose(), 5)
     assert session.messages[1:] in ([], [Message("user", QUESTION)])
+
+
+async def test_an_observer_s_error_ends_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    room = Room({})
+    room.traces = _Full()
+    async with room.open() as session:
+        session.ask(QUESTION)
+        await room.hear(silence(6.0))
+        session.ask(ROME)
+        await room.hear(silence(6.0))
+    assert len(room.of(TurnDone)) == 2
+    assert "could not take its trace" in caplog.text
+
+
+class _Full(list[Trace]):
+    def append(self, trace: Trace) -> None:
+        raise OSError("the disk is full")
+
+
+async def test_messages_that_are_set_during_an_answer_are_the_dialogue() -> None:
+    room = Room({})
+    ours = [Message("system", "Be kind."), Message("user", "Hello."), Message("assistant", "Hi.")]
+    async with room.open() as session:
+        session.ask(QUESTION)
+        await room.hear(silence(0.5))
+        session.messages = ours
+        await room.hear(silence(6.0))
+        assert session.messages == ours
+        session.messages.append(Message("user", "ignored"))
+        assert session.messages == ours
+
+
+async def test_what_feeds_a_session_that_has_ended_is_told() -> None:
+    room = Room({})
+
+    async def frames() -> AsyncIterator[AudioFrame]:
+        while True:
+            yield AudioFrame(silence(0.02), 16000, 0, 0.0)
+
+    async with room.open(ahead_s=0.1) as session:
+        feeding = asyncio.create_task(session.feed(frames()))
+        await asyncio.sleep(0)
+        session._task.cancel()
+        with pytest.raises(StreamClosed):
+            await asyncio.wait_for(feeding, 5)
+
+
+async def test_what_was_cut_may_turn_out_to_have_been_heard_whole() -> None:
+    room = Room({})
+    async with room.open() as session:
+        session.ask(QUESTION)
+        await room.hear(silence(1.0))
+        session.cancel()
+        await room.settle()
+        assert session.messages[-1].text != ANSWER
+        session.played(600_000)
+        assert session.messages[-1].text == ANSWER

@@ -46,7 +46,7 @@ ACTIONS: dict[str, Action] = {
 STEPS = st.lists(st.tuples(st.sampled_from(sorted(ACTIONS)), st.integers(0, 120)), max_size=14)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(STEPS)
 def test_whatever_happens_when_it_is_closed_no_task_is_left(steps: list[tuple[str, int]]) -> None:
     async def held() -> None:
@@ -63,7 +63,8 @@ def test_whatever_happens_when_it_is_closed_no_task_is_left(steps: list[tuple[st
     asyncio.run(held())
 
 
-@settings(max_examples=40, deadline=None)
+@pytest.mark.slow
+@settings(max_examples=25)
 @given(STEPS)
 def test_whatever_happens_the_next_question_is_answered(steps: list[tuple[str, int]]) -> None:
     async def held() -> None:
@@ -116,6 +117,7 @@ async def test_who_closes_may_be_cancelled() -> None:
     await session.aclose()
 
 
+@pytest.mark.slow
 async def test_two_hundred_interruptions_leave_nothing(fake_turn: FakeTurn) -> None:
     chosen = random.Random(5)
     async with Session(fake_turn.conversation()) as session:

@@ -46,7 +46,7 @@ from voxturn.runtime.turn.recognise import FilteredRecogniser
 from voxturn.runtime.turn.session import Session, SessionOptions
 from voxturn.runtime.turn.split import Split
 from voxturn.runtime.turn.stages import Stages, TurnSetup
-from voxturn.runtime.turn.tools import MOST_TOOLS, Tool, Toolbox, ToolSettings
+from voxturn.runtime.turn.tools import MOST_TOOLS, Tool, Toolbox, ToolSettings, client_tool
 from voxturn.runtime.turn.turn import Conversation, Turn
 
 from tests.conftest import fed, tone
@@ -66,8 +66,8 @@ async def test_scripted_streams_end_as_documented_and_nothing_of_a_call_is_spoke
             assert not ending.leaked
 
 
-def test_there_are_a_hundred_streams() -> None:
-    assert len(streams()) == 100
+def test_there_are_a_hundred_streams_and_more() -> None:
+    assert len(streams()) == 105
 
 
 def conversation(
@@ -582,3 +582,31 @@ def test_a_profile_s_tools_are_checked(table: str, says: str, tmp_path: Path) ->
         load_profile(path)
     path.write_text(path.read_text().replace(table, "filler = 'One moment.'"))
     assert load_profile(path).tools == ToolSettings(filler="One moment.")
+
+
+NESTED: dict[str, Any] = {"type": "string"}
+for _ in range(1500):
+    NESTED = {"not": NESTED}
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"description": "a" * 16_384},
+        {"properties": {"a": {"type": "string", "pattern": "(a+)+$"}}},
+        {"items": [{"patternProperties": {"(a+)+$": {}}}]},
+        {"$ref": "#/default/a", "default": {"a": {"pattern": "(a+)+$"}}},
+        NESTED,
+    ],
+    ids=["size", "pattern", "patternProperties", "reference", "depth"],
+)
+def test_of_schemas_from_outside_some_are_not_taken(schema: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match="tool try: parameters: "):
+        Toolbox([client_tool("try", "Tries.", schema)])
+
+
+def test_an_argument_may_be_called_pattern() -> None:
+    schema = {"type": "object", "properties": {"pattern": {"type": "string"}}}
+    box = Toolbox([client_tool("grep", "Finds.", schema)])
+    assert not box.problem(ToolCall("1", "grep", {"pattern": "a.c"}))
+    assert box.problem(ToolCall("1", "grep", {"pattern": 1}))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from voxturn.runtime.messages import PcmChunk, Sentence
@@ -82,3 +83,13 @@ def test_styles_that_the_voice_has_not_are_noted_once() -> None:
     for index, style in enumerate(("", "happy", "furious", "merry", "furious")):
         trace.event(Sentence("Yes.", index, style=style), 0.0, 0.0)
     assert trace.to_dict()["unknown_styles"] == ["furious", "merry"]
+
+
+def test_hours_of_listening_keep_their_sums_and_the_last_calls() -> None:
+    trace = Trace("fake", {}, "numpy")
+    for number in range(100_000):
+        trace.call("listen", number / 31, number / 31 + 0.001)
+    assert len(trace.spans) < 5000
+    told = trace.to_dict()["stages"]["listen"]
+    assert told["calls"] == 100_000
+    assert told["busy_ms"] == pytest.approx(100_000)

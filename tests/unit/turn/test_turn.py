@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from voxturn.runtime.errors import InferenceFailed
+from voxturn.runtime.families.options import HearingOptions
 from voxturn.runtime.messages import (
     Event,
     Partial,
@@ -204,7 +205,7 @@ async def test_a_pause_ends_the_turn_only_where_the_words_are_finished(
 
 
 async def test_a_conversation_s_language_is_the_prior_of_its_next_turn(fake_turn: FakeTurn) -> None:
-    fake_turn.recogniser.whisper = fake_turn.recogniser.whisper.using("auto")
+    fake_turn.recogniser.whisper = fake_turn.recogniser.whisper.using(HearingOptions("auto"))
     conversation = fake_turn.conversation()
     for chances, language in (({"en": 0.1, "ar": 0.9}, "ar"), ({"en": 0.7, "ar": 0.3}, "ar")):
         fake_turn.whisper.languages = chances
@@ -258,6 +259,7 @@ async def test_an_engine_that_dies_ends_the_turn_with_its_error(
     await settled(fake_turn)
 
 
+@pytest.mark.slow
 @pytest.mark.slow
 async def test_barge_in_at_any_moment_stops_everything_and_the_next_turn_works(
     fake_turn: FakeTurn,
