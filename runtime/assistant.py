@@ -9,7 +9,7 @@ from types import TracebackType
 
 from voxturn.runtime.decode import sampler
 from voxturn.runtime.decode.engine import DecodeEngine
-from voxturn.runtime.families.base import opens_thought, styles_of
+from voxturn.runtime.families.base import Cloning, opens_thought, styles_of
 from voxturn.runtime.families.pipe import spoken
 from voxturn.runtime.flow.clock import Clock
 from voxturn.runtime.flow.handoff import Ahead
@@ -18,7 +18,7 @@ from voxturn.runtime.messages import PcmChunk, Sentence
 from voxturn.runtime.models.fetch import Progress
 from voxturn.runtime.models.registry import Registry
 from voxturn.runtime.models.store import Store, quiet
-from voxturn.runtime.parts import LoadedParts
+from voxturn.runtime.parts import LoadedParts, Occupancy
 from voxturn.runtime.profile import Profile, load_profile
 from voxturn.runtime.text.judge import judge_of
 from voxturn.runtime.turn.end_of_turn import TextCompleteness
@@ -81,6 +81,10 @@ class Assistant:
         service = getattr(self.stages.replier, "service", None)
         return getattr(service, "engine", None)
 
+    def occupancy(self) -> dict[str, Occupancy]:
+        """How busy the engine of each stage is, now."""
+        return self._parts.occupancy()
+
     async def warm(self, tools: Sequence[Tool] = ()) -> None:
         """Run every engine once, so that the first turn is as fast as the second; with `tools`,
         that of a conversation which has them."""
@@ -110,6 +114,10 @@ class Assistant:
     def say(self, sentences: AsyncIterator[Sentence]) -> Ahead[PcmChunk]:
         """Sentences as audio. Close what this returns to stop early."""
         return spoken(self.stages.voice, sentences)
+
+    def cloning(self) -> Cloning | None:
+        """How speakers are added to the voice; None where it clones none. Reads files."""
+        return self._parts.cloning()
 
     async def aclose(self) -> None:
         """Let running calls end, then free engines and threads."""

@@ -36,7 +36,16 @@ def build_parser() -> argparse.ArgumentParser:
     """The parser with every command that is installed."""
     import argparse
 
-    from voxturn.runtime.commands import converse, models, say, serve, talk, transcribe, voices
+    from voxturn.runtime.commands import (
+        converse,
+        keys,
+        models,
+        say,
+        serve,
+        talk,
+        transcribe,
+        voices,
+    )
     from voxturn.runtime.models.plugins import entry_points
 
     parser = argparse.ArgumentParser(
@@ -59,6 +68,7 @@ def build_parser() -> argparse.ArgumentParser:
     models.add_parsers(commands)
     voices.add_parsers(commands)
     serve.add_parser(commands)
+    keys.add_parsers(commands)
     for _, add_command in entry_points("voxturn.commands"):
         add_command(commands)
     return parser

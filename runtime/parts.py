@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
-from voxturn.runtime.decode.service import TokenService
+from voxturn.runtime.decode.service import TokenService, engine_of
 from voxturn.runtime.errors import (
     ExecutorUnavailable,
     InvalidProfile,
@@ -23,6 +23,7 @@ from voxturn.runtime.executors.catalogue import Executor, executor_of
 from voxturn.runtime.executors.loading import in_memory
 from voxturn.runtime.families.base import (
     Candidate,
+    Cloning,
     Family,
     Recogniser,
     Replier,
@@ -175,6 +176,21 @@ def artifact_of(
     return *store.artifact(model, precision), precision
 
 
+@dataclass(frozen=True)
+class Occupancy:
+    """How busy a stage's engine is: sequences in its `slots` (0: it is no token engine), and calls
+    and sequences that wait."""
+
+    slots: int = 0
+    busy: int = 0
+    waiting: int = 0
+
+    def __add__(self, other: Occupancy) -> Occupancy:
+        return Occupancy(
+            self.slots + other.slots, self.busy + other.busy, self.waiting + other.waiting
+        )
+
+
 class LoadedStage:
     """One stage of a loaded profile, as `families.base.StageParts`."""
 
@@ -193,6 +209,7 @@ class LoadedStage:
         self._artifact = artifact
         self._backend = backend
         self._keep = keep
+        self._tokens: list[TokenService] = []
 
     def option(self, key: str, default: Any) -> Any:
         """A key of the stage's table, or `default` where the profile leaves it out."""
@@ -210,7 +227,16 @@ class LoadedStage:
         """The service of a token decoder for `slots` sequences of up to `capacity` positions."""
         with in_memory(self.folder):
             tokens = self._backend.tokens(self._artifact, role, slots, capacity, self.lane)
+        self._tokens.append(tokens)
         return self._kept(tokens)
+
+    @property
+    def occupancy(self) -> Occupancy:
+        """How busy it is here; what a server computes for it, the server knows."""
+        whole = Occupancy(waiting=self.lane.queued)
+        for engine in filter(None, map(engine_of, self._tokens)):
+            whole += Occupancy(engine.executor.slots, len(engine.running), engine.waiting)
+        return whole
 
     def whisper(self) -> SpeechToTextExecutor:
         """The engine of an encoder-decoder for speech."""
@@ -301,6 +327,15 @@ class LoadedParts:
         }
         return VoiceByLanguage(usual, own) if own else usual
 
+    def cloning(self) -> Cloning | None:
+        """How speakers are added to the voice; None where its family clones none."""
+        choice = self.choice("speak")
+        family = choice.family
+        if family is None or family.library is None or family.cloner is None:
+            return None
+        library, make = family.library(self.home, choice.folder, choice.manifest), family.cloner
+        return Cloning(library, lambda: make(self))
+
     def content_filter(self) -> ContentFilter:
         """The profile's filter, made once."""
         if self._filter is None:
@@ -335,6 +370,14 @@ class LoadedParts:
             for own in own_voices(self.profile, self._registry):
                 for each in own.stages:
                     self._check(own.profile, each, own.where)
+
+    def occupancy(self) -> dict[str, Occupancy]:
+        """How busy each loaded stage is, those of voices of single languages counted with it."""
+        found = {name: stage.occupancy for name, stage in self._stages.items()}
+        for parts in [each for each in self._engines if isinstance(each, LoadedParts)]:
+            for name, more in parts.occupancy().items():
+                found[name] = found.get(name, Occupancy()) + more
+        return found
 
     def close(self) -> None:
         """Close every engine and thread that was made; safe to call twice."""

@@ -11,6 +11,7 @@ from typing import Any, Self
 from voxturn.runtime.audio.limits import LONGEST_S
 from voxturn.runtime.errors import InvalidProfile, UnknownProfile, UnsupportedLanguage, UsageError
 from voxturn.runtime.executors.catalogue import catalogue, executor_of, names_for
+from voxturn.runtime.gateway_settings import GatewaySettings
 from voxturn.runtime.models.compatible import EVERYWHERE, given
 from voxturn.runtime.models.manifest import Manifest
 from voxturn.runtime.models.store import is_artifact
@@ -191,6 +192,7 @@ class Profile:
     filter: FilterSettings = field(default_factory=FilterSettings)
     interrupt: InterruptSettings = field(default_factory=InterruptSettings)
     tools: ToolSettings = field(default_factory=ToolSettings)
+    gateway: GatewaySettings = field(default_factory=GatewaySettings)
     name: str = ""
 
     @property
@@ -373,7 +375,7 @@ def _sampling(
 
 def _limits(p: Profile) -> list[tuple[str, float | None, float, float]]:
     """Key, value (None: left out), least and most of every number whose range matters."""
-    e, i = p.endpointing, p.interrupt
+    e, i, g = p.endpointing, p.interrupt, p.gateway
     return [
         ("listen.longest_s", p.listen.longest_s, 1, 1e9),
         ("transcribe.partial_share", p.transcribe.partial_share, 0.0, 1.0),
@@ -404,4 +406,23 @@ def _limits(p: Profile) -> list[tuple[str, float | None, float, float]]:
         ("tools.rounds", p.tools.rounds, 1, 32),
         ("tools.longest_result", p.tools.longest_result, 1, 1e6),
         ("tools.filler_after_ms", p.tools.filler_after_ms, 0, 60_000),
+        ("gateway.sessions", g.sessions, 0, 100_000),
+        ("gateway.sessions_of_key", g.sessions_of_key, 0, 100_000),
+        ("gateway.requests_per_minute", g.requests_per_minute, 1, 1e9),
+        ("gateway.request_s", g.request_s, 1, 86_400),
+        ("gateway.speeches", g.speeches, 1, 100_000),
+        ("gateway.speeches_of_key", g.speeches_of_key, 0, 100_000),
+        ("gateway.longest_text", g.longest_text, 1, 1_000_000),
+        ("gateway.longest_upload_mb", g.longest_upload_mb, 1, 4096),
+        ("gateway.longest_audio_s", g.longest_audio_s, 1, 1e6),
+        ("gateway.voices_of_key", g.voices_of_key, 0, 100_000),
+        ("gateway.idle_s", g.idle_s, 1, 1e6),
+        ("gateway.grace_s", g.grace_s, 0, 86_400),
+        ("gateway.longest_session_s", g.longest_session_s, 1, 1e6),
+        ("gateway.keep_days", g.keep_days, 0, 36_500),
+        ("gateway.keep_messages", g.keep_messages, 1, 1e6),
+        ("gateway.drain_s", g.drain_s, 0, 3600),
+        ("gateway.connections", g.connections, 1, 1_000_000),
+        ("gateway.connections_of_key", g.connections_of_key, 1, 1_000_000),
+        ("gateway.canary_s", g.canary_s, 0, 3600),
     ]

@@ -23,8 +23,8 @@ from voxturn.runtime.errors import (
     UsageError,
 )
 from voxturn.runtime.flow.clock import Clock, WallClock, done_by
-from voxturn.runtime.flow.handoff import Handoff, Overflow, cancel_and_wait
-from voxturn.runtime.messages import Message, Samples, SessionEvent
+from voxturn.runtime.flow.handoff import Handoff, Overflow, cancel_all, cancel_and_wait
+from voxturn.runtime.messages import Message, PcmChunk, SessionEvent
 from voxturn.runtime.remote.contract import LONGEST_PIECE_S, LONGEST_TEXT, NUMBER, OPEN, SESSION
 from voxturn.runtime.remote.sessions import (
     AnswerNow,
@@ -78,6 +78,7 @@ class RemoteSession(VoiceSession):
         self._theirs: list[Message] = []
         self._ours: list[Message] | None = None
         self._sets = 0
+        self._answers = 0
         self._all_told = asyncio.Event()
         self._all_told.set()
         self._closing = asyncio.Lock()
@@ -92,8 +93,10 @@ class RemoteSession(VoiceSession):
             await anext(self._events, None)  # it failed: this raises why
             raise StreamClosed("the session was closed")
 
-    def __aiter__(self) -> AsyncIterator[SessionEvent]:
-        return self._events
+    async def __aiter__(self) -> AsyncGenerator[SessionEvent, None]:
+        async for event in self._events:
+            self._answers += isinstance(event, PcmChunk) and not event.start
+            yield event
 
     @property
     def rate(self) -> int:
@@ -148,7 +151,7 @@ class RemoteSession(VoiceSession):
         """Tell how much of the last answer the loudspeaker has played. Raises `UsageError`."""
         if not math.isfinite(ms):
             raise UsageError(f"played: must be milliseconds, not {ms}")
-        self._tell(Played(ms))
+        self._tell(Played(ms, self._answers))
 
     async def aclose(self) -> None:
         """End whatever is under way, and wait until it has ended; no event comes after this."""
@@ -195,10 +198,7 @@ class RemoteSession(VoiceSession):
                 for task in done:
                     task.result()
         finally:
-            for task in tasks:  # all at once: each leaves a call to the server
-                task.cancel()
-            for task in tasks:
-                await cancel_and_wait(task)
+            await cancel_all(tasks)  # all at once: each leaves a call to the server
 
     async def _read(self, answers: AsyncIterator[Tensors]) -> None:
         """What the server says, to its end. Nobody wants the events of a session that is closed."""
@@ -233,17 +233,11 @@ class RemoteSession(VoiceSession):
         for."""
         number = 0
         while True:
-            frame = await self._inbox.next()
-            frames: list[Samples] = []
-            while frame is not None:
-                frames.append(frame.samples)
-                if not self._inbox.unread or len(frames) == _MOST_FRAMES:
-                    break
-                frame = await self._inbox.next()
-            if frames:
+            samples, asked = await self._inbox.piece(_MOST_FRAMES)
+            if samples.size:
                 number += 1
-                yield {"audio": np.concatenate(frames), NUMBER: np.array([number], np.int64)}
-            if frame is None:
+                yield {"audio": samples, NUMBER: np.array([number], np.int64)}
+            if asked:
                 await self._all_told.wait()  # an answer to what was told before it
                 yield of_command(AnswerNow())
 

@@ -1,5 +1,5 @@
-"""`VoiceClient`: voice turns on one Triton server or several, with the events of a turn in one's
-own process."""
+"""`VoiceClient`: voice turns on one Triton server or several, or on a gateway, with the events of a
+turn in one's own process."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
 from types import TracebackType
-from typing import Any
+from typing import Any, Self, cast
 from weakref import WeakSet
 
 import numpy as np
@@ -52,6 +52,7 @@ from voxturn.runtime.turn.turn import Conversation
 from voxturn.runtime.turn.voice_session import VoiceSession
 
 _PIECE_S = 0.5
+_GATEWAYS = ("ws://", "wss://")
 
 
 class ClientTurn:
@@ -87,10 +88,19 @@ class VoiceClient:
     microphone, and keeps the dialogue, so that the next turn may go on at another server. Without,
     the server's `voice_turn` does: turns on whole utterances, sessions on whatever comes. `name` is
     what servers know this client by: its streams are counted by it, and a conversation is found
-    again by it and `conversation`; empty: a name that nobody has. Every method raises the errors
+    again by it and `conversation`; empty: a name that nobody has. An address as `ws://localhost:8080`
+    is a gateway's, `wss://` with TLS: it takes `key`, and no profile. Every method raises the errors
     that the same work raises in process, and `ServerUnavailable`, `ServerDied`, `DeadlineExceeded`
     or `TooManyStreams`. What is safe to repeat is tried at every server before that.
     """
+
+    def __new__(cls, address: str, *args: Any, **options: Any) -> Self:  # noqa: ARG004
+        """A client of a gateway (`client.gateway`) where the address says so."""
+        if cls is VoiceClient and address.startswith(_GATEWAYS):
+            from voxturn.runtime.client.gateway import GatewayClient
+
+            return cast(Self, super().__new__(GatewayClient))
+        return super().__new__(cls)
 
     def __init__(
         self,
@@ -99,7 +109,10 @@ class VoiceClient:
         profile: str | Profile = "",
         deadline_s: float = 0.0,
         name: str = "",
+        key: str = "",
     ) -> None:
+        if key:
+            raise UsageError("key: Triton has none; a gateway's address is ws://… or wss://…")
         self.conversation = conversation or uuid.uuid4().hex
         connect = partial(TritonServer, name=name or uuid.uuid4().hex, deadline_s=deadline_s)
         self._endpoints = Endpoints([each.strip() for each in address.split(",")], connect)

@@ -24,7 +24,7 @@ from voxturn.runtime.commands.console import add_command, text_from
 from voxturn.runtime.commands.loading import load_assistant
 from voxturn.runtime.errors import TextError, UsageError
 from voxturn.runtime.flow.clock import Clock, WallClock
-from voxturn.runtime.flow.handoff import Handoff, Overflow, cancel_and_wait
+from voxturn.runtime.flow.handoff import Handoff, Overflow, cancel_all
 from voxturn.runtime.frames import RATE
 from voxturn.runtime.messages import (
     AudioFrame,
@@ -47,6 +47,7 @@ from voxturn.runtime.turn.voice_session import VoiceSession
 
 _READ = 4096
 _PROFILE = "demo"
+_GATEWAYS = ("ws://", "wss://")
 _TOLD_S = 0.1
 """How often the session is told how far the loudspeaker is."""
 
@@ -90,7 +91,9 @@ async def _session(
 ) -> AsyncGenerator[VoiceSession, None]:
     """A session here; with a server's address there, or here on its engines if there is a profile."""
     if server:
-        async with VoiceClient(server, profile=profile) as client, client.session(options) as held:
+        key = os.environ.get("VOXTURN_KEY", "") if server.startswith(_GATEWAYS) else ""
+        client = VoiceClient(server, profile=profile, key=key)
+        async with client, client.session(options) as held:
             yield held
         return
     async with load_assistant(profile or _PROFILE) as assistant:
@@ -194,8 +197,7 @@ class Talk:
             for task in filter(done.__contains__, tasks):  # why a session ended, its events know
                 task.result()
         finally:
-            for task in tasks:
-                await cancel_and_wait(task)
+            await cancel_all(tasks)
 
     async def type_lines(self) -> None:
         """Ask what is typed.
@@ -300,13 +302,14 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "talk",
         "a conversation by microphone and loudspeaker",
         "  voxturn talk\n  voxturn talk --text\n  voxturn talk --record call.wav\n"
-        "  voxturn talk --server localhost:8001",
+        "  voxturn talk --server ws://localhost:8080\n  voxturn talk --server localhost:8001",
     )
     parser.add_argument(
         "--server",
         default="",
         metavar="ADDRESS",
-        help="hold it at a server's voice_turn; with --profile here, on the server's engines",
+        help="hold it at a gateway (ws://HOST:PORT, its key in $VOXTURN_KEY), or at a Triton server's "
+        "voice_turn; with --profile here, on that server's engines",
     )
     parser.add_argument("--text", action="store_true", help="type the questions")
     parser.add_argument(

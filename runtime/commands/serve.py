@@ -1,4 +1,4 @@
-"""`voxturn serve triton`: the models of a profile behind Triton Inference Server."""
+"""`voxturn serve triton`: the models of a profile behind Triton Inference Server. The gateway is in `serve_gateway.py`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import contextlib
 import signal
 import sys
 
+from voxturn.runtime.commands import serve_gateway, serve_wyoming
 from voxturn.runtime.errors import ExecutorUnavailable, ServerDied, UsageError
 from voxturn.runtime.flow.handoff import cancel_and_wait
 from voxturn.runtime.flow.scheduling import Cores
@@ -57,6 +58,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help=f"of {', '.join(MODELS)} (default: whisper,qwen3,vits); voice_turn has all of a turn in one process",
     )
     parser.set_defaults(run=_triton)
+    serve_gateway.add_parser(kinds)
+    serve_wyoming.add_parser(kinds)
 
 
 def _triton(args: argparse.Namespace) -> int:

@@ -8,6 +8,7 @@ import json
 import logging
 import sys
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from dataclasses import asdict, replace
 
 from voxturn.runtime.audio.container import ReadReport
@@ -15,13 +16,14 @@ from voxturn.runtime.audio.decode import length_s
 from voxturn.runtime.commands.loading import load_parts
 from voxturn.runtime.commands.options import add_track, check_track, language, raw_rate
 from voxturn.runtime.errors import AudioError, UsageError
-from voxturn.runtime.flow.handoff import Ahead, close_iterator
+from voxturn.runtime.flow.handoff import close_iterator
 from voxturn.runtime.frames import frames_from
-from voxturn.runtime.messages import AudioFrame, Transcript, Utterance, Word
+from voxturn.runtime.messages import AudioFrame
 from voxturn.runtime.profile import Profile, load_profile
 from voxturn.runtime.progress import Bar
-from voxturn.runtime.turn.listen import Endpointing, Listen
+from voxturn.runtime.turn.listen import Listen
 from voxturn.runtime.turn.recognise import FilteredRecogniser
+from voxturn.runtime.turn.recording import Passage, for_files, passages
 
 _LOG = logging.getLogger(__name__)
 
@@ -53,27 +55,13 @@ async def _transcribe(args: argparse.Namespace) -> None:
                 longest_s=parts.profile.listen.longest_s,
             )
             failures: list[AudioError] = []
-            heard = listen(_counted(frames, bar, total, failures))
-            utterances = Ahead(
-                (item async for item in heard if isinstance(item, Utterance) and item.final), 4
-            )
-            spoken_in = ""
-            try:
-                async for utterance in utterances:
-                    transcript = await recogniser.transcribe(
-                        utterance.samples, spoken_in, args.words
-                    )
-                    if transcript.text:
-                        spoken_in = transcript.language
-                        print(
-                            _line(utterance, transcript, report.begin_s)
-                            if args.json
-                            else transcript.text,
-                            flush=True,
-                        )
-            finally:
-                await utterances.aclose()
-                await heard.aclose()
+            counted = _counted(frames, bar, total, failures)
+            spoken = passages(listen, recogniser, counted, report, args.words)
+            async with aclosing(spoken):
+                async for passage in spoken:
+                    if passage is None:
+                        continue
+                    print(_line(passage) if args.json else passage.transcript.text, flush=True)
         if failures:
             raise failures[0]
         if report.damaged:
@@ -99,22 +87,6 @@ def _profile(args: argparse.Namespace, piped: bool) -> Profile:
     )
 
 
-def for_files(settings: Endpointing) -> Endpointing:
-    """Nobody waits for an answer: pieces as long as the model takes, which it hears better, cut
-    where there is a pause."""
-    long = 2000
-    return replace(
-        settings,
-        suspect_ms=long,
-        finished_ms=long,
-        end_ms=long,
-        unfinished_ms=long,
-        eager=0.5,
-        cut_s=15.0,
-        cut_pause_ms=160,
-    )
-
-
 async def _counted(
     frames: AsyncIterator[AudioFrame], bar: Bar, total: float, failures: list[AudioError]
 ) -> AsyncIterator[AudioFrame]:
@@ -129,21 +101,20 @@ async def _counted(
         await close_iterator(frames)
 
 
-def _line(utterance: Utterance, transcript: Transcript, sound_begins: float) -> str:
-    """An utterance as JSON.
-
-    None begins before the recording's sound does, which silence stands before.
-    """
-    begin = utterance.start / utterance.rate
-    end = begin + utterance.samples.size / utterance.rate
+def _line(passage: Passage) -> str:
+    """An utterance as JSON."""
+    transcript = passage.transcript
     line: dict[str, object] = {
-        "begin_s": round(max(begin, sound_begins), 2),
-        "end_s": round(end, 2),
+        "begin_s": round(passage.begin_s, 2),
+        "end_s": round(passage.end_s, 2),
         "text": transcript.text,
     }
     line["language"] = transcript.language
     if transcript.words:
-        line["words"] = [asdict(_later(word, begin, sound_begins)) for word in transcript.words]
+        line["words"] = [
+            asdict(replace(word, begin_s=round(word.begin_s, 2), end_s=round(word.end_s, 2)))
+            for word in transcript.words
+        ]
     return json.dumps(line, ensure_ascii=False)
 
 
@@ -153,11 +124,6 @@ def _damage_line(report: ReadReport) -> str:
     if report.left_out_s:
         line["left_out_s"] = round(report.left_out_s, 2)
     return json.dumps(line)
-
-
-def _later(word: Word, seconds: float, earliest: float) -> Word:
-    begin, end = (round(max(at + seconds, earliest), 2) for at in (word.begin_s, word.end_s))
-    return Word(word.text, begin, end)
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

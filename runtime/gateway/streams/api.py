@@ -1,0 +1,11 @@
+"""The addresses of hearing alone and of speaking alone."""
+
+from __future__ import annotations
+
+from voxturn.runtime.gateway.operations import Socket
+from voxturn.runtime.gateway.streams import hear, say
+
+SOCKETS = (
+    Socket("/ws/hear", hear.serve, "Speech to text while it is said, answered by nobody"),
+    Socket("/ws/say", say.serve, "Texts to speech, with the times of their words"),
+)
