@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from voxturn.runtime.audio.window import Plan
 from voxturn.runtime.decode.engine import DecodeEngine
 from voxturn.runtime.decode.sampler import Sampling
@@ -31,6 +32,9 @@ from voxturn.runtime.turn.split import Split
 from voxturn.runtime.turn.stages import Stages, TurnSetup
 from voxturn.runtime.turn.trace import StageInfo
 from voxturn.runtime.turn.turn import Conversation
+
+settings.register_profile("voxturn", deadline=None)  # no test is about time
+settings.load_profile("voxturn")
 
 HOP, RATE = 256, 22050
 

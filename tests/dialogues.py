@@ -28,7 +28,7 @@ from voxturn.runtime.messages import (
     ToolSpec,
     Transcript,
 )
-from voxturn.runtime.text.filter import PassAll
+from voxturn.runtime.text.filter import ContentFilter, PassAll
 from voxturn.runtime.turn.interrupt.base import Strategy
 from voxturn.runtime.turn.listen import RATE, Endpointing, Listen
 from voxturn.runtime.turn.recognise import FilteredRecogniser
@@ -160,6 +160,11 @@ class Room:
             Split(PassAll(), 200),
             self.voice,
         )
+
+    def filter_with(self, content_filter: ContentFilter) -> None:
+        """What is heard passes this filter."""
+        recogniser = FilteredRecogniser(self.recogniser, content_filter)
+        self._stages = replace(self._stages, recogniser=recogniser)
 
     def conversation(self, strategy: Strategy | None = None, share: float = 1.0) -> Conversation:
         stages = replace(self._stages, partial_share=share)

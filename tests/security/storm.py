@@ -22,7 +22,7 @@ from tests.security.strangers import Asked, Strangers
 UNEXPECTED = re.compile(r"\b[A-Z]\w+(?:Error|Exception|Warning)\b")
 """The name of an error that is none of ours, in what one of ours says."""
 
-ANSWERED_S = 5.0
+ANSWERED_S = 30.0
 
 
 def check_error(error: str, asked: object) -> None:

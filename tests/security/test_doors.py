@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import base64
 import http.client
-import ipaddress
 import json
 import re
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ from voxturn.runtime.remote.access import headers
 from voxturn.runtime.serving.processes import command_of, descendants
 
 from tests.e2e.conftest import demo_models as demo_models
+from tests.security import ports
 from tests.triton.conftest import Running, serve
 
 ORIGIN = "https://a.page.example"
@@ -230,27 +229,7 @@ def test_the_secret_is_neither_logged_nor_known_to_models(server: Running) -> No
 
 def listening(server: Running) -> set[str]:
     """Where the server's processes accept connections, as HOST:PORT."""
-    owned = set()
-    for pid in (server.process.pid, *descendants(server.process.pid)):
-        for file in Path(f"/proc/{pid}/fd").glob("*"):
-            with suppress(OSError):  # closed, or its process ended, since it was listed
-                owned.add(str(file.readlink()))
-    found = set()
-    for table in ("tcp", "tcp6"):
-        for line in Path("/proc/net", table).read_text().splitlines()[1:]:
-            _, local, _, state, *rest = line.split()
-            if state == "0A" and f"socket:[{rest[5]}]" in owned:
-                host, _, port = local.partition(":")
-                found.add(f"{_host(host)}:{int(port, 16)}")
-    return found
-
-
-def _host(digits: str) -> str:
-    """An address as /proc/net writes it, in words of four bytes; one of IPv4 as such, also where a
-    socket is of both."""
-    words = [bytes.fromhex(digits[i : i + 8])[::-1] for i in range(0, len(digits), 8)]
-    address = ipaddress.ip_address(b"".join(words))
-    return str(getattr(address, "ipv4_mapped", None) or address)
+    return ports.listening((server.process.pid, *descendants(server.process.pid)))
 
 
 def test_a_server_listens_on_the_loopback_device_alone(server: Running) -> None:

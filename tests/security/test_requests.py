@@ -118,11 +118,16 @@ def server(demo_models: None) -> Iterator[Running]:
 async def test_two_thousand_random_requests_are_answered_and_leave_the_models_as_they_were(
     server: Running,
 ) -> None:
-    await storm(server.grpc, Strangers(0, MODELS_HERE), 1000)  # allocators reach their size
+    await two_thousand(server)  # allocators reach the size that these very requests need
     before = memory_mb(server)
-    ended = await storm(server.grpc, Strangers(2, MODELS_HERE), 1500)
-    by_http = await http_storm(server.http, Strangers(3, MODELS_HERE), 500)
+    ended, by_http = await two_thousand(server)
     assert (ended["answered"] > 200, ended["UsageError"] > 200) == (True, True)
     assert (by_http["answered"] > 50, by_http["UsageError"] > 50) == (True, True), by_http
     assert await silent(server.grpc, MODELS_HERE) == []
     assert memory_mb(server) - before < 60
+
+
+async def two_thousand(server: Running) -> tuple[Counter[str], Counter[str]]:
+    """Strangers' requests, the same each time: how they ended, by gRPC and by HTTP."""
+    ended = await storm(server.grpc, Strangers(2, MODELS_HERE), 1500)
+    return ended, await http_storm(server.http, Strangers(3, MODELS_HERE), 500)

@@ -1216,4 +1216,4 @@ def test_what_a_pipe_gets_is_a_wave_of_open_length() -> None:
     data = out.getvalue()
     assert (data[:4], data[8:12], data[36:40]) == (b"RIFF", b"WAVE", b"data")
     assert int.from_bytes(data[24:28], "little") == 22050
-    assert np.frombuffer(data[44:], "<i2").tolist() == [0, 32767, -32767]
+    assert np.frombuffer(data[44:], "<i2").tolist() == [0, 32767, -32768]

@@ -25,6 +25,7 @@ import pytest
 from voxturn.runtime import cli
 from voxturn.runtime.assistant import Assistant
 from voxturn.runtime.audio.encode import WavFile
+from voxturn.runtime.client import VoiceClient
 from voxturn.runtime.errors import CorruptModel, InvalidProfile, UnsupportedLanguage, VoxturnError
 from voxturn.runtime.executors.backend import Backend, LoadedArtifact
 from voxturn.runtime.executors.catalogue import CPU, Executor, catalogue
@@ -41,6 +42,8 @@ from voxturn.runtime.families.base import (
 from voxturn.runtime.flow.handoff import close_iterator
 from voxturn.runtime.flow.lane import Lane
 from voxturn.runtime.flow.scheduling import Cores
+from voxturn.runtime.gateway.core import Gateway
+from voxturn.runtime.gateway.server import Address, serving
 from voxturn.runtime.messages import (
     Message,
     Partial,
@@ -488,6 +491,22 @@ async def test_the_toys_hold_a_turn_behind_the_served_handler(written: Written) 
     np.testing.assert_array_equal(np.concatenate(pcm), beeped(SPOKEN))
 
 
+async def test_the_toys_hold_a_turn_behind_the_gateway(written: Written) -> None:
+    profile = load_profile(written())
+    async with (
+        Assistant.load(profile) as assistant,
+        serving(Gateway(assistant, profile.gateway), Address(port=0)) as port,
+        VoiceClient(f"ws://127.0.0.1:{port}") as client,
+    ):
+        events = [event async for event in client.turn(tone(1.0))]
+        rate = assistant.rate
+    assert [e.text for e in events if isinstance(e, Transcript)] == [QUESTION]
+    chunks = [e for e in events if isinstance(e, PcmChunk)]
+    assert {chunk.rate for chunk in chunks} == {rate}
+    heard = np.concatenate([chunk.samples for chunk in chunks])
+    np.testing.assert_allclose(heard, beeped(SPOKEN), atol=1e-4)  # 16 bits over the wire
+
+
 async def test_the_voice_is_served_with_the_options_of_a_request(written: Written) -> None:
     handler = VoiceHandler(load_profile(written("speed = 2.0\n")))
     try:
@@ -518,7 +537,7 @@ def heard_in(path: Path) -> npt.NDArray[np.float32]:
     with wave.open(str(path), "rb") as file:
         assert (file.getframerate(), file.getnchannels(), file.getsampwidth()) == (RATE, 1, 2)
         data = file.readframes(file.getnframes())
-    return np.frombuffer(data, "<i2").astype(np.float32) / 32767
+    return np.frombuffer(data, "<i2").astype(np.float32) / 32768
 
 
 @pytest.mark.parametrize(("loudness", "phrase"), [(0.2, PHRASES[0]), (1.0, PHRASES[1])])

@@ -32,6 +32,7 @@ from voxturn.runtime.executors.backend import LoadedArtifact
 from voxturn.runtime.executors.fake import FakeGraph, FakeWhisper
 from voxturn.runtime.flow.scheduling import Cores
 from voxturn.runtime.frames import frames_from
+from voxturn.runtime.gateway_settings import GatewaySettings
 from voxturn.runtime.messages import Event, PcmChunk, ReplyToken, Sentence, Transcript
 from voxturn.runtime.models.registry import Registry
 from voxturn.runtime.models.store import Store
@@ -66,6 +67,7 @@ from voxturn.runtime.turn.tools import ToolSettings
 
 from tests.artifacts import FakeBackends, FakeTokens, all_kinds, on_cpu
 from tests.conftest import energy_vad, tone
+from tests.gateway_probes import PROBES, probe_of
 from tests.recordings import float_wav
 
 REPLY = "alpha beta gamma delta."
@@ -85,6 +87,8 @@ class Witness:
     stages: Stages | None = None
     name: str = ""
     code: int = 0
+    told: Any = None
+    """What a probe of the gateway found."""
 
     def artifact(self, stage: str) -> LoadedArtifact:
         """What a stage's engine was made of."""
@@ -556,6 +560,16 @@ TOOLS = {
 }
 
 
+def _found(witness: Witness, expected: Any) -> bool:
+    return bool(witness.told == expected)
+
+
+GATEWAY = {
+    key: [Case({key: value}, (probe_of(key),), partial(_found, expected=expected))]
+    for key, (value, _, expected) in PROBES.items()
+}
+
+
 def _has(witness: Witness, words: str) -> bool:
     """Whether a reply's prompt has these words."""
     folder = witness.artifact("reply").folder
@@ -614,6 +628,7 @@ ROWS = {
         "endpointing": ENDPOINTING,
         "interrupt": INTERRUPT,
         "tools": TOOLS,
+        "gateway": GATEWAY,
     }.items()
     for key, cases in rows.items()
 }
@@ -631,6 +646,7 @@ def test_every_key_has_its_row() -> None:
         "endpointing": Endpointing,
         "interrupt": InterruptSettings,
         "tools": ToolSettings,
+        "gateway": GatewaySettings,
     }
     keys = {("", f.name) for f in fields(Profile) if f.name not in tables}
     keys |= {(table, f.name) for table, kind in tables.items() for f in fields(kind)}

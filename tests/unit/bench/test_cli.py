@@ -100,6 +100,7 @@ def fails(
     return run
 
 
+STORMS = ("connections", "messages", "kills", "engine-kills", "seed")
 Fails = Callable[[str, type[VoxturnError], str], None]
 COMMANDS = {
     "turn": "turn",
@@ -118,6 +119,11 @@ COMMANDS = {
     "faults": "faults",
     "tools": "tools",
     "llm": "llm --artifact reply",
+    "session": "session",
+    "telephony": "telephony",
+    "gateway": "gateway",
+    "gateway-faults": "gateway-faults",
+    "page": "page --voxturn sh",
 }
 """Each as it runs, to which a wrong option is added: the last of an option's values counts."""
 
@@ -147,11 +153,33 @@ def test_a_result_that_cannot_be_written(name: str, value: str, says: str, fails
         ("speaking", "--limit"),
         ("faults", "--kills"),
         ("faults", "--hangs"),
+        *(("session", f"--{name}") for name in ("minutes", "speed")),
+        ("telephony", "--clips"),
+        *(("gateway", f"--{name}") for name in ("minutes", "soak-minutes")),
+        *(("gateway-faults", f"--{name}") for name in STORMS),
+        ("page", "--rounds"),
     ],
 )
 @pytest.mark.parametrize("value", ["0", "-1", "x", "1.5", "''"])
 def test_numbers_begin_at_one(name: str, option: str, value: str, fails: Fails) -> None:
     fails(f"{COMMANDS[name]} {option} {value}", UsageError, f"{option} .*must be ")
+
+
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [
+        *(("session", f"--{name}") for name in ("dialogues", "bare", "pairs")),
+        *(("gateway", f"--{name}") for name in ("pairs", "idle", "soak", "places")),
+    ],
+)
+@pytest.mark.parametrize("value", ["-1", "x", "1.5", "''"])
+def test_numbers_begin_at_none(name: str, option: str, value: str, fails: Fails) -> None:
+    fails(f"{COMMANDS[name]} {option} {value}", UsageError, f"{option} .*must be ")
+
+
+@pytest.mark.parametrize("value", ["0", "1,0", "x", "-1"])
+def test_rates(value: str, fails: Fails) -> None:
+    fails(f"gateway --rates {value}", UsageError, "--rates .*must be ")
 
 
 @pytest.mark.parametrize("name", ["load", "fairness"])
@@ -160,13 +188,26 @@ def test_numbers_of_streams(name: str, value: str, fails: Fails) -> None:
     fails(f"{COMMANDS[name]} --streams {value}", UsageError, "must be numbers of streams")
 
 
-PROFILED = ("turn", "decode", "stt", "endpoint", "parity", "languages", "fairness")
+PROFILED = (
+    "turn",
+    "decode",
+    "stt",
+    "endpoint",
+    "parity",
+    "languages",
+    "fairness",
+    "session",
+    "telephony",
+    "gateway",
+    "gateway-faults",
+    "page",
+)
 
 
 @pytest.mark.parametrize("name", PROFILED)
 def test_profiles(name: str, fails: Fails) -> None:
-    fails(f"{name} --profile dmeo", UnknownProfile, "no profile 'dmeo'")
-    fails(f"{name} --profile ''", UnknownProfile, "no profile ''")
+    fails(f"{COMMANDS[name]} --profile dmeo", UnknownProfile, "no profile 'dmeo'")
+    fails(f"{COMMANDS[name]} --profile ''", UnknownProfile, "no profile ''")
 
 
 @pytest.mark.parametrize("name", sorted(COMMANDS.keys() - {*PROFILED}))
@@ -305,6 +346,14 @@ def test_values_that_do_not_fit(
         ("faults", "", "tritonclient"),
         ("faults", "", "pytriton"),
         ("faults", "", "piper"),
+        ("gateway-faults", "", "starlette"),
+        ("gateway-faults", "", "websockets"),
+        ("gateway-faults", "--triton sh", "tritonclient"),
+        ("gateway", "", "starlette"),
+        ("gateway", "", "websockets"),
+        ("session", "", "pywebrtc_audio"),
+        ("session", "--minutes 1", "piper"),
+        ("telephony", "", "soxr"),
         ("tools", "", "jsonschema"),
         ("llm", "", "gguf"),
         ("llm", "--checkpoint checkpoint", "ctranslate2"),
@@ -350,6 +399,12 @@ def test_every_option_of_every_benchmark_has_its_row(capsys: pytest.CaptureFixtu
         "faults": {"json", "kills", "hangs"},
         "tools": {"json"},
         "llm": {"json", "artifact", "checkpoint", "llama-python", "runs"},
+        "session": {"profile", "json", "dialogues", "bare", "pairs", "minutes", "speed"},
+        "telephony": {"profile", "json", "clips"},
+        "gateway": {"profile", "json", "pairs", "rates", "minutes"}
+        | {"idle", "soak", "soak-minutes", "places"},
+        "gateway-faults": {"profile", "json", "fake", "triton", *STORMS},
+        "page": {"profile", "json", "voxturn", "rounds"},
     }
     assert tested.keys() == COMMANDS.keys()
     for name, options in tested.items():
@@ -358,3 +413,8 @@ def test_every_option_of_every_benchmark_has_its_row(capsys: pytest.CaptureFixtu
         usage = capsys.readouterr().out
         usage = usage[: usage.index("options:")]
         assert {f"--{option}" for option in options} == set(re.findall(r"--[a-z-]+", usage))
+
+
+def test_another_environment_s_program_has_to_be_one(fails: Fails) -> None:
+    fails("gateway-faults --triton no/such", UsageError, "--triton no/such: is no program")
+    fails("page --voxturn no/such", UsageError, "--voxturn no/such: is no program")

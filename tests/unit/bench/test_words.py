@@ -62,7 +62,7 @@ def expected_errors(reference: str, transcript: str) -> tuple[int, int]:
 
 
 @pytest.mark.slow
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(TEXTS, TEXTS)
 def test_a_pair_has_the_levenshtein_distance(reference: str, transcript: str) -> None:
     assert words(reference) == expected_words(reference)
@@ -70,7 +70,7 @@ def test_a_pair_has_the_levenshtein_distance(reference: str, transcript: str) ->
 
 
 @pytest.mark.slow
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(PAIRS)
 def test_a_rate_is_errors_of_all_over_words_of_all(pairs: list[tuple[str, str]]) -> None:
     counts = [expected_errors(*pair) for pair in pairs]

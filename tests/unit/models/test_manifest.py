@@ -193,7 +193,7 @@ def put(table: Any, path: tuple[Any, ...], value: Any) -> Any:
 
 
 @pytest.mark.slow
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(data=st.data())
 def test_whatever_is_damaged_is_named(
     data: st.DataObject, folders: dict[str, Path], backends: FakeBackends

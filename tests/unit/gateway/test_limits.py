@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import tempfile
+from collections.abc import Iterator
+from multiprocessing.connection import Connection
+
+import pytest
+from voxturn.runtime.gateway.database import Database
+from voxturn.runtime.gateway.errors import ApiError
+from voxturn.runtime.gateway.keys import ANYONE, Caller
+from voxturn.runtime.gateway.leases import Leases
+from voxturn.runtime.gateway.limits import Limits
+from voxturn.runtime.gateway.windows import SqliteWindows
+from voxturn.runtime.gateway_settings import GatewaySettings
+
+ANA, BO = Caller("ana"), Caller("bo")
+
+
+@pytest.fixture
+def shared() -> Iterator[Leases]:
+    """Three places in a file that this process alone has open."""
+    with tempfile.TemporaryFile() as file:
+        yield Leases(file.fileno(), 3)
+
+
+@pytest.fixture(params=["own", "shared"])
+def limits(request: pytest.FixtureRequest, shared: Leases) -> Limits:
+    settings = GatewaySettings(sessions=3, sessions_of_key=2)
+    return Limits(settings, 1, leases=shared if request.param == "shared" else None)
+
+
+def test_a_full_house_says_so_at_once(limits: Limits) -> None:
+    with contextlib.ExitStack() as stack:
+        for caller in (ANA, ANA, BO):
+            stack.enter_context(limits.session(caller))
+        assert limits.sessions == 3
+        with pytest.raises(ApiError, match="all 3 places") as caught, limits.session(BO):
+            pass
+        assert (caught.value.status, caught.value.code) == (429, "session_limit_reached")
+        assert caught.value.headers["retry-after"] == "5"
+    assert limits.sessions == 0
+    with limits.session(ANA):
+        assert limits.sessions == 1
+
+
+def test_a_key_has_its_own_share(limits: Limits) -> None:
+    with limits.session(ANA), limits.session(ANA):
+        with pytest.raises(ApiError, match="this key has 2"), limits.session(ANA):
+            pass
+        with limits.session(BO):
+            pass
+    one = Caller("ana", sessions=1)
+    with (
+        limits.session(one),
+        pytest.raises(ApiError, match="this key has 1"),
+        limits.session(one),
+    ):
+        pass
+
+
+def test_places_are_as_many_as_the_engines_have_slots() -> None:
+    limits = Limits(GatewaySettings(), 1)
+    with (
+        limits.session(ANYONE),
+        pytest.raises(ApiError, match="all 1 places"),
+        limits.session(ANYONE),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("kind", ["memory", "database"])
+async def test_requests_are_counted_by_key_and_time(kind: str) -> None:
+    with Database() as database:
+        storage = SqliteWindows(database) if kind == "database" else None
+        limits = Limits(GatewaySettings(requests_per_minute=3), 1, storage)
+        for _ in range(3):
+            await limits.request(ANA)
+        with pytest.raises(ApiError, match="more than 3 requests a minute") as caught:
+            await limits.request(ANA)
+        assert caught.value.status == 429
+        assert 1 <= int(caught.value.headers["retry-after"]) <= 61
+        await limits.request(BO)
+        quick = Caller("quick", rate=5)
+        for _ in range(5):
+            await limits.request(quick)
+        with pytest.raises(ApiError, match="more than 5"):
+            await limits.request(quick)
+
+
+async def test_a_window_moves_on() -> None:
+    now = 1000.0
+    with Database() as database:
+        windows = SqliteWindows(database, lambda: now)
+        assert [await windows.acquire_entry("a", 2, 60) for _ in range(3)] == [True, True, False]
+        assert await windows.get_moving_window("a", 2, 60) == (1000.0, 2)
+        now += 59.9
+        assert not await windows.acquire_entry("a", 2, 60)
+        now += 0.1
+        assert await windows.acquire_entry("a", 2, 60)
+        assert await windows.get_moving_window("a", 2, 60) == (now, 1)
+        await windows.clear("a")
+        assert await windows.get_moving_window("a", 2, 60) == (now, 0)
+        assert await windows.acquire_entry("b", 2, 60)
+        assert await windows.reset() == 1
+        assert await windows.check()
+
+
+def take(file: int, key: str, count: int, told: Connection) -> None:
+    """Take places in another process, and keep them until it is ended."""
+    places = Leases(os.dup(file), 3)
+    told.send([places.take(key, 2) for _ in range(count)])
+    told.recv()
+
+
+def test_places_are_shared_and_die_with_their_process() -> None:
+    fork = multiprocessing.get_context("fork")
+    with tempfile.TemporaryFile() as file:
+        here, there = fork.Pipe()
+        process = fork.Process(target=take, args=(file.fileno(), "ana", 2, there))
+        process.start()
+        places = Leases(file.fileno(), 3)
+        assert here.recv() == [0, 1]
+        assert (places.taken(), places.taken("ana"), places.taken("bo")) == (2, 2, 0)
+        assert places.take("ana", 2) == "key"
+        assert places.take("bo", 2) == 2
+        assert places.take("bo", 2) == "all"
+        process.kill()
+        process.join()
+        assert (places.taken(), places.taken("ana")) == (1, 0)
+        assert [places.take("ana", 2) for _ in range(2)] == [0, 1]
+        places.leave(2)
+        assert places.taken("bo") == 0
