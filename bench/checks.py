@@ -7,6 +7,7 @@ called before a benchmark is.
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Collection
 from importlib.util import find_spec
 from pathlib import Path
@@ -36,11 +37,13 @@ EXTRAS = {
     "pywebrtc_audio": "echo",
     "safetensors": "export",
     "soxr": "embedded",
+    "starlette": "gateway",
     "tokenizers": "embedded",
     "torch": "export-whisper",
     "tqdm": "embedded",
     "transformers": "export-whisper",
     "tritonclient": "triton",
+    "websockets": "gateway",
 }
 """By a library's name in Python: the extra of voxturn that brings it."""
 
@@ -48,6 +51,21 @@ XTTS_FILES = ("config.json", "model.pth", "vocab.json", "speakers_xtts.pth")
 """What an XTTS checkpoint's folder has."""
 TEXT_FILES = ("config.json", "tokenizer.json")
 """What a text model's checkpoint has, beside its weights."""
+
+
+def numbers(option: str) -> Callable[[str], list[float]]:
+    """Numbers above 0, with commas between; empty: none."""
+
+    def parse(text: str) -> list[float]:
+        try:
+            values = [float(word) for word in text.split(",") if word.strip()]
+        except ValueError:
+            raise UsageError(f"{option} {text}: must be numbers, as 3,6,9") from None
+        if not all(0 < value < 1e6 for value in values):
+            raise UsageError(f"{option} {text}: must be numbers above 0")
+        return values
+
+    return parse
 
 
 def folder(option: str) -> Callable[[str], Path]:
@@ -123,6 +141,12 @@ def needs(*libraries: str) -> None:
             raise ExecutorUnavailable(
                 f"this benchmark needs {library}; pip install 'voxturn[{EXTRAS[library]}]'"
             )
+
+
+def command(option: str, path: str) -> None:
+    """Raise `UsageError` for what is no program."""
+    if shutil.which(path) is None:
+        raise UsageError(f"{option} {path}: is no program; give the voxturn of another environment")
 
 
 def artifact(option: str, path: Path, graphs: Collection[str]) -> Manifest:

@@ -1,245 +1,25 @@
-"""`voxturn bench …`.
-
-Benchmarks are imported when they run: they need more than the runtime does.
-"""
+"""`voxturn bench …`: every benchmark and its options."""
 
 from __future__ import annotations
 
 import argparse
-import shutil
-import sys
 
-from voxturn.bench import checks
+from voxturn.bench import checks, runners
 from voxturn.runtime.commands.options import filled, whole
-from voxturn.runtime.errors import ExecutorUnavailable, UsageError
 from voxturn.runtime.executors.catalogue import executor_of, names_for
-from voxturn.runtime.profile import load_profile
 
 
-def _turn(args: argparse.Namespace) -> int:
-    checks.needs("soxr", "tokenizers")
-    if args.reply is not None:
-        checks.text_model("--reply", args.reply)
-    if args.voice is not None:
-        checks.voice("--voice", args.voice)
-    from voxturn.bench import turn
-
-    turn.main(args.profile, args.runs, args.json, args.reply, args.voice, args.questions).print()
-    return 0
-
-
-def _decode(args: argparse.Namespace) -> int:
-    checks.needs("tokenizers")
-    from voxturn.bench import decode
-
-    decode.run(args.profile, args.precision or "", args.json).print()
-    return 0
-
-
-def _stt(args: argparse.Namespace) -> int:
-    load_profile(args.profile)
-    checks.needs("soxr", "faster_whisper", "piper")
-    if args.hard:
-        from voxturn.bench import hard
-
-        hard.main(args.profile, args.json).print()
-        return 0
-    from voxturn.bench import stt
-
-    stt.main(args.profile, args.clips, args.turns, args.json).print()
-    return 0
-
-
-def _session(args: argparse.Namespace) -> int:
-    load_profile(args.profile)
-    checks.needs("soxr", "piper", "tokenizers")
-    if args.minutes:
-        from voxturn.bench import marathon
-
-        marathon.main(args.profile, args.minutes, args.speed, args.json).print()
-        return 0
-    checks.needs("pywebrtc_audio")
-    from voxturn.bench import sessions
-
-    sessions.main(args.profile, args.dialogues, args.bare, args.pairs, args.json).print()
-    return 0
-
-
-def _endpoint(args: argparse.Namespace) -> int:
-    load_profile(args.profile)
-    checks.needs("soxr", "faster_whisper", "piper")
-    if args.json:
-        checks.needs("matplotlib")  # it is drawn, too
-    from voxturn.bench import endpoint
-
-    endpoint.main(args.profile, args.rounds, args.json, args.words_ms, args.sound_ms).print()
-    return 0
-
-
-def _echo(args: argparse.Namespace) -> int:
-    checks.needs("soxr", "piper", "pywebrtc_audio")
-    from voxturn.bench import echo
-
-    echo.main(args.json).print()
-    return 0
-
-
-def _parity(args: argparse.Namespace) -> int:
-    if not args.model and args.checkpoint is not None:
-        raise UsageError("--checkpoint goes with --model; a profile's model brings its own")
-    if args.model and args.profile is not None:
-        raise UsageError("--profile goes without --model; give one of them")
-    if args.model and args.checkpoint is None:
-        raise UsageError(
-            f"--model {args.model} needs --checkpoint DIR, which is exported and compared"
-        )
-    checks.needs("onnx", "onnxruntime", "tokenizers")
-    if args.model:
-        if args.model == "xtts-v2":
-            checks.needs("torch", "TTS")
-            checks.checkpoint(args.checkpoint, checks.XTTS_FILES[:3])
-        else:
-            checks.needs("safetensors")
-            checks.checkpoint(args.checkpoint, checks.TEXT_FILES)
-        from voxturn.bench import parity_export
-
-        parity_export.main(args.model, args.checkpoint, args.json).print()
-    else:
-        checks.needs("gguf", "torch", "transformers")
-        from voxturn.bench import parity
-
-        parity.main("demo" if args.profile is None else args.profile, args.json).print()
-    return 0
-
-
-def _speaking(args: argparse.Namespace) -> int:
-    checks.sentences(args.sentences)
-    checks.checkpoint(args.checkpoint, checks.XTTS_FILES)
-    for path in args.artifact:
-        checks.voice("--artifact", path)
-    names = [path.resolve().name for path in args.artifact]
-    if twice := [name for name in names if names.count(name) > 1]:
-        raise UsageError(f"--artifact {twice[0]}: two folders have this name; results go by it")
-    checks.needs("soxr", "tqdm", "openvino", "torch", "TTS")
-    from voxturn.bench import speaking
-
-    speaking.main(
-        args.checkpoint, args.artifact, args.sentences, args.limit or 0, args.json
-    ).print()
-    return 0
-
-
-def _tts(args: argparse.Namespace) -> int:
-    if args.peer and args.checkpoint is None:
-        raise UsageError(
-            "--peer coqui-tts needs --checkpoint DIR, the one that the artifact was made of"
-        )
-    if args.checkpoint is not None and not args.peer:
-        raise UsageError("--checkpoint goes with --peer coqui-tts, which reads it")
-    checks.voice("--artifact", args.artifact)
-    if args.peer:
-        checks.checkpoint(args.checkpoint, checks.XTTS_FILES)
-        checks.needs("torch", "TTS")
-    checks.needs(executor_of(args.vocoder).packages[0])
-    from voxturn.bench import tts
-
-    tts.main(args.artifact, args.checkpoint, args.vocoder, args.runs, args.json).print()
-    return 0
-
-
-def _llm(args: argparse.Namespace) -> int:
-    checks.needs("gguf", "tokenizers")
-    from voxturn.bench import llm
-
-    if args.llama_python:
-        if args.checkpoint is None:
-            raise UsageError("--llama-python needs --checkpoint DIR, for the peer's weights")
-        if shutil.which(args.llama_python) is None:
-            raise UsageError(f"--llama-python {args.llama_python}: is no program")
-    for path in args.artifact:
-        manifest = checks.text_model("--artifact", path)
-        if checks.TOKENS not in manifest.graphs:
-            raise UsageError(
-                f"--artifact {path}: has no graph {checks.TOKENS!r}; export it with --for onnx"
-            )
-        if args.llama_python and manifest.precision not in llm.GGML:
-            raise UsageError(
-                f"--artifact {path}: has {manifest.precision}; llama.cpp is compared in {', '.join(llm.GGML)}"
-            )
-    if args.checkpoint is not None:
-        checks.needs("safetensors", "ctranslate2")
-        checks.checkpoint(args.checkpoint, checks.TEXT_FILES)
-    llm.main(args.artifact, args.checkpoint, args.llama_python, args.runs, args.json).print()
-    return 0
-
-
-def _load(args: argparse.Namespace) -> int:
-    checks.voice("--artifact", args.artifact)
-    checks.needs("tritonclient", "pytriton")
-    if args.json:
-        checks.needs("matplotlib")  # it is drawn, too
-    if shutil.which("perf_analyzer", path=f"{sys.exec_prefix}/bin") is None:
-        raise ExecutorUnavailable(
-            "perf_analyzer is not here; pip install 'voxturn[triton-embedded]' brings it"
-        )
-    from voxturn.bench import load
-
-    load.main(args.artifact, args.streams, args.runs, args.json, args.executor).print()
-    return 0
-
-
-def _languages(args: argparse.Namespace) -> int:
-    load_profile(args.profile)
-    checks.needs("soxr", "faster_whisper", "piper", "num2words")
-    from voxturn.bench import session_languages
-
-    session_languages.main(args.profile, args.recordings, args.json).print()
-    return 0
-
-
-def _fairness(args: argparse.Namespace) -> int:
-    load_profile(args.profile)
-    checks.needs("piper", "tritonclient", "pytriton")
-    from voxturn.bench import fairness
-
-    fairness.main(args.profile, args.streams, args.runs, args.json).print()
-    return 0
-
-
-def _filter(args: argparse.Namespace) -> int:
-    from voxturn.bench import filter as bench_filter
-
-    bench_filter.main(args.json).print()
-    return 0
-
-
-def _faults(args: argparse.Namespace) -> int:
-    checks.needs("tritonclient", "ctranslate2", "onnxruntime", "piper", "pytriton")
-    from voxturn.bench import faults
-
-    faults.main(args.kills, args.hangs, args.json).print()
-    return 0
-
-
-def _tools(args: argparse.Namespace) -> int:
-    checks.needs("jsonschema")
-    from voxturn.bench import tools
-
-    tools.main(args.json).print()
-    return 0
-
-
-def _roofline(args: argparse.Namespace) -> int:
-    checks.artifact("--whisper", args.whisper, ("whisper_encoder", "whisper_decoder"))
-    checks.text_model("--reply", args.reply)
-    checks.artifact("--reply", args.reply, (checks.TOKENS,))
-    checks.voice("--voice", args.voice)
-    checks.needs("onnx", "onnxruntime")
-    from voxturn.bench import roofline
-
-    names = [name.strip() for name in args.gpu.split(",")]
-    roofline.main(names, args.whisper, args.reply, args.voice, args.built, args.json).print()
-    return 0
+def count(
+    parser: argparse.ArgumentParser, name: str, default: int, text: str, least: int = 1
+) -> None:
+    """Add an option that is a number of something."""
+    parser.add_argument(
+        f"--{name}",
+        type=whole(f"--{name}", least),
+        default=default,
+        metavar="N",
+        help=f"{text} (default: {default})",
+    )
 
 
 def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -283,7 +63,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         metavar="DIR",
         help="WAV files that ask, instead of the demo's voice",
     )
-    parser.set_defaults(run=_turn)
+    parser.set_defaults(run=runners.turn)
     parser = kind(
         "decode",
         "the token engine: a step, prefill, the share of the memory bandwidth",
@@ -295,32 +75,27 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         metavar="P",
         help="another precision than the profile's",
     )
-    parser.set_defaults(run=_decode)
+    parser.set_defaults(run=runners.decode)
     parser = kind(
         "stt",
         "hearing: against faster-whisper, live, sounds without words (20 minutes)",
         profile=True,
     )
-    parser.add_argument(
-        "--clips",
-        type=whole("--clips", 1),
-        default=70,
-        metavar="N",
-        help="of each duration (default: 70)",
-    )
-    parser.add_argument(
-        "--turns",
-        type=whole("--turns", 1),
-        default=12,
-        metavar="N",
-        help="live, of each duration (default: 12)",
-    )
+    count(parser, "clips", 70, "of each duration")
+    count(parser, "turns", 12, "live, of each duration")
     parser.add_argument(
         "--hard",
         action="store_true",
         help="instead: what is lost of repeated speech, many languages, noise, sounds without words (6 minutes)",
     )
-    parser.set_defaults(run=_stt)
+    parser.set_defaults(run=runners.stt)
+    parser = kind(
+        "telephony",
+        "word errors of what comes over a telephone line, beside the same in 16 kHz (2 minutes)",
+        profile=True,
+    )
+    count(parser, "clips", 12, "of each duration")
+    parser.set_defaults(run=runners.telephony)
     parser = kind(
         "session",
         "dialogues in a simulated room: coughs, interruptions, echo, babble (20 minutes)",
@@ -331,13 +106,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         ("bare", 30, "without one"),
         ("pairs", 20, "questions to a turn and to a session"),
     ):
-        parser.add_argument(
-            f"--{name}",
-            type=whole(f"--{name}", 0),
-            default=default,
-            metavar="N",
-            help=f"{text} (default: {default})",
-        )
+        count(parser, name, default, text, least=0)
     parser.add_argument(
         "--minutes",
         type=whole("--minutes", 1),
@@ -352,19 +121,74 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         metavar="X",
         help="how much faster than real time those are held (default: 8)",
     )
-    parser.set_defaults(run=_session)
+    parser.set_defaults(run=runners.session)
+    parser = kind(
+        "gateway",
+        "the gateway against the session in process, under load, and idle (25 minutes)",
+        profile=True,
+    )
+    count(parser, "pairs", 20, "questions, each over both ways", least=0)
+    parser.add_argument(
+        "--rates",
+        type=checks.numbers("--rates"),
+        default=[3.0, 6.0, 9.0, 12.0],
+        metavar="A,B",
+        help="conversations of three turns that arrive in a minute (default: 3,6,9,12)",
+    )
+    count(parser, "minutes", 4, "of each rate")
+    count(parser, "idle", 256, "connections that say nothing", least=0)
+    count(parser, "soak", 8, "conversations at once at the voice endpoint", least=0)
+    count(parser, "soak-minutes", 5, "how long")
+    parser.add_argument(
+        "--places",
+        type=whole("--places", 0),
+        default=0,
+        metavar="N",
+        help="conversations at once (default: as the profile has it)",
+    )
+    parser.set_defaults(run=runners.gateway)
+    parser = kind(
+        "gateway-faults",
+        "the gateway when clients vanish or send nonsense, and when it is killed (10 minutes)",
+        profile=True,
+    )
+    parser.add_argument(
+        "--fake", action="store_true", help="stages without models, instead of the profile's"
+    )
+    parser.add_argument(
+        "--triton",
+        default="",
+        metavar="VOXTURN",
+        help="kill engines, too: the voxturn of an environment that has the server",
+    )
+    for name, default, text in (
+        ("connections", 200, "that break at random moments"),
+        ("messages", 1000, "and requests with wrong bytes"),
+        ("kills", 5, "of the gateway while it writes"),
+        ("engine-kills", 20, "of a model's process behind the gateway"),
+        ("seed", 21, "of all that is by chance"),
+    ):
+        count(parser, name, default, text)
+    parser.set_defaults(run=runners.gateway_faults)
+    parser = kind(
+        "page",
+        "the gateway's page in Chromium against the session in process (5 minutes)",
+        profile=True,
+    )
+    parser.add_argument(
+        "--voxturn",
+        required=True,
+        metavar="VOXTURN",
+        help="the voxturn of the environment that has the engines: this one has Playwright",
+    )
+    count(parser, "rounds", 20, "questions, each over both ways")
+    parser.set_defaults(run=runners.page)
     parser = kind(
         "endpoint",
         "when a turn ends: silence, words, sound or both, against each other (15 minutes)",
         profile=True,
     )
-    parser.add_argument(
-        "--rounds",
-        type=whole("--rounds", 1),
-        default=1,
-        metavar="N",
-        help="of every sentence, by other voices and with other pauses (default: 1)",
-    )
+    count(parser, "rounds", 1, "of every sentence, by other voices and with other pauses")
     for judge in ("words", "sound"):
         parser.add_argument(
             f"--{judge}-ms",
@@ -372,9 +196,9 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
             metavar="MS",
             help=f"take the {judge} as known so late, as where nothing else runs (default: as measured)",
         )
-    parser.set_defaults(run=_endpoint)
+    parser.set_defaults(run=runners.endpoint)
     parser = kind("echo", "how much of the loudspeaker is left in the microphone")
-    parser.set_defaults(run=_echo)
+    parser.set_defaults(run=runners.echo)
     parser = kind(
         "parity",
         "the reply's graph against transformers, or a checkpoint in every precision",
@@ -387,7 +211,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "--checkpoint", type=checks.folder("--checkpoint"), metavar="DIR", help="of the model"
     )
     parser.set_defaults(profile=None)
-    parser.set_defaults(run=_parity)
+    parser.set_defaults(run=runners.parity)
     parser = kind(
         "speaking",
         "an XTTS checkpoint that speaks: codes and word errors against coqui-tts",
@@ -414,7 +238,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.add_argument(
         "--limit", type=whole("--limit", 1), metavar="N", help="only the first N sentences"
     )
-    parser.set_defaults(run=_speaking)
+    parser.set_defaults(run=runners.speaking)
     parser = kind(
         "tts",
         "XTTS v2 streamed, against coqui-tts on the same weights",
@@ -433,7 +257,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     )
     parser.add_argument("--vocoder", choices=["openvino", "onnx"], default="openvino")
     parser.add_argument("--runs", type=whole("--runs", 1), default=10)
-    parser.set_defaults(run=_tts)
+    parser.set_defaults(run=runners.tts)
     parser = kind(
         "roofline",
         "the turn on paper: what a GPU cannot be faster than; never a measurement",
@@ -455,7 +279,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         default=[],
         help="what `make verify-gpu` wrote, for kernel launches; repeat",
     )
-    parser.set_defaults(run=_roofline)
+    parser.set_defaults(run=runners.roofline)
     parser = kind(
         "load",
         "XTTS behind Triton: against the same in process, and many streams at once",
@@ -479,7 +303,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         help="how many at once (default: 1,2,4,8)",
     )
     parser.add_argument("--runs", type=whole("--runs", 1), default=12)
-    parser.set_defaults(run=_load)
+    parser.set_defaults(run=runners.load)
     parser = kind(
         "fairness",
         "four clients of the served VITS voice, alone and beside one that sends the worst texts",
@@ -493,7 +317,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         help="how many texts the greedy client has under way (default: 4,16)",
     )
     parser.add_argument("--runs", type=whole("--runs", 1), default=6)
-    parser.set_defaults(run=_fairness)
+    parser.set_defaults(run=runners.fairness)
     parser = kind(
         "languages",
         "a dialogue that changes between Arabic and English at every turn, typed and spoken (a minute)",
@@ -505,12 +329,12 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         metavar="DIR",
         help="20 WAV files that ask, in the order of bench/languages.toml, instead of espeak-ng",
     )
-    parser.set_defaults(run=_languages)
+    parser.set_defaults(run=runners.languages)
     parser = kind(
         "filter",
         "the content filter: a clause in 17 languages, disguised words, harmless ones (seconds)",
     )
-    parser.set_defaults(run=_filter)
+    parser.set_defaults(run=runners.content_filter)
     parser = kind(
         "faults",
         "the demo behind Triton: models killed and stopped under load, and how soon they answer again (5 minutes)",
@@ -521,12 +345,12 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.add_argument(
         "--hangs", type=whole("--hangs", 1), default=10, metavar="N", help="(default: 10)"
     )
-    parser.set_defaults(run=_faults)
+    parser.set_defaults(run=runners.faults)
     parser = kind(
         "tools",
         "a hundred scripted answers with calls of functions, cut in every way: how they end (10 seconds)",
     )
-    parser.set_defaults(run=_tools)
+    parser.set_defaults(run=runners.tools)
     parser = kind(
         "llm",
         "Qwen3's tokens and times to the first, against CTranslate2 and llama.cpp",
@@ -550,4 +374,4 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "--llama-python", default="", metavar="FILE", help="a Python that has llama-cpp-python"
     )
     parser.add_argument("--runs", type=whole("--runs", 1), default=10)
-    parser.set_defaults(run=_llm)
+    parser.set_defaults(run=runners.llm)

@@ -1,4 +1,5 @@
-"""A peer in a process of its own: the other end of `bench.coqui_peer` and `bench.llm_peer`."""
+"""A peer in a process of its own: the other end of `bench.coqui_peer`, `bench.llm_peer`
+and `bench.session_peer`."""
 
 from __future__ import annotations
 
@@ -73,6 +74,13 @@ def coqui_peer(checkpoint: Path, threads: int) -> Peer:
         str(threads),
     ]
     return Peer(command, "is the extra `coqui` installed?")
+
+
+def session_peer(profile: str, python: str = sys.executable) -> Peer:
+    """A session on a profile's engines, in the Python that has them: a request is one spoken
+    question."""
+    command = [python, "-P", "-m", "voxturn.bench.session_peer", profile]
+    return Peer(command, "does `voxturn doctor` find the profile whole?")
 
 
 def llm_peer(python: str, kind: str, model: Path, threads: int) -> Peer:

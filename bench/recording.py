@@ -12,11 +12,11 @@ import numpy as np
 from voxturn.bench.corpus import Clip
 from voxturn.bench.harness import Result, ears
 from voxturn.bench.words import error_rate
-from voxturn.runtime.commands.transcribe import for_files
 from voxturn.runtime.frames import RATE, frames_from
 from voxturn.runtime.messages import Samples, Utterance
 from voxturn.runtime.parts import LoadedParts
 from voxturn.runtime.profile import Profile
+from voxturn.runtime.turn.recording import for_files
 
 if TYPE_CHECKING:
     from faster_whisper import WhisperModel

@@ -89,6 +89,7 @@ SCRIPTS = (
     Script("a slow tool", (call("slow", "{}"), _DONE), f"{FILLER} {_DONE}", ("done",)),
     Script("slow and failing beside others", (f"{call('slow', '{}')}{call('fail', '{}')}{_WEATHER}", _DONE), f"{FILLER} {_DONE}", ("failed", "done", "done")),
     Script("a call in a thought", (f"<think>Shall I {_WEATHER}?</think>No.",), "No."),
+    Script("nothing after a call", (_WEATHER, ""), NO_ANSWER, ("done",)),
     Script("calls without end", (_WEATHER,), NO_ANSWER, ("done",) * _ROUNDS + ("refused",) * 2),
     Script("a call that breaks off", ('<tool_call>\n{"name": "wea', "Sorry."), "Sorry.", ("refused",)),
     Script("a mark that breaks off", ("It rains. <tool_ca",), _DONE),
