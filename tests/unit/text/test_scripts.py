@@ -138,4 +138,6 @@ def test_only_letters_have_a_script(char: str) -> None:
 
 
 def test_a_megabyte_is_read_in_one_pass() -> None:
-    assert in_proportion(lambda copies: check_script("Hello, world: привет. " * copies, "en"), 3_000)
+    assert in_proportion(
+        lambda copies: check_script("Hello, world: привет. " * copies, "en"), 3_000
+    )
