@@ -28,6 +28,9 @@ _EXIT_CODES = """exit codes:
 _INTERRUPTED = 128 + signal.SIGINT
 _LONGEST = 4000
 """Characters of an error."""
+_ONE_THREAD = ("OPENBLAS_NUM_THREADS", "1")
+"""Of numpy's products, as numpy reads it when it is imported. After a product its other threads spin
+for up to 90 ms on cores that the models need."""
 _CONTROL = dict.fromkeys([*range(32), *range(127, 160)], "\ufffd")
 """What would steer a terminal."""
 
@@ -92,6 +95,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = sys.argv[1:] if arguments is None else list(arguments)
     args = SimpleNamespace(debug=False)
+    if arguments is None:
+        os.environ.setdefault(*_ONE_THREAD)
     try:
         with _ended_at_once(owned=arguments is None):
             if words == ["--version"]:  # needs no command

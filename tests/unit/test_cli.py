@@ -1096,6 +1096,24 @@ def test_the_way_in_imports_next_to_nothing() -> None:
             assert ours <= {"voxturn", *(f"voxturn.runtime{n}" for n in ("", ".cli", ".errors"))}
 
 
+@pytest.mark.parametrize("given", [None, "3"])
+def test_numpy_multiplies_in_one_thread_unless_told_otherwise(given: str | None) -> None:
+    name = "OPENBLAS_NUM_THREADS"
+    code = (
+        "import os, sys; from voxturn.runtime.cli import main; "
+        f"code = main(); print(os.environ[{name!r}], 'numpy' in sys.modules); sys.exit(code)"
+    )
+    environment = {key: value for key, value in os.environ.items() if key != name}
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code, "models", "list"],
+        env=environment | ({name: given} if given else {}),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0
+    assert done.stdout.splitlines()[-1] == f"{given or '1'} True"
+
+
 @pytest.mark.parametrize("way", ["voxturn.runtime", "voxturn.runtime.cli"])
 def test_the_command_line_is_a_module_too(way: str) -> None:
     done = subprocess.run(
