@@ -204,6 +204,8 @@ class LiveSession:
             case wire.Played(ms):
                 self.session.played(ms)
             case wire.ToolResult(call_id, content, failed):
+            case wire.Pin(fact):
+                self.session.pin(fact)
                 self._tool_result(call_id, content, failed)
             case wire.Ack(received):
                 self._acknowledged(received)

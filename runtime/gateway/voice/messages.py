@@ -124,6 +124,13 @@ class Played(_Client, tag="played"):
     ms: Annotated[float, Meta(ge=0, le=86_400_000)]
 
 
+class Pin(_Client, tag="pin"):
+    """A fact that the model is told from the next question on, however long the dialogue becomes.
+    It is not kept with the conversation."""
+
+    fact: Text
+
+
 class ToolResult(_Client, tag="tool.result"):
     """What a `tool.call` gave; `failed`: `content` says why there is nothing."""
 
@@ -165,6 +172,7 @@ ClientMessage = (
     | AnswerNow
     | Cancel
     | Played
+    | Pin
     | ToolResult
     | Ack
     | Ping
