@@ -110,9 +110,11 @@ class Socket:
 
     path: str
     handler: SocketHandler
-    summary: str
+    largest: int = 2 << 20
     ephemeral: bool = False
     introduced: Introduction | None = None
+    `largest`: bytes of a message, beyond which the connection is closed (1009) before the rest is
+    read.
 
     async def served(self, gateway: Gateway, socket: WebSocket) -> None:
         """Serve a connection to its end."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -17,6 +18,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import Frame
+from websockets.http11 import Request
 
 _LOG = logging.getLogger(__name__)
 _LOG.setLevel(logging.WARNING)
@@ -37,10 +39,12 @@ class WireLimits:
 
 
 class WireConfig(uvicorn.Config):
-    """uvicorn's settings with ours."""
+    """uvicorn's settings with ours. `messages`: the largest message of each WebSocket, in bytes, by
+    its path."""
 
-    def __init__(self, wire: WireLimits, **settings: Any) -> None:
+    def __init__(self, wire: WireLimits, messages: Mapping[str, int], **settings: Any) -> None:
         self.wire = wire
+        self.messages = messages
         super().__init__(http=HttpProtocol, ws=WebSocketProtocol, **settings)
 
 
@@ -174,6 +178,13 @@ class WebSocketProtocol(_Unread, WebSocketsSansIOProtocol):
         """Wait for nothing any more."""
         self._unread.off()
         super().connection_lost(exc)
+
+    def handle_connect(self, event: Request) -> None:
+        """The path is known, and so is how large a message may be; none has come before this."""
+        super().handle_connect(event)
+        if (scope := getattr(self, "scope", None)) is not None:  # there is none of a bad handshake
+            messages = cast(WireConfig, self.config).messages
+            self.conn.max_message_size = messages.get(scope["path"], 0)
 
     async def send(self, message: Any) -> None:
         """Send it. A refusal with a body completes the handshake as well: uvicorn would call it an

@@ -156,7 +156,7 @@ async def _document(gateway: Gateway, request: Request, caller: Caller) -> Respo
     return Response(document(), media_type="application/json")
 
 
-SOCKETS = (Socket("/ws/voice", _serve, "A conversation by voice"),)
+SOCKETS = (Socket("/ws/voice", _serve),)
 OPERATIONS = (
     Operation(
         "GET",

@@ -114,7 +114,7 @@ def open_house(
 ) -> House:
     house = House(assistant, SETTINGS, keys or NoKeys())
     monkeypatch.setattr(app, "OPERATIONS", house.operations())
-    monkeypatch.setattr(app, "SOCKETS", (Socket("/talk", house.talk, "turns"),))
+    monkeypatch.setattr(app, "SOCKETS", (Socket("/talk", house.talk, largest=1 << 20),))
     return house
 
 
@@ -286,7 +286,7 @@ async def test_a_message_has_its_size_and_its_pieces(house: House) -> None:
             assert talk.close_code == 1009
         async with connect(f"ws://127.0.0.1:{port}/talk", max_size=None) as talk:
             with contextlib.suppress(ConnectionClosed):
-                await talk.send("a" * ((16 << 20) + 1))
+                await talk.send("a" * ((1 << 20) + 1))
                 await talk.recv()
             assert talk.close_code == 1009
 
@@ -309,7 +309,7 @@ async def test_what_a_socket_raises_closes_it(
         await connection.receive_text()
         raise error
 
-    monkeypatch.setattr(app, "SOCKETS", (Socket("/fail", fail, "fails"),))
+    monkeypatch.setattr(app, "SOCKETS", (Socket("/fail", fail),))
     async with (
         asyncio.timeout(LIVE_S),
         house.served() as port,
@@ -333,7 +333,7 @@ async def test_a_client_that_left_is_no_error(
         finally:
             house.begun.set()
 
-    monkeypatch.setattr(app, "SOCKETS", (Socket("/careless", careless, "goes on"),))
+    monkeypatch.setattr(app, "SOCKETS", (Socket("/careless", careless),))
     async with asyncio.timeout(LIVE_S), house.served() as port:
         talk = await connect(f"ws://127.0.0.1:{port}/careless")
         talk.transport.abort()
@@ -350,6 +350,39 @@ async def test_a_session_ends_with_its_key(
         house.gateway = Gateway(
             assistant, SETTINGS, StoredKeys(database, clock=house.clock), clock=house.clock
         )
+async def test_what_is_too_large_is_refused_by_its_head(house: House) -> None:
+    """A client that announces a large frame is not waited for."""
+    house.go.set()
+    head = bytes([0x82, 0xFF]) + (1 << 30).to_bytes(8, "big") + bytes(4)
+    async with (
+        asyncio.timeout(LIVE_S),
+        house.served() as port,
+        connect(f"ws://127.0.0.1:{port}/talk") as talk,
+    ):
+        talk.transport.write(head)
+        await talk.wait_closed()
+        assert talk.close_code == 1009
+
+
+async def test_every_socket_says_how_large_a_message_may_be(gateway: Gateway) -> None:
+    largest = {
+        "/v1/realtime": 16 << 20,
+        "/v1/live/sessions": 16 << 20,
+        "/ws/hear": 2 << 20,
+        "/ws/say": 2 << 20,
+        "/ws/twilio": 256 << 10,
+        "/ws/voice": 2 << 20,
+    }
+    assert {each.path: each.largest for each in app.SOCKETS} == largest
+    async with asyncio.timeout(LIVE_S), serving(gateway, Address(port=0)) as port:
+        for path in ("/ws/twilio", "/ws/voice"):  # they are accepted before anything is said
+            async with connect(f"ws://127.0.0.1:{port}{path}") as socket:
+                with contextlib.suppress(ConnectionClosed):
+                    await socket.send("a" * (largest[path] + 1))
+                    await socket.recv()
+                assert socket.close_code == 1009
+
+
         async with asyncio.timeout(LIVE_S), house.served() as port:
             ana, bo = [
                 await connect(
