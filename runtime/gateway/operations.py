@@ -87,7 +87,8 @@ class Operation:
         if gateway.stopping.is_set():
             raise _stopping()
         caller = await admitted(gateway.keys, gateway.settings, request)
-        await until_sent(request.scope, gateway.calls.call(caller))
+        caller = caller.calling_from(request)
+        cut = await until_sent(request.scope, gateway.calls.call(caller))
         await gateway.limits.request(caller)
         CLIENT.set(client_of(caller, request))
         by = gateway.clock.now() + gateway.settings.request_s
@@ -97,6 +98,10 @@ class Operation:
         except asyncio.CancelledError:
             if gateway.stopping.is_set():  # its time to end by itself is over
                 raise _stopping() from None
+            if cut.expired():
+                raise ApiError(
+                    401, "the API key is not valid any more", "invalid_api_key"
+                ) from None
             raise
 
 

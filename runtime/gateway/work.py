@@ -8,6 +8,7 @@ import logging
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager
+from typing import TypeVar
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
@@ -17,6 +18,7 @@ from voxturn.runtime.flow.handoff import cancel_and_wait
 from voxturn.runtime.gateway.errors import ApiError
 from voxturn.runtime.gateway.keys import Caller, Keys
 
+T = TypeVar("T")
 _LOG = logging.getLogger(__name__)
 _LOOK_S = 1.0
 _STACK = "voxturn.stack"
@@ -80,10 +82,11 @@ class Calls:
         return Counter({key: len(cuts) for key, cuts in self._cuts.items()})
 
     @contextlib.asynccontextmanager
-    async def call(self, caller: Caller) -> AsyncIterator[None]:
-        """Cancel the block once the caller's key is revoked. Raises `KeyRevoked` then, and at once
-        `ApiError` 429 where the key has too many."""
-        if len(self._cuts.get(caller.key, ())) >= self._most_of_key:
+    async def call(self, caller: Caller) -> AsyncIterator[asyncio.Timeout]:
+        """Cancel the block once the caller's key is revoked; what it is given has expired then.
+        Raises `KeyRevoked` after that, and at once `ApiError` 429 where the caller has too many."""
+        whose = (caller.key, caller.client)
+        if len(self._cuts.get(whose, ())) >= self._most_of_key:
             raise ApiError(
                 429,
                 f"this key has {self._most_of_key} requests and connections already",
@@ -95,7 +98,7 @@ class Calls:
             async with cut:
                 self._cuts[caller.key].add(cut)
                 try:
-                    yield
+                    yield cut
                 finally:
                     self._cuts[caller.key].discard(cut)
                     if not self._cuts[caller.key]:
@@ -177,9 +180,10 @@ class Tracked:
                 await self._app(scope, receive, send)
 
 
-async def until_sent(scope: Scope, entered: AbstractAsyncContextManager[None]) -> None:
+async def until_sent(scope: Scope, entered: AbstractAsyncContextManager[T]) -> T:
     """Enter something until the answer to a request has been sent, which may be a stream."""
-    await scope[_STACK].enter_async_context(entered)
+    stack: contextlib.AsyncExitStack = scope[_STACK]
+    return await stack.enter_async_context(entered)
 
 
 def arriving(receive: Receive, clock: Clock, by: float) -> Receive:

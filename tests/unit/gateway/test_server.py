@@ -245,6 +245,65 @@ async def test_a_client_that_does_not_read_is_dropped(house: House) -> None:
         writer.close()
 
 
+async def test_a_websocket_s_client_that_does_not_read_is_dropped(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def flood(gateway: Gateway, connection: WebSocket, caller: Caller) -> None:
+        await connection.accept()
+        try:
+            while True:
+                await connection.send_bytes(bytes(1 << 16))
+        finally:
+            house.cancelled = True
+
+    monkeypatch.setattr(app, "SOCKETS", (Socket("/flood", flood),))
+    async with asyncio.timeout(LIVE_S), house.served(WireLimits(stall_s=0.1)) as port:
+        talk = await connect(f"ws://127.0.0.1:{port}/flood", max_queue=1)
+        await until(lambda: house.cancelled)
+        talk.transport.abort()
+
+
+async def test_a_request_is_told_that_its_key_was_revoked(
+    assistant: Assistant, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with Database(tmp_path / "a") as database:
+        key, secret = create(database, "ana")
+        house = open_house(assistant, monkeypatch)
+        house.gateway = Gateway(
+            assistant, SETTINGS, StoredKeys(database, clock=house.clock), clock=house.clock
+        )
+        async with asyncio.timeout(LIVE_S), house.served() as port, client(port) as http:
+            request = asyncio.create_task(http.get("/wait", headers={"x-api-key": secret}))
+            await house.begun.wait()
+            revoke(database, key.id)
+            house.clock.advance(1.0)
+            answer = await request
+            assert (answer.status_code, answer.json()["error"]["code"]) == (401, "invalid_api_key")
+            assert house.cancelled
+            assert not house.gateway.calls.counts
+
+
+async def test_what_no_operation_takes_is_seen_like_any_request(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with asyncio.timeout(LIVE_S), house.served() as port, client(port) as http:
+        with caplog.at_level("INFO", "voxturn.runtime.gateway.observed"):
+            missing = await http.get("/of/mine", headers={"x-request-id": "mine"})
+            wrong = await http.delete("/echo")
+        assert (missing.status_code, wrong.status_code) == (404, 405)
+        assert missing.headers["x-request-id"] == "mine"
+        assert wrong.headers["x-request-id"].startswith("req_")
+        assert wrong.headers["allow"] == "POST"
+        told = [getattr(each, "voxturn_fields", {}) for each in caplog.records]
+        assert [(each["path"], each["status"], each["code"]) for each in told] == [
+            ("unknown", 404, "unknown_url"),
+            ("unknown", 405, "wrong_method"),
+        ]
+        text = (await http.get("/metrics")).text
+        assert 'voxturn_requests_total{path="unknown",status="404"} 1.0' in text
+        assert "mine" not in text
+
+
 async def test_a_head_has_its_limit(house: House) -> None:
     async with asyncio.timeout(LIVE_S), house.served(WireLimits(head=4096)) as port:
         begin = b"GET /healthz HTTP/1.1\r\nhost: 127.0.0.1\r\n"
