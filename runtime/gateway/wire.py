@@ -28,7 +28,8 @@ _LOG.setLevel(logging.WARNING)
 @dataclass(frozen=True)
 class WireLimits:
     """`connections` in all; `head_s` for a request's head and `body_s` for its body, since it
-    began; `stall_s` for which a client may not read; `head` in bytes; `pieces` of a message."""
+    began; `stall_s` for which a client may not read, over HTTP and WebSocket; `head` in bytes;
+    `pieces` of a message."""
 
     connections: int = 1024
     head_s: float = 10.0
@@ -54,10 +55,11 @@ class _Alarm:
     def __init__(self) -> None:
         self._timer: asyncio.TimerHandle | None = None
 
-    def set(self, seconds: float, transport: asyncio.Transport) -> None:
-        """Drop the connection after so many seconds, with what was not sent yet."""
+    def set(self, seconds: float, transport: asyncio.Transport, why: str = "") -> None:
+        """Drop the connection after so many seconds, with what was not sent yet. `why`: for the
+        log."""
         self.off()
-        self._timer = asyncio.get_running_loop().call_later(seconds, transport.abort)
+        self._timer = asyncio.get_running_loop().call_later(seconds, _drop, transport, why)
 
     def off(self) -> None:
         """Nothing is waited for."""
@@ -71,6 +73,12 @@ class _Alarm:
         return self._timer is not None
 
 
+def _drop(transport: asyncio.Transport, why: str) -> None:
+    if why:
+        _LOG.warning("%s", why)
+    transport.abort()
+
+
 class _Unread(asyncio.Protocol):
     """Drops a client that does not read what it is sent. To be named before uvicorn's protocol."""
 
@@ -80,7 +88,8 @@ class _Unread(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """The client does not read as fast as it is sent to."""
-        self._unread.set(self._wire.stall_s, self.transport)
+        why = f"a client is dropped: it read too little for {self._wire.stall_s:g} s"
+        self._unread.set(self._wire.stall_s, self.transport, why)
         super().pause_writing()
 
     def resume_writing(self) -> None:

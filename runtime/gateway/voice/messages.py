@@ -378,7 +378,7 @@ CLOSE_CODES = {
     1000: "the session has ended",
     1008: "the message before said why",
     1012: "the server stops; its conversation is kept and goes on in another session",
-    4008: "slow client: it did not read for too long; the session can be resumed",
+    4008: "slow client: it did not acknowledge for too long; the session can be resumed",
     4009: "another connection took the session over",
 }
 """How the server closes a connection."""

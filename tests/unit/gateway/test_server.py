@@ -350,6 +350,39 @@ async def test_a_message_has_its_size_and_its_pieces(house: House) -> None:
             assert talk.close_code == 1009
 
 
+async def test_what_is_too_large_is_refused_by_its_head(house: House) -> None:
+    """A client that announces a large frame is not waited for."""
+    house.go.set()
+    head = bytes([0x82, 0xFF]) + (1 << 30).to_bytes(8, "big") + bytes(4)
+    async with (
+        asyncio.timeout(LIVE_S),
+        house.served() as port,
+        connect(f"ws://127.0.0.1:{port}/talk") as talk,
+    ):
+        talk.transport.write(head)
+        await talk.wait_closed()
+        assert talk.close_code == 1009
+
+
+async def test_every_socket_says_how_large_a_message_may_be(gateway: Gateway) -> None:
+    largest = {
+        "/v1/realtime": 16 << 20,
+        "/v1/live/sessions": 16 << 20,
+        "/ws/hear": 2 << 20,
+        "/ws/say": 2 << 20,
+        "/ws/twilio": 256 << 10,
+        "/ws/voice": 2 << 20,
+    }
+    assert {each.path: each.largest for each in app.SOCKETS} == largest
+    async with asyncio.timeout(LIVE_S), serving(gateway, Address(port=0)) as port:
+        for path in ("/ws/twilio", "/ws/voice"):  # they are accepted before anything is said
+            async with connect(f"ws://127.0.0.1:{port}{path}") as socket:
+                with contextlib.suppress(ConnectionClosed):
+                    await socket.send("a" * (largest[path] + 1))
+                    await socket.recv()
+                assert socket.close_code == 1009
+
+
 @pytest.mark.parametrize(
     ("error", "code", "reason"),
     [
@@ -409,39 +442,6 @@ async def test_a_session_ends_with_its_key(
         house.gateway = Gateway(
             assistant, SETTINGS, StoredKeys(database, clock=house.clock), clock=house.clock
         )
-async def test_what_is_too_large_is_refused_by_its_head(house: House) -> None:
-    """A client that announces a large frame is not waited for."""
-    house.go.set()
-    head = bytes([0x82, 0xFF]) + (1 << 30).to_bytes(8, "big") + bytes(4)
-    async with (
-        asyncio.timeout(LIVE_S),
-        house.served() as port,
-        connect(f"ws://127.0.0.1:{port}/talk") as talk,
-    ):
-        talk.transport.write(head)
-        await talk.wait_closed()
-        assert talk.close_code == 1009
-
-
-async def test_every_socket_says_how_large_a_message_may_be(gateway: Gateway) -> None:
-    largest = {
-        "/v1/realtime": 16 << 20,
-        "/v1/live/sessions": 16 << 20,
-        "/ws/hear": 2 << 20,
-        "/ws/say": 2 << 20,
-        "/ws/twilio": 256 << 10,
-        "/ws/voice": 2 << 20,
-    }
-    assert {each.path: each.largest for each in app.SOCKETS} == largest
-    async with asyncio.timeout(LIVE_S), serving(gateway, Address(port=0)) as port:
-        for path in ("/ws/twilio", "/ws/voice"):  # they are accepted before anything is said
-            async with connect(f"ws://127.0.0.1:{port}{path}") as socket:
-                with contextlib.suppress(ConnectionClosed):
-                    await socket.send("a" * (largest[path] + 1))
-                    await socket.recv()
-                assert socket.close_code == 1009
-
-
         async with asyncio.timeout(LIVE_S), house.served() as port:
             ana, bo = [
                 await connect(
@@ -469,7 +469,7 @@ async def test_a_key_has_its_number_of_requests_at_once(house: House) -> None:
         async with connect(f"ws://127.0.0.1:{port}/talk"):
             request = asyncio.create_task(http.get("/wait"))
             await house.begun.wait()
-            assert house.gateway.calls.counts == {"": 2}
+            assert house.gateway.calls.counts == {"127.0.0.1": 2}
             answer = await http.get("/wait")
             assert (answer.status_code, answer.json()["error"]["code"]) == (
                 429,
