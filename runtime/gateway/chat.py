@@ -41,7 +41,7 @@ from voxturn.runtime.gateway.core import Gateway
 from voxturn.runtime.gateway.errors import ApiError
 from voxturn.runtime.gateway.keys import Caller
 from voxturn.runtime.gateway.models import REPLY, check_model
-from voxturn.runtime.gateway.operations import Answer, Operation, json_body
+from voxturn.runtime.gateway.operations import Answer, Operation, json_answer, json_body
 from voxturn.runtime.gateway.streaming import EVENTS
 from voxturn.runtime.messages import Message, ToolCall, ToolSpec, Transcript
 from voxturn.runtime.text.thought import WithoutThoughts
@@ -201,7 +201,7 @@ async def completions(gateway: Gateway, request: Request, caller: Caller) -> Res
     if not asked.stream:
         work = _whole(writing, name, created, model)
         answer = await answers.whole(gateway, request, caller, work)
-        return Response(msgspec.json.encode(answer), media_type="application/json")
+        return json_answer(answer)
     with_usage = asked.stream_options is not None and bool(asked.stream_options.include_usage)
     pieces = _pieces(writing, Chunk(name, created, model, []), with_usage)
     return await answers.streamed(gateway, request, caller, pieces)

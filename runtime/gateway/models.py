@@ -13,7 +13,7 @@ from starlette.responses import Response
 from voxturn.runtime.gateway.core import Gateway
 from voxturn.runtime.gateway.errors import ApiError
 from voxturn.runtime.gateway.keys import Caller
-from voxturn.runtime.gateway.operations import Answer, Operation
+from voxturn.runtime.gateway.operations import Answer, Operation, json_answer
 from voxturn.runtime.models.compatible import TASKS
 from voxturn.runtime.models.registry import Registry
 from voxturn.runtime.turn.trace import StageInfo
@@ -129,7 +129,7 @@ def check_model(gateway: Gateway, name: str, task: str) -> str:
 
 async def models(gateway: Gateway, request: Request, caller: Caller) -> Response:
     """What is loaded."""
-    return _json(ModelList(list(loaded(gateway).values())))
+    return json_answer(ModelList(list(loaded(gateway).values())))
 
 
 async def model(gateway: Gateway, request: Request, caller: Caller) -> Response:
@@ -138,11 +138,7 @@ async def model(gateway: Gateway, request: Request, caller: Caller) -> Response:
     card = loaded(gateway).get(name)
     if card is None:
         raise ApiError(404, f"no model {name[:100]!r} here", "model_not_found", "model")
-    return _json(card)
-
-
-def _json(value: msgspec.Struct) -> Response:
-    return Response(msgspec.json.encode(value), media_type="application/json")
+    return json_answer(card)
 
 
 OPERATIONS = (

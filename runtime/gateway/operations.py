@@ -184,6 +184,11 @@ def error_response(error: ApiError) -> Response:
 
 
 async def json_body(request: Request, kind: type[T]) -> T:
+def json_answer(value: object) -> Response:
+    """A struct, or plain data, as the JSON of an answer."""
+    return Response(msgspec.json.encode(value), media_type="application/json")
+
+
     """The request's JSON as `kind`. Raises `ApiError` 400 that names the field, 413."""
     return decoded(await whole_body(request, _MOST_JSON), kind)
 

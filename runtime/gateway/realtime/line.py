@@ -13,6 +13,7 @@ import msgspec
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 from voxturn.runtime.flow.handoff import cancel_all, cancel_and_wait
 from voxturn.runtime.gateway.core import Gateway
+from voxturn.runtime.gateway.decoding import message
 from voxturn.runtime.gateway.errors import ApiError, api_error
 from voxturn.runtime.gateway.realtime.driver import Driver
 from voxturn.runtime.gateway.realtime.items import new_id
@@ -163,14 +164,11 @@ class Line(ABC):
 def read(raw: str | bytes, decoder: msgspec.json.Decoder[T]) -> T:
     """A client's event. Raises `ApiError` 400 that names the field."""
     try:
-        return decoder.decode(raw)
-    except msgspec.ValidationError as exc:
-        text, _, place = str(exc).partition(" - at `")
-        param = place.rstrip("`").removeprefix("$").removeprefix(".")
-        code = "unknown_event" if param in ("", "type") else "invalid_value"
-        raise ApiError(400, f"{param}: {text}" if param else text, code, param) from exc
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as exc:
-        raise ApiError(400, "the message is not JSON", "invalid_json") from exc
+        return message(raw, decoder)
+    except ApiError as exc:
+        if exc.code == "invalid_value" and exc.param in ("", "type"):
+            raise ApiError(400, str(exc), "unknown_event", exc.param) from exc
+        raise
 
 
 def event_id_of(raw: str | bytes) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Coroutine
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 from starlette.websockets import WebSocket, WebSocketDisconnect
@@ -79,15 +79,3 @@ async def held(gateway: Gateway, socket: WebSocket, *jobs: Coroutine[Any, Any, N
         with contextlib.suppress(WebSocketDisconnect, ConnectionError):
             await socket.send_text(wire.encode(error_of(api_error(exc))).decode())
         await close(socket, 1008)
-
-
-def message(data: str, decoder: msgspec.json.Decoder[T]) -> T:
-    """A message of text. Raises `ApiError` that names the field."""
-    if len(data) > _MOST_TEXT:
-        raise ApiError(413, f"a message may have {_MOST_TEXT} characters", "message_too_large")
-    try:
-        return decoder.decode(data)
-    except msgspec.ValidationError as exc:
-        raise invalid_value(exc) from exc
-    except (msgspec.DecodeError, RecursionError, UnicodeEncodeError) as exc:
-        raise ApiError(400, "the message is not JSON", "invalid_json") from exc
