@@ -87,8 +87,8 @@ async def add_voice(gateway: Gateway, request: Request, caller: Caller) -> Respo
             voice = await gateway.voices.clients.add(
                 caller.key, asked.name, sample.file, asked.consent, asked.style
             )
-        finally:
-            await form.close()
+    finally:
+        await form.close()
     return json_answer(_custom(voice))
 
 

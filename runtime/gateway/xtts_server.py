@@ -98,8 +98,8 @@ async def clone_speaker(gateway: Gateway, request: Request, caller: Caller) -> R
         with gateway.speeches.place(caller):
             digest = await asyncio.to_thread(_digest, file)
             voice = await clients.add(caller.key, f"clone {digest}", file, "clone_speaker")
-        finally:
-            await form.close()
+    finally:
+        await form.close()
     return json_answer(SpeakerToken(voice.id, voice.id))
 
 

@@ -14,7 +14,7 @@ from voxturn.runtime.flow.handoff import Handoff, cancel_and_wait
 from voxturn.runtime.gateway.core import Gateway
 from voxturn.runtime.gateway.decoding import message
 from voxturn.runtime.gateway.errors import ApiError
-from voxturn.runtime.gateway.keys import Caller
+from voxturn.runtime.gateway.keys import Caller, subprotocol_of
 from voxturn.runtime.gateway.streams import messages as wire
 from voxturn.runtime.gateway.streams.line import Line, held
 from voxturn.runtime.gateway.voice.connection import MOST_TEXT
@@ -34,11 +34,13 @@ from voxturn.runtime.turn.recognise import Partials
 from voxturn.runtime.turn.suspicion import Suspicion
 
 _PIECES_AHEAD = 500
+PROTOCOL = "voxturn.hear"
+"""The subprotocol of browsers, which show their key beside it."""
 
 
 async def serve(gateway: Gateway, socket: WebSocket, caller: Caller) -> None:
     """A connection from its handshake to its end; errors are told as events."""
-    await socket.accept()
+    await socket.accept(subprotocol_of(socket, PROTOCOL))
     line = Line(gateway, socket)
 
     async def hear() -> None:

@@ -15,7 +15,7 @@ from voxturn.runtime.flow.clock import done_by
 from voxturn.runtime.flow.handoff import cancel_and_wait
 from voxturn.runtime.gateway.core import Gateway
 from voxturn.runtime.gateway.errors import ApiError, api_error
-from voxturn.runtime.gateway.keys import Caller
+from voxturn.runtime.gateway.keys import Caller, subprotocol_of
 from voxturn.runtime.gateway.operations import Answer, Operation, Socket
 from voxturn.runtime.gateway.store import Kept
 from voxturn.runtime.gateway.voice import messages as wire
@@ -39,7 +39,6 @@ from voxturn.runtime.turn.tools import client_tool
 from voxturn.runtime.turn.trace import Trace
 from voxturn.runtime.turn.turn import Conversation
 
-_KEY = "openai-insecure-api-key."
 _FIRST_S = 10.0
 """How long a client has for its first message."""
 PROTOCOL = "voxturn.voice"
@@ -48,7 +47,7 @@ PROTOCOL = "voxturn.voice"
 
 async def _serve(gateway: Gateway, socket: WebSocket, caller: Caller) -> None:
     """A connection from its handshake to its end; errors are told as events."""
-    await socket.accept(_subprotocol(socket))
+    await socket.accept(subprotocol_of(socket, PROTOCOL))
     try:
         start = await _first(gateway, socket)
         if start is None:
@@ -65,14 +64,6 @@ async def _serve(gateway: Gateway, socket: WebSocket, caller: Caller) -> None:
     except Exception as exc:  # noqa: BLE001  every error is told
         await send_event(socket, error_of(api_error(exc)))
         await close(socket, 1008)
-
-
-def _subprotocol(socket: WebSocket) -> str | None:
-    """What the handshake answers to the subprotocols that a client names: never one with a key."""
-    names = socket.scope.get("subprotocols", [])
-    if PROTOCOL in names:
-        return PROTOCOL
-    return next((name for name in names if not name.startswith(_KEY)), None)
 
 
 async def _first(gateway: Gateway, socket: WebSocket) -> wire.SessionStart | None:
@@ -129,7 +120,7 @@ async def _taken_over(gateway: Gateway, caller: Caller, name: str) -> list[Messa
     two would write over each other's turns."""
     while True:
         so_far = await gateway.conversations.load(caller.key, name)
-        others = [each for each in gateway.sessions.owned(caller) if each.conversation == name]
+        others = gateway.sessions.of_conversation(caller.key, name)
         if not others:
             return so_far
         for other in others:
