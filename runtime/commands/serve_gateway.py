@@ -17,6 +17,7 @@ from voxturn.runtime.commands.keys import (
     add_database,
     check_installed,
     check_keys,
+    is_loopback,
     opened,
     stored_keys_of,
 )
@@ -97,9 +98,20 @@ def _gateway(args: argparse.Namespace) -> int:
     profile = load_profile(args.profile)
     with opened(args.database) as database:
         check_keys(args.host, args.open, database)
+        if args.open and not is_loopback(args.host) and not args.shared:
+            _tell(open_to_others(args.host))
         if oversees(args):
             return run(_oversee(args, profile, address))
         return run(_serve(args, profile, address, database))
+
+
+def open_to_others(host: str) -> str:
+    """What is told at the start of a gateway that others reach without a key."""
+    return (
+        f"warning: --open --host {host}: whoever reaches it may use it; callers without a key are "
+        "told apart by their addresses alone, and what is kept of their conversations and voices is "
+        "everyone's"
+    )
 
 
 def _check_wyoming(args: argparse.Namespace) -> None:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import msgspec
 from starlette.datastructures import FormData
-from starlette.requests import ClientDisconnect, HTTPConnection, Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 from voxturn.runtime.flow.fairness import CLIENT
@@ -90,7 +90,7 @@ class Operation:
         caller = caller.calling_from(request)
         cut = await until_sent(request.scope, gateway.calls.call(caller))
         await gateway.limits.request(caller)
-        CLIENT.set(client_of(caller, request))
+        CLIENT.set(caller.client)
         by = gateway.clock.now() + gateway.settings.request_s
         timed = Request(request.scope, arriving(request.receive, gateway.clock, by))
         try:
@@ -128,7 +128,7 @@ class Socket:
                 raise _stopping()
             caller = await self._caller(gateway, socket)
             await gateway.limits.request(caller)
-            CLIENT.set(client_of(caller, socket))
+            CLIENT.set(caller.client)
             async with gateway.calls.connected(socket, caller):
                 await self.handler(gateway, socket, caller)
         except WebSocketDisconnect:
@@ -144,6 +144,10 @@ class Socket:
         """Who calls. Raises `ApiError` 401, 403 or 421."""
         secret = secret_of(socket)
         introduced = None if secret else self.introduced
+        return (await self._shown(gateway, socket)).calling_from(socket)
+
+    async def _shown(self, gateway: Gateway, socket: WebSocket) -> Caller:
+        """Whose key is shown. Raises as `_caller`."""
         if introduced is not None and await gateway.keys.caller("") is None:
             with gateway.calls.unknown():
                 secret = await introduced(gateway, socket)
@@ -171,11 +175,6 @@ async def _refuse(socket: WebSocket, error: ApiError) -> None:
 
 def _stopping() -> ApiError:
     return ApiError(503, "the gateway is stopping", "stopping", retry_after_s=1.0)
-
-
-def client_of(caller: Caller, connection: HTTPConnection) -> str:
-    """Among whom the engines' time is shared (`flow.fairness`): keys or, without any, machines."""
-    return caller.key or (connection.client.host if connection.client is not None else "")
 
 
 def error_response(error: ApiError) -> Response:

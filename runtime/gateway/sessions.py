@@ -32,7 +32,9 @@ class Held(Protocol):
     """A session that can be connected to again."""
 
     id: str
+    key: str
     owner: str
+    conversation: str
 
     def info(self) -> SessionInfo: ...
 
@@ -63,13 +65,18 @@ class Sessions:
     def of(self, caller: Caller, session_id: str) -> Any:
         """A session of the caller's. Raises `ApiError` 404, also for one of somebody else."""
         session = self._held.get(session_id)
-        if session is None or session.owner != caller.key:
+        if session is None or session.owner != caller.client:
             raise ApiError(404, "there is no such session (any more)", "session_not_found")
         return session
 
     def owned(self, caller: Caller) -> Iterator[Any]:
         """All sessions of the caller's, oldest first."""
-        return (each for each in list(self._held.values()) if each.owner == caller.key)
+        return (each for each in list(self._held.values()) if each.owner == caller.client)
+
+    def of_conversation(self, key: str, conversation: str) -> list[Any]:
+        """The sessions of a key, or of all who show none, that go on with a conversation."""
+        held = list(self._held.values())
+        return [each for each in held if (each.key, each.conversation) == (key, conversation)]
 
     def __len__(self) -> int:
         return len(self._held)

@@ -67,19 +67,20 @@ class KeyRevoked(Exception):
 
 
 class Calls:
-    """The requests and connections of each key: at most `most_of_key` at once."""
+    """The requests and connections of each caller: at most `most_of_key` at once."""
 
     def __init__(self, keys: Keys, clock: Clock, most_of_key: int = 512) -> None:
         self._most_of_key = most_of_key
         self._keys = keys
         self._clock = clock
-        self._cuts: defaultdict[str, set[asyncio.Timeout]] = defaultdict(set)
+        self._cuts: defaultdict[tuple[str, str], set[asyncio.Timeout]] = defaultdict(set)
+        """By the key and the caller: without keys, callers are machines."""
         self._unknown = 0
 
     @property
     def counts(self) -> Counter[str]:
-        """How many each key has."""
-        return Counter({key: len(cuts) for key, cuts in self._cuts.items()})
+        """How many each caller has."""
+        return Counter({client: len(cuts) for (_, client), cuts in self._cuts.items()})
 
     @contextlib.asynccontextmanager
     async def call(self, caller: Caller) -> AsyncIterator[asyncio.Timeout]:
@@ -96,13 +97,13 @@ class Calls:
         cut = asyncio.timeout(None)
         try:
             async with cut:
-                self._cuts[caller.key].add(cut)
+                self._cuts[whose].add(cut)
                 try:
                     yield cut
                 finally:
-                    self._cuts[caller.key].discard(cut)
-                    if not self._cuts[caller.key]:
-                        del self._cuts[caller.key]
+                    self._cuts[whose].discard(cut)
+                    if not self._cuts[whose]:
+                        del self._cuts[whose]
         except TimeoutError:
             if cut.expired():
                 raise KeyRevoked from None
@@ -139,7 +140,7 @@ class Calls:
         """Look at the keys of all connections every second."""
         while True:
             await self._clock.sleep_until(self._clock.now() + _LOOK_S)
-            for key in list(self._cuts):
+            for key in {key for key, _ in self._cuts}:
                 try:
                     valid = await self._keys.valid(key)
                 except ResourceError as exc:
@@ -149,7 +150,8 @@ class Calls:
                     self._cut(key)
 
     def _cut(self, key: str) -> None:
-        for cut in list(self._cuts.get(key, ())):
+        cuts = [cut for whose, cuts in self._cuts.items() if whose[0] == key for cut in cuts]
+        for cut in cuts:
             if not cut.expired():
                 cut.reschedule(asyncio.get_running_loop().time())
 

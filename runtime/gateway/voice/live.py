@@ -63,7 +63,8 @@ class LiveSession:
         """Call it in the event loop; it is ready when this returns. `place` is closed at its end."""
         self.id = gateway.sessions.new_id()
         note(session=self.id)
-        self.owner = caller.key
+        self.key = caller.key
+        self.owner = caller.client
         self.conversation = conversation.id
         self._kept = conversation
         self.received = 0
@@ -203,9 +204,9 @@ class LiveSession:
                 self.session.cancel()
             case wire.Played(ms):
                 self.session.played(ms)
-            case wire.ToolResult(call_id, content, failed):
             case wire.Pin(fact):
                 self.session.pin(fact)
+            case wire.ToolResult(call_id, content, failed):
                 self._tool_result(call_id, content, failed)
             case wire.Ack(received):
                 self._acknowledged(received)
