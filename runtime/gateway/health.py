@@ -46,6 +46,7 @@ OPERATIONS = (
     Operation(
         "GET",
         "/metrics",
+        errors=(503,),
         metrics,
         "What Prometheus reads",
         Answer("all metrics", ("text/plain",)),

@@ -45,7 +45,8 @@ class Answer:
 @dataclass(frozen=True)
 class Operation:
     """A request of HTTP. `body` is the `msgspec.Struct` of its JSON; `form`: it comes as
-    multipart/form-data, of which `files` are files. `public`: without a key, and uncounted."""
+    multipart/form-data, of which `files` are files. `public`: without a key, and uncounted; its
+    `errors` are the statuses that not every public one may answer."""
 
     method: str
     path: str
@@ -57,6 +58,7 @@ class Operation:
     form: bool = False
     files: Sequence[str] = ()
     public: bool = False
+    errors: Sequence[int] = ()
 
     @property
     def name(self) -> str:
