@@ -88,7 +88,7 @@ class Writing:
 
     async def items(self) -> AsyncGenerator[str | ToolCall, None]:
         """Pieces of its text, without thoughts, and its calls."""
-        messages, refusal = self._passed()
+        messages, refusal = await asyncio.to_thread(self._passed)
         if refusal:
             self.finish = "content_filter"
             yield refusal

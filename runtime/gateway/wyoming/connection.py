@@ -123,7 +123,7 @@ class Connection:
 
     async def _tell(self, error: ApiError) -> str:
         """Tell what ends the connection; the error's code."""
-        self._gateway.metrics.refused(error)
+        self._gateway.metrics.refused(error.status, error.code)
         await self._line.tell(error)
         return error.code or error.type
 
