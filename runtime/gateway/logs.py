@@ -121,7 +121,9 @@ def turn_ended(trace: Trace, content: bool = False) -> None:
 
 
 class _Formatter(logging.Formatter):
-    def __init__(self, content: bool) -> None:
+    """`content`: messages of errors that may quote what was said are kept."""
+
+    def __init__(self, content: bool = False) -> None:
         super().__init__()
         self._content = content
 
@@ -160,10 +162,7 @@ class _Formatter(logging.Formatter):
 
 
 class JsonFormatter(_Formatter):
-    """A JSON object in a line. `content`: messages of errors that may quote what was said are kept."""
-
-    def __init__(self, content: bool = False) -> None:
-        super().__init__(content)
+    """A JSON object in a line."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The line."""
@@ -172,9 +171,6 @@ class JsonFormatter(_Formatter):
 
 class TextFormatter(_Formatter):
     """The same for people: time, level, event, then `name=value`."""
-
-    def __init__(self, content: bool = False) -> None:
-        super().__init__(content)
 
     def format(self, record: logging.LogRecord) -> str:
         """The line."""

@@ -98,12 +98,12 @@ class Operation:
         try:
             return await self.handler(gateway, timed, caller)
         except asyncio.CancelledError:
-            if gateway.stopping.is_set():  # its time to end by itself is over
-                raise _stopping() from None
             if cut.expired():
                 raise ApiError(
                     401, "the API key is not valid any more", "invalid_api_key"
                 ) from None
+            if gateway.stopping.is_set():  # its time to end by itself is over
+                raise _stopping() from None
             raise
 
 
@@ -113,6 +113,8 @@ class Socket:
 
     `ephemeral`: a key for one session opens it, too. `introduced`: for clients that can show no key
     in the handshake; it accepts a connection without one and returns the key of its first message.
+    `largest`: bytes of a message, beyond which the connection is closed (1009) before the rest is
+    read.
     """
 
     path: str
@@ -120,8 +122,6 @@ class Socket:
     largest: int = 2 << 20
     ephemeral: bool = False
     introduced: Introduction | None = None
-    `largest`: bytes of a message, beyond which the connection is closed (1009) before the rest is
-    read.
 
     async def served(self, gateway: Gateway, socket: WebSocket) -> None:
         """Serve a connection to its end."""
@@ -144,12 +144,12 @@ class Socket:
 
     async def _caller(self, gateway: Gateway, socket: WebSocket) -> Caller:
         """Who calls. Raises `ApiError` 401, 403 or 421."""
-        secret = secret_of(socket)
-        introduced = None if secret else self.introduced
         return (await self._shown(gateway, socket)).calling_from(socket)
 
     async def _shown(self, gateway: Gateway, socket: WebSocket) -> Caller:
         """Whose key is shown. Raises as `_caller`."""
+        secret = secret_of(socket)
+        introduced = None if secret else self.introduced
         if introduced is not None and await gateway.keys.caller("") is None:
             with gateway.calls.unknown():
                 secret = await introduced(gateway, socket)
@@ -184,12 +184,12 @@ def error_response(error: ApiError) -> Response:
     return JSONResponse({"error": error.to_dict()}, error.status, error.headers)
 
 
-async def json_body(request: Request, kind: type[T]) -> T:
 def json_answer(value: object) -> Response:
     """A struct, or plain data, as the JSON of an answer."""
     return Response(msgspec.json.encode(value), media_type="application/json")
 
 
+async def json_body(request: Request, kind: type[T]) -> T:
     """The request's JSON as `kind`. Raises `ApiError` 400 that names the field, 413."""
     return decoded(await whole_body(request, _MOST_JSON), kind)
 

@@ -203,7 +203,6 @@ class SessionStarted(_Event, tag="session.started", kw_only=True):
     grace_s: float
     resumed: bool = False
     received: int = 0
-    language: str = ""
 
 
 class SpeechStarted(_Event, tag="speech.started", kw_only=True):

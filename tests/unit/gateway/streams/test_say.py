@@ -6,6 +6,8 @@ import pytest
 from voxturn.runtime.gateway.core import Gateway
 from voxturn.runtime.gateway.keys import Caller
 from voxturn.runtime.gateway.places import Places
+from websockets.asyncio.client import connect
+from websockets.typing import Subprotocol
 
 from tests.unit.gateway.streams.conftest import Client, Dial
 
@@ -153,3 +155,9 @@ async def test_it_is_closed_when_the_gateway_stops(dial: Dial, gateway: Gateway)
         await client.until("say.done")
         gateway.stopping.set()
         assert await client.closed() == 1012
+
+
+async def test_a_browser_may_show_its_key_beside_the_subprotocol(port: int) -> None:
+    offered = [Subprotocol("openai-insecure-api-key.vx_1"), Subprotocol("voxturn.say")]
+    async with connect(f"ws://127.0.0.1:{port}/ws/say", subprotocols=offered) as socket:
+        assert socket.subprotocol == "voxturn.say"
