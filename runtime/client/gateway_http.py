@@ -99,8 +99,8 @@ class Exchange:
         return await self._do(self._begun.read1, most)
 
     def stop(self) -> None:
-        """End it, in the gateway, too. A thread that waits for the gateway is woken by the shutdown;
-        it would not be by the close."""
+        """End it, in the gateway, too. A thread that waits for the gateway is woken by the
+        shutdown; it would not be by the close."""
         self._stopped = True
         if self._socket is not None:
             with contextlib.suppress(OSError):  # it has ended

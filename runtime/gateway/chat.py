@@ -224,7 +224,8 @@ async def _whole(writing: Writing, name: str, created: int, model: str) -> Compl
 
 
 async def _pieces(writing: Writing, empty: Chunk, with_usage: bool) -> AsyncGenerator[Chunk, None]:
-    """An answer's chunks. The role comes with the first, so that until then an error has a status."""
+    """An answer's chunks. The role comes with the first, so that until then an error has a
+    status."""
     if with_usage:
         empty.usage = None
 

@@ -17,7 +17,8 @@ _KEY = re.compile(r"(?P<name>[^\[\]]+)\[(?P<key>[^\[\]]+)\]")
 
 
 class Upload(io.BytesIO):
-    """Bytes that were sent. What they were called by their sender opens nothing, here or elsewhere."""
+    """Bytes that were sent. What they were called by their sender opens nothing, here or
+    elsewhere."""
 
     name = "the upload"
 

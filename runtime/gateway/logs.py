@@ -146,7 +146,8 @@ class _Formatter(logging.Formatter):
         return told
 
     def _error(self, error: BaseException, at: TracebackType | None) -> dict[str, Any]:
-        """An exception: its class, where it was raised, and its message where that quotes nobody."""
+        """An exception: its class, where it was raised, and its message where that quotes
+        nobody."""
         frames = [
             f"{frame.f_globals.get('__name__', '?')}:{line} {frame.f_code.co_name}"
             for frame, line in traceback.walk_tb(at)

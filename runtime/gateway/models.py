@@ -23,7 +23,8 @@ HEAR, REPLY, SPEAK, TALK = "speech-to-text", "text-generation", "text-to-speech"
 
 _LONGEST = 128
 ModelName = Annotated[str, msgspec.Meta(max_length=_LONGEST)]
-"""A model as a request names it: patterns that look for parts take the square of a name's length."""
+"""A model as a request names it: patterns that look for parts take the square of a name's
+length."""
 
 _KNOWN: Mapping[str, re.Pattern[str]] = {
     HEAR: re.compile(
@@ -39,9 +40,9 @@ _KNOWN: Mapping[str, re.Pattern[str]] = {
 class ModelCard(msgspec.Struct):
     """A model that is loaded. The first four fields are OpenAI's.
 
-    `stages` are those of the profile that run it, `task` and `licence` what the registry says of it;
-    a folder's own model has no licence there. `artifact_sha256` is over its files' hashes. `compute`:
-    the arithmetic, where it is not that of the files.
+    `stages` are those of the profile that run it, `task` and `licence` what the registry says of
+    it; a folder's own model has no licence there. `artifact_sha256` is over its files' hashes.
+    `compute`: the arithmetic, where it is not that of the files.
     """
 
     id: str

@@ -53,7 +53,8 @@ def listening(address: Address) -> socket.socket:
     except OSError as exc:
         listener.close()
         raise UsageError(
-            f"{address.host}:{address.port}: cannot listen there ({exc.strerror}); give another --port"
+            f"{address.host}:{address.port}: cannot listen there ({exc.strerror}); "
+            "give another --port"
         ) from exc
     return listener
 

@@ -172,7 +172,8 @@ class Mouth:
 
 
 class _Coming:
-    """The sentences of a text, for which it holds a place: not while it only waits for its client."""
+    """The sentences of a text, for which it holds a place: not while it only waits for its
+    client."""
 
     def __init__(self, voice: Voice, place: PlaceOfText) -> None:
         self._styles = styles_of(voice)

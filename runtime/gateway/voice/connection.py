@@ -1,4 +1,5 @@
-"""One WebSocket of a session: reads what the client sends, and writes what the session has for it."""
+"""One WebSocket of a session: reads what the client sends, and writes what the session has for
+it."""
 
 from __future__ import annotations
 

@@ -130,7 +130,8 @@ async def _taken_over(gateway: Gateway, caller: Caller, name: str) -> list[Messa
 def _begin(
     conversation: Conversation, start: wire.SessionStart
 ) -> Callable[[Callable[[Trace], None]], Session]:
-    """What begins the session, given what gets its traces. Raises `ApiError` for what cuts an answer."""
+    """What begins the session, given what gets its traces. Raises `ApiError` for what cuts an
+    answer."""
     strategy: Strategy | None = None
     if (chosen := start.interrupt) is not None:
         settings = InterruptSettings(chosen.strategy, chosen.ms, chosen.words, chosen.pause_ms)

@@ -60,7 +60,8 @@ class LiveSession:
         speaking: Speaking,
         place: ExitStack,
     ) -> None:
-        """Call it in the event loop; it is ready when this returns. `place` is closed at its end."""
+        """Call it in the event loop; it is ready when this returns. `place` is closed at its
+        end."""
         self.id = gateway.sessions.new_id()
         note(session=self.id)
         self.key = caller.key
@@ -386,7 +387,8 @@ class LiveSession:
                 await self._connection.drop(wire.SLOW_CLIENT)
 
     async def _drain(self) -> None:
-        """Let the turn end that runs while the gateway stops, then end; the gateway waits for both."""
+        """Let the turn end that runs while the gateway stops, then end; the gateway waits for
+        both."""
         await self._gateway.draining()
         self._place.enter_context(self._gateway.work.running())
         await self._idle.wait()

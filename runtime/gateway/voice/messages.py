@@ -48,9 +48,9 @@ class InputAudio(_Part):
 
 
 class OutputAudio(_Part):
-    """How the answers' audio is to come: mono, 16 bits; `rate` in Hz is from 8000, or 0:
-    the voice's own. Each
-    answer is a stream of its own: of `opus` an Ogg stream, of `wav` a header and samples."""
+    """How the answers' audio is to come: mono, 16 bits; `rate` in Hz is from 8000, or 0: the voice's
+    own. Each answer is a stream of its own: of `opus` an Ogg stream, of `wav` a header and
+    samples."""
 
     format: Literal["pcm", "opus", "wav"] = "pcm"
     rate: OutputRate = 0
@@ -311,7 +311,8 @@ class Times(msgspec.Struct, frozen=True):
 
 class TurnDone(_Event, tag="turn.done", kw_only=True):
     """The turn is over: its answer was played or cut, and the conversation is kept. `heard` is what
-    was heard of it, `outcome` is done, cut, cancelled or error, `dropped_ms` the input so far that came too far ahead and was dropped."""
+    was heard of it, `outcome` is done, cut, cancelled or error, `dropped_ms` the input so far that
+    came too far ahead and was dropped."""
 
     heard: str
     outcome: str
