@@ -98,19 +98,18 @@ def _gateway(args: argparse.Namespace) -> int:
     profile = load_profile(args.profile)
     with opened(args.database) as database:
         check_keys(args.host, args.open, database)
-        if args.open and not is_loopback(args.host) and not args.shared:
-            _tell(open_to_others(args.host))
         if oversees(args):
             return run(_oversee(args, profile, address))
         return run(_serve(args, profile, address, database))
 
 
-def open_to_others(host: str) -> str:
-    """What is told at the start of a gateway that others reach without a key."""
+def warning_of(host: str, everyone: bool) -> str:
+    """What is told at the start where others reach the gateway without a key; else empty."""
+    if not everyone or is_loopback(host):
+        return ""
     return (
-        f"warning: --open --host {host}: whoever reaches it may use it; callers without a key are "
-        "told apart by their addresses alone, and what is kept of their conversations and voices is "
-        "everyone's"
+        f"--open --host {host}: whoever reaches it may use it; callers without a key are told apart "
+        "by their addresses alone, and what is kept of their conversations and voices is everyone's"
     )
 
 
@@ -175,6 +174,8 @@ async def _serve(
     with logging_to(sys.stderr, args.log_format, args.log_level, content), signals(stop):
         if inherited is not None:
             inherited.end_with_parent(stop)
+        elif warning := warning_of(args.host, args.open):
+            _LOG.warning("%s", warning)
         listener = inherited.listener if inherited else listening(address)
         try:
             cores = inherited.cores if inherited else None
@@ -203,6 +204,8 @@ def _beside(args: argparse.Namespace, gateway: Gateway) -> AbstractAsyncContextM
 async def _oversee(args: argparse.Namespace, profile: Profile, address: Address) -> int:
     """Keep workers running until a signal comes."""
     stop = asyncio.Event()
+    if warning := warning_of(args.host, args.open):
+        _tell(f"warning: {warning}")
     with signals(stop):
         return await oversee(
             args,

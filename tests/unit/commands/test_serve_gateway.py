@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from voxturn.runtime.cli import main
-from voxturn.runtime.commands import serve_gateway
+from voxturn.runtime.commands.serve_gateway import warning_of
 from voxturn.runtime.errors import UsageError
 from voxturn.runtime.families.fake import write_profile
 
@@ -56,26 +56,7 @@ def test_traces_without_their_package_are_refused_by_name(
     assert "voxturn[otel]" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    ("options", "warned"),
-    [
-        (["--host", "0.0.0.0", "--open"], True),
-        (["--host", "127.0.0.1", "--open"], False),
-    ],
-    ids=str,
-)
-def test_a_gateway_that_others_reach_without_a_key_warns(
-    options: list[str],
-    warned: bool,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    async def served(*_: object) -> int:
-        return 0
-
-    monkeypatch.setattr(serve_gateway, "_serve", served)
-    database = ["--database", str(tmp_path / "gateway.sqlite")]
-    assert main(["serve", "gateway", "--profile", "cpu", *options, *database]) == 0
-    told = capsys.readouterr().err
-    assert ("warning: --open" in told) is warned
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost", "0.0.0.0", "192.168.1.7"])
+def test_a_gateway_that_others_reach_without_a_key_warns(host: str) -> None:
+    assert bool(warning_of(host, True)) == (host in ("0.0.0.0", "192.168.1.7"))
+    assert not warning_of(host, False)
