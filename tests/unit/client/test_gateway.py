@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import replace
@@ -320,33 +320,44 @@ class Silent:
         writer.close()
 
 
-async def consumed(answer: AsyncIterator[Any]) -> None:
+async def consumed(answer: AsyncIterator[Any], begun: asyncio.Event | None = None) -> None:
     async for _ in answer:
-        pass
+        if begun is not None:
+            begun.set()
 
 
-def works(client: VoiceClient) -> dict[str, Any]:
-    return {
-        "say": consumed(client.say("Hello.")),
-        "reply": consumed(client.reply(("user", "Hello."))),
-        "transcribe": client.transcribe(SPEECH),
-    }
+def chunk(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data)
 
 
-@pytest.mark.parametrize("work", ["say", "reply", "transcribe"])
-async def test_closing_it_ends_what_is_asked_by_http(work: str) -> None:
-    server = Silent()
+DELTA = b'data: {"choices": [{"delta": {"content": "Hi"}}]}\n\n'
+
+
+@pytest.mark.parametrize(
+    ("work", "begin"), [("say", bytes(4)), ("reply", DELTA), ("transcribe", b"")]
+)
+async def test_closing_it_ends_what_is_asked_by_http(work: str, begin: bytes) -> None:
+    server, begun = Silent(chunk(begin) if begin else b""), asyncio.Event()
     async with asyncio.timeout(10), server.served() as address:
         client = VoiceClient(address)
-        asked = works(client)
-        task = asyncio.create_task(asked.pop(work))
+        match work:
+            case "say":
+                task = asyncio.create_task(consumed(client.say("Hello."), begun))
+            case "reply":
+                task = asyncio.create_task(consumed(client.reply(("user", "Hello.")), begun))
+            case _:
+                begun.set()
+                task = asyncio.create_task(discarded(client.transcribe(SPEECH)))
         await server.asked.wait()
+        await begun.wait()
         await client.aclose()
         await server.left.wait()
         with pytest.raises(StreamClosed):
             await task
-    for each in asked.values():
-        each.close()
+
+
+async def discarded(work: Awaitable[Any]) -> None:
+    await work
 
 
 async def test_abandoned_work_ends_in_the_gateway_and_frees_its_thread() -> None:
@@ -364,7 +375,7 @@ async def test_abandoned_work_ends_in_the_gateway_and_frees_its_thread() -> None
 
 
 async def test_what_breaks_in_the_middle_is_told_as_it_is() -> None:
-    server = Silent(b"4\r\n\0\0\0\0\r\n")
+    server = Silent(chunk(bytes(4)))
     async with asyncio.timeout(10), server.served() as address:
         async with VoiceClient(address, deadline_s=0.05) as client:
             with pytest.raises(DeadlineExceeded, match=r"0\.05 s"):
