@@ -40,13 +40,13 @@ def build_parser() -> argparse.ArgumentParser:
     import argparse
 
     from voxturn.runtime.commands import (
-        converse,
         keys,
         models,
         say,
         serve,
         talk,
         transcribe,
+        turns,
         voices,
     )
     from voxturn.runtime.models.plugins import entry_points
@@ -64,8 +64,8 @@ def build_parser() -> argparse.ArgumentParser:
         help="show tracebacks and what the library logs; the exit code of an error is then 1",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    talk.add_parsers(commands)
-    converse.add_parser(commands)
+    turns.add_parsers(commands)
+    talk.add_parser(commands)
     say.add_parser(commands)
     transcribe.add_parser(commands)
     models.add_parsers(commands)

@@ -24,7 +24,7 @@ from tokenizers.models import WordLevel
 from voxturn.runtime import cli
 from voxturn.runtime.assistant import Assistant
 from voxturn.runtime.audio.encode import PipeSink, WavFile
-from voxturn.runtime.commands import models, say, talk
+from voxturn.runtime.commands import models, say, turns
 from voxturn.runtime.errors import (
     AudioNotFound,
     CorruptModel,
@@ -314,7 +314,7 @@ def test_lines_of_a_chat_that_are_no_text(
     )
 
 
-SYSTEM = talk.load_profile("demo").system_prompt
+SYSTEM = turns.load_profile("demo").system_prompt
 
 
 class Chat:
@@ -712,7 +712,7 @@ def test_a_list_of_words_that_is_not_there(
     with pytest.raises(
         InvalidProfile, match=r"filter\.own_words: no-such-words\.txt cannot be read"
     ):
-        content_filter(talk.load_profile(own))
+        content_filter(turns.load_profile(own))
 
 
 def test_an_unknown_model(tmp_path: Path, fails: Fails) -> None:
