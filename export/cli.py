@@ -15,6 +15,8 @@ from pathlib import Path
 from types import ModuleType
 
 from voxturn.export.coqui import synthetic
+from voxturn.export.coqui.artifact import PRECISIONS as COQUI_PRECISIONS
+from voxturn.export.coqui.vits import synthetic as synthetic_vits
 from voxturn.export.decoder.families import ENGINES, TARGETS
 from voxturn.export.folder_command import FolderCommand
 from voxturn.export.options import add_options
@@ -39,6 +41,7 @@ _SYNTHETIC = (
     "qwen3-4b",
     "qwen3-8b",
     "whisper-large-v3-turbo",
+    *(f"coqui:{kind}" for kind in synthetic_vits.KINDS),
 )
 
 
@@ -101,6 +104,9 @@ def make_checkpoint(args: argparse.Namespace) -> int:
     try:
         if args.model == "xtts-v2":
             synthetic.make_checkpoint(staging, args.size, args.seed)
+        elif args.model.startswith("coqui:"):
+            kind = args.model.removeprefix("coqui:")
+            synthetic_vits.make_checkpoint(staging, kind, args.size, args.seed)
         elif args.model == "whisper-large-v3-turbo":
             _maker("whisper.synthetic").make_checkpoint(
                 staging, args.size, args.seed, args.tokenizer
@@ -161,6 +167,8 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     FolderCommand("whisper", "whisper", about, spec.PRECISIONS).add(actions, write)
     about = "a Qwen3, Qwen2.5, Llama or Mistral, from a Hugging Face folder or a GGUF file"
     FolderCommand("qwen3", "qwen3", about, TARGETS).add(actions, write)
+    about = "a VITS of Coqui's, of Piper's training or of MMS, from its folder"
+    FolderCommand("coqui", "coqui", about, COQUI_PRECISIONS).add(actions, write)
     _add_maker(actions)
     if "voices" in commands.choices:
         _add_import(commands)

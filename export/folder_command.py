@@ -1,5 +1,4 @@
-"""Commands that export a folder by its path for one of several engines: `voxturn export whisper`,
-`… qwen3`.
+"""Commands that export a folder by its path: `voxturn export whisper`, `… qwen3`, `… coqui`.
 
 Imports nothing that the exporters need.
 """
@@ -21,7 +20,7 @@ Write = Callable[[str, str, Path, Path, str, str], int]
 @dataclass(frozen=True)
 class FolderCommand:
     """`name` of the command and the model, its `exporter`, and the precisions for each engine, the
-    default first."""
+    default first. Where there is one engine alone, it need not be named."""
 
     name: str
     exporter: str
@@ -39,15 +38,17 @@ class FolderCommand:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         offers = "; ".join(f"{engine}: {', '.join(has)}" for engine, has in self.precisions.items())
-        add_options(parser, list(self.precisions), "what will run it", offers, engine_needed=True)
+        needed = len(self.precisions) > 1
+        add_options(parser, list(self.precisions), "what will run it", offers, needed)
         parser.set_defaults(run=lambda args: self._run(args, write))
 
     def _run(self, args: argparse.Namespace, write: Write) -> int:
-        offered = self.precisions[args.engine]
+        engine = args.engine or next(iter(self.precisions))
+        offered = self.precisions[engine]
         precision = args.precision or offered[0]
         if precision not in offered:
             raise UsageError(
-                f"--for {args.engine} has no --precision {precision}; it has {', '.join(offered)}"
+                f"--for {engine} has no --precision {precision}; it has {', '.join(offered)}"
             )
         return write(
             self.name,
@@ -55,5 +56,5 @@ class FolderCommand:
             Path(args.checkpoint),
             Path(args.output),
             precision,
-            args.engine,
+            engine,
         )
