@@ -22,7 +22,8 @@ from voxturn.runtime.errors import CorruptModel, ExportFailed
 from voxturn.runtime.files import read_text
 
 CONFIG = "config.json"
-_COMMENTS = re.compile(r'("(?:[^"\\]|\\.)*")|/\*.*?\*/|//[^\n]*', re.DOTALL)
+_COMMENTS = re.compile(r'("[^"\\]*(?:\\.[^"\\]*)*(?:"|\Z))|/\*.*?(?:\*/|\Z)|//[^\n]*', re.DOTALL)
+"""Comments, and texts, which may hold their marks. What has no end goes to the end: in one pass."""
 _WEIGHTS = (
     "model.pth",
     "model_file.pth",
@@ -83,6 +84,11 @@ class CoquiFolder:
         state = next((whole[k] for k in ("model", "state_dict") if k in whole), whole)
         if not isinstance(state, Mapping) or not all(map(is_weight, state.values())):
             raise CorruptModel(f"{self.weights_file}: holds no state dict; {_AGAIN}")
+        numbers = sum(tensor.numel() for tensor in state.values())
+        if numbers > self.weights_file.stat().st_size:  # sizes are believed: none may be made up
+            raise CorruptModel(
+                f"{self.weights_file}: its weights are {numbers:,} numbers, more than it has bytes; {_AGAIN}"
+            )
         return {str(name): tensor for name, tensor in state.items()}
 
     def table(self, *names: str) -> Mapping[str, Any]:

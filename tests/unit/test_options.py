@@ -458,7 +458,7 @@ SPEAKS = engine_rows("speak", SPEAK, "xtts-onnx", "", "openvino") | {
     "voice_of": [
         Case({"voice_of": {"en": "Ben"}}, SPEAK, lambda w: bool(_rows(w)[1, 0] == BEN)),
         Case({"voice_of": {"en": "Ben"}}, SPEAK, lambda w: w.engine("speak").last["speaker"][0, 0, 0] == BEN, family="vits-multi"),
-        refused("voice_of", {"en": "Ben"}),
+        Case({"voice_of": {"en": "Ben"}}, SPEAK, refused="voice 'Ben': this model has one speaker", family="vits"),
     ],
     "style": [Case({"style": "happy"}, SPEAK, refused="voice 'Ana' has no style 'happy'"), refused("style", "happy")],
     "temperature": [sampled("speak", SPEAK, "temperature", 0.5), refused("temperature", 0.5)],

@@ -77,7 +77,7 @@ def _coqui(folder: CoquiFolder, languages: int) -> VitsSettings:
             float(args.get("inference_noise_scale_dp", 1.0)),
         ),
         languages=names,
-        text={"text": reading(config, names)},
+        text={"text": reading({"add_blank": True, **config}, names)},  # upstream's default
         stretch=stretch,
         tells_speaker=bool(args.get("condition_dp_on_speaker", True)),
         synthetic=bool(config.get("voxturn_synthetic", False)),
