@@ -3,7 +3,8 @@ one whole decode (docs/decisions/0003)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,28 @@ import onnxruntime as ort
 from voxturn.export.artifact import contract_of
 from voxturn.export.checkpoint import Float
 from voxturn.runtime.audio.window import schedule, with_margin
-from voxturn.runtime.errors import ExportFailed
+from voxturn.runtime.errors import CorruptModel, ExportFailed, VoxturnError
+from voxturn.runtime.executors.loading import sentence
+from voxturn.runtime.executors.memory import GraphMemory
 
 Decode = Callable[[Float], Float]
 """Latents `[1, channels, frames]` to samples `[n]`."""
 MIN_SNR_DB = 60.0
+
+
+@contextmanager
+def computing(path: Path) -> Iterator[None]:
+    """For cutting and running the graph in a file: what its libraries raise becomes `CorruptModel`
+    with the file's name. They get as much memory as such a file needs."""
+    try:
+        with GraphMemory(path).loading():
+            yield
+    except (VoxturnError, OSError):
+        raise
+    except Exception as exc:  # those of onnx, protobuf and ONNX Runtime have no common base
+        raise CorruptModel(
+            f"{path}: its graph cannot be computed ({sentence(exc)}); pull the model again"
+        ) from exc
 
 
 class LatentDecoder:

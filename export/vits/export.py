@@ -13,8 +13,7 @@ with the whole one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import onnx
@@ -22,10 +21,9 @@ from google.protobuf.message import DecodeError
 from onnx import TensorProto, helper, utils
 from voxturn.export.artifact import write_manifest
 from voxturn.export.checkpoint import check_content
-from voxturn.export.windows import LatentDecoder, check_stream
-from voxturn.runtime.errors import CorruptModel, ExportFailed, VoxturnError
+from voxturn.export.windows import LatentDecoder, check_stream, computing
+from voxturn.runtime.errors import CorruptModel, ExportFailed
 from voxturn.runtime.executors.loading import sentence
-from voxturn.runtime.executors.memory import GraphMemory
 from voxturn.runtime.files import read_json
 from voxturn.runtime.models.fetch import Progress
 from voxturn.runtime.models.manifest import Manifest
@@ -60,7 +58,7 @@ def export(
         raise CorruptModel(
             f"{checkpoint}: not a Piper voice ({exc}); pull the model again"
         ) from exc
-    with _computing(checkpoint / "voice.onnx"):
+    with computing(checkpoint / "voice.onnx"):
         cut_voice(model, target)
         progress(what, 1, 3)
         hop, margin, snr = check_stream(LatentDecoder(target / "decoder.onnx"), checkpoint)
@@ -98,21 +96,6 @@ def _load(path: Path) -> onnx.ModelProto:
     except (DecodeError, onnx.checker.ValidationError) as exc:
         raise CorruptModel(
             f"{path}: not a whole ONNX file ({sentence(exc)}); pull the model again"
-        ) from exc
-
-
-@contextmanager
-def _computing(path: Path) -> Iterator[None]:
-    """For cutting and running the graph in a file: what its libraries raise becomes `CorruptModel`
-    with the file's name. They get as much memory as such a file needs."""
-    try:
-        with GraphMemory(path).loading():
-            yield
-    except (VoxturnError, OSError):
-        raise
-    except Exception as exc:  # those of onnx, protobuf and ONNX Runtime have no common base
-        raise CorruptModel(
-            f"{path}: its graph cannot be computed ({sentence(exc)}); pull the model again"
         ) from exc
 
 

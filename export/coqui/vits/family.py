@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from voxturn.export import checkpoint
+from voxturn.export.artifact import contract_of
 from voxturn.export.checkpoint import Float, Shapes
 from voxturn.export.coqui.artifact import Exported
 from voxturn.export.coqui.folder import CONFIG, CoquiFolder
@@ -27,8 +28,10 @@ from voxturn.export.coqui.vits.sizes import (
 )
 from voxturn.export.hifigan import HifiganSizes
 from voxturn.export.weights import Weights
-from voxturn.export.windows import LatentDecoder, check_stream
+from voxturn.export.windows import LatentDecoder, check_stream, computing
 from voxturn.runtime.errors import ExportFailed
+from voxturn.runtime.executors.onnx import OnnxGraph
+from voxturn.runtime.flow.scheduling import Cores
 
 GRAPHS = {"acoustic_encoder": "acoustic.onnx", "waveform_decoder": "decoder.onnx"}
 SPEAKERS = "speakers.npz"
@@ -49,9 +52,11 @@ def write(folder: CoquiFolder, target: Path) -> Exported:
     told = {}
     if names:
         np.savez(target / SPEAKERS, rows=rows)
-        told = {"speaker": rows[:1, :, None]} if sizes.decoder.voice else {}
-    stream = LatentDecoder(target / GRAPHS["waveform_decoder"], told)
-    hop, margin, snr = check_stream(stream, folder.path)
+        told = {"speaker": rows[:1, :, None]}
+    _check_runs(target / GRAPHS["acoustic_encoder"])
+    path = target / GRAPHS["waveform_decoder"]
+    with computing(path):
+        hop, margin, snr = check_stream(LatentDecoder(path, told), folder.path)
     noise, length, duration_noise = settings.scales
     properties = {
         "sample_rate": settings.rate,
@@ -86,7 +91,7 @@ def read(folder: CoquiFolder) -> tuple[Weights, VitsSettings, VitsSizes]:
         sizes = VitsSizes(
             text=TextSizes.of(weights),
             durations=DurationSizes.of(weights, settings.tells_speaker),
-            flow=FlowSizes.of(weights),
+            flow=FlowSizes.of(weights, settings.flow_dilation),
             decoder=HifiganSizes.of(weights, DECODER, settings.rates, settings.dilations),
             stretch=settings.stretch,
         )
@@ -134,6 +139,22 @@ def _check_symbols(folder: CoquiFolder, settings: VitsSettings, sizes: VitsSizes
             f"{folder.path}: its vocabulary has {count} symbols, the model embeds {rows}; they do not "
             "belong together"
         )
+
+
+def _check_runs(path: Path) -> None:
+    """Raise an error of ours where the acoustic graph cannot be computed, of three symbols."""
+    contract, sizes = contract_of(path), {"phonemes": 3, "noise_frames": 8}
+    inputs = {
+        spec.name: np.zeros([n if isinstance(n, int) else sizes[n] for n in spec.shape], spec.dtype)
+        for spec in contract.inputs
+    }
+    graph = OnnxGraph(path, contract, Cores().budget("speak", 0))
+    try:
+        outputs = graph.run(inputs | {"scales": np.array([0, 1, 0], np.float32)})
+    finally:
+        graph.close()
+    if not all(np.isfinite(value).all() for value in outputs.values()):
+        raise ExportFailed(f"{path.name}: gives NaN or infinite values; are the weights a VITS's?")
 
 
 def _count(text: Mapping[str, Any]) -> int:

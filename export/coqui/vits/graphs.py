@@ -40,6 +40,18 @@ class VitsSizes:
     decoder: HifiganSizes
     stretch: float = 1.0
 
+    def __post_init__(self) -> None:
+        """Raise `ValueError` for parts that are not of one model."""
+        t, voices = self.text, {self.durations.voice, self.flow.voice, self.decoder.voice} - {0}
+        if len(voices) > 1:
+            raise ValueError(f"its parts take speakers of {sorted(voices)} channels")
+        if self.decoder.channels != t.channels:
+            raise ValueError(
+                f"the flow has {t.channels} channels, the vocoder {self.decoder.channels}"
+            )
+        if t.symbol_width + t.language_width != t.width or t.width % t.heads:
+            raise ValueError(f"the text encoder is {t.width} wide, its symbols {t.symbol_width}")
+
     @property
     def voice(self) -> int:
         """Channels of what the graphs are told of the speaker; 0 where there is one."""
@@ -91,7 +103,7 @@ def decoder(w: Weights, s: VitsSizes, path: Path) -> None:
     """Latents → HiFiGAN, written to `path`."""
     n = Net(path, w)
     latents = n.g.input("latents", "float32", [1, s.decoder.channels, "frames"])
-    voice = n.g.input("speaker", "float32", [1, s.decoder.voice, 1]) if s.decoder.voice else ""
+    voice = n.g.input("speaker", "float32", [1, s.voice, 1]) if s.voice else ""
     generator(n, s.decoder, latents, voice)
     n.g.save()
 
@@ -203,7 +215,9 @@ def _wavenet(n: Net, s: FlowSizes, x: str, block: str, voice: str) -> str:
     if s.voice:
         told = n.split(n.conv(voice, f"{prefix}.cond_layer"), [2 * s.width] * s.layers, axis=1)
     for i in range(s.layers):
-        y = n.conv(x, f"{prefix}.in_layers.{i}", pad=s.kernel // 2)
+        dilation = s.dilation**i
+        pad = (s.kernel - 1) * dilation // 2
+        y = n.conv(x, f"{prefix}.in_layers.{i}", pad=pad, dilations=[dilation])
         if told:
             y = n.op("Add", y, told[i])
         value, gate = n.split(y, [s.width, s.width], axis=1)

@@ -27,7 +27,8 @@ class VitsSettings:
     """Of one voice. `rate` in Hz; `rates` and `dilations` of the vocoder's layers; `scales` are the
     noise of the prior, length, noise of the durations.
 
-    `stretch`: frames of the vocoder a latent becomes. `tells_speaker`: the duration predictor knows
+    `stretch`: frames of the vocoder a latent becomes. `flow_dilation`: how much wider each layer of
+    the flow's WaveNets reaches than the one before. `tells_speaker`: the duration predictor knows
     who speaks. `languages` in the order of their ids; `text` are the properties that say how texts
     are read. `names`: of speakers, by their row, where the configuration has them.
     """
@@ -39,6 +40,7 @@ class VitsSettings:
     languages: Sequence[str]
     text: Mapping[str, Any]
     stretch: float = 1.0
+    flow_dilation: int = 1
     tells_speaker: bool = True
     names: Mapping[str, int] | None = None
     synthetic: bool = False
@@ -79,6 +81,7 @@ def _coqui(folder: CoquiFolder, languages: int) -> VitsSettings:
         languages=names,
         text={"text": reading({"add_blank": True, **config}, names)},  # upstream's default
         stretch=stretch,
+        flow_dilation=int(args.get("dilation_rate_flow", 1)),
         tells_speaker=bool(args.get("condition_dp_on_speaker", True)),
         synthetic=bool(config.get("voxturn_synthetic", False)),
     )
@@ -107,6 +110,7 @@ def _transformers(folder: CoquiFolder) -> VitsSettings:
         ),
         languages=[language],
         text={"text": text_property(symbols, "basic_cleaners", phonemizers, blank)},
+        flow_dilation=int(config.get("wavenet_dilation_rate", 1)),
     )
 
 

@@ -162,18 +162,20 @@ class DurationSizes:
 class FlowSizes:
     """Of the `blocks` between the text's latents and the vocoder's, each a WaveNet of `layers`.
 
-    `scales`: they change the latents' spread, too. `voice`: channels of the speaker, or 0.
+    `dilation`: how much wider each layer reaches than the one before; no tensor says it. `scales`:
+    they change the latents' spread, too. `voice`: channels of the speaker, or 0.
     """
 
     blocks: int
     width: int
     layers: int
     kernel: int
+    dilation: int
     scales: bool
     voice: int
 
     @classmethod
-    def of(cls, w: Weights) -> FlowSizes:
+    def of(cls, w: Weights, dilation: int) -> FlowSizes:
         """Raises `LookupError` or `ValueError` where there are no such blocks."""
         first = f"{FLOW}.0"
         width, half, _ = w.shape(f"{first}.pre.weight")
@@ -184,6 +186,7 @@ class FlowSizes:
             width=width,
             layers=w.count(f"{first}.enc.in_layers"),
             kernel=w.weight_shape(f"{first}.enc.in_layers.0")[2],
+            dilation=dilation,
             scales=w.shape(f"{first}.post.weight")[0] == 2 * half,
             voice=w.weight_shape(cond)[1] if told else 0,
         )
