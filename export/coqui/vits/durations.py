@@ -1,8 +1,8 @@
 """The two duration predictors of VITS as nodes of its acoustic graph: plain, and stochastic (flows of
 splines, Durkan et al. 2019).
 
-Source: coqui-tts 0.28, `layers/vits/stochastic_duration_predictor.py`, `layers/vits/transforms.py`,
-`layers/glow_tts/duration_predictor.py`. Upstream computes splines for the values inside their bounds
+Source: coqui-tts 0.28, `layers/vits/stochastic_duration_predictor.py`, `layers/vits/transforms.py`.
+Upstream computes splines for the values inside their bounds
 alone; here each value is clamped, transformed, and left as it was where it lay outside, which needs
 no node that depends on data.
 """
@@ -12,24 +12,13 @@ from __future__ import annotations
 from math import exp, log
 
 import numpy as np
-from voxturn.export.coqui.vits.sizes import DURATIONS, DurationSizes
+from voxturn.export.coqui.layers import layer_norm, plain_durations
+from voxturn.export.coqui.vits.sizes import DURATIONS, DurationSizes, SplineSizes
 from voxturn.export.net import Net
 
 _BOUND, _LEAST = 5.0, 1e-3
 """Splines reach from minus to plus the bound; the least width, height and slope of a piece."""
 _END_SLOPE = log(exp(1 - _LEAST) - 1)
-NORM, TALL_NORM = 1e-5, 1e-4
-"""Epsilon of layer norms; those whose scale is `[1, width, 1]` have upstream's other one."""
-
-
-def layer_norm(n: Net, x: str, prefix: str, epsilon: float = NORM) -> str:
-    """Over the channels of `x` `[1, channels, T]`."""
-    gamma, beta = (
-        n.weight(f"{prefix}.{k}", n.w.take(f"{prefix}.{k}").reshape(-1)) for k in ("gamma", "beta")
-    )
-    rows = n.op("Transpose", x, perm=[0, 2, 1])
-    y = n.op("LayerNormalization", rows, gamma, beta, axis=-1, epsilon=epsilon)
-    return n.op("Transpose", y, perm=[0, 2, 1])
 
 
 def log_durations(
@@ -39,23 +28,19 @@ def log_durations(
 
     `noise` `[1, 2, T]` is scaled already; `voice` and `language` are `[1, channels, 1]`.
     """
-    x = n.conv(hidden, f"{DURATIONS}.pre") if s.stochastic else hidden
+    x, predictor = hidden, s.predictor
+    if isinstance(predictor, SplineSizes):
+        x = n.conv(x, f"{DURATIONS}.pre")
     if s.voice:
         x = n.op("Add", x, n.conv(voice, f"{DURATIONS}.cond"))
     if s.language:
         x = n.op("Add", x, n.conv(language, f"{DURATIONS}.cond_lang"))
-    return _stochastic(n, s, x, noise) if s.stochastic else _plain(n, s, x)
+    if isinstance(predictor, SplineSizes):
+        return _stochastic(n, predictor, x, noise)
+    return plain_durations(n, predictor, x)
 
 
-def _plain(n: Net, s: DurationSizes, x: str) -> str:
-    epsilon = TALL_NORM if s.tall_norms else NORM
-    for number in (1, 2):
-        x = n.op("Relu", n.conv(x, f"{DURATIONS}.conv_{number}", pad=s.kernel // 2))
-        x = layer_norm(n, x, f"{DURATIONS}.norm_{number}", epsilon)
-    return n.conv(x, f"{DURATIONS}.proj")
-
-
-def _stochastic(n: Net, s: DurationSizes, x: str, noise: str) -> str:
+def _stochastic(n: Net, s: SplineSizes, x: str, noise: str) -> str:
     """Noise through the flows backwards; the two channels change places before each."""
     text = n.conv(_convolutions(n, s, x, DURATIONS), f"{DURATIONS}.proj")
     first, second = n.split(noise, [1, 1], axis=1)
@@ -67,7 +52,7 @@ def _stochastic(n: Net, s: DurationSizes, x: str, noise: str) -> str:
     return n.op("Mul", centred, n.weight("durations.spread", np.exp(-spread)))
 
 
-def _convolutions(n: Net, s: DurationSizes, x: str, prefix: str) -> str:
+def _convolutions(n: Net, s: SplineSizes, x: str, prefix: str) -> str:
     """Depthwise convolutions, ever wider, each with a pointwise one behind it."""
     for i in range(s.layers):
         dilation = s.kernel**i
@@ -85,7 +70,7 @@ def _convolutions(n: Net, s: DurationSizes, x: str, prefix: str) -> str:
     return x
 
 
-def _spline_flow(n: Net, s: DurationSizes, still: str, moved: str, text: str, prefix: str) -> str:
+def _spline_flow(n: Net, s: SplineSizes, still: str, moved: str, text: str, prefix: str) -> str:
     """`moved` `[1, 1, T]` through the inverse of the spline that `still` and the text give."""
     h = n.op("Add", n.conv(still, f"{prefix}.pre"), text)
     h = n.conv(_convolutions(n, s, h, prefix), f"{prefix}.proj")
@@ -96,7 +81,7 @@ def _spline_flow(n: Net, s: DurationSizes, still: str, moved: str, text: str, pr
     return n.op("Transpose", y, perm=[0, 2, 1])
 
 
-def _knots(n: Net, raw: str, s: DurationSizes) -> tuple[str, str]:
+def _knots(n: Net, raw: str, s: SplineSizes) -> tuple[str, str]:
     """Where the pieces begin and how long they are, `[1, T, bins]` each, of what the network gives."""
     shares = n.op("Softmax", n.op("Mul", raw, n.const(float(s.width) ** -0.5)), axis=-1)
     shares = n.op("Mul", shares, n.const(1 - _LEAST * s.bins))

@@ -16,7 +16,6 @@ from voxturn.export.coqui.artifact import Exported
 from voxturn.export.coqui.folder import CONFIG, CoquiFolder
 from voxturn.export.coqui.speakers import embedded_speakers, in_order, vector_speakers
 from voxturn.export.coqui.vits import graphs
-from voxturn.export.coqui.vits.graphs import VitsSizes
 from voxturn.export.coqui.vits.layouts import coqui_names
 from voxturn.export.coqui.vits.settings import VitsSettings, settings_of
 from voxturn.export.coqui.vits.sizes import (
@@ -25,6 +24,7 @@ from voxturn.export.coqui.vits.sizes import (
     DurationSizes,
     FlowSizes,
     TextSizes,
+    VitsSizes,
 )
 from voxturn.export.hifigan import HifiganSizes
 from voxturn.export.weights import Weights
