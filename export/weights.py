@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -123,6 +125,16 @@ class Weights:
             raise ExportFailed(
                 f"parameters not taken once but as often as {uneven}; this is a defect of the exporter"
             )
+
+
+@contextmanager
+def reading_sizes(file: Path, model: str) -> Iterator[None]:
+    """For reading sizes of tensors: one that is missing or of another form is none of the `model`."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, ArithmeticError) as exc:
+        reason = " ".join(f"{type(exc).__name__}: {exc}".split())[:200]
+        raise ExportFailed(f"{file}: the checkpoint is not {model} ({reason})") from exc
 
 
 def weight_norm_names(prefix: str) -> Iterator[tuple[str, str]]:

@@ -8,6 +8,10 @@ from typing import Any
 
 PRECISIONS = {"onnx": ("fp32",)}
 """Of every family, by engine."""
+GRAPHS = {"acoustic_encoder": "acoustic.onnx", "waveform_decoder": "decoder.onnx"}
+"""Of every voice that has two graphs."""
+NOISE_FRAMES = 1024
+"""How long the prior's noise is that the runtime gives, before it repeats."""
 
 
 @dataclass(frozen=True)

@@ -7,18 +7,44 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from voxturn.export.checkpoint import Float
 from voxturn.export.coqui.folder import CONFIG, CoquiFolder
+from voxturn.export.weights import Weights
 from voxturn.runtime.errors import ExportFailed
 
+TABLE = "emb_g.weight"
+_FILE = "speakers.npz"
 _IDS = ("speaker_ids.json", "speaker_ids.pth", "speakers.json", "speakers.pth")
 _VECTORS = ("speakers.json", "speakers.pth")
 _LANGUAGES = ("language_ids.json",)
 _CACHED = re.compile(r"tts_models--(?P<language>[a-z-]+)--")
 _ANY = ("", "multilingual", "multi-dataset")
+
+
+def speakers_of(
+    folder: CoquiFolder, weights: Weights, voice: int, named: Mapping[str, int] | None = None
+) -> tuple[list[str], Float]:
+    """The speakers' names and rows `[speakers, voice]`: of the model's table, or d-vectors; none where
+    `voice` is 0. `named`: their rows by name, where the configuration itself has them.
+
+    Raises `ExportFailed`.
+    """
+    if TABLE in weights:
+        rows = weights.take(TABLE)
+        if named is not None:
+            return in_order(named, len(rows), "speakers", folder), rows
+        return embedded_speakers(folder, len(rows)), rows
+    return vector_speakers(folder, voice) if voice else ([], np.empty((0, 0), np.float32))
+
+
+def write_speakers(target: Path, names: Sequence[str], rows: Float) -> None:
+    """Write the rows, where there are speakers; their names are the artifact's."""
+    if names:
+        np.savez(target / _FILE, rows=rows)
 
 
 def embedded_speakers(folder: CoquiFolder, rows: int) -> list[str]:
