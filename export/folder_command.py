@@ -7,25 +7,27 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from voxturn.export.options import add_options
 from voxturn.runtime.errors import UsageError
 
-Write = Callable[[str, str, Path, Path, str, str], int]
+Write = Callable[[str, str, Path, Path, str, str, Mapping[str, Path]], int]
 """`export.cli.write`."""
 
 
 @dataclass(frozen=True)
 class FolderCommand:
     """`name` of the command and the model, its `exporter`, and the precisions for each engine, the
-    default first. Where there is one engine alone, it need not be named."""
+    default first. Where there is one engine alone, it need not be named. `folders`: further options
+    that name a folder for the exporter, and what each is."""
 
     name: str
     exporter: str
     about: str
     precisions: Mapping[str, Sequence[str]]
+    folders: Mapping[str, str] = field(default_factory=dict)
 
     def add(
         self, actions: argparse._SubParsersAction[argparse.ArgumentParser], write: Write
@@ -40,6 +42,8 @@ class FolderCommand:
         offers = "; ".join(f"{engine}: {', '.join(has)}" for engine, has in self.precisions.items())
         needed = len(self.precisions) > 1
         add_options(parser, list(self.precisions), "what will run it", offers, needed)
+        for name, about in self.folders.items():
+            parser.add_argument(f"--{name}", type=Path, metavar="DIR", help=about)
         parser.set_defaults(run=lambda args: self._run(args, write))
 
     def _run(self, args: argparse.Namespace, write: Write) -> int:
@@ -57,4 +61,5 @@ class FolderCommand:
             Path(args.output),
             precision,
             engine,
+            {name: folder for name in self.folders if (folder := getattr(args, name))},
         )

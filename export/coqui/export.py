@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from voxturn.export.artifact import write_manifest
-from voxturn.export.coqui import parity
+from voxturn.export.coqui import glow_tts, mel_parity, parity
 from voxturn.export.coqui.artifact import PRECISIONS, Exported
 from voxturn.export.coqui.folder import CONFIG, CoquiFolder
 from voxturn.export.coqui.vits import family as vits
@@ -21,8 +22,22 @@ from voxturn.runtime.errors import CorruptModel, ExportFailed
 from voxturn.runtime.models.fetch import Progress
 from voxturn.runtime.models.manifest import Manifest
 
-FAMILIES: Mapping[str, Callable[[CoquiFolder, Path], Exported]] = {"vits": vits.write}
-"""By the name of a family in `config.json`: writes its files into an empty folder."""
+
+@dataclass(frozen=True)
+class CoquiFamily:
+    """One of Coqui's families. `write` writes its files into an empty folder, `reached` compares them
+    with coqui-tts; with `gives_mels` both take the folder of its vocoder as well."""
+
+    write: Callable[..., Exported]
+    reached: Callable[..., dict[str, float]]
+    gives_mels: bool = False
+
+
+FAMILIES: Mapping[str, CoquiFamily] = {
+    "vits": CoquiFamily(vits.write, parity.reached),
+    "glow_tts": CoquiFamily(glow_tts.write, mel_parity.reached, gives_mels=True),
+}
+"""By the name in `config.json`."""
 _ELSEWHERE = {"xtts": "xtts-v2"}
 """Families that have a command of their own."""
 
@@ -34,8 +49,10 @@ def export(
     precision: str,
     progress: Progress,
     engine: str = "",
+    vocoder: Path | None = None,
 ) -> None:
-    """Write the artifact into the empty folder `target`.
+    """Write the artifact into the empty folder `target`; `vocoder` is the folder of one, for a family
+    that gives mels.
 
     Raises `CorruptModel` or `ExportFailed`.
     """
@@ -46,11 +63,14 @@ def export(
     what = f"export {source.model} {precision}"
     progress(what, 0, 2)
     folder = CoquiFolder.open(checkpoint)
-    written = _writer(folder)(folder, target)
+    family = _family(folder)
+    _check_vocoder(family, folder, vocoder)
+    more = (vocoder,) if family.gives_mels else ()
+    written = family.write(folder, target, *more)
     progress(what, 1, 2)
     reached = dict(written.reached) | {"parity": 0}
     if find_spec("TTS") and parity.known(folder):
-        reached |= parity.reached(folder, target, written.properties) | {"parity": 1}
+        reached |= family.reached(folder, target, written.properties, *more) | {"parity": 1}
     elif not find_spec("TTS"):
         why = "not compared with coqui-tts, which is not installed; pip install 'voxturn[coqui]'"
         sys.stderr.write(f"warning: {source.model}: {why}\n")
@@ -78,7 +98,18 @@ def family_of(config: Mapping[str, Any]) -> str:
     return named.lower().removesuffix("_generator") if isinstance(named, str) else ""
 
 
-def _writer(folder: CoquiFolder) -> Callable[[CoquiFolder, Path], Exported]:
+def _check_vocoder(family: CoquiFamily, folder: CoquiFolder, vocoder: Path | None) -> None:
+    """Raise `ExportFailed` for one that is missing, or that nothing is done with."""
+    where = folder.path / CONFIG
+    if family.gives_mels and vocoder is None:
+        raise ExportFailed(
+            f"{where}: this model gives mels; name its vocoder's folder: --vocoder DIR"
+        )
+    if vocoder is not None and not family.gives_mels:
+        raise ExportFailed(f"{where}: this model makes its own audio; leave out --vocoder")
+
+
+def _family(folder: CoquiFolder) -> CoquiFamily:
     name, where = family_of(folder.config), folder.path / CONFIG
     if not name:
         raise CorruptModel(f"{where}: names no model; is it a configuration of Coqui's?")

@@ -128,7 +128,7 @@ class GlowSizes:
 _PRENET_KERNEL = 5
 
 
-def write(folder: CoquiFolder, target: Path, vocoder: Path | None) -> Exported:
+def write(folder: CoquiFolder, target: Path, vocoder: Path) -> Exported:
     """Write the files of a GlowTTS and its vocoder into `target`.
 
     Raises `ExportFailed` or `CorruptModel`.
@@ -136,10 +136,6 @@ def write(folder: CoquiFolder, target: Path, vocoder: Path | None) -> Exported:
     config, where = folder.config, folder.path / CONFIG
     if str(config.get("encoder_type", "rel_pos_transformer")).lower() != "rel_pos_transformer":
         raise ExportFailed(f"{where}: its encoder is {config['encoder_type']!r}, not exported yet")
-    if vocoder is None:
-        raise ExportFailed(
-            f"{where}: a GlowTTS gives mels; name its vocoder's folder: --vocoder DIR"
-        )
     sound = Vocoder.open(vocoder)
     weights = Weights(folder.tensors(), folder.weights_file.name, "a GlowTTS", _TRAINING_ONLY)
     with reading_sizes(folder.weights_file, "a GlowTTS"):
@@ -175,7 +171,7 @@ def write(folder: CoquiFolder, target: Path, vocoder: Path | None) -> Exported:
         "channels": sizes.mels,
         "noise_scale": scales[0],
         "length_scale": scales[1],
-        "noise_w": 0.0,
+        "noise_w": None,
         "duration_hop": hop,
         "languages": languages,
         "language_ids": False,

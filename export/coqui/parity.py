@@ -6,14 +6,16 @@ drawn here, in the same order, and given to the graphs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from voxturn.export.artifact import contract_of
 from voxturn.export.checkpoint import Float
-from voxturn.export.coqui.folder import CoquiFolder
+from voxturn.export.coqui.artifact import GRAPHS
+from voxturn.export.coqui.folder import CONFIG, CoquiFolder
 from voxturn.export.coqui.modules import tts_module
 from voxturn.export.parity import missed
 from voxturn.runtime.errors import ExportFailed
@@ -27,7 +29,7 @@ MOST = {
     "audio.error": 1e-4,
 }
 """Largest difference over largest value; of durations, how many differ."""
-_LENGTHS = (17, 61)
+LENGTHS = (17, 61)
 _TABLES = {
     "speakers_file": ("speaker_ids.json", "speaker_ids.pth", "speakers.json", "speakers.pth"),
     "d_vector_file": ("speakers.json", "speakers.pth"),
@@ -38,35 +40,41 @@ _TABLES = {
 
 def known(folder: CoquiFolder) -> bool:
     """Whether the folder is one that coqui-tts itself loads: by its own names and configuration."""
-    return isinstance(folder.config.get("model"), str) and "model_args" in folder.config
+    named, others = folder.config.get("model"), ("phoneme_id_map", "model_type")
+    return isinstance(named, str) and not any(key in folder.config for key in others)
 
 
 def reached(folder: CoquiFolder, artifact: Path, properties: Mapping[str, Any]) -> dict[str, float]:
-    """The largest errors over two texts of other lengths. Raises `ExportFailed` above `MOST`."""
+    """The largest errors of a VITS over two texts. Raises `ExportFailed` above `MOST`."""
     model = upstream(folder)
-    graphs = [_graph(artifact / name) for name in ("acoustic.onnx", "decoder.onnx")]
+    graphs = [graph_of(artifact / file) for file in GRAPHS.values()]
     try:
-        found = [compared(model, *graphs, properties, length) for length in _LENGTHS]
+        found = [compared(model, *graphs, properties, length) for length in LENGTHS]
     finally:
         for graph in graphs:
             graph.close()
-    worst = {name: max(each[name] for each in found) for name in MOST}
-    if wrong := missed(worst, MOST):
+    return within(found, MOST)
+
+
+def within(found: Sequence[Mapping[str, float]], most: Mapping[str, float]) -> dict[str, float]:
+    """The worst of each figure. Raises `ExportFailed` where one is above the `most` it may be."""
+    worst = {name: max(each[name] for each in found) for name in most}
+    if wrong := missed(worst, most):
         raise ExportFailed(f"the graphs differ from coqui-tts's model: {'; '.join(wrong)}")
     return worst
 
 
 def upstream(folder: CoquiFolder) -> Any:
     """coqui-tts's own model, its weights loaded by itself."""
-    config = tts_module("TTS.config").load_config(str(folder.path / "config.json"))
+    config = tts_module("TTS.config").load_config(str(folder.path / CONFIG))
     for key, names in _TABLES.items():
         if path := next((p for name in names if (p := folder.path / name).exists()), None):
             value = [str(path)] if key == "d_vector_file" else str(path)
-            for holder in (config, config.model_args):
+            for holder in (config, getattr(config, "model_args", None)):
                 if getattr(holder, key, None):
                     setattr(holder, key, value)
     _leave_out_phonemizer(config)
-    model = tts_module("TTS.tts.models.vits").Vits(config)
+    model = tts_module("TTS.tts.models").setup_model(config)
     model.load_checkpoint(config, str(folder.weights_file), eval=True)
     return model
 
@@ -95,31 +103,45 @@ def compared(
     """The errors over a text of random symbols, `length` of them, said by a speaker in a language."""
     import torch
 
-    ids = np.random.default_rng(length).integers(1, model.args.num_chars, (1, length))
+    ids = random_ids(model.args.num_chars, length)
     told, auxiliary = _told(model, properties, speaker, language)
     torch.manual_seed(length)
     wanted = model.inference(torch.from_numpy(ids), auxiliary)
-    frames, channels = int(wanted["durations"].sum()), int(properties["channels"])
+    frames, stochastic = int(wanted["durations"].sum()), bool(model.args.use_sdp)
     torch.manual_seed(length)
-    drawn = torch.randn(1, 2, length) if model.args.use_sdp else torch.zeros(1, 2, length)
-    prior = torch.randn_like(torch.empty(1, frames, channels).transpose(1, 2))  # laid as upstream's
-    scales = [properties[name] for name in ("noise_scale", "length_scale", "noise_w")]
-    got = acoustic.run(
-        {
-            "input": ids,
-            "input_lengths": np.array([length]),
-            "scales": np.array(scales, np.float32),
-            "duration_noise": drawn.numpy(),
-            "prior_noise": np.ascontiguousarray(prior.numpy()),
-            **told,
-        }
-    )
+    got = acoustic.run(text_inputs(ids, properties, frames, stochastic) | told)
     voice = {name: told[name] for name in ("speaker",) if name in told}
     audio = decoder.run({"latents": got["latents"], **voice})["audio"]
+    latents = wanted["z"].numpy().reshape(1, properties["channels"], -1)
     return {
         "durations.differ": float((got["durations"] != wanted["durations"].numpy()[0]).sum()),
-        "latents.error": error(got["latents"], wanted["z"].numpy().reshape(1, channels, -1)),
+        "latents.error": error(got["latents"], latents),
         "audio.error": error(audio, wanted["model_outputs"].numpy()),
+    }
+
+
+def random_ids(symbols: int, length: int) -> npt.NDArray[np.int64]:
+    """A text of random symbols `[1, length]`."""
+    return np.random.default_rng(length).integers(1, symbols, (1, length))
+
+
+def text_inputs(
+    ids: npt.NDArray[np.int64], properties: Mapping[str, Any], frames: int, stochastic: bool
+) -> dict[str, Any]:
+    """The text graph's inputs, noise for so many frames drawn from torch's generator as upstream
+    draws it: that of durations first where they are `stochastic`, the prior's frame by frame."""
+    import torch
+
+    length = ids.shape[1]
+    drawn = torch.randn(1, 2, length) if stochastic else torch.zeros(1, 2, length)
+    prior = torch.randn_like(torch.empty(1, frames, properties["channels"]).transpose(1, 2))
+    scales = [properties[name] or 0.0 for name in ("noise_scale", "length_scale", "noise_w")]
+    return {
+        "input": ids,
+        "input_lengths": np.array([length]),
+        "scales": np.array(scales, np.float32),
+        "duration_noise": drawn.numpy(),
+        "prior_noise": np.ascontiguousarray(prior.numpy()),
     }
 
 
@@ -154,5 +176,6 @@ def error(got: Float, wanted: Float) -> float:
     return float(np.abs(got - wanted).max() / max(float(np.abs(wanted).max()), 1e-12))
 
 
-def _graph(path: Path) -> OnnxGraph:
+def graph_of(path: Path) -> OnnxGraph:
+    """A graph in ONNX Runtime, as the runtime runs it."""
     return OnnxGraph(path, contract_of(path), Cores().budget("speak", 0))

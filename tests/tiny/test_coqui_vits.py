@@ -23,7 +23,13 @@ from voxturn.export.coqui.folder import CoquiFolder
 from voxturn.export.coqui.vits import family, synthetic
 from voxturn.export.windows import LatentDecoder, windowed_snr
 from voxturn.runtime import cli
-from voxturn.runtime.errors import CorruptModel, ExportFailed, UnknownVoice, VoxturnError
+from voxturn.runtime.errors import (
+    CorruptModel,
+    ExportFailed,
+    UnknownVoice,
+    UsageError,
+    VoxturnError,
+)
 from voxturn.runtime.executors.onnx import OnnxGraph
 from voxturn.runtime.flow.scheduling import Cores
 from voxturn.runtime.models.manifest import Manifest
@@ -161,6 +167,13 @@ def test_options_change_what_is_said(made: Callable[[str], Made], tmp_path: Path
         say(voice, out, "--noise", "0", "--noise-w", "0", "--seed", "3"), still
     )
     assert not np.array_equal(say(voice, out, "--seed", "3"), usual)
+
+
+def test_a_noise_that_a_voice_does_not_draw_is_refused(
+    made: Callable[[str], Made], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["say", "Hello.", "--model", str(made("vits-plain").artifact), "--noise-w", "0.5"]
+    fails(capsys, [*command, "-o", str(tmp_path / "a.wav")], UsageError, "noise_w: voice")
 
 
 @pytest.mark.parametrize("kind", ["vits-multi", "yourtts"])

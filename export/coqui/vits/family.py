@@ -19,6 +19,7 @@ from voxturn.export.coqui.vits.sizes import (
     TRAINING_ONLY,
     DurationSizes,
     FlowSizes,
+    SplineSizes,
     TextSizes,
     VitsSizes,
 )
@@ -42,6 +43,7 @@ def write(folder: CoquiFolder, target: Path) -> Exported:
     told = {"speaker": rows[:1, :, None]} if names else {}
     hop, margin, snr = streamed(decoder, told, folder.path)
     noise, length, duration_noise = settings.scales
+    stochastic = isinstance(sizes.durations.predictor, SplineSizes)
     properties = {
         "sample_rate": settings.rate,
         "hop": hop,
@@ -50,7 +52,7 @@ def write(folder: CoquiFolder, target: Path) -> Exported:
         "channels": sizes.text.channels,
         "noise_scale": noise,
         "length_scale": length,
-        "noise_w": duration_noise,
+        "noise_w": duration_noise if stochastic else None,
         "duration_hop": round(hop * sizes.stretch),
         "languages": list(settings.languages),
         "language_ids": sizes.text.languages > 0,

@@ -43,25 +43,20 @@ def make_checkpoint(target: Path, kind: str, size: str, seed: int) -> None:
     so does every artifact made of it.
     """
     configs = tts_module("TTS.tts.configs.vits_config")
-    shared = tts_module("TTS.tts.configs.shared_configs")
     import torch
 
     target.mkdir(parents=True, exist_ok=True)
-    _write_tables(target, kind, seed)
     args = (_TINY if size == "tiny" else {}) | _ARGS[kind]
     if size == "full" and "d_vector_dim" in args:
         args |= {"d_vector_dim": 512, "num_layers_text_encoder": 10}
+    _write_tables(target, args, seed)
     rate = 44100 if "encoder_sample_rate" in args else 22050
-    letters = "abcdefghijklmnopqrstuvwxyzàâçéèêëîïôûùüÿñãõáíóúABCDEFGHIJKLMNOPQRSTUVWXYZ"
     config = configs.VitsConfig(
         model_args=configs.VitsArgs(**args),
         text_cleaner="multilingual_cleaners",
         phoneme_language="en",
-        characters=shared.CharactersConfig(
-            characters_class="TTS.tts.models.vits.VitsCharacters",
-            characters=letters, punctuations="!'(),-.:;? ", pad="_", phonemes="",
-        ),
-    )  # fmt: skip
+        characters=characters(),
+    )
     config.audio.sample_rate = rate
     saved = config.to_dict() | {"voxturn_synthetic": True}
     torch.manual_seed(seed)
@@ -91,14 +86,30 @@ def randomise(state: Mapping[str, Any]) -> None:
                 value.fill_(_CALM[name.rsplit(".", 1)[1]])
 
 
-def _write_tables(target: Path, kind: str, seed: int) -> None:
+def characters() -> Any:
+    """The symbols that all synthetic voices know: Latin letters and marks."""
+    return tts_module("TTS.tts.configs.shared_configs").CharactersConfig(
+        characters_class="TTS.tts.models.vits.VitsCharacters",
+        characters="abcdefghijklmnopqrstuvwxyzàâçéèêëîïôûùüÿñãõáíóúABCDEFGHIJKLMNOPQRSTUVWXYZ",
+        punctuations="!'(),-.:;? ",
+        pad="_",
+        phonemes="",
+    )
+
+
+def write_speaker_ids(target: Path) -> None:
+    """A table of three speakers."""
+    ids = {name: i for i, name in enumerate(_SPEAKERS)}
+    (target / "speaker_ids.json").write_text(json.dumps(ids), encoding="utf-8")
+
+
+def _write_tables(target: Path, args: Mapping[str, Any], seed: int) -> None:
     """The speakers and languages beside the weights."""
     random = np.random.default_rng(seed)
-    if "speakers_file" in _ARGS[kind]:
-        ids = {name: i for i, name in enumerate(_SPEAKERS)}
-        (target / "speaker_ids.json").write_text(json.dumps(ids), encoding="utf-8")
-    if "d_vector_file" in _ARGS[kind]:
-        width = int(_ARGS[kind]["d_vector_dim"])
+    if "speakers_file" in args:
+        write_speaker_ids(target)
+    if "d_vector_file" in args:
+        width = int(args["d_vector_dim"])
         clips = {
             f"{name}_{clip}": {"name": name, "embedding": random.standard_normal(width).tolist()}
             for name in _SPEAKERS

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from voxturn.runtime.audio.window import Plan
-from voxturn.runtime.errors import UnsupportedLanguage
+from voxturn.runtime.errors import UnsupportedLanguage, UsageError
 from voxturn.runtime.families.base import Candidate, Family, Need, Parts, StageParts
 from voxturn.runtime.families.vits.encoder import Manner, TextReader, VitsEncoder
 from voxturn.runtime.families.vits.speakers import Speakers, check_speaker
-from voxturn.runtime.families.vits.voice import OPTIONS, VitsVoice
+from voxturn.runtime.families.vits.voice import NOISES, OPTIONS, VitsVoice
 from voxturn.runtime.families.windowed import SameFrames, WindowedVocoder
 from voxturn.runtime.models.manifest import Manifest, reading, whole
 from voxturn.runtime.text.frontend.phonemizers import PHONEMIZERS
@@ -65,15 +65,16 @@ class CoquiReading:
 
 @dataclass(frozen=True)
 class VitsSizes:
-    """Of an artifact: how it is read, the encoder's `scales` and the prior noise's `noise_frames` of
-    `channels`; of its audio `rate` in Hz, `hop` samples a frame, `margin` frames of context.
+    """Of an artifact: how it is read; `noises` that it draws, by the option that sets how much; the
+    `length` of what it says; the prior noise's `noise_frames` of `channels`; of its audio `rate` in Hz, `hop` samples a frame, `margin` frames of context.
 
     `languages` are in the order of their ids, which the graph is told where `tells_language`;
     `speakers` in the order of their rows.
     """
 
     read: PiperReading | CoquiReading
-    scales: tuple[float, float, float]
+    noises: Mapping[str, float]
+    length: float
     noise_frames: int
     channels: int
     rate: int
@@ -94,9 +95,12 @@ class VitsSizes:
             languages = tuple(str(code) for code in p.get("languages", usual))
             if not languages:
                 raise ValueError("it has no language")
+            noises = {"noise": p["noise_scale"], "noise_w": p["noise_w"]}
+            drawn = {name: float(value) for name, value in noises.items() if value is not None}
             return cls(
                 read=read,
-                scales=(float(p["noise_scale"]), float(p["length_scale"]), float(p["noise_w"])),
+                noises=drawn,
+                length=float(p["length_scale"]),
                 noise_frames=whole(p, "noise_frames"),
                 channels=whole(p, "channels") if "channels" in p else _PIPERS_CHANNELS,
                 rate=whole(p, "sample_rate"),
@@ -122,6 +126,9 @@ def _check(candidate: Candidate) -> None:
         )
     if name := getattr(settings, "voice", None):
         check_speaker(name, sizes.speakers)
+    for name in sorted(NOISES - set(sizes.noises)):
+        if getattr(settings, name, None) is not None:
+            raise UsageError(f"{name}: voice {settings.model!r} has no such noise; leave it out")
 
 
 def _needs(folder: Path, manifest: Manifest) -> tuple[Need, ...]:
@@ -137,11 +144,11 @@ def _make(parts: Parts) -> VitsVoice:
     speak, vocode = parts.stage("speak"), parts.stage("vocode")
     sizes = VitsSizes.of(speak.folder, speak.manifest)
     speakers = Speakers.read(speak.folder, sizes.speakers)
-    noise, length, noise_w = sizes.scales
+    noises = {name: speak.option(name, usual) for name, usual in sizes.noises.items()}
     manner = Manner(
-        noise=speak.option("noise", noise),
-        length=length,
-        noise_w=speak.option("noise_w", noise_w),
+        noise=noises.get("noise", 0.0),
+        length=sizes.length,
+        noise_w=noises.get("noise_w", 0.0),
         language=sizes.code(parts.languages.first) or sizes.languages[0],
         seed=speak.option("seed", 0),
         speed=speak.option("speed", 1.0),
@@ -157,7 +164,7 @@ def _make(parts: Parts) -> VitsVoice:
         sizes.languages,
         sizes.tells_language,
     )
-    return VitsVoice(encoder, _vocoder(vocode, parts), speakers)
+    return VitsVoice(encoder, _vocoder(vocode, parts), speakers, frozenset(noises))
 
 
 def _vocoder(vocode: StageParts, parts: Parts) -> WindowedVocoder:
@@ -179,8 +186,10 @@ FAMILY = Family(
     task="text-to-speech",
     roles={"speak": ("acoustic_encoder",), "vocode": ("waveform_decoder",)},
     make=_make,
-    options={"speak": OPTIONS | {"voice"}},
+    options={"speak": OPTIONS | NOISES | {"voice"}},
     needs=(Need("num2words", "what writes numbers as words is not installed", "vits"),),
     needs_of=_needs,
     check=_check,
 )
+MEL = replace(FAMILY, kind="coqui-mel")
+"""Voices whose latents are a vocoder's mels, as GlowTTS's: at run time they are the same."""

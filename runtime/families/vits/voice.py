@@ -15,7 +15,8 @@ from voxturn.runtime.families.windowed import WindowedVocoder
 from voxturn.runtime.messages import PcmChunk, Sentence
 from voxturn.runtime.text.language import find
 
-OPTIONS = frozenset({"noise", "noise_w", "seed", "speed"})
+OPTIONS, NOISES = frozenset({"seed", "speed"}), frozenset({"noise", "noise_w"})
+"""Of every voice, and of those that draw their sound or their durations."""
 _WARM = Sentence("Ready.", 0)
 
 
@@ -24,10 +25,18 @@ class VitsVoice:
 
     texts = WORDS
 
-    def __init__(self, encoder: VitsEncoder, vocoder: WindowedVocoder, speakers: Speakers) -> None:
+    def __init__(
+        self,
+        encoder: VitsEncoder,
+        vocoder: WindowedVocoder,
+        speakers: Speakers,
+        noises: frozenset[str] = NOISES,
+    ) -> None:
+        """`noises`: those of `NOISES` that it draws."""
         self._encoder = encoder
         self._vocoder = vocoder
         self._speakers = speakers
+        self._noises = noises
 
     @property
     def rate(self) -> int:
@@ -60,14 +69,15 @@ class VitsVoice:
 
         Raises `UsageError`, `UnknownVoice`, `UnsupportedLanguage`.
         """
-        values = options.only(OPTIONS | {"language", "speaker"}, "a VITS voice")
-        changes: dict[str, Any] = {key: values[key] for key in OPTIONS & set(values)}
+        manner = OPTIONS | self._noises
+        values = options.only(manner | {"language", "speaker"}, "this voice")
+        changes: dict[str, Any] = {key: values[key] for key in manner & set(values)}
         if "language" in values:
             changes["language"] = known_language(values["language"], self.languages)
         if "speaker" in values:
             changes["speaker"] = self._speakers.row(values["speaker"])
         encoder = self._encoder.using(replace(self._encoder.manner, **changes))
-        return VitsVoice(encoder, self._vocoder, self._speakers)
+        return VitsVoice(encoder, self._vocoder, self._speakers, self._noises)
 
     def preparation(self) -> NoPreparation:
         """Nothing is computed of a sentence before it is whole: its prosody depends on all of it."""
