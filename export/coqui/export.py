@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from voxturn.export.artifact import write_manifest
-from voxturn.export.coqui import glow_tts, mel_parity, parity
+from voxturn.export.coqui import forward_tts, glow_tts, mel_parity, parity
 from voxturn.export.coqui.artifact import PRECISIONS, Exported
 from voxturn.export.coqui.folder import CONFIG, CoquiFolder
 from voxturn.export.coqui.vits import family as vits
@@ -36,6 +36,9 @@ class CoquiFamily:
 FAMILIES: Mapping[str, CoquiFamily] = {
     "vits": CoquiFamily(vits.write, parity.reached),
     "glow_tts": CoquiFamily(glow_tts.write, mel_parity.reached, gives_mels=True),
+    **dict.fromkeys(
+        forward_tts.NAMES, CoquiFamily(forward_tts.write, mel_parity.reached, gives_mels=True)
+    ),
 }
 """By the name in `config.json`."""
 _ELSEWHERE = {"xtts": "xtts-v2"}

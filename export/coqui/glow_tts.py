@@ -12,15 +12,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from voxturn.export import checkpoint
-from voxturn.export.checkpoint import Float, Shapes
-from voxturn.export.coqui.artifact import GRAPHS, NOISE_FRAMES, Exported
-from voxturn.export.coqui.checks import check_runs, check_symbols, streamed
+from voxturn.export.checkpoint import Shapes
+from voxturn.export.coqui.artifact import Exported
 from voxturn.export.coqui.folder import CONFIG, CoquiFolder
 from voxturn.export.coqui.layers import (
     PlainDurationSizes,
@@ -37,14 +37,14 @@ from voxturn.export.coqui.layers import (
     wavenet,
 )
 from voxturn.export.coqui.mel import MelSettings, handed_over
-from voxturn.export.coqui.speakers import TABLE, languages_of, speakers_of, write_speakers
-from voxturn.export.coqui.text import reading
-from voxturn.export.coqui.vocoder import Vocoder, framed
+from voxturn.export.coqui.mel_voice import MelVoice, write_voice
+from voxturn.export.coqui.vocoder import framed
 from voxturn.export.net import Net
 from voxturn.export.weights import Weights, reading_sizes
 from voxturn.runtime.errors import ExportFailed
 
 _TRAINING_ONLY = re.compile(r".*\.weight_inv$|.*\.num_batches_tracked$")
+_TRANSFORMER, _PRENET_KERNEL = "rel_pos_transformer", 5
 _ENCODER, _FLOWS = "encoder", "decoder.flows"
 _PRENET, _KINDS = f"{_ENCODER}.prenet", 3
 """A block of the flow is a scaling, a matrix and a coupling, one after the other."""
@@ -125,64 +125,35 @@ class GlowSizes:
         return shapes
 
 
-_PRENET_KERNEL = 5
-
-
 def write(folder: CoquiFolder, target: Path, vocoder: Path) -> Exported:
     """Write the files of a GlowTTS and its vocoder into `target`.
 
     Raises `ExportFailed` or `CorruptModel`.
     """
     config, where = folder.config, folder.path / CONFIG
-    if str(config.get("encoder_type", "rel_pos_transformer")).lower() != "rel_pos_transformer":
+    if str(config.get("encoder_type", _TRANSFORMER)).lower() != _TRANSFORMER:
         raise ExportFailed(f"{where}: its encoder is {config['encoder_type']!r}, not exported yet")
-    sound = Vocoder.open(vocoder)
     weights = Weights(folder.tensors(), folder.weights_file.name, "a GlowTTS", _TRAINING_ONLY)
     with reading_sizes(folder.weights_file, "a GlowTTS"):
         sizes = GlowSizes.of(weights, config)
     with checkpoint.settings_of(where):
-        mel = MelSettings.of(config["audio"], where)
-        languages = languages_of(folder, 0)
-        text = {"text": reading(config, languages)}
-        scales = (
-            float(config.get("inference_noise_scale", 0.0)),
-            float(config.get("length_scale", 1)),
-        )
-    mel.check_pair(sound.mel, where)
-    check_symbols(folder, text, sizes.symbols)
-    wanted = sizes.shapes(weights)
-    if TABLE in weights:
-        wanted |= {TABLE: (weights.rows(TABLE), sizes.voice)}
-    weights.check(wanted)
-    names, rows = speakers_of(folder, weights, sizes.voice)
-    write_speakers(target, names, _unit(rows))
-    text_graph, decoder = (target / file for file in GRAPHS.values())
-    acoustic(weights, sizes, mel, sound.mel, text_graph)
-    weights.check_taken(wanted)
-    sound.write(decoder, sizes.voice)
-    check_runs(text_graph)
-    told = {"speaker": rows[:1, :, None]} if names else {}
-    hop, margin, snr = streamed(decoder, told, folder.path)
-    properties = {
-        "sample_rate": sound.mel.sample_rate,
-        "hop": hop,
-        "margin": margin,
-        "noise_frames": NOISE_FRAMES,
-        "channels": sizes.mels,
-        "noise_scale": scales[0],
-        "length_scale": scales[1],
-        "noise_w": None,
-        "duration_hop": hop,
-        "languages": languages,
-        "language_ids": False,
-        "speakers": names,
-        **text,
-    }
-    synthetic = bool(config.get("voxturn_synthetic", False))
-    return Exported("coqui-mel", GRAPHS, properties, {"stream.snr_db": round(snr, 1)}, synthetic)
+        noise = float(config.get("inference_noise_scale", 0.0))
+        length = float(config.get("length_scale", 1.0))
+    voice = MelVoice(
+        weights=weights,
+        symbols=sizes.symbols,
+        mels=sizes.mels,
+        voice=sizes.voice,
+        wanted=sizes.shapes(weights),
+        graph=partial(acoustic, weights, sizes),
+        noise=noise,
+        length=length,
+        unit=True,
+    )
+    return write_voice(folder, target, vocoder, voice)
 
 
-def acoustic(w: Weights, s: GlowSizes, mel: MelSettings, vocoder: MelSettings, path: Path) -> None:
+def acoustic(w: Weights, s: GlowSizes, path: Path, mel: MelSettings, vocoder: MelSettings) -> None:
     """Symbols → text encoder → durations → prior → flow → the vocoder's mels, written to `path`."""
     n = Net(path, w)
     ids = n.g.input("input", "int64", [1, "phonemes"])
@@ -276,9 +247,3 @@ def spread_matrix(matrix: npt.NDArray[np.float64], channels: int) -> npt.NDArray
     for group in range(groups):
         whole[:, group, :, :, group, :] = matrix.reshape(2, half, 2, half)
     return whole.reshape(channels, channels)
-
-
-def _unit(rows: Float) -> Float:
-    """Rows of length 1, as upstream gives them to this family."""
-    length = np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
-    return np.asarray(rows / length, np.float32)

@@ -193,7 +193,8 @@ class WavenetSizes:
 
 def wavenet(n: Net, s: WavenetSizes, x: str, prefix: str, voice: str) -> str:
     """`x` `[1, width, T]` through the layers at `prefix`: what each adds to the end, summed."""
-    out, told = "", ()
+    out = ""
+    told: tuple[str, ...] = ()
     if s.voice:
         told = n.split(n.conv(voice, f"{prefix}.cond_layer"), [2 * s.width] * s.layers, axis=1)
     for i in range(s.layers):

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,36 @@ def _glow(target: Path, size: str, several: bool) -> Any:
     return tts_module("TTS.tts.models.glow_tts").GlowTTS(config)
 
 
+_FORWARD = {
+    "fast_pitch": ("fast_pitch_config", "FastPitchConfig"),
+    "fastspeech2": ("fastspeech2_config", "Fastspeech2Config"),
+    "speedy_speech": ("speedy_speech_config", "SpeedySpeechConfig"),
+}
+_TINY_ATTENTION = {"hidden_channels_ffn": 48, "num_heads": 2, "num_layers": 2, "dropout_p": 0.1}
+_TINY_BLOCKS = {"kernel_size": 4, "dilations": [1, 2], "num_conv_blocks": 2, "num_res_blocks": 2}
+
+
+def _forward(kind: str, target: Path, size: str, several: bool = False) -> Any:
+    module, name = _FORWARD[kind]
+    config = getattr(tts_module(f"TTS.tts.configs.{module}"), name)(
+        text_cleaner="multilingual_cleaners", phoneme_language="en", characters=characters()
+    )
+    args = config.model_args
+    if size == "tiny":
+        args.hidden_channels = 32
+        for part in ("encoder", "decoder"):
+            attends = args[f"{part}_type"] == "fftransformer"
+            args[f"{part}_params"] = dict(_TINY_ATTENTION if attends else _TINY_BLOCKS)
+        for part in ("duration", "pitch", "energy"):
+            args[f"{part}_predictor_hidden_channels"] = 24
+    if several:
+        write_speaker_ids(target)
+        args.use_speaker_embedding = config.use_speaker_embedding = True
+        args.speakers_file = config.speakers_file = str(target / "speaker_ids.json")
+    _set_audio(config, signal_norm=True)
+    return tts_module("TTS.tts.models.forward_tts").ForwardTTS(config)
+
+
 def _hifigan(_target: Path, size: str) -> Any:
     config = tts_module("TTS.vocoder.configs.hifigan_config").HifiganConfig()
     if size == "tiny":
@@ -58,6 +89,8 @@ def _hifigan(_target: Path, size: str) -> Any:
 KINDS: Mapping[str, Callable[[Path, str], Any]] = {
     "glow_tts": lambda target, size: _glow(target, size, several=False),
     "glow_tts-multi": lambda target, size: _glow(target, size, several=True),
+    **{kind: partial(_forward, kind) for kind in _FORWARD},
+    "fast_pitch-multi": partial(_forward, "fast_pitch", several=True),
     "hifigan": _hifigan,
 }
 """What makes an untrained model of a size; files that it needs are written into the folder."""
@@ -74,8 +107,9 @@ def make_checkpoint(target: Path, kind: str, size: str, seed: int) -> None:
     randomise(model.state_dict())
     torch.save({"model": model.state_dict()}, target / "model.pth")
     config = model.config.to_dict() | {"voxturn_synthetic": True}
-    if config.get("speakers_file"):
-        config["speakers_file"] = Path(config["speakers_file"]).name
+    for holder in (config, config.get("model_args") or {}):
+        if holder.get("speakers_file"):
+            holder["speakers_file"] = Path(holder["speakers_file"]).name
     (target / "config.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
 
 

@@ -47,12 +47,12 @@ def known(folder: CoquiFolder) -> bool:
 def reached(folder: CoquiFolder, artifact: Path, properties: Mapping[str, Any]) -> dict[str, float]:
     """The largest errors of a VITS over two texts. Raises `ExportFailed` above `MOST`."""
     model = upstream(folder)
-    graphs = [graph_of(artifact / file) for file in GRAPHS.values()]
+    acoustic, decoder = (graph_of(artifact / file) for file in GRAPHS.values())
     try:
-        found = [compared(model, *graphs, properties, length) for length in LENGTHS]
+        found = [compared(model, acoustic, decoder, properties, length) for length in LENGTHS]
     finally:
-        for graph in graphs:
-            graph.close()
+        acoustic.close()
+        decoder.close()
     return within(found, MOST)
 
 

@@ -17,7 +17,7 @@ from voxturn.export.weights import Weights
 from voxturn.runtime.errors import ExportFailed
 
 TABLE = "emb_g.weight"
-_FILE = "speakers.npz"
+SPEAKERS = "speakers.npz"
 _IDS = ("speaker_ids.json", "speaker_ids.pth", "speakers.json", "speakers.pth")
 _VECTORS = ("speakers.json", "speakers.pth")
 _LANGUAGES = ("language_ids.json",)
@@ -44,7 +44,7 @@ def speakers_of(
 def write_speakers(target: Path, names: Sequence[str], rows: Float) -> None:
     """Write the rows, where there are speakers; their names are the artifact's."""
     if names:
-        np.savez(target / _FILE, rows=rows)
+        np.savez(target / SPEAKERS, rows=rows)
 
 
 def embedded_speakers(folder: CoquiFolder, rows: int) -> list[str]:
@@ -104,7 +104,7 @@ def _single_language(folder: CoquiFolder, ids: Mapping[str, int]) -> str:
     ]
     for language in candidates:
         if language not in _ANY:
-            return language
+            return str(language)
     raise ExportFailed(
         f'{folder.path / CONFIG}: says no language; write one into it, as "phoneme_language": "uk"'
     )

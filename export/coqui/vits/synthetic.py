@@ -32,7 +32,7 @@ _ARGS: Mapping[str, dict[str, Any]] = {
 }  # fmt: skip
 _SPEAKERS = ("ana", "ben", "eva")
 _LANGUAGES = ("en", "fr-fr", "pt-br")
-_CALM = {"translation": -3.0, "log_scale": 1.0}
+_CALM = {"translation": -3.0, "translate": -3.0, "log_scale": 1.0}
 """Of the last flow of the durations: some three frames a symbol, whatever the others do."""
 
 

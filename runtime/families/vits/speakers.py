@@ -60,4 +60,5 @@ class Speakers:
             check_speaker(name, self.names)
         if not self.names:
             return None
-        return self._rows[self.names.index(name) if name else 0][None, :, None]
+        row: npt.NDArray[np.float32] = self._rows[self.names.index(name) if name else 0]
+        return row[None, :, None]
