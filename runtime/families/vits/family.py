@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from voxturn.runtime.audio.window import Plan
-from voxturn.runtime.errors import UnsupportedLanguage, UsageError
+from voxturn.runtime.errors import CorruptModel, UnsupportedLanguage, UsageError
 from voxturn.runtime.families.base import Candidate, Family, Need, Parts, StageParts
 from voxturn.runtime.families.vits.encoder import Manner, TextReader, VitsEncoder
 from voxturn.runtime.families.vits.speakers import Speakers, check_speaker
@@ -132,8 +132,13 @@ def _check(candidate: Candidate) -> None:
 
 
 def _needs(folder: Path, manifest: Manifest) -> tuple[Need, ...]:
-    """What the phonemizers of an artifact import. Raises `CorruptModel`."""
-    rows = [(name, PHONEMIZERS[name]) for name in sorted(VitsSizes.of(folder, manifest).read.needs)]
+    """What the phonemizers of an artifact import; of one that cannot be read, nothing: it is told
+    when it is checked."""
+    try:
+        names = VitsSizes.of(folder, manifest).read.needs
+    except CorruptModel:
+        return ()
+    rows = [(name, PHONEMIZERS[name]) for name in sorted(names)]
     return tuple(
         Need(row.module, f"the phonemes of {name} are not installed", row.extra)
         for name, row in rows
