@@ -13,6 +13,7 @@ from voxturn.runtime.flow.clock import Clock, WallClock
 from voxturn.runtime.flow.handoff import cancel_all
 from voxturn.runtime.gateway.canary import Canary
 from voxturn.runtime.gateway.client_voices import ClientVoices
+from voxturn.runtime.gateway.holders import Holders
 from voxturn.runtime.gateway.keys import Keys, NoKeys
 from voxturn.runtime.gateway.limits import Limits, SharedPlaces
 from voxturn.runtime.gateway.logs import turn_ended
@@ -21,6 +22,7 @@ from voxturn.runtime.gateway.places import Places
 from voxturn.runtime.gateway.realtime.secrets import Secrets, SecretsInMemory
 from voxturn.runtime.gateway.sessions import Sessions
 from voxturn.runtime.gateway.store import Conversations, InMemory
+from voxturn.runtime.gateway.sweeping import sweeping
 from voxturn.runtime.gateway.telemetry import NoTelemetry, Telemetry
 from voxturn.runtime.gateway.voices import Voices
 from voxturn.runtime.gateway.work import Calls, Work
@@ -64,6 +66,7 @@ class Gateway:
         ]
         self.canary = Canary(self.assistant, self.clock, self.settings.canary_s)
         self.sessions = Sessions()
+        self.holders = Holders(self.conversations)
         self.stopping = asyncio.Event()
         self.work = Work()
         self.calls = Calls(self.keys, self.clock, self.settings.connections_of_key)
@@ -79,6 +82,8 @@ class Gateway:
 
     async def __aenter__(self) -> Gateway:
         self._tasks.append(asyncio.create_task(self.calls.watch()))
+        kept = (self.conversations, self.secrets, self.windows)
+        self._tasks.append(asyncio.create_task(sweeping(kept, self.clock)))
         if self.metrics.shared:
             self._tasks.append(asyncio.create_task(self._refresh()))
         return self

@@ -59,6 +59,7 @@ _MIGRATIONS: Sequence[Sequence[str]] = (
         "ALTER TABLE ephemeral ADD COLUMN key TEXT NOT NULL DEFAULT ''",
         "CREATE INDEX ephemeral_key ON ephemeral (key)",
     ),
+    ("ALTER TABLE conversations ADD COLUMN holder INTEGER NOT NULL DEFAULT 0",),
 )
 """From one version of the schema to the next. Only ever add to it: `PRAGMA user_version` counts
 how many a file has had. Times are seconds since 1970."""

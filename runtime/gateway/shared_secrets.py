@@ -65,6 +65,11 @@ class SqliteSecrets:
         query = "DELETE FROM ephemeral WHERE hash = ? AND expires > ?"
         return await self._database.write(lambda c: c.execute(query, which).rowcount) > 0
 
+    async def sweep(self) -> None:
+        """Remove those whose time is over."""
+        query, now = "DELETE FROM ephemeral WHERE expires <= ?", (self._wall(),)
+        await self._database.write(lambda c: c.execute(query, now))
+
 
 def _digest(secret: str) -> bytes:
     return hashlib.sha256(secret.encode(errors="surrogateescape")).digest()

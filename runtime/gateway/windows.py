@@ -10,6 +10,9 @@ from collections.abc import Callable
 from limits.aio.storage import MovingWindowSupport, Storage
 from voxturn.runtime.gateway.database import Database
 
+_LONGEST_S = 3600.0
+"""No window is longer."""
+
 
 class SqliteWindows(Storage, MovingWindowSupport):
     """Moving windows alone: a row for each request that is still in one."""
@@ -51,6 +54,11 @@ class SqliteWindows(Storage, MovingWindowSupport):
             return (now if first is None else float(first)), int(hits)
 
         return await self._database.read(look)
+
+    async def sweep(self) -> None:
+        """Remove the requests of those who have stopped calling."""
+        before = (self._wall() - _LONGEST_S,)
+        await self._database.write(lambda c: c.execute("DELETE FROM hits WHERE at <= ?", before))
 
     async def reset(self) -> int | None:
         """Forget all requests."""

@@ -17,7 +17,6 @@ from voxturn.runtime.gateway.core import Gateway
 from voxturn.runtime.gateway.errors import ApiError, api_error
 from voxturn.runtime.gateway.keys import Caller
 from voxturn.runtime.gateway.operations import Answer, Operation, Socket
-from voxturn.runtime.gateway.store import Kept
 from voxturn.runtime.gateway.voice import messages as wire
 from voxturn.runtime.gateway.voice.asyncapi import document
 from voxturn.runtime.gateway.voice.connection import (
@@ -30,7 +29,6 @@ from voxturn.runtime.gateway.voice.connection import (
 from voxturn.runtime.gateway.voice.events import error_of
 from voxturn.runtime.gateway.voice.live import LiveSession
 from voxturn.runtime.gateway.voice.speaking import Speaking
-from voxturn.runtime.messages import Message
 from voxturn.runtime.turn.interrupt.base import Strategy
 from voxturn.runtime.turn.interrupt.choose import strategy_of
 from voxturn.runtime.turn.interrupt.settings import InterruptSettings
@@ -115,25 +113,12 @@ async def _opened(gateway: Gateway, caller: Caller, start: wire.SessionStart) ->
         tools = [client_tool(each.name, each.description, each.parameters) for each in start.tools]
         conversation = Conversation(stages, gateway.assistant.setup, instructions, tools)
         begin = _begin(conversation, start)
-        so_far = await _taken_over(gateway, caller, name)
-        kept = Kept(gateway.conversations, caller.key, name, so_far is not None)
+        kept, so_far = await gateway.holders.take(caller.key, name)
         if so_far:
             said = [each for each in so_far if each.role != "system"]
             conversation.messages.extend(said)
         return LiveSession(gateway, caller, kept, start, begin, speaking, place.pop_all())
     raise AssertionError("unreachable: nothing suppresses an error here")
-
-
-async def _taken_over(gateway: Gateway, caller: Caller, name: str) -> list[Message] | None:
-    """What was said in a conversation, which no other session goes on with when this returns:
-    two would write over each other's turns."""
-    while True:
-        so_far = await gateway.conversations.load(caller.key, name)
-        others = [each for each in gateway.sessions.owned(caller) if each.conversation == name]
-        if not others:
-            return so_far
-        for other in others:
-            await other.end("taken_over")
 
 
 def _begin(

@@ -11,8 +11,8 @@ from voxturn.runtime.gateway.store import (
     Conversations,
     InMemory,
     Kept,
-    NotKept,
     SqliteConversations,
+    TakenOver,
     capped,
 )
 from voxturn.runtime.gateway.stored_keys import forget
@@ -71,28 +71,74 @@ async def test_what_was_deleted_does_not_come_back_by_a_session(
 ) -> None:
     with Database() as database:
         kept = make(database)
-        first = Kept(kept, "ana", "1", there=False)
-        await first.save(DIALOGUE[:2])
-        await first.save(DIALOGUE)
-        second = Kept(kept, "ana", "1", there=True)
+        session = Kept(kept, "ana", "1")
+        assert await session.take() is None
+        await session.save(DIALOGUE[:2])
+        await session.save(DIALOGUE)
         assert await kept.load("ana", "1") == DIALOGUE
         await kept.delete_all("ana")
-        for session in (first, second):
-            await session.save(DIALOGUE)
-            assert await kept.load("ana", "1") is None
-        await Kept(kept, "ana", "1", there=False).save(DIALOGUE[:1])
-        await first.save(DIALOGUE)  # nor over what was begun under its name since
+        await session.save(DIALOGUE)
+        assert await kept.load("ana", "1") is None
+        await Kept(kept, "ana", "1").save(DIALOGUE[:1])
+        await session.save(DIALOGUE)  # nor over what was begun under its name since
         assert await kept.load("ana", "1") == DIALOGUE[:1]
+
+
+async def test_whoever_took_it_last_goes_on_with_it(
+    make: Callable[[Database], Conversations],
+) -> None:
+    with Database() as database:
+        kept = make(database)
+        first, second = Kept(kept, "ana", "1"), Kept(kept, "ana", "1")
+        await first.save(DIALOGUE[:1])
+        assert await second.take() == DIALOGUE[:1]
+        with pytest.raises(TakenOver) as caught:
+            await first.save(DIALOGUE[:2])
+        assert (caught.value.status, caught.value.code) == (409, "taken_over")
+        await second.save(DIALOGUE)
+        with pytest.raises(TakenOver):
+            await first.save(DIALOGUE[:2])
+        assert await kept.load("ana", "1") == DIALOGUE
+        assert await first.take() == DIALOGUE  # it may come back
+        await first.save(DIALOGUE[:3])
+        assert await kept.load("ana", "1") == DIALOGUE[:3]
+
+
+async def test_of_two_that_begin_it_the_second_to_save_is_told_so(
+    make: Callable[[Database], Conversations],
+) -> None:
+    with Database() as database:
+        kept = make(database)
+        first, second = Kept(kept, "ana", "1"), Kept(kept, "ana", "1")
+        assert await first.take() is None
+        assert await second.take() is None
+        await second.save(DIALOGUE)
+        with pytest.raises(TakenOver):
+            await first.save(DIALOGUE[:1])
+        assert await kept.load("ana", "1") == DIALOGUE
 
 
 async def test_another_process_may_delete_it(tmp_path: Path) -> None:
     with Database(tmp_path / "a") as ours, Database(tmp_path / "a") as theirs:
         kept = SqliteConversations(ours, 30.0, 100)
-        session = Kept(kept, "ana", "1", there=False)
+        session = Kept(kept, "ana", "1")
         await session.save(DIALOGUE)
         assert forget(theirs, "ana") == 1
         await session.save(DIALOGUE)
         assert await kept.load("ana", "1") is None
+
+
+async def test_another_process_may_take_it_over(tmp_path: Path) -> None:
+    with Database(tmp_path / "a") as ours, Database(tmp_path / "a") as theirs:
+        kept = SqliteConversations(ours, 30.0, 100)
+        session = Kept(kept, "ana", "1")
+        await session.save(DIALOGUE[:1])
+        other = Kept(SqliteConversations(theirs, 30.0, 100), "ana", "1")
+        assert await other.take() == DIALOGUE[:1]
+        await other.save(DIALOGUE)
+        with pytest.raises(TakenOver):
+            await session.save(DIALOGUE[:2])
+        assert await kept.load("ana", "1") == DIALOGUE
 
 
 async def test_it_outlives_the_process_without_the_model_s_tokens(tmp_path: Path) -> None:
@@ -114,11 +160,26 @@ async def test_conversations_expire(tmp_path: Path) -> None:
         wall.now += 86_401
         assert await kept.load("", "old") is None
         assert await kept.load("", "new") == DIALOGUE
-        assert await kept.save("", "newest", DIALOGUE)
-        rows = await database.read(
-            lambda c: c.execute("SELECT id FROM conversations ORDER BY id").fetchall()
-        )
-        assert rows == [("new",), ("newest",)]
+        await kept.sweep()
+        assert await ids(database) == ["new"]
+
+
+async def test_what_has_expired_is_begun_anew(tmp_path: Path) -> None:
+    wall = Wall()
+    with Database(tmp_path / "a") as database:
+        kept = SqliteConversations(database, 2.0, 100, wall)
+        await kept.save("", "old", DIALOGUE)
+        wall.now += 3 * 86_400
+        session = Kept(kept, "", "old")
+        assert await session.take() is None
+        await session.save(DIALOGUE[:1])
+        assert await kept.load("", "old") == DIALOGUE[:1]
+
+
+async def ids(database: Database) -> list[str]:
+    """The conversations that the database has."""
+    query = "SELECT id FROM conversations ORDER BY id"
+    return [row[0] for row in await database.read(lambda c: c.execute(query).fetchall())]
 
 
 async def test_what_was_deleted_is_not_left_in_the_file(tmp_path: Path) -> None:
@@ -131,18 +192,29 @@ async def test_what_was_deleted_is_not_left_in_the_file(tmp_path: Path) -> None:
     assert b"a secret of mine" not in (tmp_path / "a").read_bytes()
 
 
-async def test_nothing_is_kept_where_nothing_is_to_be_kept() -> None:
-    kept = NotKept()
-    await kept.save("", "1", DIALOGUE)
-    assert await kept.load("", "1") is None
-    assert not await kept.delete("", "1")
-    assert await kept.delete_all("") == 0
+async def test_where_nothing_is_to_be_kept_what_was_kept_may_still_be_deleted() -> None:
+    with Database() as database:
+        before = SqliteConversations(database, 30.0, 100)
+        for key, name in (("ana", "1"), ("ana", "2"), ("ana", "3"), ("bo", "1")):
+            await before.save(key, name, DIALOGUE)
+        kept = SqliteConversations(database, 0.0, 100)
+        session = Kept(kept, "ana", "1")
+        assert await session.take() is None
+        await session.save(DIALOGUE[:1])
+        assert await kept.load("ana", "1") is None
+        assert await before.load("ana", "1") == DIALOGUE
+        assert await kept.delete("ana", "1")
+        assert await kept.delete_all("ana") == 2
+        assert await before.load("bo", "1") == DIALOGUE
+        await kept.sweep()
+        assert await ids(database) == []
 
 
 async def test_memory_keeps_the_last_ones() -> None:
     kept = InMemory(most=2)
-    for name in "abac":
-        await kept.save("", name, DIALOGUE)
+    a = Kept(kept, "", "a")
+    for session in (a, Kept(kept, "", "b"), a, Kept(kept, "", "c")):
+        await session.save(DIALOGUE)
     assert [await kept.load("", name) is not None for name in "abc"] == [True, False, True]
 
 
