@@ -118,7 +118,7 @@ async def connections_of_key(probe: Probed) -> int:
 
 
 async def connections(probe: Probed) -> int:
-    return wire_limits(probe.gateway).connections
+    return wire_limits(probe.gateway).connections.places.most
 
 
 async def requests_per_minute(probe: Probed) -> list[int]:

@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import contextlib
 import logging
+import os
 import sys
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING
@@ -23,11 +24,13 @@ from voxturn.runtime.commands.keys import (
 from voxturn.runtime.commands.serving import add_log_options, run, signals
 from voxturn.runtime.errors import UsageError
 from voxturn.runtime.flow.clock import WallClock
+from voxturn.runtime.gateway_settings import GatewaySettings
 from voxturn.runtime.profile import Profile, load_profile
 
 if TYPE_CHECKING:
-    from voxturn.runtime.gateway.core import Gateway
+    from voxturn.runtime.gateway.core import Gateway, Shared
     from voxturn.runtime.gateway.database import Database
+    from voxturn.runtime.gateway.peers import LocalPeers
     from voxturn.runtime.gateway.server import Address
     from voxturn.runtime.gateway.telemetry import Telemetry
 
@@ -128,13 +131,9 @@ def _gateway_of(
     keys = stored_keys_of(args.host, args.open, database)
     if inherited is None:
         return Gateway(assistant, settings, keys, conversations, telemetry=telemetry)
-    from voxturn.runtime.gateway.leases import Leases
     from voxturn.runtime.gateway.shared_secrets import SqliteSecrets
     from voxturn.runtime.gateway.windows import SqliteWindows
 
-    most = settings.sessions or slots_of(assistant) * args.workers
-    leases = Leases(inherited.leases, most)
-    windows = SqliteWindows(database)
     return Gateway(
         assistant,
         settings,
@@ -142,9 +141,30 @@ def _gateway_of(
         conversations,
         telemetry=telemetry,
         secrets=SqliteSecrets(database),
-        windows=windows,
-        leases=leases,
+        windows=SqliteWindows(database),
+        shared=_shared(inherited, settings, slots_of(assistant) * args.workers),
+        peers=_peers(inherited),
     )
+
+
+def _shared(inherited: Inherited, settings: GatewaySettings, slots: int) -> Shared:
+    """The places that workers count together. `slots`: conversations that they have engines for."""
+    from voxturn.runtime.gateway.core import Shared
+    from voxturn.runtime.gateway.leases import Leases
+
+    files, connections = inherited.leases, settings.connections
+    return Shared(
+        Leases(files["sessions"], settings.sessions or slots),
+        Leases(files["speeches"], settings.speeches),
+        Leases(files["calls"], connections),  # a connection asks one thing at a time
+        Leases(files["connections"], connections),
+    )
+
+
+def _peers(inherited: Inherited) -> LocalPeers:
+    from voxturn.runtime.gateway.peers import LocalPeers
+
+    return LocalPeers(inherited.folder, inherited.folder / f"{os.getpid()}.sock")
 
 
 async def _serve(
@@ -169,7 +189,10 @@ async def _serve(
             async with Assistant.load(profile, cores=cores, clock=clock) as assistant:
                 await assistant.warm()
                 gateway = _gateway_of(args, assistant, profile, database, inherited, telemetry)
-                async with serving(gateway, address, listener=listener) as port:
+                async with (
+                    _answering_peers(gateway),
+                    serving(gateway, address, listener=listener) as port,
+                ):
                     print(_url(args, port), flush=True)
                     async with _beside(args, gateway):
                         await stop.wait()
@@ -179,6 +202,16 @@ async def _serve(
             listener.close()
             await asyncio.to_thread(telemetry.close)
     return 0
+
+
+def _answering_peers(gateway: Gateway) -> AbstractAsyncContextManager[None]:
+    """What this worker does for the others, if there are any."""
+    from voxturn.runtime.gateway.peer_server import answering_peers
+    from voxturn.runtime.gateway.peers import LocalPeers
+
+    if not isinstance(gateway.peers, LocalPeers):
+        return contextlib.nullcontext()
+    return answering_peers(gateway, gateway.peers)
 
 
 def _beside(args: argparse.Namespace, gateway: Gateway) -> AbstractAsyncContextManager[None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from voxturn.runtime.gateway.peers import Peers
 from voxturn.runtime.gateway.sessions import ENDS
 from voxturn.runtime.gateway.store import Conversations, Kept
 from voxturn.runtime.messages import Message
@@ -18,21 +19,24 @@ class Holder(Protocol):
 
 
 class Holders:
-    """Whatever goes on with a conversation in this process, by key and conversation."""
+    """Whatever goes on with a conversation in this process, by key and conversation. `peers` have
+    theirs."""
 
-    def __init__(self, conversations: Conversations) -> None:
+    def __init__(self, conversations: Conversations, peers: Peers) -> None:
         self.conversations = conversations
+        self._peers = peers
         self._holders: dict[tuple[str, str], Holder] = {}
 
     async def take(self, key: str, conversation: str) -> tuple[Kept, list[Message] | None]:
         """A conversation to go on with, and what was said in it; None where it is new.
 
-        Nobody goes on with it when this returns: `hold` it before anything is awaited. Raises
+        Nobody of this machine goes on with it when this returns: `hold` it before anything is awaited. Raises
         `ResourceError`.
         """
         kept = Kept(self.conversations, key, conversation)
         while True:
             await self.let_go(key, conversation)
+            await self._peers.let_go(key, conversation)
             messages = await kept.take()
             if (key, conversation) not in self._holders:
                 return kept, messages

@@ -69,7 +69,7 @@ async def test_a_gateway_removes_what_nobody_asks_for_any_more(gateway: Gateway)
                 clock.advance(hours * HOUR_S)
                 counts |= dict.fromkeys(gone, 0)
                 async with asyncio.timeout(10):
-                    while await rows(database, *counts) != counts or not clock.waiting:
+                    while await rows(database, *counts) != counts or not clock.waiting:  # noqa: ASYNC110
                         await asyncio.sleep(0)  # nobody tells
         assert clock.waiting == 0
 

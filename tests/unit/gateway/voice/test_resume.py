@@ -166,7 +166,7 @@ async def test_who_leaves_while_another_recorder_begins_is_gone(
     async with dial() as client:
         session = (await client.start())["session"]
         lost(client)
-    live = gateway.sessions.of(ANYONE, session)
+    live = gateway.sessions.find(ANYONE, session)
     await _until(lambda: live.info().state == "waiting")
     begins = asyncio.Event()
 
