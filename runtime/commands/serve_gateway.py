@@ -29,10 +29,10 @@ from voxturn.runtime.profile import Profile, load_profile
 
 if TYPE_CHECKING:
     from voxturn.runtime.gateway.core import Gateway, Shared
-    from voxturn.runtime.gateway.database import Database
     from voxturn.runtime.gateway.peers import LocalPeers
     from voxturn.runtime.gateway.server import Address
     from voxturn.runtime.gateway.telemetry import Telemetry
+    from voxturn.runtime.gateway.transactions import Transactions
 
 _LOG = logging.getLogger(__name__)
 _OTHER_FILES = 256
@@ -98,7 +98,7 @@ def _gateway(args: argparse.Namespace) -> int:
     address = Address(args.host, args.port, args.certificate, args.key)
     check_tls(address)
     profile = load_profile(args.profile)
-    with opened(args.database) as database:
+    with opened(args.database or profile.gateway.database) as database:
         check_keys(args.host, args.open, database)
         if oversees(args):
             return run(_oversee(args, profile, address))
@@ -119,31 +119,31 @@ def _gateway_of(
     args: argparse.Namespace,
     assistant: Assistant,
     profile: Profile,
-    database: Database,
+    database: Transactions,
     inherited: Inherited | None,
     telemetry: Telemetry,
 ) -> Gateway:
     from voxturn.runtime.gateway.core import Gateway, slots_of
+    from voxturn.runtime.gateway.database import Database
+    from voxturn.runtime.gateway.peers import NoPeers
+    from voxturn.runtime.gateway.realtime.secrets import SecretsInMemory
     from voxturn.runtime.gateway.store import conversations_of
+    from voxturn.runtime.gateway.stored_secrets import StoredSecrets
+    from voxturn.runtime.gateway.windows import windows_of
 
     settings = profile.gateway
-    conversations = conversations_of(settings, database)
-    keys = stored_keys_of(args.host, args.open, database)
-    if inherited is None:
-        return Gateway(assistant, settings, keys, conversations, telemetry=telemetry)
-    from voxturn.runtime.gateway.shared_secrets import SqliteSecrets
-    from voxturn.runtime.gateway.windows import SqliteWindows
-
+    several = inherited is not None or not isinstance(database, Database)
+    slots = slots_of(assistant) * args.workers
     return Gateway(
         assistant,
         settings,
-        keys,
-        conversations,
+        stored_keys_of(args.host, args.open, database),
+        conversations_of(settings, database),
         telemetry=telemetry,
-        secrets=SqliteSecrets(database),
-        windows=SqliteWindows(database),
-        shared=_shared(inherited, settings, slots_of(assistant) * args.workers),
-        peers=_peers(inherited),
+        secrets=StoredSecrets(database) if several else SecretsInMemory(),
+        windows=windows_of(settings, database if several else None),
+        shared=_shared(inherited, settings, slots) if inherited else None,
+        peers=_peers(inherited) if inherited else NoPeers(),
     )
 
 
@@ -168,7 +168,7 @@ def _peers(inherited: Inherited) -> LocalPeers:
 
 
 async def _serve(
-    args: argparse.Namespace, profile: Profile, address: Address, database: Database
+    args: argparse.Namespace, profile: Profile, address: Address, database: Transactions
 ) -> int:
     """Serve until a signal comes."""
     from voxturn.runtime.gateway.logs import logging_to

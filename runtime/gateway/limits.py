@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,12 +10,14 @@ from contextlib import contextmanager
 from limits import RateLimitItemPerMinute
 from limits.aio.storage import MemoryStorage, Storage
 from limits.aio.strategies import MovingWindowRateLimiter
+from limits.errors import StorageError
 from voxturn.runtime.gateway.errors import ApiError
 from voxturn.runtime.gateway.keys import Caller
 from voxturn.runtime.gateway.logs import note
 from voxturn.runtime.gateway.places import OwnPlaces, Places
 from voxturn.runtime.gateway_settings import GatewaySettings
 
+_LOG = logging.getLogger(__name__)
 _RETRY_S = 5.0
 """When someone who found the house full may ask again: about the length of a turn."""
 
@@ -45,12 +48,14 @@ class Limits:
         return self._places.taken()
 
     async def request(self, caller: Caller) -> None:
-        """Count a request. Raises `ApiError` 429 where there are too many."""
+        """Count a request. Raises `ApiError` 429 where there are too many, and 503 where they cannot
+        be counted."""
         note(key=caller.key)
         rate = RateLimitItemPerMinute(caller.rate or self._rate)
-        if await self._limiter.hit(rate, caller.key):
-            return
-        window = await self._limiter.get_window_stats(rate, caller.key)
+        with _reached():
+            if await self._limiter.hit(rate, caller.key):
+                return
+            window = await self._limiter.get_window_stats(rate, caller.key)
         raise ApiError(
             429,
             f"more than {rate.amount} requests a minute",
@@ -60,9 +65,10 @@ class Limits:
 
     async def window(self, caller: Caller) -> tuple[int, int, float]:
         """How many requests a caller may make a minute, how many of them are left, and in how many
-        seconds all are."""
+        seconds all are. Raises `ApiError` 503."""
         rate = RateLimitItemPerMinute(caller.rate or self._rate)
-        window = await self._limiter.get_window_stats(rate, caller.key)
+        with _reached():
+            window = await self._limiter.get_window_stats(rate, caller.key)
         return rate.amount, window.remaining, max(0.0, window.reset_time - time.time())
 
     @contextmanager
@@ -85,3 +91,15 @@ class Limits:
 def most_sessions(settings: GatewaySettings, slots: int) -> int:
     """How many conversations there may be at once."""
     return settings.sessions or slots
+
+
+@contextmanager
+def _reached() -> Iterator[None]:
+    """Raise `ApiError` 503 where Redis cannot be reached."""
+    try:
+        yield
+    except StorageError as exc:
+        _LOG.warning("requests cannot be counted: %s", type(exc.storage_error).__name__)
+        raise ApiError(
+            503, "requests cannot be counted now", "limits_unavailable", retry_after_s=_RETRY_S
+        ) from exc

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import sqlite3
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -11,8 +10,8 @@ from dataclasses import replace
 from typing import Protocol
 
 import msgspec
-from voxturn.runtime.gateway.database import Database
 from voxturn.runtime.gateway.errors import ApiError
+from voxturn.runtime.gateway.transactions import Connection, Transactions
 from voxturn.runtime.gateway_settings import GatewaySettings
 from voxturn.runtime.messages import Message
 
@@ -160,7 +159,7 @@ class InMemory:
         return len(of_key)
 
 
-class SqliteConversations:
+class StoredConversations:
     """`Conversations` in the gateway's database.
 
     A conversation that was not saved for `keep_days` is forgotten; 0: nothing is kept, and what was
@@ -171,7 +170,7 @@ class SqliteConversations:
 
     def __init__(
         self,
-        database: Database,
+        database: Transactions,
         keep_days: float,
         keep_messages: int,
         wall: Callable[[], float] = time.time,
@@ -207,7 +206,7 @@ class SqliteConversations:
         now = self._wall()
         which = {"key": key, "id": conversation, "holder": holder}
 
-        def keep(connection: sqlite3.Connection) -> bool:
+        def keep(connection: Connection) -> bool:
             raw = msgspec.json.encode([_as_text(message) for message in last])
             row = which | {"messages": raw, "updated": now, "since": now - self._keep_s}
             kept = connection.execute(_INSERT if new else _UPDATE, row).rowcount > 0
@@ -239,7 +238,7 @@ class SqliteConversations:
         return await self._database.write(lambda c: c.execute(query, values).rowcount)
 
 
-def _is_there(connection: sqlite3.Connection, key: str, conversation: str) -> bool:
+def _is_there(connection: Connection, key: str, conversation: str) -> bool:
     query = "SELECT 1 FROM conversations WHERE key = ? AND id = ?"
     return connection.execute(query, (key, conversation)).fetchone() is not None
 
@@ -267,6 +266,6 @@ def _as_text(message: Message) -> Message:
     return replace(message, ids=(), calls=calls)
 
 
-def conversations_of(settings: GatewaySettings, database: Database) -> SqliteConversations:
+def conversations_of(settings: GatewaySettings, database: Transactions) -> StoredConversations:
     """What keeps conversations for as long as a profile says."""
-    return SqliteConversations(database, settings.keep_days, settings.keep_messages)
+    return StoredConversations(database, settings.keep_days, settings.keep_messages)

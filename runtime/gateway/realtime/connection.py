@@ -173,11 +173,11 @@ class Connection(Line):
 
     async def _ended(self, reply: Reply) -> None:
         """Before an answer is told to be done: what was said outlives the process."""
+        if reply.items is not None:
+            await self._keep()
         most, left, reset_s = await self._gateway.limits.window(self._caller)
         limits = {"name": "requests", "limit": most, "remaining": left, "reset_seconds": reset_s}
         self._events.limits([limits])
-        if reply.items is not None:
-            await self._keep()
 
     async def _keep(self) -> None:
         """Keep what was said, as it was heard, or end where someone else goes on with it. Raises

@@ -18,7 +18,7 @@ from voxturn.runtime.gateway.leases import Leases
 from voxturn.runtime.gateway.limits import Limits
 from voxturn.runtime.gateway.places import OwnPlaces
 from voxturn.runtime.gateway.server import wire_limits
-from voxturn.runtime.gateway.windows import SqliteWindows
+from voxturn.runtime.gateway.windows import StoredWindows
 from voxturn.runtime.gateway_settings import GatewaySettings
 
 ANA, BO = Caller("ana"), Caller("bo")
@@ -79,7 +79,7 @@ def test_places_are_as_many_as_the_engines_have_slots() -> None:
 @pytest.mark.parametrize("kind", ["memory", "database"])
 async def test_requests_are_counted_by_key_and_time(kind: str) -> None:
     with Database() as database:
-        storage = SqliteWindows(database) if kind == "database" else None
+        storage = StoredWindows(database) if kind == "database" else None
         limits = Limits(GatewaySettings(requests_per_minute=3), 1, storage)
         for _ in range(3):
             await limits.request(ANA)
@@ -98,7 +98,7 @@ async def test_requests_are_counted_by_key_and_time(kind: str) -> None:
 async def test_a_window_moves_on() -> None:
     now = 1000.0
     with Database() as database:
-        windows = SqliteWindows(database, lambda: now)
+        windows = StoredWindows(database, lambda: now)
         assert [await windows.acquire_entry("a", 2, 60) for _ in range(3)] == [True, True, False]
         assert await windows.get_moving_window("a", 2, 60) == (1000.0, 2)
         now += 59.9

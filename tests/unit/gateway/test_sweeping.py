@@ -9,10 +9,10 @@ from voxturn.runtime.flow.handoff import cancel_and_wait
 from voxturn.runtime.gateway.core import Gateway
 from voxturn.runtime.gateway.database import Database
 from voxturn.runtime.gateway.keys import ANYONE
-from voxturn.runtime.gateway.shared_secrets import SqliteSecrets
-from voxturn.runtime.gateway.store import SqliteConversations
+from voxturn.runtime.gateway.store import StoredConversations
+from voxturn.runtime.gateway.stored_secrets import StoredSecrets
 from voxturn.runtime.gateway.sweeping import sweeping
-from voxturn.runtime.gateway.windows import SqliteWindows
+from voxturn.runtime.gateway.windows import StoredWindows
 from voxturn.runtime.messages import Message
 
 HOUR_S = 3600.0
@@ -57,9 +57,9 @@ async def test_a_gateway_removes_what_nobody_asks_for_any_more(gateway: Gateway)
     clock = ManualClock(1_800_000_000.0)
     with Database() as database:
         gateway.clock = clock
-        gateway.conversations = SqliteConversations(database, 1.0, 100, clock.now)
-        gateway.windows = windows = SqliteWindows(database, clock.now)
-        gateway.secrets = SqliteSecrets(database, clock.now)
+        gateway.conversations = StoredConversations(database, 1.0, 100, clock.now)
+        gateway.windows = windows = StoredWindows(database, clock.now)
+        gateway.secrets = StoredSecrets(database, clock.now)
         await gateway.conversations.save("", "1", [Message("user", "Hello.")])
         await windows.acquire_entry("ana", 5, 60)
         await gateway.secrets.mint(ANYONE, "{}", 600.0)
