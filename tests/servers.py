@@ -31,13 +31,13 @@ class PostgresServer:
     @property
     def url(self) -> str:
         """Its address, with the password."""
-        return f"postgresql://voxturn:{SECRET}@/postgres?host={self._folder}"
+        return f"postgresql://tester:{SECRET}@/postgres?host={self._folder}"
 
     def make(self) -> None:
         """Make its files."""
         (self._folder / "secret").write_text(SECRET, encoding="utf-8")
         secure = ["--auth=scram-sha-256", f"--pwfile={self._folder}/secret"]
-        self._run("initdb", "--username=voxturn", "--no-sync", "--encoding=UTF8", *secure)
+        self._run("initdb", "--username=tester", "--no-sync", "--encoding=UTF8", *secure)
 
     def start(self) -> None:
         """Start it; it answers when this returns."""

@@ -7,6 +7,7 @@ the database's name.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -102,14 +103,15 @@ class Postgres(Transactions):
 
     def _tried(self, work: Work[T], writes: bool) -> T:
         """As `_done`. Raises `_NotBegun` where the connection was lost before."""
-        begin = "BEGIN"
-        if writes:
-            begin += f"; SELECT pg_advisory_xact_lock({_LOCK})"
-        try:
-            self._connection.execute(begin)
-        except psycopg.OperationalError as exc:
-            raise _NotBegun(exc) from exc
-        with self._connection:  # commits, or rolls back
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(self._connection.transaction())
+                if writes:
+                    self._connection.execute(f"SELECT pg_advisory_xact_lock({_LOCK})")
+            except psycopg.OperationalError as exc:
+                if not self._connection.closed:
+                    raise
+                raise _NotBegun(exc) from exc
             return work(_Statements(self._connection))
 
     def _close(self) -> None:
@@ -175,18 +177,22 @@ def _connected(url: str) -> psycopg.Connection[Any]:
         "application_name": "voxturn",
     }
     options = {name: value for name, value in defaults.items() if name not in _parts(url)}
-    return psycopg.connect(url, autocommit=True, **options)  # type: ignore[arg-type]
+    connection = psycopg.connect(url, autocommit=True, **options)  # type: ignore[arg-type]
+    try:
+        connection.execute(f"SET search_path TO voxturn; SET lock_timeout = '{_WAIT_S}s'")
+    except psycopg.Error:
+        connection.close()
+        raise
+    return connection
 
 
 def _migrate(connection: psycopg.Connection[Any], name: str) -> None:
     """Bring the schema to its newest version; of several processes one does it."""
     execute = connection.execute
-    execute(f"SET lock_timeout = '{_WAIT_S}s'")
     with connection.transaction():
         execute(f"SELECT pg_advisory_xact_lock({_LOCK})")
         if execute("SELECT to_regnamespace('voxturn')").fetchone() == (None,):
             execute("CREATE SCHEMA voxturn")
-        execute("SET search_path TO voxturn")
         execute("CREATE TABLE IF NOT EXISTS migrations (done INTEGER NOT NULL)")
         row = execute("SELECT max(done) FROM migrations").fetchone()
         version = (row[0] if row else None) or 0

@@ -101,11 +101,19 @@ async def test_work_that_fails_changes_nothing(postgres: Transactions) -> None:
     assert await StoredConversations(postgres, 30.0, 100).load("ana", "ab") is None
 
 
+def process(connection: Connection) -> int:
+    """The server's process for this connection."""
+    number: int = connection.execute("SELECT pg_backend_pid()").fetchone()[0]
+    return number
+
+
 async def test_it_is_connected_to_again(
     postgres: Transactions, postgres_server: PostgresServer
 ) -> None:
     kept = StoredConversations(postgres, 30.0, 100)
+    own = await postgres.read(process)
     await kept.save("ana", "1", SAID)
+    assert await postgres.write(process) == own
     postgres_server.stop()
     with pytest.raises(OutputNotWritable) as caught:
         await kept.load("ana", "1")
