@@ -35,11 +35,15 @@ class Holders:
         """
         kept = Kept(self.conversations, key, conversation)
         while True:
-            await self.let_go(key, conversation)
-            await self._peers.let_go(key, conversation)
+            await self.free(key, conversation)
             messages = await kept.take()
             if (key, conversation) not in self._holders:
                 return kept, messages
+
+    async def free(self, key: str, conversation: str) -> None:
+        """End whatever goes on with a conversation on this machine, so that its place is free."""
+        await self.let_go(key, conversation)
+        await self._peers.let_go(key, conversation)
 
     async def let_go(self, key: str, conversation: str) -> None:
         """End whatever goes on with a conversation here."""

@@ -31,9 +31,11 @@ class Leases:
     def __init__(self, file: int, most: int) -> None:
         self._file = file
         self.most = most
-        os.ftruncate(file, most * _PLACE.itemsize)
-        self._places = np.frombuffer(mmap.mmap(file, most * _PLACE.itemsize), _PLACE)
         with self._alone():
+            size = most * _PLACE.itemsize
+            if os.fstat(file).st_size < size:  # what others have mapped stays
+                os.ftruncate(file, size)
+            self._places = np.frombuffer(mmap.mmap(file, size), _PLACE)
             self._own = next(number for number in range(1, 1 << 20) if self._lock(number))
             self._free_of(self._own)  # it may have been that of a process that was killed
 

@@ -44,6 +44,8 @@ async def realtime(gateway: Gateway, socket: WebSocket, caller: Caller) -> None:
     name = socket.query_params.get("conversation", "")
     if len(name) > _LONGEST_ID:
         raise ApiError(400, "conversation: too long", "invalid_value", "conversation")
+    if name:
+        await gateway.holders.free(caller.key, name)
     with gateway.limits.session(caller):
         session = SessionObject(
             gateway,

@@ -142,6 +142,8 @@ async def _first(gateway: Gateway, socket: ClientSocket) -> wire.SessionStart | 
 
 async def _opened(gateway: Gateway, caller: Caller, start: wire.SessionStart) -> LiveSession:
     """A new session. Raises `ApiError`, also where no place is free, and `VoxturnError`."""
+    if start.conversation:
+        await gateway.holders.free(caller.key, start.conversation)
     with ExitStack() as place:
         place.enter_context(gateway.limits.session(caller))
         voice = await gateway.voices.chosen(

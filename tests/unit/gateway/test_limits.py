@@ -152,6 +152,22 @@ def test_whoever_comes_after_one_that_was_killed_has_none_of_its_places() -> Non
         assert Leases(file.fileno(), 3).taken() == 0
 
 
+def test_fewer_places_leave_those_of_others_where_they_are() -> None:
+    """A profile was changed before a worker was begun again."""
+    fork = multiprocessing.get_context("fork")
+    with tempfile.TemporaryFile() as file:
+        here, there = fork.Pipe()
+        process = fork.Process(target=take, args=(file.fileno(), "ana", 2, there))
+        process.start()
+        assert here.recv() == [0, 1]
+        fewer = Leases(file.fileno(), 1)
+        assert fewer.take("bo", 1) == "all"
+        here.send(None)
+        process.join()
+        assert process.exitcode == 0
+        assert fewer.take("bo", 1) == 0
+
+
 async def test_what_is_counted_together_is_refused_together(gateway: Gateway) -> None:
     """As two workers of one machine, which share the places of the other."""
     shared = Shared(OwnPlaces(2), OwnPlaces(2), OwnPlaces(8), OwnPlaces(1))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from voxturn.runtime.families.fake import FakeReplier
 from voxturn.runtime.gateway.core import Gateway
+from voxturn.runtime.gateway.limits import Limits
 from voxturn.runtime.gateway.realtime import items
 from voxturn.runtime.gateway.store import InMemory, Kept
 from voxturn.runtime.messages import Message, ToolCall
@@ -284,7 +286,8 @@ async def test_what_is_deleted_in_the_middle_stays_deleted(
 
 
 async def test_a_conversation_is_the_last_connection_s(opened: Opener, gateway: Gateway) -> None:
-    """The first is mostly dead, and the server has not noticed."""
+    """The first is mostly dead, and the server has not noticed; it has the only place."""
+    gateway.limits = Limits(replace(gateway.settings, sessions=1), 1)
     async with opened("model=x&conversation=c1") as first:
         await first.update(output_modalities=["text"])
         await first.write("Where?")

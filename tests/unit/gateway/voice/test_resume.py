@@ -267,6 +267,14 @@ async def test_a_new_session_takes_its_conversation_over(gateway: Gateway, dial:
     assert said == "Where is Paris? And Rome?"
 
 
+async def test_a_new_session_has_the_place_of_the_one_before(gateway: Gateway, dial: Dial) -> None:
+    places(gateway, 1)
+    async with dial() as first, dial() as second:
+        await first.start(conversation="ours")
+        assert (await second.start(conversation="ours"))["type"] == "session.started"
+        assert (await first.until("session.ended"))["reason"] == "taken_over"
+
+
 async def test_a_session_ends_once_another_gateway_goes_on_with_its_conversation(
     gateway: Gateway, dial: Dial
 ) -> None:
