@@ -21,7 +21,7 @@ _INSERT = """INSERT INTO conversations (key, id, messages, updated, holder)
     VALUES (:key, :id, :messages, :updated, :holder)
     ON CONFLICT (key, id) DO UPDATE
     SET messages = excluded.messages, updated = excluded.updated, holder = excluded.holder
-    WHERE conversations.updated <= :since"""
+    WHERE conversations.updated <= :since OR conversations.holder = excluded.holder"""
 _UPDATE = """UPDATE conversations SET messages = :messages, updated = :updated
     WHERE key = :key AND id = :id AND holder = :holder"""
 _TAKE = """UPDATE conversations SET holder = :holder
@@ -139,7 +139,7 @@ class InMemory:
         found = self._kept.get((key, conversation))
         if found is None and not new:
             return False
-        if found is not None and (new or found[0] != holder):
+        if found is not None and found[0] != holder:
             raise TakenOver
         self._kept[key, conversation] = holder, capped(messages, self._keep_messages)
         self._kept.move_to_end((key, conversation))

@@ -94,6 +94,14 @@ async def test_whoever_took_it_last_goes_on_with_it(kept: Conversations) -> None
     assert await kept.load("ana", "1") == DIALOGUE[:3]
 
 
+async def test_a_save_whose_answer_was_lost_may_be_done_again(kept: Conversations) -> None:
+    assert await kept.save("ana", "1", DIALOGUE[:1], holder=7)
+    assert await kept.save("ana", "1", DIALOGUE, holder=7)
+    with pytest.raises(TakenOver):
+        await kept.save("ana", "1", DIALOGUE, holder=8)
+    assert await kept.load("ana", "1") == DIALOGUE
+
+
 async def test_of_two_that_begin_it_the_second_to_save_is_told_so(kept: Conversations) -> None:
     first, second = Kept(kept, "ana", "1"), Kept(kept, "ana", "1")
     assert await first.take() is None
@@ -198,9 +206,8 @@ async def test_where_nothing_is_to_be_kept_what_was_kept_may_still_be_deleted() 
 
 async def test_memory_keeps_the_last_ones() -> None:
     kept = InMemory(most=2)
-    a = Kept(kept, "", "a")
-    for session in (a, Kept(kept, "", "b"), a, Kept(kept, "", "c")):
-        await session.save(DIALOGUE)
+    for name in "abac":
+        await kept.save("", name, DIALOGUE)
     assert [await kept.load("", name) is not None for name in "abc"] == [True, False, True]
 
 
