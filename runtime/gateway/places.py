@@ -1,10 +1,12 @@
-"""How many long requests run at once, beside the conversations."""
+"""Places for what runs at once: conversations, texts that are spoken, requests, connections."""
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 from voxturn.runtime.gateway.errors import ApiError
 from voxturn.runtime.gateway.keys import Caller
@@ -12,33 +14,83 @@ from voxturn.runtime.gateway.keys import Caller
 _RETRY_S = 2.0
 
 
-class Places:
+class Places(Protocol):
+    """A number of places: `OwnPlaces`, or the `Leases` that other processes count as well."""
+
+    @property
+    def most(self) -> int:
+        """How many there are."""
+        ...
+
+    def taken(self, key: str | None = None) -> int:
+        """How many are taken by anyone, or by a key."""
+        ...
+
+    def take(self, key: str, most_of_key: int) -> int | str:
+        """The number of the place that was taken; else what is full: "all" or "key"."""
+        ...
+
+    def leave(self, place: int) -> None:
+        """Free a place."""
+        ...
+
+
+class OwnPlaces:
+    """The `most` places of a single process."""
+
+    def __init__(self, most: int = sys.maxsize) -> None:
+        self.most = most
+        self._keys: dict[int, str] = {}
+        self._counts: Counter[str] = Counter()
+        self._next = 0
+
+    def taken(self, key: str | None = None) -> int:
+        """How many are taken by anyone, or by a key."""
+        return len(self._keys) if key is None else self._counts[key]
+
+    def take(self, key: str, most_of_key: int) -> int | str:
+        """The number of the place that was taken; else what is full: "all" or "key"."""
+        if len(self._keys) >= self.most:
+            return "all"
+        if self._counts[key] >= most_of_key:
+            return "key"
+        self._next += 1
+        self._keys[self._next] = key
+        self._counts[key] += 1
+        return self._next
+
+    def leave(self, place: int) -> None:
+        """Free a place."""
+        key = self._keys.pop(place)
+        self._counts[key] -= 1
+        if not self._counts[key]:
+            del self._counts[key]
+
+
+class Speeches:
     """How many texts are spoken at once: so many in all and of one key."""
 
-    def __init__(self, most: int, most_of_key: int) -> None:
-        self._most = most
-        self._most_of_key = min(most_of_key or most, most)
-        self._taken: Counter[str] = Counter()
+    def __init__(self, places: Places, most_of_key: int) -> None:
+        self._places = places
+        self._most_of_key = min(most_of_key or places.most, places.most)
 
     @contextmanager
     def place(self, caller: Caller) -> Iterator[None]:
         """Hold one. Raises `ApiError` 429 where none is free."""
-        if self._taken.total() >= self._most or self._taken[caller.key] >= self._most_of_key:
+        place = self._places.take(caller.key, self._most_of_key)
+        if isinstance(place, str):
             raise ApiError(
                 429,
-                f"{self._taken[caller.key]} texts of this key are being spoken already",
+                f"{self._places.taken(caller.key)} texts of this key are being spoken already",
                 "too_many_requests",
                 retry_after_s=_RETRY_S,
             )
-        self._taken[caller.key] += 1
         try:
             yield
         finally:
-            self._taken[caller.key] -= 1
-            if not self._taken[caller.key]:
-                del self._taken[caller.key]
+            self._places.leave(place)
 
     @property
     def taken(self) -> int:
         """How many are taken."""
-        return self._taken.total()
+        return self._places.taken()

@@ -14,7 +14,7 @@ import uvicorn
 from voxturn.runtime.errors import UsageError
 from voxturn.runtime.gateway.app import application
 from voxturn.runtime.gateway.core import Gateway
-from voxturn.runtime.gateway.wire import WireConfig, WireLimits
+from voxturn.runtime.gateway.wire import Connections, WireConfig, WireLimits
 
 _MOST_FRAME = 16 << 20
 """Bytes of a WebSocket message: OpenAI's clients may send 15 MiB of base64."""
@@ -138,6 +138,6 @@ async def serving(
 
 def wire_limits(gateway: Gateway) -> WireLimits:
     """What the profile's settings allow a connection."""
-    settings = gateway.settings
     # the application has its own word for a body that comes too slowly: it may say it first
-    return WireLimits(connections=settings.connections, body_s=settings.request_s + 5.0)
+    connections = Connections(gateway.connections)
+    return WireLimits(connections, body_s=gateway.settings.request_s + 5.0)

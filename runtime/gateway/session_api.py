@@ -9,7 +9,7 @@ from voxturn.runtime.gateway.core import Gateway
 from voxturn.runtime.gateway.errors import ApiError
 from voxturn.runtime.gateway.keys import Caller
 from voxturn.runtime.gateway.operations import Answer, Operation
-from voxturn.runtime.gateway.sessions import SessionInfo
+from voxturn.runtime.gateway.sessions import SessionInfo, no_session
 
 
 class SessionList(msgspec.Struct, frozen=True):
@@ -43,14 +43,18 @@ class ConversationInfo(msgspec.Struct, frozen=True):
 
 
 async def _list(gateway: Gateway, request: Request, caller: Caller) -> Response:
-    data = [each.info() for each in gateway.sessions.owned(caller)]
-    return _json(SessionList(data))
+    own = [each.info() for each in gateway.sessions.owned(caller)]
+    return _json(SessionList([*own, *await gateway.peers.sessions(caller.key)]))
 
 
 async def _end(gateway: Gateway, request: Request, caller: Caller) -> Response:
-    session = gateway.sessions.of(caller, request.path_params["id"])
-    await session.end("deleted")
-    return _json(Deleted(session.id, "session"))
+    name = request.path_params["id"]
+    session = gateway.sessions.find(caller, name)
+    if session is not None:
+        await session.end("deleted")
+    elif not await gateway.peers.end(caller.key, name):
+        raise no_session()
+    return _json(Deleted(name, "session"))
 
 
 async def _conversation(gateway: Gateway, request: Request, caller: Caller) -> Response:

@@ -60,12 +60,10 @@ class Sessions:
         """It has ended. Safe to call twice."""
         self._held.pop(session.id, None)
 
-    def of(self, caller: Caller, session_id: str) -> Any:
-        """A session of the caller's. Raises `ApiError` 404, also for one of somebody else."""
+    def find(self, caller: Caller, session_id: str) -> Any:
+        """A session of the caller's that this process has; None, also for one of somebody else."""
         session = self._held.get(session_id)
-        if session is None or session.owner != caller.key:
-            raise ApiError(404, "there is no such session (any more)", "session_not_found")
-        return session
+        return session if session is not None and session.owner == caller.key else None
 
     def owned(self, caller: Caller) -> Iterator[Any]:
         """All sessions of the caller's, oldest first."""
@@ -80,3 +78,8 @@ class Sessions:
         for outcome in await asyncio.gather(*ends, return_exceptions=True):
             if isinstance(outcome, BaseException):
                 raise outcome
+
+
+def no_session() -> ApiError:
+    """What is told where there is none, or it is somebody else's."""
+    return ApiError(404, "there is no such session (any more)", "session_not_found")

@@ -16,6 +16,7 @@ from voxturn.runtime.flow.clock import Clock, done_by
 from voxturn.runtime.flow.handoff import cancel_and_wait
 from voxturn.runtime.gateway.errors import ApiError
 from voxturn.runtime.gateway.keys import Caller, Keys
+from voxturn.runtime.gateway.places import OwnPlaces, Places
 
 _LOG = logging.getLogger(__name__)
 _LOOK_S = 1.0
@@ -65,10 +66,14 @@ class KeyRevoked(Exception):
 
 
 class Calls:
-    """The requests and connections of each key: at most `most_of_key` at once."""
+    """The requests and connections of each key: at most `most_of_key` at once, each in one of the
+    `places`."""
 
-    def __init__(self, keys: Keys, clock: Clock, most_of_key: int = 512) -> None:
+    def __init__(
+        self, keys: Keys, clock: Clock, most_of_key: int = 512, places: Places | None = None
+    ) -> None:
         self._most_of_key = most_of_key
+        self._places = places or OwnPlaces()
         self._keys = keys
         self._clock = clock
         self._cuts: defaultdict[str, set[asyncio.Timeout]] = defaultdict(set)
@@ -76,14 +81,15 @@ class Calls:
 
     @property
     def counts(self) -> Counter[str]:
-        """How many each key has."""
+        """How many each key has in this process."""
         return Counter({key: len(cuts) for key, cuts in self._cuts.items()})
 
     @contextlib.asynccontextmanager
     async def call(self, caller: Caller) -> AsyncIterator[None]:
         """Cancel the block once the caller's key is revoked. Raises `KeyRevoked` then, and at once
         `ApiError` 429 where the key has too many."""
-        if len(self._cuts.get(caller.key, ())) >= self._most_of_key:
+        place = self._places.take(caller.key, self._most_of_key)
+        if isinstance(place, str):
             raise ApiError(
                 429,
                 f"this key has {self._most_of_key} requests and connections already",
@@ -97,6 +103,7 @@ class Calls:
                 try:
                     yield
                 finally:
+                    self._places.leave(place)
                     self._cuts[caller.key].discard(cut)
                     if not self._cuts[caller.key]:
                         del self._cuts[caller.key]
