@@ -23,7 +23,7 @@ from voxturn.bench.harness import Result
 from voxturn.bench.room import Acoustics, Room, SimulatedLoudspeaker
 from voxturn.bench.sessions import Script, Watch, scripted
 from voxturn.runtime.assistant import Assistant
-from voxturn.runtime.commands.converse import Talk
+from voxturn.runtime.commands.talk import Talk
 from voxturn.runtime.flow.clock import NEVER
 from voxturn.runtime.flow.handoff import cancel_and_wait
 from voxturn.runtime.messages import (

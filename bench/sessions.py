@@ -2,7 +2,7 @@
 
 A question is asked, now and then with a pause inside; over the answer come a cough, a "yeah" or
 nothing, then somebody interrupts it. The loudspeaker's sound comes back into the microphone, and
-babble is behind everything. It is held by `commands.converse.Talk`, as `voxturn talk` holds it, at
+babble is behind everything. It is held by `commands.talk.Talk`, as `voxturn talk` holds it, at
 the pace of real time: once with an echo canceller, once without.
 """
 
@@ -22,7 +22,7 @@ from voxturn.bench.harness import Result, peak_rss_mb
 from voxturn.bench.room import Acoustics, Room, SimulatedLoudspeaker, cough
 from voxturn.runtime.assistant import Assistant
 from voxturn.runtime.audio.echo import EchoCanceller
-from voxturn.runtime.commands.converse import Talk
+from voxturn.runtime.commands.talk import Talk
 from voxturn.runtime.families.decoder import as_decoder
 from voxturn.runtime.flow.handoff import cancel_and_wait
 from voxturn.runtime.frames import RATE, frames_from

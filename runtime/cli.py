@@ -28,6 +28,9 @@ _EXIT_CODES = """exit codes:
 _INTERRUPTED = 128 + signal.SIGINT
 _LONGEST = 4000
 """Characters of an error."""
+_ONE_THREAD = ("OPENBLAS_NUM_THREADS", "1")
+"""Of numpy's products, as numpy reads it when it is imported. After a product its other threads spin
+for up to 90 ms on cores that the models need."""
 _CONTROL = dict.fromkeys([*range(32), *range(127, 160)], "\ufffd")
 """What would steer a terminal."""
 
@@ -37,13 +40,13 @@ def build_parser() -> argparse.ArgumentParser:
     import argparse
 
     from voxturn.runtime.commands import (
-        converse,
         keys,
         models,
         say,
         serve,
         talk,
         transcribe,
+        turns,
         voices,
     )
     from voxturn.runtime.models.plugins import entry_points
@@ -61,8 +64,8 @@ def build_parser() -> argparse.ArgumentParser:
         help="show tracebacks and what the library logs; the exit code of an error is then 1",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    talk.add_parsers(commands)
-    converse.add_parser(commands)
+    turns.add_parsers(commands)
+    talk.add_parser(commands)
     say.add_parser(commands)
     transcribe.add_parser(commands)
     models.add_parsers(commands)
@@ -92,6 +95,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = sys.argv[1:] if arguments is None else list(arguments)
     args = SimpleNamespace(debug=False)
+    if arguments is None:
+        os.environ.setdefault(*_ONE_THREAD)
     try:
         with _ended_at_once(owned=arguments is None):
             if words == ["--version"]:  # needs no command

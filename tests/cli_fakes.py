@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from voxturn.runtime import cli
 from voxturn.runtime.assistant import Assistant
-from voxturn.runtime.commands import converse, say, talk, transcribe
+from voxturn.runtime.commands import say, talk, transcribe, turns
 from voxturn.runtime.families.silero import Silero
 from voxturn.runtime.families.vits.voice import VitsVoice
 from voxturn.runtime.families.whisper.hearing import WhisperRecogniser
@@ -61,7 +61,7 @@ def use_fakes(patch: pytest.MonkeyPatch, home: Path) -> None:
     is looked at."""
     for commands in (say, transcribe):
         patch.setattr(commands, "load_parts", FakeParts)
-    for module in (talk, converse):
+    for module in (turns, talk):
         patch.setattr(module, "load_assistant", fake_assistant)
     patch.setenv("VOXTURN_HOME", str(home))
     speak = load_profile("demo").speak

@@ -82,7 +82,7 @@ async def main(url: str, answers: str, *questions: str) -> None:
         use_tts_aligned_transcript=True,
     )
     session.input.audio, session.output.audio = microphone, loudspeaker
-    await session.start(Agent(instructions="You are helpful. Answer briefly."))
+    await session.start(Agent(instructions="You are a helpful assistant. Give short answers."))
     for question in questions:
         loudspeaker.over.clear()
         microphone.ask(question)

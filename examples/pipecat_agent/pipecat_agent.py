@@ -51,7 +51,9 @@ async def main(url: str, question: str, answer: str) -> None:
     with wave.open(question) as file:
         rate, pcm = file.getframerate(), file.readframes(file.getnframes())
     pcm += bytes(2 * rate)  # a second of silence ends the question
-    context = LLMContext([{"role": "system", "content": "You are helpful. Answer briefly."}])
+    context = LLMContext(
+        [{"role": "system", "content": "You are a helpful assistant. Give short answers."}]
+    )
     pair, recorder = LLMContextAggregatorPair(context), Recorder()
     hear = VoxturnSTTService(url=url, enable_eager_end_of_turn=True)
     reply = OpenAILLMService(base_url=f"{url}/v1", api_key="none")

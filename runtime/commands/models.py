@@ -14,11 +14,12 @@ from voxturn.runtime.errors import CorruptModel, UsageError, VoxturnError
 from voxturn.runtime.executors.cuda.report import gpu_report
 from voxturn.runtime.flow.scheduling import Cores
 from voxturn.runtime.models.manifest import MANIFEST
-from voxturn.runtime.models.registry import Model, Registry
+from voxturn.runtime.models.registry import TASKS, Model, Registry
 from voxturn.runtime.models.store import Store
 from voxturn.runtime.prepare import bring, bring_model, damaged, problems
 from voxturn.runtime.profile import SHIPPED, load_profile
 from voxturn.runtime.progress import Bar
+from voxturn.runtime.text.language import find
 
 _LIBRARIES = (
     "numpy",
@@ -34,17 +35,48 @@ _LIBRARIES = (
 )
 
 
+_SHORT = {
+    "llm": "text-generation",
+    "stt": "speech-to-text",
+    "tts": "text-to-speech",
+    "vad": "voice-activity",
+    "vc": "voice-conversion",
+}
+"""Other names of tasks."""
+
+
 def list_models(args: argparse.Namespace) -> int:
-    """All models, and which of them are here."""
+    """All models, or those of a task or language, and which of them are here.
+
+    Without either, those of coqui-tts's list that are not here are counted alone.
+    """
     registry, store = Registry.read(), Store()
+    task, every = _SHORT.get(args.task, args.task), args.task or args.language
+    if task and task not in TASKS:
+        raise UsageError(f"--task {args.task}: must be one of {', '.join([*_SHORT, *TASKS])}")
+    shown, counted = [], 0
     for name, model in sorted(registry.models.items(), key=lambda item: (item[1].task, item[0])):
         here = [p for p in model.precisions if store.installed(model, p)]
+        if (task and model.task != task) or (args.language and not _speaks(model, args.language)):
+            continue
+        if every or here or model.exporter != "coqui":
+            shown.append((name, model, here))
+        else:
+            counted += 1
+    width = max([24, *(len(name) for name, _, _ in shown)])
+    for name, model, here in shown:
         state = f"here: {', '.join(here)}" if here else "-"
-        print(f"{name:24} {model.task:16} {state:16} {model.license}")
-    for name, alias in registry.aliases.items():
+        print(f"{name:{width}} {model.task:16} {state:16} {model.license}")
+    for name, alias in registry.aliases.items() if not every else ():
         language = f" in {alias.language}" if alias.language else ""
-        print(f"{name:24} is {alias.model}{language}")
+        print(f"{name:{width}} is {alias.model}{language}")
+    if counted:
+        print(f"and {counted} of coqui-tts's list: name a --task or a --language")
     return 0
+
+
+def _speaks(model: Model, language: str) -> bool:
+    return any(known == "*" or find(language, known.__eq__) for known in model.languages)
 
 
 def pull(args: argparse.Namespace) -> int:
@@ -234,7 +266,10 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     """Add this file's commands."""
     models = commands.add_parser("models", help="list, pull, verify and find models")
     actions = models.add_subparsers(required=True, metavar="ACTION")
-    actions.add_parser("list", help="all models and which are here").set_defaults(run=list_models)
+    listing = actions.add_parser("list", help="all models and which are here")
+    listing.add_argument("--task", metavar="T", help=f"one task: {', '.join(sorted(_SHORT))}, …")
+    listing.add_argument("--language", metavar="L", help="those that know a language")
+    listing.set_defaults(run=list_models)
     add = actions.add_parser(
         "pull",
         help="bring a model, or all of a profile, and export it",

@@ -43,7 +43,7 @@ class Remote:
 
     `name` is relative to its package or repository; `url` is `http(s):` or `file:`. `sha256` is
     empty where the source states only `blob_id`, the id that git gives the content; `bytes` 0 is
-    unknown.
+    unknown. Without either it is trusted only where it is the `first` pull, which locks its hash.
     """
 
     name: str
@@ -52,6 +52,7 @@ class Remote:
     blob_id: str = ""
     bytes: int = 0
     headers: Mapping[str, str] = field(default_factory=dict)
+    first: bool = False
 
 
 def resolve_package(name: str, version: str) -> Remote:
@@ -90,10 +91,12 @@ def resolve_package(name: str, version: str) -> Remote:
     return Remote(Path(unquote(urlsplit(url).path)).name, url, sha256)
 
 
-def resolve_hub(repo: str, revision: str, patterns: tuple[str, ...]) -> tuple[str, list[Remote]]:
+def resolve_hub(
+    repo: str, revision: str, patterns: tuple[str, ...], without: tuple[str, ...] = ()
+) -> tuple[str, list[Remote]]:
     """The commit of a revision, and the repository's files that match, with the hub's hashes.
 
-    `patterns` are as in `fnmatch`; each must match a file. Raises `DownloadFailed` where the hub
+    `patterns` are as in `fnmatch`; each must match a file. Those `without` are left out. Raises `DownloadFailed` where the hub
     cannot be asked or has no such file, and `ExecutorUnavailable` without huggingface_hub.
     """
     try:
@@ -122,7 +125,7 @@ def resolve_hub(repo: str, revision: str, patterns: tuple[str, ...]) -> tuple[st
     headers = build_hf_headers()
     remotes = []
     for item in info.siblings or []:
-        if any(fnmatch.fnmatch(item.rfilename, pattern) for pattern in patterns):
+        if _matches(item.rfilename, patterns) and not _matches(item.rfilename, without):
             if ".." in item.rfilename.split("/") or item.rfilename.startswith("/"):
                 raise DownloadFailed(
                     f"hub repository {repo}@{revision}: {item.rfilename!r} is not a name of a file in it"
@@ -138,6 +141,10 @@ def resolve_hub(repo: str, revision: str, patterns: tuple[str, ...]) -> tuple[st
     return commit, remotes
 
 
+def _matches(name: str, patterns: tuple[str, ...]) -> bool:
+    return any(fnmatch.fnmatch(name, pattern) for pattern in patterns)
+
+
 def download(remote: Remote, target: Path, progress: Progress) -> None:
     """Bring `remote` to `target` by way of `target.part`, and check its hash.
 
@@ -146,7 +153,7 @@ def download(remote: Remote, target: Path, progress: Progress) -> None:
     """
     import httpx2
 
-    if not (remote.sha256 or remote.blob_id):
+    if not (remote.sha256 or remote.blob_id or remote.first):
         raise DownloadFailed(f"{remote.name}: its source states no hash; it cannot be trusted")
     part = target.with_name(target.name + ".part")
     for attempt in range(_TRIES):
@@ -211,6 +218,8 @@ def check_hash(remote: Remote, path: Path) -> None:
     """Raise `DownloadFailed`, and remove `path`, unless it has the hash that `remote` promises."""
     if remote.sha256:
         matches = sha256_of(path) == remote.sha256
+    elif not remote.blob_id:
+        matches = remote.first
     else:
         matches = git_blob_id(path) == remote.blob_id
     if not matches:

@@ -12,14 +12,18 @@ from pathlib import Path
 from voxturn.runtime.errors import InvalidRegistry, UnknownModel
 from voxturn.runtime.tomlfile import build, nearest, read_toml
 
-_TASKS = (
+TASKS = (
     "end-of-turn",
     "speech-to-text",
     "text-generation",
     "text-to-speech",
+    "vocoder",
     "voice-activity",
+    "voice-conversion",
 )
+_SHIPPED = ("models", "coqui")
 _PYPI = re.compile(r"pypi:(?P<name>[A-Za-z0-9._-]+)==(?P<version>[A-Za-z0-9.+!_-]+)")
+_ZIP = re.compile(r"https://[\w.-]+/[\w./-]+\.zip")
 _HUB = re.compile(r"hf:(?P<repo>[\w.-]+/[\w.-]+)@(?P<revision>[\w./-]+)")
 
 
@@ -56,9 +60,10 @@ class ModelFile:
 class Model:
     """An entry of the registry.
 
-    The source is either `files` or `hub` (`hf:REPO@REVISION`) with `patterns` of names in it. The
-    first of `precisions` is the default; `exporter` is "none" where the source files are what
-    loads.
+    The source is `files`, or `hub` (`hf:REPO@REVISION`) with `patterns` of names in it, but those
+    `without` names, or `archive`, the address of a zip. The first of `precisions` is the default;
+    `exporter` is "none" where the source files are what loads. `vocoder` names the model that makes
+    audio of what it says.
     """
 
     task: str
@@ -70,6 +75,9 @@ class Model:
     files: tuple[ModelFile, ...] = ()
     hub: str = ""
     patterns: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+    archive: str = ""
+    vocoder: str = ""
     id: str = ""
 
     def repository(self) -> tuple[str, str]:
@@ -86,6 +94,8 @@ class Model:
             "hub": self.hub,
             "patterns": self.patterns,
         }
+        if self.without or self.archive:  # keys of models that were pulled before stay the same
+            sources |= {"without": self.without, "archive": self.archive}
         return hashlib.sha256(json.dumps(sources, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -106,12 +116,11 @@ class Registry:
 
     @classmethod
     def read(cls, path: Path | None = None) -> Registry:
-        """Read a registry file, by default the one that voxturn ships. Raises `InvalidRegistry`."""
+        """Read a registry file, by default those that voxturn ships. Raises `InvalidRegistry`."""
         if path is None:
-            with resources.as_file(
-                resources.files("voxturn.runtime") / "models" / "models.toml"
-            ) as shipped:
-                return cls.read(shipped)
+            with resources.as_file(resources.files("voxturn.runtime") / "models") as shipped:
+                own, coqui = (cls.read(shipped / f"{name}.toml") for name in _SHIPPED)
+            return cls(own.models | coqui.models, own.aliases | coqui.aliases)
         raw = read_toml(path, InvalidRegistry)
         alias_tables = raw.pop("aliases", {})
         if not isinstance(alias_tables, dict):
@@ -153,10 +162,12 @@ def _model(name: str, table: object) -> Model:
     if isinstance(table, dict):
         table = {**table, "id": name}
     model = build(Model, table, name, InvalidRegistry)
-    if model.task not in _TASKS:
-        raise InvalidRegistry(f"{name}.task: {model.task!r} is none of {', '.join(_TASKS)}")
-    if bool(model.files) == bool(model.hub):
-        raise InvalidRegistry(f"{name}: needs either files or hub")
+    if model.task not in TASKS:
+        raise InvalidRegistry(f"{name}.task: {model.task!r} is none of {', '.join(TASKS)}")
+    if [bool(model.files), bool(model.hub), bool(model.archive)].count(True) != 1:
+        raise InvalidRegistry(f"{name}: needs files, hub or archive, one of them")
+    if model.archive and not _ZIP.fullmatch(model.archive):
+        raise InvalidRegistry(f"{name}.archive: must be the address of a zip")
     if model.hub and (not _HUB.fullmatch(model.hub) or not model.patterns):
         raise InvalidRegistry(f"{name}.hub: must be hf:REPO@REVISION, with patterns")
     for file in model.files:

@@ -5,7 +5,7 @@ then.
                                 KEY changes with the sources of the registry's entry
     ROOT/artifacts/ID/KEY/      what an exporter wrote from a checkpoint;
                                 KEY changes with checkpoint, exporter, precision and version
-    ROOT/hublocks/ID-KEY.json   hashes of a hub's files, locked at the first pull
+    ROOT/hublocks/ID-KEY.json   hashes of a hub's or a release's files, locked at the first pull
     ROOT/partial/               downloads that can be continued
     ROOT/locks/                 a lock file for each model and download
 
@@ -37,6 +37,7 @@ from voxturn.runtime.errors import (
     ModelNotInstalled,
 )
 from voxturn.runtime.files import read_json
+from voxturn.runtime.models import archive
 from voxturn.runtime.models.contents import misfits, recorded
 from voxturn.runtime.models.fetch import (
     Progress,
@@ -47,7 +48,7 @@ from voxturn.runtime.models.fetch import (
     resolve_package,
 )
 from voxturn.runtime.models.lock import file_lock
-from voxturn.runtime.models.manifest import MANIFEST, Manifest
+from voxturn.runtime.models.manifest import MANIFEST, Manifest, sha256_of
 from voxturn.runtime.models.registry import Model, ModelFile
 
 _SPARE_BYTES = 64 << 20
@@ -166,11 +167,12 @@ class Store:
             shutil.rmtree(staging, ignore_errors=True)
             staging.mkdir(parents=True)
             try:
-                source = (
-                    self._pull_hub(model, staging, progress)
-                    if model.hub
-                    else self._pull_files(model, staging, progress)
-                )
+                if model.hub:
+                    source = self._pull_hub(model, staging, progress)
+                elif model.archive:
+                    source = self._pull_archive(model, staging, progress)
+                else:
+                    source = self._pull_files(model, staging, progress)
                 files = recorded(staging, (p for p in staging.rglob("*") if p.is_file()))
                 manifest = Manifest(model.id, "checkpoint", "source", source, **files)
                 (staging / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
@@ -256,10 +258,10 @@ class Store:
     def _pull_hub(self, model: Model, staging: Path, progress: Progress) -> dict[str, str]:
         """Download the model's files from its hub; returns the commit by repository and revision."""
         repo, revision = model.repository()
-        lock_path = self.root / "hublocks" / f"{model.id}-{model.source_key}.json"
+        lock_path = self._lock_path(model)
         locked = _read_lock(lock_path)
         commit, remotes = resolve_hub(
-            repo, locked["commit"] if locked else revision, model.patterns
+            repo, locked["commit"] if locked else revision, model.patterns, model.without
         )
         hashes = {remote.name: remote.sha256 or remote.blob_id for remote in remotes}
         if locked and locked["files"] != hashes:
@@ -273,9 +275,25 @@ class Store:
             place = staging / remote.name
             place.parent.mkdir(parents=True, exist_ok=True)
             path.replace(place)
-        lock_path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(lock_path, json.dumps({"commit": commit, "files": hashes}, indent=1).encode())
+        _write_lock(lock_path, commit, hashes)
         return {f"hf:{repo}@{revision}": commit}
+
+    def _pull_archive(self, model: Model, staging: Path, progress: Progress) -> dict[str, str]:
+        """Unpack the model's archive; returns its sha256 by its address."""
+        lock_path, name = self._lock_path(model), model.archive.rpartition("/")[2]
+        locked = _read_lock(lock_path)
+        known = locked["files"].get(name, "") if locked else ""
+        remote = Remote(name, model.archive, known, first=not known)
+        path = self._download(remote, model.id.replace("/", "--"), progress)
+        sha256 = sha256_of(path)
+        self._check_space(archive.size_of(path))
+        archive.unpack(path, staging)
+        _write_lock(lock_path, "", {name: sha256})
+        path.unlink()
+        return {model.archive: sha256}
+
+    def _lock_path(self, model: Model) -> Path:
+        return self.root / "hublocks" / f"{model.id}-{model.source_key}.json"
 
     def _check_space(self, need: int) -> None:
         self.root.mkdir(parents=True, exist_ok=True)
@@ -328,6 +346,11 @@ def _read_lock(path: Path) -> dict[str, Any] | None:
         raise CorruptModel(
             f"{path}: not a list of locked hashes; remove it to trust the hub's files anew"
         ) from exc
+
+
+def _write_lock(path: Path, commit: str, hashes: dict[str, str]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, json.dumps({"commit": commit, "files": hashes}, indent=1).encode())
 
 
 def publish(staging: Path, target: Path) -> None:

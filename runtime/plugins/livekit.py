@@ -236,14 +236,20 @@ class TTS(tts.TTS):
                     text_id = told_of.get("id", "")
                     if told_of["type"] == "say.started":
                         self._numbers = {told_of["number"]: text_id}
+                    if told_of["type"] == "error":  # of no text: what was asked cannot be
+                        self._end_all(APIError(f"{told_of['code']}: {told_of['message']}"))
                 if text_id in self._texts:
                     self._texts[text_id].put_nowait(told_of)
         except WebSocketException:
             return
         finally:
-            lost = APIConnectionError(f"{self._address}: the gateway closed the connection")
-            for events in self._texts.values():
-                events.put_nowait(lost)
+            lost = f"{self._address}: the gateway closed the connection"
+            self._end_all(APIConnectionError(lost))
+
+    def _end_all(self, error: APIError) -> None:
+        """No text gets anything any more."""
+        for events in self._texts.values():
+            events.put_nowait(error)
 
 
 class SynthesizeStream(tts.SynthesizeStream):
@@ -289,7 +295,7 @@ class SynthesizeStream(tts.SynthesizeStream):
 
 def _push(emitter: tts.AudioEmitter, event: Any, rate: int) -> bool:
     """Give on what came of a text; whether it was the last. Raises `APIError`."""
-    if isinstance(event, APIConnectionError):
+    if isinstance(event, APIError):
         raise event
     if isinstance(event, bytes):
         emitter.push(event)

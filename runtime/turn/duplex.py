@@ -239,8 +239,8 @@ class DuplexTurn:
         if self._frames is not None:
             await self._frames.closed.wait()
         try:
-            if not self._strategy.listens:
-                await self._ignore()
+            while not self._strategy.listens:
+                await self._inbox.next()
             async with aclosing(self._overhearing(self._inbox.frames())) as decisions:
                 async for decision in decisions:
                     await self._act(decision)

@@ -35,6 +35,7 @@ class Inbox:
         )
         self._again: deque[AudioFrame] = deque()
         self._samples = 0
+        self._asked_at: int | None = None
 
     @property
     def dropped_s(self) -> float:
@@ -66,6 +67,7 @@ class Inbox:
 
     def ask_answer(self) -> None:
         """Whoever listens is to take what came before this for the whole question."""
+        self._asked_at = self._samples
         self._came.put_now(None)
 
     def give_back(self, frames: Iterable[AudioFrame]) -> None:
@@ -74,7 +76,14 @@ class Inbox:
 
     async def next(self) -> AudioFrame | None:
         """The next frame; None where an answer was asked for."""
-        return self._again.popleft() if self._again else await anext(self._came)
+        frame = self._again.popleft() if self._again else await anext(self._came)
+        asked = self._asked_at is not None
+        if frame is not None and asked and frame.start >= self._asked_at:
+            self._again.appendleft(frame)  # the wish was dropped among what nobody read
+            frame = None
+        if frame is None:
+            self._asked_at = None
+        return frame
 
     async def piece(self, most: int) -> tuple[Samples, bool]:
         """What waits to be sent on, at most so many frames of it, and whether an answer was asked

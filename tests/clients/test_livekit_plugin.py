@@ -88,6 +88,12 @@ async def test_a_style_is_passed(address: str) -> None:
             await voice.synthesize(TEXT, conn_options=ONCE).collect()
 
 
+async def test_what_the_gateway_cannot_read_ends_the_text(address: str) -> None:
+    async with asyncio.timeout(MOST_S), TTS(url=address, speed=5, rate=22_050) as voice:
+        with pytest.raises(APIError, match="speed"):
+            await voice.synthesize(TEXT, conn_options=ONCE).collect()
+
+
 async def test_a_gateway_that_is_not_there_is_an_error() -> None:
     async with asyncio.timeout(MOST_S), TTS(url="http://127.0.0.1:9", rate=22_050) as voice:
         with pytest.raises(APIConnectionError):

@@ -24,7 +24,7 @@ from tokenizers.models import WordLevel
 from voxturn.runtime import cli
 from voxturn.runtime.assistant import Assistant
 from voxturn.runtime.audio.encode import PipeSink, WavFile
-from voxturn.runtime.commands import models, say, talk
+from voxturn.runtime.commands import models, say, turns
 from voxturn.runtime.errors import (
     AudioNotFound,
     CorruptModel,
@@ -314,7 +314,7 @@ def test_lines_of_a_chat_that_are_no_text(
     )
 
 
-SYSTEM = talk.load_profile("demo").system_prompt
+SYSTEM = turns.load_profile("demo").system_prompt
 
 
 class Chat:
@@ -712,7 +712,7 @@ def test_a_list_of_words_that_is_not_there(
     with pytest.raises(
         InvalidProfile, match=r"filter\.own_words: no-such-words\.txt cannot be read"
     ):
-        content_filter(talk.load_profile(own))
+        content_filter(turns.load_profile(own))
 
 
 def test_an_unknown_model(tmp_path: Path, fails: Fails) -> None:
@@ -1094,6 +1094,24 @@ def test_the_way_in_imports_next_to_nothing() -> None:
         if way[0] == "-c":
             ours = {name for name in loaded if name.split(".")[0] == "voxturn"}
             assert ours <= {"voxturn", *(f"voxturn.runtime{n}" for n in ("", ".cli", ".errors"))}
+
+
+@pytest.mark.parametrize("given", [None, "3"])
+def test_numpy_multiplies_in_one_thread_unless_told_otherwise(given: str | None) -> None:
+    name = "OPENBLAS_NUM_THREADS"
+    code = (
+        "import os, sys; from voxturn.runtime.cli import main; "
+        f"code = main(); print(os.environ[{name!r}], 'numpy' in sys.modules); sys.exit(code)"
+    )
+    environment = {key: value for key, value in os.environ.items() if key != name}
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code, "models", "list"],
+        env=environment | ({name: given} if given else {}),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0
+    assert done.stdout.splitlines()[-1] == f"{given or '1'} True"
 
 
 @pytest.mark.parametrize("way", ["voxturn.runtime", "voxturn.runtime.cli"])

@@ -21,6 +21,8 @@ from voxturn.runtime.gateway.realtime.openai_commands import Commands
 from voxturn.runtime.gateway.realtime.openai_events import (
     DECODER,
     AnyClientEvent,
+    CreateItem,
+    DeleteItem,
     SessionUpdate,
     TruncateItem,
 )
@@ -118,7 +120,7 @@ class Connection(Line):
             event = read(raw, DECODER)
             if self._commands is not None:
                 await self._commands(event)
-                if isinstance(event, TruncateItem):
+                if isinstance(event, CreateItem | DeleteItem | TruncateItem):
                     await self._keep()  # no answer may follow
         except Exception as exc:  # noqa: BLE001  every error is told
             event_id = event.event_id if event is not None else event_id_of(raw)

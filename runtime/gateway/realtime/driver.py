@@ -16,6 +16,7 @@ from voxturn.runtime.flow.event import Event
 from voxturn.runtime.flow.handoff import cancel_all, cancel_and_wait
 from voxturn.runtime.gateway.core import Gateway
 from voxturn.runtime.gateway.errors import ApiError, api_error
+from voxturn.runtime.gateway.logs import note
 from voxturn.runtime.gateway.realtime.buffer import Buffer, fed
 from voxturn.runtime.gateway.realtime.events import (
     Cleared,
@@ -118,6 +119,7 @@ class Driver:
         self._held: list[SessionEvent] | None = None
         self._starting: asyncio.Task[None] | None = None
         self._hearings: set[asyncio.Task[None]] = set()
+        self._endings: set[asyncio.Task[None]] = set()
         self._beside: dict[str, tuple[asyncio.Task[None], Reply]] = {}
         self.change(manner)
 
@@ -138,9 +140,19 @@ class Driver:
         """Wait until no answer is made."""
         await self._idle.wait()
 
+    async def finished(self) -> None:
+        """Wait until nothing is made: no answer, none beside, no words of what was committed."""
+        await self._idle.wait()
+        while making := self._made_beside():
+            await asyncio.wait(making)
+            await self._idle.wait()
+
+    def _made_beside(self) -> list[asyncio.Task[None]]:
+        return [*self._hearings, *(task for task, _ in self._beside.values())]
+
     async def aclose(self) -> None:
         """End everything that is under way."""
-        tasks = [*self._hearings, *(task for task, _ in self._beside.values())]
+        tasks = [*self._made_beside(), *self._endings]
         if self._starting is not None:
             tasks.append(self._starting)
         try:
@@ -194,7 +206,7 @@ class Driver:
         before = self.items.add(item)
         self._tell(Committed(item.id, before))
         self._tell(ItemAdded(item, before))
-        self._work(self._write_down(item, samples))
+        self._beside_in(self._hearings, self._write_down(item, samples))
 
     def clear(self) -> None:
         """What came in was not said."""
@@ -221,7 +233,7 @@ class Driver:
         before = self.items.add(item, after)
         self._tell(ItemAdded(item, before))
         if samples is not None:
-            self._work(self._write_down(item, samples))
+            self._beside_in(self._hearings, self._write_down(item, samples))
             return
         self._sync()
         self._tell(ItemDone(item, before))
@@ -235,11 +247,11 @@ class Driver:
                 "too_many_items_in_progress",
             )
 
-    def _work(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do something beside; it is ended with the dialogue."""
+    def _beside_in(self, tasks: set[asyncio.Task[None]], work: Coroutine[Any, Any, None]) -> None:
+        """Do something beside, among such `tasks`; it is ended with the dialogue."""
         task = asyncio.create_task(work)
-        self._hearings.add(task)
-        task.add_done_callback(self._hearings.discard)
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
 
     def retrieve(self, item_id: str) -> None:
         """Tell an item. Raises `ApiError`."""
@@ -297,7 +309,7 @@ class Driver:
     def cancel(self, reply_id: str | None = None) -> None:
         """Cut an answer. Raises `ApiError` where none is made."""
         if reply_id in self._beside:
-            self._work(self._end_beside(*self._beside[reply_id]))
+            self._beside_in(self._endings, self._end_beside(*self._beside[reply_id]))
             return
         reply = self._reply
         if reply is None or reply_id not in (None, reply.id):
@@ -310,7 +322,7 @@ class Driver:
         pending = reply.request is not None and self._session.asked is reply.request
         self._session.cancel()
         if starts or pending:
-            self._work(self._finish(reply, CANCELLED, BY_CLIENT))
+            self._beside_in(self._endings, self._finish(reply, CANCELLED, BY_CLIENT))
 
     def stop(self) -> None:
         """Cut the answer that is made or played, if there is one: the dialogue keeps what was heard
@@ -361,6 +373,7 @@ class Driver:
 
     def _begin(self, reply: Reply) -> None:
         self._reply = self._playing = reply
+        note(turn=reply.id)
         self._error = None
         self._idle.clear()
         self._work_done.enter_context(self._gateway.work.running())
@@ -384,12 +397,16 @@ class Driver:
     async def _start(self, reply: Reply, manner: Manner, toolbox: Toolbox, wish: Wish) -> None:
         """Ask the session once all that was committed is written down."""
         try:
-            if waiting := [task for task in self._hearings if task is not asyncio.current_task()]:
-                await asyncio.wait(waiting)
+            await self._written_down()
             reply.request = self._request(manner, toolbox, wish)
             self._session.respond(reply.request)
         except Exception as exc:  # noqa: BLE001  it is the client's
             await self._finish(reply, FAILED, error=api_error(exc))
+
+    async def _written_down(self) -> None:
+        """Wait for the words of what was committed."""
+        if self._hearings:
+            await asyncio.wait(set(self._hearings))
 
     def _respond_beside(self, wish: Wish) -> None:
         if len(self._beside) >= _MOST_BESIDE:
@@ -412,26 +429,27 @@ class Driver:
         self, reply: Reply, manner: Manner, toolbox: Toolbox, wish: Wish
     ) -> None:
         trace: Trace | None = None
-        try:
-            if wish.items is None and self._hearings:
-                await asyncio.wait(set(self._hearings))
-            request = self._request(manner, toolbox, wish)
-            setup = self._gateway.assistant.setup
-            conversation = Conversation(self._stages, setup, remembers=False)
-            async with conversation.respond(request) as turn:
-                trace = turn.trace
-                async for event in turn:
-                    if isinstance(event, PcmChunk):
-                        await self._room()
-                    if not isinstance(event, TurnDone):
-                        reply.take(event)
-            await self._finish(reply, trace=trace)
-        except asyncio.CancelledError:
-            if reply.running:
-                await self._finish(reply, CANCELLED, BY_CLIENT, trace=trace)
-            raise
-        except Exception as exc:  # noqa: BLE001  it is the client's
-            await self._finish(reply, FAILED, error=api_error(exc), trace=trace)
+        with self._gateway.work.running():
+            try:
+                if wish.items is None:
+                    await self._written_down()
+                request = self._request(manner, toolbox, wish)
+                setup = self._gateway.assistant.setup
+                conversation = Conversation(self._stages, setup, remembers=False)
+                async with conversation.respond(request) as turn:
+                    trace = turn.trace
+                    async for event in turn:
+                        if isinstance(event, PcmChunk):
+                            await self._room()
+                        if not isinstance(event, TurnDone):
+                            reply.take(event)
+                await self._finish(reply, trace=trace)
+            except asyncio.CancelledError:
+                if reply.running:
+                    await self._finish(reply, CANCELLED, BY_CLIENT, trace=trace)
+                raise
+            except Exception as exc:  # noqa: BLE001  it is the client's
+                await self._finish(reply, FAILED, error=api_error(exc), trace=trace)
 
     async def _finish(
         self,
@@ -445,10 +463,7 @@ class Driver:
         """An answer has ended."""
         if not reply.running:
             return
-        try:
-            reply.end(status, reason, error, heard, trace)
-        except ApiError as exc:  # the dialogue is full
-            reply.status, reply.error = FAILED, exc
+        reply.end(status, reason, error, heard, trace)
         if trace is not None and "endpoint" in trace.marks:
             told = trace.to_dict()
             reply.trace = {"times_ms": told["times_ms"], "response_ms": told["response_ms"]}
@@ -539,19 +554,20 @@ class Driver:
 
     async def _write_down(self, item: Item, samples: Samples) -> None:
         """The words of what was committed."""
-        try:
-            language = self._conversation.language
-            transcript = await self._stages.recogniser.transcribe(samples, language)
-            item.text = ELLIPSIS if transcript.refusal else transcript.text
-            item.status = "completed"
-            if transcript.text:
-                self._conversation.dialogue.language = transcript.language
-            self._speech.tell(item, samples.size / RATE)
-        except Exception as exc:  # noqa: BLE001  it is the client's
-            item.status = "incomplete"
-            self._tell(NotHeard(item.id, api_error(exc)))
-        self._tell(ItemDone(item, self.items.before(item)))
-        self._sync()
+        with self._gateway.work.running():
+            try:
+                language = self._conversation.language
+                transcript = await self._stages.recogniser.transcribe(samples, language)
+                item.text = ELLIPSIS if transcript.refusal else transcript.text
+                item.status = "completed"
+                if transcript.text:
+                    self._conversation.dialogue.language = transcript.language
+                self._speech.tell(item, samples.size / RATE)
+            except Exception as exc:  # noqa: BLE001  it is the client's
+                item.status = "incomplete"
+                self._tell(NotHeard(item.id, api_error(exc)))
+            self._tell(ItemDone(item, self.items.before(item)))
+            self._sync()
 
     def _failed(self, error: Exception) -> None:
         """Something failed in a turn; `TurnDone` follows where that has ended it."""
@@ -599,7 +615,7 @@ class Driver:
         await self._finish(reply, FAILED, error=told, heard=heard, trace=self._session.trace)
 
     def _traced(self, trace: Trace) -> None:
-        self.items.forgotten += trace.dropped_messages
+        self.items.forget(trace.dropped_messages)
         self._gateway.metrics.turn(trace)
 
     def _sync(self) -> None:

@@ -30,7 +30,7 @@ class Item:
 
     `spoken`: it was heard or is heard, `text` is its transcript. `message` is what the model wrote,
     as long as `calls`, the ids of the items of its calls, follow. `spans`: where its sentences lie
-    in its audio of `rate` Hz.
+    in its audio of `rate` Hz. `forgotten`: the model does not see it any more.
     """
 
     type: str = MESSAGE
@@ -46,6 +46,7 @@ class Item:
     spans: list[Span] = field(default_factory=list)
     samples: int = 0
     rate: int = 24000
+    forgotten: bool = False
 
     @property
     def audio_ms(self) -> float:
@@ -80,11 +81,10 @@ class Span:
 
 
 class Items:
-    """The items of a dialogue. `forgotten`: how many messages have left the model's sight."""
+    """The items of a dialogue: at most a thousand, then the oldest leave."""
 
     def __init__(self) -> None:
         self._items: list[Item] = []
-        self.forgotten = 0
 
     def __iter__(self) -> Iterator[Item]:
         return iter(self._items)
@@ -123,7 +123,10 @@ class Items:
             known = self.find(after, "item_create_invalid_previous_item_id", "previous_item_id")
             at = self._items.index(known) + 1
         self._items.insert(at, item)
-        return self._items[at - 1].id if at else None
+        before = self._items[at - 1].id if at else None
+        if len(self._items) > _MOST_ITEMS:
+            self.remove(next(each for each in self._items if each.role != "system"))
+        return before
 
     def check_room(self) -> None:
         """Raise `ApiError` where a client may add no more."""
@@ -143,13 +146,23 @@ class Items:
         """Take an item out."""
         self._items = [each for each in self._items if each is not item]
 
+    def forget(self, count: int) -> None:
+        """So many of the oldest messages have left the model's sight."""
+        left = len(self._said()) - count
+        for item in self._items:
+            if len(self._said()) <= left:
+                break
+            item.forgotten = item.role != "system"
+
     def messages(self, instructions: str) -> list[Message]:
         """What the model sees."""
-        said = messages_of(self._items)
-        system = [m.text for m in said if m.role == "system"]
-        rest = [m for m in said if m.role != "system"][self.forgotten :]
+        system = [m.text for m in messages_of(self._items) if m.role == "system"]
         text = "\n".join(filter(None, [instructions, *system]))
-        return [*([Message("system", text)] if text else []), *rest]
+        return [*([Message("system", text)] if text else []), *self._said()]
+
+    def _said(self) -> list[Message]:
+        seen = messages_of([item for item in self._items if not item.forgotten])
+        return [message for message in seen if message.role != "system"]
 
 
 def messages_of(items: Sequence[Item]) -> list[Message]:

@@ -134,10 +134,10 @@ class Line(ABC):
             await clock.sleep_until(min(*ends, now_s + _LOOK_S))
 
     async def _drain(self) -> End:
-        """Let the answer end that is made while the gateway stops."""
+        """Let what is made end while the gateway stops."""
         await self._gateway.draining()
         if self._driver is not None:
-            await self._driver.idle()
+            await self._driver.finished()
         return End(1012)
 
     async def _write(self) -> End:

@@ -122,7 +122,7 @@ class LiveConnection(Line):
     async def _drain(self) -> End:
         await self._gateway.draining()
         if self._driver is not None and self._events is not None:
-            await self._driver.idle()
+            await self._driver.finished()
             await self._events.pacer.empty()
         return End(1012)
 
@@ -147,6 +147,8 @@ class LiveConnection(Line):
                 await driver.idle()
                 await events.pacer.empty()
             comments, self._comments = self._comments, []
+            if not comments:  # told with the ones before
+                continue
             text = "\n".join([driver.manner.instructions, *comments]).strip()
             try:
                 driver.respond(Wish(instructions=text))

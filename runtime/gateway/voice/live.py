@@ -311,6 +311,7 @@ class LiveSession:
         match event:
             case turn.Transcript():
                 self.turns += 1
+                note(turn=str(self.turns))
                 self._running = self.session.trace
                 self._idle.clear()
                 self.speaking.begin(self.turns)

@@ -127,11 +127,14 @@ class Connection:
         await self._line.tell(error)
         return error.code or error.type
 
-    async def _begin(self, what: str, work: Callable[[], Awaitable[None]]) -> None:
-        """Begin a piece of work; its error ends the connection."""
+    async def _admit(self) -> None:
+        """Let a request in. Raises `ApiError`."""
         if self._gateway.stopping.is_set():
             raise ApiError(503, "the gateway is stopping", "stopping")
         await self._gateway.limits.request(self._caller)
+
+    def _begin(self, what: str, work: Callable[[], Awaitable[None]]) -> None:
+        """Begin what was let in; its error ends the connection."""
         self.work = asyncio.create_task(self._counted(what, work))
         self.work.add_done_callback(self._done)
 
@@ -176,6 +179,7 @@ class Connection:
 
     async def _audio_start(self, event: Event) -> None:
         form = AudioStart.from_event(event)
+        await self._admit()  # it is heard from here on
         await self._finished()
         if self._utterance is not None:
             await self._utterance.aclose()
@@ -198,14 +202,15 @@ class Connection:
             finally:
                 await utterance.aclose()
 
-        await self._begin("transcribe", finish)
+        self._begin("transcribe", finish)
 
     async def _question(self, event: Event) -> None:
         said = Transcript.from_event(event)
         context = said.context if isinstance(said.context, dict) else None
         await self._finished()
         question = _text(said.text)
-        await self._begin("handle", lambda: self._agent.answer(question, context, self._send))
+        await self._admit()
+        self._begin("handle", lambda: self._agent.answer(question, context, self._send))
 
     async def _synthesize(self, event: Event) -> None:
         asked = Synthesize.from_event(event)
@@ -222,7 +227,8 @@ class Connection:
             sentences = self._gateway.voices.split(voice).whole(text)
             await say(self._gateway, voice, sentences, self._send)
 
-        await self._begin("synthesize", speak)
+        await self._admit()
+        self._begin("synthesize", speak)
 
     async def _synthesize_start(self, event: Event) -> None:
         asked = SynthesizeStart.from_event(event)
@@ -238,7 +244,8 @@ class Connection:
                 text.drop()
             await self._send(SynthesizeStopped())
 
-        await self._begin("synthesize", speak)
+        await self._admit()
+        self._begin("synthesize", speak)
 
     async def _synthesize_chunk(self, event: Event) -> None:
         if self._text is not None:

@@ -55,7 +55,7 @@ def reached_at(host: str) -> str:
     Raises `UsageError` where there is none.
     """
     try:
-        wanted = ipaddress.ip_address(socket.gethostbyname(host) if host.isalpha() else host)
+        wanted = ipaddress.ip_address(host if _is_address(host) else socket.gethostbyname(host))
         if not wanted.is_unspecified:
             return str(wanted)
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
@@ -65,8 +65,13 @@ def reached_at(host: str) -> str:
         raise UsageError(f"--zeroconf: {host} is no address of a network") from exc
 
 
-def _is_loopback(host: str) -> bool:
+def _is_address(host: str) -> bool:
     try:
-        return ipaddress.ip_address(host).is_loopback
+        ipaddress.ip_address(host)
     except ValueError:
         return False
+    return True
+
+
+def _is_loopback(host: str) -> bool:
+    return _is_address(host) and ipaddress.ip_address(host).is_loopback

@@ -13,7 +13,7 @@ import pytest
 from voxturn.runtime.client import VoiceClient
 from voxturn.runtime.client import gateway_wire as ours
 from voxturn.runtime.client.gateway import GatewayClient
-from voxturn.runtime.commands.converse import _session
+from voxturn.runtime.commands.talk import _session
 from voxturn.runtime.errors import (
     AudioError,
     ForgottenSession,

@@ -154,16 +154,29 @@ def test_what_is_run_are_commands_that_there_are(name: str) -> None:
         build_parser().parse_args(words.split())
 
 
-def test_the_image_starts_without_a_key(tmp_path: Path) -> None:
-    from voxturn.runtime.cli import build_parser
-    from voxturn.runtime.commands.keys import check_keys, opened
-
-    text = (DEPLOY / "Dockerfile").read_text("utf-8")
-    words = json.loads(text[text.rindex("CMD [") + 4 :].split("\n")[0])
-    args = build_parser().parse_args(["serve", "gateway", *words])
-    with opened(str(tmp_path / "gateway.sqlite")) as database:
-        check_keys(args.host, args.open, database)
-
-
 async def test_a_gateway_has_these_metrics(gateway: Gateway, samples: dict[str, set[str]]) -> None:
     assert {family.name for family in gateway.metrics.registry.collect()} == set(samples)
+
+
+@pytest.mark.parametrize(
+    ("address", "opened"),
+    [("127.0.0.1", True), ("localhost", True), ("0.0.0.0", False), ("", False), (None, False)],
+)
+def test_a_container_is_open_on_its_machine_alone(
+    address: str | None, opened: bool, tmp_path: Path
+) -> None:
+    voxturn = tmp_path / "voxturn"
+    voxturn.write_text('#!/bin/sh\necho "$@"\n', encoding="utf-8")
+    voxturn.chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "VOXTURN_PROFILE": "demo"}
+    if address is not None:
+        environment["VOXTURN_ADDRESS"] = address
+    command = json.loads(
+        re.findall(r"^CMD (.+)$", (DEPLOY / "Dockerfile").read_text("utf-8"), re.M)[0]
+    )
+    done = subprocess.run(
+        ["sh", str(DEPLOY / "start.sh"), *command], env=environment, capture_output=True, text=True
+    )
+    assert ("--open" in done.stdout.splitlines()[-1].split()) is opened
+    given = compose("docker-compose.gateway.yml")["services"]["gateway"]["environment"]
+    assert given["VOXTURN_ADDRESS"] == "${VOXTURN_ADDRESS:-127.0.0.1}"

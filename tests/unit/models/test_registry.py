@@ -172,3 +172,25 @@ def test_bad_input_ends_in_one_line_and_its_code(
     error = capsys.readouterr().err
     assert error.startswith("voxturn: ")
     assert error.count("\n") == 1
+
+
+def test_models_are_listed_by_task_and_language(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["models", "list", "--task", "tts", "--language", "uk"]) == 0
+    listed = capsys.readouterr().out.split()
+    assert "tts_models/uk/mai/vits" in listed
+    assert "tts_models/de/thorsten/vits" not in listed
+    assert "silero-vad" not in listed
+    assert cli.main(["models", "list"]) == 0
+    assert "tts_models/uk/mai/vits" not in capsys.readouterr().out
+    assert cli.main(["models", "list", "--task", "dance"]) == 2
+    assert "must be one of" in capsys.readouterr().err
+
+
+def test_the_names_of_coqui_s_list_are_known() -> None:
+    registry = Registry.read()
+    named = [name for name in registry.models if name.count("/") == 3]
+    assert len(named) > 90
+    assert all(registry.models[name].license for name in named)
+    model, _ = registry.resolve("tts_models/en/ljspeech/tacotron2-DDC")
+    assert model.vocoder in registry.models
+    assert registry.resolve("tts_models/multilingual/multi-dataset/xtts_v2")[0].id == "xtts-v2"

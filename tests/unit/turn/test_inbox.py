@@ -143,3 +143,14 @@ async def test_what_waits_is_sent_on_in_pieces_up_to_a_wish_for_an_answer() -> N
         (0, True),
     ]
     assert np.array_equal(np.concatenate([p for p, _ in pieces[:2]]), np.arange(1600))
+
+
+async def test_a_wish_is_not_lost_where_its_place_was_dropped() -> None:
+    inbox = Inbox(ManualClock(), 0.1)
+    inbox.push(silence(0.1))
+    inbox.ask_answer()
+    inbox.push(tone(0.2))
+    assert await inbox.next() is None
+    frame = await inbox.next()
+    assert frame is not None
+    assert frame.start == round(0.2 * 16_000)

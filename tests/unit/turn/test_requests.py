@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from voxturn.runtime.families.fake import FakeReplier
 from voxturn.runtime.messages import (
     Interrupted,
@@ -18,6 +19,8 @@ from voxturn.runtime.messages import (
     TurnDone,
 )
 from voxturn.runtime.turn.interrupt.after_ms import AfterMs
+from voxturn.runtime.turn.interrupt.base import Strategy
+from voxturn.runtime.turn.interrupt.never import Never
 from voxturn.runtime.turn.interrupt.speech import AtOnce
 from voxturn.runtime.turn.session import Session, SessionOptions
 from voxturn.runtime.turn.tools import Tool, Toolbox
@@ -179,10 +182,11 @@ async def test_a_request_that_has_not_begun_is_cancelled() -> None:
     assert room.replier.dialogues == []
 
 
-async def test_another_strategy_holds_at_once() -> None:
+@pytest.mark.parametrize("before", [AfterMs(5000), Never()])
+async def test_another_strategy_holds_at_once(before: Strategy) -> None:
     room = Room({})
     async with room.open() as session:
-        session.change(strategy=AfterMs(5000))
+        session.change(strategy=before)
         await room.ask_aloud()
         await room.hear(sound(0.4, 0.5))
         assert not room.of(Interrupted)

@@ -257,6 +257,17 @@ async def test_what_was_not_heard_is_not_kept(opened: Opener, gateway: Gateway) 
     assert [m.text for m in kept] == ["Where?", "Paris is"]
 
 
+async def test_what_is_deleted_of_it_is_not_kept(opened: Opener, gateway: Gateway) -> None:
+    async with opened("model=x&conversation=c1") as client:
+        await client.write("Where?")
+        second = await client.write("When?")
+        await client.send("conversation.item.delete", item_id=second["id"])
+        await client.settle()
+        kept = await gateway.conversations.load("", "c1")
+    assert kept is not None
+    assert [m.text for m in kept] == ["Where?"]
+
+
 async def test_what_is_deleted_in_the_middle_stays_deleted(
     opened: Opener, gateway: Gateway
 ) -> None:

@@ -251,6 +251,9 @@ async def test_commentary_is_told_once_nothing_else_is_said(
     assert "It rains." in asked
     assert "It snows." in asked
     assert client.text("output") == f"{ANSWER} {ANSWER}"
+    await client.ask()
+    await client.answered(3)
+    assert len(dialogues(gateway)) == 3  # nothing was told that nobody had asked for
 
 
 async def test_nothing_comes_before_the_start(raw: Raw, clock: ManualClock) -> None:

@@ -235,9 +235,16 @@ async def test_a_client_that_vanishes_leaves_nothing(gateway: Gateway, opened: O
     assert dialogues(gateway)
 
 
-async def test_an_answer_may_end_while_the_gateway_stops(gateway: Gateway, opened: Opener) -> None:
+@pytest.mark.parametrize("beside", [False, True])
+async def test_an_answer_may_end_while_the_gateway_stops(
+    beside: bool, gateway: Gateway, opened: Opener
+) -> None:
     async with opened() as client:
-        await client.ask_aloud()
+        if beside:
+            await client.write("Where is Rome?")
+            await client.send("response.create", response={"conversation": "none"})
+        else:
+            await client.ask_aloud()
         await client.until("response.created")
         assert gateway.work.count == 1
         gateway.stopping.set()
@@ -247,4 +254,17 @@ async def test_an_answer_may_end_while_the_gateway_stops(gateway: Gateway, opene
                 await client.next()
         assert caught.value.rcvd is not None
         assert caught.value.rcvd.code == 1012
+    assert gateway.work.count == 0
+
+
+async def test_what_was_committed_is_written_down_while_the_gateway_stops(
+    gateway: Gateway, opened: Opener
+) -> None:
+    async with opened() as client:
+        await client.manual()
+        await client.say(tone(1.0))
+        await client.send("input_audio_buffer.commit")
+        await client.until("input_audio_buffer.committed")
+        gateway.stopping.set()
+        await client.until("conversation.item.input_audio_transcription.completed")
     assert gateway.work.count == 0

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 
 import pytest
 from voxturn.runtime.errors import ExecutorUnavailable, UsageError
@@ -25,6 +26,12 @@ def test_an_address_of_its_own_is_announced_as_it_is() -> None:
     assert reached_at("192.0.2.7") == "192.0.2.7"
     with pytest.raises(UsageError):
         reached_at("no-such-host.invalid")
+
+
+@pytest.mark.parametrize("host", ["kitchen", "home-server", "home.example"])
+def test_a_name_is_announced_by_its_address(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "gethostbyname", {host: "192.0.2.7"}.__getitem__)
+    assert reached_at(host) == "192.0.2.7"
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])

@@ -295,6 +295,14 @@ async def test_a_stopping_gateway_takes_nobody(gateway: Gateway, wyoming_port: i
     assert error.data["code"] == "stopping"
 
 
+async def test_a_stopping_gateway_hears_nothing(gateway: Gateway, wyoming_port: int) -> None:
+    gateway.stopping.set()
+    async with Client("127.0.0.1", wyoming_port) as client:
+        await client.tell(AudioStart(**FORM))
+        (error,) = await client.rest()
+    assert error.data["code"] == "stopping"
+
+
 async def test_whoever_says_nothing_is_sent_away(gateway: Gateway) -> None:
     clock = ManualClock(10.0)
     gateway.clock = clock
