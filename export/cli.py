@@ -10,11 +10,14 @@ import argparse
 import importlib
 import shutil
 import uuid
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 
-from voxturn.export.coqui import synthetic
+from voxturn.export.coqui import mel_synthetic, synthetic
+from voxturn.export.coqui.artifact import PRECISIONS as COQUI_PRECISIONS
+from voxturn.export.coqui.vits import synthetic as vits_synthetic
 from voxturn.export.decoder.families import ENGINES, TARGETS
 from voxturn.export.folder_command import FolderCommand
 from voxturn.export.options import add_options
@@ -39,6 +42,7 @@ _SYNTHETIC = (
     "qwen3-4b",
     "qwen3-8b",
     "whisper-large-v3-turbo",
+    *(f"coqui:{kind}" for kind in (*vits_synthetic.KINDS, *mel_synthetic.KINDS)),
 )
 
 
@@ -58,12 +62,19 @@ def export(args: argparse.Namespace) -> int:
 
 
 def write(
-    model: str, exporter: str, checkpoint: Path, target: Path, precision: str, engine: str
+    model: str,
+    exporter: str,
+    checkpoint: Path,
+    target: Path,
+    precision: str,
+    engine: str,
+    folders: Mapping[str, Path] = MappingProxyType({}),
 ) -> int:
     """Export a folder of `model` to `target`, which appears whole or not at all, and print what was
-    reached."""
-    if not checkpoint.exists():
-        raise ExportFailed(f"{checkpoint}: no such checkpoint")
+    reached. `folders` are others that the exporter takes, by name."""
+    for folder in (checkpoint, *folders.values()):
+        if not folder.exists():
+            raise ExportFailed(f"{folder}: no such checkpoint")
     if target.exists() and not (target / "manifest.json").exists():
         raise OutputNotWritable(f"{target}: exists and is not an artifact; choose another folder")
     source = Manifest(
@@ -77,7 +88,8 @@ def write(
     try:
         staging.mkdir(parents=True)
         with Bar() as bar:
-            find_exporter(exporter)(checkpoint, source, staging, precision, bar, engine)
+            export_into = find_exporter(exporter)
+            export_into(checkpoint, source, staging, precision, bar, engine, **folders)
         publish(staging, target)
     except OSError as exc:
         raise output_error(exc, str(exc.filename or target)) from exc
@@ -101,6 +113,10 @@ def make_checkpoint(args: argparse.Namespace) -> int:
     try:
         if args.model == "xtts-v2":
             synthetic.make_checkpoint(staging, args.size, args.seed)
+        elif args.model.startswith("coqui:"):
+            kind = args.model.removeprefix("coqui:")
+            maker = mel_synthetic if kind in mel_synthetic.KINDS else vits_synthetic
+            maker.make_checkpoint(staging, kind, args.size, args.seed)
         elif args.model == "whisper-large-v3-turbo":
             _maker("whisper.synthetic").make_checkpoint(
                 staging, args.size, args.seed, args.tokenizer
@@ -161,6 +177,9 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     FolderCommand("whisper", "whisper", about, spec.PRECISIONS).add(actions, write)
     about = "a Qwen3, Qwen2.5, Llama or Mistral, from a Hugging Face folder or a GGUF file"
     FolderCommand("qwen3", "qwen3", about, TARGETS).add(actions, write)
+    about = "a voice of Coqui's, of Piper's training or of MMS, from its folder"
+    folders = {"vocoder": "the folder of its vocoder, for a voice that gives mels"}
+    FolderCommand("coqui", "coqui", about, COQUI_PRECISIONS, folders).add(actions, write)
     _add_maker(actions)
     if "voices" in commands.choices:
         _add_import(commands)

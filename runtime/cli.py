@@ -46,6 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
         serve,
         talk,
         transcribe,
+        tts,
         turns,
         voices,
     )
@@ -67,6 +68,7 @@ def build_parser() -> argparse.ArgumentParser:
     turns.add_parsers(commands)
     talk.add_parser(commands)
     say.add_parser(commands)
+    tts.add_parser(commands)
     transcribe.add_parser(commands)
     models.add_parsers(commands)
     voices.add_parsers(commands)

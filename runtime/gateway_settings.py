@@ -25,7 +25,10 @@ class GatewaySettings:
     without a key, beside addresses and names of this machine. `connections` in all,
     `connections_of_key` requests and WebSockets of one key at once. `canary_s`: how long the
     answer of `/readyz` holds before another turn is tried. `log_content`: whether the log has what
-    was said and answered, and errors that may quote it.
+    was said and answered, and errors that may quote it. `database`: where keys and conversations
+    are, a file of SQLite or `postgresql://USER@HOST/NAME`; the option `--database` comes first.
+    `limits`: where requests a minute are counted, as `redis://HOST`; else in the database where
+    several processes share it, or in memory.
     """
 
     sessions: int = 0
@@ -51,3 +54,5 @@ class GatewaySettings:
     connections_of_key: int = 512
     canary_s: float = 15.0
     log_content: bool = False
+    database: str = field(default="", repr=False)  # addresses may have passwords
+    limits: str = field(default="", repr=False)

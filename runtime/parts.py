@@ -25,6 +25,7 @@ from voxturn.runtime.families.base import (
     Candidate,
     Cloning,
     Family,
+    Need,
     Recogniser,
     Replier,
     SoundOfEnd,
@@ -78,10 +79,16 @@ class Choice:
             return Problem(
                 self.stage, what, _bringing(self.executor.extra, self.executor.packages[0])
             )
-        for need in self.family.needs if self.family is not None else ():
+        for need in self._needs():
             if not importable(need.module):
                 return Problem(self.stage, need.what, _bringing(need.extra, need.module))
         return None
+
+    def _needs(self) -> tuple[Need, ...]:
+        """The modules that the family imports for this artifact."""
+        if self.family is None:
+            return ()
+        return (*self.family.needs, *self.family.needs_of(self.folder, self.manifest))
 
     @property
     def vocodes(self) -> bool:

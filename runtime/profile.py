@@ -11,6 +11,7 @@ from typing import Any, Self
 from voxturn.runtime.audio.limits import LONGEST_S
 from voxturn.runtime.errors import InvalidProfile, UnknownProfile, UnsupportedLanguage, UsageError
 from voxturn.runtime.executors.catalogue import catalogue, executor_of, names_for
+from voxturn.runtime.families.base import MOST_NOISE
 from voxturn.runtime.gateway_settings import GatewaySettings
 from voxturn.runtime.models.compatible import EVERYWHERE, given
 from voxturn.runtime.models.manifest import Manifest
@@ -141,8 +142,9 @@ class ReplyEngine(Engine):
 @dataclass(frozen=True)
 class SpeakEngine(Engine):
     """The voice's engine. `voice` is a speaker's name, `style` one of its styles; `slots`: streams at once; `guard`: end
-    speech whose stop token was missed; `speed`: 2 is twice as fast; `max_chars`: the longest clause
-    that is spoken at once. `voice_of`: by language, a voice of its own: a speaker's name, or another
+    speech whose stop token was missed; `speed`: 2 is twice as fast; `noise`, `noise_w`: how much sound
+    and durations vary that a voice draws, 0 is not at all; `max_chars`: the longest clause that is spoken
+    at once. `voice_of`: by language, a voice of its own: a speaker's name, or another
     model of the registry or artifact's folder."""
 
     seed: int | None = None
@@ -157,6 +159,8 @@ class SpeakEngine(Engine):
     repetition_penalty: float | None = None
     slots: int | None = None
     guard: bool | None = None
+    noise: float | None = None
+    noise_w: float | None = None
 
 
 @dataclass(frozen=True)
@@ -387,6 +391,8 @@ def _limits(p: Profile) -> list[tuple[str, float | None, float, float]]:
         *_sampling("speak", p.speak),
         ("speak.slots", p.speak.slots, 1, 256),
         ("speak.speed", p.speak.speed, 0.25, 4.0),
+        ("speak.noise", p.speak.noise, 0.0, MOST_NOISE),
+        ("speak.noise_w", p.speak.noise_w, 0.0, MOST_NOISE),
         ("speak.max_chars", p.speak.max_chars, 1, 10_000),
         ("endpointing.threshold", e.threshold, 0.01, 1.0),
         ("endpointing.start_ms", e.start_ms, 1, 10_000),

@@ -183,9 +183,30 @@ def xtts(folder: Path, dialect: str) -> Path:
 
 
 def vits(folder: Path) -> Path:
-    """A VITS voice of English."""
+    """A Piper voice of English."""
     graphs = {"acoustic_encoder": ONNX, "waveform_decoder": ONNX}
     return written(folder, "vits", "text-to-speech", graphs, VITS)
+
+
+def vits_of_several(folder: Path) -> Path:
+    """A VITS of Coqui's with the speakers `Ana`, of zeros, and `Ben`, of ones; it reads letters."""
+    folder.mkdir(parents=True)
+    np.savez(folder / "speakers.npz", rows=np.array([[0] * 4, [1] * 4], np.float32))
+    graphs = {"acoustic_encoder": ONNX, "waveform_decoder": ONNX}
+    piper = ("espeak_voice", "phoneme_id_map")
+    properties = {key: value for key, value in VITS.items() if key not in piper} | {
+        "channels": 4,
+        "languages": ["en"],
+        "speakers": ["Ana", "Ben"],
+        "text": {
+            "symbols": {char: i for i, char in enumerate("_ abcdefghijklmnopqrstuvwxyz.,")},
+            "cleaner": "basic_cleaners",
+            "phonemizers": {},
+            "blank": 0,
+            "ends": None,
+        },
+    }
+    return written(folder, "vits", "text-to-speech", graphs, properties)
 
 
 def pulled(folder: Path, name: str) -> Path:
@@ -212,6 +233,7 @@ KINDS: dict[str, Callable[[Path], Path]] = {
     "xtts-onnx": lambda folder: xtts(folder, ONNX_CONTRIB),
     "xtts-tensorrt": lambda folder: xtts(folder, ONNX_TENSOR_SCATTER),
     "vits": vits,
+    "vits-multi": vits_of_several,
     "checkpoint": lambda folder: pulled(folder, "weights.safetensors"),
     "unknown": unknown,
 }

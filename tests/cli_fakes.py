@@ -13,7 +13,7 @@ from voxturn.runtime import cli
 from voxturn.runtime.assistant import Assistant
 from voxturn.runtime.commands import say, talk, transcribe, turns
 from voxturn.runtime.families.silero import Silero
-from voxturn.runtime.families.vits import VitsVoice
+from voxturn.runtime.families.vits.voice import VitsVoice
 from voxturn.runtime.families.whisper.hearing import WhisperRecogniser
 from voxturn.runtime.flow.clock import WallClock
 from voxturn.runtime.models.registry import Registry

@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,7 +18,9 @@ from voxturn.runtime.decode.service import DecodeService
 from voxturn.runtime.executors.fake import FakeDecoder, FakeGraph, FakeWhisper
 from voxturn.runtime.families.decoder import DecoderReplier
 from voxturn.runtime.families.silero import Silero
-from voxturn.runtime.families.vits import VitsEncoder, VitsVoice
+from voxturn.runtime.families.vits.encoder import Manner, VitsEncoder
+from voxturn.runtime.families.vits.speakers import Speakers
+from voxturn.runtime.families.vits.voice import VitsVoice
 from voxturn.runtime.families.whisper.hearing import WhisperRecogniser
 from voxturn.runtime.families.windowed import SameFrames, WindowedVocoder
 from voxturn.runtime.flow.clock import WallClock
@@ -64,7 +67,7 @@ class CharTokenizer:
 class OrdPhonemizer:
     """A phoneme id a letter."""
 
-    def ids(self, text: str) -> list[int]:
+    def ids(self, text: str, language: str) -> list[int]:
         return [ord(c) % 100 + 1 for c in text if c.isalnum()]
 
 
@@ -129,8 +132,8 @@ class FakeTurn:
             Sampling(),
             400,
         )
-        scales = (0.6, 1.0, 0.8)
-        self.encoder = VitsEncoder(self.acoustic, OrdPhonemizer(), lanes["speak"], scales, 64)
+        manner, reader = Manner(0.6, 1.0, 0.8, "en"), OrdPhonemizer()
+        self.encoder = VitsEncoder(self.acoustic, reader, lanes["speak"], manner, 64, 192, ("en",))
         self.windowed = WindowedVocoder(
             self.vocoder, lanes["vocode"], RATE, HOP, 3, SameFrames(), (Plan(),)
         )
@@ -139,7 +142,7 @@ class FakeTurn:
             FilteredRecogniser(self.recogniser, PassAll()),
             self.replier,
             Split(PassAll(), 200),
-            VitsVoice(self.encoder, self.windowed, "en"),
+            VitsVoice(self.encoder, self.windowed, Speakers.read(Path(), ())),
         )
         info = {name: StageInfo("fake", "fp32", "fake", "0" * 64, 1) for name in lanes}
         self.setup = TurnSetup("fake", info, "numpy", WallClock())

@@ -18,7 +18,9 @@ from typing import Any, cast
 
 import httpx2
 from voxturn.runtime.assistant import Assistant
+from voxturn.runtime.commands.keys import opened
 from voxturn.runtime.commands.serve_gateway import _gateway_of
+from voxturn.runtime.errors import UsageError
 from voxturn.runtime.families.base import Cloning
 from voxturn.runtime.flow.clock import ManualClock
 from voxturn.runtime.gateway.app import application
@@ -118,7 +120,7 @@ async def connections_of_key(probe: Probed) -> int:
 
 
 async def connections(probe: Probed) -> int:
-    return wire_limits(probe.gateway).connections
+    return wire_limits(probe.gateway).connections.places.most
 
 
 async def requests_per_minute(probe: Probed) -> list[int]:
@@ -322,6 +324,21 @@ async def log_content(probe: Probed) -> list[str]:
     return [each["transcript"] for each in events if "transcript" in each]
 
 
+async def database(probe: Probed) -> str:
+    """What becomes of opening it."""
+    if not (name := probe.gateway.settings.database):
+        return "the default one"
+    try:
+        opened(name).close()
+    except UsageError:
+        return "UsageError"
+    return "opened"
+
+
+async def limits(probe: Probed) -> str:
+    return type(probe.gateway.windows).__name__
+
+
 Probe = Callable[[Probed], Awaitable[Any]]
 PROBES: dict[str, tuple[Any, Probe, Any]] = {
     "sessions": (3, sessions, 3),
@@ -346,6 +363,8 @@ PROBES: dict[str, tuple[Any, Probe, Any]] = {
     "connections": (7, connections, 7),
     "connections_of_key": (3, connections_of_key, 3),
     "canary_s": (SHORT_S, canary_s, True),
+    "database": ("postgresql://HOST:none/a", database, "UsageError"),
+    "limits": ("redis://127.0.0.1:1", limits, "RedisStorage"),
     "log_content": (True, log_content, ["alpha"]),
 }
 """By key: another value than the usual one, what shows it, and what that shows then."""

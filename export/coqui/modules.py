@@ -5,6 +5,7 @@ Of its torchaudio only the Python parts are needed, which is all that XTTS uses.
 
 from __future__ import annotations
 
+import importlib
 import warnings
 from typing import Any
 
@@ -39,16 +40,20 @@ LANGUAGES = [
 
 def xtts_module() -> Any:
     """coqui-tts's `TTS.tts.models.xtts`. Raises `ExecutorUnavailable` if it is not installed."""
+    return tts_module("TTS.tts.models.xtts")
+
+
+def tts_module(name: str) -> Any:
+    """A module of coqui-tts's. Raises `ExecutorUnavailable` if it is not installed."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             keep_torchaudio_in_python()
-            from TTS.tts.models import xtts
+            return importlib.import_module(name)
     except ImportError as exc:
         raise ExecutorUnavailable(
             f"coqui-tts cannot be imported ({exc}); pip install 'voxturn[coqui]'"
         ) from exc
-    return xtts
 
 
 def build(args: dict[str, Any]) -> Any:

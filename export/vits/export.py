@@ -13,31 +13,24 @@ with the whole one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 import onnx
-import onnxruntime as ort
 from google.protobuf.message import DecodeError
 from onnx import TensorProto, helper, utils
-from voxturn.export.artifact import contract_of, write_manifest
+from voxturn.export.artifact import write_manifest
 from voxturn.export.checkpoint import check_content
-from voxturn.runtime.audio.window import schedule, with_margin
-from voxturn.runtime.errors import CorruptModel, ExportFailed, VoxturnError
+from voxturn.export.windows import LatentDecoder, check_stream, computing
+from voxturn.runtime.errors import CorruptModel, ExportFailed
 from voxturn.runtime.executors.loading import sentence
-from voxturn.runtime.executors.memory import GraphMemory
 from voxturn.runtime.files import read_json
 from voxturn.runtime.models.fetch import Progress
 from voxturn.runtime.models.manifest import Manifest
 
 _NOISE_FRAMES = 1024
-_MIN_SNR_DB = 60.0
 _MOST_BYTES = 1 << 29
 """Of a voice's graph: four times the largest that Piper publishes."""
-Float = npt.NDArray[np.float32]
 
 
 def export(
@@ -65,18 +58,11 @@ def export(
         raise CorruptModel(
             f"{checkpoint}: not a Piper voice ({exc}); pull the model again"
         ) from exc
-    with _computing(checkpoint / "voice.onnx"):
+    with computing(checkpoint / "voice.onnx"):
         cut_voice(model, target)
         progress(what, 1, 3)
-        decoder, channels = _decoder(target / "decoder.onnx")
-        hop, margin = measure_margin(decoder, channels)
+        hop, margin, snr = check_stream(LatentDecoder(target / "decoder.onnx"), checkpoint)
     progress(what, 2, 3)
-    with _computing(checkpoint / "voice.onnx"):
-        snr = windowed_snr(decoder, channels, hop, margin)
-    if not snr >= _MIN_SNR_DB:
-        raise ExportFailed(
-            f"{checkpoint}: streamed audio reaches {snr:.1f} dB against the full decode, {_MIN_SNR_DB} dB needed"
-        )
     properties = {
         "sample_rate": rate,
         "hop": hop,
@@ -111,29 +97,6 @@ def _load(path: Path) -> onnx.ModelProto:
         raise CorruptModel(
             f"{path}: not a whole ONNX file ({sentence(exc)}); pull the model again"
         ) from exc
-
-
-@contextmanager
-def _computing(path: Path) -> Iterator[None]:
-    """For cutting and running the graph in a file: what its libraries raise becomes `CorruptModel`
-    with the file's name. They get as much memory as such a file needs."""
-    try:
-        with GraphMemory(path).loading():
-            yield
-    except (VoxturnError, OSError):
-        raise
-    except Exception as exc:  # those of onnx, protobuf and ONNX Runtime have no common base
-        raise CorruptModel(
-            f"{path}: its graph cannot be computed ({sentence(exc)}); pull the model again"
-        ) from exc
-
-
-def _decoder(path: Path) -> tuple[ort.InferenceSession, int]:
-    """A session of the half that makes audio, and the channels of its latents."""
-    options = ort.SessionOptions()
-    options.log_severity_level = 4  # it would warn of shapes that the cut left open; errors raise
-    session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    return session, int(contract_of(path).inputs[0].shape[1])
 
 
 def cut_voice(model: onnx.ModelProto, target: Path) -> None:
@@ -232,51 +195,3 @@ def _rename(model: onnx.ModelProto, names: dict[str, str]) -> None:
         for values in (node.input, node.output):
             for i, name in enumerate(values):
                 values[i] = names.get(name, name)
-
-
-def _decode(session: ort.InferenceSession, latents: Float) -> Float:
-    (audio,) = session.run(["audio"], {"latents": latents})
-    return np.asarray(audio).reshape(-1)
-
-
-def measure_margin(
-    session: ort.InferenceSession, channels: int, frames: int = 96
-) -> tuple[int, int]:
-    """Samples a frame, and how many frames on either side of a frame its value can change: by
-    changing one frame."""
-    random = np.random.default_rng(0)
-    base = random.standard_normal((1, channels, frames), np.float32)
-    changed = base.copy()
-    changed[0, :, frames // 2] += 1.0
-    before, after = _decode(session, base), _decode(session, changed)
-    hop = before.size // frames
-    if not hop:
-        raise ExportFailed("the vocoder makes less than a sample a frame; is it a Piper VITS?")
-    touched = np.flatnonzero(before != after)
-    if not touched.size:
-        raise ExportFailed(
-            "the vocoder's audio does not depend on its latents; is it a Piper VITS?"
-        )
-    first, last = touched[0] // hop, touched[-1] // hop
-    margin = max(frames // 2 - first, last - frames // 2)
-    if first == 0 or last == frames - 1:
-        raise ExportFailed(
-            "the vocoder's receptive field is wider than the probe; it cannot be streamed"
-        )
-    return hop, int(margin)
-
-
-def windowed_snr(
-    session: ort.InferenceSession, channels: int, hop: int, margin: int, frames: int = 400
-) -> float:
-    """Signal-to-noise ratio in dB of the windowed decode against the full one, on random latents."""
-    latents = np.random.default_rng(1).standard_normal((1, channels, frames), np.float32)
-    full = _decode(session, latents).astype(np.float64)
-    pieces = []
-    for begin, end in schedule(frames):
-        low, high, before = with_margin(begin, end, frames, margin)
-        pieces.append(
-            _decode(session, latents[:, :, low:high])[before * hop : (before + end - begin) * hop]
-        )
-    error = np.concatenate(pieces) - full
-    return float(10 * np.log10((full**2).sum() / max((error**2).sum(), 1e-30)))

@@ -12,8 +12,7 @@ layout: coqui-tts 0.28, `TTS/tts/models/xtts.py`.
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -26,10 +25,10 @@ from voxturn.export.checkpoint import (
     check_content,
     check_layers,
     settings_of,
-    shortened,
 )
 from voxturn.export.quantize import BlockWeight
-from voxturn.export.xtts.torch_file import read_torch
+from voxturn.export.torch_file import read_torch
+from voxturn.export.weights import MOST_VALUES, Weights, is_weight
 from voxturn.runtime.errors import CorruptModel, ExportFailed
 from voxturn.runtime.families.xtts.text import LANGUAGE_TAG
 from voxturn.runtime.files import read_json
@@ -44,12 +43,8 @@ _WEIGHTS, _TRAINED = "model.pth", "best_model.pth"
 _BESIDE = frozenset({"speakers_xtts.pth", "dvae.pth", "mel_stats.pth"})
 """Files of a checkpoint that hold other things."""
 _MARKS = ("[START]", "[STOP]", "[SPACE]", "[UNK]")
-_TYPES = frozenset({"float16", "bfloat16", "float32", "float64"}) | frozenset(
-    {"int8", "int16", "int32", "int64", "uint8", "bool"}
-)
-_MOST_VALUES, _MOST_OF_VOICE = 1 << 26, 1 << 20
-"""Of a parameter, and of a voice's latents: nine times those of the official checkpoint's largest,
-and 30 times."""
+_MOST_OF_VOICE = 1 << 20
+"""Of a voice's latents: 30 times those of the official checkpoint's largest."""
 _MORE_TEXT, _MORE_AUDIO = 2, 3
 """Rows that upstream's tables of positions have beyond the tokens that the configuration allows."""
 
@@ -78,88 +73,6 @@ class XttsArgs:
     output_hop_length: int = 256
 
 
-class Weights:
-    """The state dict, float32 on demand.
-
-    Counts what was taken, so that every parameter can be accounted for.
-    """
-
-    def __init__(self, tensors: Mapping[str, Any], file: str = _WEIGHTS) -> None:
-        """`file` is what errors call the weights."""
-        self._tensors = tensors
-        self._file = file
-        self.taken: Counter[str] = Counter()
-
-    def names(self) -> set[str]:
-        """All names but the training's."""
-        return {name for name in self._tensors if not TRAINING_ONLY.match(name)}
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._tensors
-
-    def shape(self, name: str) -> tuple[int, ...]:
-        """The shape of a parameter."""
-        return tuple(self._tensors[name].shape)
-
-    def rows(self, name: str) -> int:
-        """How many rows a parameter has; 0 where it is missing or has none."""
-        return self.shape(name)[0] if name in self and self.shape(name) else 0
-
-    def take(self, name: str) -> Float:
-        """A parameter."""
-        self.taken[name] += 1
-        value: Float = np.ascontiguousarray(self._tensors[name].float().numpy())
-        return value
-
-    def weight(self, prefix: str) -> Float:
-        """`prefix.weight`, or the weight that a weight norm's length and direction stand for
-        (Salimans & Kingma 2016)."""
-        for length, direction in weight_norm_names(prefix):
-            if length in self:
-                g, v = self.take(length).astype(np.float64), self.take(direction).astype(np.float64)
-                norm = np.sqrt((v**2).sum(axis=tuple(range(1, v.ndim)), keepdims=True))
-                return np.asarray(g * v / norm, np.float32)
-        return self.take(f"{prefix}.weight")
-
-    def check(self, wanted: Shapes) -> None:
-        """Raise `ExportFailed` that names all that is missing, left over or misshapen,
-        `CorruptModel` for no numbers."""
-        here = self.names()
-        missing, extra = sorted(wanted.keys() - here), sorted(here - wanted.keys())
-        misshapen = [
-            f"{name} is {list(self.shape(name))} and not {list(wanted[name])}"
-            for name in sorted(wanted.keys() & here)
-            if self.shape(name) != wanted[name]
-        ]
-        if missing or extra or misshapen:
-            raise ExportFailed(
-                f"the checkpoint is not an XTTS v2: missing {shortened(missing) or 'nothing'}, left over "
-                f"{shortened(extra) or 'nothing'}, of other shapes than its sizes say {shortened(misshapen) or 'nothing'}"
-            )
-        broken = [name for name in sorted(here) if not bool(self._tensors[name].isfinite().all())]
-        if broken:
-            raise CorruptModel(
-                f"{self._file}: holds NaN or infinite values in {shortened(broken)}; get the checkpoint again"
-            )
-
-    def check_taken(self, wanted: Shapes) -> None:
-        """Raise `ExportFailed` unless every parameter was taken exactly once."""
-        uneven = {name: self.taken[name] for name in sorted(wanted) if self.taken[name] != 1}
-        if uneven:
-            raise ExportFailed(
-                f"parameters not taken once but as often as {uneven}; this is a defect of the exporter"
-            )
-
-
-def weight_norm_names(prefix: str) -> Iterator[tuple[str, str]]:
-    """The names of a weight norm's length and direction, newer form first."""
-    yield (
-        f"{prefix}.parametrizations.weight.original0",
-        f"{prefix}.parametrizations.weight.original1",
-    )
-    yield f"{prefix}.weight_g", f"{prefix}.weight_v"
-
-
 @dataclass(frozen=True)
 class XttsCheckpoint:
     """An opened folder.
@@ -180,10 +93,10 @@ class XttsCheckpoint:
         file = _weights_file(folder)
         state = read_torch(file)
         state = state["model"] if isinstance(state, Mapping) and "model" in state else state
-        if not isinstance(state, Mapping) or not all(map(_is_weight, state.values())):
+        if not isinstance(state, Mapping) or not all(map(is_weight, state.values())):
             raise CorruptModel(f"{file}: holds no state dict; get the checkpoint again")
         tensors = {str(name).removeprefix("xtts."): tensor for name, tensor in state.items()}
-        weights = Weights(tensors, file.name)
+        weights = Weights(tensors, file.name, "an XTTS v2", TRAINING_ONLY)
         args = _args(config, weights, folder)
         check_layers(folder, args.gpt_layers, len(tensors))
         return cls(folder, args, config, weights, bool(config.get("voxturn_synthetic", False)))
@@ -225,18 +138,8 @@ def read_speakers(path: Path) -> dict[str, dict[str, Float]]:
         ) from exc
 
 
-def _is_weight(value: Any) -> bool:
-    """Whether it is a plain tensor in memory, no larger than any of an XTTS."""
-    return (
-        str(getattr(value, "dtype", "")).removeprefix("torch.") in _TYPES
-        and str(value.layout) == "torch.strided"
-        and value.device.type == "cpu"
-        and value.numel() <= _MOST_VALUES
-    )
-
-
 def _values(value: Any) -> Float:
-    if not _is_weight(value) or value.numel() > _MOST_OF_VOICE:
+    if not is_weight(value) or value.numel() > _MOST_OF_VOICE:
         raise ValueError("a voice has something else in place of its values")
     return np.asarray(value.float().numpy(), np.float32)
 
@@ -300,7 +203,7 @@ def _args(config: Mapping[str, Any], weights: Weights, folder: Path) -> XttsArgs
         "gpt_stop_text_token": vocabulary["[STOP]"],
     }
     for name, value in raw.items():
-        if not isinstance(value, int) or not 0 <= value <= _MOST_VALUES:
+        if not isinstance(value, int) or not 0 <= value <= MOST_VALUES:
             raise CorruptModel(
                 f"{folder / 'config.json'}: has {name} {repr(value)[:80]}, which is no size of an XTTS; get the "
                 "checkpoint again"

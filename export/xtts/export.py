@@ -23,10 +23,10 @@ from voxturn.export.artifact import write_manifest
 from voxturn.export.checkpoint import Shapes
 from voxturn.export.decoder.export import build_decoder
 from voxturn.export.decoder.families import STRIDE, engine_for
+from voxturn.export.weights import Weights
 from voxturn.export.xtts import graphs, parity
 from voxturn.export.xtts.checkpoint import (
     GptWeights,
-    Weights,
     XttsArgs,
     XttsCheckpoint,
     flat,

@@ -24,12 +24,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper
 from voxturn.export.checkpoint import Shapes
-from voxturn.export.graph import GraphBuilder
-from voxturn.export.xtts.checkpoint import Weights, XttsArgs, weight_norm_names
+from voxturn.export.hifigan import residual_block
+from voxturn.export.net import Net
+from voxturn.export.weights import Weights
+from voxturn.export.xtts.checkpoint import XttsArgs
 
 _ATTENTION_BLOCKS, _PERCEIVER_DEPTH, _PERCEIVER_HEADS = 6, 2, 8
 _PERCEIVER_INNER = 512
@@ -43,70 +44,6 @@ _UPSAMPLE = ((8, 16), (8, 16), (2, 4), (2, 4))
 _KERNELS, _DILATIONS = (3, 7, 11), (1, 3, 5)
 _COND, _PERC = "gpt.conditioning_encoder", "gpt.conditioning_perceiver"
 _SPK, _VOC = "hifigan_decoder.speaker_encoder", "hifigan_decoder.waveform_decoder"
-
-
-class _Net:
-    """A graph, the weights that it is made of and the type that they are stored and computed in."""
-
-    def __init__(
-        self, path: Path, weights: Weights, dtype: type[np.floating[Any]] = np.float32
-    ) -> None:
-        self.g = GraphBuilder(path.stem, path)
-        self.w = weights
-        self.dtype = dtype
-
-    def const(
-        self, value: float | list[int] | npt.NDArray[np.float32], dtype: type = np.int64
-    ) -> str:
-        array: npt.NDArray[np.generic] = np.asarray(
-            value, np.float32 if isinstance(value, float) else dtype
-        )
-        return self.g.constant(f"constant_{self.g.fresh()}", array)
-
-    def integer(self, value: int) -> str:
-        return self.const(np.array(value), np.int64)
-
-    def weight(self, name: str, value: npt.NDArray[np.float32]) -> str:
-        return self.g.constant(name, value.astype(self.dtype))
-
-    def param(self, name: str) -> str:
-        return self.weight(name, self.w.take(name))
-
-    def cast(self, x: str, dtype: type[np.floating[Any]]) -> str:
-        """`x`, which is of the other of the two types or of this one, in `dtype`."""
-        return (
-            x
-            if self.dtype == np.float32
-            else self.op("Cast", x, to=helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
-        )
-
-    def op(self, kind: str, *inputs: str, **attributes: Any) -> str:
-        return self.g.node(kind, inputs, **attributes)
-
-    def conv(self, x: str, prefix: str, pad: int = 0, bias: bool = True, **attributes: Any) -> str:
-        weight = self.w.weight(prefix)
-        inputs = [x, self.weight(f"{prefix}.weight", weight)] + (
-            [self.param(f"{prefix}.bias")] if bias else []
-        )
-        spatial = weight.ndim - 2
-        attributes = {"pads": [pad] * 2 * spatial, **attributes}
-        return self.g.node("Conv", inputs, kernel_shape=list(weight.shape[2:]), **attributes)
-
-    def linear(self, x: str, prefix: str, bias: bool = True) -> str:
-        y = self.op("MatMul", x, self.weight(f"{prefix}.weight", self.w.take(f"{prefix}.weight").T))
-        return self.op("Add", y, self.param(f"{prefix}.bias")) if bias else y
-
-    def batch_norm(self, x: str, prefix: str) -> str:
-        names = ("weight", "bias", "running_mean", "running_var")
-        return self.op(
-            "BatchNormalization",
-            x,
-            *(self.param(f"{prefix}.{name}") for name in names),
-            epsilon=1e-5,
-        )
-
-    def reshape(self, x: str, *shape: int) -> str:
-        return self.op("Reshape", x, self.const(list(shape)))
 
 
 def conditioning_shapes(args: XttsArgs) -> Shapes:
@@ -137,7 +74,7 @@ def _with_bias(prefix: str, *shape: int) -> Shapes:
 
 def conditioning(args: XttsArgs, weights: Weights, path: Path) -> None:
     """Mel → conditioning encoder → perceiver, written to `path`."""
-    n, width, heads = _Net(path, weights), args.gpt_n_model_channels, args.gpt_n_heads
+    n, width, heads = Net(path, weights), args.gpt_n_model_channels, args.gpt_n_heads
     x = n.conv(n.g.input("mel", "float32", [1, 80, "T"]), f"{_COND}.init")
     for i in range(_ATTENTION_BLOCKS):
         x = _attention_block(n, x, f"{_COND}.attn.{i}", width, heads)
@@ -163,7 +100,7 @@ def _groups(channels: int) -> int:
     return groups
 
 
-def _attention_block(n: _Net, x: str, prefix: str, width: int, heads: int) -> str:
+def _attention_block(n: Net, x: str, prefix: str, width: int, heads: int) -> str:
     """Group norm, self-attention over time, and the normed input added (upstream adds that, not the
     input itself)."""
     groups, size = _groups(width), width // heads
@@ -183,7 +120,7 @@ def _attention_block(n: _Net, x: str, prefix: str, width: int, heads: int) -> st
     return n.op("Add", normed, n.conv(n.reshape(mixed, 1, width, -1), f"{prefix}.proj_out"))
 
 
-def _cross_attention(n: _Net, latents: str, context: str, prefix: str) -> str:
+def _cross_attention(n: Net, latents: str, context: str, prefix: str) -> str:
     """The latents attend to themselves and the context."""
     inner = n.w.shape(f"{prefix}.to_q.weight")[0]
     size = inner // _PERCEIVER_HEADS
@@ -206,7 +143,7 @@ def _cross_attention(n: _Net, latents: str, context: str, prefix: str) -> str:
     return n.linear(n.reshape(mixed, 1, -1, inner), f"{prefix}.to_out", bias=False)
 
 
-def _gated_mlp(n: _Net, x: str, prefix: str) -> str:
+def _gated_mlp(n: Net, x: str, prefix: str) -> str:
     value, gate = n.g.nodes("Split", [n.linear(x, f"{prefix}.0")], 2, axis=-1, num_outputs=2)
     return n.linear(n.op("Mul", value, n.op("Gelu", gate)), f"{prefix}.2")
 
@@ -262,7 +199,7 @@ def speaker(weights: Weights, path: Path) -> None:
 
     Written to `path`.
     """
-    n = _Net(path, weights)
+    n = Net(path, weights)
     x = n.op("Log", n.op("Add", n.g.input("mel", "float32", [1, 64, "T"]), n.const(1e-6)))
     ones, zeros = (
         n.const(np.ones(64, np.float32), np.float32),
@@ -287,7 +224,7 @@ def speaker(weights: Weights, path: Path) -> None:
     n.g.save()
 
 
-def _se_block(n: _Net, x: str, prefix: str, stride: int) -> str:
+def _se_block(n: Net, x: str, prefix: str, stride: int) -> str:
     y = n.conv(x, f"{prefix}.conv1", pad=1, bias=False, strides=[stride, stride])
     y = n.batch_norm(n.op("Relu", y), f"{prefix}.bn1")
     y = n.batch_norm(n.conv(y, f"{prefix}.conv2", pad=1, bias=False), f"{prefix}.bn2")
@@ -313,25 +250,17 @@ def vocoder_shapes(args: XttsArgs, weights: Weights) -> Shapes:
     shapes |= _with_bias(f"{_VOC}.cond_layer", width, voice, 1)
     for i, (_, kernel) in enumerate(_UPSAMPLE):
         before, width = width, width // 2
-        shapes |= _normed(weights, f"{_VOC}.ups.{i}", before, width, kernel) | {
+        shapes |= weights.weight_shapes(f"{_VOC}.ups.{i}", before, width, kernel) | {
             f"{_VOC}.ups.{i}.bias": (width,)
         }
         shapes |= _with_bias(f"{_VOC}.conds.{i}", width, voice, 1)
         for j, size in enumerate(_KERNELS):
             for k in (f"convs{convs}.{k}" for convs in (1, 2) for k in range(len(_DILATIONS))):
                 prefix = f"{_VOC}.resblocks.{i * len(_KERNELS) + j}.{k}"
-                shapes |= _normed(weights, prefix, width, width, size) | {
+                shapes |= weights.weight_shapes(prefix, width, width, size) | {
                     f"{prefix}.bias": (width,)
                 }
     return shapes | {f"{_VOC}.conv_post.weight": (1, width, 7)}
-
-
-def _normed(weights: Weights, prefix: str, *shape: int) -> Shapes:
-    """A weight, or the length (one a row) and direction of its weight norm."""
-    for length, direction in weight_norm_names(prefix):
-        if length in weights:
-            return {length: (shape[0], *(1 for _ in shape[1:])), direction: shape}
-    return {f"{prefix}.weight": shape}
 
 
 def vocoder(
@@ -343,21 +272,14 @@ def vocoder(
     Written to `path`. Inputs, output and the interpolation are float32 whatever the `dtype` of the
     network.
     """
-    n = _Net(path, weights, dtype)
+    n = Net(path, weights, dtype)
     latents = n.g.input("latents", "float32", [1, "N", args.decoder_input_dim])
     voice = n.cast(n.g.input("speaker", "float32", [1, args.d_vector_dim, 1]), dtype)
     x = n.conv(n.cast(_interpolated(n, args, latents), dtype), f"{_VOC}.conv_pre", pad=3)
     x = n.op("Add", x, n.conv(voice, f"{_VOC}.cond_layer"))
     context = [n.g.input(name, "int64", []) for name in ("before", "after")]
-    for i, ((rate, kernel), needed) in enumerate(zip(_UPSAMPLE, context_needed(), strict=True)):
-        weight, prefix = n.w.weight(f"{_VOC}.ups.{i}"), f"{_VOC}.ups.{i}"
-        inputs = [
-            n.op("LeakyRelu", x, alpha=0.1),
-            n.weight(f"{prefix}.weight", weight),
-            n.param(f"{prefix}.bias"),
-        ]
-        pads = [(kernel - rate) // 2] * 2
-        x = n.g.node("ConvTranspose", inputs, kernel_shape=[kernel], strides=[rate], pads=pads)
+    for i, ((rate, _), needed) in enumerate(zip(_UPSAMPLE, context_needed(), strict=True)):
+        x = n.conv_transpose(n.op("LeakyRelu", x, alpha=0.1), f"{_VOC}.ups.{i}", rate)
         x = n.op("Add", x, n.conv(voice, f"{_VOC}.conds.{i}"))
         context = [n.op("Mul", side, n.integer(rate)) for side in context]
         total, left = "", context
@@ -365,7 +287,7 @@ def vocoder(
             y, before = _cropped(n, x, context, needed + _reach(size))
             y, left = _cropped(
                 n,
-                _res_block(n, y, f"{_VOC}.resblocks.{i * len(_KERNELS) + j}", size),
+                residual_block(n, y, f"{_VOC}.resblocks.{i * len(_KERNELS) + j}", size, _DILATIONS),
                 before,
                 needed,
             )
@@ -428,7 +350,7 @@ def margin_needed() -> int:
     return -(-(context_needed()[0] + _reach(max(_KERNELS))) // _UPSAMPLE[0][0]) + 1 + 3
 
 
-def _cropped(n: _Net, x: str, context: list[str], needed: int) -> tuple[str, list[str]]:
+def _cropped(n: Net, x: str, context: list[str], needed: int) -> tuple[str, list[str]]:
     """`x` without the context beyond `needed` samples a side, and the context that is left."""
     zero, axis = n.integer(0), n.const([2])
     keep = n.integer(needed)
@@ -441,18 +363,7 @@ def _cropped(n: _Net, x: str, context: list[str], needed: int) -> tuple[str, lis
     ]
 
 
-def _res_block(n: _Net, x: str, prefix: str, kernel: int) -> str:
-    for i, dilation in enumerate(_DILATIONS):
-        pad = (kernel - 1) * dilation // 2
-        y = n.conv(
-            n.op("LeakyRelu", x, alpha=0.1), f"{prefix}.convs1.{i}", pad=pad, dilations=[dilation]
-        )
-        y = n.conv(n.op("LeakyRelu", y, alpha=0.1), f"{prefix}.convs2.{i}", pad=(kernel - 1) // 2)
-        x = n.op("Add", y, x)
-    return x
-
-
-def _interpolated(n: _Net, args: XttsArgs, latents: str) -> str:
+def _interpolated(n: Net, args: XttsArgs, latents: str) -> str:
     """Frames `[1, width, F]`: linear ×4, then linear to the output's rate, as two `interpolate`
     calls of torch."""
     repeat = Fraction(args.gpt_code_stride_len, args.output_hop_length)
@@ -472,7 +383,7 @@ def _interpolated(n: _Net, args: XttsArgs, latents: str) -> str:
     return n.op("Transpose", mixed, perm=[0, 2, 1])
 
 
-def _neighbours(n: _Net, wanted: str, scale: Fraction, last: str) -> tuple[str, str, str]:
+def _neighbours(n: Net, wanted: str, scale: Fraction, last: str) -> tuple[str, str, str]:
     """For output positions: the two input positions around each, and the second's share `[F, 1]`.
 
     Position `i` of the output lies at `(i + 1/2) / scale - 1/2` of the input. Counted in whole
@@ -493,11 +404,11 @@ def _neighbours(n: _Net, wanted: str, scale: Fraction, last: str) -> tuple[str, 
     )
 
 
-def _steps_at(n: _Net, latents: str, at: str, repeat: Fraction, last: str, offset: str) -> str:
+def _steps_at(n: Net, latents: str, at: str, repeat: Fraction, last: str, offset: str) -> str:
     low, high, share = _neighbours(n, at, repeat, last)
     before, after = (n.op("Gather", latents, n.op("Sub", i, offset), axis=1) for i in (low, high))
     return _blend(n, before, after, share)
 
 
-def _blend(n: _Net, low: str, high: str, share: str) -> str:
+def _blend(n: Net, low: str, high: str, share: str) -> str:
     return n.op("Add", n.op("Mul", low, n.op("Sub", n.const(1.0), share)), n.op("Mul", high, share))

@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import os
 import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from voxturn.runtime.commands.options import whole
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from voxturn.runtime.gateway.server import Address
 
 _OURS = ("run", "debug", "shared")
+PLACES = ("sessions", "speeches", "calls", "connections")
+"""What workers count together, each in a file of its own."""
 
 
 def add_workers(parser: argparse.ArgumentParser) -> None:
@@ -29,10 +33,10 @@ def add_workers(parser: argparse.ArgumentParser) -> None:
         type=whole("--workers", 1, 256),
         default=1,
         metavar="N",
-        help="processes that share address, keys, limits and conversations; each loads the "
-        "models, and gets its share of the cores (default: 1)",
+        help="processes that share address, keys, limits, conversations and sessions; each loads "
+        "the models, and gets its share of the cores (default: 1)",
     )
-    # what a worker is told by the process that began it: open files, by their numbers
+    # what a worker is told by the process that began it: open files, by their numbers, and a folder
     parser.add_argument("--shared", default="", help=argparse.SUPPRESS)
 
 
@@ -54,21 +58,25 @@ async def oversee(
     from voxturn.runtime.gateway.server import listening
     from voxturn.runtime.gateway.workers import Workers
 
-    with (
-        shared_by_workers(),
-        listening(address) as listener,
-        tempfile.TemporaryFile(prefix="voxturn-leases-") as leases,
-    ):
-        files = (listener.fileno(), leases.fileno())
-        command = [sys.executable, "-P", "-m", "voxturn.runtime", *worker_options(args, files)]
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(shared_by_workers())
+        listener = stack.enter_context(listening(address))
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="voxturn-workers-"))
+        files = [listener.fileno()]
+        for name in PLACES:
+            lease = stack.enter_context(tempfile.TemporaryFile(prefix=f"voxturn-{name}-"))
+            files.append(lease.fileno())
+        command = [sys.executable, "-P", "-m", "voxturn.runtime"]
+        command += worker_options(args, files, folder)
         workers = Workers(command, args.workers, files, drain_s, report=report, ended=worker_ended)
         return await workers.run(stop, lambda: ready(listener.getsockname()[1]))
 
 
-def worker_options(args: argparse.Namespace, files: tuple[int, int]) -> list[str]:
-    """The command line of a worker: this process's, with the files that it inherits."""
+def worker_options(args: argparse.Namespace, files: Sequence[int], folder: str) -> list[str]:
+    """The command line of a worker: this process's, with the files that it inherits, and the folder
+    of the workers' sockets."""
     options = ["--debug"] if args.debug else []
-    options += ["serve", "gateway", "--shared", ",".join(map(str, files))]
+    options += ["serve", "gateway", "--shared", ",".join([*map(str, files), folder])]
     for name, value in vars(args).items():
         if name in _OURS or value in ("", None, False):
             continue
@@ -78,13 +86,14 @@ def worker_options(args: argparse.Namespace, files: tuple[int, int]) -> list[str
 
 
 class Inherited:
-    """What a worker has from the process that began it: the socket that listens, the file of the
-    `Leases`, and a share of the cores."""
+    """What a worker has from the process that began it: the socket that listens, files of `Leases`
+    by `PLACES`, the folder of the workers' sockets, and a share of the cores."""
 
     def __init__(self, args: argparse.Namespace) -> None:
-        listener, _, leases = args.shared.partition(",")
+        listener, *leases = args.shared.split(",", 1 + len(PLACES))
+        self.folder = Path(leases.pop())
         self.listener = socket.socket(fileno=int(listener))
-        self.leases = int(leases)
+        self.leases = dict(zip(PLACES, map(int, leases), strict=True))
         self.cores = Cores().share(args.workers)
 
     def end_with_parent(self, stop: asyncio.Event) -> None:

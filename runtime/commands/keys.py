@@ -17,10 +17,11 @@ from voxturn.runtime.models.plugins import importable
 from voxturn.runtime.models.store import Store
 
 if TYPE_CHECKING:
-    from voxturn.runtime.gateway.database import Database
     from voxturn.runtime.gateway.stored_keys import Key, StoredKeys
+    from voxturn.runtime.gateway.transactions import Transactions
 
 _NEEDED = ("starlette", "uvicorn", "websockets", "limits", "msgspec", "prometheus_client")
+_POSTGRES = ("postgresql://", "postgres://")
 
 
 def check_installed() -> None:
@@ -35,20 +36,28 @@ def add_database(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--database",
         type=filled("--database"),
-        metavar="FILE",
-        help="where keys and conversations are kept (default: gateway.sqlite in VOXTURN_HOME, "
-        "or in voxturn in the user's data folder)",
+        metavar="FILE|URL",
+        help="where keys and conversations are kept: a file of SQLite, or postgresql://USER@HOST/NAME "
+        "(default: gateway.sqlite in VOXTURN_HOME, or in voxturn in the user's data folder)",
     )
 
 
-def opened(name: str | None) -> Database:
-    """The database of that name, or the default one. Close it."""
+def opened(name: str | None) -> Transactions:
+    """The database of that name or address, or the default one. Close it."""
     from voxturn.runtime.gateway.database import Database, default_path
 
-    return Database(Path(name) if name else default_path())
+    if name is None or not name.startswith(_POSTGRES):
+        return Database(Path(name) if name else default_path())
+    if not importable("psycopg"):
+        raise ExecutorUnavailable(
+            "PostgreSQL needs its package; pip install 'voxturn[gateway,postgres]'"
+        )
+    from voxturn.runtime.gateway.postgres import Postgres
+
+    return Postgres(name)
 
 
-def check_keys(host: str, everyone: bool, database: Database) -> None:
+def check_keys(host: str, everyone: bool, database: Transactions) -> None:
     """Raise `UsageError` where others than this machine's users could call without a key, unless
     `everyone` may."""
     from voxturn.runtime.gateway.stored_keys import all_keys
@@ -62,7 +71,7 @@ def check_keys(host: str, everyone: bool, database: Database) -> None:
         )
 
 
-def stored_keys_of(host: str, everyone: bool, database: Database) -> StoredKeys:
+def stored_keys_of(host: str, everyone: bool, database: Transactions) -> StoredKeys:
     """The keys of a gateway that listens there, as `check_keys` lets it."""
     from voxturn.runtime.gateway.stored_keys import StoredKeys
 

@@ -16,7 +16,7 @@ from voxturn.runtime.commands.console import Sink, add_command, make_folder, tex
 from voxturn.runtime.commands.loading import load_parts, voice_artifact
 from voxturn.runtime.commands.options import language, style_option
 from voxturn.runtime.errors import EmptyText, TextError, UsageError
-from voxturn.runtime.families.base import styles_of
+from voxturn.runtime.families.base import MOST_NOISE, styles_of
 from voxturn.runtime.families.pipe import spoken
 from voxturn.runtime.messages import PcmChunk, Sentence
 from voxturn.runtime.models.registry import Registry
@@ -93,6 +93,8 @@ _OPTIONS = (
     "repetition_penalty",
     "seed",
     "speed",
+    "noise",
+    "noise_w",
 )
 """Options of the command line that are keys of the profile's stage speak."""
 _FLAGS = {"guard": "--no-guard"}
@@ -130,6 +132,9 @@ def _check_numbers(args: argparse.Namespace) -> None:
         raise UsageError(f"--speed {args.speed:g}: must be between 0.25 and 4")
     if args.seed is not None and args.seed < 0:
         raise UsageError(f"--seed {args.seed}: must be 0 or more")
+    for name, value in (("--noise", args.noise), ("--noise-w", args.noise_w)):
+        if value is not None and not 0.0 <= value <= MOST_NOISE:
+            raise UsageError(f"{name} {value:g}: must be between 0 and {MOST_NOISE:g}")
 
 
 class _Speaker:
@@ -268,7 +273,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument(
         "--voice",
         metavar="NAME",
-        help="a speaker of the voice, or a mixture, as ana/happy:0.7+ben:0.3; XTTS's are in `voxturn voices list` "
+        help="a speaker of the voice; of XTTS also a mixture, as ana/happy:0.7+ben:0.3, and its speakers are in `voxturn voices list` "
         "(default: the first)",
     )
     parser.add_argument(
@@ -295,5 +300,17 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--top-p", type=float, metavar="P", help="XTTS: 1 is off (default: 0.85)")
     parser.add_argument(
         "--repetition-penalty", type=float, metavar="R", help="XTTS: 1 is off (default: 10)"
+    )
+    parser.add_argument(
+        "--noise",
+        type=float,
+        metavar="N",
+        help="VITS: how much its sound varies (default: its own)",
+    )
+    parser.add_argument(
+        "--noise-w",
+        type=float,
+        metavar="N",
+        help="VITS: how much its durations vary (default: its own)",
     )
     parser.set_defaults(run=say)

@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import contextlib
 import logging
+import os
 import sys
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING
@@ -24,13 +25,15 @@ from voxturn.runtime.commands.keys import (
 from voxturn.runtime.commands.serving import add_log_options, run, signals
 from voxturn.runtime.errors import UsageError
 from voxturn.runtime.flow.clock import WallClock
+from voxturn.runtime.gateway_settings import GatewaySettings
 from voxturn.runtime.profile import Profile, load_profile
 
 if TYPE_CHECKING:
-    from voxturn.runtime.gateway.core import Gateway
-    from voxturn.runtime.gateway.database import Database
+    from voxturn.runtime.gateway.core import Gateway, Shared
+    from voxturn.runtime.gateway.peers import LocalPeers
     from voxturn.runtime.gateway.server import Address
     from voxturn.runtime.gateway.telemetry import Telemetry
+    from voxturn.runtime.gateway.transactions import Transactions
 
 _LOG = logging.getLogger(__name__)
 _OTHER_FILES = 256
@@ -96,7 +99,7 @@ def _gateway(args: argparse.Namespace) -> int:
     address = Address(args.host, args.port, args.certificate, args.key)
     check_tls(address)
     profile = load_profile(args.profile)
-    with opened(args.database) as database:
+    with opened(args.database or profile.gateway.database) as database:
         check_keys(args.host, args.open, database)
         if oversees(args):
             return run(_oversee(args, profile, address))
@@ -127,39 +130,56 @@ def _gateway_of(
     args: argparse.Namespace,
     assistant: Assistant,
     profile: Profile,
-    database: Database,
+    database: Transactions,
     inherited: Inherited | None,
     telemetry: Telemetry,
 ) -> Gateway:
     from voxturn.runtime.gateway.core import Gateway, slots_of
+    from voxturn.runtime.gateway.database import Database
+    from voxturn.runtime.gateway.peers import NoPeers
+    from voxturn.runtime.gateway.realtime.secrets import SecretsInMemory
     from voxturn.runtime.gateway.store import conversations_of
+    from voxturn.runtime.gateway.stored_secrets import StoredSecrets
+    from voxturn.runtime.gateway.windows import windows_of
 
     settings = profile.gateway
-    conversations = conversations_of(settings, database)
-    keys = stored_keys_of(args.host, args.open, database)
-    if inherited is None:
-        return Gateway(assistant, settings, keys, conversations, telemetry=telemetry)
-    from voxturn.runtime.gateway.leases import Leases
-    from voxturn.runtime.gateway.shared_secrets import SqliteSecrets
-    from voxturn.runtime.gateway.windows import SqliteWindows
-
-    most = settings.sessions or slots_of(assistant) * args.workers
-    leases = Leases(inherited.leases, most)
-    windows = SqliteWindows(database)
+    several = inherited is not None or not isinstance(database, Database)
+    slots = slots_of(assistant) * args.workers
     return Gateway(
         assistant,
         settings,
-        keys,
-        conversations,
+        stored_keys_of(args.host, args.open, database),
+        conversations_of(settings, database),
         telemetry=telemetry,
-        secrets=SqliteSecrets(database),
-        windows=windows,
-        leases=leases,
+        secrets=StoredSecrets(database) if several else SecretsInMemory(),
+        windows=windows_of(settings, database if several else None),
+        shared=_shared(inherited, settings, slots) if inherited else None,
+        peers=_peers(inherited) if inherited else NoPeers(),
     )
 
 
+def _shared(inherited: Inherited, settings: GatewaySettings, slots: int) -> Shared:
+    """The places that workers count together. `slots`: conversations that they have engines for."""
+    from voxturn.runtime.gateway.core import Shared
+    from voxturn.runtime.gateway.leases import Leases
+
+    files, connections = inherited.leases, settings.connections
+    return Shared(
+        Leases(files["sessions"], settings.sessions or slots),
+        Leases(files["speeches"], settings.speeches),
+        Leases(files["calls"], connections),  # a connection asks one thing at a time
+        Leases(files["connections"], connections),
+    )
+
+
+def _peers(inherited: Inherited) -> LocalPeers:
+    from voxturn.runtime.gateway.peers import LocalPeers
+
+    return LocalPeers(inherited.folder, inherited.folder / f"{os.getpid()}.sock")
+
+
 async def _serve(
-    args: argparse.Namespace, profile: Profile, address: Address, database: Database
+    args: argparse.Namespace, profile: Profile, address: Address, database: Transactions
 ) -> int:
     """Serve until a signal comes."""
     from voxturn.runtime.gateway.logs import logging_to
@@ -182,7 +202,10 @@ async def _serve(
             async with Assistant.load(profile, cores=cores, clock=clock) as assistant:
                 await assistant.warm()
                 gateway = _gateway_of(args, assistant, profile, database, inherited, telemetry)
-                async with serving(gateway, address, listener=listener) as port:
+                async with (
+                    _answering_peers(gateway),
+                    serving(gateway, address, listener=listener) as port,
+                ):
                     print(_url(args, port), flush=True)
                     async with _beside(args, gateway):
                         await stop.wait()
@@ -192,6 +215,16 @@ async def _serve(
             listener.close()
             await asyncio.to_thread(telemetry.close)
     return 0
+
+
+def _answering_peers(gateway: Gateway) -> AbstractAsyncContextManager[None]:
+    """What this worker does for the others, if there are any."""
+    from voxturn.runtime.gateway.peer_server import answering_peers
+    from voxturn.runtime.gateway.peers import LocalPeers
+
+    if not isinstance(gateway.peers, LocalPeers):
+        return contextlib.nullcontext()
+    return answering_peers(gateway, gateway.peers)
 
 
 def _beside(args: argparse.Namespace, gateway: Gateway) -> AbstractAsyncContextManager[None]:

@@ -17,11 +17,11 @@ from voxturn.runtime.commands.serving import add_log_options, run, signals
 from voxturn.runtime.errors import ExecutorUnavailable, UsageError
 from voxturn.runtime.flow.clock import WallClock
 from voxturn.runtime.models.plugins import importable
-from voxturn.runtime.profile import load_profile
+from voxturn.runtime.profile import Profile, load_profile
 
 if TYPE_CHECKING:
     from voxturn.runtime.gateway.core import Gateway
-    from voxturn.runtime.gateway.database import Database
+    from voxturn.runtime.gateway.transactions import Transactions
 
 _PORT = 10300
 
@@ -94,18 +94,19 @@ async def serving(gateway: Gateway, host: str, port: int, name: str = "") -> Asy
 def _wyoming(args: argparse.Namespace) -> int:
     check_installed()
     check(args.host, args.port, args.zeroconf)
-    with opened(args.database) as database:
-        return run(_serve(args, database))
+    profile = load_profile(args.profile)
+    with opened(args.database or profile.gateway.database) as database:
+        return run(_serve(args, profile, database))
 
 
-async def _serve(args: argparse.Namespace, database: Database) -> int:
+async def _serve(args: argparse.Namespace, profile: Profile, database: Transactions) -> int:
     """Serve until a signal comes."""
     from voxturn.runtime.gateway.core import Gateway
     from voxturn.runtime.gateway.logs import logging_to
     from voxturn.runtime.gateway.store import conversations_of
     from voxturn.runtime.gateway.telemetry import telemetry_of
 
-    profile, clock, stop = load_profile(args.profile), WallClock(), asyncio.Event()
+    clock, stop = WallClock(), asyncio.Event()
     telemetry = telemetry_of(clock)
     content = profile.gateway.log_content
     with logging_to(sys.stderr, args.log_format, args.log_level, content), signals(stop):

@@ -38,6 +38,8 @@ from voxturn.runtime.remote.connection import Connection
 from voxturn.runtime.text.language import Languages, is_auto
 
 FAMILIES_GROUP = "voxturn.families"
+MOST_NOISE = 2.0
+"""Three times what voices that draw their sound are set to."""
 
 
 @runtime_checkable
@@ -162,7 +164,8 @@ class VoiceOptions:
 
     `language` is a tag (BCP 47), or `auto`, which becomes None; `speaker` is a name of
     `Voice.speakers`, or what `families.mixture` reads; `style` is one that the speaker has;
-    `recordings` are files to clone instead. `speed`: 2 is twice as fast.
+    `recordings` are files to clone instead. `speed`: 2 is twice as fast. `noise`, `noise_w`: how
+    much a voice that draws its sound and its durations varies them; 0 is not at all.
     """
 
     language: str | None = None
@@ -176,15 +179,21 @@ class VoiceOptions:
     repetition_penalty: float | None = None
     guard: bool | None = None
     style: str | None = None
+    noise: float | None = None
+    noise_w: float | None = None
 
     def __post_init__(self) -> None:
-        """Raise `UsageError` for a speed or a seed that no voice takes."""
+        """Raise `UsageError` for a speed, a seed or a noise that no voice takes."""
         if self.language is not None and is_auto(self.language):
             object.__setattr__(self, "language", None)
         if self.speed is not None and not 0.25 <= self.speed <= 4.0:
             raise UsageError(f"speed {self.speed:g}: must be between 0.25 and 4")
         if self.seed is not None and not 0 <= self.seed < 1 << 64:
             raise UsageError(f"seed {self.seed}: must be from 0 to 2^64 - 1")
+        for name in ("noise", "noise_w"):
+            value = getattr(self, name)
+            if value is not None and not 0.0 <= value <= MOST_NOISE:
+                raise UsageError(f"{name} {value:g}: must be between 0 and {MOST_NOISE:g}")
 
     def given(self) -> dict[str, Any]:
         """The options that are not None."""
@@ -435,6 +444,11 @@ class Need:
     extra: str
 
 
+def _no_needs(_folder: Path, _manifest: Manifest) -> tuple[Need, ...]:
+    """Nothing besides."""
+    return ()
+
+
 @dataclass(frozen=True)
 class Family:
     """What a family of models is.
@@ -442,8 +456,8 @@ class Family:
     `kind` is that of its manifests, `task` one of `models.compatible.TASKS`. `roles`: by stage of
     the profile, the graphs that an artifact must have. `make` builds the `VoiceActivity`,
     `SoundOfEnd`, `Recogniser`, `Replier` or `Voice` from its parts. `options`: by stage, the keys of the profile
-    that it heeds beyond those of every stage. `needs`: modules that it imports. `contracts` are of
-    files whose manifest has none. `served`: the served model of each role. `check` raises what
+    that it heeds beyond those of every stage. `needs`: modules that it imports; `needs_of`: those that
+    the artifact in a folder makes it import besides. `contracts` are of files whose manifest has none. `served`: the served model of each role. `check` raises what
     `make` would raise for a candidate, without loading a graph. `takes_turns`: its calls are long
     enough that the stages of a turn take turns at the cores. `library` opens the speakers that
     users add to an artifact, `cloner` makes new ones of recordings, `forget` deletes those of all
@@ -456,6 +470,7 @@ class Family:
     make: Callable[[Parts], Any]
     options: Mapping[str, frozenset[str]] = field(default_factory=dict)
     needs: tuple[Need, ...] = ()
+    needs_of: Callable[[Path, Manifest], tuple[Need, ...]] = _no_needs
     contracts: Mapping[str, ModelContract] = field(default_factory=dict)
     served: Mapping[str, str] = field(default_factory=dict)
     check: Callable[[Candidate], None] = _anything

@@ -13,14 +13,18 @@ from voxturn.runtime.flow.clock import Clock, WallClock
 from voxturn.runtime.flow.handoff import cancel_all
 from voxturn.runtime.gateway.canary import Canary
 from voxturn.runtime.gateway.client_voices import ClientVoices
+from voxturn.runtime.gateway.holders import Holders
 from voxturn.runtime.gateway.keys import Keys, NoKeys
-from voxturn.runtime.gateway.limits import Limits, SharedPlaces
+from voxturn.runtime.gateway.limits import Limits
 from voxturn.runtime.gateway.logs import turn_ended
 from voxturn.runtime.gateway.metrics import Metrics, OccupancyGauges
-from voxturn.runtime.gateway.places import Places
+from voxturn.runtime.gateway.peers import NoPeers, Peers
+from voxturn.runtime.gateway.places import OwnPlaces, Places
 from voxturn.runtime.gateway.realtime.secrets import Secrets, SecretsInMemory
 from voxturn.runtime.gateway.sessions import Sessions
+from voxturn.runtime.gateway.speeches import Speeches
 from voxturn.runtime.gateway.store import Conversations, InMemory
+from voxturn.runtime.gateway.sweeping import sweeping
 from voxturn.runtime.gateway.telemetry import NoTelemetry, Telemetry
 from voxturn.runtime.gateway.voices import Voices
 from voxturn.runtime.gateway.work import Calls, Work
@@ -29,11 +33,22 @@ from voxturn.runtime.gateway_settings import GatewaySettings
 _REFRESH_S = 5.0
 
 
+@dataclass(frozen=True)
+class Shared:
+    """Places that the processes of one machine count together, for conversations, for texts that
+    are spoken, for requests and for connections."""
+
+    sessions: Places
+    speeches: Places
+    calls: Places
+    connections: Places
+
+
 @dataclass
 class Gateway:
     """One process of the gateway. `stopping` is set once no new work is taken.
 
-    `windows` and `leases`: what several processes count together (`Limits`).
+    `windows` and `shared`: what several processes count together; `peers`: the others.
     """
 
     assistant: Assistant
@@ -42,16 +57,20 @@ class Gateway:
     conversations: Conversations = field(default_factory=InMemory)
     clock: Clock = field(default_factory=WallClock)
     windows: Storage | None = None
-    leases: SharedPlaces | None = None
+    shared: Shared | None = None
     telemetry: Telemetry = field(default_factory=NoTelemetry)
     secrets: Secrets = field(default_factory=SecretsInMemory)
+    peers: Peers = field(default_factory=NoPeers)
 
     def __post_init__(self) -> None:
         clients = ClientVoices(self.assistant.cloning, self.settings.voices_of_key)
         self.voices = Voices(self.assistant, self.settings.voices, clients)
         slots = slots_of(self.assistant)
-        self.limits = Limits(self.settings, slots, self.windows, self.leases)
-        self.speeches = Places(self.settings.speeches, self.settings.speeches_of_key)
+        settings, shared = self.settings, self.shared
+        self.limits = Limits(settings, slots, self.windows, shared.sessions if shared else None)
+        speeches = shared.speeches if shared else OwnPlaces(settings.speeches)
+        self.speeches = Speeches(speeches, settings.speeches_of_key)
+        self.connections = shared.connections if shared else OwnPlaces(settings.connections)
         self.metrics = Metrics()
         self._occupancy = OccupancyGauges(
             self.metrics,
@@ -64,9 +83,11 @@ class Gateway:
         ]
         self.canary = Canary(self.assistant, self.clock, self.settings.canary_s)
         self.sessions = Sessions()
+        self.holders = Holders(self.conversations, self.peers)
         self.stopping = asyncio.Event()
         self.work = Work()
-        self.calls = Calls(self.keys, self.clock, self.settings.connections_of_key)
+        calls = shared.calls if shared else None
+        self.calls = Calls(self.keys, self.clock, settings.connections_of_key, calls)
         self._tasks: list[asyncio.Task[None]] = []
 
     async def draining(self) -> None:
@@ -79,6 +100,8 @@ class Gateway:
 
     async def __aenter__(self) -> Gateway:
         self._tasks.append(asyncio.create_task(self.calls.watch()))
+        kept = (self.conversations, self.secrets, self.windows)
+        self._tasks.append(asyncio.create_task(sweeping(kept, self.clock)))
         if self.metrics.shared:
             self._tasks.append(asyncio.create_task(self._refresh()))
         return self

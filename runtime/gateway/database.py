@@ -1,4 +1,4 @@
-"""The gateway's database: one file of SQLite, and one thread that owns the connection to it.
+"""The gateway's database as one file of SQLite.
 
 What was acknowledged is in the operating system's hands, so it outlives the process, however that
 ends (WAL, synchronous=NORMAL). A power cut or a crash of the whole machine may lose the last
@@ -8,19 +8,13 @@ system may not hold it (WAL needs shared memory).
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sqlite3
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import TypeVar
 
 from voxturn.runtime.errors import DiskFull, OutputNotWritable, ResourceError, UsageError
-
-T = TypeVar("T")
-Work = Callable[[sqlite3.Connection], T]
+from voxturn.runtime.gateway.transactions import T, Transactions, Work
 
 _WAIT_S = 10.0
 """How long a transaction waits for one of another process."""
@@ -59,6 +53,7 @@ _MIGRATIONS: Sequence[Sequence[str]] = (
         "ALTER TABLE ephemeral ADD COLUMN key TEXT NOT NULL DEFAULT ''",
         "CREATE INDEX ephemeral_key ON ephemeral (key)",
     ),
+    ("ALTER TABLE conversations ADD COLUMN holder INTEGER NOT NULL DEFAULT 0",),
 )
 """From one version of the schema to the next. Only ever add to it: `PRAGMA user_version` counts
 how many a file has had. Times are seconds since 1970."""
@@ -72,8 +67,8 @@ def default_path() -> Path:
     return Path(data) / "voxturn" / "gateway.sqlite"
 
 
-class Database:
-    """An open database; close it when done. `path` None: in memory, for tests.
+class Database(Transactions):
+    """An open file; close it when done. `path` None: in memory, for tests.
 
     Raises `UsageError` for a file that is no database of ours, `ResourceError` where it cannot be
     made or opened.
@@ -81,54 +76,21 @@ class Database:
 
     def __init__(self, path: Path | None = None) -> None:
         self._path = path
-        self._thread = ThreadPoolExecutor(1, "voxturn-database")
+        super().__init__()
+
+    def _open(self) -> None:
+        self._connection = _opened(self._path)
+
+    def _done(self, work: Work[T], writes: bool) -> T:
         try:
-            self._connection = self._thread.submit(_opened, path).result()
-        except BaseException:
-            self._thread.shutdown()
-            raise
-
-    async def read(self, work: Work[T]) -> T:
-        """What `work` finds, called in the database's thread. Raises `ResourceError`."""
-        return await asyncio.wrap_future(self._thread.submit(self._done, "BEGIN", work))
-
-    async def write(self, work: Work[T]) -> T:
-        """`work` as one transaction. Returns once it outlives the process.
-
-        It is done even if whoever waits for it is cancelled. Raises `ResourceError`, and what
-        `work` raises, after which nothing was changed.
-        """
-        begun = self._thread.submit(self._done, "BEGIN IMMEDIATE", work)
-        # cancelling the waiter would take the work out of the thread's queue
-        return await asyncio.shield(asyncio.wrap_future(begun))
-
-    def now(self, work: Work[T]) -> T:
-        """As `write`, for code without an event loop."""
-        return self._thread.submit(self._done, "BEGIN IMMEDIATE", work).result()
-
-    def close(self) -> None:
-        """Let begun transactions end, then close the file."""
-        self._thread.submit(self._connection.close)
-        self._thread.shutdown()
-
-    def __enter__(self) -> Database:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def _done(self, begin: str, work: Work[T]) -> T:
-        try:
-            self._connection.execute(begin)
+            self._connection.execute("BEGIN IMMEDIATE" if writes else "BEGIN")
             with self._connection:  # commits, or rolls back
                 return work(self._connection)
         except sqlite3.Error as exc:
             raise _failure(self._path, exc) from exc
+
+    def _close(self) -> None:
+        self._connection.close()
 
 
 def _opened(path: Path | None) -> sqlite3.Connection:

@@ -1,93 +1,60 @@
-"""How many texts are spoken at once, beside the conversations."""
+"""Places for what runs at once: conversations, texts that are spoken, requests, connections."""
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
-
-from voxturn.runtime.flow.event import Event
-from voxturn.runtime.gateway.errors import ApiError
-from voxturn.runtime.gateway.keys import Caller
-
-_RETRY_S = 2.0
+from typing import Protocol
 
 
-class Places:
-    """Places for texts: so many in all, and of one caller."""
-
-    def __init__(self, most: int, most_of_key: int) -> None:
-        self._most = most
-        self._most_of_key = min(most_of_key or most, most)
-        self._taken: Counter[str] = Counter()
-        self._left = Event()
-
-    @contextmanager
-    def place(self, caller: Caller) -> Iterator[None]:
-        """Hold one while the block runs. Raises `ApiError` 429 where none is free."""
-        self.take(caller)
-        try:
-            yield
-        finally:
-            self.leave(caller)
-
-    def take(self, caller: Caller) -> None:
-        """Take one. Raises `ApiError` 429 where none is free."""
-        if full := self._full(caller):
-            raise ApiError(429, full, "too_many_requests", retry_after_s=_RETRY_S)
-        self._taken[caller.client] += 1
-
-    async def wait(self, caller: Caller) -> None:
-        """Take one as soon as one is free."""
-        while self._full(caller):
-            self._left.clear()
-            await self._left.wait()
-        self.take(caller)
-
-    def leave(self, caller: Caller) -> None:
-        """Leave one that was taken."""
-        self._taken[caller.client] -= 1
-        if not self._taken[caller.client]:
-            del self._taken[caller.client]
-        self._left.set()
+class Places(Protocol):
+    """A number of places: `OwnPlaces`, or the `Leases` that other processes count as well."""
 
     @property
-    def taken(self) -> int:
-        """How many are taken."""
-        return self._taken.total()
+    def most(self) -> int:
+        """How many there are."""
+        ...
 
-    def _full(self, caller: Caller) -> str:
-        """Which limit a further text would pass; empty: none."""
-        if self._taken[caller.client] >= self._most_of_key:
-            return f"{self._most_of_key} texts of this key are being spoken already"
-        if self._taken.total() >= self._most:
-            return f"all {self._most} places for texts are taken"
-        return ""
+    def taken(self, key: str | None = None) -> int:
+        """How many are taken by anyone, or by a key."""
+        ...
+
+    def take(self, key: str, most_of_key: int) -> int | str:
+        """The number of the place that was taken; else what is full: "all" or "key"."""
+        ...
+
+    def leave(self, place: int) -> None:
+        """Free a place."""
+        ...
 
 
-class PlaceOfText:
-    """The place of a text that comes in pieces: taken for a sentence, left once all that have come
-    are spoken. Leave it at the text's end."""
+class OwnPlaces:
+    """The `most` places of a single process."""
 
-    def __init__(self, places: Places, caller: Caller) -> None:
-        self._places = places
-        self._caller = caller
-        self._begun = False
-        self.held = False
+    def __init__(self, most: int = sys.maxsize) -> None:
+        self.most = most
+        self._keys: dict[int, str] = {}
+        self._counts: Counter[str] = Counter()
+        self._next = 0
 
-    async def take(self) -> None:
-        """A sentence is to be spoken. Raises `ApiError` 429 where the text's first finds no place;
-        later ones wait for it: a text is not ended in the middle."""
-        if self.held:
-            return
-        if self._begun:
-            await self._places.wait(self._caller)
-        else:
-            self._places.take(self._caller)
-        self._begun = self.held = True
+    def taken(self, key: str | None = None) -> int:
+        """How many are taken by anyone, or by a key."""
+        return len(self._keys) if key is None else self._counts[key]
 
-    def leave(self) -> None:
-        """Nothing is to be spoken. Safe to call twice."""
-        if self.held:
-            self.held = False
-            self._places.leave(self._caller)
+    def take(self, key: str, most_of_key: int) -> int | str:
+        """The number of the place that was taken; else what is full: "all" or "key"."""
+        if len(self._keys) >= self.most:
+            return "all"
+        if self._counts[key] >= most_of_key:
+            return "key"
+        self._next += 1
+        self._keys[self._next] = key
+        self._counts[key] += 1
+        return self._next
+
+    def leave(self, place: int) -> None:
+        """Free a place."""
+        key = self._keys.pop(place)
+        self._counts[key] -= 1
+        if not self._counts[key]:
+            del self._counts[key]

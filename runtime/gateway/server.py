@@ -14,7 +14,7 @@ import uvicorn
 from voxturn.runtime.errors import UsageError
 from voxturn.runtime.gateway import app
 from voxturn.runtime.gateway.core import Gateway
-from voxturn.runtime.gateway.wire import WireConfig, WireLimits
+from voxturn.runtime.gateway.wire import Connections, WireConfig, WireLimits
 
 _PING_S, _PONG_S = 20.0, 20.0
 """How often a WebSocket is asked whether someone is there, and how long it may take to answer."""
@@ -137,6 +137,6 @@ async def serving(
 
 def wire_limits(gateway: Gateway) -> WireLimits:
     """What the profile's settings allow a connection."""
-    settings = gateway.settings
     # the application has its own word for a body that comes too slowly: it may say it first
-    return WireLimits(connections=settings.connections, body_s=settings.request_s + 5.0)
+    connections = Connections(gateway.connections)
+    return WireLimits(connections, body_s=gateway.settings.request_s + 5.0)

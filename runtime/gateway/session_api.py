@@ -8,7 +8,7 @@ from starlette.responses import Response
 from voxturn.runtime.gateway.core import Gateway
 from voxturn.runtime.gateway.keys import Caller
 from voxturn.runtime.gateway.operations import Answer, Operation, json_answer
-from voxturn.runtime.gateway.sessions import SessionInfo
+from voxturn.runtime.gateway.sessions import SessionInfo, no_session
 
 
 class SessionList(msgspec.Struct, frozen=True):
@@ -28,15 +28,19 @@ class SessionEnded(msgspec.Struct, frozen=True):
 
 async def _list(gateway: Gateway, request: Request, caller: Caller) -> Response:
     """The sessions of the caller."""
-    data = [each.info() for each in gateway.sessions.owned(caller)]
-    return json_answer(SessionList(data))
+    own = [each.info() for each in gateway.sessions.owned(caller)]
+    return json_answer(SessionList([*own, *await gateway.peers.sessions(caller.client)]))
 
 
 async def _end(gateway: Gateway, request: Request, caller: Caller) -> Response:
     """End a session of the caller's."""
-    session = gateway.sessions.of(caller, request.path_params["id"])
-    await session.end("deleted")
-    return json_answer(SessionEnded(session.id))
+    name = request.path_params["id"]
+    session = gateway.sessions.find(caller, name)
+    if session is not None:
+        await session.end("deleted")
+    elif not await gateway.peers.end(caller.client, name):
+        raise no_session()
+    return json_answer(SessionEnded(name))
 
 
 OPERATIONS = (

@@ -32,9 +32,7 @@ class Held(Protocol):
     """A session that can be connected to again."""
 
     id: str
-    key: str
     owner: str
-    conversation: str
 
     def info(self) -> SessionInfo: ...
 
@@ -62,21 +60,14 @@ class Sessions:
         """It has ended. Safe to call twice."""
         self._held.pop(session.id, None)
 
-    def of(self, caller: Caller, session_id: str) -> Any:
-        """A session of the caller's. Raises `ApiError` 404, also for one of somebody else."""
+    def find(self, caller: Caller, session_id: str) -> Any:
+        """A session of the caller's that this process has; None, also for one of somebody else."""
         session = self._held.get(session_id)
-        if session is None or session.owner != caller.client:
-            raise ApiError(404, "there is no such session (any more)", "session_not_found")
-        return session
+        return session if session is not None and session.owner == caller.client else None
 
     def owned(self, caller: Caller) -> Iterator[Any]:
         """All sessions of the caller's, oldest first."""
         return (each for each in list(self._held.values()) if each.owner == caller.client)
-
-    def of_conversation(self, key: str, conversation: str) -> list[Any]:
-        """The sessions of a key, or of all who show none, that go on with a conversation."""
-        held = list(self._held.values())
-        return [each for each in held if (each.key, each.conversation) == (key, conversation)]
 
     def __len__(self) -> int:
         return len(self._held)
@@ -87,3 +78,8 @@ class Sessions:
         for outcome in await asyncio.gather(*ends, return_exceptions=True):
             if isinstance(outcome, BaseException):
                 raise outcome
+
+
+def no_session() -> ApiError:
+    """What is told where there is none, or it is somebody else's."""
+    return ApiError(404, "there is no such session (any more)", "session_not_found")

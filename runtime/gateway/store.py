@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sqlite3
+import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -10,33 +10,58 @@ from dataclasses import replace
 from typing import Protocol
 
 import msgspec
-from voxturn.runtime.gateway.database import Database
+from voxturn.runtime.gateway.errors import ApiError
+from voxturn.runtime.gateway.transactions import Connection, Transactions
 from voxturn.runtime.gateway_settings import GatewaySettings
 from voxturn.runtime.messages import Message
 
 _DAY_S = 86_400.0
-_SWEEP_S = 3600.0
-"""How often expired conversations are removed; before that nobody is given them any more."""
 _MOST_IN_MEMORY = 1000
-_INSERT = "INSERT OR REPLACE INTO conversations VALUES (:key, :id, :messages, :updated)"
+_INSERT = """INSERT INTO conversations (key, id, messages, updated, holder)
+    VALUES (:key, :id, :messages, :updated, :holder)
+    ON CONFLICT (key, id) DO UPDATE
+    SET messages = excluded.messages, updated = excluded.updated, holder = excluded.holder
+    WHERE conversations.updated <= :since OR conversations.holder = excluded.holder"""
 _UPDATE = """UPDATE conversations SET messages = :messages, updated = :updated
-    WHERE key = :key AND id = :id"""
+    WHERE key = :key AND id = :id AND holder = :holder"""
+_TAKE = """UPDATE conversations SET holder = :holder
+    WHERE key = :key AND id = :id AND updated > :since RETURNING messages"""
+
+
+class TakenOver(ApiError):
+    """Another connection goes on with the conversation: nothing more of this one is kept."""
+
+    def __init__(self) -> None:
+        super().__init__(409, "another connection goes on with this conversation", "taken_over")
 
 
 class Conversations(Protocol):
     """Keeps the messages of conversations. `key` is the id of the key whose they are: of another's
-    there is nothing."""
+    there is nothing.
+
+    `holder` is the number of whoever goes on with a conversation: the last to take it.
+    """
 
     async def load(self, key: str, conversation: str) -> list[Message] | None:
         """The messages so far; None where there is no such conversation."""
         ...
 
+    async def take(self, key: str, conversation: str, holder: int) -> list[Message] | None:
+        """As `load`; from then on no other holder may save it."""
+        ...
+
     async def save(
-        self, key: str, conversation: str, messages: Sequence[Message], new: bool = True
+        self,
+        key: str,
+        conversation: str,
+        messages: Sequence[Message],
+        holder: int = 0,
+        new: bool = True,
     ) -> bool:
         """Keep the messages; whether they are kept. Returns once they outlive the process.
 
-        `new`: whether it may begin to be kept by this; if not, one that is not there stays away.
+        `new`: whether it begins to be kept by this; if not, one that is not there stays away.
+        Raises `TakenOver` where another holder has it.
         """
         ...
 
@@ -52,45 +77,71 @@ class Conversations(Protocol):
 class Kept:
     """A conversation that a session goes on with, by its `id`. What was deleted meanwhile, by
     whatever process, does not come back: nothing of this session is kept from then on.
-
-    `there`: whether it was kept before.
     """
 
-    def __init__(self, conversations: Conversations, key: str, id: str, there: bool) -> None:  # noqa: A002  its name
+    def __init__(self, conversations: Conversations, key: str, id: str) -> None:  # noqa: A002  its name
         self.id = id
         self._conversations = conversations
         self._key = key
-        self._there = there
+        self._holder = secrets.randbits(62)
+        self._there = False
         self._deleted = False
 
+    async def take(self) -> list[Message] | None:
+        """The messages so far, if it was kept. Whoever took it before can save it no more."""
+        messages = await self._conversations.take(self._key, self.id, self._holder)
+        self._there = messages is not None
+        return messages
+
     async def save(self, messages: Sequence[Message]) -> None:
-        """Keep the messages, unless it was deleted. Raises `ResourceError`."""
+        """Keep the messages, unless it was deleted. Raises `ResourceError`, and `TakenOver` where
+        someone else has taken it."""
         if self._deleted:
             return
-        kept = await self._conversations.save(self._key, self.id, messages, not self._there)
+        kept = await self._conversations.save(
+            self._key, self.id, messages, self._holder, not self._there
+        )
         self._deleted = self._there and not kept
         self._there = kept
 
 
 class InMemory:
-    """`Conversations` that end with the process: the last `most` of them."""
+    """`Conversations` that end with the process: the last `most` of them, as `capped`."""
 
-    def __init__(self, most: int = _MOST_IN_MEMORY) -> None:
+    def __init__(
+        self, most: int = _MOST_IN_MEMORY, keep_messages: int = GatewaySettings.keep_messages
+    ) -> None:
         self._most = most
-        self._kept: OrderedDict[tuple[str, str], list[Message]] = OrderedDict()
+        self._keep_messages = keep_messages
+        self._kept: OrderedDict[tuple[str, str], tuple[int, list[Message]]] = OrderedDict()
 
     async def load(self, key: str, conversation: str) -> list[Message] | None:
         """The messages so far."""
-        messages = self._kept.get((key, conversation))
-        return list(messages) if messages is not None else None
+        found = self._kept.get((key, conversation))
+        return list(found[1]) if found is not None else None
+
+    async def take(self, key: str, conversation: str, holder: int) -> list[Message] | None:
+        """The messages so far, for this holder alone."""
+        messages = await self.load(key, conversation)
+        if messages is not None:
+            self._kept[key, conversation] = holder, messages
+        return messages
 
     async def save(
-        self, key: str, conversation: str, messages: Sequence[Message], new: bool = True
+        self,
+        key: str,
+        conversation: str,
+        messages: Sequence[Message],
+        holder: int = 0,
+        new: bool = True,
     ) -> bool:
-        """Keep the messages."""
-        if not new and (key, conversation) not in self._kept:
+        """Keep the messages. Raises `TakenOver`."""
+        found = self._kept.get((key, conversation))
+        if found is None and not new:
             return False
-        self._kept[key, conversation] = list(messages)
+        if found is not None and found[0] != holder:
+            raise TakenOver
+        self._kept[key, conversation] = holder, capped(messages, self._keep_messages)
         self._kept.move_to_end((key, conversation))
         while len(self._kept) > self._most:
             self._kept.popitem(last=False)
@@ -108,39 +159,18 @@ class InMemory:
         return len(of_key)
 
 
-class NotKept:
-    """`Conversations` of which nothing is kept (`keep_days = 0`)."""
-
-    async def load(self, key: str, conversation: str) -> list[Message] | None:
-        """Nothing."""
-        return None
-
-    async def save(
-        self, key: str, conversation: str, messages: Sequence[Message], new: bool = True
-    ) -> bool:
-        """Keep nothing."""
-        return False
-
-    async def delete(self, key: str, conversation: str) -> bool:
-        """There was none."""
-        return False
-
-    async def delete_all(self, key: str) -> int:
-        """There were none."""
-        return 0
-
-
-class SqliteConversations:
+class StoredConversations:
     """`Conversations` in the gateway's database.
 
-    A conversation that was not saved for `keep_days` is forgotten, and of each the system's
-    messages and the last `keep_messages` others are kept, as texts: the tokens that a model gave
-    for them are not, since the next process may have another model. `wall`: seconds since 1970.
+    A conversation that was not saved for `keep_days` is forgotten; 0: nothing is kept, and what was
+    kept before goes with the next sweep. Of each the system's messages and the last `keep_messages`
+    others are kept, as texts: the tokens that a model gave for them are not, since the next process
+    may have another model. `wall`: seconds since 1970.
     """
 
     def __init__(
         self,
-        database: Database,
+        database: Transactions,
         keep_days: float,
         keep_messages: int,
         wall: Callable[[], float] = time.time,
@@ -149,40 +179,39 @@ class SqliteConversations:
         self._keep_s = keep_days * _DAY_S
         self._keep_messages = keep_messages
         self._wall = wall
-        self._swept = float("-inf")
 
     async def load(self, key: str, conversation: str) -> list[Message] | None:
         """The messages so far."""
-        since = self._wall() - self._keep_s
+        query = "SELECT messages FROM conversations WHERE key = ? AND id = ? AND updated > ?"
+        which = (key, conversation, self._since)
+        return _decoded(await self._database.read(lambda c: c.execute(query, which).fetchone()))
 
-        def find(connection: sqlite3.Connection) -> bytes | None:
-            row = connection.execute(
-                "SELECT messages FROM conversations WHERE key = ? AND id = ? AND updated > ?",
-                (key, conversation, since),
-            ).fetchone()
-            return row[0] if row else None
-
-        raw = await self._database.read(find)
-        return msgspec.json.decode(raw, type=list[Message]) if raw is not None else None
+    async def take(self, key: str, conversation: str, holder: int) -> list[Message] | None:
+        """The messages so far, for this holder alone."""
+        row = {"key": key, "id": conversation, "holder": holder, "since": self._since}
+        return _decoded(await self._database.write(lambda c: c.execute(_TAKE, row).fetchone()))
 
     async def save(
-        self, key: str, conversation: str, messages: Sequence[Message], new: bool = True
+        self,
+        key: str,
+        conversation: str,
+        messages: Sequence[Message],
+        holder: int = 0,
+        new: bool = True,
     ) -> bool:
-        """Keep the messages."""
+        """Keep the messages. Raises `TakenOver`."""
+        if not self._keep_s:
+            return False
         last = capped(messages, self._keep_messages)
         now = self._wall()
-        sweep = now - self._swept >= _SWEEP_S
-        self._swept = now if sweep else self._swept
+        which = {"key": key, "id": conversation, "holder": holder}
 
-        def keep(connection: sqlite3.Connection) -> bool:
+        def keep(connection: Connection) -> bool:
             raw = msgspec.json.encode([_as_text(message) for message in last])
-            query = _INSERT if new else _UPDATE
-            row = {"key": key, "id": conversation, "messages": raw, "updated": now}
-            kept = connection.execute(query, row).rowcount > 0
-            if sweep:
-                connection.execute(
-                    "DELETE FROM conversations WHERE updated <= ?", (now - self._keep_s,)
-                )
+            row = which | {"messages": raw, "updated": now, "since": now - self._keep_s}
+            kept = connection.execute(_INSERT if new else _UPDATE, row).rowcount > 0
+            if not kept and (new or _is_there(connection, key, conversation)):
+                raise TakenOver
             return kept
 
         return await self._database.write(keep)
@@ -195,9 +224,27 @@ class SqliteConversations:
         """Forget all conversations of a key."""
         return await self._deleted("key = ?", (key,))
 
-    async def _deleted(self, which: str, values: Sequence[str]) -> int:
+    async def sweep(self) -> None:
+        """Delete what has expired; nobody is given it any more before that."""
+        await self._deleted("updated <= ?", (self._since,))
+
+    @property
+    def _since(self) -> float:
+        """What was not saved since is forgotten."""
+        return self._wall() - self._keep_s
+
+    async def _deleted(self, which: str, values: Sequence[str | float]) -> int:
         query = f"DELETE FROM conversations WHERE {which}"  # noqa: S608  `which` is ours
         return await self._database.write(lambda c: c.execute(query, values).rowcount)
+
+
+def _is_there(connection: Connection, key: str, conversation: str) -> bool:
+    query = "SELECT 1 FROM conversations WHERE key = ? AND id = ?"
+    return connection.execute(query, (key, conversation)).fetchone() is not None
+
+
+def _decoded(row: tuple[bytes] | None) -> list[Message] | None:
+    return msgspec.json.decode(row[0], type=list[Message]) if row is not None else None
 
 
 def capped(messages: Sequence[Message], most: int) -> list[Message]:
@@ -219,8 +266,6 @@ def _as_text(message: Message) -> Message:
     return replace(message, ids=(), calls=calls)
 
 
-def conversations_of(settings: GatewaySettings, database: Database) -> Conversations:
+def conversations_of(settings: GatewaySettings, database: Transactions) -> StoredConversations:
     """What keeps conversations for as long as a profile says."""
-    if not settings.keep_days:
-        return NotKept()
-    return SqliteConversations(database, settings.keep_days, settings.keep_messages)
+    return StoredConversations(database, settings.keep_days, settings.keep_messages)

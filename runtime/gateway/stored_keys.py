@@ -6,15 +6,14 @@ import asyncio
 import hashlib
 import hmac
 import secrets
-import sqlite3
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from voxturn.runtime.errors import UsageError
 from voxturn.runtime.flow.clock import Clock, WallClock
-from voxturn.runtime.gateway.database import Database
 from voxturn.runtime.gateway.keys import ANYONE, Caller
+from voxturn.runtime.gateway.transactions import Connection, Transactions
 
 _PREFIX = "vx_"
 _LOOK_S = 1.0
@@ -43,7 +42,7 @@ class Key:
 
 
 def create(
-    database: Database,
+    database: Transactions,
     name: str,
     sessions: int = 0,
     rate: int = 0,
@@ -69,16 +68,16 @@ def create(
     return key, secret
 
 
-def all_keys(database: Database) -> list[Key]:
+def all_keys(database: Transactions) -> list[Key]:
     """Every key that was ever made, the oldest first."""
     return database.now(_read)
 
 
-def revoke(database: Database, identifier: str, now: float | None = None) -> bool:
+def revoke(database: Transactions, identifier: str, now: float | None = None) -> bool:
     """Take a key back; whether it had not been already. Raises `UsageError` where there is none."""
     now = time.time() if now is None else now
 
-    def take_back(connection: sqlite3.Connection) -> bool:
+    def take_back(connection: Connection) -> bool:
         known = connection.execute("SELECT 1 FROM keys WHERE id = ?", (identifier,)).fetchone()
         if known is None:
             raise UsageError(f"there is no key {identifier}; `voxturn keys list` shows them")
@@ -88,7 +87,7 @@ def revoke(database: Database, identifier: str, now: float | None = None) -> boo
     return database.now(take_back)
 
 
-def forget(database: Database, identifier: str) -> int:
+def forget(database: Transactions, identifier: str) -> int:
     """Delete the conversations of a key; how many there were."""
     query = "DELETE FROM conversations WHERE key = ?"
     return database.now(lambda connection: connection.execute(query, (identifier,)).rowcount)
@@ -103,7 +102,7 @@ class StoredKeys:
 
     def __init__(
         self,
-        database: Database,
+        database: Transactions,
         everyone: bool | None = None,
         clock: Clock | None = None,
         wall: Callable[[], float] = time.time,
@@ -141,7 +140,7 @@ class StoredKeys:
         return key if key is not None and hmac.compare_digest(key.hash, digest) else None
 
     async def _look(self) -> None:
-        """See what other processes did: SQLite counts their commits."""
+        """See what other processes did."""
         async with self._lock:
             if self._clock.now() - self._looked < _LOOK_S:
                 return
@@ -156,13 +155,13 @@ class StoredKeys:
         self._by_hash = {key.hash[:8]: key for key in self._by_id.values()}
 
 
-def _version(connection: sqlite3.Connection) -> tuple[int, int]:
-    """Differs once anything was changed, by another connection or by this one."""
-    (others,) = connection.execute("PRAGMA data_version").fetchone()
-    return int(others), connection.total_changes
+def _version(connection: Connection) -> tuple[int, int]:
+    """Differs once a key was made or taken back: neither is ever undone."""
+    made, revoked = connection.execute("SELECT count(*), count(revoked) FROM keys").fetchone()
+    return int(made), int(revoked)
 
 
-def _read(connection: sqlite3.Connection) -> list[Key]:
+def _read(connection: Connection) -> list[Key]:
     query = f"SELECT {_COLUMNS} FROM keys ORDER BY created, id"  # noqa: S608
     return [Key(*row) for row in connection.execute(query)]
 

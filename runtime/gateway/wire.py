@@ -11,12 +11,13 @@ import asyncio
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from voxturn.runtime.gateway.places import OwnPlaces, Places
 from websockets.frames import Frame
 from websockets.http11 import Request
 
@@ -25,13 +26,34 @@ _LOG.setLevel(logging.WARNING)
 """What uvicorn and websockets tell at lower levels has paths and headers, and so has keys."""
 
 
+class Connections:
+    """Which connections are open, each in one of the `places`."""
+
+    def __init__(self, places: Places) -> None:
+        self.places = places
+        self._open: dict[asyncio.Transport, int] = {}
+
+    def enter(self, transport: asyncio.Transport) -> bool:
+        """A connection has come; whether there is a place for it."""
+        place = self.places.take("", self.places.most)
+        if isinstance(place, str):
+            return False
+        self._open[transport] = place
+        return True
+
+    def leave(self, transport: asyncio.Transport) -> None:
+        """It is gone, if it was let in."""
+        if (place := self._open.pop(transport, None)) is not None:
+            self.places.leave(place)
+
+
 @dataclass(frozen=True)
 class WireLimits:
-    """`connections` in all; `head_s` for a request's head and `body_s` for its body, since it
-    began; `stall_s` for which a client may not read, over HTTP and WebSocket; `head` in bytes;
-    `pieces` of a message."""
+    """`connections` have the places that there are for them; `head_s` for a request's head and
+    `body_s` for its body, since it began; `stall_s` for which a client may not read, over HTTP and
+    WebSocket; `head` in bytes; `pieces` of a message."""
 
-    connections: int = 1024
+    connections: Connections = field(default_factory=lambda: Connections(OwnPlaces(1024)))
     head_s: float = 10.0
     body_s: float = 120.0
     stall_s: float = 20.0
@@ -113,7 +135,7 @@ class HttpProtocol(_Unread, HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Refuse it where there are too many."""
         super().connection_made(transport)
-        if len(self.connections) > self._wire.connections:
+        if not self._wire.connections.enter(transport):
             self._refuse(503, "the gateway has as many connections as it may have")
             return
         self._coming.set(self._wire.head_s, transport)
@@ -122,6 +144,7 @@ class HttpProtocol(_Unread, HttpToolsProtocol):
         """Wait for nothing any more."""
         self._coming.off()
         self._unread.off()
+        self._wire.connections.leave(self.transport)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -186,6 +209,7 @@ class WebSocketProtocol(_Unread, WebSocketsSansIOProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait for nothing any more."""
         self._unread.off()
+        self._wire.connections.leave(self.transport)
         super().connection_lost(exc)
 
     def handle_connect(self, event: Request) -> None:

@@ -17,6 +17,7 @@ from voxturn.runtime.flow.clock import Clock, done_by
 from voxturn.runtime.flow.handoff import cancel_and_wait
 from voxturn.runtime.gateway.errors import ApiError
 from voxturn.runtime.gateway.keys import Caller, Keys
+from voxturn.runtime.gateway.places import OwnPlaces, Places
 
 T = TypeVar("T")
 _LOG = logging.getLogger(__name__)
@@ -67,10 +68,14 @@ class KeyRevoked(Exception):
 
 
 class Calls:
-    """The requests and connections of each caller: at most `most_of_key` at once."""
+    """The requests and connections of each caller: at most `most_of_key` at once, each in one of the
+    `places`."""
 
-    def __init__(self, keys: Keys, clock: Clock, most_of_key: int = 512) -> None:
+    def __init__(
+        self, keys: Keys, clock: Clock, most_of_key: int = 512, places: Places | None = None
+    ) -> None:
         self._most_of_key = most_of_key
+        self._places = places or OwnPlaces()
         self._keys = keys
         self._clock = clock
         self._cuts: defaultdict[tuple[str, str], set[asyncio.Timeout]] = defaultdict(set)
@@ -79,7 +84,7 @@ class Calls:
 
     @property
     def counts(self) -> Counter[str]:
-        """How many each caller has."""
+        """How many each caller has in this process."""
         return Counter({client: len(cuts) for (_, client), cuts in self._cuts.items()})
 
     @contextlib.asynccontextmanager
@@ -87,7 +92,8 @@ class Calls:
         """Cancel the block once the caller's key is revoked; what it is given has expired then.
         Raises `KeyRevoked` after that, and at once `ApiError` 429 where the caller has too many."""
         whose = (caller.key, caller.client)
-        if len(self._cuts.get(whose, ())) >= self._most_of_key:
+        place = self._places.take(caller.client, self._most_of_key)
+        if isinstance(place, str):
             raise ApiError(
                 429,
                 f"this key has {self._most_of_key} requests and connections already",
@@ -101,6 +107,7 @@ class Calls:
                 try:
                     yield cut
                 finally:
+                    self._places.leave(place)
                     self._cuts[whose].discard(cut)
                     if not self._cuts[whose]:
                         del self._cuts[whose]

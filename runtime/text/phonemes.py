@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 
 from voxturn.runtime.errors import ExecutorUnavailable
 
-_ESPEAK = threading.Lock()  # espeak-ng keeps its voice in a global
+ESPEAK = threading.Lock()
+"""Held while espeak-ng works, which keeps its voice in a global."""
 
 
 class EspeakPhonemizer:
@@ -27,9 +28,10 @@ class EspeakPhonemizer:
         self._phonemizer = Loaded()
         self._to_ids = phonemes_to_ids
 
-    def ids(self, text: str) -> list[int]:
-        """The ids of `text`, its sentences joined; empty for text that has no sound."""
-        with _ESPEAK:
+    def ids(self, text: str, language: str = "") -> list[int]:
+        """The ids of `text`, its sentences joined; empty for text that has no sound. The voice has
+        one language."""
+        with ESPEAK:
             sentences = self._phonemizer.phonemize(self._voice, text.replace("\0", " "))
         phonemes = [symbol for sentence in sentences for symbol in sentence]
         if not any(symbol.isalpha() for symbol in phonemes):

@@ -7,7 +7,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from voxturn.runtime.gateway.database import Database
-from voxturn.runtime.gateway.store import SqliteConversations
+from voxturn.runtime.gateway.store import StoredConversations
 from voxturn.runtime.messages import Message
 
 KEY, AT_ONCE = "key_1", 4
@@ -26,11 +26,11 @@ def write(path: Path, told: Connection) -> None:
 
 async def _write(path: Path, told: Connection) -> None:
     with Database(path) as database:
-        kept = SqliteConversations(database, 30.0, 1000)
+        kept = StoredConversations(database, 30.0, 1000)
         await asyncio.gather(*(_talk(kept, number, told) for number in range(AT_ONCE)))
 
 
-async def _talk(kept: SqliteConversations, conversation: int, told: Connection) -> None:
+async def _talk(kept: StoredConversations, conversation: int, told: Connection) -> None:
     messages = await kept.load(KEY, str(conversation)) or []
     while True:
         messages += [message(conversation, len(messages) + i) for i in range(2)]

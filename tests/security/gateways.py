@@ -13,7 +13,7 @@ from voxturn.runtime.families.fake import write_profile
 from voxturn.runtime.gateway.core import Gateway
 from voxturn.runtime.gateway.database import Database
 from voxturn.runtime.gateway.server import Address, serving
-from voxturn.runtime.gateway.store import SqliteConversations
+from voxturn.runtime.gateway.store import StoredConversations
 from voxturn.runtime.gateway.stored_keys import StoredKeys, create
 from voxturn.runtime.gateway_settings import GatewaySettings
 from voxturn.runtime.models.store import Store
@@ -48,7 +48,7 @@ async def house(
         (ana, ana_secret), (bo, bo_secret) = [
             create(database, name) if keys else (None, "") for name in ("ana", "bo")
         ]
-        kept = SqliteConversations(database, 30.0, 100)
+        kept = StoredConversations(database, 30.0, 100)
         async with Assistant.load(profile, Store(folder / "store")) as assistant:
             gateway = Gateway(assistant, settings or profile.gateway, StoredKeys(database), kept)
             ids = (ana.id if ana else "", bo.id if bo else "")

@@ -29,6 +29,7 @@ _GGUF = ("export", "qwen3", "--checkpoint", "{path}/model.gguf", "--for", "onnx"
 _WHISPER = ("export", "whisper", "--checkpoint", "{path}", "--for", "onnx", *_OUT)
 _XTTS = ("export", "xtts-v2", "--checkpoint", "{path}", *_OUT, "--precision", "int8")
 _PIPER = ("export", "vits-en-us-joe", "--checkpoint", "{path}", *_OUT)
+_COQUI = ("export", "coqui", "--checkpoint", "{path}", *_OUT)
 _SAY = ("say", "Hello.", "--model", "{path}", *_OUT)
 _HEAR = ("transcribe", "{path}/silence.wav", "--profile", "{path}/profile.toml")
 _VOICES = ("voices", "list", "--model", "{path}")
@@ -62,6 +63,7 @@ _whisper = _of(made.whisper, _WHISPER)
 _ct2 = _of(made.ctranslate2, _WHISPER)
 _xtts = _of(made.xtts, _XTTS)
 _piper = _of(voice, _PIPER)
+_coqui = _of(made.coqui, _COQUI)
 _vits = _of(artifacts.vits, _SAY)
 _voices = _of(lambda folder: artifacts.xtts(folder, ONNX_CONTRIB), _VOICES)
 
@@ -387,6 +389,18 @@ ARTIFACTS = {
     "a Whisper whose settings nest": _ct2_artifact(lambda f: (made.model_bin(f / "model.bin", []), made.nested(f / "config.json"))),
 }  # fmt: skip
 
+COQUI = {
+    "a Coqui's configuration that nests": _coqui(lambda f: made.nested(f / "config.json")),
+    "comments without an end": _coqui(lambda f: (f / "config.json").write_text("{" + "/*" * (1 << 22))),
+    "texts without an end": _coqui(lambda f: (f / "config.json").write_text("{" + '"\\' * (1 << 22))),
+    "a table of languages that nests": _coqui(lambda f: made.nested(f / "language_ids.json")),
+    "a table of languages above the folder": _coqui(lambda f: made.put_json(f / "config.json", {"model": "vits", "audio": {"sample_rate": 1}, "language_ids_file": "../../../../etc/passwd"})),
+    "a Coqui's weight that repeats a number": _coqui(lambda f: made.archive(f / "model.pth", made.pickled({"text_encoder.emb.weight": tensor([1 << 12, 1 << 12], [0, 0], 16)}))),
+    "a Coqui's pickle that runs a command": _coqui(lambda f: made.archive(f / "model.pth", b"cos\nsystem\n(X\x05\x00\x00\x00touchtR.")),
+    "a named pipe for a Coqui's weights": _coqui(lambda f: made.pipe(f / "model.pth")),
+    "a Coqui's configuration that is a device": _coqui(lambda f: made.link(f / "config.json", "/dev/zero")),
+}  # fmt: skip
+
 MODELS: dict[str, Hostile] = {
-    **SAFETENSORS, **CONFIGS, **TOKENIZERS, **GGUFS, **CTRANSLATE2, **PICKLES, **ONNX, **ARTIFACTS,
+    **SAFETENSORS, **CONFIGS, **TOKENIZERS, **GGUFS, **CTRANSLATE2, **PICKLES, **ONNX, **ARTIFACTS, **COQUI,
 }  # fmt: skip

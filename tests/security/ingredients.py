@@ -278,6 +278,13 @@ def xtts(folder: Path) -> None:
     archive(folder / "model.pth", pickled({"lora": tensor([4], [1], 4)}))
 
 
+def coqui(folder: Path) -> None:
+    """A folder of a VITS of Coqui's, whose only weight is none of it."""
+    folder.mkdir()
+    put_json(folder / "config.json", {"model": "vits", "audio": {"sample_rate": 22050}})
+    archive(folder / "model.pth", pickled({"lora": tensor([4], [1], 4)}))
+
+
 def patched(path: Path, old: bytes, new: bytes) -> None:
     """Put other bytes in place of the same number, wherever they are."""
     assert len(old) == len(new)

@@ -9,7 +9,7 @@ import random
 from pathlib import Path
 
 from voxturn.runtime.gateway.database import Database
-from voxturn.runtime.gateway.store import SqliteConversations
+from voxturn.runtime.gateway.store import StoredConversations
 from voxturn.runtime.messages import Message
 
 from tests.security.acknowledging import AT_ONCE, KEY, message, write
@@ -60,4 +60,4 @@ def _check(path: Path, acknowledged: dict[int, int]) -> None:
 
 
 async def _load(database: Database, conversation: int) -> list[Message]:
-    return await SqliteConversations(database, 30.0, 1000).load(KEY, str(conversation)) or []
+    return await StoredConversations(database, 30.0, 1000).load(KEY, str(conversation)) or []

@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 from voxturn.runtime.families.fake import write_profile
 from voxturn.runtime.gateway.database import Database
-from voxturn.runtime.gateway.store import SqliteConversations
+from voxturn.runtime.gateway.store import StoredConversations
 from voxturn.runtime.gateway.stored_keys import create, revoke
 from voxturn.runtime.messages import Message
 from voxturn.runtime.serving.processes import descendants
@@ -141,12 +141,12 @@ def until(condition: Callable[[], bool]) -> None:
 
 async def conversation(path: Path, key: str) -> list[Message] | None:
     with Database(path) as database:
-        return await SqliteConversations(database, 30.0, 100).load(key, "1")
+        return await StoredConversations(database, 30.0, 100).load(key, "1")
 
 
 async def save(path: Path, key: str) -> None:
     with Database(path) as database:
-        await SqliteConversations(database, 30.0, 100).save(key, "1", DIALOGUE)
+        await StoredConversations(database, 30.0, 100).save(key, "1", DIALOGUE)
 
 
 def test_it_listens_on_the_loopback_device_alone(tmp_path: Path) -> None:

@@ -48,6 +48,7 @@ RANKS = {
     "prepare": 11,
     "assistant": 11,
     "xtts": 11,
+    "coqui": 12,
     # the package's own names, found when they are first asked for
     "": 12,
     # ways in
@@ -292,10 +293,10 @@ def test_nobody_asks_which_family_or_executor_it_is(path: Path) -> None:
         'x = kind not in {"vits"}',
         'HERE = "openvino"\nx = executor == HERE',
         "x = manifest.kind == FAMILY.kind",
-        "from voxturn.runtime.families.vits import VitsVoice\nmatch x:\n    case VitsVoice():\n        pass",
+        "from voxturn.runtime.families.vits.voice import VitsVoice\nmatch x:\n    case VitsVoice():\n        pass",
         "x = manifest.kind == wanted",
         'match kind:\n    case "decoder":\n        pass',
-        "from voxturn.runtime.families.vits import VitsVoice\nx = isinstance(voice, VitsVoice)",
+        "from voxturn.runtime.families.vits.voice import VitsVoice\nx = isinstance(voice, VitsVoice)",
         "from voxturn.runtime.executors.onnx import OnnxGraph as G\nx = issubclass(g, int | G)",
     ],
 )

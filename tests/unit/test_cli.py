@@ -371,11 +371,11 @@ def test_an_answer_that_cannot_be_spoken_does_not_end_a_chat(
 ) -> None:
     real, calls = OrdPhonemizer.ids, []
 
-    def ids(self: OrdPhonemizer, text: str) -> list[int]:
+    def ids(self: OrdPhonemizer, text: str, language: str) -> list[int]:
         calls.append(text)
         if len(calls) == 1:
             raise error("of\nthis line")
-        return real(self, text)
+        return real(self, text, language)
 
     monkeypatch.setattr(OrdPhonemizer, "ids", ids)
     assert chat.run(["One.", "Two."], "-o", str(tmp_path)) == 0

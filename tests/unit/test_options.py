@@ -25,6 +25,7 @@ from voxturn.runtime.errors import (
     InvalidProfile,
     StreamClosed,
     UnknownStyle,
+    UnknownVoice,
     UnsupportedLanguage,
     UsageError,
 )
@@ -266,7 +267,8 @@ def served_reply(profile: Profile, witness: Witness, tmp_path: Path) -> None:
 
 def served_voice(profile: Profile, witness: Witness, tmp_path: Path) -> None:
     """The served `vits` or `xtts`."""
-    handler = (VoiceHandler if profile.speak.model.endswith("vits") else XttsHandler)(profile)
+    family = Path(profile.speak.model).name.split("-")[0]
+    handler = (VoiceHandler if family == "vits" else XttsHandler)(profile)
     witness.events = [to_chunk(each) for each in _served(handler, {"text": text_tensor(REPLY)})]
 
 
@@ -448,10 +450,15 @@ SPEAKS = engine_rows("speak", SPEAK, "xtts-onnx", "", "openvino") | {
         Case({"max_chars": 12}, (*TURNS, served_voice), lambda w: len(w.sentences) > 1, family=family)
         for family in ("xtts", "vits")
     ] + [Case({"max_chars": 12}, (say,), lambda w: len(w.engine("speak").requests) > 1)],
-    "voice": [Case({"voice": "Ben"}, SPEAK, lambda w: bool(_rows(w)[1, 0] == BEN)), refused("voice", "Ben")],
+    "voice": [
+        Case({"voice": "Ben"}, SPEAK, lambda w: bool(_rows(w)[1, 0] == BEN)),
+        Case({"voice": "Ben"}, SPEAK, lambda w: w.engine("speak").last["speaker"][0, 0, 0] == BEN, family="vits-multi"),
+        refused("voice", "Ben"),
+    ],
     "voice_of": [
         Case({"voice_of": {"en": "Ben"}}, SPEAK, lambda w: bool(_rows(w)[1, 0] == BEN)),
-        refused("voice_of", {"en": "Ben"}),
+        Case({"voice_of": {"en": "Ben"}}, SPEAK, lambda w: w.engine("speak").last["speaker"][0, 0, 0] == BEN, family="vits-multi"),
+        Case({"voice_of": {"en": "Ben"}}, SPEAK, refused="voice 'Ben': this model has one speaker", family="vits"),
     ],
     "style": [Case({"style": "happy"}, SPEAK, refused="voice 'Ana' has no style 'happy'"), refused("style", "happy")],
     "temperature": [sampled("speak", SPEAK, "temperature", 0.5), refused("temperature", 0.5)],
@@ -460,6 +467,14 @@ SPEAKS = engine_rows("speak", SPEAK, "xtts-onnx", "", "openvino") | {
     "repetition_penalty": [sampled("speak", SPEAK, "repetition_penalty", 1.5), refused("repetition_penalty", 1.5)],
     "slots": [Case({"slots": 5}, SPEAK, lambda w: w.engine("speak").slots == 5), refused("slots", 5)],
     "guard": [Case({"guard": False}, SPEAK, lambda w: w.request("speak").watch is None), refused("guard", False)],
+    "noise": [
+        Case({"noise": 0.25}, SPEAK, lambda w: w.engine("speak").last["scales"][0] == 0.25, family="vits"),
+        Case({"noise": 0.25}, SPEAK, refused="noise"),
+    ],
+    "noise_w": [
+        Case({"noise_w": 0.25}, SPEAK, lambda w: w.engine("speak").last["scales"][2] == 0.25, family="vits"),
+        Case({"noise_w": 0.25}, SPEAK, refused="noise_w"),
+    ],
 }  # fmt: skip
 VOCODES = engine_rows("vocode", SPEAK, "xtts-onnx", "openvino", "ctranslate2") | {
     "compute": [
@@ -721,7 +736,7 @@ def test_it_arrives_or_is_refused(
     before = changed(base(folders, case.family, table), table, case.before, folders)
     after = _whole_voice(changed(before, table, case.changes, folders), table)
     if case.arrives is None:
-        kinds = InvalidProfile, UnknownStyle, UnsupportedLanguage
+        kinds = InvalidProfile, UnknownStyle, UnknownVoice, UnsupportedLanguage
         with pytest.raises(kinds, match=case.refused) as caught:
             run(after)
         assert "\n" not in str(caught.value)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 from starlette.websockets import WebSocket
@@ -28,17 +30,22 @@ from voxturn.runtime.gateway.realtime.openai_events import (
 )
 from voxturn.runtime.gateway.realtime.openai_session import SessionObject
 from voxturn.runtime.gateway.realtime.reply import Reply
-from voxturn.runtime.gateway.store import Kept
+from voxturn.runtime.gateway.sessions import ENDS
+from voxturn.runtime.gateway.store import Kept, TakenOver
 from voxturn.runtime.messages import Message
 
 _LONGEST_ID = 128
+_TAKEN_OVER = 4009
+"""How a WebSocket is closed once another connection goes on with its conversation."""
 
 
 async def realtime(gateway: Gateway, socket: WebSocket, caller: Caller) -> None:
     """Serve one client. Before it is accepted, errors are raised: `ApiError` 400, 401, 429."""
-    kept = socket.query_params.get("conversation", "")
-    if len(kept) > _LONGEST_ID:
+    name = socket.query_params.get("conversation", "")
+    if len(name) > _LONGEST_ID:
         raise ApiError(400, "conversation: too long", "invalid_value", "conversation")
+    if name:
+        await gateway.holders.free(caller.key, name)
     with gateway.limits.session(caller):
         session = SessionObject(
             gateway,
@@ -50,20 +57,20 @@ async def realtime(gateway: Gateway, socket: WebSocket, caller: Caller) -> None:
             session = session.updated(decoded(caller.session, SessionUpdate), False)
             if not await gateway.secrets.spend(secret_of(socket)):
                 raise ApiError(401, "the key was used already", "invalid_api_key")
-        connection = Connection(gateway, socket, caller, session, kept)
+        connection = Connection(gateway, socket, caller, session, name)
         manner = await session.manner(caller.key)
-        messages = await gateway.conversations.load(caller.key, kept) if kept else None
-        await socket.accept(subprotocol_of(socket, "realtime"))
         gauge = gateway.metrics.sessions.labels("realtime")
-        gauge.inc()
-        try:
-            await connection.serve(manner, messages)
-        finally:
-            gauge.dec()
+        async with connection.conversing() as messages:
+            await socket.accept(subprotocol_of(socket, "realtime"))
+            gauge.inc()
+            try:
+                await connection.serve(manner, messages)
+            finally:
+                gauge.dec()
 
 
 class Connection(Line):
-    """One client that was accepted. `kept`: the id of the conversation that outlives it, if any."""
+    """One client. `name`: the id of the conversation that outlives it, if any."""
 
     def __init__(
         self,
@@ -71,26 +78,45 @@ class Connection(Line):
         socket: WebSocket,
         caller: Caller,
         session: SessionObject,
-        kept: str,
+        name: str,
     ) -> None:
         super().__init__(gateway, socket)
         self._caller = caller
         self._session = session
-        self._name = kept
+        self._name = name
         self._kept: Kept | None = None
-        self._events = ServerEvents(self._said, kept or new_id("conv"))
+        self._taken_over = asyncio.Event()
+        self._left = asyncio.Event()
+        self._events = ServerEvents(self._said, name or new_id("conv"))
         self._spoke = False
         self._commands: Commands | None = None
         self._messages: Sequence[Message] = ()
 
-    async def serve(self, manner: Manner, messages: Sequence[Message] | None) -> None:
-        """Serve it to its end. `messages` were kept; None: there was no such conversation."""
-        if self._name:
-            there = messages is not None
-            self._kept = Kept(self._gateway.conversations, self._caller.key, self._name, there)
+    @asynccontextmanager
+    async def conversing(self) -> AsyncIterator[Sequence[Message]]:
+        """Go on with its conversation in the block; the value is what was said in it so far."""
+        if not self._name:
+            yield ()
+            return
+        holders, key = self._gateway.holders, self._caller.key
+        self._kept, messages = await holders.take(key, self._name)
+        holders.hold(key, self._name, self)
+        try:
+            yield messages or ()
+        finally:
+            holders.leave(key, self._name, self)
+            self._left.set()
+
+    async def end(self, reason: ENDS) -> None:
+        """Someone else goes on with its conversation. Returns once it has ended."""
+        self._taken_over.set()
+        await self._left.wait()
+
+    async def serve(self, manner: Manner, messages: Sequence[Message]) -> None:
+        """Serve it to its end. `messages` were said before."""
         driver = Driver(self._gateway, manner, self._happened, self._outbox.room, self._ended)
         self._driver = driver
-        self._messages = messages or ()
+        self._messages = messages
         self._commands = Commands(
             self._gateway,
             self._caller.key,
@@ -105,6 +131,13 @@ class Connection(Line):
         if self._driver is not None:
             self._driver.load(list(self._messages))
         self._tell({"type": "session.created", "session": self._session.to_dict()})
+
+    def _works(self) -> tuple[Coroutine[Any, Any, End], ...]:
+        return (self._until_taken_over(),)
+
+    async def _until_taken_over(self) -> End:
+        await self._taken_over.wait()
+        return End(_TAKEN_OVER, TakenOver(), "taken_over")
 
     def _tell_end(self, end: End) -> bool:
         if end.error is not None:
@@ -130,6 +163,8 @@ class Connection(Line):
     # what happens
 
     def _happened(self, event: Happening) -> None:
+        if self._taken_over.is_set():  # what is told to be done is kept, and this cannot be
+            return
         self._spoke = self._spoke or isinstance(event, AudioDelta)
         for told in self._events(event):
             self._tell(told)
@@ -140,15 +175,18 @@ class Connection(Line):
 
     async def _ended(self, reply: Reply) -> None:
         """Before an answer is told to be done: what was said outlives the process."""
+        if reply.items is not None:
+            await self._keep()
         most, left, reset_s = await self._gateway.limits.window(self._caller)
         limits = {"name": "requests", "limit": most, "remaining": left, "reset_seconds": reset_s}
         self._events.limits([limits])
-        if reply.items is not None:
-            await self._keep()
 
     async def _keep(self) -> None:
-        """Keep what was said, as it was heard. Raises `ResourceError`."""
-        if self._kept is not None and self._driver is not None:
-            messages = messages_of(list(self._driver.items))
-            kept = messages[-self._gateway.settings.keep_messages :]
-            await self._kept.save(kept)
+        """Keep what was said, as it was heard, or end where someone else goes on with it. Raises
+        `ResourceError`."""
+        if self._kept is None or self._driver is None:
+            return
+        try:
+            await self._kept.save(messages_of(list(self._driver.items)))
+        except TakenOver:
+            self._taken_over.set()

@@ -21,7 +21,7 @@ from voxturn.runtime.gateway.core import Gateway
 from voxturn.runtime.gateway.decoding import message
 from voxturn.runtime.gateway.errors import ApiError, api_error
 from voxturn.runtime.gateway.keys import Caller, subprotocol_of
-from voxturn.runtime.gateway.places import PlaceOfText
+from voxturn.runtime.gateway.speeches import PlaceOfText
 from voxturn.runtime.gateway.streaming import following, in_time
 from voxturn.runtime.gateway.streams import messages as wire
 from voxturn.runtime.gateway.streams.line import Line, held
@@ -123,7 +123,7 @@ class Mouth:
         )
         started = wire.SayStarted(id=text.id, number=text.number, rate=voice.rate)
         await self._line.send(started)
-        coming = _Coming(voice, PlaceOfText(gateway.speeches, self._caller))
+        coming = _Coming(voice, PlaceOfText(gateway.speeches, self._caller, gateway.clock))
         sentences = coming.placed(gateway.voices.split(voice)(text.tokens()))
         times, sentence = WordTimes(), -1
         async with aclosing(self._in_time(text, coming, spoken(voice, sentences))) as chunks:

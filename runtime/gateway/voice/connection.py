@@ -4,9 +4,10 @@ it."""
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from collections.abc import MutableMapping
+from typing import Any, Protocol
 
-from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
+from starlette.websockets import WebSocketDisconnect, WebSocketState
 from voxturn.runtime.flow.event import Event
 from voxturn.runtime.flow.handoff import cancel_and_wait
 from voxturn.runtime.gateway.decoding import message
@@ -22,10 +23,24 @@ _MOST_ERRORS = 50
 _ACK_EVERY = 25
 
 
+class ClientSocket(Protocol):
+    """A WebSocket that was accepted, here or by another worker."""
+
+    application_state: WebSocketState
+
+    async def receive(self) -> MutableMapping[str, Any]: ...
+
+    async def send_text(self, data: str) -> None: ...
+
+    async def send_bytes(self, data: bytes) -> None: ...
+
+    async def close(self, code: int = 1000, reason: str | None = None) -> None: ...
+
+
 class Connection:
     """A connection to a session, from when it is attached until one of both ends."""
 
-    def __init__(self, socket: WebSocket, live: LiveSession) -> None:
+    def __init__(self, socket: ClientSocket, live: LiveSession) -> None:
         self._socket = socket
         self._live = live
         self._dropped: asyncio.Future[int] = asyncio.get_running_loop().create_future()
@@ -117,7 +132,7 @@ class Connection:
         return None
 
 
-async def received_data(socket: WebSocket) -> str | bytes | None:
+async def received_data(socket: ClientSocket) -> str | bytes | None:
     """The next message; None where the client is gone."""
     received = await socket.receive()
     if received["type"] == "websocket.disconnect":
@@ -141,12 +156,12 @@ def client_message(data: str) -> wire.ClientMessage:
     return message(data, wire.client_messages, MOST_TEXT)
 
 
-async def send_event(socket: WebSocket, event: wire.ServerEvent) -> None:
+async def send_event(socket: ClientSocket, event: wire.ServerEvent) -> None:
     """Send an event that is not numbered."""
     await socket.send_text(wire.encode(event).decode())
 
 
-async def close(socket: WebSocket, code: int) -> None:
+async def close(socket: ClientSocket, code: int) -> None:
     """Close a socket, if it is still open."""
     if socket.application_state is WebSocketState.CONNECTED:
         try:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack, asynccontextmanager
 from uuid import uuid4
 
+import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.websockets import WebSocket, WebSocketDisconnect
@@ -17,10 +18,12 @@ from voxturn.runtime.gateway.core import Gateway
 from voxturn.runtime.gateway.errors import ApiError, api_error
 from voxturn.runtime.gateway.keys import Caller, subprotocol_of
 from voxturn.runtime.gateway.operations import Answer, Operation, Socket
+from voxturn.runtime.gateway.sessions import no_session
 from voxturn.runtime.gateway.store import Kept
 from voxturn.runtime.gateway.voice import messages as wire
 from voxturn.runtime.gateway.voice.asyncapi import document
 from voxturn.runtime.gateway.voice.connection import (
+    ClientSocket,
     Connection,
     client_message,
     close,
@@ -48,17 +51,55 @@ PROTOCOL = "voxturn.voice"
 async def _serve(gateway: Gateway, socket: WebSocket, caller: Caller) -> None:
     """A connection from its handshake to its end; errors are told as events."""
     await socket.accept(subprotocol_of(socket, PROTOCOL))
-    try:
+    async with _errors_told(socket):
         start = await _first(gateway, socket)
         if start is None:
             return
-        audio = start.audio if isinstance(start.audio, wire.InputAudio) else None
         if start.resume is not None:
-            live = gateway.sessions.of(caller, start.resume.session)
-            await Connection(socket, live).serve(start.resume.received, audio, resumed=True)
+            await _resumed(gateway, socket, caller, start, start.resume)
             return
         live = await _opened(gateway, caller, start)
         await Connection(socket, live).serve(0, None, resumed=False)
+
+
+async def serve_resumed(gateway: Gateway, socket: ClientSocket, live: LiveSession) -> None:
+    """A connection to a session of this process that another worker has accepted."""
+    async with _errors_told(socket):
+        start = await _first(gateway, socket)
+        if start is not None and start.resume is not None:
+            await _attached(socket, live, start, start.resume)
+
+
+async def _resumed(
+    gateway: Gateway,
+    socket: WebSocket,
+    caller: Caller,
+    start: wire.SessionStart,
+    resume: wire.Resume,
+) -> None:
+    """A connection to a session that there is, here or at another worker. Raises `ApiError`."""
+    live = gateway.sessions.find(caller, resume.session)
+    if live is not None:
+        await _attached(socket, live, start, resume)
+        return
+    raw = msgspec.json.encode(start).decode()
+    with gateway.work.running():  # that worker ends it when the gateway stops
+        if not await gateway.peers.relayed(caller.client, resume.session, raw, socket):
+            raise no_session()
+
+
+async def _attached(
+    socket: ClientSocket, live: LiveSession, start: wire.SessionStart, resume: wire.Resume
+) -> None:
+    audio = start.audio if isinstance(start.audio, wire.InputAudio) else None
+    await Connection(socket, live).serve(resume.received, audio, resumed=True)
+
+
+@asynccontextmanager
+async def _errors_told(socket: ClientSocket) -> AsyncIterator[None]:
+    """Tell a client what goes wrong in the block, and close its connection."""
+    try:
+        yield
     except WebSocketDisconnect:
         return
     except Exception as exc:  # noqa: BLE001  every error is told
@@ -66,7 +107,7 @@ async def _serve(gateway: Gateway, socket: WebSocket, caller: Caller) -> None:
         await close(socket, 1008)
 
 
-async def _first(gateway: Gateway, socket: WebSocket) -> wire.SessionStart | None:
+async def _first(gateway: Gateway, socket: ClientSocket) -> wire.SessionStart | None:
     """The first message; None where the client is gone. Raises `ApiError`."""
     receiving = asyncio.ensure_future(received_data(socket))
     try:
@@ -92,13 +133,14 @@ async def _first(gateway: Gateway, socket: WebSocket) -> wire.SessionStart | Non
 
 async def _opened(gateway: Gateway, caller: Caller, start: wire.SessionStart) -> LiveSession:
     """A new session. Raises `ApiError`, also where no place is free, and `VoxturnError`."""
+    if start.conversation:
+        await gateway.holders.free(caller.key, start.conversation)
     with ExitStack() as place:
         place.enter_context(gateway.limits.session(caller))
         voice = await gateway.voices.chosen(
             start.voice, start.language, start.style, start.speed, key=caller.key
         )
         stages = gateway.voices.stages(voice)
-        name = start.conversation or f"conv_{uuid4().hex}"
         speaking = Speaking(start.output, voice.rate)
         instructions = gateway.assistant.profile.instructions
         if start.instructions is not None:
@@ -106,8 +148,7 @@ async def _opened(gateway: Gateway, caller: Caller, start: wire.SessionStart) ->
         tools = [client_tool(each.name, each.description, each.parameters) for each in start.tools]
         conversation = Conversation(stages, gateway.assistant.setup, instructions, tools)
         begin = _begin(conversation, start)
-        so_far = await _taken_over(gateway, caller, name)
-        kept = Kept(gateway.conversations, caller.key, name, so_far is not None)
+        kept, so_far = await _conversation(gateway, caller, start.conversation)
         if so_far:
             said = [each for each in so_far if each.role != "system"]
             conversation.messages.extend(said)
@@ -115,16 +156,13 @@ async def _opened(gateway: Gateway, caller: Caller, start: wire.SessionStart) ->
     raise AssertionError("unreachable: nothing suppresses an error here")
 
 
-async def _taken_over(gateway: Gateway, caller: Caller, name: str) -> list[Message] | None:
-    """What was said in a conversation, which no other session goes on with when this returns:
-    two would write over each other's turns."""
-    while True:
-        so_far = await gateway.conversations.load(caller.key, name)
-        others = gateway.sessions.of_conversation(caller.key, name)
-        if not others:
-            return so_far
-        for other in others:
-            await other.end("taken_over")
+async def _conversation(
+    gateway: Gateway, caller: Caller, name: str | None
+) -> tuple[Kept, list[Message] | None]:
+    """The conversation that a client names, with what was said in it, or a new one."""
+    if name:
+        return await gateway.holders.take(caller.key, name)
+    return Kept(gateway.conversations, caller.key, f"conv_{uuid4().hex}"), None
 
 
 def _begin(

@@ -18,7 +18,7 @@ from voxturn.runtime.gateway.errors import ApiError, api_error
 from voxturn.runtime.gateway.keys import Caller
 from voxturn.runtime.gateway.logs import note
 from voxturn.runtime.gateway.sessions import ENDS, SessionInfo
-from voxturn.runtime.gateway.store import Kept
+from voxturn.runtime.gateway.store import Kept, TakenOver
 from voxturn.runtime.gateway.voice import messages as wire
 from voxturn.runtime.gateway.voice.events import error_of, event_of, turn_done
 from voxturn.runtime.gateway.voice.incoming import Incoming, incoming
@@ -64,7 +64,6 @@ class LiveSession:
         end."""
         self.id = gateway.sessions.new_id()
         note(session=self.id)
-        self.key = caller.key
         self.owner = caller.client
         self.conversation = conversation.id
         self._kept = conversation
@@ -107,6 +106,7 @@ class LiveSession:
             )
         ]
         gateway.sessions.add(self)
+        gateway.holders.hold(self.owner, self.conversation, self)
         gateway.metrics.sessions.labels("voice").inc()
 
     def info(self) -> SessionInfo:
@@ -358,10 +358,14 @@ class LiveSession:
                 self._idle.set()
 
     async def _keep(self) -> bool:
-        """Keep the conversation; whether that went well. An error is told."""
+        """Keep the conversation; whether that went well. An error is told, and where another
+        gateway has gone on with it, the session ends."""
         messages = self.session.messages
         try:
             await self._kept.save(messages)
+        except TakenOver:
+            self._end_soon("taken_over")
+            return False
         except Exception as exc:  # noqa: BLE001  the session goes on
             _LOG.error("a conversation was not kept: %s", type(exc).__name__, exc_info=exc)
             error = ApiError(500, "the conversation could not be kept", "not_kept")
@@ -445,6 +449,7 @@ class LiveSession:
 
     def _left(self) -> None:
         self._gateway.sessions.remove(self)
+        self._gateway.holders.leave(self.owner, self.conversation, self)
         self._gateway.metrics.sessions.labels("voice").dec()
         self._place.close()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 from weakref import WeakValueDictionary
@@ -15,7 +15,7 @@ from voxturn.runtime.gateway.keys import Caller
 from voxturn.runtime.gateway.logs import note
 from voxturn.runtime.gateway.store import Kept
 from voxturn.runtime.gateway.wyoming.speak import check_length
-from voxturn.runtime.messages import Message, Sentence, TurnDone
+from voxturn.runtime.messages import Sentence, TurnDone
 from voxturn.runtime.turn.turn import Conversation, Turn
 from wyoming.handle import Handled, HandledChunk, HandledStart, HandledStop, NotHandled
 
@@ -50,7 +50,7 @@ class Agent:
                 reply = await _tell(turn, send)
             self._gateway.metrics.turn(turn.trace)
             if kept is not None:
-                await self._keep(kept, conversation.messages)
+                await kept.save(conversation.messages)
         await send(Handled(reply, context))
         await send(HandledStop())
 
@@ -62,17 +62,11 @@ class Agent:
         if not name:
             return conversation, None
         note(session=name if _LOGGED.fullmatch(name) else "other")
-        so_far = await self._gateway.conversations.load(self._caller.key, name)
+        kept = Kept(self._gateway.conversations, self._caller.key, name)
+        so_far = await kept.take()
         if so_far:
             conversation.messages[:] = so_far
-        there = so_far is not None
-        return conversation, Kept(self._gateway.conversations, self._caller.key, name, there)
-
-    async def _keep(self, kept: Kept, messages: Sequence[Message]) -> None:
-        most = self._gateway.settings.keep_messages
-        system = [message for message in messages[:1] if message.role == "system"]
-        rest = messages[len(system) :]
-        await kept.save([*system, *rest[max(0, len(rest) - most) :]])
+        return conversation, kept
 
 
 async def _tell(turn: Turn, send: Send) -> str:

@@ -16,7 +16,7 @@ from voxturn.runtime.commands import serve_wyoming
 from voxturn.runtime.errors import ExecutorUnavailable, UsageError
 from voxturn.runtime.families.fake import write_profile
 from voxturn.runtime.gateway.database import Database
-from voxturn.runtime.gateway.store import SqliteConversations
+from voxturn.runtime.gateway.store import StoredConversations
 from wyoming.asr import Transcript
 from wyoming.ping import Ping
 
@@ -88,7 +88,7 @@ async def test_alone_and_beside_the_gateway_it_goes_on_with_the_same_conversatio
             await client.until("handled-stop")
     database = Database(home / "gateway.sqlite")
     with database:
-        kept = await SqliteConversations(database, 1, 100).load("wyoming", "kitchen")
+        kept = await StoredConversations(database, 1, 100).load("wyoming", "kitchen")
     assert kept is not None
     assert [each.text for each in kept if each.role == "user"] == ["Where?"] * 3
 

@@ -2,18 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import httpx2
 import pytest
 from voxturn.runtime.assistant import Assistant
+from voxturn.runtime.commands.keys import opened
 from voxturn.runtime.families.fake import write_profile
 from voxturn.runtime.gateway.core import Gateway
 from voxturn.runtime.gateway.server import Address, serving
+from voxturn.runtime.gateway.transactions import Transactions
 from voxturn.runtime.models.store import Store
 from voxturn.runtime.profile import load_profile
+
+from tests import servers
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[servers.PostgresServer]:
+    """A server that all tests of a process share."""
+    with servers.postgres_server() as server:
+        yield server
+
+
+@pytest.fixture
+def postgres(postgres_server: servers.PostgresServer) -> Iterator[Transactions]:
+    """The gateway's database there, without a row."""
+    pytest.importorskip("psycopg")
+    with opened(postgres_server.url) as database:
+        for table in ("keys", "conversations", "hits", "ephemeral"):
+            database.now(lambda c, t=table: c.execute(f"DELETE FROM {t}"))
+        yield database
 
 
 @pytest.fixture

@@ -1,19 +1,24 @@
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import multiprocessing
 import os
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from multiprocessing.connection import Connection
 
 import pytest
+from voxturn.runtime.gateway.core import Gateway, Shared
 from voxturn.runtime.gateway.database import Database
 from voxturn.runtime.gateway.errors import ApiError
 from voxturn.runtime.gateway.keys import ANYONE, Caller
 from voxturn.runtime.gateway.leases import Leases
 from voxturn.runtime.gateway.limits import Limits
-from voxturn.runtime.gateway.windows import SqliteWindows
+from voxturn.runtime.gateway.places import OwnPlaces
+from voxturn.runtime.gateway.server import wire_limits
+from voxturn.runtime.gateway.windows import StoredWindows
 from voxturn.runtime.gateway_settings import GatewaySettings
 
 ANA, BO = Caller("ana"), Caller("bo")
@@ -29,7 +34,7 @@ def shared() -> Iterator[Leases]:
 @pytest.fixture(params=["own", "shared"])
 def limits(request: pytest.FixtureRequest, shared: Leases) -> Limits:
     settings = GatewaySettings(sessions=3, sessions_of_key=2)
-    return Limits(settings, 1, leases=shared if request.param == "shared" else None)
+    return Limits(settings, 1, places=shared if request.param == "shared" else None)
 
 
 def test_a_full_house_says_so_at_once(limits: Limits) -> None:
@@ -92,7 +97,7 @@ async def test_callers_without_a_key_are_counted_by_their_addresses() -> None:
 @pytest.mark.parametrize("kind", ["memory", "database"])
 async def test_requests_are_counted_by_key_and_time(kind: str) -> None:
     with Database() as database:
-        storage = SqliteWindows(database) if kind == "database" else None
+        storage = StoredWindows(database) if kind == "database" else None
         limits = Limits(GatewaySettings(requests_per_minute=3), 1, storage)
         for _ in range(3):
             await limits.request(ANA)
@@ -111,7 +116,7 @@ async def test_requests_are_counted_by_key_and_time(kind: str) -> None:
 async def test_a_window_moves_on() -> None:
     now = 1000.0
     with Database() as database:
-        windows = SqliteWindows(database, lambda: now)
+        windows = StoredWindows(database, lambda: now)
         assert [await windows.acquire_entry("a", 2, 60) for _ in range(3)] == [True, True, False]
         assert await windows.get_moving_window("a", 2, 60) == (1000.0, 2)
         now += 59.9
@@ -151,3 +156,58 @@ def test_places_are_shared_and_die_with_their_process() -> None:
         assert [places.take("ana", 2) for _ in range(2)] == [0, 1]
         places.leave(2)
         assert places.taken("bo") == 0
+
+
+def test_whoever_comes_after_one_that_was_killed_has_none_of_its_places() -> None:
+    fork = multiprocessing.get_context("fork")
+    with tempfile.TemporaryFile() as file:
+        here, there = fork.Pipe()
+        process = fork.Process(target=take, args=(file.fileno(), "ana", 2, there))
+        process.start()
+        assert here.recv() == [0, 1]
+        process.kill()
+        process.join()
+        assert Leases(file.fileno(), 3).taken() == 0
+
+
+def test_fewer_places_leave_those_of_others_where_they_are() -> None:
+    """A profile was changed before a worker was begun again."""
+    fork = multiprocessing.get_context("fork")
+    with tempfile.TemporaryFile() as file:
+        here, there = fork.Pipe()
+        process = fork.Process(target=take, args=(file.fileno(), "ana", 2, there))
+        process.start()
+        assert here.recv() == [0, 1]
+        fewer = Leases(file.fileno(), 1)
+        assert fewer.take("bo", 1) == "all"
+        here.send(None)
+        process.join()
+        assert process.exitcode == 0
+        assert fewer.take("bo", 1) == 0
+
+
+async def test_what_is_counted_together_is_refused_together(gateway: Gateway) -> None:
+    """As two workers of one machine, which share the places of the other."""
+    shared = Shared(OwnPlaces(2), OwnPlaces(2), OwnPlaces(8), OwnPlaces(1))
+    settings = replace(gateway.settings, speeches_of_key=1, connections_of_key=1)
+    first, second = (Gateway(gateway.assistant, settings, shared=shared) for _ in range(2))
+    async with first.calls.call(ANA):
+        with pytest.raises(ApiError, match="this key has 1 requests and connections"):
+            await second.calls.call(ANA).__aenter__()
+        async with second.calls.call(BO):
+            pass
+    async with second.calls.call(ANA):
+        pass
+    with first.speeches.place(ANA):
+        with pytest.raises(ApiError, match="1 texts of this key"), second.speeches.place(ANA):
+            pass
+        with second.speeches.place(BO), pytest.raises(ApiError), first.speeches.place(ANYONE):
+            pass
+    with first.limits.session(ANA), second.limits.session(ANA):
+        assert (first.limits.sessions, second.limits.sessions) == (2, 2)
+    transports = [asyncio.Transport(), asyncio.Transport()]
+    doors = [wire_limits(each).connections for each in (first, second)]
+    assert [door.enter(each) for door, each in zip(doors, transports, strict=True)] == [True, False]
+    doors[1].leave(transports[1])
+    doors[0].leave(transports[0])
+    assert doors[1].enter(transports[1])

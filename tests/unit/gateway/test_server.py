@@ -20,9 +20,10 @@ from voxturn.runtime.gateway.database import Database
 from voxturn.runtime.gateway.errors import ApiError
 from voxturn.runtime.gateway.keys import Caller, Keys, NoKeys
 from voxturn.runtime.gateway.operations import Operation, Socket, whole_body
+from voxturn.runtime.gateway.places import OwnPlaces
 from voxturn.runtime.gateway.server import Address, check_tls, listening, serving
 from voxturn.runtime.gateway.stored_keys import StoredKeys, create, revoke
-from voxturn.runtime.gateway.wire import WireLimits
+from voxturn.runtime.gateway.wire import Connections, WireLimits
 from voxturn.runtime.gateway.work import Calls
 from voxturn.runtime.gateway_settings import GatewaySettings
 from voxturn.runtime.models.store import Store
@@ -196,7 +197,9 @@ async def test_what_takes_longer_than_it_may_is_cancelled(house: House) -> None:
         await talk.send("turn")
         leaving = asyncio.create_task(stack.aclose())
         await house.gateway.stopping.wait()
-        await until(lambda: house.clock.waiting > 1)  # the watch over keys, the end of the drain
+        await until(
+            lambda: house.clock.waiting > 2
+        )  # the watch over keys, the sweep, the end of the drain
         house.clock.advance(SETTINGS.drain_s)
         with pytest.raises(ConnectionClosed) as closed:
             await talk.recv()
@@ -213,7 +216,7 @@ async def test_a_body_that_comes_too_slowly_is_refused(house: House) -> None:
         head = b"POST /echo HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: 10\r\n\r\n"
         request = asyncio.create_task(raw(port, head + b"12345"))
         await house.begun.wait()
-        await until(lambda: house.clock.waiting > 1)
+        await until(lambda: house.clock.waiting > 2)
         house.clock.advance(SETTINGS.request_s)
         reader = await request
         assert reader.startswith(b"HTTP/1.1 408 ")
@@ -317,7 +320,7 @@ async def test_a_head_has_its_limit(house: House) -> None:
 
 async def test_connections_have_their_number(house: House) -> None:
     house.go.set()
-    async with asyncio.timeout(LIVE_S), house.served(WireLimits(connections=2)) as port:
+    async with asyncio.timeout(LIVE_S), house.served(WireLimits(Connections(OwnPlaces(2)))) as port:
         async with (
             connect(f"ws://127.0.0.1:{port}/talk") as first,
             connect(f"ws://127.0.0.1:{port}/talk"),

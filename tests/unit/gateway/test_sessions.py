@@ -2,8 +2,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import pytest
-from voxturn.runtime.gateway.errors import ApiError
 from voxturn.runtime.gateway.keys import Caller
 from voxturn.runtime.gateway.sessions import ENDS, SessionInfo, Sessions
 
@@ -13,9 +11,7 @@ class Held:
     """A session as the registry knows it."""
 
     id: str
-    key: str
     owner: str
-    conversation: str = "ours"
 
     def info(self) -> SessionInfo:
         raise NotImplementedError
@@ -30,22 +26,10 @@ HERE, THERE = (Caller("", "anyone", address=each) for each in ("10.0.0.1", "10.0
 
 def test_a_session_is_its_key_s_or_without_one_its_address_s() -> None:
     sessions = Sessions()
-    held = [Held(f"sess_{each.client}", each.key, each.client) for each in (ANA, HERE, THERE)]
+    held = [Held(f"sess_{each.client}", each.client) for each in (ANA, HERE, THERE)]
     for each in held:
         sessions.add(each)
     for caller, own in zip((ANA, HERE, THERE), held, strict=True):
         assert list(sessions.owned(caller)) == [own]
-        assert sessions.of(caller, own.id) is own
-    with pytest.raises(ApiError) as caught:
-        sessions.of(THERE, held[1].id)
-    assert caught.value.status == 404
-
-
-def test_a_conversation_without_a_key_is_gone_on_with_from_anywhere() -> None:
-    sessions = Sessions()
-    held = [Held(f"sess_{each.client}", each.key, each.client) for each in (ANA, HERE, THERE)]
-    for each in held:
-        sessions.add(each)
-    assert sessions.of_conversation("", "ours") == held[1:]
-    assert sessions.of_conversation("ana", "ours") == held[:1]
-    assert sessions.of_conversation("ana", "another") == []
+        assert sessions.find(caller, own.id) is own
+    assert sessions.find(THERE, held[1].id) is None

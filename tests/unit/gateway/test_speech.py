@@ -22,8 +22,9 @@ from voxturn.runtime.flow.clock import ManualClock
 from voxturn.runtime.flow.fairness import CLIENT
 from voxturn.runtime.flow.lane import Lane
 from voxturn.runtime.gateway.core import Gateway
-from voxturn.runtime.gateway.places import Places
+from voxturn.runtime.gateway.places import OwnPlaces
 from voxturn.runtime.gateway.speaking import style_in
+from voxturn.runtime.gateway.speeches import Speeches
 from voxturn.runtime.gateway.voices import ALIASES, Voices
 from voxturn.runtime.messages import PcmChunk, Sentence
 
@@ -311,7 +312,7 @@ def test_a_style_is_a_whole_word() -> None:
 
 async def test_so_many_texts_are_spoken_at_once(gateway: Gateway, http: httpx2.AsyncClient) -> None:
     gateway.keys = WordKeys("a", "b", "c")
-    gateway.speeches = Places(2, 1)
+    gateway.speeches = Speeches(OwnPlaces(2), 1)
     voice = ScriptedVoice(holds=True)
     speak_with(gateway, voice)
 

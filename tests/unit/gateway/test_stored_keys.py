@@ -8,7 +8,7 @@ from voxturn.runtime.errors import UsageError
 from voxturn.runtime.flow.clock import ManualClock
 from voxturn.runtime.gateway.database import Database
 from voxturn.runtime.gateway.keys import ANYONE, Caller
-from voxturn.runtime.gateway.store import SqliteConversations
+from voxturn.runtime.gateway.store import StoredConversations
 from voxturn.runtime.gateway.stored_keys import StoredKeys, all_keys, create, forget, revoke
 from voxturn.runtime.messages import Message
 
@@ -108,7 +108,7 @@ async def test_all_keys_are_listed_and_their_conversations_forgotten(database: D
         ("ana", None),
         ("bo", NOW + 2),
     ]
-    kept = SqliteConversations(database, 1.0, 10)
+    kept = StoredConversations(database, 1.0, 10)
     for key in (first, second):
         await kept.save(key.id, "1", [Message("user", "Hello.")])
     assert forget(database, second.id) == 1

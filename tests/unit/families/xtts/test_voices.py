@@ -854,7 +854,6 @@ def test_options_of_xtts_are_refused_by_another_voice(
 ) -> None:
     command = ["say", "Hello.", "-o", str(tmp_path / "a.wav")]
     for option in (
-        "--voice=Ana",
         "--temperature=0.5",
         "--top-k=5",
         "--top-p=0.5",

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import base64
+import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from voxturn.runtime.families.fake import FakeReplier
 from voxturn.runtime.gateway.core import Gateway
+from voxturn.runtime.gateway.limits import Limits
 from voxturn.runtime.gateway.realtime import items
+from voxturn.runtime.gateway.store import InMemory, Kept
 from voxturn.runtime.messages import Message, ToolCall
+from websockets.asyncio.client import connect
 
 from tests.realtime_client import Client, Opener, dialogues, tone
 
@@ -278,6 +283,82 @@ async def test_what_is_deleted_in_the_middle_stays_deleted(
         await client.write("Where?")
         assert (await client.respond())["status"] == "completed"
     assert await gateway.conversations.load("", "c1") is None
+
+
+async def test_a_conversation_is_the_last_connection_s(opened: Opener, gateway: Gateway) -> None:
+    """The first is mostly dead, and the server has not noticed; it has the only place."""
+    gateway.limits = Limits(replace(gateway.settings, sessions=1), 1)
+    async with opened("model=x&conversation=c1") as first:
+        await first.update(output_modalities=["text"])
+        await first.write("Where?")
+        await first.respond()
+        async with opened("model=x&conversation=c1") as second:
+            assert (await first.until("error"))["error"]["code"] == "taken_over"
+            await first.socket.wait_closed()
+            assert first.socket.close_code == 4009
+            await second.update(output_modalities=["text"])
+            await second.write("When?")
+            await second.respond()
+    kept = await gateway.conversations.load("", "c1")
+    assert kept is not None
+    assert [m.text for m in kept] == ["Where?", ANSWER, "When?", ANSWER]
+
+
+async def test_a_voice_session_takes_it_over(opened: Opener, gateway: Gateway, port: int) -> None:
+    async with opened("model=x&conversation=c1") as first:
+        await first.update(output_modalities=["text"])
+        await first.write("Where?")
+        await first.respond()
+        async with connect(f"ws://127.0.0.1:{port}/ws/voice", close_timeout=0.1) as second:
+            start = {"type": "session.start", "version": 1, "conversation": "c1"}
+            await second.send(json.dumps(start))
+            assert json.loads(await second.recv())["type"] == "session.started"
+            assert (await first.until("error"))["error"]["code"] == "taken_over"
+            async with opened("model=x&conversation=c1"):
+                told: dict[str, Any] = {"type": ""}
+                while told["type"] != "session.ended":
+                    told = json.loads(await second.recv())
+                assert told["reason"] == "taken_over"
+
+
+async def test_what_another_gateway_goes_on_with_is_not_told_to_be_done(
+    opened: Opener, gateway: Gateway
+) -> None:
+    async with opened("model=x&conversation=c1") as client:
+        await client.update(output_modalities=["text"])
+        await client.write("Where?")
+        await client.respond()
+        other = Kept(gateway.conversations, "", "c1")
+        kept = await other.take()
+        assert kept is not None
+        longer = [*kept, Message("user", "When?"), Message("assistant", "Now.")]
+        await other.save(longer)
+        await client.write("Who?")
+        told = len(client.told)
+        await client.send("response.create")
+        assert (await client.until("error"))["error"]["code"] == "taken_over"
+        assert "response.done" not in [each["type"] for each in client.told[told:]]
+        await client.socket.wait_closed()
+        assert client.socket.close_code == 4009
+    assert await gateway.conversations.load("", "c1") == longer
+
+
+async def test_the_system_s_messages_are_kept_beside_the_last_others(
+    opened: Opener, gateway: Gateway
+) -> None:
+    gateway.conversations = gateway.holders.conversations = InMemory(keep_messages=3)
+    async with opened("model=x&conversation=c1") as client:
+        await client.update(output_modalities=["text"])
+        content = [{"type": "input_text", "text": "Be brief."}]
+        item = {"type": "message", "role": "system", "content": content}
+        await client.send("conversation.item.create", item=item)
+        await client.until("conversation.item.done")
+        for text in ("Where?", "When?"):
+            await client.write(text)
+            await client.respond()
+    kept = await gateway.conversations.load("", "c1")
+    assert kept is not None
+    assert [m.text for m in kept] == ["Be brief.", "When?", ANSWER]
 
 
 async def test_a_message_may_be_spoken(client: Client) -> None:

@@ -5,7 +5,8 @@ import asyncio
 import pytest
 from voxturn.runtime.gateway.core import Gateway
 from voxturn.runtime.gateway.keys import Caller
-from voxturn.runtime.gateway.places import Places
+from voxturn.runtime.gateway.places import OwnPlaces
+from voxturn.runtime.gateway.speeches import Speeches
 from websockets.asyncio.client import connect
 from websockets.typing import Subprotocol
 
@@ -126,7 +127,7 @@ async def test_only_so_many_texts_wait(dial: Dial) -> None:
 async def test_a_text_that_waits_for_its_client_holds_no_place(
     dial: Dial, gateway: Gateway
 ) -> None:
-    gateway.speeches = places = Places(1, 1)
+    gateway.speeches = places = Speeches(OwnPlaces(1), 1)
     async with dial("/ws/say") as unfinished, dial("/ws/say") as other:
         await unfinished.tell("say", id="a", text="Paris is the capital. It ", more=True)
         await unfinished.until("words")
@@ -142,7 +143,7 @@ async def test_a_text_that_waits_for_its_client_holds_no_place(
 
 
 async def test_a_text_is_refused_where_no_place_is_free(dial: Dial, gateway: Gateway) -> None:
-    gateway.speeches = Places(1, 1)
+    gateway.speeches = Speeches(OwnPlaces(1), 1)
     with gateway.speeches.place(Caller("bo")):
         async with dial("/ws/say") as client:
             await client.tell("say", id="a", text=TEXT)

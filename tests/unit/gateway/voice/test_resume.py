@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from voxturn.runtime.gateway.core import Gateway
 from voxturn.runtime.gateway.keys import Caller
 from voxturn.runtime.gateway.server import Address, serving
+from voxturn.runtime.gateway.store import Kept
 from voxturn.runtime.gateway.voice import outgoing
 from voxturn.runtime.gateway.voice.connection import Connection
 from voxturn.runtime.gateway.voice.messages import InputAudio
@@ -165,7 +166,7 @@ async def test_who_leaves_while_another_recorder_begins_is_gone(
     async with dial() as client:
         session = (await client.start())["session"]
         lost(client)
-    live = gateway.sessions.of(ANYONE, session)
+    live = gateway.sessions.find(ANYONE, session)
     await _until(lambda: live.info().state == "waiting")
     begins = asyncio.Event()
 
@@ -216,6 +217,13 @@ async def test_a_session_ends_when_nobody_comes_back(manual: Gateway, manual_dia
         assert error["code"] == "session_not_found"
 
 
+async def go_on(gateway: Gateway, messages: list[Message]) -> None:
+    """As another gateway does with a conversation."""
+    other = Kept(gateway.conversations, "", "ours")
+    assert await other.take() is not None
+    await other.save(messages)
+
+
 async def test_a_session_that_ends_late_writes_over_nothing(
     manual: Gateway, manual_dial: Dial
 ) -> None:
@@ -234,7 +242,7 @@ async def test_a_session_that_ends_late_writes_over_nothing(
     kept = await manual.conversations.load("", "ours")
     assert kept is not None
     longer = [*kept, Message("user", "And Rome?"), Message("assistant", "In Italy.")]
-    await manual.conversations.save("", "ours", longer)
+    await go_on(manual, longer)
     clock.advance(manual.settings.grace_s + 1)
     await _until(lambda: not len(manual.sessions))
     assert await manual.conversations.load("", "ours") == longer
@@ -257,6 +265,38 @@ async def test_a_new_session_takes_its_conversation_over(gateway: Gateway, dial:
     assert kept is not None
     said = " ".join(each.text for each in kept if each.role == "user")
     assert said == "Where is Paris? And Rome?"
+
+
+async def test_a_new_session_has_the_place_of_the_one_before(gateway: Gateway, dial: Dial) -> None:
+    places(gateway, 1)
+    async with dial() as first, dial() as second:
+        await first.start(conversation="ours")
+        assert (await second.start(conversation="ours"))["type"] == "session.started"
+        assert (await first.until("session.ended"))["reason"] == "taken_over"
+
+
+async def test_a_session_ends_once_another_gateway_goes_on_with_its_conversation(
+    gateway: Gateway, dial: Dial
+) -> None:
+    async with dial() as client:
+        await client.start(conversation="ours")
+        await client.tell("text.ask", text="Where is Paris?")
+        await client.until("reply.done")
+        await client.tell("cancel")
+        await client.until("turn.done")
+        kept = await gateway.conversations.load("", "ours")
+        assert kept is not None
+        longer = [*kept, Message("user", "And Rome?"), Message("assistant", "In Italy.")]
+        await go_on(gateway, longer)
+        await client.tell("text.ask", text="And Oslo?")
+        await client.until("reply.done")
+        await client.tell("cancel")
+        told = len(client.events)
+        assert (await client.until("session.ended"))["reason"] == "taken_over"
+        assert "turn.done" not in client.kinds[told:]
+        assert await client.closed() == 1000
+    assert await gateway.conversations.load("", "ours") == longer
+    assert len(gateway.sessions) == 0
 
 
 @pytest.mark.parametrize(

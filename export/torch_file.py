@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from voxturn.export.checkpoint import check_content
-from voxturn.export.xtts.torch_pickle import Ignored, check_pickle
+from voxturn.export.torch_pickle import Ignored, check_pickle
 from voxturn.runtime.errors import CorruptModel, ExportFailed
 from voxturn.runtime.files import InPieces, open_archive
 
@@ -31,9 +31,11 @@ _IGNORED = (
     "numpy.dtype",
     "numpy.dtypes.Float32DType",
     "numpy.dtypes.Float64DType",
+    "pathlib.PosixPath",
+    "pathlib.WindowsPath",
 )
-"""What stands beside the weights: configurations, and the losses that a trainer notes as numpy's
-numbers."""
+"""What stands beside the weights: configurations, paths of a training, and the losses that a trainer
+notes as numpy's numbers."""
 _ARCHIVE = b"PK\x03\x04"
 _MOST_PICKLED = 4 << 20
 """Bytes that say what the tensors are called and how they lie; a trainer's checkpoint has less than
@@ -50,7 +52,7 @@ def read_torch(path: Path) -> Any:
         import torch
     except ImportError as exc:
         raise ExportFailed(
-            "reading an XTTS checkpoint needs torch; pip install 'voxturn[export-xtts]'"
+            "reading a checkpoint of PyTorch's needs torch; pip install 'voxturn[export-xtts]'"
         ) from exc
     check_content(path)
     allowed = [(type(name.rsplit(".", 1)[1], (Ignored,), {}), name) for name in _IGNORED]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from voxturn.runtime.executors.fake import FakeGraph
-from voxturn.runtime.families.vits import VitsEncoder
+from voxturn.runtime.families.vits.encoder import Manner, VitsEncoder
 from voxturn.runtime.flow.lane import Lane
 from voxturn.runtime.messages import Sentence
 from voxturn.runtime.protocols import Tensor
@@ -23,13 +23,24 @@ class Letters:
     def __init__(self, count: int = 1) -> None:
         self.count = count
         self.texts: list[str] = []
+        self.languages: list[str] = []
 
-    def ids(self, text: str) -> list[int]:
+    def ids(self, text: str, language: str) -> list[int]:
         self.texts.append(text)
+        self.languages.append(language)
         return [ord(char) for char in text if char.isalnum() for _ in range(self.count)]
 
 
-async def encoded(text: str, count: int = 1) -> list[Mapping[str, Tensor]]:
+MANNER = Manner(0.6, 1.0, 0.8, "en", seed=5)
+
+
+async def encoded(
+    text: str,
+    count: int = 1,
+    manner: Manner = MANNER,
+    languages: tuple[str, ...] = ("en",),
+    language: str = "",
+) -> list[Mapping[str, Tensor]]:
     """What the graph was given for a sentence."""
     given: list[Mapping[str, Tensor]] = []
 
@@ -37,15 +48,22 @@ async def encoded(text: str, count: int = 1) -> list[Mapping[str, Tensor]]:
         given.append(inputs)
         return {"latents": np.zeros((1, 4, 2), np.float32)}
 
+    said = Sentence(text, 3, language=language)
+
     async def sentences() -> AsyncIterator[Sentence]:
-        yield Sentence(text, 3)
+        yield said
 
     lane = Lane("speak")
-    encoder = VitsEncoder(FakeGraph(graph), Letters(count), lane, (0.6, 1.0, 0.8), 8, seed=5)
+    several = len(languages) > 1
+    letters = Letters(count)
+    encoder = VitsEncoder(FakeGraph(graph), letters, lane, manner, 8, 4, languages, several)
     pieces = [latents async for latents in encoder(sentences())]
     lane.close()
     assert len(pieces) == len(given)
-    assert all(piece.final and piece.sentence == Sentence(text, 3) for piece in pieces)
+    assert all(piece.final and piece.sentence == said for piece in pieces)
+    told = {} if manner.speaker is None else {"speaker": manner.speaker}
+    assert all(piece.inputs == told for piece in pieces)
+    assert all(known in languages for known in letters.languages)
     return given
 
 
@@ -57,6 +75,32 @@ async def test_a_usual_sentence_is_one_call_with_the_noise_of_its_index() -> Non
     (given,) = await encoded("Dr. Who? No. A usual sentence, of whatever it may hold.")
     noise = np.random.default_rng([5, 3]).standard_normal(given["duration_noise"].shape, np.float32)
     np.testing.assert_array_equal(given["duration_noise"], noise)
+
+
+async def test_the_prior_has_the_channels_of_the_model_and_scales_are_the_manners() -> None:
+    manner = Manner(0.3, 1.5, 0.1, "en", speed=2.0)
+    (given,) = await encoded("one", manner=manner)
+    assert given["prior_noise"].shape == (1, 4, 8)
+    np.testing.assert_allclose(given["scales"], [0.3, 0.75, 0.1])
+    assert "language" not in given
+    assert "speaker" not in given
+
+
+async def test_both_graphs_are_told_who_speaks() -> None:
+    row = np.ones((1, 5, 1), np.float32)
+    (given,) = await encoded("one", manner=Manner(0.6, 1.0, 0.8, "en", speaker=row))
+    np.testing.assert_array_equal(given["speaker"], row)
+
+
+@pytest.mark.parametrize(
+    ("language", "number"), [("", 0), ("fr", 1), ("fr-FR", 1), ("pt_BR", 2), ("ja", 0)]
+)
+async def test_a_sentence_is_said_in_its_language_or_else_in_the_voices(
+    language: str, number: int
+) -> None:
+    languages = ("en", "fr-fr", "pt-br")
+    (given,) = await encoded("one", languages=languages, language=language)
+    assert given["language"].tolist() == [number]
 
 
 async def test_what_has_no_sound_is_no_call() -> None:

@@ -5,22 +5,21 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-import sqlite3
 import time
 from collections.abc import Callable
 from dataclasses import replace
 
 import msgspec
-from voxturn.runtime.gateway.database import Database
 from voxturn.runtime.gateway.keys import Caller
 from voxturn.runtime.gateway.realtime.secrets import MOST, MOST_OF_KEY, PREFIX, too_many
+from voxturn.runtime.gateway.transactions import Connection, Transactions
 
 
-class SqliteSecrets:
+class StoredSecrets:
     """Keeps ephemeral keys until they were used, or their time is over. `wall`: seconds since
     1970."""
 
-    def __init__(self, database: Database, wall: Callable[[], float] = time.time) -> None:
+    def __init__(self, database: Transactions, wall: Callable[[], float] = time.time) -> None:
         self._database = database
         self._wall = wall
 
@@ -31,7 +30,7 @@ class SqliteSecrets:
         secret = PREFIX + secrets.token_urlsafe(32)
         raw = msgspec.json.encode(replace(caller, session=session))
 
-        def keep(connection: sqlite3.Connection) -> bool:
+        def keep(connection: Connection) -> bool:
             connection.execute("DELETE FROM ephemeral WHERE expires <= ?", (now,))
             (unused,) = connection.execute("SELECT count(*) FROM ephemeral").fetchone()
             query = "SELECT count(*) FROM ephemeral WHERE key = ?"
@@ -51,7 +50,7 @@ class SqliteSecrets:
         """Whose key it is, with the session's settings; None where it is of no use (any more)."""
         which = (_digest(secret), self._wall())
 
-        def find(connection: sqlite3.Connection) -> bytes | None:
+        def find(connection: Connection) -> bytes | None:
             query = "SELECT caller FROM ephemeral WHERE hash = ? AND expires > ?"
             row = connection.execute(query, which).fetchone()
             return row[0] if row else None
@@ -64,6 +63,11 @@ class SqliteSecrets:
         which = (_digest(secret), self._wall())
         query = "DELETE FROM ephemeral WHERE hash = ? AND expires > ?"
         return await self._database.write(lambda c: c.execute(query, which).rowcount) > 0
+
+    async def sweep(self) -> None:
+        """Remove those whose time is over."""
+        query, now = "DELETE FROM ephemeral WHERE expires <= ?", (self._wall(),)
+        await self._database.write(lambda c: c.execute(query, now))
 
 
 def _digest(secret: str) -> bytes:

@@ -1,0 +1,200 @@
+"""coqui-tts's Python interface without torch, for programs that were written for it.
+
+    tts = TTS("tts_models/en/vctk/vits")
+    tts.tts_to_file("It is four o'clock.", speaker=tts.speakers[0], file_path="clock.wav")
+
+Source of names and meanings: coqui-tts 0.28, `TTS.api.TTS`. docs/coqui-names.md says what differs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from voxturn.runtime.audio.encode import WavFile
+from voxturn.runtime.errors import EmptyText, UsageError
+from voxturn.runtime.families.base import VoiceOptions, family_of
+from voxturn.runtime.families.pipe import clauses, spoken
+from voxturn.runtime.flow.portal import Iterated
+from voxturn.runtime.messages import PcmChunk, Samples, Sentence
+from voxturn.runtime.models.compatible import TASKS
+from voxturn.runtime.models.fetch import Progress
+from voxturn.runtime.models.manifest import Manifest
+from voxturn.runtime.models.registry import Registry
+from voxturn.runtime.models.store import Store, is_artifact, quiet
+from voxturn.runtime.parts import LoadedParts
+from voxturn.runtime.prepare import bring_model
+from voxturn.runtime.profile import load_profile
+from voxturn.runtime.progress import Bar
+from voxturn.runtime.text.filter import PassAll
+from voxturn.runtime.turn.split import Split
+
+_CHUNKS_AHEAD = 64
+
+
+class TTS:
+    """A loaded voice. Close it when done, or use it as `with TTS(…) as tts: …`."""
+
+    def __init__(
+        self,
+        model_name: str = "",
+        *,
+        model_path: str | Path | None = None,
+        progress_bar: bool = True,
+        store: Store | None = None,
+    ) -> None:
+        """`model_name` is one of `list_models`, which is pulled and exported where it is not here;
+        `model_path` the folder of an exported artifact.
+
+        Raises `ConfigError`, `ModelError`, `ResourceError` or `UsageError`.
+        """
+        if bool(model_name) == bool(model_path):
+            raise UsageError("give model_name or model_path, one of them")
+        store, progress = store or Store(), Bar() if progress_bar else quiet
+        folder = _here(Path(model_path)) if model_path else _brought(model_name, store, progress)
+        manifest = Manifest.read(folder)
+        family = family_of(manifest.kind)
+        if family is None or family.task != TASKS["speak"]:
+            raise UsageError(f"{model_name or model_path}: is of kind {manifest.kind!r}, no voice")
+        profile = load_profile("cpu").with_voice(folder, manifest, tuple(family.roles))
+        self._max_chars = profile.speak.max_chars
+        self._parts = LoadedParts(replace(profile, language="auto"), store, progress=progress)
+        try:
+            self._voice = self._parts.voice()
+        except BaseException:
+            self._parts.close()
+            raise
+
+    @staticmethod
+    def list_models() -> list[str]:
+        """The names of all voices, coqui-tts's own among them."""
+        registry = Registry.read()
+        named = [n for n, model in registry.models.items() if model.task == TASKS["speak"]]
+        voices = set(named)
+        return named + [n for n, alias in registry.aliases.items() if alias.model in voices]
+
+    @property
+    def output_sample_rate(self) -> int:
+        """Of its samples, in Hz."""
+        return self._voice.rate
+
+    @property
+    def speakers(self) -> list[str] | None:
+        """The names of its speakers; None where it has one without a name."""
+        return list(self._voice.speakers) or None
+
+    @property
+    def languages(self) -> list[str] | None:
+        """The codes of its languages; None where it has one."""
+        return list(self._voice.languages) if self.is_multi_lingual else None
+
+    @property
+    def is_multi_speaker(self) -> bool:
+        """Whether it has several speakers."""
+        return len(self._voice.speakers) > 1
+
+    @property
+    def is_multi_lingual(self) -> bool:
+        """Whether it speaks several languages."""
+        return len(self._voice.languages) > 1
+
+    def to(self, device: str) -> TTS:
+        """Itself. Raises `UsageError` for another device than `cpu`: a GPU is a profile's."""
+        if str(device) != "cpu":
+            raise UsageError(f"device {device!r}: only cpu; for a GPU use a profile (docs/gpu.md)")
+        return self
+
+    def tts(self, text: str, **options: Any) -> Samples:
+        """A text as samples, float32 `[n]` at `output_sample_rate`. Options as `stream`'s."""
+        return np.concatenate([chunk.samples for chunk in self.stream(text, **options)])
+
+    def tts_to_file(self, text: str, file_path: str | Path = "output.wav", **options: Any) -> str:
+        """A text into a WAV file, which appears when it is whole; its path. Options as `stream`'s."""
+        with WavFile(file_path, self.output_sample_rate) as sink:
+            for chunk in self.stream(text, **options):
+                sink.write(chunk.samples)
+        return str(file_path)
+
+    def stream(
+        self,
+        text: str,
+        *,
+        speaker: str | None = None,
+        language: str | None = None,
+        speaker_wav: str | Path | Sequence[str | Path] | None = None,
+        split_sentences: bool = True,
+        speed: float | None = None,
+        seed: int | None = None,
+    ) -> Iterator[PcmChunk]:
+        """Audio while it is made; close the iterator to stop.
+
+        `speaker` is one of `speakers`, `language` one of `languages`; `speaker_wav`: recordings of
+        a speaker to clone; `split_sentences`: speak sentence by sentence. Raises `EmptyText`,
+        `UnknownVoice`, `UnsupportedLanguage`, `UsageError`, `AudioError`.
+        """
+        if self.is_multi_lingual and not language:
+            raise UsageError(f"language is missing; one of {', '.join(self._voice.languages)}")
+        wavs = [speaker_wav] if isinstance(speaker_wav, str | Path) else speaker_wav or ()
+        options = VoiceOptions(
+            language=language or None,
+            speaker=speaker or None,
+            recordings=tuple(map(Path, wavs)) or None,
+            speed=speed,
+            seed=seed,
+        )
+        return Iterated(lambda: self._said(text, options, split_sentences), _CHUNKS_AHEAD)
+
+    async def _said(
+        self, text: str, options: VoiceOptions, split: bool
+    ) -> AsyncGenerator[PcmChunk, None]:
+        voice = await asyncio.to_thread(self._voice.using, options)
+        sentences: AsyncGenerator[Sentence, None] = clauses(voice, text)
+        if split:
+            sentences = Split(PassAll(), self._max_chars, voice.language).whole(text)
+        chunks, spoke = spoken(voice, sentences), False
+        try:
+            async for chunk in chunks:
+                spoke = True
+                yield chunk
+            if not spoke:
+                raise EmptyText("there is nothing in the text that can be spoken")
+        finally:
+            await chunks.aclose()
+
+    def close(self) -> None:
+        """Free engines and threads."""
+        self._parts.close()
+
+    def __enter__(self) -> TTS:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _here(path: Path) -> Path:
+    """The folder of an artifact. Raises `UsageError` for another."""
+    if not is_artifact(str(path)):
+        raise UsageError(
+            f"{path}: is no exported artifact; `voxturn export coqui --checkpoint DIR -o OUT` makes one"
+        )
+    return path
+
+
+def _brought(name: str, store: Store, progress: Progress) -> Path:
+    """The artifact of a name of the registry, pulled and exported where it is not here."""
+    registry = Registry.read()
+    model, _ = registry.resolve(name)
+    precision = model.precisions[0]
+    bring_model(name, precision, store, registry, progress)
+    return store.artifact(model, precision)[0]

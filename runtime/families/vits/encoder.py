@@ -1,0 +1,159 @@
+"""Sentences to latents and how long each symbol is said: the first of a VITS's two graphs.
+
+Source: Kim et al. 2021; the graphs are described in `export.vits` and `export.coqui.vits.graphs`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+from voxturn.runtime.errors import InferenceFailed
+from voxturn.runtime.families.windowed import Latents
+from voxturn.runtime.flow.handoff import close_iterator
+from voxturn.runtime.flow.lane import Lane
+from voxturn.runtime.messages import Sentence
+from voxturn.runtime.protocols import GraphExecutor, Tensor
+from voxturn.runtime.text.language import find
+from voxturn.runtime.text.split import filled
+
+_LONGEST_TEXT, _MOST_IDS = 1000, 500
+"""Characters and symbols that are encoded at once: 15 s of speech, a long sentence. Nothing can
+interrupt a call, and its time grows faster than its length."""
+
+
+class TextReader(Protocol):
+    """Text in a language to the voice's symbols; empty for text that has no sound."""
+
+    def ids(self, text: str, language: str) -> list[int]: ...
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How sentences are said. `noise` of the prior, `noise_w` of the durations, `length`: 2 is twice
+    as slow, as the voice was trained; `speed`: 2 is twice as fast.
+
+    `language` is one of the voice's own codes. `speaker` `[1, channels, 1]` is the row of the one
+    who speaks; None where the voice has but one.
+    """
+
+    noise: float
+    length: float
+    noise_w: float
+    language: str
+    seed: int = 0
+    speed: float = 1.0
+    speaker: npt.NDArray[np.float32] | None = None
+
+    @property
+    def scales(self) -> npt.NDArray[np.float32]:
+        """The graph's input of that name."""
+        return np.array([self.noise, self.length / self.speed, self.noise_w], np.float32)
+
+
+class VitsEncoder:
+    """Sentences to latents, a frame each.
+
+    `languages` are in the order of their ids; those of a voice whose graph is not told the language
+    have none: `tells_language`. `channels` and `noise_frames` are those of the prior's noise. The
+    same seed and text give the same latents. A sentence with too much to say for one call is said
+    in pieces.
+    """
+
+    def __init__(
+        self,
+        graph: GraphExecutor,
+        reader: TextReader,
+        lane: Lane,
+        manner: Manner,
+        noise_frames: int,
+        channels: int,
+        languages: tuple[str, ...],
+        tells_language: bool = False,
+    ) -> None:
+        self._graph = graph
+        self._reader = reader
+        self._lane = lane
+        self.manner = manner
+        self._noise_frames = noise_frames
+        self._channels = channels
+        self.languages = languages
+        self._tells_language = tells_language
+
+    def using(self, manner: Manner) -> VitsEncoder:
+        """The same engine in another manner."""
+        return VitsEncoder(
+            self._graph,
+            self._reader,
+            self._lane,
+            manner,
+            self._noise_frames,
+            self._channels,
+            self.languages,
+            self._tells_language,
+        )
+
+    async def __call__(self, sentences: AsyncIterator[Sentence]) -> AsyncGenerator[Latents, None]:
+        """Latents `[frames, channels]` of each sentence, or piece of one, that has a sound."""
+        told = {} if self.manner.speaker is None else {"speaker": self.manner.speaker}
+        try:
+            async for sentence in sentences:
+                texts, number = deque(_cut(sentence.text, _LONGEST_TEXT)), 0
+                while texts:
+                    values = await self._lane.run(self._encode, texts, sentence, number, told)
+                    number += 1
+                    if values is not None:
+                        yield Latents(values, sentence, inputs=told)
+        finally:
+            await close_iterator(sentences)
+
+    def _encode(
+        self, texts: deque[str], sentence: Sentence, number: int, told: Mapping[str, Tensor]
+    ) -> npt.NDArray[np.float32] | None:
+        """The latents of the sentence's next piece, which is taken from `texts`."""
+        language = self._language(sentence)
+        ids = self._next_ids(texts, language)
+        if not ids:
+            return None
+        seed = [self.manner.seed, sentence.index, *([number] if number else [])]
+        random = np.random.default_rng(seed)
+        inputs: dict[str, Tensor] = {
+            "input": np.array([ids], np.int64),
+            "input_lengths": np.array([len(ids)], np.int64),
+            "scales": self.manner.scales,
+            "duration_noise": random.standard_normal((1, 2, len(ids)), np.float32),
+            "prior_noise": random.standard_normal(
+                (1, self._channels, self._noise_frames), np.float32
+            ),
+            **told,
+        }
+        if self._tells_language:
+            inputs["language"] = np.array([self.languages.index(language)], np.int64)
+        try:
+            latents = self._graph.run(inputs)["latents"]
+        except InferenceFailed as exc:
+            raise InferenceFailed(f"speak: {sentence.text[:40]!r}: {exc}") from exc
+        return np.ascontiguousarray(latents[0].T)
+
+    def _language(self, sentence: Sentence) -> str:
+        """The voice's own code of the sentence's language, or the one that it is set to."""
+        known = find(sentence.language, self.languages.__contains__) if sentence.language else ""
+        return known or self.manner.language
+
+    def _next_ids(self, texts: deque[str], language: str) -> list[int]:
+        """The ids of the first text, of which what is too much for one call goes back."""
+        text = texts.popleft()
+        while len(ids := self._reader.ids(text, language)) > _MOST_IDS and len(text) > 1:
+            text, *rest = _cut(text, (len(text) + 1) // 2)
+            texts.extendleft(reversed(rest))
+        return ids
+
+
+def _cut(text: str, limit: int) -> list[str]:
+    """A text in pieces of at most `limit` characters, of whole sentences where they fit; what is
+    short enough as it is."""
+    return [text] if len(text) <= limit else list(filled(text, limit))
