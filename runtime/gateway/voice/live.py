@@ -65,6 +65,7 @@ class LiveSession:
         self.id = gateway.sessions.new_id()
         note(session=self.id)
         self.owner = caller.client
+        self._key = caller.key
         self.conversation = conversation.id
         self._kept = conversation
         self.received = 0
@@ -106,7 +107,7 @@ class LiveSession:
             )
         ]
         gateway.sessions.add(self)
-        gateway.holders.hold(self.owner, self.conversation, self)
+        gateway.holders.hold(self._key, self.conversation, self)
         gateway.metrics.sessions.labels("voice").inc()
 
     def info(self) -> SessionInfo:
@@ -449,7 +450,7 @@ class LiveSession:
 
     def _left(self) -> None:
         self._gateway.sessions.remove(self)
-        self._gateway.holders.leave(self.owner, self.conversation, self)
+        self._gateway.holders.leave(self._key, self.conversation, self)
         self._gateway.metrics.sessions.labels("voice").dec()
         self._place.close()
 

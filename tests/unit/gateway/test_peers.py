@@ -13,7 +13,7 @@ import pytest
 from voxturn.runtime.assistant import Assistant
 from voxturn.runtime.families.fake import write_profile
 from voxturn.runtime.gateway.core import Gateway
-from voxturn.runtime.gateway.keys import ANYONE
+from voxturn.runtime.gateway.keys import Caller
 from voxturn.runtime.gateway.peer_server import answering_peers
 from voxturn.runtime.gateway.peers import LocalPeers
 from voxturn.runtime.gateway.server import Address, serving
@@ -22,6 +22,8 @@ from voxturn.runtime.models.store import Store
 from voxturn.runtime.profile import load_profile
 
 from tests.unit.gateway.voice.conftest import ANSWER_SAMPLES, dialling, places
+
+HERE = Caller("", "anyone", address="127.0.0.1")
 
 
 @dataclass
@@ -131,7 +133,7 @@ async def test_who_leaves_another_worker_leaves_the_session(
             await other.start(resume={"session": session, "received": client.received})
             assert await client.closed() == 4009
             other.socket.transport.abort()
-        (live,) = first.gateway.sessions.owned(ANYONE)
+        (live,) = first.gateway.sessions.owned(HERE)
         await until_waiting(first)
         assert live.info().state == "waiting"
         async with dialling(second.port) as other:
@@ -149,7 +151,7 @@ async def unknown(worker: Worker) -> dict[str, object]:
 
 async def until_waiting(worker: Worker) -> None:
     async with asyncio.timeout(10):
-        while [each.info().state for each in worker.gateway.sessions.owned(ANYONE)] != ["waiting"]:  # noqa: ASYNC110
+        while [each.info().state for each in worker.gateway.sessions.owned(HERE)] != ["waiting"]:  # noqa: ASYNC110
             await asyncio.sleep(0.005)  # nobody tells
 
 
