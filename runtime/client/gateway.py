@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import http.client
 import io
 import json
-import ssl
 import uuid
 import wave
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing
 from typing import Any
 from urllib.parse import urlsplit
 from weakref import WeakSet
 
 import numpy as np
 from voxturn.runtime.audio.encode import from_int16, to_int16
+from voxturn.runtime.client.gateway_chat import chat_items, chat_request
+from voxturn.runtime.client.gateway_http import Requests
 from voxturn.runtime.client.gateway_session import GatewaySession
-from voxturn.runtime.client.gateway_wire import error_of
 from voxturn.runtime.client.session import Opening
 from voxturn.runtime.client.voice import ClientTurn, VoiceClient
-from voxturn.runtime.errors import ServerDied, ServerUnavailable, UsageError
+from voxturn.runtime.errors import ServerDied, UsageError
 from voxturn.runtime.flow.handoff import cancel_and_wait
 from voxturn.runtime.messages import (
     AudioFrame,
@@ -32,6 +31,7 @@ from voxturn.runtime.messages import (
     ReplyToken,
     Samples,
     Sentence,
+    SessionError,
     ToolCall,
     ToolSpec,
     Transcript,
@@ -50,8 +50,13 @@ class GatewayClient(VoiceClient):
     """A dialogue with a gateway: what `VoiceClient("ws://host:port")` makes.
 
     `key` is shown to it. Its sessions outlive their connections, and are connected again.
-    `conversation` names a dialogue that the gateway keeps; `deadline_s` is of each request by HTTP,
-    0: none.
+    `conversation` names a dialogue that the gateway keeps; `deadline_s`: how long the gateway may
+    say nothing while it answers by HTTP, 0: for ever.
+
+    What a client of Triton does and this one refuses with `UsageError`: a `profile` (the gateway
+    has its own), `reference` of `say` (add the voice at `/v1/audio/voices`, with its speaker's
+    consent, and name it), `on_trace`, the `call` of a tool and the setting of `messages` in a
+    session: its turns are driven there.
     """
 
     def __init__(
@@ -71,9 +76,8 @@ class GatewayClient(VoiceClient):
             raise UsageError(f"{address}: a gateway has one address, as ws://localhost:8080")
         self.conversation = conversation or uuid.uuid4().hex
         self._address = address.rstrip("/")
-        self._parts = parts
         self._key = key
-        self._deadline_s = deadline_s or None
+        self._requests = Requests(parts, key, deadline_s)
         self._turn: ClientTurn | None = None
         self._sessions: WeakSet[VoiceSession] = WeakSet()
 
@@ -100,8 +104,8 @@ class GatewayClient(VoiceClient):
             file.writeframes(to_int16(samples))
         fields = {"response_format": "verbose_json"} | ({"language": language} if language else {})
         data, kind = _form(fields, body.getvalue())
-        async with self._answer("/v1/audio/transcriptions", data, kind) as answer:
-            told = json.loads(await _whole(answer))
+        async with self._requests.answer("/v1/audio/transcriptions", data, kind) as answer:
+            told = json.loads(await answer.whole())
         return Transcript(told["text"], told.get("language") or language)
 
     async def hear(
@@ -114,7 +118,7 @@ class GatewayClient(VoiceClient):
         options = SessionOptions(interrupt=Never())
         start = {"conversation": None, "audio": {"overflow": "wait"}}
         session = await self._opened_session(options, start)
-        async with session, aclosing(_events(session, _frames(pieces), _Ends())) as events:
+        async with session, aclosing(_events(session, _frames(pieces))) as events:
             async for event in events:
                 if isinstance(event, Partial | Transcript):
                     yield event
@@ -126,23 +130,18 @@ class GatewayClient(VoiceClient):
     ) -> AsyncGenerator[ReplyToken | ToolCall, None]:
         """The answer to (role, text) pairs or messages, by `/v1/chat/completions`, which keeps none.
 
-        Raises `UsageError` for tools: sessions have them.
+        With `tools` it may have calls. The gateway makes none: ask again with a message of the role
+        tool for each.
         """
-        if tools:
-            raise UsageError("tools: a gateway's sessions have them; open one")
         dialogue = [each if isinstance(each, Message) else Message(*each) for each in messages]
-        body = {
-            "messages": [{"role": each.role, "content": each.text} for each in dialogue],
-            "stream": True,
-        }
-        data = json.dumps(body).encode()
-        async with self._answer("/v1/chat/completions", data) as answer:
-            while line := await asyncio.to_thread(answer.readline):
+        data = json.dumps(chat_request(dialogue, tools)).encode()
+        async with self._requests.answer("/v1/chat/completions", data) as answer:
+            while line := await answer.line():
                 told = line.decode().strip().removeprefix("data:").strip()
                 if told == "[DONE]":
                     return
-                if told and (text := _delta(json.loads(told))):
-                    yield ReplyToken(text)
+                for item in chat_items(json.loads(told)) if told else ():
+                    yield item
         raise ServerDied("the gateway stopped in the middle of an answer")
 
     async def say(
@@ -159,19 +158,24 @@ class GatewayClient(VoiceClient):
     ) -> AsyncGenerator[PcmChunk, None]:
         """A text as audio at 24 kHz, chunk by chunk, in a voice by name.
 
-        Raises `UsageError` for a recording or a seed, which `/v1/audio/speech` does not take.
+        Raises `UsageError` for a recording, which `/v1/audio/speech` does not take.
         """
-        if reference is not None or seed is not None:
-            raise UsageError("reference, seed: a gateway speaks in voices that it has")
+        if reference is not None:
+            raise UsageError(
+                "reference: a gateway speaks in voices that it has; add one by /v1/audio/voices, "
+                "with its speaker's consent, and give its name as `voice`"
+            )
         body: dict[str, Any] = {"input": text, "response_format": "pcm"}
         body |= {"model": model} if model else {}
         body |= {"voice": voice} if voice else {}
         body |= {"language": language} if language else {}
         body |= {"instructions": style} if style else {}
         body |= {"speed": speed} if speed != 1.0 else {}
+        body |= {"seed": seed} if seed is not None else {}
         start, carry, sentence = 0, b"", Sentence(text, 0)
-        async with self._answer("/v1/audio/speech", json.dumps(body).encode()) as answer:
-            while block := await asyncio.to_thread(answer.read1, _BLOCK):
+        data = json.dumps(body).encode()
+        async with self._requests.answer("/v1/audio/speech", data) as answer:
+            while block := await answer.some(_BLOCK):
                 block = carry + block
                 whole = len(block) // 2 * 2
                 carry = block[whole:]
@@ -180,7 +184,8 @@ class GatewayClient(VoiceClient):
                 start += samples.size
 
     async def aclose(self) -> None:
-        """Stop what is under way and close the connections."""
+        """Stop what is under way, in the gateway, too, and close the connections."""
+        self._requests.stop()
         await self.interrupt()
         for session in list(self._sessions):
             await session.aclose()
@@ -205,7 +210,7 @@ class GatewayClient(VoiceClient):
         options = SessionOptions(interrupt=Never())
         session = await self._opened_session(options, {"audio": {"overflow": "wait"}})
         frames = _frames_of(source) if isinstance(source, np.ndarray) else source
-        whole, spoken_s = _Ends(isinstance(source, np.ndarray)), 0.0
+        whole, spoken_s = isinstance(source, np.ndarray), 0.0
         async with session, aclosing(_events(session, frames, whole)) as events:
             async for event in events:
                 if isinstance(event, PcmChunk):
@@ -216,54 +221,16 @@ class GatewayClient(VoiceClient):
                 if isinstance(event, TurnDone):
                     return
 
-    @asynccontextmanager
-    async def _answer(
-        self, path: str, data: bytes, kind: str = "application/json"
-    ) -> AsyncGenerator[http.client.HTTPResponse, None]:
-        """The answer to a request. Raises what the gateway tells, `ServerUnavailable`,
-        `ServerDied`."""
-        headers = {"content-type": kind}
-        headers |= {"authorization": f"Bearer {self._key}"} if self._key else {}
-        connection = self._http()
-        try:
-            try:
-                await asyncio.to_thread(connection.request, "POST", path, data, headers)
-                answer = await asyncio.to_thread(connection.getresponse)
-            except OSError as exc:
-                raise ServerUnavailable(f"{self._address}: no gateway answers there") from exc
-            if answer.status >= 400:
-                raise _told(await _whole(answer), answer.status)
-            yield answer
-        except http.client.HTTPException as exc:
-            raise ServerDied("the gateway stopped in the middle of an answer") from exc
-        finally:
-            connection.close()
-
-    def _http(self) -> http.client.HTTPConnection:
-        host, port = self._parts.hostname or "", self._parts.port
-        if self._parts.scheme == "wss":
-            return http.client.HTTPSConnection(
-                host, port, timeout=self._deadline_s, context=ssl.create_default_context()
-            )
-        return http.client.HTTPConnection(host, port, timeout=self._deadline_s)
-
-
-class _Ends:
-    """Whether the end of what is heard is the end of the question."""
-
-    def __init__(self, whole: bool = True) -> None:
-        self.whole = whole
-
 
 async def _events(
-    session: GatewaySession, frames: AsyncIterator[AudioFrame], ends: _Ends
+    session: GatewaySession, frames: AsyncIterator[AudioFrame], whole: bool = True
 ) -> AsyncGenerator[Any, None]:
-    """A session's events while it hears frames; an error ends it."""
-    from voxturn.runtime.messages import SessionError
+    """A session's events while it hears frames; an error ends it. `whole`: the end of the frames is
+    that of the question."""
 
     async def hear() -> None:
         await session.feed(frames)
-        if ends.whole:
+        if whole:
             session.answer()
 
     hearing = asyncio.create_task(hear())
@@ -296,26 +263,6 @@ async def _after(
     async with aclosing(events):
         async for event in events:
             yield event
-
-
-async def _whole(answer: http.client.HTTPResponse) -> bytes:
-    return await asyncio.to_thread(answer.read)
-
-
-def _told(body: bytes, status: int) -> Exception:
-    """The error in an answer of HTTP."""
-    try:
-        return error_of(json.loads(body)["error"], status)
-    except (ValueError, KeyError, TypeError):
-        return error_of({"message": f"the gateway answered with status {status}"}, status)
-
-
-def _delta(told: dict[str, Any]) -> str:
-    """The text of a `chat.completion.chunk`. Raises the error that takes its place."""
-    if "error" in told:
-        raise error_of(told["error"], 500)
-    choices = told.get("choices") or [{}]
-    return str(choices[0].get("delta", {}).get("content") or "")
 
 
 def _form(fields: dict[str, str], wav: bytes) -> tuple[bytes, str]:

@@ -104,8 +104,11 @@ class GatewaySession(VoiceSession):
         raise UsageError("messages: a gateway keeps them; open a session with its `conversation`")
 
     def pin(self, fact: str) -> None:
-        """Raises `UsageError`: a gateway takes facts as instructions."""
-        raise UsageError("pin: a gateway takes no facts; give a session instructions")
+        """Keep a fact from the next question on, for as long as this session is. Raises
+        `EmptyText`."""
+        if not fact.strip():
+            raise EmptyText("the fact has no words")
+        self._tell("pin", fact=fact.strip())
 
     def tool_result(self, call_id: str, content: str, failed: bool = False) -> bool:
         """Give the result of a `ToolCall`. True: whether it is still waited for, events tell."""

@@ -18,6 +18,7 @@ from voxturn.runtime.commands.keys import (
     add_database,
     check_installed,
     check_keys,
+    is_loopback,
     opened,
     stored_keys_of,
 )
@@ -105,6 +106,16 @@ def _gateway(args: argparse.Namespace) -> int:
         return run(_serve(args, profile, address, database))
 
 
+def warning_of(host: str, everyone: bool) -> str:
+    """What is told at the start where others reach the gateway without a key; else empty."""
+    if not everyone or is_loopback(host):
+        return ""
+    return (
+        f"--open --host {host}: whoever reaches it may use it; callers without a key are told apart "
+        "by their addresses alone, and what is kept of their conversations and voices is everyone's"
+    )
+
+
 def _check_wyoming(args: argparse.Namespace) -> None:
     if args.wyoming is None:
         if args.zeroconf:
@@ -183,6 +194,8 @@ async def _serve(
     with logging_to(sys.stderr, args.log_format, args.log_level, content), signals(stop):
         if inherited is not None:
             inherited.end_with_parent(stop)
+        elif warning := warning_of(args.host, args.open):
+            _LOG.warning("%s", warning)
         listener = inherited.listener if inherited else listening(address)
         try:
             cores = inherited.cores if inherited else None
@@ -224,6 +237,8 @@ def _beside(args: argparse.Namespace, gateway: Gateway) -> AbstractAsyncContextM
 async def _oversee(args: argparse.Namespace, profile: Profile, address: Address) -> int:
     """Keep workers running until a signal comes."""
     stop = asyncio.Event()
+    if warning := warning_of(args.host, args.open):
+        _tell(f"warning: {warning}")
     with signals(stop):
         return await oversee(
             args,

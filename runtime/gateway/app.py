@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from starlette.applications import Starlette
@@ -28,8 +28,8 @@ from voxturn.runtime.gateway import (
 )
 from voxturn.runtime.gateway.core import Gateway
 from voxturn.runtime.gateway.errors import ApiError
-from voxturn.runtime.gateway.observed import answered, served
-from voxturn.runtime.gateway.operations import Operation, Socket, error_response
+from voxturn.runtime.gateway.observed import answered, refused, served
+from voxturn.runtime.gateway.operations import Operation, Socket
 from voxturn.runtime.gateway.realtime import api as realtime
 from voxturn.runtime.gateway.streams import api as streams
 from voxturn.runtime.gateway.twilio import endpoint as twilio
@@ -90,7 +90,10 @@ def application(gateway: Gateway) -> Starlette:
         routes=routes,
         middleware=[tracked, *([cors] if gateway.settings.origins else [])],
         lifespan=lifespan,
-        exception_handlers={404: _not_found, 405: _wrong_method},
+        exception_handlers={
+            404: _refusing(gateway, _not_found),
+            405: _refusing(gateway, _wrong_method),
+        },
     )
 
 
@@ -108,9 +111,22 @@ def _socket_route(gateway: Gateway, socket: Socket) -> WebSocketRoute:
     return WebSocketRoute(socket.path, serve)
 
 
-async def _not_found(request: Request, exc: Exception) -> Response:
-    return error_response(ApiError(404, "there is no such address", "unknown_url"))
+def _refusing(
+    gateway: Gateway, error: Callable[[Request], ApiError]
+) -> Callable[[Request, Exception], Awaitable[Response]]:
+    """What answers requests that no operation takes."""
+
+    async def answer(request: Request, exc: Exception) -> Response:
+        response = await refused(gateway, request, error(request))
+        response.headers.update(getattr(exc, "headers", None) or {})  # of 405: what it takes
+        return response
+
+    return answer
 
 
-async def _wrong_method(request: Request, exc: Exception) -> Response:
-    return error_response(ApiError(405, f"this address takes no {request.method}", "wrong_method"))
+def _not_found(request: Request) -> ApiError:
+    return ApiError(404, "there is no such address", "unknown_url")
+
+
+def _wrong_method(request: Request) -> ApiError:
+    return ApiError(405, f"this address takes no {request.method}", "wrong_method")

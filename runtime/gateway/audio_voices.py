@@ -10,15 +10,21 @@ from collections.abc import Iterator
 from typing import Annotated, Literal
 
 import msgspec
-from starlette.datastructures import FormData, UploadFile
 from starlette.requests import Request
 from starlette.responses import Response
 from voxturn.runtime.families.base import styles_of
 from voxturn.runtime.gateway.client_voices import ClientVoice
 from voxturn.runtime.gateway.core import Gateway
 from voxturn.runtime.gateway.errors import INVALID, ApiError
+from voxturn.runtime.gateway.forms import file_of
 from voxturn.runtime.gateway.keys import Caller
-from voxturn.runtime.gateway.operations import Answer, Operation, converted, form_body
+from voxturn.runtime.gateway.operations import (
+    Answer,
+    Operation,
+    converted,
+    form_body,
+    json_answer,
+)
 from voxturn.runtime.gateway.voices import DEFAULT
 
 _REFUSED = frozenset({"", "0", "false", "no", "none", "null"})
@@ -71,18 +77,18 @@ async def list_voices(gateway: Gateway, request: Request, caller: Caller) -> Res
 async def add_voice(gateway: Gateway, request: Request, caller: Caller) -> Response:
     """Clone a voice from a recording."""
     await asyncio.to_thread(gateway.voices.clients.library)  # an upload in vain is refused first
-    with gateway.speeches.place(caller):
-        form = await form_body(request, gateway.settings.longest_upload_mb)
-        try:
-            texts = {key: value for key, value in form.items() if isinstance(value, str)}
-            asked = converted(texts, VoiceForm)
-            _check(gateway, asked)
-            sample = file_of(form, "audio_sample")
+    form = await form_body(request, gateway.settings.longest_upload_mb)
+    try:
+        texts = {key: value for key, value in form.items() if isinstance(value, str)}
+        asked = converted(texts, VoiceForm)
+        _check(gateway, asked)
+        sample = file_of(form, "audio_sample")
+        with gateway.speeches.place(caller):
             voice = await gateway.voices.clients.add(
                 caller.key, asked.name, sample.file, asked.consent, asked.style
             )
-        finally:
-            await form.close()
+    finally:
+        await form.close()
     return json_answer(_custom(voice))
 
 
@@ -95,19 +101,6 @@ async def delete_voice(gateway: Gateway, request: Request, caller: Caller) -> Re
     await asyncio.to_thread(gateway.voices.clients.library)
     voice = await gateway.voices.clients.remove(caller.key, name)
     return json_answer(VoiceDeleted(voice.id))
-
-
-def file_of(form: FormData, name: str) -> UploadFile:
-    """A file of a form. Raises `ApiError` 400."""
-    file = form.get(name)
-    if not isinstance(file, UploadFile):
-        raise ApiError(400, f"{name}: a file is missing", "missing_file", name)
-    return file
-
-
-def json_answer(value: object) -> Response:
-    """A struct as the JSON of an answer."""
-    return Response(msgspec.json.encode(value), media_type="application/json")
 
 
 def _check(gateway: Gateway, asked: VoiceForm) -> None:

@@ -41,7 +41,7 @@ from voxturn.runtime.gateway.core import Gateway
 from voxturn.runtime.gateway.errors import ApiError
 from voxturn.runtime.gateway.keys import Caller
 from voxturn.runtime.gateway.models import REPLY, check_model
-from voxturn.runtime.gateway.operations import Answer, Operation, json_body
+from voxturn.runtime.gateway.operations import Answer, Operation, json_answer, json_body
 from voxturn.runtime.gateway.streaming import EVENTS
 from voxturn.runtime.messages import Message, ToolCall, ToolSpec, Transcript
 from voxturn.runtime.text.thought import WithoutThoughts
@@ -88,7 +88,7 @@ class Writing:
 
     async def items(self) -> AsyncGenerator[str | ToolCall, None]:
         """Pieces of its text, without thoughts, and its calls."""
-        messages, refusal = self._passed()
+        messages, refusal = await asyncio.to_thread(self._passed)
         if refusal:
             self.finish = "content_filter"
             yield refusal
@@ -201,7 +201,7 @@ async def completions(gateway: Gateway, request: Request, caller: Caller) -> Res
     if not asked.stream:
         work = _whole(writing, name, created, model)
         answer = await answers.whole(gateway, request, caller, work)
-        return Response(msgspec.json.encode(answer), media_type="application/json")
+        return json_answer(answer)
     with_usage = asked.stream_options is not None and bool(asked.stream_options.include_usage)
     pieces = _pieces(writing, Chunk(name, created, model, []), with_usage)
     return await answers.streamed(gateway, request, caller, pieces)
@@ -224,7 +224,8 @@ async def _whole(writing: Writing, name: str, created: int, model: str) -> Compl
 
 
 async def _pieces(writing: Writing, empty: Chunk, with_usage: bool) -> AsyncGenerator[Chunk, None]:
-    """An answer's chunks. The role comes with the first, so that until then an error has a status."""
+    """An answer's chunks. The role comes with the first, so that until then an error has a
+    status."""
     if with_usage:
         empty.usage = None
 

@@ -12,7 +12,6 @@ from urllib.parse import parse_qsl
 import msgspec
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from voxturn.runtime.gateway.audio_voices import json_answer
 from voxturn.runtime.gateway.core import Gateway
 from voxturn.runtime.gateway.errors import ApiError
 from voxturn.runtime.gateway.keys import Caller
@@ -21,6 +20,7 @@ from voxturn.runtime.gateway.operations import (
     Operation,
     converted,
     form_body,
+    json_answer,
     whole_body,
 )
 from voxturn.runtime.gateway.speaking import Asked

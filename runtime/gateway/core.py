@@ -19,9 +19,10 @@ from voxturn.runtime.gateway.limits import Limits
 from voxturn.runtime.gateway.logs import turn_ended
 from voxturn.runtime.gateway.metrics import Metrics, OccupancyGauges
 from voxturn.runtime.gateway.peers import NoPeers, Peers
-from voxturn.runtime.gateway.places import OwnPlaces, Places, Speeches
+from voxturn.runtime.gateway.places import OwnPlaces, Places
 from voxturn.runtime.gateway.realtime.secrets import Secrets, SecretsInMemory
 from voxturn.runtime.gateway.sessions import Sessions
+from voxturn.runtime.gateway.speeches import Speeches
 from voxturn.runtime.gateway.store import Conversations, InMemory
 from voxturn.runtime.gateway.sweeping import sweeping
 from voxturn.runtime.gateway.telemetry import NoTelemetry, Telemetry

@@ -29,8 +29,8 @@ INVALID, AUTHENTICATION, NOT_FOUND, RATE, SERVER = (
 class ApiError(Exception):
     """A request cannot be answered. `str(error)` is one line for the client.
 
-    `kind` (its `type`) and `code` are words of OpenAI's errors, `param` names the field, `retry_after_s` goes
-    into the header Retry-After.
+    `kind` (its `type`) and `code` are words of OpenAI's errors, `param` names the field,
+    `retry_after_s` goes into the header Retry-After.
     """
 
     def __init__(

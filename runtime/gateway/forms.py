@@ -17,7 +17,8 @@ _KEY = re.compile(r"(?P<name>[^\[\]]+)\[(?P<key>[^\[\]]+)\]")
 
 
 class Upload(io.BytesIO):
-    """Bytes that were sent. What they were called by their sender opens nothing, here or elsewhere."""
+    """Bytes that were sent. What they were called by their sender opens nothing, here or
+    elsewhere."""
 
     name = "the upload"
 
@@ -57,9 +58,14 @@ def _members(form: FormData, name: str) -> dict[str, str]:
     return members
 
 
-async def upload_of(form: FormData, name: str) -> Upload:
+def file_of(form: FormData, name: str) -> UploadFile:
     """A form's file. Raises `ApiError` 400 where there is none."""
     file = form.get(name)
     if not isinstance(file, UploadFile):
         raise ApiError(400, f"{name}: is missing; send a file", "missing_file", name)
-    return Upload(await file.read())
+    return file
+
+
+async def upload_of(form: FormData, name: str) -> Upload:
+    """The bytes of a form's file. Raises as `file_of`."""
+    return Upload(await file_of(form, name).read())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from voxturn.runtime.gateway.core import Gateway
@@ -31,7 +33,9 @@ async def readyz(gateway: Gateway, request: Request, caller: Caller) -> Response
 
 async def metrics(gateway: Gateway, request: Request, caller: Caller) -> Response:
     """What Prometheus reads."""
-    return Response(gateway.metrics.text(), media_type=gateway.metrics.media_type)
+    gateway.metrics.refresh()
+    text = await asyncio.to_thread(gateway.metrics.text)
+    return Response(text, media_type=gateway.metrics.media_type)
 
 
 OPERATIONS = (
@@ -42,6 +46,7 @@ OPERATIONS = (
         readyz,
         "Whether the engines answer: a turn of its own, seconds ago at most",
         public=True,
+        errors=(503,),
     ),
     Operation(
         "GET",

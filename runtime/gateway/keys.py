@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from starlette.requests import HTTPConnection
@@ -14,7 +14,7 @@ _SUBPROTOCOL = "openai-insecure-api-key."
 @dataclass(frozen=True)
 class Caller:
     """Whoever showed a key. `key` is the key's id: what he owns is his alone; empty where no key
-    is needed.
+    is needed. `address`: where he calls from, where that is all that is known of him.
 
     `session`: the settings of the one session that an ephemeral key is for. `sessions` at once and
     `rate`, requests a minute, are the key's own limits; 0: as the profile says.
@@ -25,6 +25,19 @@ class Caller:
     session: str = ""
     sessions: int = 0
     rate: int = 0
+    address: str = ""
+
+    @property
+    def client(self) -> str:
+        """Among whom places, rates and the engines' time are shared: keys or, without any,
+        machines."""
+        return self.key or self.address
+
+    def calling_from(self, connection: HTTPConnection) -> Caller:
+        """The same with his address, where no key tells who he is."""
+        if self.key or connection.client is None:
+            return self
+        return replace(self, address=connection.client.host)
 
 
 ANYONE = Caller("", "anyone")
@@ -44,10 +57,10 @@ class Keys(Protocol):
 
 
 class NoKeys:
-    """A gateway without keys: everyone is the same caller."""
+    """A gateway without keys: callers differ by their addresses alone."""
 
     async def caller(self, secret: str) -> Caller | None:
-        """The one caller."""
+        """Nobody in particular."""
         return ANYONE
 
     async def valid(self, key: str) -> bool:

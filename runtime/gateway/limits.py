@@ -53,9 +53,9 @@ class Limits:
         note(key=caller.key)
         rate = RateLimitItemPerMinute(caller.rate or self._rate)
         with _reached():
-            if await self._limiter.hit(rate, caller.key):
+            if await self._limiter.hit(rate, caller.client):
                 return
-            window = await self._limiter.get_window_stats(rate, caller.key)
+            window = await self._limiter.get_window_stats(rate, caller.client)
         raise ApiError(
             429,
             f"more than {rate.amount} requests a minute",
@@ -68,14 +68,14 @@ class Limits:
         seconds all are. Raises `ApiError` 503."""
         rate = RateLimitItemPerMinute(caller.rate or self._rate)
         with _reached():
-            window = await self._limiter.get_window_stats(rate, caller.key)
+            window = await self._limiter.get_window_stats(rate, caller.client)
         return rate.amount, window.remaining, max(0.0, window.reset_time - time.time())
 
     @contextmanager
     def session(self, caller: Caller) -> Iterator[None]:
         """Hold a place for a conversation. Raises `ApiError` 429 where none is free."""
         most_of_key = caller.sessions or self._most_of_key
-        place = self._places.take(caller.key, most_of_key)
+        place = self._places.take(caller.client, most_of_key)
         if isinstance(place, str):
             full = {
                 "all": f"all {self.most} places for conversations are taken",

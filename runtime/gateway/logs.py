@@ -121,7 +121,9 @@ def turn_ended(trace: Trace, content: bool = False) -> None:
 
 
 class _Formatter(logging.Formatter):
-    def __init__(self, content: bool) -> None:
+    """`content`: messages of errors that may quote what was said are kept."""
+
+    def __init__(self, content: bool = False) -> None:
         super().__init__()
         self._content = content
 
@@ -144,7 +146,8 @@ class _Formatter(logging.Formatter):
         return told
 
     def _error(self, error: BaseException, at: TracebackType | None) -> dict[str, Any]:
-        """An exception: its class, where it was raised, and its message where that quotes nobody."""
+        """An exception: its class, where it was raised, and its message where that quotes
+        nobody."""
         frames = [
             f"{frame.f_globals.get('__name__', '?')}:{line} {frame.f_code.co_name}"
             for frame, line in traceback.walk_tb(at)
@@ -160,10 +163,7 @@ class _Formatter(logging.Formatter):
 
 
 class JsonFormatter(_Formatter):
-    """A JSON object in a line. `content`: messages of errors that may quote what was said are kept."""
-
-    def __init__(self, content: bool = False) -> None:
-        super().__init__(content)
+    """A JSON object in a line."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The line."""
@@ -172,9 +172,6 @@ class JsonFormatter(_Formatter):
 
 class TextFormatter(_Formatter):
     """The same for people: time, level, event, then `name=value`."""
-
-    def __init__(self, content: bool = False) -> None:
-        super().__init__(content)
 
     def format(self, record: logging.LogRecord) -> str:
         """The line."""

@@ -21,7 +21,6 @@ from prometheus_client import (
 )
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
-from voxturn.runtime.gateway.errors import ApiError
 from voxturn.runtime.parts import Occupancy
 from voxturn.runtime.turn.trace import Trace
 
@@ -36,7 +35,7 @@ class Metrics:
     """The metrics of one process, in a registry of their own.
 
     `on_turn` are called with the trace of every turn that has ended, once it was counted;
-    `before_text` before the metrics are told. Within `shared_by_workers` all processes count
+    `before_text` by `refresh`. Within `shared_by_workers` all processes count
     together, but for `process_…`, which only a single process has.
     """
 
@@ -121,15 +120,19 @@ class Metrics:
         for listener in self.on_turn:
             listener(trace)
 
-    def refused(self, error: ApiError) -> None:
+    def refused(self, status: int, code: str) -> None:
         """Count an error, where it says that something is not possible now."""
-        if error.status in (429, 503):
-            self.refusals.labels(error.code).inc()
+        if status in (429, 503):
+            self.refusals.labels(code).inc()
+
+    def refresh(self) -> None:
+        """Ask for what is only known when it is asked for; in the event loop, before `text`."""
+        for each in self.before_text:
+            each()
 
     def text(self) -> bytes:
-        """All of them, as Prometheus reads it."""
-        for refresh in self.before_text:
-            refresh()
+        """All of them, as Prometheus reads it. May be called in another thread: where several
+        processes count together, it reads a file of each."""
         if not self.shared:
             return generate_latest(self.registry)
         together = CollectorRegistry()

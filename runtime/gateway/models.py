@@ -13,7 +13,7 @@ from starlette.responses import Response
 from voxturn.runtime.gateway.core import Gateway
 from voxturn.runtime.gateway.errors import ApiError
 from voxturn.runtime.gateway.keys import Caller
-from voxturn.runtime.gateway.operations import Answer, Operation
+from voxturn.runtime.gateway.operations import Answer, Operation, json_answer
 from voxturn.runtime.models.compatible import TASKS
 from voxturn.runtime.models.registry import Registry
 from voxturn.runtime.turn.trace import StageInfo
@@ -23,7 +23,8 @@ HEAR, REPLY, SPEAK, TALK = "speech-to-text", "text-generation", "text-to-speech"
 
 _LONGEST = 128
 ModelName = Annotated[str, msgspec.Meta(max_length=_LONGEST)]
-"""A model as a request names it: patterns that look for parts take the square of a name's length."""
+"""A model as a request names it: patterns that look for parts take the square of a name's
+length."""
 
 _KNOWN: Mapping[str, re.Pattern[str]] = {
     HEAR: re.compile(
@@ -39,9 +40,9 @@ _KNOWN: Mapping[str, re.Pattern[str]] = {
 class ModelCard(msgspec.Struct):
     """A model that is loaded. The first four fields are OpenAI's.
 
-    `stages` are those of the profile that run it, `task` and `licence` what the registry says of it;
-    a folder's own model has no licence there. `artifact_sha256` is over its files' hashes. `compute`:
-    the arithmetic, where it is not that of the files.
+    `stages` are those of the profile that run it, `task` and `licence` what the registry says of
+    it; a folder's own model has no licence there. `artifact_sha256` is over its files' hashes.
+    `compute`: the arithmetic, where it is not that of the files.
     """
 
     id: str
@@ -129,7 +130,7 @@ def check_model(gateway: Gateway, name: str, task: str) -> str:
 
 async def models(gateway: Gateway, request: Request, caller: Caller) -> Response:
     """What is loaded."""
-    return _json(ModelList(list(loaded(gateway).values())))
+    return json_answer(ModelList(list(loaded(gateway).values())))
 
 
 async def model(gateway: Gateway, request: Request, caller: Caller) -> Response:
@@ -138,11 +139,7 @@ async def model(gateway: Gateway, request: Request, caller: Caller) -> Response:
     card = loaded(gateway).get(name)
     if card is None:
         raise ApiError(404, f"no model {name[:100]!r} here", "model_not_found", "model")
-    return _json(card)
-
-
-def _json(value: msgspec.Struct) -> Response:
-    return Response(msgspec.json.encode(value), media_type="application/json")
+    return json_answer(card)
 
 
 OPERATIONS = (

@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 import re
 import uuid
+from collections.abc import Coroutine
 from typing import Any
 
 from starlette.requests import Request
@@ -13,36 +14,59 @@ from starlette.responses import Response
 from starlette.websockets import WebSocket
 from voxturn.runtime.flow.observe import OBSERVER
 from voxturn.runtime.gateway.core import Gateway
+from voxturn.runtime.gateway.errors import ApiError, api_error
 from voxturn.runtime.gateway.logs import begin_log_context, current_ids, event
-from voxturn.runtime.gateway.operations import Operation, Socket
+from voxturn.runtime.gateway.operations import Operation, Socket, error_response
 from voxturn.runtime.gateway.timing import Timings
 
 _LOG = logging.getLogger(__name__)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_FOR_NOW = (429, 503)
-"""Statuses that say that something is not possible now."""
+NOWHERE = "unknown"
+"""The path of requests that nothing answers, in logs and metrics: theirs are a client's words."""
 
 
 async def answered(operation: Operation, gateway: Gateway, request: Request) -> Response:
-    """The answer to a request. Handlers find its `Timings` as `request.state.timings`."""
-    timings = request.state.timings = Timings(gateway.clock)
+    """The answer to a request."""
+    level = logging.DEBUG if operation.public else logging.INFO
+    answering = operation.answered(gateway, request)
+    return await _observed(gateway, request, operation.path, answering, level)
+
+
+async def refused(gateway: Gateway, request: Request, error: ApiError) -> Response:
+    """The answer to a request that no operation takes."""
+
+    async def answering() -> Response:
+        gateway.metrics.requests.labels(NOWHERE, str(error.status)).inc()
+        return error_response(api_error(error))
+
+    return await _observed(gateway, request, NOWHERE, answering(), logging.INFO)
+
+
+async def _observed(
+    gateway: Gateway,
+    request: Request,
+    path: str,
+    answering: Coroutine[Any, Any, Response],
+    level: int,
+) -> Response:
+    timings = Timings(gateway.clock)
     OBSERVER.set(timings)
     request_id = request_id_of(request.headers.get("x-request-id", ""))
     begin_log_context(request=request_id)
-    with gateway.telemetry.request(request, operation.path) as span:
-        response = await operation.answered(gateway, request)
+    with gateway.telemetry.request(request, path) as span:
+        response = await answering
         span.answered(response.status_code)
     seconds, status = timings.since_begin_s(), response.status_code
     response.headers["x-request-id"] = request_id
     if "server-timing" not in response.headers:
         response.headers["server-timing"] = timings.header
-    gateway.metrics.request.labels(operation.path).observe(seconds)
+    gateway.metrics.request.labels(path).observe(seconds)
     event(
         _LOG,
         "request",
-        logging.DEBUG if operation.public else logging.INFO,
-        method=operation.method,
-        path=operation.path,
+        level,
+        method=request.method,
+        path=path,
         status=status,
         ms=round(1000 * seconds, 1),
         **_error(gateway),
@@ -66,8 +90,7 @@ async def served(socket: Socket, gateway: Gateway, connection: WebSocket) -> Non
 def _error(gateway: Gateway) -> dict[str, Any]:
     """The code of the error that was told last, for the log; refusals are counted."""
     ids = current_ids()
-    if ids.status in _FOR_NOW:
-        gateway.metrics.refusals.labels(ids.error).inc()
+    gateway.metrics.refused(ids.status, ids.error)
     return {"code": ids.error} if ids.error else {}
 
 

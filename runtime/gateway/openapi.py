@@ -27,8 +27,10 @@ _ERRORS: Mapping[int, str] = {
     401: "the key is missing, or not valid",
     403: "the key may not do this",
     404: "there is no such thing here",
+    408: "its body came too slowly",
     409: "it is there already",
     413: "it is too large or too long",
+    421: "where no key is needed: the gateway is not known by the name that it is called by",
     429: "too many requests, or all places are taken; Retry-After says when to ask again",
     500: "something failed inside the server",
     503: "the server is stopping, or an engine does not answer",
@@ -92,6 +94,12 @@ def document(operations: Sequence[Operation]) -> dict[str, Any]:
     }
 
 
+def _public_errors(operation: Operation) -> list[int]:
+    """What an operation that needs no key may answer instead."""
+    missing = [404] if _PATH_NAME.search(operation.path) else []
+    return sorted({*missing, 421, 500, *operation.errors})
+
+
 def _kinds(operations: Sequence[Operation]) -> list[Any]:
     """The structs that the document refers to, each once."""
     found = (
@@ -151,11 +159,8 @@ class _Schemas:
             }
         responses: dict[str, Any] = {"200": told}
         content = {_JSON: {"schema": self._of[ErrorAnswer]}}
-        errors = _ERRORS
-        if operation.public:  # what has no parameters and no key is there
-            errors = {404: _ERRORS[404]} if _PATH_NAME.search(operation.path) else {}
-        for status, what in errors.items():
-            responses[str(status)] = {"description": what, "content": content}
+        for status in _ERRORS if not operation.public else _public_errors(operation):
+            responses[str(status)] = {"description": _ERRORS[status], "content": content}
         return responses
 
     def _answered(self, operation: Operation, media: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import msgspec
 from starlette.datastructures import FormData
-from starlette.requests import ClientDisconnect, HTTPConnection, Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 from voxturn.runtime.flow.fairness import CLIENT
@@ -45,7 +45,8 @@ class Answer:
 @dataclass(frozen=True)
 class Operation:
     """A request of HTTP. `body` is the `msgspec.Struct` of its JSON; `form`: it comes as
-    multipart/form-data, of which `files` are files. `public`: without a key, and uncounted."""
+    multipart/form-data, of which `files` are files. `public`: without a key, and uncounted; its
+    `errors` are the statuses that not every public one may answer."""
 
     method: str
     path: str
@@ -57,6 +58,7 @@ class Operation:
     form: bool = False
     files: Sequence[str] = ()
     public: bool = False
+    errors: Sequence[int] = ()
 
     @property
     def name(self) -> str:
@@ -87,14 +89,19 @@ class Operation:
         if gateway.stopping.is_set():
             raise _stopping()
         caller = await admitted(gateway.keys, gateway.settings, request)
-        await until_sent(request.scope, gateway.calls.call(caller))
+        caller = caller.calling_from(request)
+        cut = await until_sent(request.scope, gateway.calls.call(caller))
         await gateway.limits.request(caller)
-        CLIENT.set(client_of(caller, request))
+        CLIENT.set(caller.client)
         by = gateway.clock.now() + gateway.settings.request_s
         timed = Request(request.scope, arriving(request.receive, gateway.clock, by))
         try:
             return await self.handler(gateway, timed, caller)
         except asyncio.CancelledError:
+            if cut.expired():
+                raise ApiError(
+                    401, "the API key is not valid any more", "invalid_api_key"
+                ) from None
             if gateway.stopping.is_set():  # its time to end by itself is over
                 raise _stopping() from None
             raise
@@ -106,11 +113,13 @@ class Socket:
 
     `ephemeral`: a key for one session opens it, too. `introduced`: for clients that can show no key
     in the handshake; it accepts a connection without one and returns the key of its first message.
+    `largest`: bytes of a message, beyond which the connection is closed (1009) before the rest is
+    read.
     """
 
     path: str
     handler: SocketHandler
-    summary: str
+    largest: int = 2 << 20
     ephemeral: bool = False
     introduced: Introduction | None = None
 
@@ -121,7 +130,7 @@ class Socket:
                 raise _stopping()
             caller = await self._caller(gateway, socket)
             await gateway.limits.request(caller)
-            CLIENT.set(client_of(caller, socket))
+            CLIENT.set(caller.client)
             async with gateway.calls.connected(socket, caller):
                 await self.handler(gateway, socket, caller)
         except WebSocketDisconnect:
@@ -135,6 +144,10 @@ class Socket:
 
     async def _caller(self, gateway: Gateway, socket: WebSocket) -> Caller:
         """Who calls. Raises `ApiError` 401, 403 or 421."""
+        return (await self._shown(gateway, socket)).calling_from(socket)
+
+    async def _shown(self, gateway: Gateway, socket: WebSocket) -> Caller:
+        """Whose key is shown. Raises as `_caller`."""
         secret = secret_of(socket)
         introduced = None if secret else self.introduced
         if introduced is not None and await gateway.keys.caller("") is None:
@@ -166,14 +179,14 @@ def _stopping() -> ApiError:
     return ApiError(503, "the gateway is stopping", "stopping", retry_after_s=1.0)
 
 
-def client_of(caller: Caller, connection: HTTPConnection) -> str:
-    """Among whom the engines' time is shared (`flow.fairness`): keys or, without any, machines."""
-    return caller.key or (connection.client.host if connection.client is not None else "")
-
-
 def error_response(error: ApiError) -> Response:
     """`{"error": {…}}` with its status."""
     return JSONResponse({"error": error.to_dict()}, error.status, error.headers)
+
+
+def json_answer(value: object) -> Response:
+    """A struct, or plain data, as the JSON of an answer."""
+    return Response(msgspec.json.encode(value), media_type="application/json")
 
 
 async def json_body(request: Request, kind: type[T]) -> T:

@@ -4,14 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Protocol
-
-from voxturn.runtime.gateway.errors import ApiError
-from voxturn.runtime.gateway.keys import Caller
-
-_RETRY_S = 2.0
 
 
 class Places(Protocol):
@@ -65,32 +58,3 @@ class OwnPlaces:
         self._counts[key] -= 1
         if not self._counts[key]:
             del self._counts[key]
-
-
-class Speeches:
-    """How many texts are spoken at once: so many in all and of one key."""
-
-    def __init__(self, places: Places, most_of_key: int) -> None:
-        self._places = places
-        self._most_of_key = min(most_of_key or places.most, places.most)
-
-    @contextmanager
-    def place(self, caller: Caller) -> Iterator[None]:
-        """Hold one. Raises `ApiError` 429 where none is free."""
-        place = self._places.take(caller.key, self._most_of_key)
-        if isinstance(place, str):
-            raise ApiError(
-                429,
-                f"{self._places.taken(caller.key)} texts of this key are being spoken already",
-                "too_many_requests",
-                retry_after_s=_RETRY_S,
-            )
-        try:
-            yield
-        finally:
-            self._places.leave(place)
-
-    @property
-    def taken(self) -> int:
-        """How many are taken."""
-        return self._places.taken()

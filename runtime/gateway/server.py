@@ -12,12 +12,10 @@ from dataclasses import dataclass
 
 import uvicorn
 from voxturn.runtime.errors import UsageError
-from voxturn.runtime.gateway.app import application
+from voxturn.runtime.gateway import app
 from voxturn.runtime.gateway.core import Gateway
 from voxturn.runtime.gateway.wire import Connections, WireConfig, WireLimits
 
-_MOST_FRAME = 16 << 20
-"""Bytes of a WebSocket message: OpenAI's clients may send 15 MiB of base64."""
 _PING_S, _PONG_S = 20.0, 20.0
 """How often a WebSocket is asked whether someone is there, and how long it may take to answer."""
 _IDLE_S = 5.0
@@ -55,7 +53,8 @@ def listening(address: Address) -> socket.socket:
     except OSError as exc:
         listener.close()
         raise UsageError(
-            f"{address.host}:{address.port}: cannot listen there ({exc.strerror}); give another --port"
+            f"{address.host}:{address.port}: cannot listen there ({exc.strerror}); "
+            "give another --port"
         ) from exc
     return listener
 
@@ -100,9 +99,9 @@ async def serving(
     wire = wire or wire_limits(gateway)
     config = WireConfig(
         wire,
-        app=application(gateway),
+        {socket.path: socket.largest for socket in app.SOCKETS},
+        app=app.application(gateway),
         ws_per_message_deflate=False,
-        ws_max_size=_MOST_FRAME,
         ws_ping_interval=_PING_S,
         ws_ping_timeout=_PONG_S,
         timeout_keep_alive=min(_IDLE_S, wire.head_s),

@@ -63,11 +63,11 @@ class Sessions:
     def find(self, caller: Caller, session_id: str) -> Any:
         """A session of the caller's that this process has; None, also for one of somebody else."""
         session = self._held.get(session_id)
-        return session if session is not None and session.owner == caller.key else None
+        return session if session is not None and session.owner == caller.client else None
 
     def owned(self, caller: Caller) -> Iterator[Any]:
         """All sessions of the caller's, oldest first."""
-        return (each for each in list(self._held.values()) if each.owner == caller.key)
+        return (each for each in list(self._held.values()) if each.owner == caller.client)
 
     def __len__(self) -> int:
         return len(self._held)

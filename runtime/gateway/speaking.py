@@ -27,13 +27,15 @@ OpenAI's."""
 
 @dataclass(frozen=True)
 class Asked:
-    """What is to be said, and how. `param` is the text's name in the request."""
+    """What is to be said, and how. `seed`: of a voice that samples. `param` is the text's name in
+    the request."""
 
     text: str
     voice: str = ""
     language: str = ""
     instructions: str = ""
     speed: float = 1.0
+    seed: int | None = None
     param: str = "input"
 
 
@@ -98,13 +100,15 @@ class SpokenText:
                     yield chunk
 
     async def _voice(self) -> Voice:
-        asked, voices = self.asked, self._gateway.voices
-        key = self._caller.key
-        voice = await voices.chosen(asked.voice, asked.language, speed=asked.speed, key=key)
-        style = style_in(asked.instructions, styles_of(voice))
-        if not style:
-            return voice
-        return await voices.chosen(asked.voice, asked.language, style, asked.speed, key=key)
+        voice = await self._chosen()
+        style = style_in(self.asked.instructions, styles_of(voice))
+        return await self._chosen(style) if style else voice
+
+    async def _chosen(self, style: str = "") -> Voice:
+        asked, key = self.asked, self._caller.key
+        return await self._gateway.voices.chosen(
+            asked.voice, asked.language, style, asked.speed, asked.seed, key=key
+        )
 
 
 def style_in(instructions: str, styles: tuple[str, ...]) -> str:

@@ -1,6 +1,6 @@
 """`POST /v1/audio/speech`: a text as audio, streamed from its first piece.
 
-Source: openai-python 3.57, `types/audio/speech_create_params.py`. An extension: `language`.
+Source: openai-python 3.57, `types/audio/speech_create_params.py`. Extensions: `language`, `seed`.
 """
 
 from __future__ import annotations
@@ -51,6 +51,7 @@ class SpeechRequest(msgspec.Struct, kw_only=True):
     speed: Annotated[float, msgspec.Meta(ge=0.25, le=4.0)] | None = None
     stream_format: Literal["audio", "sse"] | None = None
     language: Annotated[str, msgspec.Meta(max_length=35)] | None = None
+    seed: int | None = None
 
     def asked(self) -> Asked:
         """The same without what was left out."""
@@ -61,6 +62,7 @@ class SpeechRequest(msgspec.Struct, kw_only=True):
             self.language or "",
             self.instructions or "",
             1.0 if self.speed is None else self.speed,
+            self.seed,
         )
 
 

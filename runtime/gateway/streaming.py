@@ -25,8 +25,8 @@ class StreamedResponse(Response):
     """Sends `chunks` as they come, and closes them whatever happens.
 
     Where they raise, the connection is closed without its last chunk: by that a client sees that
-    this is not the whole. A client that takes none of them for `patience_s` is dropped. `source` is what
-    the chunks are made of: closed as well, as they do not close it before they have begun.
+    this is not the whole. A client that takes none of them for `patience_s` is dropped. `source` is
+    what the chunks are made of: closed as well, as they do not close it before they have begun.
     """
 
     def __init__(
@@ -164,7 +164,8 @@ async def begun_for(request: Request, chunks: AsyncIterator[bytes]) -> AsyncIter
 
 
 async def in_time(work: Coroutine[Any, Any, T], clock: Clock, when: float) -> T:
-    """What `work` returns by then. Raises `DeadlineExceeded`, and has stopped the work, after it."""
+    """What `work` returns by then. Raises `DeadlineExceeded`, and has stopped the work, after
+    it."""
     task = asyncio.ensure_future(work)
     try:
         if not await done_by(clock, task, when):
@@ -186,7 +187,8 @@ async def until(items: AsyncIterator[T], clock: Clock, when: float) -> AsyncGene
 async def each_within(
     items: AsyncIterator[T], clock: Clock, limit_s: float
 ) -> AsyncGenerator[T, None]:
-    """The items, each of which comes within `limit_s`. Raises `DeadlineExceeded`; closes `items`."""
+    """The items, each of which comes within `limit_s`. Raises `DeadlineExceeded`; closes
+    `items`."""
     try:
         while (found := await in_time(following(items), clock, clock.now() + limit_s)) is not None:
             yield found[0]

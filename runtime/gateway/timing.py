@@ -8,8 +8,7 @@ from __future__ import annotations
 import json
 import re
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 from voxturn.runtime.flow.clock import Clock
@@ -43,43 +42,24 @@ class Timings:
         self._clock = clock
         self._begin_s = clock.now()
         self._lock = threading.Lock()
-        self._marks: dict[str, float] = {}
         self._busy: dict[str, float] = {}
 
     def call(self, lane: str, begin_s: float, end_s: float) -> None:
         """A stage computed for the request."""
-        self.add(lane, end_s - begin_s)
+        with self._lock:
+            self._busy[lane] = self._busy.get(lane, 0.0) + end_s - begin_s
 
     def prompt(self, lane: str, computed: int, reused: int) -> None:
         """A prompt is in its place: its time is that of its calls."""
-
-    def add(self, name: str, seconds: float) -> None:
-        """Something has taken time, perhaps not for the first time."""
-        with self._lock:
-            self._busy[name] = self._busy.get(name, 0.0) + seconds
-
-    def mark(self, name: str) -> None:
-        """Something happens now, for the first time."""
-        with self._lock:
-            self._marks.setdefault(name, self._clock.now() - self._begin_s)
-
-    @contextmanager
-    def span(self, name: str) -> Iterator[None]:
-        """Time a block."""
-        begin_s = self._clock.now()
-        try:
-            yield
-        finally:
-            self.add(name, self._clock.now() - begin_s)
 
     def since_begin_s(self) -> float:
         """How old the request is."""
         return self._clock.now() - self._begin_s
 
     def to_dict(self) -> dict[str, float]:
-        """Milliseconds by name: of each stage, until each mark, and until now (`total`)."""
+        """Milliseconds by name: of each stage, and until now (`total`)."""
         with self._lock:
-            seconds = {**self._busy, **self._marks, "total": self.since_begin_s()}
+            seconds = {**self._busy, "total": self.since_begin_s()}
         return {name: 1000 * value for name, value in seconds.items()}
 
     @property

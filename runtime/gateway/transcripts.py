@@ -10,6 +10,7 @@ from typing import Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 from starlette.responses import Response
+from voxturn.runtime.gateway.operations import json_answer
 from voxturn.runtime.turn.captions import Cue, cues_of, srt, vtt
 from voxturn.runtime.turn.recording import Passage
 
@@ -114,12 +115,12 @@ class Heard:
 
 def as_json(heard: Heard, granularities: Sequence[str]) -> Response:
     """The text alone."""
-    return _json(Transcription(heard.text, heard.usage))
+    return json_answer(Transcription(heard.text, heard.usage))
 
 
 def as_verbose_json(heard: Heard, granularities: Sequence[str]) -> Response:
     """The text, and where its segments and words lie."""
-    return _json(
+    return json_answer(
         VerboseTranscription(
             task="translate" if heard.translated else "transcribe",
             language=heard.language,
@@ -186,7 +187,3 @@ def _compression_ratio(text: str) -> float:
     """As whisper's `transcribe.py` has it: above 2.4, something is said again and again."""
     data = text.encode()
     return round(len(data) / len(zlib.compress(data)), 3)
-
-
-def _json(value: msgspec.Struct) -> Response:
-    return Response(msgspec.json.encode(value), media_type="application/json")

@@ -16,7 +16,9 @@ from voxturn.runtime.gateway.operations import Answer, Operation
 
 _HEADERS = {
     # nothing of another host: neither scripts nor pictures nor connections
-    "content-security-policy": "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+    "content-security-policy": (
+        "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    ),
     "permissions-policy": "microphone=(self)",
     "referrer-policy": "no-referrer",
     "x-content-type-options": "nosniff",

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -18,6 +19,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from voxturn.runtime.gateway.places import OwnPlaces, Places
 from websockets.frames import Frame
+from websockets.http11 import Request
 
 _LOG = logging.getLogger(__name__)
 _LOG.setLevel(logging.WARNING)
@@ -47,8 +49,9 @@ class Connections:
 
 @dataclass(frozen=True)
 class WireLimits:
-    """`connections` have the places that there are for them; `head_s` for a request's head and `body_s` for its body, since it
-    began; `stall_s` for which a client may not read; `head` in bytes; `pieces` of a message."""
+    """`connections` have the places that there are for them; `head_s` for a request's head and
+    `body_s` for its body, since it began; `stall_s` for which a client may not read, over HTTP and
+    WebSocket; `head` in bytes; `pieces` of a message."""
 
     connections: Connections = field(default_factory=lambda: Connections(OwnPlaces(1024)))
     head_s: float = 10.0
@@ -59,10 +62,12 @@ class WireLimits:
 
 
 class WireConfig(uvicorn.Config):
-    """uvicorn's settings with ours."""
+    """uvicorn's settings with ours. `messages`: the largest message of each WebSocket, in bytes, by
+    its path."""
 
-    def __init__(self, wire: WireLimits, **settings: Any) -> None:
+    def __init__(self, wire: WireLimits, messages: Mapping[str, int], **settings: Any) -> None:
         self.wire = wire
+        self.messages = messages
         super().__init__(http=HttpProtocol, ws=WebSocketProtocol, **settings)
 
 
@@ -72,10 +77,11 @@ class _Alarm:
     def __init__(self) -> None:
         self._timer: asyncio.TimerHandle | None = None
 
-    def set(self, seconds: float, transport: asyncio.Transport) -> None:
-        """Drop the connection after so many seconds, with what was not sent yet."""
+    def set(self, seconds: float, transport: asyncio.Transport, why: str = "") -> None:
+        """Drop the connection after so many seconds, with what was not sent yet. `why`: for the
+        log."""
         self.off()
-        self._timer = asyncio.get_running_loop().call_later(seconds, transport.abort)
+        self._timer = asyncio.get_running_loop().call_later(seconds, _drop, transport, why)
 
     def off(self) -> None:
         """Nothing is waited for."""
@@ -89,6 +95,12 @@ class _Alarm:
         return self._timer is not None
 
 
+def _drop(transport: asyncio.Transport, why: str) -> None:
+    if why:
+        _LOG.warning("%s", why)
+    transport.abort()
+
+
 class _Unread(asyncio.Protocol):
     """Drops a client that does not read what it is sent. To be named before uvicorn's protocol."""
 
@@ -98,7 +110,8 @@ class _Unread(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """The client does not read as fast as it is sent to."""
-        self._unread.set(self._wire.stall_s, self.transport)
+        why = f"a client is dropped: it read too little for {self._wire.stall_s:g} s"
+        self._unread.set(self._wire.stall_s, self.transport, why)
         super().pause_writing()
 
     def resume_writing(self) -> None:
@@ -198,6 +211,13 @@ class WebSocketProtocol(_Unread, WebSocketsSansIOProtocol):
         self._unread.off()
         self._wire.connections.leave(self.transport)
         super().connection_lost(exc)
+
+    def handle_connect(self, event: Request) -> None:
+        """The path is known, and so is how large a message may be; none has come before this."""
+        super().handle_connect(event)
+        if (scope := getattr(self, "scope", None)) is not None:  # there is none of a bad handshake
+            messages = cast(WireConfig, self.config).messages
+            self.conn.max_message_size = messages.get(scope["path"], 0)
 
     async def send(self, message: Any) -> None:
         """Send it. A refusal with a body completes the handshake as well: uvicorn would call it an

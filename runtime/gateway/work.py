@@ -8,6 +8,7 @@ import logging
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager
+from typing import TypeVar
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
@@ -18,6 +19,7 @@ from voxturn.runtime.gateway.errors import ApiError
 from voxturn.runtime.gateway.keys import Caller, Keys
 from voxturn.runtime.gateway.places import OwnPlaces, Places
 
+T = TypeVar("T")
 _LOG = logging.getLogger(__name__)
 _LOOK_S = 1.0
 _STACK = "voxturn.stack"
@@ -66,7 +68,7 @@ class KeyRevoked(Exception):
 
 
 class Calls:
-    """The requests and connections of each key: at most `most_of_key` at once, each in one of the
+    """The requests and connections of each caller: at most `most_of_key` at once, each in one of the
     `places`."""
 
     def __init__(
@@ -76,19 +78,21 @@ class Calls:
         self._places = places or OwnPlaces()
         self._keys = keys
         self._clock = clock
-        self._cuts: defaultdict[str, set[asyncio.Timeout]] = defaultdict(set)
+        self._cuts: defaultdict[tuple[str, str], set[asyncio.Timeout]] = defaultdict(set)
+        """By the key and the caller: without keys, callers are machines."""
         self._unknown = 0
 
     @property
     def counts(self) -> Counter[str]:
-        """How many each key has in this process."""
-        return Counter({key: len(cuts) for key, cuts in self._cuts.items()})
+        """How many each caller has in this process."""
+        return Counter({client: len(cuts) for (_, client), cuts in self._cuts.items()})
 
     @contextlib.asynccontextmanager
-    async def call(self, caller: Caller) -> AsyncIterator[None]:
-        """Cancel the block once the caller's key is revoked. Raises `KeyRevoked` then, and at once
-        `ApiError` 429 where the key has too many."""
-        place = self._places.take(caller.key, self._most_of_key)
+    async def call(self, caller: Caller) -> AsyncIterator[asyncio.Timeout]:
+        """Cancel the block once the caller's key is revoked; what it is given has expired then.
+        Raises `KeyRevoked` after that, and at once `ApiError` 429 where the caller has too many."""
+        whose = (caller.key, caller.client)
+        place = self._places.take(caller.client, self._most_of_key)
         if isinstance(place, str):
             raise ApiError(
                 429,
@@ -99,14 +103,14 @@ class Calls:
         cut = asyncio.timeout(None)
         try:
             async with cut:
-                self._cuts[caller.key].add(cut)
+                self._cuts[whose].add(cut)
                 try:
-                    yield
+                    yield cut
                 finally:
                     self._places.leave(place)
-                    self._cuts[caller.key].discard(cut)
-                    if not self._cuts[caller.key]:
-                        del self._cuts[caller.key]
+                    self._cuts[whose].discard(cut)
+                    if not self._cuts[whose]:
+                        del self._cuts[whose]
         except TimeoutError:
             if cut.expired():
                 raise KeyRevoked from None
@@ -143,7 +147,7 @@ class Calls:
         """Look at the keys of all connections every second."""
         while True:
             await self._clock.sleep_until(self._clock.now() + _LOOK_S)
-            for key in list(self._cuts):
+            for key in {key for key, _ in self._cuts}:
                 try:
                     valid = await self._keys.valid(key)
                 except ResourceError as exc:
@@ -153,7 +157,8 @@ class Calls:
                     self._cut(key)
 
     def _cut(self, key: str) -> None:
-        for cut in list(self._cuts.get(key, ())):
+        cuts = [cut for whose, cuts in self._cuts.items() if whose[0] == key for cut in cuts]
+        for cut in cuts:
             if not cut.expired():
                 cut.reschedule(asyncio.get_running_loop().time())
 
@@ -184,9 +189,10 @@ class Tracked:
                 await self._app(scope, receive, send)
 
 
-async def until_sent(scope: Scope, entered: AbstractAsyncContextManager[None]) -> None:
+async def until_sent(scope: Scope, entered: AbstractAsyncContextManager[T]) -> T:
     """Enter something until the answer to a request has been sent, which may be a stream."""
-    await scope[_STACK].enter_async_context(entered)
+    stack: contextlib.AsyncExitStack = scope[_STACK]
+    return await stack.enter_async_context(entered)
 
 
 def arriving(receive: Receive, clock: Clock, by: float) -> Receive:

@@ -16,11 +16,17 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from voxturn.runtime.audio.stream_encode import FORMATS, WAV_24K
-from voxturn.runtime.gateway.audio_voices import file_of, json_answer
 from voxturn.runtime.gateway.core import Gateway
 from voxturn.runtime.gateway.errors import ApiError
+from voxturn.runtime.gateway.forms import file_of
 from voxturn.runtime.gateway.keys import Caller
-from voxturn.runtime.gateway.operations import Answer, Operation, form_body, json_body
+from voxturn.runtime.gateway.operations import (
+    Answer,
+    Operation,
+    form_body,
+    json_answer,
+    json_body,
+)
 from voxturn.runtime.gateway.speaking import Asked, SpokenText
 from voxturn.runtime.gateway.speech import streamed
 from voxturn.runtime.gateway.voices import DEFAULT
@@ -86,14 +92,14 @@ async def clone_speaker(gateway: Gateway, request: Request, caller: Caller) -> R
     """A token for the speaker of a recording, which is kept as a voice of this key."""
     clients = gateway.voices.clients
     await asyncio.to_thread(clients.library)
-    with gateway.speeches.place(caller):
-        form = await form_body(request, gateway.settings.longest_upload_mb)
-        try:
-            file = file_of(form, "wav_file").file
+    form = await form_body(request, gateway.settings.longest_upload_mb)
+    try:
+        file = file_of(form, "wav_file").file
+        with gateway.speeches.place(caller):
             digest = await asyncio.to_thread(_digest, file)
             voice = await clients.add(caller.key, f"clone {digest}", file, "clone_speaker")
-        finally:
-            await form.close()
+    finally:
+        await form.close()
     return json_answer(SpeakerToken(voice.id, voice.id))
 
 

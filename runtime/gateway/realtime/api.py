@@ -17,6 +17,8 @@ from voxturn.runtime.gateway.realtime.live_connection import live
 from voxturn.runtime.gateway.realtime.openai_events import SessionUpdate
 from voxturn.runtime.gateway.realtime.openai_session import SessionObject
 
+_LARGEST = 16 << 20
+"""Bytes of a message: OpenAI's clients may send 15 MiB of base64."""
 _LONGEST = 32_768
 """Characters of a key's settings as JSON: they are kept until it is used."""
 
@@ -76,13 +78,13 @@ SOCKETS = (
     Socket(
         "/v1/realtime",
         realtime,
-        "OpenAI's Realtime API (GA): a spoken dialogue as JSON events",
+        largest=_LARGEST,
         ephemeral=True,
     ),
     Socket(
         "/v1/live/sessions",
         live,
-        "OpenAI's Live API: a spoken dialogue on one line of time, without turns",
+        largest=_LARGEST,
         ephemeral=True,
     ),
 )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from abc import ABC, abstractmethod
 from collections.abc import Coroutine
 from dataclasses import dataclass
@@ -14,17 +13,14 @@ import msgspec
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 from voxturn.runtime.flow.handoff import cancel_all, cancel_and_wait
 from voxturn.runtime.gateway.core import Gateway
+from voxturn.runtime.gateway.decoding import message
 from voxturn.runtime.gateway.errors import ApiError, api_error
 from voxturn.runtime.gateway.realtime.driver import Driver
 from voxturn.runtime.gateway.realtime.items import new_id
 from voxturn.runtime.gateway.realtime.outbox import Outbox
 
 T = TypeVar("T")
-_LOG = logging.getLogger(__name__)
 _MOST_UNSENT = 64
-_LOOK_S = 10.0
-_SLOW_S = 30.0
-"""How long one message may take to be sent; a client that reads no faster is dropped."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +41,6 @@ class Line(ABC):
         self._outbox: Outbox[str] = Outbox(_MOST_UNSENT)
         self._driver: Driver | None = None
         self._used_s = self._began_s = gateway.clock.now()
-        self._sending_s: float | None = None
 
     async def _serve(self) -> None:
         """Serve it to its end."""
@@ -117,7 +112,7 @@ class Line(ABC):
         return End(1000)
 
     async def _watch(self) -> End:
-        """End it once nothing has come for too long, it is too long, or its client does not read."""
+        """End it once nothing has come for too long, or it is too long."""
         clock, settings = self._gateway.clock, self._gateway.settings
         while True:
             now_s = clock.now()
@@ -127,11 +122,8 @@ class Line(ABC):
             if now_s - self._used_s >= settings.idle_s:
                 limit = f"nothing came for {settings.idle_s:g} s"
                 return End(1001, ApiError(400, limit, "session_expired"), "expired")
-            if self._sending_s is not None and now_s - self._sending_s >= _SLOW_S:
-                _LOG.warning("a client is dropped: it reads too slowly")
-                return End(1008)
             ends = self._began_s + settings.longest_session_s, self._used_s + settings.idle_s
-            await clock.sleep_until(min(*ends, now_s + _LOOK_S))
+            await clock.sleep_until(min(ends))
 
     async def _drain(self) -> End:
         """Let what is made end while the gateway stops."""
@@ -141,14 +133,12 @@ class Line(ABC):
         return End(1012)
 
     async def _write(self) -> End:
-        """Send what there is to tell."""
+        """Send what there is to tell. A client that does not read is dropped (`wire`)."""
         while (text := await self._outbox.next()) is not None:
-            self._sending_s = self._gateway.clock.now()
             try:
                 await self._socket.send({"type": "websocket.send", "text": text})
             except (WebSocketDisconnect, RuntimeError, OSError):
                 return End(1000)
-            self._sending_s = None
         return End(1000)
 
     async def _close(self, end: End, writer: asyncio.Task[Any] | None) -> None:
@@ -174,14 +164,11 @@ class Line(ABC):
 def read(raw: str | bytes, decoder: msgspec.json.Decoder[T]) -> T:
     """A client's event. Raises `ApiError` 400 that names the field."""
     try:
-        return decoder.decode(raw)
-    except msgspec.ValidationError as exc:
-        text, _, place = str(exc).partition(" - at `")
-        param = place.rstrip("`").removeprefix("$").removeprefix(".")
-        code = "unknown_event" if param in ("", "type") else "invalid_value"
-        raise ApiError(400, f"{param}: {text}" if param else text, code, param) from exc
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as exc:
-        raise ApiError(400, "the message is not JSON", "invalid_json") from exc
+        return message(raw, decoder)
+    except ApiError as exc:
+        if exc.code == "invalid_value" and exc.param in ("", "type"):
+            raise ApiError(400, str(exc), "unknown_event", exc.param) from exc
+        raise
 
 
 def event_id_of(raw: str | bytes) -> str | None:

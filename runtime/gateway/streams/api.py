@@ -6,6 +6,6 @@ from voxturn.runtime.gateway.operations import Socket
 from voxturn.runtime.gateway.streams import hear, say
 
 SOCKETS = (
-    Socket("/ws/hear", hear.serve, "Speech to text while it is said, answered by nobody"),
-    Socket("/ws/say", say.serve, "Texts to speech, with the times of their words"),
+    Socket("/ws/hear", hear.serve),
+    Socket("/ws/say", say.serve),
 )

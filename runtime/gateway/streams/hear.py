@@ -12,10 +12,12 @@ from voxturn.runtime.errors import VoxturnError
 from voxturn.runtime.families.options import HearingOptions
 from voxturn.runtime.flow.handoff import Handoff, cancel_and_wait
 from voxturn.runtime.gateway.core import Gateway
+from voxturn.runtime.gateway.decoding import message
 from voxturn.runtime.gateway.errors import ApiError
-from voxturn.runtime.gateway.keys import Caller
+from voxturn.runtime.gateway.keys import Caller, subprotocol_of
 from voxturn.runtime.gateway.streams import messages as wire
-from voxturn.runtime.gateway.streams.line import Line, held, message
+from voxturn.runtime.gateway.streams.line import Line, held
+from voxturn.runtime.gateway.voice.connection import MOST_TEXT
 from voxturn.runtime.gateway.voice.incoming import RawPcm
 from voxturn.runtime.gateway.voice.messages import Partial, SpeechStarted, Word
 from voxturn.runtime.messages import (
@@ -32,11 +34,13 @@ from voxturn.runtime.turn.recognise import Partials
 from voxturn.runtime.turn.suspicion import Suspicion
 
 _PIECES_AHEAD = 500
+PROTOCOL = "voxturn.hear"
+"""The subprotocol of browsers, which show their key beside it."""
 
 
 async def serve(gateway: Gateway, socket: WebSocket, caller: Caller) -> None:
     """A connection from its handshake to its end; errors are told as events."""
-    await socket.accept()
+    await socket.accept(subprotocol_of(socket, PROTOCOL))
     line = Line(gateway, socket)
 
     async def hear() -> None:
@@ -53,7 +57,7 @@ async def _start(line: Line) -> wire.HearStart | None:
     data = await line.next()
     if data is None:
         return None
-    start = message(data, wire.hear_messages) if isinstance(data, str) else None
+    start = message(data, wire.hear_messages, MOST_TEXT) if isinstance(data, str) else None
     if not isinstance(start, wire.HearStart):
         raise ApiError(400, "the first message must be hear.start", "start_expected", "type")
     if start.version != wire.VERSION:
@@ -116,7 +120,7 @@ class Ear:
     async def _take(self, data: str | bytes) -> None:
         if isinstance(data, bytes):
             await self._pcm.write(data)
-        elif isinstance(message(data, wire.hear_messages), wire.Flush):
+        elif isinstance(message(data, wire.hear_messages, MOST_TEXT), wire.Flush):
             await self._pieces.put(None)
         else:
             raise ApiError(400, "it was started already", "session_started")

@@ -5,23 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Coroutine
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 from starlette.websockets import WebSocket, WebSocketDisconnect
-from voxturn.runtime.errors import DeadlineExceeded
 from voxturn.runtime.flow.clock import done_by
 from voxturn.runtime.flow.handoff import cancel_all, cancel_and_wait
 from voxturn.runtime.gateway.core import Gateway
-from voxturn.runtime.gateway.errors import ApiError, api_error, invalid_value
-from voxturn.runtime.gateway.streaming import in_time
+from voxturn.runtime.gateway.errors import ApiError, api_error
 from voxturn.runtime.gateway.voice import messages as wire
 from voxturn.runtime.gateway.voice.connection import check_size, close, received_data
 from voxturn.runtime.gateway.voice.events import error_of
 
-T = TypeVar("T")
-_MOST_TEXT = 1 << 18
-_SLOW_S = 30.0
 MOST_ERRORS = 50
 """Messages of one connection that cannot be used, after which it is closed."""
 
@@ -52,12 +47,12 @@ class Line:
         return check_size(data) if isinstance(data, bytes) else data
 
     async def send(self, event: msgspec.Struct) -> None:
-        """Send an event. Raises `DeadlineExceeded` where the client does not read."""
-        await self._sent(self._socket.send_text(wire.encode(event).decode()))
+        """Send an event. A client that does not read is dropped (`wire`): `WebSocketDisconnect`."""
+        await self._socket.send_text(wire.encode(event).decode())
 
     async def send_audio(self, header: wire.AudioHeader, pcm: bytes) -> None:
         """Send a binary frame. Raises as `send`."""
-        await self._sent(self._socket.send_bytes(header.pack() + pcm))
+        await self._socket.send_bytes(header.pack() + pcm)
 
     async def refuse(self, error: Exception) -> None:
         """Tell what is wrong with a message. Raises it where there were too many."""
@@ -65,9 +60,6 @@ class Line:
         if self._errors > MOST_ERRORS:
             raise error
         await self.send(error_of(api_error(error)))
-
-    async def _sent(self, sending: Coroutine[Any, Any, None]) -> None:
-        await in_time(sending, self._clock, self._clock.now() + _SLOW_S)
 
 
 async def held(gateway: Gateway, socket: WebSocket, *jobs: Coroutine[Any, Any, None]) -> None:
@@ -84,20 +76,6 @@ async def held(gateway: Gateway, socket: WebSocket, *jobs: Coroutine[Any, Any, N
     except (WebSocketDisconnect, ConnectionError):
         return
     except Exception as exc:  # noqa: BLE001  every error is told
-        telling = socket.send_text(wire.encode(error_of(api_error(exc))).decode())
-        # who does not read is not told
-        with contextlib.suppress(DeadlineExceeded, WebSocketDisconnect, ConnectionError):
-            await in_time(telling, gateway.clock, gateway.clock.now() + _SLOW_S)
+        with contextlib.suppress(WebSocketDisconnect, ConnectionError):
+            await socket.send_text(wire.encode(error_of(api_error(exc))).decode())
         await close(socket, 1008)
-
-
-def message(data: str, decoder: msgspec.json.Decoder[T]) -> T:
-    """A message of text. Raises `ApiError` that names the field."""
-    if len(data) > _MOST_TEXT:
-        raise ApiError(413, f"a message may have {_MOST_TEXT} characters", "message_too_large")
-    try:
-        return decoder.decode(data)
-    except msgspec.ValidationError as exc:
-        raise invalid_value(exc) from exc
-    except (msgspec.DecodeError, RecursionError, UnicodeEncodeError) as exc:
-        raise ApiError(400, "the message is not JSON", "invalid_json") from exc

@@ -6,35 +6,41 @@ A text that is stopped leaves the connection open for the next one.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from starlette.websockets import WebSocket
 from voxturn.runtime.audio.encode import to_int16
 from voxturn.runtime.audio.stream_encode import pieces_of as pieces_of_sound
 from voxturn.runtime.errors import EmptyText, TextTooLong, VoxturnError
+from voxturn.runtime.families.base import Voice, styles_of
 from voxturn.runtime.families.pipe import spoken
 from voxturn.runtime.flow.event import Event
-from voxturn.runtime.flow.handoff import Handoff, Overflow, cancel_and_wait
+from voxturn.runtime.flow.handoff import Ahead, Handoff, Overflow, cancel_and_wait
 from voxturn.runtime.gateway.core import Gateway
+from voxturn.runtime.gateway.decoding import message
 from voxturn.runtime.gateway.errors import ApiError, api_error
-from voxturn.runtime.gateway.keys import Caller
+from voxturn.runtime.gateway.keys import Caller, subprotocol_of
+from voxturn.runtime.gateway.speeches import PlaceOfText
 from voxturn.runtime.gateway.streaming import following, in_time
 from voxturn.runtime.gateway.streams import messages as wire
-from voxturn.runtime.gateway.streams.line import Line, held, message
+from voxturn.runtime.gateway.streams.line import Line, held
 from voxturn.runtime.gateway.streams.words import WordTimes
+from voxturn.runtime.gateway.voice.connection import MOST_TEXT
 from voxturn.runtime.gateway.voice.events import sentence_of
 from voxturn.runtime.gateway.voice.messages import AudioHeader
-from voxturn.runtime.messages import PcmChunk, ReplyToken
-from voxturn.runtime.text.spoken import pieces_of
+from voxturn.runtime.messages import PcmChunk, ReplyToken, Sentence
+from voxturn.runtime.text.spoken import pieces_of, spoken_text
 
+PROTOCOL = "voxturn.say"
+"""The subprotocol of browsers, which show their key beside it."""
 _MOST_TEXTS = 16
 """Texts of one connection that are said or wait for it."""
 
 
 async def serve(gateway: Gateway, socket: WebSocket, caller: Caller) -> None:
     """A connection from its handshake to its end; errors are told as events."""
-    await socket.accept()
+    await socket.accept(subprotocol_of(socket, PROTOCOL))
     mouth = Mouth(gateway, Line(gateway, socket), caller)
     await held(gateway, socket, mouth.read(), mouth.speak())
 
@@ -69,7 +75,7 @@ class Mouth:
     async def _take(self, data: str | bytes) -> None:
         if isinstance(data, bytes):
             raise ApiError(400, "audio is not listened to here", "invalid_message")
-        told = message(data, wire.say_messages)
+        told = message(data, wire.say_messages, MOST_TEXT)
         text = self._texts.get(told.id)
         if isinstance(told, wire.CancelText):
             if text is not None:
@@ -112,42 +118,47 @@ class Mouth:
 
     async def _spoken(self, text: _Text) -> None:
         gateway, asked = self._gateway, text.asked
-        with gateway.speeches.place(self._caller):
-            voice = await gateway.voices.chosen(
-                asked.voice, asked.language, asked.style, asked.speed, key=self._caller.key
-            )
-            started = wire.SayStarted(id=text.id, number=text.number, rate=voice.rate)
-            await self._line.send(started)
-            sentences = gateway.voices.split(voice)(text.tokens())
-            times, sentence = WordTimes(), -1
-            async with aclosing(self._in_time(text, spoken(voice, sentences))) as chunks:
-                async for chunk in chunks:
-                    if chunk.sentence.index != sentence:
-                        sentence = chunk.sentence.index
-                        await self._line.send(sentence_of(chunk.sentence, text.number))
-                    await self._send(text, chunk)
-                    if words := times.add(chunk):
-                        await self._line.send(wire.Words(id=text.id, words=words))
+        voice = await gateway.voices.chosen(
+            asked.voice, asked.language, asked.style, asked.speed, key=self._caller.key
+        )
+        started = wire.SayStarted(id=text.id, number=text.number, rate=voice.rate)
+        await self._line.send(started)
+        coming = _Coming(voice, PlaceOfText(gateway.speeches, self._caller, gateway.clock))
+        sentences = coming.placed(gateway.voices.split(voice)(text.tokens()))
+        times, sentence = WordTimes(), -1
+        async with aclosing(self._in_time(text, coming, spoken(voice, sentences))) as chunks:
+            async for chunk in chunks:
+                if chunk.sentence.index != sentence:
+                    sentence = chunk.sentence.index
+                    await self._line.send(sentence_of(chunk.sentence, text.number))
+                await self._send(text, chunk)
+                if words := times.add(chunk):
+                    await self._line.send(wire.Words(id=text.id, words=words))
+                coming.said(chunk)
         if not text.samples:
             raise EmptyText("the text has nothing that can be spoken")
 
     async def _in_time(
-        self, text: _Text, chunks: AsyncIterator[PcmChunk]
+        self, text: _Text, coming: _Coming, chunks: Ahead[PcmChunk]
     ) -> AsyncGenerator[PcmChunk, None]:
-        """The chunks, each within `request_s` once the text is whole. Closes them.
+        """The chunks, each within `request_s` while there is something to be spoken. Closes them.
 
         Raises `DeadlineExceeded`.
         """
         clock, settings = self._gateway.clock, self._gateway.settings
         try:
             while True:
-                most_s = settings.request_s if text.whole else settings.idle_s
+                busy = text.whole or coming.place.held
+                most_s = settings.request_s if busy else settings.idle_s
                 found = await in_time(following(chunks), clock, clock.now() + most_s)
                 if found is None:
                     return
                 yield found[0]
         finally:
-            await chunks.aclose()  # type: ignore[attr-defined]
+            try:
+                await chunks.aclose()
+            finally:
+                coming.place.leave()
 
     async def _send(self, text: _Text, chunk: PcmChunk) -> None:
         start = chunk.start
@@ -158,6 +169,32 @@ class Mouth:
             await self._line.send_audio(header, to_int16(piece))
             start += piece.size
             text.samples = start
+
+
+class _Coming:
+    """The sentences of a text, for which it holds a place: not while it only waits for its
+    client."""
+
+    def __init__(self, voice: Voice, place: PlaceOfText) -> None:
+        self._styles = styles_of(voice)
+        self._last = -1
+        self.place = place
+
+    async def placed(
+        self, sentences: AsyncGenerator[Sentence, None]
+    ) -> AsyncGenerator[Sentence, None]:
+        """The sentences, each once there is a place for it. Closes them; raises `ApiError` 429."""
+        async with aclosing(sentences):
+            async for sentence in sentences:
+                if spoken_text(sentence.text, self._styles).strip():  # others are left out
+                    await self.place.take()
+                    self._last = sentence.index
+                yield sentence
+
+    def said(self, chunk: PcmChunk) -> None:
+        """A piece of their audio was sent."""
+        if chunk.final and chunk.sentence.index >= self._last:
+            self.place.leave()
 
 
 class _Text:

@@ -115,7 +115,7 @@ SOCKETS = (
     Socket(
         "/ws/twilio",
         _serve,
-        "A telephone call, as Twilio's Media Streams bring it",
+        largest=4 * wire.LONGEST,  # bytes of so many characters
         ephemeral=True,
         introduced=introduced,
     ),

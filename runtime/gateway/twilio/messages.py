@@ -11,7 +11,8 @@ from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta, Struct, field
-from voxturn.runtime.gateway.errors import ApiError, invalid_value
+from voxturn.runtime.gateway.decoding import message
+from voxturn.runtime.gateway.errors import ApiError
 
 RATE = 8000
 LONGEST = 1 << 16
@@ -116,15 +117,8 @@ _KINDS = msgspec.json.Decoder(_Kind)
 
 def phone_message(raw: str | bytes) -> PhoneMessage | None:
     """A message; None where it is of a kind that is not known. Raises `ApiError` 400, 413."""
-    if len(raw) > LONGEST:
-        raise ApiError(413, f"a message may have {LONGEST} characters", "message_too_large")
-    try:
-        known = _KINDS.decode(raw).event in _KNOWN
-        return _MESSAGES.decode(raw) if known else None
-    except msgspec.ValidationError as exc:
-        raise invalid_value(exc) from exc
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as exc:
-        raise ApiError(400, "the message is not JSON", "invalid_json") from exc
+    known = message(raw, _KINDS, LONGEST).event in _KNOWN
+    return message(raw, _MESSAGES, LONGEST) if known else None
 
 
 def check_format(form: MediaFormat) -> None:

@@ -1,1 +1,2 @@
-"""The voice endpoint `/ws/voice`: audio in as browsers and programs have it, events and audio out."""
+"""The voice endpoint `/ws/voice`: audio in as browsers and programs have it, events and audio
+out."""

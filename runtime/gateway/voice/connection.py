@@ -1,4 +1,5 @@
-"""One WebSocket of a session: reads what the client sends, and writes what the session has for it."""
+"""One WebSocket of a session: reads what the client sends, and writes what the session has for
+it."""
 
 from __future__ import annotations
 
@@ -6,16 +7,17 @@ import asyncio
 from collections.abc import MutableMapping
 from typing import Any, Protocol
 
-import msgspec
 from starlette.websockets import WebSocketDisconnect, WebSocketState
 from voxturn.runtime.flow.event import Event
 from voxturn.runtime.flow.handoff import cancel_and_wait
-from voxturn.runtime.gateway.errors import ApiError, api_error, invalid_value
+from voxturn.runtime.gateway.decoding import message
+from voxturn.runtime.gateway.errors import ApiError, api_error
 from voxturn.runtime.gateway.voice import messages as wire
 from voxturn.runtime.gateway.voice.events import error_of
 from voxturn.runtime.gateway.voice.live import LiveSession
 
-_MOST_TEXT, _MOST_BINARY = 1 << 18, 1 << 20
+MOST_TEXT, _MOST_BINARY = 1 << 18, 1 << 20
+"""Characters of a message, and bytes of a binary frame."""
 _MOST_ERRORS = 50
 """Messages of one connection that cannot be read, after which it is closed."""
 _ACK_EVERY = 25
@@ -112,17 +114,17 @@ class Connection:
         """Do what a message says; why it cannot be done."""
         try:
             try:
-                message = check_size(data) if isinstance(data, bytes) else client_message(data)
+                told = check_size(data) if isinstance(data, bytes) else client_message(data)
             except ApiError:
                 self._live.received += 1
                 raise
-            if isinstance(message, bytes):
-                await self._live.hear(message)
-            elif isinstance(message, wire.Ping):
-                answer = wire.PongEvent(id=message.id, received=self._live.received)
+            if isinstance(told, bytes):
+                await self._live.hear(told)
+            elif isinstance(told, wire.Ping):
+                answer = wire.PongEvent(id=told.id, received=self._live.received)
                 await send_event(self._socket, answer)
             else:
-                await self._live.command(message)
+                await self._live.command(told)
         except (WebSocketDisconnect, ConnectionError):
             raise
         except Exception as exc:  # noqa: BLE001  every error is told
@@ -132,13 +134,13 @@ class Connection:
 
 async def received_data(socket: ClientSocket) -> str | bytes | None:
     """The next message; None where the client is gone."""
-    message = await socket.receive()
-    if message["type"] == "websocket.disconnect":
+    received = await socket.receive()
+    if received["type"] == "websocket.disconnect":
         return None
-    data: bytes | None = message.get("bytes")
+    data: bytes | None = received.get("bytes")
     if data is not None:
         return data
-    text: str = message.get("text") or ""
+    text: str = received.get("text") or ""
     return text
 
 
@@ -151,14 +153,7 @@ def check_size(data: bytes) -> bytes:
 
 def client_message(data: str) -> wire.ClientMessage:
     """A message of text. Raises `ApiError` that names the field."""
-    if len(data) > _MOST_TEXT:
-        raise ApiError(413, f"a message may have {_MOST_TEXT} characters", "message_too_large")
-    try:
-        return wire.client_messages.decode(data)
-    except msgspec.ValidationError as exc:
-        raise invalid_value(exc) from exc
-    except (msgspec.DecodeError, RecursionError, UnicodeEncodeError) as exc:
-        raise ApiError(400, "the message is not JSON", "invalid_json") from exc
+    return message(data, wire.client_messages, MOST_TEXT)
 
 
 async def send_event(socket: ClientSocket, event: wire.ServerEvent) -> None:

@@ -16,7 +16,7 @@ from voxturn.runtime.flow.clock import done_by
 from voxturn.runtime.flow.handoff import cancel_and_wait
 from voxturn.runtime.gateway.core import Gateway
 from voxturn.runtime.gateway.errors import ApiError, api_error
-from voxturn.runtime.gateway.keys import Caller
+from voxturn.runtime.gateway.keys import Caller, subprotocol_of
 from voxturn.runtime.gateway.operations import Answer, Operation, Socket
 from voxturn.runtime.gateway.sessions import no_session
 from voxturn.runtime.gateway.store import Kept
@@ -42,7 +42,6 @@ from voxturn.runtime.turn.tools import client_tool
 from voxturn.runtime.turn.trace import Trace
 from voxturn.runtime.turn.turn import Conversation
 
-_KEY = "openai-insecure-api-key."
 _FIRST_S = 10.0
 """How long a client has for its first message."""
 PROTOCOL = "voxturn.voice"
@@ -51,7 +50,7 @@ PROTOCOL = "voxturn.voice"
 
 async def _serve(gateway: Gateway, socket: WebSocket, caller: Caller) -> None:
     """A connection from its handshake to its end; errors are told as events."""
-    await socket.accept(_subprotocol(socket))
+    await socket.accept(subprotocol_of(socket, PROTOCOL))
     async with _errors_told(socket):
         start = await _first(gateway, socket)
         if start is None:
@@ -85,7 +84,7 @@ async def _resumed(
         return
     raw = msgspec.json.encode(start).decode()
     with gateway.work.running():  # that worker ends it when the gateway stops
-        if not await gateway.peers.relayed(caller.key, resume.session, raw, socket):
+        if not await gateway.peers.relayed(caller.client, resume.session, raw, socket):
             raise no_session()
 
 
@@ -106,14 +105,6 @@ async def _errors_told(socket: ClientSocket) -> AsyncIterator[None]:
     except Exception as exc:  # noqa: BLE001  every error is told
         await send_event(socket, error_of(api_error(exc)))
         await close(socket, 1008)
-
-
-def _subprotocol(socket: WebSocket) -> str | None:
-    """What the handshake answers to the subprotocols that a client names: never one with a key."""
-    names = socket.scope.get("subprotocols", [])
-    if PROTOCOL in names:
-        return PROTOCOL
-    return next((name for name in names if not name.startswith(_KEY)), None)
 
 
 async def _first(gateway: Gateway, socket: ClientSocket) -> wire.SessionStart | None:
@@ -177,7 +168,8 @@ async def _conversation(
 def _begin(
     conversation: Conversation, start: wire.SessionStart
 ) -> Callable[[Callable[[Trace], None]], Session]:
-    """What begins the session, given what gets its traces. Raises `ApiError` for what cuts an answer."""
+    """What begins the session, given what gets its traces. Raises `ApiError` for what cuts an
+    answer."""
     strategy: Strategy | None = None
     if (chosen := start.interrupt) is not None:
         settings = InterruptSettings(chosen.strategy, chosen.ms, chosen.words, chosen.pause_ms)
@@ -194,7 +186,7 @@ async def _document(gateway: Gateway, request: Request, caller: Caller) -> Respo
     return Response(document(), media_type="application/json")
 
 
-SOCKETS = (Socket("/ws/voice", _serve, "A conversation by voice"),)
+SOCKETS = (Socket("/ws/voice", _serve),)
 OPERATIONS = (
     Operation(
         "GET",

@@ -261,7 +261,8 @@ class Container:
 
 
 class _Pipe:
-    """Bytes from the event loop to the thread that decodes them, as a file that cannot be sought."""
+    """Bytes from the event loop to the thread that decodes them, as a file that cannot be
+    sought."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop

@@ -60,10 +60,11 @@ class LiveSession:
         speaking: Speaking,
         place: ExitStack,
     ) -> None:
-        """Call it in the event loop; it is ready when this returns. `place` is closed at its end."""
+        """Call it in the event loop; it is ready when this returns. `place` is closed at its
+        end."""
         self.id = gateway.sessions.new_id()
         note(session=self.id)
-        self.owner = caller.key
+        self.owner = caller.client
         self.conversation = conversation.id
         self._kept = conversation
         self.received = 0
@@ -204,6 +205,8 @@ class LiveSession:
                 self.session.cancel()
             case wire.Played(ms):
                 self.session.played(ms)
+            case wire.Pin(fact):
+                self.session.pin(fact)
             case wire.ToolResult(call_id, content, failed):
                 self._tool_result(call_id, content, failed)
             case wire.Ack(received):
@@ -389,7 +392,8 @@ class LiveSession:
                 await self._connection.drop(wire.SLOW_CLIENT)
 
     async def _drain(self) -> None:
-        """Let the turn end that runs while the gateway stops, then end; the gateway waits for both."""
+        """Let the turn end that runs while the gateway stops, then end; the gateway waits for
+        both."""
         await self._gateway.draining()
         self._place.enter_context(self._gateway.work.running())
         await self._idle.wait()

@@ -48,9 +48,9 @@ class InputAudio(_Part):
 
 
 class OutputAudio(_Part):
-    """How the answers' audio is to come: mono, 16 bits; `rate` in Hz is from 8000, or 0:
-    the voice's own. Each
-    answer is a stream of its own: of `opus` an Ogg stream, of `wav` a header and samples."""
+    """How the answers' audio is to come: mono, 16 bits; `rate` in Hz is from 8000, or 0: the voice's
+    own. Each answer is a stream of its own: of `opus` an Ogg stream, of `wav` a header and
+    samples."""
 
     format: Literal["pcm", "opus", "wav"] = "pcm"
     rate: OutputRate = 0
@@ -124,6 +124,13 @@ class Played(_Client, tag="played"):
     ms: Annotated[float, Meta(ge=0, le=86_400_000)]
 
 
+class Pin(_Client, tag="pin"):
+    """A fact that the model is told from the next question on, however long the dialogue becomes.
+    It is not kept with the conversation."""
+
+    fact: Text
+
+
 class ToolResult(_Client, tag="tool.result"):
     """What a `tool.call` gave; `failed`: `content` says why there is nothing."""
 
@@ -165,6 +172,7 @@ ClientMessage = (
     | AnswerNow
     | Cancel
     | Played
+    | Pin
     | ToolResult
     | Ack
     | Ping
@@ -195,7 +203,6 @@ class SessionStarted(_Event, tag="session.started", kw_only=True):
     grace_s: float
     resumed: bool = False
     received: int = 0
-    language: str = ""
 
 
 class SpeechStarted(_Event, tag="speech.started", kw_only=True):
@@ -304,7 +311,8 @@ class Times(msgspec.Struct, frozen=True):
 
 class TurnDone(_Event, tag="turn.done", kw_only=True):
     """The turn is over: its answer was played or cut, and the conversation is kept. `heard` is what
-    was heard of it, `outcome` is done, cut, cancelled or error, `dropped_ms` the input so far that came too far ahead and was dropped."""
+    was heard of it, `outcome` is done, cut, cancelled or error, `dropped_ms` the input so far that
+    came too far ahead and was dropped."""
 
     heard: str
     outcome: str
@@ -370,7 +378,7 @@ CLOSE_CODES = {
     1000: "the session has ended",
     1008: "the message before said why",
     1012: "the server stops; its conversation is kept and goes on in another session",
-    4008: "slow client: it did not read for too long; the session can be resumed",
+    4008: "slow client: it did not acknowledge for too long; the session can be resumed",
     4009: "another connection took the session over",
 }
 """How the server closes a connection."""

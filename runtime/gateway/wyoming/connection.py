@@ -102,7 +102,8 @@ class Connection:
             self._line.close()
 
     async def _read(self) -> None:
-        """Read ahead, so that it is noticed when the client leaves while something is made for it."""
+        """Read ahead, so that it is noticed when the client leaves while something is made for
+        it."""
         try:
             while (event := await self._line.read()) is not None:
                 await self._inbox.put(event)
@@ -123,7 +124,7 @@ class Connection:
 
     async def _tell(self, error: ApiError) -> str:
         """Tell what ends the connection; the error's code."""
-        self._gateway.metrics.refused(error)
+        self._gateway.metrics.refused(error.status, error.code)
         await self._line.tell(error)
         return error.code or error.type
 

@@ -12,7 +12,8 @@ from voxturn.runtime.models.plugins import importable
 
 SERVICE = "_wyoming._tcp.local."
 _ROUTED = ("192.0.2.1", 9)
-"""An address of no host (RFC 5737): which of ours would be used to reach others. Nothing is sent."""
+"""An address of no host (RFC 5737): which of ours would be used to reach others. Nothing is
+sent."""
 _LONGEST_NAME = 63
 """Bytes of a label of DNS."""
 

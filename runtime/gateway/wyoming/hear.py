@@ -1,4 +1,5 @@
-"""Speech to text: the words of one utterance, whose end the client knows, shown while it is said."""
+"""Speech to text: the words of one utterance, whose end the client knows, shown while it is
+said."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ from wyoming.event import Eventable
 
 LONGEST_S = 300.0
 _LONGEST_PARTIAL_S = 28.0
-"""As much as a turn hears at once (`Endpointing.max_s`): of longer speech the words come at its end."""
+"""As much as a turn hears at once (`Endpointing.max_s`): of longer speech the words come at its
+end."""
 _WIDTH = 2
 Send = Callable[..., Awaitable[None]]
 

@@ -48,7 +48,8 @@ class Line:
             raise ConnectionAbortedError("the client does not read")
 
     async def tell(self, error: ApiError) -> None:
-        """Tell what ends the connection, and let the client read it. Nobody else reads meanwhile."""
+        """Tell what ends the connection, and let the client read it. Nobody else reads
+        meanwhile."""
         with contextlib.suppress(OSError):
             await self.send(Error(str(error), error.code or error.type))
             self._writer.write_eof()

@@ -65,7 +65,8 @@ class WrittenText:
         self.size = 0
 
     async def add(self, piece: str) -> None:
-        """More of it; waits while too much of it is unread. Raises `TextTooLong`, `StreamClosed`."""
+        """More of it; waits while too much of it is unread. Raises `TextTooLong`,
+        `StreamClosed`."""
         self.size += len(piece)
         check_length(self.size, self._most)
         await self._pieces.put(piece)

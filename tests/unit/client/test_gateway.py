@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+import threading
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +18,8 @@ from voxturn.runtime.client.gateway import GatewayClient
 from voxturn.runtime.commands.talk import _session
 from voxturn.runtime.errors import (
     AudioError,
+    DeadlineExceeded,
+    EmptyText,
     ForgottenSession,
     ServerDied,
     ServerUnavailable,
@@ -41,6 +45,8 @@ from voxturn.runtime.messages import (
     Samples,
     Sentence,
     SpeechStarted,
+    ToolCall,
+    ToolSpec,
     Transcript,
     TurnDone,
 )
@@ -49,8 +55,10 @@ from voxturn.runtime.turn.tools import Tool
 
 from tests.unit.gateway.conftest import gateway as gateway
 from tests.unit.gateway.conftest import port as port
+from tests.unit.gateway.scripted_voice import ScriptedVoice, speak_with
 
 QUESTION, ANSWER = "What is the capital of France?", "Paris is the capital. It lies on the Seine."
+CALL = '<tool_call>\n{"name": "lamp", "arguments": {"on": true}}\n</tool_call>'
 SPEECH = np.tile(np.array([0.3, -0.3], np.float32), 8000)
 
 
@@ -248,8 +256,145 @@ async def test_it_answers_a_dialogue(client: VoiceClient) -> None:
     async with asyncio.timeout(10):
         told = [each async for each in client.reply(("user", QUESTION))]
     assert "".join(each.text for each in told if isinstance(each, ReplyToken)) == ANSWER
-    with pytest.raises(UsageError):
-        await anext(client.reply(("user", QUESTION), tools=[Tool("lamp", "A lamp", {})]))
+
+
+@needs("/v1/chat/completions")
+async def test_it_gives_the_calls_of_an_answer(client: VoiceClient, gateway: Gateway) -> None:
+    replier: Any = gateway.assistant.stages.replier
+    replier.answer, replier.further = CALL, (ANSWER,)
+    lamp = ToolSpec("lamp", "A lamp", {"type": "object", "properties": {}})
+    question = Message("user", "Light, please.")
+    async with asyncio.timeout(10):
+        told = [each async for each in client.reply(question, tools=[lamp])]
+        (call,) = [each for each in told if isinstance(each, ToolCall)]
+        assert (call.name, call.arguments) == ("lamp", {"on": True})
+        dialogue = [
+            question,
+            Message("assistant", "", calls=(call,)),
+            Message("tool", "It is on.", call_id=call.id),
+        ]
+        told = [each async for each in client.reply(*dialogue, tools=[lamp])]
+    assert "".join(each.text for each in told if isinstance(each, ReplyToken)) == ANSWER
+    assert [each.text for each in replier.dialogues[-1] if each.role == "tool"] == ["It is on."]
+
+
+async def test_it_says_a_text_by_a_seed_and_by_no_recording(
+    client: VoiceClient, gateway: Gateway
+) -> None:
+    voice = ScriptedVoice()
+    speak_with(gateway, voice)
+    async with asyncio.timeout(10), aclosing(client.say("Hello.", seed=7)) as chunks:
+        assert [chunk async for chunk in chunks]
+    assert [options.seed for options in voice.chosen] == [7]
+    with pytest.raises(UsageError, match="reference"):
+        await anext(client.say("Hello.", reference=SPEECH))
+
+
+class Silent:
+    """A server that answers with a head and `begin`, then says nothing. `left` is set once its
+    client has ended the connection."""
+
+    def __init__(self, begin: bytes = b"") -> None:
+        self.begin = begin
+        self.asked, self.left = asyncio.Event(), asyncio.Event()
+        self.resets = False
+
+    @asynccontextmanager
+    async def served(self) -> AsyncGenerator[str, None]:
+        server = await asyncio.start_server(self._answer, "127.0.0.1", 0)
+        async with server:
+            yield f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        size = int(head.lower().partition(b"content-length:")[2].split()[0])
+        await reader.readexactly(size)
+        writer.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n" + self.begin)
+        await writer.drain()
+        self.asked.set()
+        if self.resets:
+            writer.transport.abort()
+        with suppress(ConnectionError):
+            await reader.read()
+        self.left.set()
+        writer.close()
+
+
+async def consumed(answer: AsyncIterator[Any], begun: asyncio.Event | None = None) -> None:
+    async for _ in answer:
+        if begun is not None:
+            begun.set()
+
+
+def chunk(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+DELTA = b'data: {"choices": [{"delta": {"content": "Hi"}}]}\n\n'
+
+
+@pytest.mark.parametrize(
+    ("work", "begin"), [("say", bytes(4)), ("reply", DELTA), ("transcribe", b"")]
+)
+async def test_closing_it_ends_what_is_asked_by_http(work: str, begin: bytes) -> None:
+    server, begun = Silent(chunk(begin) if begin else b""), asyncio.Event()
+    async with asyncio.timeout(10), server.served() as address:
+        client = VoiceClient(address)
+        match work:
+            case "say":
+                task = asyncio.create_task(consumed(client.say("Hello."), begun))
+            case "reply":
+                task = asyncio.create_task(consumed(client.reply(("user", "Hello.")), begun))
+            case _:
+                begun.set()
+                task = asyncio.create_task(discarded(client.transcribe(SPEECH)))
+        await server.asked.wait()
+        await begun.wait()
+        await client.aclose()
+        await server.left.wait()
+        with pytest.raises(StreamClosed):
+            await task
+
+
+async def discarded(work: Awaitable[Any]) -> None:
+    await work
+
+
+async def test_abandoned_work_ends_in_the_gateway_and_frees_its_thread() -> None:
+    server = Silent()
+    async with asyncio.timeout(10), server.served() as address, VoiceClient(address) as client:
+        before = set(threading.enumerate())
+        with ThreadPoolExecutor(1) as threads:
+            asyncio.get_running_loop().set_default_executor(threads)
+            task = asyncio.create_task(consumed(client.say("Hello.")))
+            await server.asked.wait()
+            await cancel_and_wait(task)
+            await server.left.wait()
+            assert await asyncio.to_thread(lambda: "free") == "free"
+        assert set(threading.enumerate()) <= before
+
+
+async def test_what_breaks_in_the_middle_is_told_as_it_is() -> None:
+    server = Silent(chunk(bytes(4)))
+    async with asyncio.timeout(10), server.served() as address:
+        async with VoiceClient(address, deadline_s=0.05) as client:
+            with pytest.raises(DeadlineExceeded, match=r"0\.05 s"):
+                await consumed(client.say("Hello."))
+        server.resets = True
+        async with VoiceClient(address) as client:
+            with pytest.raises(ServerDied):
+                await consumed(client.say("Hello."))
+
+
+async def test_a_fact_is_told_to_the_model(client: VoiceClient, gateway: Gateway) -> None:
+    replier: Any = gateway.assistant.stages.replier
+    async with client.session() as session:
+        with pytest.raises(EmptyText):
+            session.pin(" ")
+        session.pin("The user's name is Ana.")
+        session.ask("Who am I?")
+        await answered(session)
+    assert "Ana" in replier.dialogues[-1][0].text
 
 
 async def test_a_session_goes_on_wherever_its_connection_breaks(port: int) -> None:
@@ -309,8 +454,6 @@ async def test_errors_are_those_of_this_package(port: int, gateway: Gateway) -> 
             await client.session()
         with pytest.raises(UsageError):
             session.messages = [Message("user", "Hi")]
-        with pytest.raises(UsageError):
-            session.pin("It is so.")
         with pytest.raises(UsageError):
             await client.session(SessionOptions(on_trace=print))
         with pytest.raises(UsageError):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from voxturn.runtime.cli import main
+from voxturn.runtime.commands.serve_gateway import warning_of
 from voxturn.runtime.errors import UsageError
 from voxturn.runtime.families.fake import write_profile
 
@@ -53,3 +54,9 @@ def test_traces_without_their_package_are_refused_by_name(
     monkeypatch.setattr(telemetry, "importable", lambda name: False)
     assert main(["serve", "gateway", "--port", "0"]) == ExecutorUnavailable.exit_code
     assert "voxturn[otel]" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost", "0.0.0.0", "192.168.1.7"])
+def test_a_gateway_that_others_reach_without_a_key_warns(host: str) -> None:
+    assert bool(warning_of(host, True)) == (host in ("0.0.0.0", "192.168.1.7"))
+    assert not warning_of(host, False)

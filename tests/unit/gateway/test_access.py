@@ -4,7 +4,7 @@ import pytest
 from starlette.requests import HTTPConnection
 from voxturn.runtime.gateway.access import admitted, check_host, check_page
 from voxturn.runtime.gateway.errors import ApiError
-from voxturn.runtime.gateway.keys import Caller, NoKeys, secret_of, subprotocol_of
+from voxturn.runtime.gateway.keys import ANYONE, Caller, NoKeys, secret_of, subprotocol_of
 from voxturn.runtime.gateway_settings import GatewaySettings
 
 SETTINGS = GatewaySettings(origins=("https://app.example",), hosts=("voice.example",))
@@ -92,6 +92,15 @@ class OneKey:
 
     async def valid(self, key: str) -> bool:
         return True
+
+
+def test_whoever_shows_no_key_is_his_address() -> None:
+    asked = connection()
+    asked.scope["client"] = ("10.0.0.1", 50_000)
+    assert ANYONE.calling_from(asked).client == "10.0.0.1"
+    assert Caller("key_1").calling_from(asked) == Caller("key_1")
+    asked.scope["client"] = None
+    assert ANYONE.calling_from(asked).client == ""
 
 
 async def test_with_a_key_it_does_not_matter_whose_page_asks() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from dataclasses import replace
 from typing import Any
 
@@ -332,3 +333,20 @@ async def test_calls_without_results_get_one_that_says_so(
     )
     roles = [message.role for message in replier(gateway).dialogues[-1]]
     assert roles == ["assistant", "tool", "user"]
+
+
+async def test_a_question_is_filtered_beside_the_loop(
+    http: httpx2.AsyncClient, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[threading.Thread] = []
+    recogniser: Any = gateway.assistant.stages.recogniser
+    passed = recogniser.passed
+
+    def noted(transcript: Any) -> Any:
+        threads.append(threading.current_thread())
+        return passed(transcript)
+
+    monkeypatch.setattr(recogniser, "passed", noted)
+    assert (await post(http)).status_code == 200
+    (thread,) = threads
+    assert thread is not threading.current_thread()

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import threading
+from typing import Any
+
 import httpx2
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -63,6 +66,22 @@ async def test_metrics_are_what_prometheus_reads(http: httpx2.AsyncClient) -> No
     assert places.value >= 1
     stages = {sample.labels["stage"] for sample in families["voxturn_queue"].samples}
     assert {"transcribe", "reply", "speak"} <= stages
+
+
+async def test_metrics_are_written_beside_the_loop(
+    gateway: Gateway, http: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[threading.Thread] = []
+    text, refresh = gateway.metrics.text, gateway.metrics.refresh
+    for name, work in (("refresh", refresh), ("text", text)):
+
+        def noted(work: Any = work) -> Any:
+            threads.append(threading.current_thread())
+            return work()
+
+        monkeypatch.setattr(gateway.metrics, name, noted)
+    assert (await http.get("/metrics")).status_code == 200
+    assert [each is threading.current_thread() for each in threads] == [True, False]
 
 
 async def test_an_unknown_address_is_a_typed_error(http: httpx2.AsyncClient) -> None:

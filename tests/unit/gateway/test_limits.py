@@ -76,6 +76,24 @@ def test_places_are_as_many_as_the_engines_have_slots() -> None:
         pass
 
 
+async def test_callers_without_a_key_are_counted_by_their_addresses() -> None:
+    here, there = (Caller("", "anyone", address=each) for each in ("10.0.0.1", "10.0.0.2"))
+    limits = Limits(GatewaySettings(sessions_of_key=1, requests_per_minute=1), 3)
+    with (
+        limits.session(here),
+        limits.session(there),
+        pytest.raises(ApiError, match="has 1 conversations"),
+        limits.session(here),
+    ):
+        pass
+    await limits.request(here)
+    await limits.request(there)
+    with pytest.raises(ApiError, match="more than 1"):
+        await limits.request(here)
+    assert (await limits.window(there))[1] == 0
+    assert (await limits.window(ANYONE))[1] == 1
+
+
 @pytest.mark.parametrize("kind", ["memory", "database"])
 async def test_requests_are_counted_by_key_and_time(kind: str) -> None:
     with Database() as database:

@@ -7,7 +7,6 @@ from subprocess import PIPE
 
 import numpy as np
 from prometheus_client.parser import text_string_to_metric_families
-from voxturn.runtime.gateway.errors import ApiError
 from voxturn.runtime.gateway.metrics import (
     Metrics,
     OccupancyGauges,
@@ -41,6 +40,7 @@ def trace() -> Trace:
 
 def values(metrics: Metrics) -> dict[str, float]:
     """Samples by name and the values of their labels."""
+    metrics.refresh()
     return samples(metrics.text().decode())
 
 
@@ -87,8 +87,8 @@ def test_a_turn_that_said_nothing_is_counted_alone() -> None:
 
 def test_only_what_is_not_possible_now_counts_as_refused() -> None:
     metrics = Metrics()
-    metrics.refused(ApiError(429, "full", "session_limit_reached"))
-    metrics.refused(ApiError(404, "no", "voice_not_found"))
+    metrics.refused(429, "session_limit_reached")
+    metrics.refused(404, "voice_not_found")
     told = values(metrics)
     assert told["voxturn_refusals_total/session_limit_reached"] == 1
     assert not [name for name in told if "voice_not_found" in name]
@@ -115,11 +115,11 @@ import sys
 from voxturn.runtime.gateway.metrics import Metrics, OccupancyGauges
 from voxturn.runtime.parts import Occupancy
 metrics = Metrics()
-places = OccupancyGauges(metrics, lambda: (8, 3), lambda: {"reply": Occupancy(2, 1, 1)})
+OccupancyGauges(metrics, lambda: (8, 3), lambda: {"reply": Occupancy(2, 1, 1)})
 metrics.requests.labels("/x", "200").inc(int(sys.argv[1]))
 metrics.sessions.labels("realtime").set(1)
 metrics.ready.set(int(sys.argv[1]) > 2)
-places.refresh()
+metrics.refresh()
 print("ready", file=sys.stderr, flush=True)
 sys.stdin.read(1)
 sys.stdout.buffer.write(metrics.text())

@@ -38,6 +38,16 @@ def test_what_it_refers_to_is_there(described: dict[str, Any]) -> None:
         assert "_" not in name.rsplit(".", 1)[-1]
 
 
+def test_it_has_the_errors_that_there_are(described: dict[str, Any]) -> None:
+    def statuses(method: str, path: str) -> set[str]:
+        return set(described["paths"][path][method]["responses"])
+
+    assert {"401", "408", "421", "429"} <= statuses("post", "/v1/audio/speech")
+    assert statuses("get", "/readyz") == {"200", "421", "500", "503"}
+    assert statuses("get", "/healthz") == {"200", "421", "500"}
+    assert statuses("get", "/page/{name}") == {"200", "404", "421", "500"}
+
+
 async def test_it_is_served_to_everyone(
     http: httpx2.AsyncClient, described: dict[str, Any]
 ) -> None:

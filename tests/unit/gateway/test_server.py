@@ -115,7 +115,7 @@ def open_house(
 ) -> House:
     house = House(assistant, SETTINGS, keys or NoKeys())
     monkeypatch.setattr(app, "OPERATIONS", house.operations())
-    monkeypatch.setattr(app, "SOCKETS", (Socket("/talk", house.talk, "turns"),))
+    monkeypatch.setattr(app, "SOCKETS", (Socket("/talk", house.talk, largest=1 << 20),))
     return house
 
 
@@ -248,6 +248,65 @@ async def test_a_client_that_does_not_read_is_dropped(house: House) -> None:
         writer.close()
 
 
+async def test_a_websocket_s_client_that_does_not_read_is_dropped(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def flood(gateway: Gateway, connection: WebSocket, caller: Caller) -> None:
+        await connection.accept()
+        try:
+            while True:
+                await connection.send_bytes(bytes(1 << 16))
+        finally:
+            house.cancelled = True
+
+    monkeypatch.setattr(app, "SOCKETS", (Socket("/flood", flood),))
+    async with asyncio.timeout(LIVE_S), house.served(WireLimits(stall_s=0.1)) as port:
+        talk = await connect(f"ws://127.0.0.1:{port}/flood", max_queue=1)
+        await until(lambda: house.cancelled)
+        talk.transport.abort()
+
+
+async def test_a_request_is_told_that_its_key_was_revoked(
+    assistant: Assistant, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with Database(tmp_path / "a") as database:
+        key, secret = create(database, "ana")
+        house = open_house(assistant, monkeypatch)
+        house.gateway = Gateway(
+            assistant, SETTINGS, StoredKeys(database, clock=house.clock), clock=house.clock
+        )
+        async with asyncio.timeout(LIVE_S), house.served() as port, client(port) as http:
+            request = asyncio.create_task(http.get("/wait", headers={"x-api-key": secret}))
+            await house.begun.wait()
+            revoke(database, key.id)
+            house.clock.advance(1.0)
+            answer = await request
+            assert (answer.status_code, answer.json()["error"]["code"]) == (401, "invalid_api_key")
+            assert house.cancelled
+            assert not house.gateway.calls.counts
+
+
+async def test_what_no_operation_takes_is_seen_like_any_request(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with asyncio.timeout(LIVE_S), house.served() as port, client(port) as http:
+        with caplog.at_level("INFO", "voxturn.runtime.gateway.observed"):
+            missing = await http.get("/of/mine", headers={"x-request-id": "mine"})
+            wrong = await http.delete("/echo")
+        assert (missing.status_code, wrong.status_code) == (404, 405)
+        assert missing.headers["x-request-id"] == "mine"
+        assert wrong.headers["x-request-id"].startswith("req_")
+        assert wrong.headers["allow"] == "POST"
+        told = [getattr(each, "voxturn_fields", {}) for each in caplog.records]
+        assert [(each["path"], each["status"], each["code"]) for each in told] == [
+            ("unknown", 404, "unknown_url"),
+            ("unknown", 405, "wrong_method"),
+        ]
+        text = (await http.get("/metrics")).text
+        assert 'voxturn_requests_total{path="unknown",status="404"} 1.0' in text
+        assert "mine" not in text
+
+
 async def test_a_head_has_its_limit(house: House) -> None:
     async with asyncio.timeout(LIVE_S), house.served(WireLimits(head=4096)) as port:
         begin = b"GET /healthz HTTP/1.1\r\nhost: 127.0.0.1\r\n"
@@ -289,9 +348,42 @@ async def test_a_message_has_its_size_and_its_pieces(house: House) -> None:
             assert talk.close_code == 1009
         async with connect(f"ws://127.0.0.1:{port}/talk", max_size=None) as talk:
             with contextlib.suppress(ConnectionClosed):
-                await talk.send("a" * ((16 << 20) + 1))
+                await talk.send("a" * ((1 << 20) + 1))
                 await talk.recv()
             assert talk.close_code == 1009
+
+
+async def test_what_is_too_large_is_refused_by_its_head(house: House) -> None:
+    """A client that announces a large frame is not waited for."""
+    house.go.set()
+    head = bytes([0x82, 0xFF]) + (1 << 30).to_bytes(8, "big") + bytes(4)
+    async with (
+        asyncio.timeout(LIVE_S),
+        house.served() as port,
+        connect(f"ws://127.0.0.1:{port}/talk") as talk,
+    ):
+        talk.transport.write(head)
+        await talk.wait_closed()
+        assert talk.close_code == 1009
+
+
+async def test_every_socket_says_how_large_a_message_may_be(gateway: Gateway) -> None:
+    largest = {
+        "/v1/realtime": 16 << 20,
+        "/v1/live/sessions": 16 << 20,
+        "/ws/hear": 2 << 20,
+        "/ws/say": 2 << 20,
+        "/ws/twilio": 256 << 10,
+        "/ws/voice": 2 << 20,
+    }
+    assert {each.path: each.largest for each in app.SOCKETS} == largest
+    async with asyncio.timeout(LIVE_S), serving(gateway, Address(port=0)) as port:
+        for path in ("/ws/twilio", "/ws/voice"):  # they are accepted before anything is said
+            async with connect(f"ws://127.0.0.1:{port}{path}") as socket:
+                with contextlib.suppress(ConnectionClosed):
+                    await socket.send("a" * (largest[path] + 1))
+                    await socket.recv()
+                assert socket.close_code == 1009
 
 
 @pytest.mark.parametrize(
@@ -312,7 +404,7 @@ async def test_what_a_socket_raises_closes_it(
         await connection.receive_text()
         raise error
 
-    monkeypatch.setattr(app, "SOCKETS", (Socket("/fail", fail, "fails"),))
+    monkeypatch.setattr(app, "SOCKETS", (Socket("/fail", fail),))
     async with (
         asyncio.timeout(LIVE_S),
         house.served() as port,
@@ -336,7 +428,7 @@ async def test_a_client_that_left_is_no_error(
         finally:
             house.begun.set()
 
-    monkeypatch.setattr(app, "SOCKETS", (Socket("/careless", careless, "goes on"),))
+    monkeypatch.setattr(app, "SOCKETS", (Socket("/careless", careless),))
     async with asyncio.timeout(LIVE_S), house.served() as port:
         talk = await connect(f"ws://127.0.0.1:{port}/careless")
         talk.transport.abort()
@@ -380,7 +472,7 @@ async def test_a_key_has_its_number_of_requests_at_once(house: House) -> None:
         async with connect(f"ws://127.0.0.1:{port}/talk"):
             request = asyncio.create_task(http.get("/wait"))
             await house.begun.wait()
-            assert house.gateway.calls.counts == {"": 2}
+            assert house.gateway.calls.counts == {"127.0.0.1": 2}
             answer = await http.get("/wait")
             assert (answer.status_code, answer.json()["error"]["code"]) == (
                 429,

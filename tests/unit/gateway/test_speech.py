@@ -22,8 +22,9 @@ from voxturn.runtime.flow.clock import ManualClock
 from voxturn.runtime.flow.fairness import CLIENT
 from voxturn.runtime.flow.lane import Lane
 from voxturn.runtime.gateway.core import Gateway
-from voxturn.runtime.gateway.places import OwnPlaces, Speeches
+from voxturn.runtime.gateway.places import OwnPlaces
 from voxturn.runtime.gateway.speaking import style_in
+from voxturn.runtime.gateway.speeches import Speeches
 from voxturn.runtime.gateway.voices import ALIASES, Voices
 from voxturn.runtime.messages import PcmChunk, Sentence
 

@@ -36,21 +36,14 @@ async def trace(tmp_path: Path) -> Trace:
         return turn.trace
 
 
-def test_a_request_is_timed_by_stage_and_mark() -> None:
+def test_a_request_is_timed_by_stage() -> None:
     clock = ManualClock(5.0)
     timings = Timings(clock)
     timings.call("speak", 1.0, 1.25)
     timings.call("speak", 2.0, 2.25)
-    clock.advance(1.0)
-    timings.mark("first_audio")
-    clock.advance(1.0)
-    timings.mark("first_audio")
-    with timings.span("encode"):
-        clock.advance(0.5)
-    assert (
-        timings.header
-        == "speak;dur=500.0, encode;dur=500.0, first_audio;dur=1000.0, total;dur=2500.0"
-    )
+    timings.call("reply", 2.0, 2.5)
+    clock.advance(2.5)
+    assert timings.header == "speak;dur=500.0, reply;dur=500.0, total;dur=2500.0"
 
 
 TOKEN = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"

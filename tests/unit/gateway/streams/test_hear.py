@@ -3,6 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from voxturn.runtime.gateway.core import Gateway
+from websockets.asyncio.client import connect
+from websockets.typing import Subprotocol
 
 from tests.unit.gateway.streams.conftest import SILENCE, TONE, Client, Dial
 
@@ -123,3 +125,9 @@ async def test_it_is_closed_when_the_gateway_stops(dial: Dial, gateway: Gateway)
         client = await started(socket)
         gateway.stopping.set()
         assert await client.closed() == 1012
+
+
+async def test_a_browser_may_show_its_key_beside_the_subprotocol(port: int) -> None:
+    offered = [Subprotocol("openai-insecure-api-key.vx_1"), Subprotocol("voxturn.hear")]
+    async with connect(f"ws://127.0.0.1:{port}/ws/hear", subprotocols=offered) as socket:
+        assert socket.subprotocol == "voxturn.hear"

@@ -1,7 +1,14 @@
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from voxturn.runtime.gateway.core import Gateway
+from voxturn.runtime.gateway.keys import Caller
+from voxturn.runtime.gateway.places import OwnPlaces
+from voxturn.runtime.gateway.speeches import Speeches
+from websockets.asyncio.client import connect
+from websockets.typing import Subprotocol
 
 from tests.unit.gateway.streams.conftest import Client, Dial
 
@@ -117,9 +124,41 @@ async def test_only_so_many_texts_wait(dial: Dial) -> None:
         assert (await client.until("error"))["code"] == "too_many_texts"
 
 
+async def test_a_text_that_waits_for_its_client_holds_no_place(
+    dial: Dial, gateway: Gateway
+) -> None:
+    gateway.speeches = places = Speeches(OwnPlaces(1), 1)
+    async with dial("/ws/say") as unfinished, dial("/ws/say") as other:
+        await unfinished.tell("say", id="a", text="Paris is the capital. It ", more=True)
+        await unfinished.until("words")
+        async with asyncio.timeout(10):
+            while places.taken:  # noqa: ASYNC110  the last piece of audio may still be sent
+                await asyncio.sleep(0)
+        await other.tell("say", id="b", text=TEXT)
+        await other.until("say.done")
+        await unfinished.tell("say", id="a", text="lies on the Seine.")
+        done = await unfinished.until("say.done")
+        assert done["samples"] == len(sound_of(unfinished, 1)) / 2 > 0
+    assert places.taken == 0
+
+
+async def test_a_text_is_refused_where_no_place_is_free(dial: Dial, gateway: Gateway) -> None:
+    gateway.speeches = Speeches(OwnPlaces(1), 1)
+    with gateway.speeches.place(Caller("bo")):
+        async with dial("/ws/say") as client:
+            await client.tell("say", id="a", text=TEXT)
+            assert (await client.until("say.failed"))["code"] == "too_many_requests"
+
+
 async def test_it_is_closed_when_the_gateway_stops(dial: Dial, gateway: Gateway) -> None:
     async with dial("/ws/say") as client:
         await client.tell("say", id="a", text=TEXT)
         await client.until("say.done")
         gateway.stopping.set()
         assert await client.closed() == 1012
+
+
+async def test_a_browser_may_show_its_key_beside_the_subprotocol(port: int) -> None:
+    offered = [Subprotocol("openai-insecure-api-key.vx_1"), Subprotocol("voxturn.say")]
+    async with connect(f"ws://127.0.0.1:{port}/ws/say", subprotocols=offered) as socket:
+        assert socket.subprotocol == "voxturn.say"

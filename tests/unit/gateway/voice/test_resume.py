@@ -399,7 +399,7 @@ async def test_killed_connections_leave_nothing(make_gateway: Any) -> None:
     assert not [each for each in threading.enumerate() if each.name == "voxturn-decode"]
 
 
-ANYONE = Caller("", "anyone")
+ANYONE = Caller("", "anyone", address="127.0.0.1")
 
 
 async def _until(reached: Any) -> None:
