@@ -75,6 +75,8 @@ class Dialogue:
     paused_by_noise: bool = False
     resumed_ms: float | None = None
     resumed_wrong: int = 0
+    silent_before: bool = False
+    """Whether the answer was paused already when the interruption began."""
     silent_ms: float | None = None
     decided_ms: float | None = None
     cut_ms: float | None = None
@@ -286,6 +288,8 @@ class Holder:
         if cut is None:
             return
         dialogue.cut_ms = 1000 * (cut[0] - at_s)
+        before = [each for at, each in watch.since(0.0, Paused, Resumed) if at < at_s]
+        dialogue.silent_before = bool(before) and isinstance(before[-1], Paused)
         silences = [at for at, _ in watch.since(at_s, Paused, Interrupted) if at <= cut[0]]
         resumed = [at for at, _ in watch.since(at_s, Resumed) if at <= cut[0]]
         silent = [at for at in silences if not any(again > at for again in resumed)]
@@ -362,7 +366,9 @@ def report(result: Result, name: str, held: Sequence[Dialogue]) -> None:
     interrupted = [
         each for each in held if each.interruption and not each.false_cut and each.answered
     ]
-    silent = [each.silent_ms for each in interrupted if each.silent_ms is not None]
+    cut = [each for each in interrupted if each.silent_ms is not None]
+    result.value(f"{name}.interruption.silent_before", "count", sum(e.silent_before for e in cut))
+    silent = [each.silent_ms for each in cut if each.silent_ms and not each.silent_before]
     if silent:
         result.samples(f"{name}.interruption.silent_ms", "ms", silent)
         cuts = [each.cut_ms for each in interrupted if each.cut_ms is not None]
@@ -371,7 +377,7 @@ def report(result: Result, name: str, held: Sequence[Dialogue]) -> None:
     if decided:
         result.samples(f"{name}.decision_to_silence_ms", "ms", decided)
     result.value(f"{name}.interruption.count", "count", len(interrupted))
-    result.value(f"{name}.interruption.missed", "count", len(interrupted) - len(silent))
+    result.value(f"{name}.interruption.missed", "count", len(interrupted) - len(cut))
     answered = [each for each in held if each.answered]
     noises = [each for each in answered if each.noise != "none" and each.false_cut != "echo"]
     false = {

@@ -41,7 +41,7 @@ from voxturn.export.coqui.mel_voice import MelVoice, write_voice
 from voxturn.export.coqui.vocoder import framed
 from voxturn.export.net import Net
 from voxturn.export.weights import Weights, reading_sizes
-from voxturn.runtime.errors import ExportFailed
+from voxturn.runtime.errors import CorruptModel, ExportFailed
 
 _TRAINING_ONLY = re.compile(r".*\.weight_inv$|.*\.num_batches_tracked$")
 _TRANSFORMER, _PRENET_KERNEL = "rel_pos_transformer", 5
@@ -225,7 +225,10 @@ def _flow(n: Net, s: GlowSizes, x: str, voice: str) -> str:
 
 def _mixed(n: Net, s: GlowSizes, x: str, scaling: str, matrix: str) -> str:
     """A block's matrix and scaling backwards, as one convolution."""
-    inverse = np.linalg.inv(n.w.take(f"{matrix}.weight").astype(np.float64))
+    try:
+        inverse = np.linalg.inv(n.w.take(f"{matrix}.weight").astype(np.float64))
+    except np.linalg.LinAlgError as exc:
+        raise CorruptModel(f"{matrix}.weight: has no inverse; get the checkpoint again") from exc
     logs, bias = (n.w.take(f"{scaling}.{k}").reshape(-1) for k in ("logs", "bias"))
     scale = np.exp(-logs.astype(np.float64))
     weight = scale[:, None] * spread_matrix(inverse, s.squeeze * s.mels)

@@ -62,6 +62,8 @@ def text_property(
             f"the model's texts go through {cleaner!r}, which is not supported yet; "
             f"supported: {', '.join(CLEANERS)}"
         )
+    if ends and None in ends:
+        raise ExportFailed("the model's texts have marks at both ends that its vocabulary has not")
     for entry in phonemizers.values():
         if entry["name"] not in PHONEMIZERS:
             raise ExportFailed(

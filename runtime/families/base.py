@@ -456,10 +456,10 @@ class Family:
     `kind` is that of its manifests, `task` one of `models.compatible.TASKS`. `roles`: by stage of
     the profile, the graphs that an artifact must have. `make` builds the `VoiceActivity`,
     `SoundOfEnd`, `Recogniser`, `Replier` or `Voice` from its parts. `options`: by stage, the keys of the profile
-    that it heeds beyond those of every stage. `needs`: modules that it imports; `needs_of`: those that
-    the artifact in a folder makes it import besides. `contracts` are of files whose manifest has none. `served`: the served model of each role. `check` raises what
-    `make` would raise for a candidate, without loading a graph. `takes_turns`: its calls are long
-    enough that the stages of a turn take turns at the cores. `library` opens the speakers that
+    that it heeds beyond those of every stage. `needs`: modules that it imports; `needs_of`: those
+    that the artifact in a folder makes it import besides. `contracts` are of files whose manifest
+    has none. `served`: the served model of each role. `check` raises what `make` would raise for a
+    candidate, without loading a graph. `takes_turns`: its calls are long enough that the stages of a turn take turns at the cores. `library` opens the speakers that
     users add to an artifact, `cloner` makes new ones of recordings, `forget` deletes those of all
     artifacts whose names begin with a text, and says how many; None where a family has none.
     """

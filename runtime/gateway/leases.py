@@ -95,5 +95,5 @@ class Leases:
             fcntl.lockf(self._file, fcntl.LOCK_UN, 1, _MUTEX)
 
 
-def _hash(key: str) -> np.uint64:
-    return np.frombuffer(hashlib.sha256(key.encode()).digest(), "<u8")[0]
+def _hash(key: str) -> int:
+    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "little")

@@ -104,7 +104,7 @@ def windows_of(settings: GatewaySettings, database: Transactions | None) -> Stor
     if not importable("redis"):
         raise ExecutorUnavailable("Redis needs its package; pip install 'voxturn[gateway,redis]'")
     try:
-        return storage_from_string(
+        storage = storage_from_string(
             f"async+{settings.limits}",
             implementation="redispy",
             wrap_exceptions=True,
@@ -114,3 +114,5 @@ def windows_of(settings: GatewaySettings, database: Transactions | None) -> Stor
         )
     except (ConfigurationError, ValueError):
         raise UsageError("[gateway] limits: is no address as redis://HOST:6379/0") from None
+    assert isinstance(storage, Storage)  # `async+` says so
+    return storage

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from voxturn.runtime.text.frontend.cleaners import CLEANERS, clean
 from voxturn.runtime.text.frontend.phonemizers import (
     PHONEMIZERS,
-    Phonemize,
     load_phonemizer,
     phonemized,
 )
@@ -54,21 +53,15 @@ class Reading:
         )
 
 
-@dataclass(frozen=True)
 class SymbolReader:
-    """Texts to ids, by a `reading`; its phonemizers are loaded when this is made.
+    """Texts to ids, by a `Reading`. Its phonemizers are loaded when this is made."""
 
-    Raises `ExecutorUnavailable` for one that is not installed.
-    """
-
-    reading: Reading
-    _phonemizers: Mapping[str, Phonemize] = field(init=False)
-
-    def __post_init__(self) -> None:
-        named = self.reading.phonemizers
+    def __init__(self, reading: Reading) -> None:
+        """Raises `ExecutorUnavailable` for a phonemizer that is not installed."""
+        named = reading.phonemizers
         loaded = {entry: load_phonemizer(*entry) for entry in set(named.values())}
-        by_language = {language: loaded[entry] for language, entry in named.items()}
-        object.__setattr__(self, "_phonemizers", by_language)
+        self._phonemizers = {language: loaded[entry] for language, entry in named.items()}
+        self._reading = reading
 
     def ids(self, text: str, language: str = "") -> list[int]:
         """The ids of a text; symbols that the model does not know are left out. Empty for a text
@@ -76,18 +69,18 @@ class SymbolReader:
         known = self.known(text, language)
         if not any(symbol.isalpha() for symbol in known):
             return []
-        return self._framed([self.reading.symbols[symbol] for symbol in known])
+        return self._framed([self._reading.symbols[symbol] for symbol in known])
 
     def known(self, text: str, language: str = "") -> list[str]:
         """The symbols of a text that the model knows."""
-        read = clean(text, self.reading.cleaner, language)
+        read = clean(text, self._reading.cleaner, language)
         if phonemize := self._phonemizers.get(language):
             read = phonemized(read, phonemize)
-        return [symbol for symbol in read if symbol in self.reading.symbols]
+        return [symbol for symbol in read if symbol in self._reading.symbols]
 
     def _framed(self, ids: Sequence[int]) -> list[int]:
         """With blanks between all and around them, and the marks of both ends."""
-        blank, ends = self.reading.blank, self.reading.ends
+        blank, ends = self._reading.blank, self._reading.ends
         if blank is not None:
             ids = [blank, *(each for i in ids for each in (i, blank))]
         return [ends[0], *ids, ends[1]] if ends else list(ids)

@@ -40,6 +40,13 @@ def test_a_seed_that_no_generator_takes_is_refused(seed: int) -> None:
         VoiceOptions(seed=seed)
 
 
+@pytest.mark.parametrize("name", ["noise", "noise_w"])
+@pytest.mark.parametrize("value", [-0.1, 2.1, float("nan")])
+def test_a_noise_that_no_voice_takes_is_refused(name: str, value: float) -> None:
+    with pytest.raises(UsageError, match=name):
+        VoiceOptions(**{name: value})  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("tag", ["auto", "AUTO", " auto "])
 def test_auto_is_the_language_that_the_voice_is_set_to(tag: str) -> None:
     assert VoiceOptions(language=tag, seed=1) == VoiceOptions(seed=1)

@@ -16,6 +16,7 @@ from voxturn.runtime.audio.encode import to_int16
 from voxturn.runtime.flow.clock import ManualClock
 from voxturn.runtime.gateway.core import Gateway
 from voxturn.runtime.gateway.server import Address
+from voxturn.runtime.gateway.store import InMemory
 from voxturn.runtime.gateway.wyoming.server import serving_wyoming
 from voxturn.runtime.messages import Message, Sentence
 from wyoming.asr import Transcribe, Transcript
@@ -181,6 +182,19 @@ async def test_a_question_is_answered_and_its_conversation_goes_on(
         ("assistant", TEXT),
         ("user", "And its river?"),
     ]
+
+
+async def test_a_long_conversation_is_kept_from_a_question_on(
+    client: Client, gateway: Gateway
+) -> None:
+    gateway.conversations = InMemory(keep_messages=3)
+    for text in ("What is the capital?", "And its river?"):
+        await client.tell(Transcript(text, context={"conversation_id": "01J"}))
+        await client.until("handled-stop")
+    kept = await gateway.conversations.load("wyoming", "01J")
+    assert kept is not None
+    said = [message.text for message in kept if message.role != "system"]
+    assert said == ["And its river?", TEXT]
 
 
 async def test_without_a_conversation_nothing_is_kept(client: Client, gateway: Gateway) -> None:
