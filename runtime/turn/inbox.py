@@ -77,8 +77,8 @@ class Inbox:
     async def next(self) -> AudioFrame | None:
         """The next frame; None where an answer was asked for."""
         frame = self._again.popleft() if self._again else await anext(self._came)
-        asked = self._asked_at is not None
-        if frame is not None and asked and frame.start >= self._asked_at:
+        asked_at = self._asked_at
+        if frame is not None and asked_at is not None and frame.start >= asked_at:
             self._again.appendleft(frame)  # the wish was dropped among what nobody read
             frame = None
         if frame is None:
