@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import logging
 import tempfile
@@ -15,6 +16,8 @@ from voxturn.runtime.audio.encode import to_int16, wav_header
 from voxturn.runtime.families.xtts.voices import VoiceStore
 from voxturn.runtime.gateway.client_voices import HIDDEN
 from voxturn.runtime.gateway.core import Gateway
+from voxturn.runtime.gateway.places import OwnPlaces
+from voxturn.runtime.gateway.speeches import Speeches
 
 from tests.recordings import encoded
 from tests.unit.gateway.cloning_voice import (  # noqa: F401  fixtures
@@ -292,3 +295,21 @@ async def test_a_voice_that_does_not_clone_says_so(
     for answer in (await added(http), await http.delete(f"{VOICES}/x", headers=as_key("ann"))):
         assert code(answer) == (400, "voice_cannot_clone")
     assert "Mine" not in await listed(http, "ann")
+
+
+async def test_a_slow_upload_holds_no_place(
+    http: httpx2.AsyncClient, gateway: Gateway, port: int
+) -> None:
+    gateway.speeches = Speeches(OwnPlaces(1), 1)
+    begin = (
+        b"POST /v1/audio/voices HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer ann\r\n"
+        b"content-type: multipart/form-data; boundary=x\r\ncontent-length: 1000\r\n\r\n--x\r\n"
+    )
+    async with asyncio.timeout(10):
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(begin)
+        while not gateway.calls.counts:  # noqa: ASYNC110  nobody tells
+            await asyncio.sleep(0.001)
+        assert (await added(http)).status_code == 200
+        assert gateway.calls.counts["ann"]  # it is still coming
+        writer.transport.abort()
