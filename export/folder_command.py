@@ -33,10 +33,12 @@ class FolderCommand:
         self, actions: argparse._SubParsersAction[argparse.ArgumentParser], write: Write
     ) -> None:
         """Add it to the actions of `voxturn export`."""
+        engine, offered = next(iter(self.precisions.items()))
+        example = f"--checkpoint DIR --for {engine} --precision {offered[0]} -o ARTIFACT"
         parser = actions.add_parser(
             self.name,
             help=self.about,
-            epilog=f"example:\n  voxturn export {self.name} --checkpoint DIR --for onnx --precision int8 -o ARTIFACT",
+            epilog=f"example:\n  voxturn export {self.name} {example}",
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         offers = "; ".join(f"{engine}: {', '.join(has)}" for engine, has in self.precisions.items())

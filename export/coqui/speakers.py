@@ -21,7 +21,7 @@ SPEAKERS = "speakers.npz"
 _IDS = ("speaker_ids.json", "speaker_ids.pth", "speakers.json", "speakers.pth")
 _VECTORS = ("speakers.json", "speakers.pth")
 _LANGUAGES = ("language_ids.json",)
-_CACHED = re.compile(r"tts_models--(?P<language>[a-z-]+)--")
+_CACHED = re.compile(r"tts_models--(?P<language>[A-Za-z-]+?)--")
 _ANY = ("", "multilingual", "multi-dataset")
 
 
@@ -85,8 +85,8 @@ def languages_of(folder: CoquiFolder, rows: int) -> list[str]:
     names = [str(holder.get("language_ids_file") or "") for holder in (folder.config, args)]
     ids = {str(n): i for n, i in folder.table(*names, *_LANGUAGES).items() if isinstance(i, int)}
     if rows > 1:
-        return in_order(ids, rows, "languages", folder)
-    return [_single_language(folder, ids)]
+        return [name.lower() for name in in_order(ids, rows, "languages", folder)]
+    return [_single_language(folder, ids).lower()]
 
 
 def _single_language(folder: CoquiFolder, ids: Mapping[str, int]) -> str:
