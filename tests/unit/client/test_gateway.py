@@ -449,9 +449,14 @@ async def test_errors_are_those_of_this_package(port: int, gateway: Gateway) -> 
         with pytest.raises(ServerUnavailable):
             await anext(nowhere.say("Hello."))
     gateway.limits = Limits(replace(gateway.settings, sessions=1), 1)
-    async with VoiceClient(f"ws://127.0.0.1:{port}") as client, client.session() as session:
+    address = f"ws://127.0.0.1:{port}"
+    async with (
+        VoiceClient(address) as client,
+        client.session() as session,
+        VoiceClient(address) as other,
+    ):
         with pytest.raises(TooManyStreams):
-            await client.session()
+            await other.session()
         with pytest.raises(UsageError):
             session.messages = [Message("user", "Hi")]
         with pytest.raises(UsageError):
