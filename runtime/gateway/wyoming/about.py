@@ -27,8 +27,11 @@ def info_of(assistant: Assistant, speakers: Sequence[str]) -> Info:
     voice = assistant.stages.voice
     languages = list(assistant.profile.languages.tags)
     spoken = list(voice.languages)
-    names = speakers or (voice_name(assistant),)
     speaks = _described(assistant, "speak")
+    # Home Assistant shows the description where there is one
+    voices = [
+        {"name": name, "description": f"{name} ({speaks['description']})"} for name in speakers
+    ] or [{"name": voice_name(assistant)}]
     return Info(
         asr=[
             AsrProgram(
@@ -44,7 +47,7 @@ def info_of(assistant: Assistant, speakers: Sequence[str]) -> Info:
         tts=[
             TtsProgram(
                 **_program("text, said while it is written"),
-                voices=[TtsVoice(**speaks | {"name": name}, languages=spoken) for name in names],
+                voices=[TtsVoice(**speaks | named, languages=spoken) for named in voices],
                 supports_synthesize_streaming=True,
             )
         ],

@@ -21,11 +21,13 @@ from voxturn.runtime.gateway.wyoming.line import Line
 from voxturn.runtime.gateway.wyoming.speak import WrittenText, check_length, chosen, say
 from wyoming.asr import Transcribe, Transcript
 from wyoming.audio import AudioChunk, AudioStart
-from wyoming.event import Event
+from wyoming.event import Event, Eventable
 from wyoming.ping import Ping, Pong
 from wyoming.tts import Synthesize, SynthesizeChunk, SynthesizeStart, SynthesizeStopped
 
 _EVENTS_AHEAD = 16
+_LAST = frozenset({"handled", "not-handled", "transcript", "audio-stop"})
+"""Events after which a client has all that it asked for; Home Assistant leaves then."""
 
 
 class Connection:
@@ -42,7 +44,7 @@ class Connection:
         self._caller = caller
         self._agent = agent
         self._line = line
-        self._send = line.send
+        self._served = False
         self._inbox: Handoff[Event] = Handoff(_EVENTS_AHEAD)
         self._utterance: Utterance | None = None
         self._heard = False
@@ -77,7 +79,7 @@ class Connection:
                 await take(event)
             return ""
         except (ConnectionError, StreamClosed):
-            return "left"
+            return "" if self._served else "left"
         except Exception as exc:  # noqa: BLE001  every error is told
             await cancel_all([reading, *self._works()])  # nothing comes after an error
             return await self._tell(_error_of(exc))
@@ -93,6 +95,16 @@ class Connection:
 
     def _works(self) -> list[asyncio.Task[None]]:
         return [self.work] if self.work is not None else []
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing was begun on it."""
+        return self.work is None
+
+    async def _send(self, item: Eventable) -> None:
+        """Send an event. Raises `ConnectionError`."""
+        await self._line.send(item)
+        self._served = self._served or item.event().type in _LAST
 
     async def refuse(self, error: ApiError) -> None:
         """Say why it is not served, instead of `run`."""
@@ -140,7 +152,9 @@ class Connection:
         self.work.add_done_callback(self._done)
 
     async def _counted(self, what: str, work: Callable[[], Awaitable[None]]) -> None:
-        status = "499"
+        """Do a piece of work and count how it ends: a client that leaves as soon as it has all
+        that it wanted was served."""
+        status, self._served = "499", False
         try:
             await work()
             status = "200"
@@ -151,6 +165,7 @@ class Connection:
             status = str(error.status)
             raise error from exc
         finally:
+            status = "200" if self._served else status
             self._gateway.metrics.requests.labels(f"wyoming/{what}", status).inc()
 
     def _done(self, work: asyncio.Task[None]) -> None:

@@ -70,7 +70,9 @@ class _Clients:
             sessions.dec()
             del self.open[task]
             seconds = round(self._gateway.clock.now() - began_s, 3)
-            event(_LOG, "disconnected", path="wyoming", outcome=outcome, seconds=seconds)
+            # Home Assistant asks every half minute who is there
+            level = logging.DEBUG if connection.idle and outcome == "ended" else logging.INFO
+            event(_LOG, "disconnected", level, path="wyoming", outcome=outcome, seconds=seconds)
 
     def _refusal(self) -> ApiError | None:
         if self._gateway.stopping.is_set():

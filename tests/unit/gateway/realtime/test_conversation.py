@@ -333,8 +333,10 @@ async def test_what_another_gateway_goes_on_with_is_not_told_to_be_done(
         assert kept is not None
         longer = [*kept, Message("user", "When?"), Message("assistant", "Now.")]
         await other.save(longer)
-        await client.write("Who?")
         told = len(client.told)
+        content = [{"type": "input_text", "text": "Who?"}]
+        item = {"type": "message", "role": "user", "content": content}
+        await client.send("conversation.item.create", item=item)
         await client.send("response.create")
         assert (await client.until("error"))["error"]["code"] == "taken_over"
         assert "response.done" not in [each["type"] for each in client.told[told:]]

@@ -17,11 +17,12 @@ from voxturn.runtime.flow.clock import ManualClock
 from voxturn.runtime.gateway.core import Gateway
 from voxturn.runtime.gateway.server import Address
 from voxturn.runtime.gateway.store import InMemory
+from voxturn.runtime.gateway.wyoming.about import info_of
 from voxturn.runtime.gateway.wyoming.server import serving_wyoming
 from voxturn.runtime.messages import Message, Sentence
 from wyoming.asr import Transcribe, Transcript
 from wyoming.audio import AudioChunk, AudioStart, AudioStop
-from wyoming.event import Event
+from wyoming.event import Event, Eventable
 from wyoming.info import Describe, Info
 from wyoming.ping import Ping
 from wyoming.tts import (
@@ -371,3 +372,29 @@ async def test_a_text_that_never_comes_is_not_waited_for_for_ever(gateway: Gatew
         clock.advance(gateway.settings.idle_s)
         (error,) = await client.rest()
     assert error.data["code"] == "idle_timeout"
+
+
+@pytest.mark.parametrize(
+    ("asked", "last", "what"),
+    [
+        ([Transcript("Where is Rome?")], "handled", "handle"),
+        ([AudioStart(**FORM), AudioStop()], "transcript", "transcribe"),
+    ],
+)
+async def test_who_leaves_with_all_that_he_wanted_was_served(
+    asked: list[Eventable], last: str, what: str, gateway: Gateway, wyoming_port: int
+) -> None:
+    async with Client("127.0.0.1", wyoming_port) as client:
+        await client.tell(*asked)
+        await client.until(last)
+    async with asyncio.timeout(10):
+        counted = gateway.metrics.requests
+        while not counted.labels(f"wyoming/{what}", "200")._value.get():  # noqa: ASYNC110
+            await asyncio.sleep(0)
+    assert not counted.labels(f"wyoming/{what}", "499")._value.get()
+
+
+async def test_speakers_are_told_apart_by_what_is_shown_of_them(gateway: Gateway) -> None:
+    voices = info_of(gateway.assistant, ("ana", "ben")).tts[0].voices
+    assert [voice.name for voice in voices] == ["ana", "ben"]
+    assert all(str(voice.description).startswith(f"{voice.name} (") for voice in voices)
