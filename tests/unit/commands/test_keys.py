@@ -128,7 +128,7 @@ def test_a_worker_is_told_what_its_parent_was() -> None:
     parser = cli.build_parser()
     args = parser.parse_args(given)
     worker = parser.parse_args(worker_options(args, (3, 4), "/tmp/a"))
-    assert worker.shared == "3,4"
+    assert worker.shared == "3,4,/tmp/a"
     assert oversees(args)
     assert not oversees(worker)
     assert vars(worker) | {"shared": ""} == vars(args)
