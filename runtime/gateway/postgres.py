@@ -138,7 +138,7 @@ class _Statements:
 
     def execute(self, query: str, values: Any = (), /) -> Rows:
         """Execute one."""
-        return self._connection.execute(_marked(query), values)  # type: ignore[arg-type]
+        return self._connection.execute(_marked(query), values)
 
 
 @lru_cache(maxsize=64)
@@ -200,5 +200,5 @@ def _migrate(connection: psycopg.Connection[Any], name: str) -> None:
             raise UsageError(f"{name}: was written by a newer voxturn; install that")
         for number, steps in enumerate(_MIGRATIONS[version:], version + 1):
             for step in steps:
-                execute(step)  # type: ignore[call-overload]
+                execute(step)
             execute("INSERT INTO migrations VALUES (%s)", (number,))
