@@ -45,9 +45,11 @@ RUNS = {
     ("speak", "xtts-onnx"): {"onnx", "triton"},
     ("speak", "xtts-tensorrt"): {"onnx", "onnx-cuda", "tensorrt", "triton"},
     ("speak", "vits"): {"onnx", "onnx-cuda", "tensorrt"},
+    ("speak", "vits-multi"): {"onnx", "onnx-cuda", "tensorrt"},
     ("vocode", "xtts-onnx"): {"onnx", "openvino", "onnx-cuda", "tensorrt", "triton"},
     ("vocode", "xtts-tensorrt"): {"onnx", "openvino", "onnx-cuda", "tensorrt", "triton"},
     ("vocode", "vits"): {"onnx", "openvino", "onnx-cuda", "tensorrt"},
+    ("vocode", "vits-multi"): {"onnx", "openvino", "onnx-cuda", "tensorrt"},
 }
 """Everything that runs where every library, a GPU and a server are here; all else does not."""
 
@@ -71,7 +73,7 @@ def profile_of(folders: dict[str, Path], stage: str, kind: str, executor: str) -
     """A profile that runs, but for one stage."""
     profile = on_cpu(folders)
     if stage == "vocode":
-        voice = str(folders["vits" if kind == "vits" else "xtts-onnx"])
+        voice = str(folders[kind if kind.startswith("vits") else "xtts-onnx"])
         speak = replace(profile.speak, model=voice)
         return replace(profile, speak=speak, vocode=Engine(str(folders[kind]), executor))
     settings = replace(profile.engine(stage), model=str(folders[kind]), executor=executor)
