@@ -15,15 +15,10 @@ import numpy as np
 import pytest
 import torch
 from voxturn.export.coqui import modules as coqui
+from voxturn.export.weights import Weights, weight_norm_names
 from voxturn.export.xtts import export as xtts
 from voxturn.export.xtts import graphs as xtts_graphs
-from voxturn.export.xtts.checkpoint import (
-    TRAINING_ONLY,
-    Weights,
-    XttsCheckpoint,
-    read_speakers,
-    weight_norm_names,
-)
+from voxturn.export.xtts.checkpoint import TRAINING_ONLY, XttsCheckpoint, read_speakers
 from voxturn.runtime import cli
 from voxturn.runtime.errors import CorruptModel, ExportFailed, VoxturnError
 from voxturn.runtime.families.xtts.prompt import XttsIds
