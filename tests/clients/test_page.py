@@ -182,7 +182,7 @@ async def test_the_other_tabs(page: Page) -> None:
     await page.locator("#speak-text").fill(TEXT * 10)
     asked: list[str] = []
     ended: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
+    page.on("request", lambda request: request.method == "POST" and asked.append(request.url))
     page.on("requestfailed", lambda request: ended.append(request.url))
     button = page.get_by_role("button", name="Speak", exact=True)
     async with page.expect_response("**/v1/audio/speech"):

@@ -64,7 +64,7 @@ async def test_without_a_key_one_is_asked_for(browser: Browser, keyed: tuple[str
         "Press and talk"
     )  # and it does not try again
     await expect(alert).to_contain_text("wants an API key")
-    await page.get_by_text("Voice and settings").click()
+    await page.get_by_text("Voice and settings", exact=True).click()
     await page.locator("#key").fill("wrong")
     await page.get_by_role("button", name="Use it").click()
     await expect(alert).to_contain_text("wants an API key")
@@ -130,7 +130,7 @@ async def test_over_plain_http_one_types_and_reads(browser: Browser, small: str)
 
 async def test_what_the_gateway_refuses_is_taken_back_alone(page: Page) -> None:
     """The demo's model takes no tools."""
-    await page.get_by_text("Voice and settings").click()
+    await page.get_by_text("Voice and settings", exact=True).click()
     await ask(page)
     await figures(page, 1)
     tool = page.locator("#tool")

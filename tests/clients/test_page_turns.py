@@ -172,7 +172,7 @@ def calling(
 async def test_a_tool_is_called(browser: Browser, calling: str) -> None:
     page = await opened_at(browser, calling)
     frames = Frames(page)
-    await page.get_by_text("Voice and settings").click()
+    await page.get_by_text("Voice and settings", exact=True).click()
     await page.locator("#tool").check()
     await ask(page, "What time is it?")
     (turn,) = await figures(page, 1)
@@ -190,7 +190,7 @@ async def test_a_tool_is_called(browser: Browser, calling: str) -> None:
 
 async def test_a_button_that_is_held(browser: Browser, address: str) -> None:
     page = await opened_at(browser, address, SPOKEN_BY_THE_TEST)
-    await page.get_by_text("Voice and settings").click()
+    await page.get_by_text("Voice and settings", exact=True).click()
     await page.locator("#mode").select_option("hold")
     hold = page.get_by_role("button", name="Hold to talk")
     await hold.hover()
