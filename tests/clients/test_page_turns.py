@@ -154,7 +154,8 @@ async def test_a_connection_that_breaks_in_an_answer_keeps_what_was_heard(
     await ask(page)
     await expect(said(page, "assistant", 1)).to_contain_text("Paris")
     kinds = [event["type"] for event in told]
-    assert "error" not in kinds
+    refused = {event["error"]["code"] for event in told if event["type"] == "error"}
+    assert refused <= {"response_cancel_not_active"}
     assert kinds.index("session.created") < kinds.index("conversation.item.truncate")
     assert "conversation.item.truncated" in kinds
 
@@ -225,7 +226,7 @@ async def test_a_second_press_ends_a_start_that_waits_for_permission(
         """,
     )
     await page.get_by_role("button", name="Start talking").click()
-    await page.wait_for_function("window.permit")
+    await page.wait_for_function("typeof window.permit === 'function'")
     await page.get_by_role("button", name="Stop").click()
     await page.evaluate("window.permit()")
     await page.wait_for_function(
