@@ -154,8 +154,7 @@ async def test_a_connection_that_breaks_in_an_answer_keeps_what_was_heard(
     await ask(page)
     await expect(said(page, "assistant", 1)).to_contain_text("Paris")
     kinds = [event["type"] for event in told]
-    refused = {event["error"]["code"] for event in told if event["type"] == "error"}
-    assert refused <= {"response_cancel_not_active"}
+    assert "error" not in kinds
     assert kinds.index("session.created") < kinds.index("conversation.item.truncate")
     assert "conversation.item.truncated" in kinds
 

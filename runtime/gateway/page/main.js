@@ -1,10 +1,13 @@
-// Tabs, language of the page, and the views that are loaded when they are first opened.
+// Tabs, and the language of the page.
+import * as about from "./about.js";
 import { key } from "./api.js";
 import { load } from "./controls.js";
+import * as speak from "./speak.js";
 import { notice, useLanguage } from "./texts.js";
+import * as transcribe from "./transcribe.js";
 
 const tabs = [...document.querySelectorAll("[role=tab]")];
-const views = { speak: () => import("./speak.js"), transcribe: () => import("./transcribe.js"), about: () => import("./about.js") };
+const views = { speak, transcribe, about };
 
 function open(tab) {
   for (const each of tabs) {
@@ -14,7 +17,7 @@ function open(tab) {
     document.getElementById(each.getAttribute("aria-controls")).hidden = !chosen;
   }
   notice();
-  views[tab.getAttribute("aria-controls")]?.().then((view) => view.opened?.());
+  views[tab.getAttribute("aria-controls")]?.opened?.();
 }
 
 for (const tab of tabs) {

@@ -114,7 +114,7 @@ function hear(pcm) {
 // Somebody wants to say something.
 function interrupt() {
   answers.silence();
-  realtime.sendNow({ type: "response.cancel" });
+  if (creating || running.size) realtime.sendNow({ type: "response.cancel" });
 }
 
 // Something has changed in a turn.
