@@ -278,7 +278,8 @@ def _recogniser(parts: Parts) -> FakeRecogniser:
 
 
 def _replier(parts: Parts) -> FakeReplier:
-    return FakeReplier(str(_properties(parts, "reply")["answer"]))
+    about = _properties(parts, "reply")
+    return FakeReplier(str(about["answer"]), *about.get("further", ()))
 
 
 def _voice(parts: Parts) -> FakeVoice:
@@ -316,12 +317,16 @@ def write_profile(
     heard: str = "What is the capital of France?",
     answer: str = "Paris is the capital. It lies on the Seine.",
     language: str = "en",
+    further: Sequence[str] = (),
 ) -> Path:
-    """Write a profile on fakes, and their artifacts, into a folder. Returns the profile's file."""
+    """Write a profile on fakes, and their artifacts, into a folder. Returns the profile's file.
+
+    `further`: the answers once the calls in `answer` have their results.
+    """
     properties: dict[str, tuple[Family, dict[str, Any]]] = {
         "listen": (ACTIVITY, {"level": 0.01}),
         "transcribe": (RECOGNISER, {"text": heard}),
-        "reply": (REPLIER, {"answer": answer}),
+        "reply": (REPLIER, {"answer": answer, "further": list(further)}),
         "speak": (VOICE, {"rate": _RATE}),
     }
     lines = [

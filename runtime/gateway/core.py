@@ -20,6 +20,7 @@ from voxturn.runtime.gateway.logs import turn_ended
 from voxturn.runtime.gateway.metrics import Metrics, OccupancyGauges
 from voxturn.runtime.gateway.peers import NoPeers, Peers
 from voxturn.runtime.gateway.places import OwnPlaces, Places
+from voxturn.runtime.gateway.realtime.last_answers import LastAnswers
 from voxturn.runtime.gateway.realtime.secrets import Secrets, SecretsInMemory
 from voxturn.runtime.gateway.sessions import Sessions
 from voxturn.runtime.gateway.speeches import Speeches
@@ -84,6 +85,7 @@ class Gateway:
         self.canary = Canary(self.assistant, self.clock, self.settings.canary_s)
         self.sessions = Sessions()
         self.holders = Holders(self.conversations, self.peers)
+        self.last_answers = LastAnswers()
         self.stopping = asyncio.Event()
         self.work = Work()
         calls = shared.calls if shared else None

@@ -61,9 +61,10 @@ class ModelCard(msgspec.Struct):
 
 
 class ModelList(msgspec.Struct):
-    """All models that are loaded."""
+    """All models that are loaded. `languages`, ours: those that a conversation may be held in."""
 
     data: list[ModelCard]
+    languages: list[str]
     object: str = "list"
 
 
@@ -130,7 +131,9 @@ def check_model(gateway: Gateway, name: str, task: str) -> str:
 
 async def models(gateway: Gateway, request: Request, caller: Caller) -> Response:
     """What is loaded."""
-    return json_answer(ModelList(list(loaded(gateway).values())))
+    assistant = gateway.assistant
+    languages = assistant.profile.languages.tags or assistant.stages.voice.languages
+    return json_answer(ModelList(list(loaded(gateway).values()), list(languages)))
 
 
 async def model(gateway: Gateway, request: Request, caller: Caller) -> Response:

@@ -117,6 +117,11 @@ class Session(VoiceSession):
         return self._request
 
     @property
+    def position_ms(self) -> float:
+        """How much of the last answer has been played, as `played` was told or as the clock says."""
+        return 1000 * self._last.playback.position_s
+
+    @property
     def rate(self) -> int:
         """The sample rate of what it says, in Hz."""
         return self._conversation.stages.voice.rate
@@ -209,8 +214,7 @@ class Session(VoiceSession):
         goes on.
         """
         self._check_open()
-        turn = self._turn if self._turn.playback.begun else self._before
-        turn.played(ms)
+        self._last.played(ms)
 
     def tool_result(self, call_id: str, content: str, failed: bool = False) -> bool:
         """Give the result of a `ToolCall` whose tool has no function here; whether it is still
@@ -230,6 +234,11 @@ class Session(VoiceSession):
             finally:
                 self._events.abandon()
                 self._inbox.close()
+
+    @property
+    def _last(self) -> DuplexTurn:
+        """The turn of the last answer."""
+        return self._turn if self._turn.playback.begun else self._before
 
     async def _run(self) -> None:
         """One turn after the other."""

@@ -263,13 +263,16 @@ class Turn:
     async def _listened(self, frames: AsyncIterator[AudioFrame]) -> AsyncGenerator[Event, None]:
         """Events until the end of speech; then `_answer` is the answer, if anything was said."""
         parts: list[Transcript] = []  # of speech of any length the words are kept, not the samples
-        partials = self._hear()
+        language, partials = self._dialogue.language, self._hear()
         noted = self._arrivals.noting(frames)
         stream = self._stages.listen(noted, self._finished, self._background)
         try:
             async for heard in stream:
                 match heard:
                     case SpeechStarted():
+                        if not parts and self._dialogue.language != language:  # chosen meanwhile
+                            await partials.aclose()
+                            partials = self._hear()
                         yield heard
                     case Speaking():
                         if self._whole_input:

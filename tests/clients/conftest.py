@@ -40,6 +40,8 @@ MOST_S = 60.0
 
 Pcm = npt.NDArray[np.int16]
 
+pytest_plugins = ["clients.chromium"]
+
 CALL = """<tool_call>
 {"name": "weather", "arguments": {"city": "Paris"}}
 </tool_call>"""
@@ -56,26 +58,41 @@ def address() -> Iterator[str]:
 @pytest.fixture(scope="session")
 def calling_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A gateway whose model calls `weather` at every question: the demo's takes no tools."""
-    folder = tmp_path_factory.mktemp("caller")
-    write = "import sys, pathlib; from voxturn.runtime.families.fake import write_profile; "
-    write += "print(write_profile(pathlib.Path(sys.argv[1]), answer=sys.argv[2]))"
-    python = Path(COMMAND).with_name("python")
-    done = subprocess.run(
-        [python, "-P", "-c", write, str(folder / "profile"), CALL],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    with served(done.stdout.strip()) as where:
+    with served(fake_profile(tmp_path_factory.mktemp("caller"), CALL)) as where:
         yield f"{where}/v1"
 
 
+def fake_profile(folder: Path, answer: str, *further: str, gateway: str = "") -> str:
+    """A profile whose model gives this answer, and `further` once its calls have their results.
+    `gateway`: lines of the table of that name."""
+    write = "import sys, pathlib; from voxturn.runtime.families.fake import write_profile; "
+    write += "place, answer, *further = sys.argv[1:]; "
+    write += "print(write_profile(pathlib.Path(place), answer=answer, further=further))"
+    path = printed("-c", write, str(folder / "profile"), answer, *further)
+    with Path(path).open("a", encoding="utf-8") as file:
+        file.write(f"\n[gateway]\n{gateway}\n")
+    return path
+
+
+def printed(*arguments: str) -> str:
+    """What a program of the gateway's own environment prints."""
+    python = Path(COMMAND).with_name("python")
+    done = subprocess.run(
+        [python, "-P", *arguments],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
+    return done.stdout.strip()
+
+
 @contextmanager
-def served(profile: str) -> Iterator[str]:
+def served(profile: str, database: Path | None = None) -> Iterator[str]:
     """A gateway in a process of its own, which has to end well."""
     with tempfile.TemporaryDirectory() as folder:  # the developer's own keys stay out of it
         command = [COMMAND, "serve", "gateway", "--profile", profile, "--port", "0"]
-        command += ["--database", str(Path(folder) / "gateway.sqlite")]
+        command += ["--database", str(database or Path(folder) / "gateway.sqlite")]
         server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         with _ending(server) as where:
             yield where

@@ -7,8 +7,8 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+from clients.chromium import CHROMIUM
 from clients.conftest import ROOT, served
-from clients.test_page import CHROMIUM
 from playwright.async_api import Browser, ViewportSize, async_playwright
 
 FOLDER = ROOT / "docs/page"
@@ -40,7 +40,6 @@ async def picture(browser: Browser, url: str, name: str) -> Path:
         await page.keyboard.press("Enter")
         await page.wait_for_function(f"window.voxturn.figures.length === {number}")
         await page.locator("#dialogue .assistant span:not(.lit)").last.wait_for(state="detached")
-    await page.locator("#talk-button").click()
     await page.evaluate("document.activeElement.blur(); scrollTo(0, 0)")
     path = FOLDER / f"{name}.png"
     await page.screenshot(path=path, full_page=True)

@@ -43,7 +43,7 @@ async def test_it_answers_what_it_is_asked_aloud(tab: Tab, sound: dict[str, str]
     (turn,) = await tab.evaluate("window.voxturn.figures")
     assert turn["status"] == "completed"
     assert turn["browser_ms"] > 0  # it came out of the loudspeaker
-    asked = await tab.evaluate('document.querySelector("#dialogue .user").textContent')
+    asked = await tab.evaluate('document.querySelector("#dialogue .user .words").textContent')
     assert words(asked) == ASKED
     assert "Paris" in await tab.evaluate(f"{ANSWER}[0].textContent")
 

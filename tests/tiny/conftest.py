@@ -7,6 +7,7 @@ import json
 import shutil
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -32,8 +33,8 @@ class Tiny:
     short: Path
 
 
-@pytest.fixture(scope="session", autouse=True)
-def narrow() -> Iterator[None]:
+@contextmanager
+def narrowed() -> Iterator[None]:
     """A vocoder of a quarter of the width, wherever coqui-tts builds one: it takes most of these
     tests' time.
 
@@ -48,6 +49,13 @@ def narrow() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def narrow() -> Iterator[None]:
+    """As `narrowed`."""
+    with narrowed():
+        yield
+
+
 @pytest.fixture(scope="session")
 def tiny(narrow: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tiny]:
     root = tmp_path_factory.mktemp("tiny")
@@ -59,12 +67,17 @@ def tiny(narrow: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tin
         )  # these tests compare with coqui-tts themselves
         synthetic.make_checkpoint(made.checkpoint, "tiny", 1)
         for folder in (made.fp32, made.int8):
-            folder.mkdir()
-            source = Manifest("xtts-v2", "checkpoint", "source", {}, {})
-            xtts.export(made.checkpoint, source, folder, folder.name, quiet)
+            exported(made.checkpoint, folder)
     shortened(made.int8, made.short)
     yield made
     shutil.rmtree(root)  # 200 MB
+
+
+def exported(checkpoint: Path, folder: Path) -> None:
+    """The checkpoint's artifact, of the precision that the folder is called by."""
+    folder.mkdir()
+    source = Manifest("xtts-v2", "checkpoint", "source", {}, {})
+    xtts.export(checkpoint, source, folder, folder.name, quiet)
 
 
 def shortened(artifact: Path, target: Path) -> None:

@@ -22,12 +22,22 @@ export async function call(path, options = {}) {
   throw new Refused(answer.status, body.error);
 }
 
-export const json = (path, body) =>
-  call(path, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) });
+export const json = (path, body, signal) =>
+  call(path, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body), signal });
 
 // An ephemeral key: the long-lived one stays out of the address and the protocol's name.
 export async function secret() {
   if (!key.get()) return "";
   const answer = await json("v1/realtime/client_secrets", { session: { type: "realtime" } });
   return (await answer.json()).value;
+}
+
+// Why a socket was closed before its session began: browsers do not show the handshake's answer.
+export async function refusal() {
+  try {
+    await call("v1/models");
+  } catch (error) {
+    return error;
+  }
+  return new Refused(503);
 }

@@ -1,90 +1,102 @@
 // What was said, as it is said: partial words, words that light up when they are heard, words that were not heard.
+import { say } from "./texts.js";
 
-const WORD_S = 0.3; // how long a word is, until the end of its sentence is known
+const LAST = 3; // sentences that a screen reader may still want
+const SENTENCE = /[.!?…؟。！？]["'”’»)\]]*\s*$/;
 
-const list = document.getElementById("dialogue");
+const list = document.getElementById("dialogue"), announced = document.getElementById("announced");
 
-function entry(kind) {
-  const node = document.createElement("li");
-  node.className = kind;
-  node.dir = "auto";
+function element(kind, name = "") {
+  const node = document.createElement(kind);
+  node.className = name;
+  return node;
+}
+
+// An entry with the name of who speaks, which is read and not seen. Returns it and the place of its words.
+function entry(kind, who) {
+  const node = element("li", kind), name = element("strong", "hidden"), words = element("p", "words");
+  say(name, who);
+  words.dir = "auto";
+  node.append(name, words);
   list.append(node);
   node.scrollIntoView({ block: "nearest" });
-  return node;
+  return [node, words];
+}
+
+// Whole sentences are read aloud; the entries, which grow by words, are not.
+function announce(words) {
+  const node = element("p");
+  node.dir = "auto";
+  node.textContent = words;
+  announced.append(node);
+  while (announced.children.length > LAST) announced.firstChild.remove();
+}
+
+// Something that was done, between what was said.
+export function note(name) {
+  const [, words] = entry("tool", "assistant");
+  say(words, name);
+  announce(words.textContent);
 }
 
 export class Question {
   constructor(words = "") {
-    this.node = entry("user partial");
+    [this.node, this.place] = entry("user partial", "you");
     this.show(words);
   }
 
   show(words) {
-    this.node.textContent = words || "…";
+    this.words = words;
+    this.place.textContent = words || "…";
   }
 
   whole(words) {
     if (!words) return this.node.remove();
     this.node.classList.remove("partial");
     this.show(words);
+    announce(words);
   }
 }
 
-export class Answer {
+export class Written {
   constructor() {
-    this.node = entry("assistant");
-    this.words = []; // {node, start, at}: of its sentence and of itself, in seconds of the answer's audio
-    this.last = 0;
-    this.stopped = false;
+    [this.node, this.place] = entry("assistant", "assistant");
+    this.words = []; // {node, at}: in seconds of the answer's audio
+    this.sentence = "";
   }
 
-  // `start`: when these words begin, in seconds of the answer's audio; undefined: they are read, not heard.
-  add(words, start) {
-    if (start !== undefined) this.spread(start);
-    let at = start + WORD_S * this.words.filter((word) => word.start === start).length;
-    for (const word of words.split(/(?<=\s)/)) {
-      const node = document.createElement(this.stopped ? "s" : "span");
-      node.textContent = word;
-      this.node.append(node);
-      if (this.stopped) continue;
-      if (start === undefined) node.className = "lit";
-      else this.words.push({ node, start, at });
-      at += WORD_S;
-    }
+  // `at`: when these words begin, in seconds of the answer's audio; undefined: they are read, not heard.
+  add(words, at) {
+    const node = element("span", at === undefined ? "lit" : "");
+    node.textContent = words;
+    this.place.append(node);
+    if (at !== undefined) this.words.push({ node, at });
     this.node.scrollIntoView({ block: "nearest" });
+    this.sentence += words;
+    if (SENTENCE.test(this.sentence)) this.ended();
   }
 
-  // The words of a sentence lie evenly between its beginning and the next one's, as far as is known.
-  spread(until) {
-    if (until <= this.last) return;
-    const same = this.words.filter((word) => word.start === this.last);
-    same.forEach((word, index) => (word.at = this.last + ((until - this.last) * index) / same.length));
-    this.last = until;
-  }
-
-  ended(seconds) {
-    this.spread(seconds);
+  // There are no more words, or none of this sentence.
+  ended() {
+    if (this.sentence.trim()) announce(this.sentence.trim());
+    this.sentence = "";
   }
 
   heard(seconds) {
     for (const { node, at } of this.words) if (at <= seconds) node.className = "lit";
   }
 
-  // Words that were not heard are struck out, and so are those that come too late.
+  // Words that were not heard are struck out.
   cut(seconds) {
-    this.stopped = true;
+    this.sentence = "";
     for (const { node, at } of this.words) {
-      if (at <= seconds) continue;
-      const struck = document.createElement("s");
+      if (at < seconds) {
+        node.className = "lit";
+        continue;
+      }
+      const struck = element("s");
       struck.textContent = node.textContent;
       node.replaceWith(struck);
     }
-  }
-
-  note(words) {
-    const node = document.createElement("p");
-    node.className = "tool";
-    node.textContent = words;
-    this.node.append(node);
   }
 }

@@ -1,10 +1,13 @@
-// Tabs, language of the page, and the views that are loaded when they are first opened.
+// Tabs, and the language of the page.
+import * as about from "./about.js";
 import { key } from "./api.js";
+import { load } from "./controls.js";
+import * as speak from "./speak.js";
 import { notice, useLanguage } from "./texts.js";
-import "./talk.js";
+import * as transcribe from "./transcribe.js";
 
 const tabs = [...document.querySelectorAll("[role=tab]")];
-const views = { speak: () => import("./speak.js"), transcribe: () => import("./transcribe.js"), about: () => import("./about.js") };
+const views = { speak, transcribe, about };
 
 function open(tab) {
   for (const each of tabs) {
@@ -13,8 +16,8 @@ function open(tab) {
     each.tabIndex = chosen ? 0 : -1;
     document.getElementById(each.getAttribute("aria-controls")).hidden = !chosen;
   }
-  notice("");
-  views[tab.getAttribute("aria-controls")]?.().then((view) => view.opened?.());
+  notice();
+  views[tab.getAttribute("aria-controls")]?.opened?.();
 }
 
 for (const tab of tabs) {
@@ -43,10 +46,12 @@ for (const drop of document.querySelectorAll(".drop")) {
 document.getElementById("key-form").addEventListener("submit", (event) => {
   event.preventDefault();
   key.set(document.getElementById("key").value.trim());
-  notice("");
+  notice();
+  load();
 });
 
-const chooser = document.getElementById("page-language");
-chooser.value = new URLSearchParams(location.search).get("lang") || localStorage.getItem("language") || (navigator.language.startsWith("ar") ? "ar" : "en");
+const chooser = document.getElementById("page-language"), languages = [...chooser.options].map((option) => option.value);
+const wished = [new URLSearchParams(location.search).get("lang"), localStorage.getItem("language"), navigator.language.split("-")[0], "en"];
+chooser.value = wished.find((language) => languages.includes(language));
 chooser.addEventListener("change", () => (localStorage.setItem("language", chooser.value), useLanguage(chooser.value)));
 useLanguage(chooser.value);

@@ -1,74 +1,100 @@
 // The conversation: the microphone goes out, the answer comes in, and each word is shown as it is heard.
-import { call, secret } from "./api.js";
-import { Loudspeaker, Microphone, base64Of, pcmOf } from "./audio.js";
-import { Answer, Question } from "./dialogue.js";
+import { Answers } from "./answers.js";
+import { refusal, secret } from "./api.js";
+import { Loudspeaker, Microphone, base64Of } from "./audio.js";
+import { Question, note } from "./dialogue.js";
 import { Realtime } from "./realtime.js";
-import { notice, text, told } from "./texts.js";
-import { loadVoices, showStyles } from "./voices.js";
-import { draw, row } from "./waterfall.js";
+import { Settings, automatic } from "./settings.js";
+import { notice, say, settled, text, told } from "./texts.js";
+import { Turn } from "./turn.js";
 
-const RATE = 24000, CAREFUL_MS = 4000, CAREFUL = 0.8;
+const CAREFUL_MS = 4000;
+const WAITING_FRAMES = 100, HELD_FRAMES = 3000; // of 20 ms, while there is no connection
+const LEAST_FRAMES = 5; // the gateway takes no less for a question
+// what could not be is as it was wanted; a session that is over begins again by itself
+const EXPECTED = ["response_cancel_not_active", "item_truncate_invalid_item_id", "audio_end_ms_too_large", "session_expired"];
+
 const $ = (id) => document.getElementById(id);
-const button = $("talk-button"), hold = $("hold-button");
-const TOOL = { type: "function", name: "time", description: "The time of day and the date", parameters: { type: "object", properties: {} } };
+const button = $("talk-button");
 
-const microphone = new Microphone(), loudspeaker = new Loudspeaker(), realtime = new Realtime(secret);
-let on = false, held = false, ready = false, unsent = [], dropped = 0, turns = 0, begun = 0;
-let question, answers = new Map(), calls = [], spokenAt = 0;
+const microphone = new Microphone(), loudspeaker = new Loudspeaker();
+const realtime = new Realtime(secret, refusal);
+export const settings = new Settings(realtime, loudspeaker.there);
 
-window.voxturn = { figures: [] }; // what was measured, for tests and for the curious
+let begun, talking = false, held = 0, dropped = 0, carefully;
+let turn = new Turn(), question, creating = false, asked = false;
+const running = new Map(); // turns by the response that is made
+const answers = new Answers(loudspeaker, realtime, changed);
 
 function status(name) {
-  $("status").textContent = text(name);
-  $("status").dataset.text = name;
+  if ($("status").dataset.text !== name) say($("status"), name); // said once
+}
+
+// What is so while nothing is said.
+function rest() {
+  if (!automatic()) status("hold");
+  else status(microphone.stream ? "listening" : "idle");
 }
 
 function pressed(down) {
-  button.setAttribute("aria-pressed", down);
+  talking = down;
+  button.classList.toggle("on", down);
   button.dataset.label = down ? "talk_stop" : "talk_start";
   button.setAttribute("aria-label", text(button.dataset.label));
 }
 
-function settings() {
-  const automatic = $("mode").value === "auto";
-  const careful = performance.now() - begun < CAREFUL_MS;
-  return {
-    type: "realtime",
-    output_modalities: ["audio"],
-    tools: $("tool").checked ? [TOOL] : [],
-    audio: {
-      input: {
-        transcription: { model: "whisper-1" },
-        // later the end of a question is told by its words, which is sooner
-        turn_detection: automatic ? (careful ? { type: "server_vad", threshold: CAREFUL } : { type: "semantic_vad", eagerness: "auto" }) : null,
-      },
-      output: { ...($("voice").value ? { voice: $("voice").value } : {}), speed: Number($("speed").value) },
-    },
-    ...($("style").value ? { instructions: `[${$("style").value}]` } : {}),
-  };
+// Begins a session, unless there is one.
+function begin() {
+  return (begun ??= open());
 }
 
-const update = () => realtime.send({ type: "session.update", session: settings() });
-
-async function start() {
-  notice("");
+async function open() {
+  settled("error_other");
   status("connecting");
   try {
-    await loudspeaker.start(played);
-    if ($("mode").value === "auto" || held) await microphone.start(hear).catch((error) => (notice(text("error_microphone")), console.warn(error.name)));
+    await loudspeaker.start((told) => answers.played(told));
   } catch (error) {
+    stop();
     return told(error);
   }
-  on = true;
-  begun = performance.now();
+  if (begun) realtime.connect();
+  else loudspeaker.stop();
+}
+
+async function start() {
   pressed(true);
-  await realtime.connect();
-  setTimeout(() => on && update(), CAREFUL_MS);
+  interrupt();
+  await Promise.all([begin(), automatic() && listen()]);
+}
+
+async function listen() {
+  if (microphone.stream) return;
+  try {
+    await microphone.start(hear);
+    settled("error_microphone", "error_insecure");
+    if (microphone.stream) careful();
+  } catch (error) {
+    notice(isSecureContext ? "error_microphone" : "error_insecure");
+    console.warn(error.name);
+    pressed(false);
+  }
+  if (realtime.ready && !running.size) rest();
+}
+
+// Only what is loud is speech until the echo canceller has learned the room.
+function careful() {
+  settings.careful = true;
+  settings.send("mode");
+  carefully = setTimeout(() => ((settings.careful = false), settings.send("mode")), CAREFUL_MS);
 }
 
 function stop() {
-  for (const answer of answers.values()) answer.finish?.(); // what was made and will not sound any more
-  on = ready = false;
+  asked = false;
+  leave();
+  creating = false;
+  answers.drop();
+  begun = undefined;
+  clearTimeout(carefully);
   realtime.close();
   microphone.stop();
   loudspeaker.stop();
@@ -80,199 +106,194 @@ function hear(pcm) {
   let most = 0;
   for (const sample of pcm) most = Math.max(most, Math.abs(sample));
   button.style.setProperty("--level", Math.min(1, most / 12000));
-  if ($("mode").value === "hold" && !held) return;
-  if (!ready) {
-    unsent.push(pcm);
-    if (unsent.length > 100) unsent.shift(), dropped++; // two seconds
-    return;
-  }
-  realtime.send({ type: "input_audio_buffer.append", audio: base64Of(pcm) });
+  if (!automatic() && !held) return;
+  if (held) held++;
+  if (realtime.send({ type: "input_audio_buffer.append", audio: base64Of(pcm) }, held ? HELD_FRAMES : WAITING_FRAMES)) dropped++;
 }
 
-function played({ item, samples, underruns, cleared, sounding }) {
-  const answer = answers.get(item);
-  if (!answer) return;
-  if (sounding !== undefined) {
-    answer.soundedAt = performance.now() + 1000 * loudspeaker.latency;
-    return answer.finish?.();
-  }
-  answer.underruns = underruns;
-  answer.heardS = samples / RATE;
-  if (!cleared) return answer.shown.heard(answer.heardS);
-  answer.cut = true;
-  answer.finish?.();
-  answer.shown.cut(answer.heardS);
-  if (!answer.complete || answer.heardS < answer.lengthS - 0.05)
-    realtime.send({ type: "conversation.item.truncate", item_id: item, content_index: 0, audio_end_ms: Math.floor(1000 * Math.min(answer.heardS, answer.lengthS)) });
+// Somebody wants to say something.
+function interrupt() {
+  answers.silence();
+  if (creating || running.size) realtime.sendNow({ type: "response.cancel" });
 }
+
+// Something has changed in a turn.
+function changed(which) {
+  if (which.show(dropped)) dropped = 0;
+  if (which === turn && which.done && !answers.any) rest();
+}
+
+// The connection is gone, or is left: nothing more comes of what was said on it.
+function leave() {
+  answers.silence();
+  running.clear();
+  creating = questionWaits();
+  question?.whole(question.words);
+  question = undefined;
+  if (asked) respond();
+  else if (!creating) turn = new Turn();
+}
+
+// Has the dialogue answered, once no other answer is made.
+function respond() {
+  asked = creating || running.size > 0;
+  if (asked) return;
+  creating = true;
+  realtime.send({ type: "response.create", event_id: "respond" });
+}
+
+const questionWaits = () => realtime.waiting.some(({ type }) => type === "response.create");
+
+function ask() {
+  turn = new Turn();
+  turn.asked();
+  respond();
+  status("thinking");
+}
+
+const answerTo = (response) => running.get(response) ?? turn;
 
 const events = {
   "session.created"() {
-    update();
-    ready = true;
-    for (const pcm of unsent.splice(0)) realtime.send({ type: "input_audio_buffer.append", audio: base64Of(pcm) });
-    notice("");
-    status("listening");
+    settings.sendAll();
+    settled("error_offline", "error_waiting", "error_key", "error_busy");
+    if (questionWaits()) status("thinking");
+    else rest();
+  },
+  "session.updated"() {
+    settings.updated();
   },
   "input_audio_buffer.speech_started"() {
-    loudspeaker.clear();
+    answers.silence();
+    turn = new Turn();
+    question?.whole(question.words);
     question = new Question();
     status("hearing");
   },
   "input_audio_buffer.speech_stopped"() {
-    spokenAt = performance.now();
+    turn.asked();
     status("thinking");
+  },
+  "voxturn.output_audio.paused"() {
+    loudspeaker.order("pause");
+  },
+  "voxturn.output_audio.resumed"() {
+    loudspeaker.order("resume");
   },
   "conversation.item.input_audio_transcription.delta"({ delta }) {
     question ??= new Question();
-    question.words = (question.words || "") + delta;
-    question.show(question.words);
+    question.show(question.words + delta);
   },
   "conversation.item.input_audio_transcription.completed"({ transcript }) {
-    (question ??= new Question()).whole(transcript);
+    (question ?? new Question()).whole(transcript);
     question = undefined;
+    if (transcript) turn.mark("transcript");
+    else rest();
   },
-  "response.output_item.added"({ item }) {
+  "conversation.item.input_audio_transcription.failed"({ error }) {
+    question?.whole("");
+    question = undefined;
+    notice("error_other", error.message);
+    rest();
+  },
+  "response.created"({ response }) {
+    creating = false;
+    running.set(response.id, turn);
+  },
+  "response.output_item.added"({ response_id, item }) {
     if (item.type !== "message") return;
-    answers.set(item.id, { shown: new Answer(), spokenAt, lengthS: 0, heardS: 0, underruns: 0 });
-    spokenAt = 0;
+    answers.begin(item.id, answerTo(response_id));
   },
   "response.output_audio_transcript.delta"({ item_id, delta, start_time }) {
-    answers.get(item_id)?.shown.add(delta, start_time ?? 0);
+    answers.words(item_id, delta, start_time);
   },
   "response.output_text.delta"({ item_id, delta }) {
-    answers.get(item_id)?.shown.add(delta);
+    answers.words(item_id, delta);
   },
   "response.output_audio.delta"({ item_id, delta }) {
-    const pcm = pcmOf(delta), answer = answers.get(item_id);
-    if (!answer) return;
-    answer.lengthS += pcm.length / RATE;
-    loudspeaker.play(item_id, pcm);
-    status("speaking");
+    if (answers.audio(item_id, delta)) status(microphone.stream && automatic() ? "speaking" : "answering");
   },
-  "response.output_audio.done"({ item_id }) {
-    const answer = answers.get(item_id);
-    if (!answer) return;
-    answer.complete = true;
-    answer.shown.ended(answer.lengthS);
-    loudspeaker.end(item_id);
+  "response.output_item.done"({ item }) {
+    answers.ended(item.id, item.status === "completed");
   },
-  "response.function_call_arguments.done"({ call_id }) {
-    calls.push(call_id);
+  "response.function_call_arguments.done"({ response_id, call_id }) {
+    answerTo(response_id).calls.push(call_id);
   },
   "response.done"({ response }) {
-    if (calls.length) return answerCalls();
-    const answer = answers.get(response.output?.[0]?.id);
-    if (!answer?.lengthS || answer.soundedAt || answer.cut) finished(response, answer);
-    else answer.finish = () => ((answer.finish = undefined), finished(response, answer)); // it does not sound yet
-    if (on) status("listening");
+    const which = answerTo(response.id);
+    running.delete(response.id);
+    which.responded(response);
+    if (which.calls.length) return answerCalls(which);
+    which.done = true;
+    changed(which);
+    if (response.status === "failed") notice("error_other", response.status_details?.error?.message ?? "");
+    if (asked) respond();
   },
   error({ error }) {
-    if (!["response_cancel_not_active", "conversation_item_truncate_invalid"].includes(error.code)) notice(text("error_other") + error.message);
+    if (error.event_id?.startsWith("set:")) settings.refused(error.event_id);
+    if (!EXPECTED.includes(error.code)) notice("error_other", error.message);
+    if (error.event_id !== "respond") return;
+    creating = false;
+    if (asked) respond();
+    else rest();
   },
 };
 
-function answerCalls() {
-  spokenAt = [...answers.values()].at(-1)?.spokenAt || spokenAt; // the question is answered after the calls
-  for (const call_id of calls.splice(0))
+function answerCalls(which) {
+  note("tool_called");
+  for (const call_id of which.calls.splice(0))
     realtime.send({ type: "conversation.item.create", item: { type: "function_call_output", call_id, output: new Date().toString() } });
-  [...answers.values()].at(-1)?.shown.note(text("tool_called"));
-  realtime.send({ type: "response.create" });
-}
-
-function finished(response, answer) {
-  const trace = JSON.parse(response.metadata?.voxturn_trace || "{}");
-  const times = { ...trace.times_ms };
-  // the browser's own clock, from the notice of the end: it needs no synchronised clocks
-  const browserMs = answer?.soundedAt && answer.spokenAt ? answer.soundedAt - answer.spokenAt : null;
-  if (browserMs !== null && "endpoint" in times) times.browser = times.endpoint + browserMs;
-  draw(times);
-  const response_ms = trace.response_ms ?? null;
-  $("turn-figure").textContent = response_ms === null ? "" : `${Math.round(response_ms)} ms`;
-  row(++turns, response_ms, answer?.underruns ?? 0, dropped);
-  window.voxturn.figures.push({ status: response.status, response_ms, browser_ms: browserMs, sounded_at: answer?.soundedAt ?? null, underruns: answer?.underruns ?? 0, dropped });
-  if (answer && response.status === "cancelled") answer.complete = true;
+  respond();
 }
 
 realtime.addEventListener("event", ({ detail }) => events[detail.type]?.(detail));
-realtime.addEventListener("refused", ({ detail }) => (told(detail), stop()));
-realtime.addEventListener("lost", () => {
-  ready = false;
-  loudspeaker.clear();
-  if (on) notice(text("error_offline"));
-  if (on) status("connecting");
+realtime.addEventListener("refused", ({ detail }) => (stop(), told(detail)));
+realtime.addEventListener("lost", ({ detail }) => {
+  leave();
+  notice(detail.busy ? "error_waiting" : "error_offline");
+  status("connecting");
 });
 
-button.addEventListener("click", () => (on ? stop() : start()));
+export const toggle = () => (talking ? stop() : start());
 
-async function press() {
-  held = true;
-  if (!on) await start();
-  else if (!microphone.stream) await microphone.start(hear).catch(() => notice(text("error_microphone")));
-  loudspeaker.clear();
-  realtime.send({ type: "response.cancel" });
-  realtime.send({ type: "input_audio_buffer.clear" });
-  status("hearing");
+// The button is held.
+export async function press() {
+  if (held) return;
+  held = 1; // and the frames that were heard since
+  pressed(true);
+  interrupt();
+  realtime.sendNow({ type: "input_audio_buffer.clear" });
+  await Promise.all([begin(), listen()]);
+  if (held) status("hearing");
 }
 
-function release() {
+export function release() {
   if (!held) return;
-  held = false;
+  const frames = held - 1;
+  held = 0;
+  if (frames < LEAST_FRAMES) return rest();
   realtime.send({ type: "input_audio_buffer.commit" });
-  realtime.send({ type: "response.create" });
-  spokenAt = performance.now();
-  status("thinking");
+  ask();
 }
 
-hold.addEventListener("pointerdown", press);
-for (const name of ["pointerup", "pointerleave", "blur"]) hold.addEventListener(name, release);
-hold.addEventListener("keydown", (event) => [" ", "Enter"].includes(event.key) && !event.repeat && press());
-hold.addEventListener("keyup", (event) => [" ", "Enter"].includes(event.key) && release());
-
-$("ask").addEventListener("submit", async (event) => {
-  event.preventDefault();
-  const words = $("ask-text").value.trim();
-  if (!words) return;
-  $("ask-text").value = "";
-  if (!on) {
-    await loudspeaker.start(played);
-    on = true;
-    pressed(true);
-    await realtime.connect();
-    await new Promise((done) => realtime.addEventListener("event", done, { once: true }));
-  }
-  loudspeaker.clear();
-  spokenAt = 0;
-  realtime.send({ type: "response.cancel" });
-  new Question(words).whole(words);
+export async function askTyped(words) {
+  interrupt();
+  new Question().whole(words);
+  await begin();
   realtime.send({ type: "conversation.item.create", item: { type: "message", role: "user", content: [{ type: "input_text", text: words }] } });
-  realtime.send({ type: "response.create" });
-  status("thinking");
-});
+  ask();
+}
 
-$("mode").addEventListener("change", () => ((hold.hidden = $("mode").value !== "hold"), update()));
-$("voice").addEventListener("change", () => (showStyles(), update()));
-for (const id of ["style", "tool"]) $(id).addEventListener("change", update);
-$("speed").addEventListener("input", () => (document.querySelector("output[for=speed]").textContent = Number($("speed").value).toFixed(2)));
-$("speed").addEventListener("change", update);
+// The voice of a session cannot be changed once it was heard: another session goes on with the conversation.
+export function reconnect() {
+  if (!begun) return;
+  leave();
+  status("connecting");
+  realtime.connect();
+}
 
-$("clone").addEventListener("submit", async (event) => {
-  event.preventDefault();
-  const [file] = $("clone-file").files, name = $("clone-name").value.trim();
-  if (!file || !name || !$("clone-consent").checked) return notice(text("clone_needs"));
-  const form = new FormData();
-  form.set("name", name);
-  form.set("audio_sample", file);
-  form.set("consent", "true");
-  try {
-    const voice = await (await call("v1/audio/voices", { method: "POST", body: form })).json();
-    await loadVoices();
-    $("voice").value = voice.id;
-    notice(text("cloned"));
-    update();
-  } catch (error) {
-    told(error);
-  }
-});
-
-loadVoices();
+export function changeMode() {
+  settings.send("mode");
+  if (talking && automatic()) listen();
+  if (begun && !running.size && !answers.any) rest();
+}

@@ -2,6 +2,8 @@
 import { call } from "./api.js";
 import { text, told } from "./texts.js";
 
+const OWN = "default"; // what the gateway calls the profile's own voice
+
 export let voices = [];
 
 export async function loadVoices() {
@@ -13,18 +15,19 @@ export async function loadVoices() {
   }
   for (const id of ["voice", "speak-voice"]) {
     const list = document.getElementById(id), before = list.value;
-    const names = voices.map(({ id: voice, name }) => new Option(name || voice, voice));
+    const names = voices.filter(({ id: voice }) => voice !== OWN).map(({ id: voice, name }) => new Option(name || voice, voice));
     const own = new Option(text("default_voice"), "");
     own.dataset.text = "default_voice"; // the page's words may come later, or change
     list.replaceChildren(own, ...names);
-    list.value = before;
+    list.value = names.some((option) => option.value === before) ? before : "";
   }
   showStyles();
 }
 
 export function showStyles() {
-  const chosen = voices.find(({ id }) => id === document.getElementById("voice").value);
-  const styles = chosen?.styles || [];
-  document.getElementById("style").replaceChildren(new Option("–", ""), ...styles.map((style) => new Option(style, style)));
-  document.getElementById("style").disabled = !styles.length;
+  const chosen = voices.find(({ id }) => id === (document.getElementById("voice").value || OWN));
+  const styles = chosen?.styles || [], list = document.getElementById("style"), before = list.value;
+  list.replaceChildren(new Option("–", ""), ...styles.map((style) => new Option(style, style)));
+  list.value = styles.includes(before) ? before : "";
+  list.disabled = !styles.length;
 }

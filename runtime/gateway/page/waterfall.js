@@ -1,5 +1,5 @@
-// A turn's milliseconds, from its trace and from what the browser measured.
-import { text } from "./texts.js";
+// A turn's milliseconds: as the page sees them come, then as the gateway has measured them.
+import { say } from "./texts.js";
 
 const STEPS = [
   ["wait", "speech_end", "endpoint"],
@@ -10,33 +10,48 @@ const STEPS = [
   ["browser_mark", "first_audio", "browser"],
 ];
 
+// A step whose beginning is not known follows the one before.
+function known(times) {
+  const bars = [];
+  let last;
+  for (const [name, from, to] of STEPS) {
+    if (!(to in times)) continue;
+    const begin = times[from] ?? last;
+    last = times[to];
+    if (begin !== undefined) bars.push([name, begin, last]);
+  }
+  return bars;
+}
+
 export function draw(times) {
-  const box = document.getElementById("waterfall"), known = STEPS.filter(([, from, to]) => from in times && to in times);
+  const box = document.getElementById("waterfall");
   const most = Math.max(1, ...Object.values(times)), least = Math.min(0, ...Object.values(times));
   const percent = (value) => (100 * (value - least)) / (most - least);
+  document.getElementById("waterfall-box").hidden = false;
   box.replaceChildren();
-  for (const [name, from, to] of known) {
+  for (const [name, begin, end] of known(times)) {
     const label = document.createElement("span"), lane = document.createElement("div"), bar = document.createElement("div"), figure = document.createElement("span");
-    label.textContent = text(name);
+    say(label, name);
     lane.className = "lane";
     bar.className = "bar";
-    bar.style.left = `${percent(Math.min(times[from], times[to]))}%`;
-    bar.style.width = `${Math.abs(percent(times[to]) - percent(times[from]))}%`;
+    bar.style.left = `${percent(Math.min(begin, end))}%`;
+    bar.style.width = `${Math.abs(percent(end) - percent(begin))}%`;
     figure.className = "figure";
-    figure.textContent = `${Math.round(times[to])} ms`;
+    figure.textContent = `${Math.round(end)} ms`;
     lane.append(bar);
     box.append(label, lane, figure);
   }
 }
 
-export function row(turn, response, underruns, dropped) {
-  document.getElementById("waterfall-box").hidden = false;
-  const line = document.createElement("tr");
-  for (const value of [turn, response === null ? "–" : `${Math.round(response)} ms`, underruns, dropped]) {
-    const cell = document.createElement("td");
-    cell.className = "number";
-    cell.textContent = value;
-    line.append(cell);
-  }
-  document.querySelector("#turns tbody").prepend(line);
+// A line of the table, of these values; another call writes it anew.
+export function row(line, values) {
+  line.replaceChildren(
+    ...values.map((value) => {
+      const cell = document.createElement("td");
+      cell.className = "number";
+      cell.textContent = value;
+      return cell;
+    }),
+  );
+  if (!line.isConnected) document.querySelector("#turns tbody").prepend(line);
 }

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 from starlette.websockets import WebSocket
+from voxturn.runtime.errors import ResourceError
 from voxturn.runtime.gateway.core import Gateway
 from voxturn.runtime.gateway.errors import ApiError, api_error
 from voxturn.runtime.gateway.keys import Caller, secret_of, subprotocol_of
@@ -15,6 +17,7 @@ from voxturn.runtime.gateway.logs import note
 from voxturn.runtime.gateway.operations import decoded
 from voxturn.runtime.gateway.realtime.driver import Driver
 from voxturn.runtime.gateway.realtime.events import AudioDelta, Happening
+from voxturn.runtime.gateway.realtime.formats import Format
 from voxturn.runtime.gateway.realtime.items import messages_of, new_id
 from voxturn.runtime.gateway.realtime.line import End, Line, event_id_of, read
 from voxturn.runtime.gateway.realtime.manner import Manner
@@ -34,6 +37,7 @@ from voxturn.runtime.gateway.sessions import ENDS
 from voxturn.runtime.gateway.store import Kept, TakenOver
 from voxturn.runtime.messages import Message
 
+_LOG = logging.getLogger(__name__)
 _LONGEST_ID = 128
 _TAKEN_OVER = 4009
 """How a WebSocket is closed once another connection goes on with its conversation."""
@@ -87,7 +91,9 @@ class Connection(Line):
         self._kept: Kept | None = None
         self._taken_over = asyncio.Event()
         self._left = asyncio.Event()
-        self._events = ServerEvents(self._said, name or new_id("conv"))
+        self._events = ServerEvents(
+            self._said, lambda: self._settings.tells_pauses, name or new_id("conv")
+        )
         self._spoke = False
         self._commands: Commands | None = None
         self._messages: Sequence[Message] = ()
@@ -129,7 +135,8 @@ class Connection(Line):
 
     def _open(self) -> None:
         if self._driver is not None:
-            self._driver.load(list(self._messages))
+            answer = self._gateway.last_answers.take(self._caller.key, self._name)
+            self._driver.load(list(self._messages), answer)
         self._tell({"type": "session.created", "session": self._session.to_dict()})
 
     def _works(self) -> tuple[Coroutine[Any, Any, End], ...]:
@@ -143,6 +150,17 @@ class Connection(Line):
         if end.error is not None:
             self._tell(problem(end.error))
         return end.error is not None
+
+    async def _closed(self) -> None:
+        """Keep the dialogue: its client may come back to it."""
+        if self._driver is None or self._kept is None or not len(self._driver.items):
+            return
+        try:
+            await self._keep()
+        except ResourceError as exc:
+            _LOG.warning("a conversation is not kept: %s", type(exc).__name__)
+        answer = self._driver.last_answer
+        self._gateway.last_answers.put(self._caller.key, self._name, answer)
 
     # what comes
 
@@ -169,9 +187,12 @@ class Connection(Line):
         for told in self._events(event):
             self._tell(told)
 
-    def _said(self) -> Any:
-        session = self._commands.session if self._commands is not None else self._session
-        return session.said
+    @property
+    def _settings(self) -> SessionObject:
+        return self._commands.session if self._commands is not None else self._session
+
+    def _said(self) -> Format:
+        return self._settings.said
 
     async def _ended(self, reply: Reply) -> None:
         """Before an answer is told to be done: what was said outlives the process."""

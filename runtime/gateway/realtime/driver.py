@@ -35,10 +35,12 @@ from voxturn.runtime.gateway.realtime.events import (
     Withheld,
 )
 from voxturn.runtime.gateway.realtime.items import (
+    INCOMPLETE,
     RUNNING,
     Item,
     Items,
     items_of,
+    known_again,
     last_of,
     messages_of,
 )
@@ -151,7 +153,8 @@ class Driver:
         return [*self._hearings, *(task for task, _ in self._beside.values())]
 
     async def aclose(self) -> None:
-        """End everything that is under way."""
+        """End everything that is under way. The items are as they were heard until then."""
+        heard_ms = self._session.position_ms
         tasks = [*self._made_beside(), *self._endings]
         if self._starting is not None:
             tasks.append(self._starting)
@@ -160,6 +163,7 @@ class Driver:
         finally:
             self._work_done.close()
             await self._session.aclose()
+            self._end_playing(heard_ms)
 
     # what a client wants
 
@@ -167,8 +171,8 @@ class Driver:
         """Hold the dialogue in another manner from here on. Raises `UsageError`."""
         toolbox = self._toolbox(manner.tools)
         self._speech.writes, self._speech.live = manner.writes, manner.live
-        before, self.manner, taking = self.manner.taking, manner, manner.taking
-        if (taking is None) is not (before is None):
+        before, self.manner, taking = self.manner, manner, manner.taking
+        if (taking is None) is not (before.taking is None):
             self._forget()
         if taking is not None:
             self._listen.options = taking.endpointing
@@ -176,15 +180,23 @@ class Driver:
         strategy = self._stages.interrupt if interrupts else Never()
         stages = listening(self._answering(manner), manner)
         self._session.change(stages, toolbox, strategy)
-        if manner.language:
+        if manner.language or before.language:
             self._conversation.dialogue.language = manner.language
         self._sync()
 
-    def load(self, messages: list[Message]) -> None:
-        """Go on with a dialogue that was kept, or with the last of a long one."""
-        for item in last_of(items_of([m for m in messages if m.role != "system"])):
+    def load(self, messages: list[Message], answer: Item | None = None) -> None:
+        """Go on with a dialogue that was kept, or with the last of a long one. `answer`: the item
+        that its last answer was, if that is known."""
+        items = last_of(items_of([m for m in messages if m.role != "system"]))
+        for item in known_again(items, answer) if answer is not None else items:
             self.items.add(item)
         self._sync()
+
+    @property
+    def last_answer(self) -> Item | None:
+        """The item of the last spoken answer."""
+        said = [item for item in self.items if item.spoken and item.role == "assistant"]
+        return said[-1] if said else None
 
     async def hear(self, samples: Samples) -> None:
         """The next of what comes in, at 16 kHz. Raises `ApiError` where that is too much."""
@@ -478,6 +490,14 @@ class Driver:
         self._tell(ReplyDone(reply))
         if self._reply is None:
             self._work_done.close()
+
+    def _end_playing(self, heard_ms: float) -> None:
+        """The last answer ends where the client has left it: so much of it was heard."""
+        for item in self._playing.output if self._playing is not None else ():
+            if item.spoken and heard_ms < item.audio_ms:
+                item.retext(item.text_until(heard_ms))
+            if item.status == RUNNING:
+                item.status = INCOMPLETE
 
     def _stop_playing(self, item: Item, ms: float) -> None:
         """The client does not play an answer any more: its item, up to `ms`."""

@@ -55,9 +55,13 @@ class Item:
 
     def truncate(self, ms: float) -> None:
         """Only so much of its audio was heard."""
-        chunks = [span.chunk(self.rate) for span in self.spans]
-        self.retext(heard_text(chunks, round(ms * self.rate / 1000)))
+        self.retext(self.text_until(ms))
         self.samples = min(self.samples, round(ms * self.rate / 1000))
+
+    def text_until(self, ms: float) -> str:
+        """The words that lie in the beginning of its audio."""
+        chunks = [span.chunk(self.rate) for span in self.spans]
+        return heard_text(chunks, round(ms * self.rate / 1000))
 
     def retext(self, text: str) -> None:
         """This is its text now, not what the model wrote."""
@@ -195,6 +199,15 @@ def last_of(items: list[Item]) -> list[Item]:
     cut = len(rest) < len(items)
     first = next((i for i, each in enumerate(rest) if each.role == "user"), 0) if cut else 0
     return rest[first:]
+
+
+def known_again(items: list[Item], answer: Item) -> list[Item]:
+    """The items with the one that was an answer in its place, under the id that its client knows."""
+    said = [item for item in items if item.type == MESSAGE and item.role == "assistant"]
+    if not said or said[-1].text.split() != answer.text.split():
+        return items
+    answer.message, answer.calls = said[-1].message, said[-1].calls
+    return [answer if item is said[-1] else item for item in items]
 
 
 def items_of(messages: Sequence[Message]) -> list[Item]:

@@ -66,6 +66,7 @@ class Line(ABC):
                 finally:
                     if self._driver is not None:
                         await self._driver.aclose()
+                        await self._closed()
             finally:
                 await self._close(end, tasks[-1] if tasks else None)
 
@@ -78,6 +79,10 @@ class Line(ABC):
     @abstractmethod
     async def _take(self, raw: str | bytes) -> End | None:
         """Do what a message says, and tell what is wrong with it. Whether all ends, and how."""
+
+    async def _closed(self) -> None:
+        """The driver was closed: its items are as they were heard until then."""
+        return
 
     def _works(self) -> tuple[Coroutine[Any, Any, End], ...]:
         """What else runs beside."""

@@ -1,4 +1,5 @@
-"""What happens in a dialogue, as OpenAI's Realtime API (GA) tells it: thirty events, no others."""
+"""What happens in a dialogue, as OpenAI's Realtime API (GA) tells it: thirty events, and two of ours for
+clients that ask for them."""
 
 from __future__ import annotations
 
@@ -19,14 +20,25 @@ _INPUT, _OUTPUT, _TEXT = (
     "response.output_audio",
     "response.output_text",
 )
+_PAUSES = {
+    happened.Withheld: "voxturn.output_audio.paused",
+    happened.Released: "voxturn.output_audio.resumed",
+}
 _LONGEST_METADATA = 512
 
 
 class ServerEvents:
-    """Writes what happens. `said`: the form of the audio that is said, as it is at the moment."""
+    """Writes what happens. `said`: the form of the audio that is said, as it is at the moment;
+    `tells_pauses`: whether the client wants to know when to withhold it."""
 
-    def __init__(self, said: Callable[[], Format], conversation_id: str) -> None:
+    def __init__(
+        self,
+        said: Callable[[], Format],
+        tells_pauses: Callable[[], bool],
+        conversation_id: str,
+    ) -> None:
         self._said = said
+        self._tells_pauses = tells_pauses
         self._conversation_id = conversation_id
         self._encoders: dict[str, Encoder] = {}
         self._forms: dict[str, Format] = {}
@@ -48,7 +60,10 @@ class ServerEvents:
             yield from self._of_output(event)
         elif isinstance(event, happened.Heard | happened.HeardDelta | happened.NotHeard):
             yield _transcription(event)
-        elif not isinstance(event, happened.Withheld | happened.Released | happened.Cut):
+        elif isinstance(event, happened.Withheld | happened.Released):
+            if self._tells_pauses():
+                yield {"type": _PAUSES[type(event)]}
+        elif not isinstance(event, happened.Cut):
             yield _of_item(event)
 
     def _of_reply(self, event: happened.ReplyBegan | happened.ReplyDone) -> Iterator[Told]:

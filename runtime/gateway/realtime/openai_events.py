@@ -62,11 +62,12 @@ class VoiceId(Struct):
 
 
 class AudioOut(Struct):
-    """`audio.output`."""
+    """`audio.output`. `style`, ours: one of the voice's."""
 
     format: Format | UnsetType = UNSET
     speed: Annotated[float, Meta(ge=0.25, le=1.5)] | UnsetType = UNSET
     voice: Name | VoiceId | UnsetType | None = UNSET
+    style: Name | UnsetType | None = UNSET
 
 
 class Audio(Struct):

@@ -38,6 +38,9 @@ _ECHOED = ("model", "language", "prompt")
 """Of `audio.input.transcription`: clients refuse other fields."""
 
 _LIVE = ("minimal", "low")
+PAUSES = "voxturn.output_audio.pauses"
+"""Of `include`, ours: the client is told when to withhold what it plays, and when to go on."""
+
 _WITHOUT_ENDS = ("gpt-realtime-whisper", "gpt-live-transcribe")
 _LONGEST = 1 << 19
 """Bytes of all settings: they are told in one message, of which clients take 1 MiB."""
@@ -70,9 +73,16 @@ class SessionObject:
         """The form of the audio that goes."""
         return FORMATS[self._settings["audio"]["output"]["format"]["type"]]
 
+    @property
+    def tells_pauses(self) -> bool:
+        """Whether the client asked for `PAUSES`."""
+        return PAUSES in (self._settings["include"] or ())
+
     def to_dict(self) -> Settings:
-        """As `session.created` and `session.updated` give it."""
+        """As `session.created` and `session.updated` give it; a style where one is chosen."""
         settings = copy.deepcopy(self._settings)
+        if not settings["audio"]["output"]["style"]:
+            del settings["audio"]["output"]["style"]
         name = "transcription_session" if self.transcribes else "session"
         audio: Settings = settings["audio"]
         if self.transcribes:
@@ -121,7 +131,9 @@ class SessionObject:
         most = settings["max_output_tokens"]
         voices = self._gateway.voices
         return Manner(
-            voice=await voices.chosen(said["voice"], speed=said["speed"], key=key),
+            voice=await voices.chosen(
+                said["voice"], style=said["style"], speed=said["speed"], key=key
+            ),
             voice_name=said["voice"],
             instructions=settings["instructions"],
             tools=tools_of(settings["tools"], settings["tool_choice"]),
@@ -153,6 +165,7 @@ def defaults(gateway: Gateway, model: str, transcribes: bool) -> Settings:
                 "format": {"type": "audio/pcm", "rate": 24000},
                 "speed": 1.0,
                 "voice": "alloy",
+                "style": "",
             },
         },
         "tools": [],
@@ -183,7 +196,7 @@ def merged(settings: Settings, update: Settings, gateway: Gateway) -> Settings:
 def _option(name: str, value: Any, before: Any, first: Settings, way: str) -> Any:
     """An option of `audio.input` or `audio.output`."""
     if value is None:
-        return first["audio"][way][name] if name == "voice" else None
+        return first["audio"][way][name] if name in ("voice", "style") else None
     if name == "format":
         form = FORMATS[value["type"]]
         return {"type": form.name} | ({"rate": form.rate} if form.name == "audio/pcm" else {})

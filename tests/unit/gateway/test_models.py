@@ -14,6 +14,7 @@ from voxturn.runtime.gateway.models import HEAR, REPLY, SPEAK, TALK, check_model
 async def test_the_models_are_those_that_are_loaded(http: httpx2.AsyncClient) -> None:
     told = (await http.get("/v1/models")).json()
     assert told["object"] == "list"
+    assert told["languages"] == ["en"]
     by_id = {card["id"]: card for card in told["data"]}
     assert set(by_id) == {"fake-activity", "fake-recogniser", "fake-replier", "fake-voice"}
     card = by_id["fake-recogniser"]

@@ -273,6 +273,56 @@ async def test_what_is_deleted_of_it_is_not_kept(opened: Opener, gateway: Gatewa
     assert [m.text for m in kept] == ["Where?"]
 
 
+async def test_an_answer_that_its_client_left_is_kept_as_it_was_heard(
+    opened: Opener, gateway: Gateway
+) -> None:
+    answer = "One two three. " * 2000
+    replier_of(gateway).answer = answer
+    async with opened("model=x&conversation=c1") as client:
+        await client.manual()
+        await client.write("Count.")
+        await client.send("response.create")
+        delta = await client.until("response.output_audio.delta")
+    async with opened("model=x&conversation=c1") as client:
+        kept = await gateway.conversations.load("", "c1")
+        assert kept is not None
+        question, *heard = [message.text for message in kept]
+        assert question == "Count."
+        assert all(answer.startswith(text) and len(text) < len(answer) for text in heard)
+        if heard:  # its client knows better
+            item = delta["item_id"]
+            await client.send("conversation.item.truncate", item_id=item, audio_end_ms=0)
+            await client.until("conversation.item.truncated", item_id=item)
+        replier_of(gateway).answer = ANSWER
+        await client.write("Again.")
+        await client.respond()
+    assert dialogues(gateway)[-1][-1].text.split() == ["Count.", "Again."]
+
+
+async def test_an_answer_that_was_left_before_its_end_may_be_truncated_later(
+    opened: Opener, gateway: Gateway
+) -> None:
+    async with opened("model=x&conversation=c1") as client:
+        await client.manual()
+        await client.write("Where?")
+        item = (await client.respond())["output"][0]["id"]
+        await client.send("conversation.item.truncate", item_id=item, audio_end_ms=1100)
+        await client.until("conversation.item.truncated")
+    async with opened("model=x&conversation=c1") as client:
+        await client.send("conversation.item.truncate", item_id=item, audio_end_ms=530)
+        await client.until("conversation.item.truncated", item_id=item)
+        await client.write("And?")
+        await client.respond()
+    assert [m.text for m in dialogues(gateway)[-1]] == ["Where?", "Paris is", "And?"]
+
+
+async def test_an_unused_connection_keeps_no_conversation(opened: Opener, gateway: Gateway) -> None:
+    for _ in range(2):  # the second begins once the first has ended
+        async with opened("model=x&conversation=c1"):
+            pass
+    assert await gateway.conversations.load("", "c1") is None
+
+
 async def test_what_is_deleted_in_the_middle_stays_deleted(
     opened: Opener, gateway: Gateway
 ) -> None:

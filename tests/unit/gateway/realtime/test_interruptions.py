@@ -66,10 +66,13 @@ async def test_speech_is_told_before_the_answer_that_it_cuts_is_done(
             assert "Paris is the capital.".startswith(texts[1])
 
 
+@pytest.mark.parametrize("asked", [True, False])
 async def test_a_mhm_withholds_audio_and_interrupts_nothing(
-    voice: SlowVoice, opened: Opener, monkeypatch: pytest.MonkeyPatch
+    voice: SlowVoice, opened: Opener, monkeypatch: pytest.MonkeyPatch, asked: bool
 ) -> None:
     async with opened() as client:
+        if asked:
+            await client.update(include=["voxturn.output_audio.pauses"])
         await client.ask_aloud()
         await client.until("response.output_audio.delta")
         await client.settle()
@@ -94,6 +97,9 @@ async def test_a_mhm_withholds_audio_and_interrupts_nothing(
         assert done["status"] == "completed"
         assert len(client.of("response.output_audio.delta")) > count
         assert len(client.of("input_audio_buffer.speech_started")) == 1
+        ours = [name for name in client.names() if name.startswith("voxturn")]
+        pauses = ["voxturn.output_audio.paused", "voxturn.output_audio.resumed"]
+        assert ours == (pauses if asked else [])
 
 
 async def test_what_cannot_be_written_down_is_told(

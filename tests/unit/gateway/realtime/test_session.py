@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx2
 import pytest
+from voxturn.runtime.families.fake import FakeRecogniser
 from voxturn.runtime.flow.clock import ManualClock
 from voxturn.runtime.gateway.core import Gateway
 from voxturn.runtime.gateway.keys import Caller
@@ -18,6 +19,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from tests.realtime_client import Client, Opener, dialogues, silence, tone
+from tests.unit.gateway.scripted_voice import ScriptedVoice, speak_with
 
 
 async def test_an_update_changes_what_it_names_and_null_clears(client: Client) -> None:
@@ -68,6 +70,48 @@ async def test_the_voice_is_locked_once_it_was_heard(client: Client) -> None:
     assert (await client.until("error"))["error"]["event_id"] == "v"
     session = await client.update(audio={"output": {"voice": "cedar"}}, instructions="Go on.")
     assert session["audio"]["output"]["voice"] == "cedar"
+
+
+async def test_a_style_is_chosen_at_any_time_and_null_is_the_voice_s_own(
+    client: Client, gateway: Gateway
+) -> None:
+    voice = ScriptedVoice(styles=("happy",))
+    speak_with(gateway, voice)
+    assert "style" not in client.told[0]["session"]["audio"]["output"]
+    await client.ask_aloud()
+    await client.ended()
+    session = await client.update(audio={"output": {"style": "happy"}})
+    assert session["audio"]["output"]["style"] == "happy"
+    assert session["instructions"] == client.told[0]["session"]["instructions"]
+    assert voice.chosen[-1].style == "happy"
+    await client.send("session.update", session={"audio": {"output": {"style": "sad"}}})
+    assert (await client.until("error"))["error"]["code"] == "style_not_found"
+    session = await client.update(audio={"output": {"style": None}})
+    assert "style" not in session["audio"]["output"]
+    assert (await client.respond(instructions="Say hello."))["status"] == "completed"
+
+
+async def test_a_language_is_listened_for_until_it_is_any_again(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[str] = []
+    hear = FakeRecogniser.hear
+
+    def noted(self: Any, prior: str = "") -> Any:
+        heard.append(prior)
+        return hear(self, prior)
+
+    monkeypatch.setattr(FakeRecogniser, "hear", noted)
+    await client.update(audio={"input": {"transcription": {"model": "w", "language": "de"}}})
+    await client.ask_aloud()
+    await client.ended()
+    assert heard
+    assert heard[0].startswith("de")
+    await client.update(audio={"input": {"transcription": {"model": "w"}}})
+    heard.clear()
+    await client.ask_aloud()
+    await client.ended()
+    assert heard[0] == ""
 
 
 @pytest.mark.parametrize(
