@@ -205,4 +205,7 @@ def bring_model(
         if model.exporter != "none":
             find_exporter(model.exporter)
         store.pull(model, progress, again)
-        store.export(model, wanted, progress, again)
+        vocoder = None
+        if model.vocoder:
+            vocoder = store.pull(registry.resolve(model.vocoder)[0], progress, again)
+        store.export(model, wanted, progress, again, vocoder)

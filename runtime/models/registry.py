@@ -94,8 +94,8 @@ class Model:
             "hub": self.hub,
             "patterns": self.patterns,
         }
-        if self.without or self.archive:  # keys of models that were pulled before stay the same
-            sources |= {"without": self.without, "archive": self.archive}
+        more = {"without": self.without, "archive": self.archive, "vocoder": self.vocoder}
+        sources |= {name: value for name, value in more.items() if value}
         return hashlib.sha256(json.dumps(sources, sort_keys=True).encode()).hexdigest()[:12]
 
 

@@ -182,9 +182,15 @@ class Store:
         return target
 
     def export(
-        self, model: Model, precision: str, progress: Progress = quiet, again: bool = False
+        self,
+        model: Model,
+        precision: str,
+        progress: Progress = quiet,
+        again: bool = False,
+        vocoder: Path | None = None,
     ) -> Path:
-        """The folder of the artifact, exported from the checkpoint if needed, or `again`.
+        """The folder of the artifact, exported from the checkpoint if needed, or `again`; `vocoder`
+        is the folder of one, for a model that gives mels.
 
         The exporter is an installed entry point. Raises what it raises, `ExportFailed` where there
         is none, and `ModelNotInstalled` without a checkpoint.
@@ -206,7 +212,8 @@ class Store:
             staging.mkdir(parents=True)
             try:
                 exporter = find_exporter(model.exporter)
-                exporter(checkpoint, source, staging, precision, progress)
+                more: dict[str, Any] = {} if vocoder is None else {"vocoder": vocoder}
+                exporter(checkpoint, source, staging, precision, progress, **more)
                 publish(staging, target)
             finally:
                 shutil.rmtree(staging, ignore_errors=True)

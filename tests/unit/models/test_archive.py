@@ -9,8 +9,12 @@ from pathlib import Path
 import pytest
 from voxturn.runtime.errors import DownloadFailed
 from voxturn.runtime.models import archive
+from voxturn.runtime.models import store as stores
+from voxturn.runtime.models.fetch import Progress
+from voxturn.runtime.models.manifest import Manifest
 from voxturn.runtime.models.registry import Model, Registry
 from voxturn.runtime.models.store import Store
+from voxturn.runtime.prepare import bring_model
 
 NAME = "tts_models/de/thorsten/vits"
 
@@ -73,3 +77,32 @@ def test_hidden_files_are_left_out(tmp_path: Path) -> None:
     path = zipped(tmp_path / "a.zip", {"m/a": b"1", "__MACOSX/m/._a": b"2", "m/.DS_Store": b"3"})
     archive.unpack(path, tmp_path / "to")
     assert [file.name for file in (tmp_path / "to").iterdir()] == ["a"]
+
+
+def test_a_model_comes_with_the_vocoder_that_its_list_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry, store = Registry.read(), Store(tmp_path / "store")
+    name = "tts_models/en/ljspeech/glow-tts"
+    address = zipped(tmp_path / "a.zip", {"config.json": b"{}"}).as_uri()
+    for each in (name, registry.models[name].vocoder):
+        registry.models[each] = replace(registry.models[each], archive=address)
+    exported: list[tuple[Path, Path | None]] = []
+
+    def exporter(
+        checkpoint: Path,
+        source: Manifest,
+        target: Path,
+        precision: str,
+        progress: Progress,
+        vocoder: Path | None = None,
+    ) -> None:
+        exported.append((checkpoint, vocoder))
+        (target / "manifest.json").write_text("{}", encoding="utf-8")
+
+    monkeypatch.setattr(stores, "find_exporter", lambda _: exporter)
+    bring_model(name, "", store, registry)
+    vocoder = registry.models[registry.models[name].vocoder]
+    assert exported == [
+        (store.checkpoint_path(registry.models[name]), store.checkpoint_path(vocoder))
+    ]
