@@ -10,6 +10,7 @@ from typing import Any
 from starlette.websockets import WebSocket
 from voxturn.runtime.errors import VoxturnError
 from voxturn.runtime.families.options import HearingOptions
+from voxturn.runtime.flow.event import Event
 from voxturn.runtime.flow.handoff import Handoff, cancel_and_wait
 from voxturn.runtime.gateway.core import Gateway
 from voxturn.runtime.gateway.decoding import message
@@ -41,15 +42,16 @@ PROTOCOL = "voxturn.hear"
 async def serve(gateway: Gateway, socket: WebSocket, caller: Caller) -> None:
     """A connection from its handshake to its end; errors are told as events."""
     await socket.accept(subprotocol_of(socket, PROTOCOL))
-    line = Line(gateway, socket)
+    line, quiet = Line(gateway, socket), Event()
+    quiet.set()
 
     async def hear() -> None:
         with gateway.limits.session(caller):
             start = await _start(line)
             if start is not None:
-                await Ear(gateway, line, start).run()
+                await Ear(gateway, line, start, quiet).run()
 
-    await held(gateway, socket, hear())
+    await held(gateway, socket, quiet.wait, hear())
 
 
 async def _start(line: Line) -> wire.HearStart | None:
@@ -67,12 +69,13 @@ async def _start(line: Line) -> wire.HearStart | None:
 
 
 class Ear:
-    """What comes in over one connection, utterance by utterance.
+    """What comes in over one connection, utterance by utterance. `quiet`: nobody speaks, or what
+    was said is written down.
 
     Raises `UsageError` or `UnsupportedLanguage` for a language that the recogniser has not.
     """
 
-    def __init__(self, gateway: Gateway, line: Line, start: wire.HearStart) -> None:
+    def __init__(self, gateway: Gateway, line: Line, start: wire.HearStart, quiet: Event) -> None:
         stages = gateway.assistant.stages
         self._stages = stages
         self._recogniser = stages.recogniser
@@ -80,6 +83,7 @@ class Ear:
             self._recogniser = stages.recogniser.using(HearingOptions(start.language))
         self._clock = gateway.clock
         self._line = line
+        self._quiet = quiet
         self._pcm = RawPcm(start.rate, start.encoding, self._put)
         self._pieces: Handoff[Samples | None] = Handoff(_PIECES_AHEAD)
         self._ended = False
@@ -147,6 +151,7 @@ class Ear:
                 async for heard in listened:
                     match heard:
                         case HeardStarted(at):
+                            self._quiet.clear()
                             sample = self._begin + at
                             at_ms = round(1000 * sample / RATE, 1)
                             await self._line.send(SpeechStarted(at_ms=at_ms, at=sample))
@@ -162,6 +167,8 @@ class Ear:
                         case Utterance():
                             await partials.aclose()
                             await self._finish(partials, heard)
+                            if not heard.more:
+                                self._quiet.set()
                             partials = self._hear()
         finally:
             try:

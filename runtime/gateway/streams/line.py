@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import msgspec
@@ -62,9 +62,21 @@ class Line:
         await self.send(error_of(api_error(error)))
 
 
-async def held(gateway: Gateway, socket: WebSocket, *jobs: Coroutine[Any, Any, None]) -> None:
-    """Do jobs until the first has ended, or the gateway stops, then close; errors are told."""
-    tasks = [asyncio.create_task(job) for job in (*jobs, gateway.draining())]
+async def held(
+    gateway: Gateway,
+    socket: WebSocket,
+    idle: Callable[[], Awaitable[None]],
+    *jobs: Coroutine[Any, Any, None],
+) -> None:
+    """Do jobs until the first has ended, or the gateway stops and they are `idle`, then close;
+    errors are told."""
+
+    async def stopped() -> None:
+        await gateway.draining()
+        with gateway.work.running():
+            await idle()
+
+    tasks = [asyncio.create_task(job) for job in (*jobs, stopped())]
     try:
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

@@ -42,11 +42,11 @@ async def serve(gateway: Gateway, socket: WebSocket, caller: Caller) -> None:
     """A connection from its handshake to its end; errors are told as events."""
     await socket.accept(subprotocol_of(socket, PROTOCOL))
     mouth = Mouth(gateway, Line(gateway, socket), caller)
-    await held(gateway, socket, mouth.read(), mouth.speak())
+    await held(gateway, socket, mouth.idle.wait, mouth.read(), mouth.speak())
 
 
 class Mouth:
-    """The texts of one connection."""
+    """The texts of one connection. `idle`: none is said or waits."""
 
     def __init__(self, gateway: Gateway, line: Line, caller: Caller) -> None:
         self._gateway = gateway
@@ -55,6 +55,8 @@ class Mouth:
         self._texts: dict[str, _Text] = {}
         self._waiting: Handoff[_Text] = Handoff(1, Overflow.GROW)
         self._count = 0
+        self.idle = Event()
+        self.idle.set()
 
     async def read(self) -> None:
         """Take what the client sends, until it leaves."""
@@ -71,6 +73,8 @@ class Mouth:
                 await self._say(text)
             finally:
                 del self._texts[text.id]
+                if not self._texts:
+                    self.idle.set()
 
     async def _take(self, data: str | bytes) -> None:
         if isinstance(data, bytes):
@@ -86,12 +90,15 @@ class Mouth:
         text.add(told)
 
     def _new_text(self, told: wire.Say) -> _Text:
+        if self._gateway.stopping.is_set():
+            raise ApiError(503, "the gateway is stopping", "stopping")
         if len(self._texts) >= _MOST_TEXTS:
             what = f"{_MOST_TEXTS} texts are said or wait already; wait for one"
             raise ApiError(429, what, "too_many_texts", "id")
         self._count += 1
         text = _Text(told, self._count, self._gateway.settings.longest_text)
         self._texts[told.id] = text
+        self.idle.clear()
         self._waiting.put_now(text)
         return text
 

@@ -131,3 +131,17 @@ async def test_a_browser_may_show_its_key_beside_the_subprotocol(port: int) -> N
     offered = [Subprotocol("openai-insecure-api-key.vx_1"), Subprotocol("voxturn.hear")]
     async with connect(f"ws://127.0.0.1:{port}/ws/hear", subprotocols=offered) as socket:
         assert socket.subprotocol == "voxturn.hear"
+
+
+async def test_what_is_being_said_is_written_down_while_the_gateway_stops(
+    dial: Dial, gateway: Gateway
+) -> None:
+    async with dial("/ws/hear") as socket:
+        client = await started(socket)
+        await client.socket.send(TONE)
+        await client.until("speech.started")
+        gateway.stopping.set()
+        await client.socket.send(SILENCE)
+        assert (await client.until("transcript"))["text"]
+        assert await client.closed() == 1012
+    assert gateway.work.count == 0

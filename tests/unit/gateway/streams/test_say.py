@@ -162,3 +162,21 @@ async def test_a_browser_may_show_its_key_beside_the_subprotocol(port: int) -> N
     offered = [Subprotocol("openai-insecure-api-key.vx_1"), Subprotocol("voxturn.say")]
     async with connect(f"ws://127.0.0.1:{port}/ws/say", subprotocols=offered) as socket:
         assert socket.subprotocol == "voxturn.say"
+
+
+async def test_a_text_is_said_to_its_end_while_the_gateway_stops(
+    dial: Dial, gateway: Gateway
+) -> None:
+    async with dial("/ws/say") as client:
+        await client.tell("say", id="a", text=TEXT)
+        await client.until("say.started")
+        gateway.stopping.set()
+        await client.tell("say", id="b", text=TEXT)
+        told = {}
+        while told.get("type") != "say.done":
+            told = await client.next()
+            assert told["type"] != "error" or told["code"] == "stopping"
+        assert told["id"] == "a"
+        assert not told["cancelled"]
+        assert await client.closed() == 1012
+    assert gateway.work.count == 0
