@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Coroutine, Sequence
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from typing import Any
 
 from starlette.websockets import WebSocket
@@ -50,7 +50,8 @@ async def realtime(gateway: Gateway, socket: WebSocket, caller: Caller) -> None:
         raise ApiError(400, "conversation: too long", "invalid_value", "conversation")
     if name:
         await gateway.holders.free(caller.key, name)
-    with gateway.limits.session(caller):
+    with ExitStack() as place:
+        place.enter_context(gateway.limits.session(caller))
         session = SessionObject(
             gateway,
             socket.query_params.get("model", "")[:_LONGEST_ID] or gateway.assistant.profile.name,
@@ -61,7 +62,7 @@ async def realtime(gateway: Gateway, socket: WebSocket, caller: Caller) -> None:
             session = session.updated(decoded(caller.session, SessionUpdate), False)
             if not await gateway.secrets.spend(secret_of(socket)):
                 raise ApiError(401, "the key was used already", "invalid_api_key")
-        connection = Connection(gateway, socket, caller, session, name)
+        connection = Connection(gateway, socket, caller, session, name, place)
         manner = await session.manner(caller.key)
         gauge = gateway.metrics.sessions.labels("realtime")
         async with connection.conversing() as messages:
@@ -74,7 +75,8 @@ async def realtime(gateway: Gateway, socket: WebSocket, caller: Caller) -> None:
 
 
 class Connection(Line):
-    """One client. `name`: the id of the conversation that outlives it, if any."""
+    """One client. `name`: the id of the conversation that outlives it, if any. `place` is closed
+    at the dialogue's end."""
 
     def __init__(
         self,
@@ -83,11 +85,13 @@ class Connection(Line):
         caller: Caller,
         session: SessionObject,
         name: str,
+        place: ExitStack,
     ) -> None:
         super().__init__(gateway, socket)
         self._caller = caller
         self._session = session
         self._name = name
+        self._place = place
         self._kept: Kept | None = None
         self._taken_over = asyncio.Event()
         self._left = asyncio.Event()
@@ -110,11 +114,17 @@ class Connection(Line):
         try:
             yield messages or ()
         finally:
-            holders.leave(key, self._name, self)
-            self._left.set()
+            self._leave()
+
+    def _leave(self) -> None:
+        """Let whoever takes its conversation over go on with it, in its place. Safe to call
+        twice."""
+        self._place.close()
+        self._gateway.holders.leave(self._caller.key, self._name, self)
+        self._left.set()
 
     async def end(self, reason: ENDS) -> None:
-        """Someone else goes on with its conversation. Returns once it has ended."""
+        """Someone else goes on with its conversation. Returns once nothing more of it is kept."""
         self._taken_over.set()
         await self._left.wait()
 
@@ -161,6 +171,10 @@ class Connection(Line):
             _LOG.warning("a conversation is not kept: %s", type(exc).__name__)
         answer = self._driver.last_answer
         self._gateway.last_answers.put(self._caller.key, self._name, answer)
+
+    async def _close(self, end: End, writer: asyncio.Task[Any] | None) -> None:
+        self._leave()  # a client that does not read may hold up the rest
+        await super()._close(end, writer)
 
     # what comes
 

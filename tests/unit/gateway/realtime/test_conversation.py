@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 from dataclasses import replace
@@ -12,6 +13,7 @@ from voxturn.runtime.families.fake import FakeReplier
 from voxturn.runtime.gateway.core import Gateway
 from voxturn.runtime.gateway.limits import Limits
 from voxturn.runtime.gateway.realtime import items
+from voxturn.runtime.gateway.realtime.line import Line
 from voxturn.runtime.gateway.store import InMemory, Kept
 from voxturn.runtime.messages import Message, ToolCall
 from websockets.asyncio.client import connect
@@ -352,6 +354,22 @@ async def test_a_conversation_is_the_last_connection_s(opened: Opener, gateway: 
     kept = await gateway.conversations.load("", "c1")
     assert kept is not None
     assert [m.text for m in kept] == ["Where?", ANSWER, "When?", ANSWER]
+
+
+async def test_one_that_cannot_be_closed_holds_nobody_up(
+    opened: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its client is gone, and does not read."""
+    gone, close = asyncio.Event(), Line._close
+
+    async def held_up(self: Line, *how: Any) -> None:
+        await gone.wait()
+        await close(self, *how)
+
+    monkeypatch.setattr(Line, "_close", held_up)
+    async with opened("model=x&conversation=c1") as first, opened("model=x&conversation=c1"):
+        gone.set()
+        assert (await first.until("error"))["error"]["code"] == "taken_over"
 
 
 async def test_a_voice_session_takes_it_over(opened: Opener, gateway: Gateway, port: int) -> None:
