@@ -99,9 +99,9 @@ async def ask(page: Page, question: str = "What is the capital of France?") -> N
     await page.get_by_role("button", name="Send").click()
 
 
-async def speak(page: Page) -> None:
-    """Ask aloud, in a page with `SPOKEN_BY_THE_TEST`."""
-    await page.evaluate("(wav) => speak(wav)", base64.b64encode(QUESTION.read_bytes()).decode())
+async def speak(page: Page, wav: bytes = QUESTION.read_bytes()) -> None:
+    """Say something, in a page with `SPOKEN_BY_THE_TEST`."""
+    await page.evaluate("(wav) => speak(wav)", base64.b64encode(wav).decode())
 
 
 def said(page: Page, who: str, number: int = 0) -> Locator:
