@@ -22,7 +22,7 @@ from voxturn.runtime.errors import CorruptModel, ExportFailed
 from voxturn.runtime.files import read_text
 
 CONFIG = "config.json"
-_COMMENTS = re.compile(r'("[^"\\]*(?:\\.[^"\\]*)*(?:"|\Z))|/\*.*?(?:\*/|\Z)|//[^\n]*', re.DOTALL)
+_COMMENTS = re.compile(r'("[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z))|/\*.*?(?:\*/|\Z)|//[^\n]*', re.DOTALL)
 """Comments, and texts, which may hold their marks. What has no end goes to the end: in one pass."""
 _WEIGHTS = (
     "model.pth",

@@ -74,6 +74,11 @@ class Inbox:
         """These are read again, before all others."""
         self._again.extendleft(reversed(list(frames)))
 
+    def forget(self) -> None:
+        """What nobody has read is not read any more; a wish for an answer is kept."""
+        self._again.clear()
+        self._came.discard(lambda frame: frame is not None)
+
     async def next(self) -> AudioFrame | None:
         """The next frame; None where an answer was asked for."""
         frame = self._again.popleft() if self._again else await anext(self._came)

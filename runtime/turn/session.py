@@ -194,8 +194,10 @@ class Session(VoiceSession):
             self._turn.use(strategy)
 
     def forget(self) -> None:
-        """What is just being said was not said; what is answered goes on."""
+        """What is just being said was not said, nor what nobody has heard yet; what is answered goes
+        on."""
         self._check_open()
+        self._inbox.forget()
         if self._turn.listening:
             self._turn.cut("forgotten")
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from clients.chromium import CHROMIUM
 from clients.conftest import ASKED, LONG, QUESTION, ROOT, heard, pcm_of, served, wav_of, words
-from clients.test_page import CHROMIUM
 from playwright.async_api import Page, async_playwright, expect
 
 FOLDER = ROOT / "examples/web_page"

@@ -441,7 +441,7 @@ async def test_a_voice_is_cloned_from_samples_in_the_request(server: Running, ti
 
 
 async def test_a_deadline_ends_a_request(server: Running) -> None:
-    async with VoiceClient(server.grpc, deadline_s=0.05) as client:
+    async with VoiceClient(server.grpc, deadline_s=0.001) as client:
         with pytest.raises(errors.DeadlineExceeded):
             await spoken(
                 client, "A sentence that takes a while to be said by anyone.", language="en"

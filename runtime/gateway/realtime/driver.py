@@ -153,7 +153,7 @@ class Driver:
         return [*self._hearings, *(task for task, _ in self._beside.values())]
 
     async def aclose(self) -> None:
-        """End everything that is under way. The items are as they were heard until then."""
+        """End everything that is under way; of an answer the items have what was heard until then."""
         heard_ms = self._session.position_ms
         tasks = [*self._made_beside(), *self._endings]
         if self._starting is not None:
@@ -228,8 +228,8 @@ class Driver:
     def _forget(self) -> None:
         """What came in and is no item yet was not said."""
         self.buffer.clear()
+        self._session.forget()
         if self._speech.open:
-            self._session.forget()
             self._speech.forget()
 
     def add(self, item: Item, after: str | None = None, samples: Samples | None = None) -> None:
@@ -492,11 +492,12 @@ class Driver:
             self._work_done.close()
 
     def _end_playing(self, heard_ms: float) -> None:
-        """The last answer ends where the client has left it: so much of it was heard."""
+        """An answer that is still made ends where the client has left it: so much of it was heard.
+        One that was told to be done is kept whole, unless its client comes back and says less."""
         for item in self._playing.output if self._playing is not None else ():
-            if item.spoken and heard_ms < item.audio_ms:
-                item.retext(item.text_until(heard_ms))
             if item.status == RUNNING:
+                if item.spoken and heard_ms < item.audio_ms:
+                    item.retext(item.text_until(heard_ms))
                 item.status = INCOMPLETE
 
     def _stop_playing(self, item: Item, ms: float) -> None:
@@ -525,6 +526,8 @@ class Driver:
                 self._held.append(event)
                 return
         match event:
+            case SpeechStarted() | Partial() | SpeechEnded() if self.manner.taking is None:
+                pass  # of what came before the client took its turns by itself
             case SpeechStarted():
                 self._speech.began(event.at)
             case Partial():

@@ -128,7 +128,7 @@ def test_whatever_is_done_it_says_the_same(steps: list[tuple[str, int]]) -> None
     asyncio.run(both())
 
 
-ONLY_HERE = {"asked", "change", "forget", "request", "respond", "trace"}
+ONLY_HERE = {"asked", "change", "forget", "position_ms", "request", "respond", "trace"}
 """What a service needs that composes the stages itself: nothing of a session elsewhere."""
 
 

@@ -154,3 +154,13 @@ async def test_a_wish_is_not_lost_where_its_place_was_dropped() -> None:
     frame = await inbox.next()
     assert frame is not None
     assert frame.start == round(0.2 * 16_000)
+
+
+async def test_what_nobody_has_read_is_forgotten_and_a_wish_is_not() -> None:
+    inbox = Inbox(ManualClock(), 1.0)
+    inbox.push(tone(0.2))
+    inbox.ask_answer()
+    inbox.push(tone(0.2))
+    inbox.forget()
+    assert await inbox.next() is None
+    assert not inbox.unread
