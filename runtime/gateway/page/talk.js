@@ -30,9 +30,10 @@ function status(name) {
   if ($("status").dataset.text !== name) say($("status"), name); // said once
 }
 
-// What is so while nothing is said.
+// What is so while nothing is answered.
 function rest() {
-  if (!automatic()) status("hold");
+  if (held) status("hearing");
+  else if (!automatic()) status("hold");
   else status(microphone.stream ? "listening" : "idle");
 }
 
