@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 _LIVE_S = 30.0
-SECRET = "hunter-2"
+SECRET = "hunter-2"  # pragma: allowlist secret
 _BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
 
 

@@ -70,7 +70,7 @@ PLAIN = {
     "eos": "<EOS>",
     "bos": "<BOS>",
     "blank": "<BLNK>",
-    "characters": "zyxwvutsrqponmlkjihgfedcba",
+    "characters": "zyxwvutsrqponmlkjihgfedcba",  # pragma: allowlist secret
     "punctuations": "!'(),-.:;? ",
     "is_unique": True,
     "is_sorted": True,

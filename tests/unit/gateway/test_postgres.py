@@ -141,8 +141,8 @@ def test_a_wrong_password_is_not_shown(
 @pytest.mark.parametrize(
     "address",
     [
-        "postgresql://ana:s3%cret@db.example/a",
-        "postgresql://ana:s3@cret@db.example/a",
+        "postgresql://ana:s3%cret@db.example/a",  # pragma: allowlist secret
+        "postgresql://ana:s3@cret@db.example/a",  # pragma: allowlist secret
         "postgresql://ana:s3/cret@db.example/a",
         "postgresql://ana:5432/s3cret@db.example/a",
         "postgresql://ana@db.example/a?s3cret=1",

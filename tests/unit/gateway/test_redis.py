@@ -62,7 +62,14 @@ async def test_where_it_cannot_be_reached_requests_wait(caplog: pytest.LogCaptur
     assert SECRET not in caplog.text
 
 
-@pytest.mark.parametrize("address", ["redis//a:s3cret@b", "http://a:s3cret@b", "s3cret"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "redis//a:s3cret@b",  # pragma: allowlist secret
+        "http://a:s3cret@b",  # pragma: allowlist secret
+        "s3cret",
+    ],
+)
 def test_an_address_that_is_none_is_not_shown(address: str) -> None:
     settings = GatewaySettings(limits=address)
     with pytest.raises(UsageError, match="is no address") as caught:
