@@ -11,6 +11,7 @@ from importlib import metadata, util
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub.constants import ENDPOINT
 from voxturn.runtime.errors import ExecutorUnavailable
 from voxturn.runtime.models.store import write_atomic
 
@@ -41,7 +42,7 @@ def entries(listed: dict[str, Any]) -> str:
 
 
 def _entry(kind: str, language: str, about: dict[str, Any]) -> list[str]:
-    told = " ".join(str(about.get("description") or "").split())
+    told = " ".join(str(about.get("description") or "").split()).replace(f"{ENDPOINT}/", "hf:")
     author = str(about.get("author") or about.get("contact") or "")
     fields: dict[str, Any] = {
         "task": _TASKS[kind],
