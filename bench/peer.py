@@ -8,13 +8,13 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
+from voxturn.runtime.closing import Closing
 from voxturn.runtime.errors import InferenceFailed
 
 
-class Peer:
+class Peer(Closing):
     """A process that answers a line of JSON with a line of JSON.
 
     Use as a context. `needs`: what it takes to start.
@@ -45,17 +45,6 @@ class Peer:
             raise InferenceFailed(f"the peer ended with code {self._process.wait()}; {self._needs}")
         answer: dict[str, Any] = json.loads(line)
         return answer
-
-    def __enter__(self) -> Peer:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """End the process."""

@@ -12,11 +12,11 @@ import asyncio
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 from voxturn.runtime.audio.encode import WavFile
+from voxturn.runtime.closing import Closing
 from voxturn.runtime.errors import EmptyText, UsageError
 from voxturn.runtime.families.base import VoiceOptions, family_of
 from voxturn.runtime.families.pipe import clauses, spoken
@@ -37,7 +37,7 @@ from voxturn.runtime.turn.split import Split
 _CHUNKS_AHEAD = 64
 
 
-class TTS:
+class TTS(Closing):
     """A loaded voice. Close it when done, or use it as `with TTS(…) as tts: …`."""
 
     def __init__(
@@ -169,17 +169,6 @@ class TTS:
     def close(self) -> None:
         """Free engines and threads."""
         self._parts.close()
-
-    def __enter__(self) -> TTS:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _here(path: Path) -> Path:

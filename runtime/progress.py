@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from types import TracebackType
 from typing import Any
 
+from voxturn.runtime.closing import Closing
 
-class Bar:
+
+class Bar(Closing):
     """A `Progress` callback: one tqdm bar for each thing that is done."""
 
     def __init__(self) -> None:
@@ -37,14 +38,3 @@ class Bar:
         if self._bar is not None:
             self._bar.close()
         self._bar, self._what = None, ""
-
-    def __enter__(self) -> Bar:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        self.close()

@@ -12,12 +12,12 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 from voxturn.runtime.audio.encode import WavFile
 from voxturn.runtime.audio.window import Plan
+from voxturn.runtime.closing import Closing
 from voxturn.runtime.decode.service import TokenService
 from voxturn.runtime.errors import EmptyText, UsageError
 from voxturn.runtime.families.base import VoiceOptions
@@ -37,7 +37,7 @@ from voxturn.runtime.turn.trace import StageInfo
 _CHUNKS_AHEAD = 64
 
 
-class XTTS:
+class XTTS(Closing):
     """A loaded artifact.
 
     Thread-safe; streams of several callers share one batched engine. Close it when done.
@@ -227,17 +227,6 @@ class XTTS:
     def close(self) -> None:
         """Free engines and threads."""
         self._parts.close()
-
-    def __enter__(self) -> XTTS:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _paths(recordings: str | Path | Sequence[str | Path] | None) -> tuple[Path, ...]:

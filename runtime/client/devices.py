@@ -9,11 +9,11 @@ import logging
 import threading
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 from voxturn.runtime.audio.echo import EchoCanceller
+from voxturn.runtime.closing import Closing
 from voxturn.runtime.errors import ExecutorUnavailable, StreamClosed
 from voxturn.runtime.flow.clock import Clock, WallClock
 from voxturn.runtime.flow.handoff import Handoff, Overflow, close_iterator
@@ -107,7 +107,7 @@ async def without_echo(
         await close_iterator(frames)
 
 
-class Loudspeaker:
+class Loudspeaker(Closing):
     """Plays chunks as they come; `played` says how many samples have sounded, which a turn wants to
     know at barge-in.
 
@@ -174,17 +174,6 @@ class Loudspeaker:
         """Be silent and free the device."""
         self.stop()
         self._stream.close()
-
-    def __enter__(self) -> Loudspeaker:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _pending(self) -> int:
         with self._lock:

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import AsyncIterator
-from types import TracebackType
 from typing import Any
 
+from voxturn.runtime.closing import Closing
 from voxturn.runtime.flow.portal import Portal, PortalIterator
 
 
-class SyncProxy:
+class SyncProxy(Closing):
     """An object of `_kind` for code without an event loop. It is made, used and closed in one loop
     in a thread of its own.
 
@@ -51,17 +51,6 @@ class SyncProxy:
             finally:
                 if self._owns_portal:
                     self._portal.close()
-
-    def __enter__(self) -> SyncProxy:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 _GIVEN: dict[type[Any], type[SyncProxy]] = {}

@@ -4,11 +4,12 @@ owns the connection. `database` is SQLite's, `postgres` PostgreSQL's."""
 from __future__ import annotations
 
 import asyncio
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from types import TracebackType
 from typing import Any, Protocol, TypeVar
+
+from voxturn.runtime.closing import Closing
 
 T = TypeVar("T")
 
@@ -36,7 +37,7 @@ class Connection(Protocol):
 Work = Callable[[Connection], T]
 
 
-class Transactions(ABC):
+class Transactions(Closing):
     """An open database; close it when done."""
 
     def __init__(self) -> None:
@@ -69,17 +70,6 @@ class Transactions(ABC):
         """Let begun transactions end, then close it."""
         self._thread.submit(self._close)
         self._thread.shutdown()
-
-    def __enter__(self) -> Transactions:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        self.close()
 
     # in the database's thread
 

@@ -12,8 +12,8 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import TracebackType
 
+from voxturn.runtime.closing import Closing
 from voxturn.runtime.errors import ExecutorUnavailable, ServerUnavailable, UsageError
 from voxturn.runtime.serving.backend import PROFILE
 from voxturn.runtime.serving.launcher import WITH_PARENT, is_live
@@ -25,7 +25,7 @@ _STANDARD_ERROR = 2  # the file, for a program that writes there itself
 _START_S, _STOP_S = 600.0, 60.0  # an image may have to be pulled
 
 
-class ContainerTriton:
+class ContainerTriton(Closing):
     """A server in a container; `grpc`, `metrics` and, if asked for, `http` are its ports on this
     host, from `VOXTURN_GRPC_PORT` and so on. Who loads models needs `secret`, which is this
     server's alone.
@@ -98,17 +98,6 @@ class ContainerTriton:
             self._process.kill()
             self._process.wait()
         subprocess.run([*self._compose, "down"], env=self._env, stdout=_STANDARD_ERROR, check=False)
-
-    def __enter__(self) -> ContainerTriton:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _port(name: str, port: int) -> int:

@@ -22,9 +22,9 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
+from voxturn.runtime.closing import Closing
 from voxturn.runtime.errors import ExecutorUnavailable, ServerUnavailable
 from voxturn.runtime.remote.access import restricting
 from voxturn.runtime.serving.processes import (
@@ -66,7 +66,7 @@ def repository() -> Path:
     return Path(spec.submodule_search_locations[0])
 
 
-class EmbeddedTriton:
+class EmbeddedTriton(Closing):
     """A running server; `grpc`, `metrics` and, if asked for, `http` are its ports on the loopback
     device. Close it when done.
 
@@ -170,17 +170,6 @@ class EmbeddedTriton:
                 self._process.wait(_STOP_S)
         self._end()
         shutil.rmtree(self._folder, ignore_errors=True)
-
-    def __enter__(self) -> EmbeddedTriton:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        self.close()
 
     @property
     def _prefix(self) -> str:
