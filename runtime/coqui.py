@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,11 @@ from typing import Any
 import numpy as np
 from voxturn.runtime.audio.encode import WavFile
 from voxturn.runtime.closing import Closing
-from voxturn.runtime.errors import EmptyText, UsageError
+from voxturn.runtime.errors import UsageError
 from voxturn.runtime.families.base import VoiceOptions, family_of
-from voxturn.runtime.families.pipe import clauses, spoken
+from voxturn.runtime.families.pipe import clauses, said
 from voxturn.runtime.flow.portal import Iterated
-from voxturn.runtime.messages import PcmChunk, Samples, Sentence
+from voxturn.runtime.messages import PcmChunk, Samples
 from voxturn.runtime.models.compatible import TASKS
 from voxturn.runtime.models.fetch import Progress
 from voxturn.runtime.models.manifest import Manifest
@@ -106,7 +107,7 @@ class TTS(Closing):
     def to(self, device: str) -> TTS:
         """Itself. Raises `UsageError` for another device than `cpu`: a GPU is a profile's."""
         if str(device) != "cpu":
-            raise UsageError(f"device {device!r}: only cpu; for a GPU use a profile (docs/gpu.md)")
+            raise UsageError(f"device {device!r}: only cpu; for a GPU use a profile")
         return self
 
     def tts(self, text: str, **options: Any) -> Samples:
@@ -153,18 +154,10 @@ class TTS(Closing):
         self, text: str, options: VoiceOptions, split: bool
     ) -> AsyncGenerator[PcmChunk, None]:
         voice = await asyncio.to_thread(self._voice.using, options)
-        sentences: AsyncGenerator[Sentence, None] = clauses(voice, text)
-        if split:
-            sentences = Split(PassAll(), self._max_chars, voice.language).whole(text)
-        chunks, spoke = spoken(voice, sentences), False
-        try:
+        whole = Split(PassAll(), self._max_chars, voice.language).whole
+        async with aclosing(said(voice, whole(text) if split else clauses(voice, text))) as chunks:
             async for chunk in chunks:
-                spoke = True
                 yield chunk
-            if not spoke:
-                raise EmptyText("there is nothing in the text that can be spoken")
-        finally:
-            await chunks.aclose()
 
     def close(self) -> None:
         """Free engines and threads."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,9 @@ from voxturn.runtime.audio.encode import WavFile
 from voxturn.runtime.audio.window import Plan
 from voxturn.runtime.closing import Closing
 from voxturn.runtime.decode.service import TokenService
-from voxturn.runtime.errors import EmptyText, UsageError
+from voxturn.runtime.errors import UsageError
 from voxturn.runtime.families.base import VoiceOptions
-from voxturn.runtime.families.pipe import clauses, spoken
+from voxturn.runtime.families.pipe import clauses, said, spoken
 from voxturn.runtime.families.xtts.family import FAMILY, as_xtts, check_xtts
 from voxturn.runtime.families.xtts.prompt import XttsIds
 from voxturn.runtime.families.xtts.voice import XttsVoice
@@ -214,15 +215,10 @@ class XTTS(Closing):
         )
         voice = await asyncio.to_thread(self.voice.using, options)
         await voice.speech.warm()
-        chunks, spoke = spoken(voice, clauses(voice, text)), False
-        try:
+        speak = spoken if isinstance(text, AsyncIterator) else said
+        async with aclosing(speak(voice, clauses(voice, text))) as chunks:
             async for chunk in chunks:
-                spoke = True
                 yield chunk
-            if not spoke and not isinstance(text, AsyncIterator):
-                raise EmptyText("there is nothing in the text that can be spoken")
-        finally:
-            await chunks.aclose()
 
     def close(self) -> None:
         """Free engines and threads."""

@@ -17,7 +17,7 @@ from voxturn.runtime.commands.loading import load_parts, voice_artifact
 from voxturn.runtime.commands.options import language, style_option
 from voxturn.runtime.errors import EmptyText, TextError, UsageError
 from voxturn.runtime.families.base import MOST_NOISE, styles_of
-from voxturn.runtime.families.pipe import spoken
+from voxturn.runtime.families.pipe import said
 from voxturn.runtime.messages import PcmChunk, Sentence
 from voxturn.runtime.models.registry import Registry
 from voxturn.runtime.models.store import Store
@@ -165,17 +165,9 @@ class _Speaker:
         """The text as it is spoken, piece by piece."""
         return [sentence async for sentence in self._split.whole(text)]
 
-    async def say(self, clauses: list[Sentence], what: str) -> AsyncGenerator[PcmChunk, None]:
+    def say(self, clauses: list[Sentence], what: str) -> AsyncGenerator[PcmChunk, None]:
         """The audio of a text. Raises `EmptyText` where the voice finds nothing in it to speak."""
-        chunks, spoke = spoken(self._voice, _each(clauses)), False
-        try:
-            async for chunk in chunks:
-                spoke = True
-                yield chunk
-        finally:
-            await chunks.aclose()
-        if not spoke:
-            raise EmptyText(f"{what} has nothing that this voice can speak")
+        return said(self._voice, _each(clauses), what)
 
 
 async def _say(args: argparse.Namespace, text: str) -> None:

@@ -9,7 +9,7 @@ from contextlib import aclosing
 from dataclasses import replace
 
 import numpy as np
-from voxturn.runtime.errors import InferenceFailed
+from voxturn.runtime.errors import EmptyText, InferenceFailed
 from voxturn.runtime.families.base import WORDS, Voice, styles_of
 from voxturn.runtime.flow.handoff import Ahead, close_iterator
 from voxturn.runtime.flow.lane import Lane
@@ -34,6 +34,20 @@ def spoken(voice: Voice, sentences: AsyncIterator[Sentence]) -> Ahead[PcmChunk]:
     script that its language does not have.
     """
     return Ahead(_read(voice, Ahead(sentences, _SENTENCES_AHEAD)), CHUNKS_AHEAD)
+
+
+async def said(
+    voice: Voice, sentences: AsyncIterator[Sentence], what: str = "the text"
+) -> AsyncGenerator[PcmChunk, None]:
+    """As `spoken`, of a text that is all there. Raises `EmptyText` where the voice finds nothing in
+    it to speak; `what` names it."""
+    spoke = False
+    async with aclosing(spoken(voice, sentences)) as chunks:
+        async for chunk in chunks:
+            spoke = True
+            yield chunk
+    if not spoke:
+        raise EmptyText(f"there is nothing in {what} that can be spoken")
 
 
 async def _read(voice: Voice, sentences: AsyncIterator[Sentence]) -> AsyncGenerator[PcmChunk, None]:

@@ -20,11 +20,11 @@ from voxturn.runtime.assistant import Assistant
 from voxturn.runtime.decode.engine import DecodeEngine
 from voxturn.runtime.decode.generation import Follow, Request
 from voxturn.runtime.decode.service import TokenService, engine_of
-from voxturn.runtime.errors import EmptyText, InvalidProfile, UsageError, VoxturnError
+from voxturn.runtime.errors import InvalidProfile, UsageError, VoxturnError
 from voxturn.runtime.families.base import Voice, VoiceOptions, opens_thought, styles_of
 from voxturn.runtime.families.decoder import DecoderReplier, as_decoder
 from voxturn.runtime.families.options import ReplyOptions, ReplyReport
-from voxturn.runtime.families.pipe import spoken
+from voxturn.runtime.families.pipe import said
 from voxturn.runtime.families.xtts.family import SEQUENCES, VOCODER, as_xtts
 from voxturn.runtime.flow.clock import Clock
 from voxturn.runtime.flow.lane import Lane
@@ -219,15 +219,9 @@ class VoiceHandler:
         text = spoken_text(inputs)
         voice = await self._chosen(inputs)
         split = self._split(voice, None if name_of(inputs, "language") else self._judge)
-        chunks, spoke = spoken(voice, split.whole(text)), False
-        try:
+        async with aclosing(said(voice, split.whole(text))) as chunks:
             async for chunk in chunks:
-                spoke = True
                 yield of_chunk(chunk)
-        finally:
-            await chunks.aclose()
-        if not spoke:
-            raise EmptyText("there is nothing in the text that can be spoken")
 
     async def _chosen(self, inputs: Inputs) -> Voice:
         """The voice as a request wants it."""
