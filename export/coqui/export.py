@@ -6,7 +6,7 @@ package. coqui-tts is not needed; where it is installed, the graphs are compared
 
 from __future__ import annotations
 
-import sys
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -21,6 +21,8 @@ from voxturn.export.coqui.vits import family as vits
 from voxturn.runtime.errors import CorruptModel, ExportFailed
 from voxturn.runtime.models.fetch import Progress
 from voxturn.runtime.models.manifest import Manifest
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ def export(
         reached |= family.reached(folder, target, written.properties, *more) | {"parity": 1}
     elif not find_spec("TTS"):
         why = "not compared with coqui-tts, which is not installed; pip install 'voxturn[coqui]'"
-        sys.stderr.write(f"warning: {source.model}: {why}\n")
+        _LOG.warning("%s: %s", source.model, why)
     write_manifest(
         target,
         source,

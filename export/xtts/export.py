@@ -10,8 +10,8 @@ voices.npz         studio voices: `NAME/latents` [32, width], `NAME/speaker` [51
 
 from __future__ import annotations
 
+import logging
 import shutil
-import sys
 from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.util import find_spec
@@ -38,6 +38,8 @@ from voxturn.runtime.families.xtts.mel import hann_window, mel_filters
 from voxturn.runtime.families.xtts.voices import checked
 from voxturn.runtime.models.fetch import Progress
 from voxturn.runtime.models.manifest import WHOLE_POSITIONS, Manifest
+
+_LOG = logging.getLogger(__name__)
 
 GRAPHS = {
     "token_decoder": "gpt.onnx",
@@ -100,7 +102,7 @@ def export(
     else:
         reached["parity"] = 0
         why = "not compared with coqui-tts, which is not installed; pip install 'voxturn[coqui]'"
-        sys.stderr.write(f"warning: {source.model}: {why}\n")
+        _LOG.warning("%s: %s", source.model, why)
     write_manifest(
         target,
         source,

@@ -455,13 +455,13 @@ SOURCE = Manifest("xtts-v2", "checkpoint", "source", {}, {})
 
 
 def test_without_coqui_tts_the_export_says_that_nothing_was_compared(
-    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(xtts, "find_spec", lambda name: None)
     monkeypatch.setattr(xtts_parity, "reached", None)
     xtts.export(tiny.checkpoint, SOURCE, tmp_path, "fp32", quiet)
-    assert capsys.readouterr().err.splitlines() == [
-        "warning: xtts-v2: not compared with coqui-tts, which is not installed; pip install 'voxturn[coqui]'"
+    assert caplog.messages == [
+        "xtts-v2: not compared with coqui-tts, which is not installed; pip install 'voxturn[coqui]'"
     ]
     assert Manifest.read(tmp_path).reached["parity"] == 0
 

@@ -32,6 +32,8 @@ from voxturn.runtime.turn.trace import Trace
 _LOG = logging.getLogger(__name__)
 _LOOK_S = 10.0
 """How often it is looked after a client that may not read."""
+_MOST_PINNED = 32_768
+"""Characters of facts that a client pins: as many as instructions may have."""
 _WAITING_FRAMES = 8
 
 
@@ -70,6 +72,7 @@ class LiveSession:
         self._kept = conversation
         self.received = 0
         self.turns = 0
+        self._pinned = 0
         self._gateway = gateway
         self._clock = gateway.clock
         self._traces: Handoff[Trace] = Handoff(1, Overflow.GROW)
@@ -207,7 +210,7 @@ class LiveSession:
             case wire.Played(ms):
                 self.session.played(ms)
             case wire.Pin(fact):
-                self.session.pin(fact)
+                self._pin(fact)
             case wire.ToolResult(call_id, content, failed):
                 self._tool_result(call_id, content, failed)
             case wire.Ack(received):
@@ -216,6 +219,14 @@ class LiveSession:
                 await self.end("client")
             case wire.SessionStart():
                 raise ApiError(400, "the session was started already", "session_started")
+
+    def _pin(self, fact: str) -> None:
+        if self._pinned + len(fact) > _MOST_PINNED:
+            raise ApiError(
+                413, f"facts may have {_MOST_PINNED} characters in all", "text_too_long", "fact"
+            )
+        self.session.pin(fact)
+        self._pinned += len(fact)
 
     def _tool_result(self, call_id: str, content: str, failed: bool) -> None:
         try:

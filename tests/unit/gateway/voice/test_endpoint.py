@@ -12,6 +12,7 @@ import pytest
 from voxturn.runtime.gateway.core import Gateway
 from voxturn.runtime.messages import Message
 
+from tests.realtime_client import dialogues
 from tests.unit.gateway.voice.conftest import ANSWER_SAMPLES, QUESTION, TONE, Dial, places
 
 OLD = [Message("system", "Old."), Message("user", "Hi"), Message("assistant", "Hello.")]
@@ -87,6 +88,21 @@ async def test_an_answer_is_asked_for_before_silence(dial: Dial) -> None:
         await client.until("speech.started")
         await client.tell("answer")
         assert (await client.until("transcript"))["text"] == "What is the capital of France?"
+
+
+async def test_facts_are_pinned_but_not_without_end(dial: Dial, gateway: Gateway) -> None:
+    async with dial() as client:
+        await client.start()
+        for number in range(4):
+            await client.tell("pin", fact=f"{number} is a number. {'x' * 8000}")
+        await client.tell("pin", fact="y" * 8000)
+        error = await client.until("error")
+        assert (error["code"], error["param"]) == ("text_too_long", "fact")
+        await client.tell("text.ask", text="Where is Paris?")
+        await client.until("turn.done")
+    prompt = dialogues(gateway)[-1][0].text
+    assert all(f"{number} is a number." in prompt for number in range(4))
+    assert "y" not in prompt.replace("x", "").partition("0 is")[2]
 
 
 async def test_a_cut_answer_says_what_was_heard_and_sends_no_more(dial: Dial) -> None:
