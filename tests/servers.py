@@ -3,21 +3,36 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 _LIVE_S = 30.0
 SECRET = "hunter-2"  # pragma: allowlist secret
 _BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+
+
+def _ours(command: list[str], **options: Any) -> subprocess.Popen[bytes]:
+    """A process that ends with this one, also where that is killed: the kernel tells it."""
+    libc = ctypes.CDLL(None)
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        preexec_fn=lambda: libc.prctl(1, signal.SIGTERM),
+        **options,
+    )
 
 
 class PostgresServer:
@@ -27,6 +42,7 @@ class PostgresServer:
         self._binaries = binaries
         self._folder = folder
         self._user = user
+        self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
@@ -37,21 +53,9 @@ class PostgresServer:
         """Make its files."""
         (self._folder / "secret").write_text(SECRET, encoding="utf-8")
         secure = ["--auth=scram-sha-256", f"--pwfile={self._folder}/secret"]
-        self._run("initdb", "--username=tester", "--no-sync", "--encoding=UTF8", *secure)
-
-    def start(self) -> None:
-        """Start it; it answers when this returns."""
-        options = f"-k {self._folder} -c listen_addresses='' -c fsync=off"
-        self._run("pg_ctl", "--wait", f"--options={options}", f"--log={self._folder}/log", "start")
-
-    def stop(self) -> None:
-        """Stop it, and end its connections."""
-        self._run("pg_ctl", "--wait", "--mode=immediate", "stop")
-
-    def _run(self, name: str, *options: str) -> None:
-        command = [str(self._binaries / name), "-D", str(self._folder / "data"), *options]
+        data = ["-D", str(self._folder / "data"), "--username=tester", "--no-sync"]
         subprocess.run(
-            command,
+            [str(self._binaries / "initdb"), *data, "--encoding=UTF8", *secure],
             user=self._user,
             cwd="/",
             check=True,
@@ -59,6 +63,26 @@ class PostgresServer:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
         )
+
+    def start(self) -> None:
+        """Start it; it answers when this returns."""
+        data, folder = str(self._folder / "data"), str(self._folder)
+        command = [str(self._binaries / "postgres"), "-D", data, "-k", folder]
+        settings = ["-c", "listen_addresses=", "-c", "fsync=off"]
+        with (self._folder / "log").open("wb") as log:
+            self._process = _ours([*command, *settings], user=self._user, cwd="/", stderr=log)
+        _until(self._answers)
+
+    def stop(self) -> None:
+        """Stop it at once, and end its connections. Safe to call twice."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.send_signal(signal.SIGQUIT)
+            process.wait(_LIVE_S)
+
+    def _answers(self) -> bool:
+        asked = [str(self._binaries / "pg_isready"), "-q", "-h", str(self._folder)]
+        return subprocess.run(asked, timeout=_LIVE_S, check=False).returncode == 0
 
 
 @contextmanager
@@ -78,8 +102,7 @@ def postgres_server() -> Iterator[PostgresServer]:
         try:
             yield server
         finally:
-            with contextlib.suppress(subprocess.CalledProcessError):  # a test may have stopped it
-                server.stop()
+            server.stop()
 
 
 @contextmanager
@@ -94,19 +117,23 @@ def redis_server() -> Iterator[str]:
     options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--requirepass", SECRET]
     with (
         tempfile.TemporaryDirectory(prefix="redis-") as folder,
-        subprocess.Popen([binary, *options], cwd=folder, stdout=subprocess.DEVNULL) as process,
+        _ours([binary, *options], cwd=folder) as process,
     ):
         try:
-            _answers(port)
+            _until(lambda: _listens(port))
             yield f"redis://:{SECRET}@127.0.0.1:{port}/0"
         finally:
             process.terminate()
 
 
-def _answers(port: int) -> None:
+def _listens(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+        return True
+    return False
+
+
+def _until(there: Callable[[], bool]) -> None:
     deadline = time.monotonic() + _LIVE_S
-    while True:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
-            return
+    while not there():
         assert time.monotonic() < deadline
         time.sleep(0.02)

@@ -66,7 +66,8 @@ class CoquiReading:
 @dataclass(frozen=True)
 class VitsSizes:
     """Of an artifact: how it is read; `noises` that it draws, by the option that sets how much; the
-    `length` of what it says; the prior noise's `noise_frames` of `channels`; of its audio `rate` in Hz, `hop` samples a frame, `margin` frames of context.
+    `length` of what it says; the prior noise's `noise_frames` of `channels`; of its audio `rate` in
+    Hz, `hop` samples a frame, `margin` frames of context.
 
     `languages` are in the order of their ids, which the graph is told where `tells_language`;
     `speakers` in the order of their rows.

@@ -1,5 +1,5 @@
-"""What happens in a dialogue, as OpenAI's Realtime API (GA) tells it: thirty events, and two of ours for
-clients that ask for them."""
+"""What happens in a dialogue, as OpenAI's Realtime API (GA) tells it: thirty events, and two of
+ours for clients that ask for them."""
 
 from __future__ import annotations
 
