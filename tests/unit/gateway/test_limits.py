@@ -6,8 +6,10 @@ import multiprocessing
 import os
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 
 import pytest
 from voxturn.runtime.gateway.core import Gateway, Shared
@@ -138,14 +140,22 @@ def take(file: int, key: str, count: int, told: Connection) -> None:
     told.recv()
 
 
-def test_places_are_shared_and_die_with_their_process() -> None:
+@contextmanager
+def taken_elsewhere() -> Iterator[tuple[int, Connection, BaseProcess]]:
+    """A file of places of which another process has two, how it is told to end, and that
+    process."""
     fork = multiprocessing.get_context("fork")
     with tempfile.TemporaryFile() as file:
         here, there = fork.Pipe()
         process = fork.Process(target=take, args=(file.fileno(), "ana", 2, there))
         process.start()
-        places = Leases(file.fileno(), 3)
         assert here.recv() == [0, 1]
+        yield file.fileno(), here, process
+
+
+def test_places_are_shared_and_die_with_their_process() -> None:
+    with taken_elsewhere() as (file, _, process):
+        places = Leases(file, 3)
         assert (places.taken(), places.taken("ana"), places.taken("bo")) == (2, 2, 0)
         assert places.take("ana", 2) == "key"
         assert places.take("bo", 2) == 2
@@ -159,26 +169,16 @@ def test_places_are_shared_and_die_with_their_process() -> None:
 
 
 def test_whoever_comes_after_one_that_was_killed_has_none_of_its_places() -> None:
-    fork = multiprocessing.get_context("fork")
-    with tempfile.TemporaryFile() as file:
-        here, there = fork.Pipe()
-        process = fork.Process(target=take, args=(file.fileno(), "ana", 2, there))
-        process.start()
-        assert here.recv() == [0, 1]
+    with taken_elsewhere() as (file, _, process):
         process.kill()
         process.join()
-        assert Leases(file.fileno(), 3).taken() == 0
+        assert Leases(file, 3).taken() == 0
 
 
 def test_fewer_places_leave_those_of_others_where_they_are() -> None:
     """A profile was changed before a worker was begun again."""
-    fork = multiprocessing.get_context("fork")
-    with tempfile.TemporaryFile() as file:
-        here, there = fork.Pipe()
-        process = fork.Process(target=take, args=(file.fileno(), "ana", 2, there))
-        process.start()
-        assert here.recv() == [0, 1]
-        fewer = Leases(file.fileno(), 1)
+    with taken_elsewhere() as (file, here, process):
+        fewer = Leases(file, 1)
         assert fewer.take("bo", 1) == "all"
         here.send(None)
         process.join()
