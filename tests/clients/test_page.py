@@ -120,11 +120,14 @@ async def test_the_button_shows_that_it_stops(page: Page) -> None:
     await expect(microphone).to_be_visible()
 
 
-async def test_where_one_types_stays_in_view(page: Page) -> None:
+async def test_where_one_types_and_stops_stays_in_view(page: Page) -> None:
     await page.set_viewport_size({"width": 390, "height": 420})
     for number in range(1, 4):
         await ask(page)
         await figures(page, number)
+    await page.get_by_role("button", name="Start talking").click()
+    await page.locator("#dialogue li").last.scroll_into_view_if_needed()
+    await expect(page.get_by_role("button", name="Stop")).to_be_in_viewport(ratio=1)
     await expect(page.locator("#ask-text")).to_be_in_viewport(ratio=1)
     await expect(page.locator("#dialogue li").last).to_be_in_viewport(ratio=1)
 
