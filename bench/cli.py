@@ -91,7 +91,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.set_defaults(run=runners.stt)
     parser = kind(
         "telephony",
-        "word errors of what comes over a telephone line, beside the same in 16 kHz (2 minutes)",
+        "word errors of what comes over a telephone line, beside the same in 16 kHz and the line's parts alone (3 minutes)",
         profile=True,
     )
     count(parser, "clips", 12, "of each duration")

@@ -1,20 +1,23 @@
-"""`voxturn bench telephony`: what a telephone line costs the recogniser.
+"""`voxturn bench telephony`: what a telephone line costs the recogniser, and which part of it does.
 
-The clips of `bench stt` are heard twice, at 16 kHz and as a call brings them: 8 kHz in G.711's µ-law,
-in frames of 20 ms, and back to 16 kHz by the gateway's own decoder. Both are compared clip by clip.
+The clips of `bench stt` are heard at 16 kHz and as a call brings them: 8 kHz in G.711's µ-law,
+in frames of 20 ms, and back to 16 kHz by the gateway's own decoder. The line's parts are heard alone,
+too. All are compared clip by clip.
 The line is the codec alone: no band-pass, no packet loss, no second codec. All speech is synthesised.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-from voxturn.bench.corpus import NOISES_DB, VOICES, Clip, Speakers, clips
+import soxr
+from voxturn.bench.corpus import JOE, NOISES_DB, VOICES, Clip, Speakers, clips
 from voxturn.bench.harness import Result, ears
-from voxturn.bench.words import error_rate, errors
+from voxturn.bench.words import errors
 from voxturn.runtime.frames import RATE
 from voxturn.runtime.gateway.realtime.formats import FORMATS, Decoder, Encoder
 from voxturn.runtime.messages import Samples
@@ -36,6 +39,28 @@ def over_the_line(samples: Samples) -> Samples:
     return np.concatenate(pieces)
 
 
+def through(rate: int, samples: Samples) -> Samples:
+    """Samples of 16 kHz without what a lower rate cannot hold, by soxr's best filter; no codec."""
+    low = soxr.resample(samples, RATE, rate, "VHQ")
+    return np.asarray(soxr.resample(low, rate, RATE, "VHQ"), np.float32)
+
+
+def companded(samples: Samples) -> Samples:
+    """Samples as µ-law leaves them, at the rate that they have."""
+    return _LINE.samples(_LINE.raw(samples))
+
+
+WIDE, LINE = "16k", "8k"
+WAYS: Mapping[str, Callable[[Samples], Samples]] = {
+    WIDE: lambda samples: samples,
+    LINE: over_the_line,
+    "mulaw_alone": companded,
+    "below_4khz": partial(through, 8000),
+    "below_5khz": partial(through, 10000),
+}
+"""How a clip is heard, by the name that metrics give it."""
+
+
 async def run(profile_name: str, per_band: int, path: Path | None) -> Result:
     """Everything; `per_band` clips of each duration."""
     profile = load_profile(profile_name)
@@ -45,14 +70,14 @@ async def run(profile_name: str, per_band: int, path: Path | None) -> Result:
         _, stage = ears(parts)
         result.artifact("transcribe", parts.info["transcribe"])
         made = await clips(speakers, per_band)
-        wide, narrow = [], []
-        for clip in made:
-            wide.append((await stage.transcribe(clip.samples)).text)
-            narrow.append((await stage.transcribe(over_the_line(clip.samples))).text)
+        heard = {
+            name: [(await stage.transcribe(way(clip.samples))).text for clip in made]
+            for name, way in WAYS.items()
+        }
     finally:
         parts.close()
         speakers.close()
-    report(result, made, wide, narrow)
+    report(result, made, heard)
     result.notes["voices"] = (
         f"{', '.join(map(str, VOICES))}; joe is Piper's en_US-joe-medium, the rest espeak-ng's"
     )
@@ -61,36 +86,54 @@ async def run(profile_name: str, per_band: int, path: Path | None) -> Result:
     return result
 
 
-def report(
-    result: Result, made: Sequence[Clip], wide: Sequence[str], narrow: Sequence[str]
-) -> None:
-    """The word errors of both, paired: what was heard of each clip at 16 kHz, and over the line."""
-    references = [clip.text for clip in made]
-    result.value("telephony.16k.wer", "ratio", error_rate(references, wide))
-    result.value("telephony.8k.wer", "ratio", error_rate(references, narrow))
-    before = np.array([errors(*pair) for pair in zip(references, wide, strict=True)])
-    after = np.array([errors(*pair) for pair in zip(references, narrow, strict=True)])
-    worse = after[:, 0] - before[:, 0]
-    low, high = interval(worse, before[:, 1])
-    result.value("telephony.wer_difference", "ratio", worse.sum() / before[:, 1].sum())
-    result.value("telephony.wer_difference.low", "ratio", low)
-    result.value("telephony.wer_difference.high", "ratio", high)
-    result.value("telephony.words", "count", before[:, 1].sum())
+def report(result: Result, made: Sequence[Clip], heard: Mapping[str, Sequence[str]]) -> None:
+    """The word errors of what was heard of each clip, by `WAYS`; the differences to 16 kHz are
+    paired."""
+    counted = {
+        name: np.array([errors(clip.text, text) for clip, text in zip(made, texts, strict=True)])
+        for name, texts in heard.items()
+    }
+    result.value("telephony.words", "count", counted[WIDE][:, 1].sum())
     result.value("telephony.clips", "count", len(made))
+    worse = counted[LINE][:, 0] - counted[WIDE][:, 0]
     result.value("telephony.clips.worse", "count", (worse > 0).sum())
     result.value("telephony.clips.better", "count", (worse < 0).sum())
+    everything = np.ones(len(made), bool)
+    joe = np.array([clip.voice.name == JOE for clip in made])
+    for name, counts in counted.items():
+        for group, rows in (("", everything), (".joe", joe), (".espeak", ~joe)):
+            if rows.any():
+                wrong, of = counts[rows].sum(axis=0)
+                result.value(f"telephony.{name}.wer{group}", "ratio", wrong / of)
+                if name != WIDE:
+                    _difference(
+                        result,
+                        f"telephony.{name}.wer_difference{group}",
+                        counts[rows],
+                        counted[WIDE][rows],
+                    )
     for level in NOISES_DB:
-        rows = [at for at, clip in enumerate(made) if clip.noise_db == level]
-        name = "clean" if level is None else f"{level:.0f}db"
-        for line, counted in (("16k", before), ("8k", after)):
-            if rows:
-                wrong, of = counted[rows].sum(axis=0)
-                result.value(f"telephony.{line}.wer.{name}", "ratio", wrong / of)
+        rows = np.array([clip.noise_db == level for clip in made])
+        group = ".clean" if level is None else f".{level:.0f}db"
+        for name in (WIDE, LINE):
+            if rows.any():
+                wrong, of = counted[name][rows].sum(axis=0)
+                result.value(f"telephony.{name}.wer{group}", "ratio", wrong / of)
     result.notes["interval"] = f"95 %, clips drawn {_DRAWS} times with replacement"
     result.notes["clips"] = [
-        {"text": clip.text, "condition": clip.condition, "16k": one, "8k": other}
-        for clip, one, other in zip(made, wide, narrow, strict=True)
+        {"text": clip.text, "condition": clip.condition}
+        | {name: texts[at] for name, texts in heard.items()}
+        for at, clip in enumerate(made)
     ]
+
+
+def _difference(result: Result, name: str, counts: np.ndarray, before: np.ndarray) -> None:
+    """How many more word errors there are than `before`: each of shape (clips, 2), errors and words."""
+    worse, words = counts[:, 0] - before[:, 0], before[:, 1]
+    low, high = interval(worse, words)
+    result.value(name, "ratio", worse.sum() / words.sum())
+    result.value(f"{name}.low", "ratio", low)
+    result.value(f"{name}.high", "ratio", high)
 
 
 def interval(worse: np.ndarray, words: np.ndarray) -> tuple[float, float]:

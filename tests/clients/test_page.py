@@ -101,6 +101,37 @@ async def test_a_conversation_by_keyboard_alone(page: Page) -> None:
     await expect(status).to_have_text("Press and talk")
 
 
+async def test_an_example_is_asked_where_nothing_was_said_yet(page: Page) -> None:
+    example = page.get_by_role("button", name="What is the capital of France?")
+    await example.click()
+    await expect(said(page, "user")).to_have_text("What is the capital of France?")
+    await expect(said(page, "assistant")).to_contain_text("Paris")
+    await expect(example).to_be_hidden()
+    await figures(page, 1)
+
+
+async def test_the_button_shows_that_it_stops(page: Page) -> None:
+    microphone, square = page.locator("#talk-button path"), page.locator("#talk-button rect")
+    await expect(square).to_be_hidden()
+    await page.get_by_role("button", name="Start talking").click()
+    await expect(square).to_be_visible()
+    await expect(microphone).to_be_hidden()
+    await page.get_by_role("button", name="Stop").click()
+    await expect(microphone).to_be_visible()
+
+
+async def test_where_one_types_and_stops_stays_in_view(page: Page) -> None:
+    await page.set_viewport_size({"width": 390, "height": 420})
+    for number in range(1, 4):
+        await ask(page)
+        await figures(page, number)
+    await page.get_by_role("button", name="Start talking").click()
+    await page.locator("#dialogue li").last.scroll_into_view_if_needed()
+    await expect(page.get_by_role("button", name="Stop")).to_be_in_viewport(ratio=1)
+    await expect(page.locator("#ask-text")).to_be_in_viewport(ratio=1)
+    await expect(page.locator("#dialogue li").last).to_be_in_viewport(ratio=1)
+
+
 async def test_two_tabs_talk_at_once(page: Page, address: str) -> None:
     other = await page.context.new_page()
     await other.goto(f"{address}/?lang=en")

@@ -21,6 +21,8 @@ $("ask").addEventListener("submit", (event) => {
   if (words) askTyped(words);
 });
 
+for (const example of document.querySelectorAll("#examples button")) example.addEventListener("click", () => askTyped(example.textContent));
+
 function voiceChosen() {
   showStyles();
   reconnect();
