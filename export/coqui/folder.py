@@ -26,11 +26,11 @@ _COMMENTS = re.compile(r'("[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z))|/\*.*?(?:\*/|\Z)|/
 """Comments, and texts, which may hold their marks. What has no end goes to the end: in one pass."""
 _WEIGHTS = (
     "model.pth",
-    "checkpoint.pth",
     "model_file.pth",
     "model_file.pth.tar",
     "best_model.pth",
     "best_model_*.pth",
+    "checkpoint.pth",
     "checkpoint_*.pth",
     "G_*.pth",
     "*.ckpt",
