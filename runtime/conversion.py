@@ -110,7 +110,11 @@ class VoiceConverter(Closing):
         `samples_from`. Raises `AudioError`, `UsageError`.
         """
         options = ConversionOptions(
-            to=_paths(to) or None, source=_paths(speaker) or None, live=live, seed=seed, noise=noise
+            to=recordings_of(to) or None,
+            source=recordings_of(speaker) or None,
+            live=live,
+            seed=seed,
+            noise=noise,
         )
         reading: dict[str, Any] = {
             "raw_rate": raw_rate,
@@ -141,7 +145,8 @@ class VoiceConverter(Closing):
         self._parts.close()
 
 
-def _paths(recordings: Recordings) -> tuple[Path, ...]:
+def recordings_of(recordings: Recordings) -> tuple[Path, ...]:
+    """The files of one or several."""
     if isinstance(recordings, str | Path):
         return (Path(recordings),)
     return tuple(map(Path, recordings))

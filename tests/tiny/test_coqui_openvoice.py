@@ -10,6 +10,7 @@ import wave
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from voxturn.export.coqui.openvoice import family, parity, synthetic
 from voxturn.export.coqui.parity import graph_of
 from voxturn.runtime import cli
 from voxturn.runtime.conversion import VoiceConverter
+from voxturn.runtime.coqui import TTS
 from voxturn.runtime.errors import (
     AudioError,
     AudioTooLong,
@@ -372,3 +374,79 @@ def test_an_artifact_that_lies_about_its_sizes_is_refused(
         (folder / "manifest.json").write_text(json.dumps(manifest))
         with pytest.raises(CorruptModel), VoiceConverter.load(folder):
             pass
+
+
+# --- by coqui-tts's names
+
+
+@pytest.fixture(scope="module")
+def voice(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny VITS."""
+    root = tmp_path_factory.mktemp("vits")
+    making = ["export", "make-checkpoint", "coqui:vits-plain", "-o", str(root / "checkpoint")]
+    assert cli.main(making) == 0
+    assert cli.main([*exporting(root / "checkpoint"), "-o", str(root / "vits")]) == 0
+    return root / "vits"
+
+
+def test_a_converter_has_the_names_of_coqui_tts(
+    made: Callable[[str], Made], converter: VoiceConverter, tmp_path: Path
+) -> None:
+    source, to = recorded(tmp_path / "me.wav", 1.0, 1), recorded(tmp_path / "to.wav", 2.0, 2)
+    wanted = converter.convert(source, to)
+    with TTS(model_path=made("openvoice_v2").artifact, progress_bar=False) as tts:
+        assert tts.output_sample_rate == RATE
+        np.testing.assert_array_equal(tts.voice_conversion(source, to), wanted)
+        out = tts.voice_conversion_to_file(source, [to], file_path=tmp_path / "out.wav")
+        assert soundfile.info(out).frames == wanted.size
+        with pytest.raises(UsageError, match="does not speak"):
+            tts.tts("Hello.")
+
+
+def test_a_voice_speaks_in_the_timbre_of_a_recording(
+    made: Callable[[str], Made], voice: Path, tmp_path: Path
+) -> None:
+    ana, ben = (recorded(tmp_path / f"{seed}.wav", 2.0, seed) for seed in (2, 3))
+    with TTS(model_path=voice, progress_bar=False) as tts:
+        with pytest.raises(UsageError, match="voice_conversion_models"):
+            tts.voice_conversion(ana, ben)
+        tts.load_vc_model_by_name(str(made("openvoice_v2").artifact))
+        text = "It is four o'clock. Is it? It is."
+        plain = tts.tts(text)
+        said = [tts.tts_with_vc(text, speaker_wav=to) for to in (ana, ben)]
+        assert abs(said[0].size - plain.size) < 3 * 256 * 2
+        assert not np.array_equal(*said)
+        out = tts.tts_with_vc_to_file(text, speaker_wav=ana, file_path=tmp_path / "said.wav")
+        assert soundfile.info(out).frames == said[0].size
+
+
+def test_a_profile_gives_its_voice_another_timbre(
+    made: Callable[[str], Made], voice: Path, tmp_path: Path
+) -> None:
+    """By `[convert]`: what is said is converted; without recordings it is not."""
+    to = recorded(tmp_path / "to.wav", 2.0, 2)
+    demo = resources.files("voxturn.runtime").joinpath("profiles/cpu.toml").read_text("utf-8")
+    profiles = []
+    for name, line in (("plain", ""), ("converted", f'to = ["{to}"]\n')):
+        profiles.append(tmp_path / f"{name}.toml")
+        table = f'\n[convert]\nmodel = "{made("openvoice_v2").artifact}"\n{line}'
+        profiles[-1].write_text(demo + table, encoding="utf-8")
+    said = []
+    for number, profile in enumerate(profiles):
+        out = tmp_path / f"{number}.wav"
+        command = ["say", "It is four.", "--profile", str(profile), "--model", str(voice)]
+        assert cli.main([*command, "-o", str(out)]) == 0
+        said.append(soundfile.read(out)[0])
+    assert said[0].size > 0
+    assert said[1].size > 0
+    assert not np.array_equal(*said)
+
+
+def test_the_command_tts_converts(made: Callable[[str], Made], tmp_path: Path) -> None:
+    source, to = recorded(tmp_path / "me.wav", 1.0, 1), recorded(tmp_path / "to.wav", 2.0, 2)
+    command = ["tts", "--model_path", str(made("openvoice_v2").artifact), "--progress_bar", "no"]
+    out = tmp_path / "out.wav"
+    files = ["--source_wav", str(source), "--target_wav", str(to)]
+    assert cli.main([*command, *files, "--out_path", str(out)]) == 0
+    assert soundfile.info(out).frames > 0
+    assert cli.main([*command, *files[:2]]) == UsageError.exit_code
