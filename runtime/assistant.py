@@ -42,6 +42,8 @@ class Assistant:
     def __init__(self, parts: LoadedParts, stages: Stages) -> None:
         self._parts = parts
         self.stages = stages
+        self.converter = parts.converter()
+        """What gives speech another voice; None where the profile has none."""
         self.profile = parts.profile
         self.setup = TurnSetup(parts.profile.name, parts.info, sampler.BACKEND, parts.clock)
 

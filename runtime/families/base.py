@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from voxturn.runtime.audio.opening import Source
 from voxturn.runtime.decode.service import TokenService
 from voxturn.runtime.errors import UsageError
 from voxturn.runtime.flow.clock import Clock
@@ -309,14 +310,15 @@ WORDS, WRITTEN = "words", "written"
 class ConversionOptions:
     """How speech is to be converted; None: as the converter is set.
 
-    `to`: recordings of the voice that it is to have, files or samples at `Converter.rate`. `source`:
+    `to`: recordings of the voice that it is to have, files, binary streams or samples at
+    `Converter.rate`. `source`:
     the same of who speaks; where there are none, he is heard in what he says. `live`: it is
     converted while it is said, so that he is heard for some seconds alone and pieces are short.
     `noise`: how much the sound varies that the converter draws; 0 is not at all.
     """
 
-    to: tuple[Path | Samples, ...] | None = None
-    source: tuple[Path | Samples, ...] | None = None
+    to: tuple[Source | Samples, ...] | None = None
+    source: tuple[Source | Samples, ...] | None = None
     live: bool | None = None
     seed: int | None = None
     noise: float | None = None

@@ -6,10 +6,10 @@ Source: coqui-tts 0.28, `OpenVoice.extract_se`, `_extract_target_se`: the mean o
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from voxturn.runtime.audio.decode import decode
+from voxturn.runtime.audio.opening import Source
 from voxturn.runtime.audio.speech import speech_part
 from voxturn.runtime.errors import AudioError, UsageError
 from voxturn.runtime.families.convert.spectrum import Float, least_samples, spectrum
@@ -38,7 +38,7 @@ class Tones:
         self.win = win
         self.least = least_samples(fft, hop)
 
-    def of(self, recordings: Sequence[Path | Samples]) -> Float:
+    def of(self, recordings: Sequence[Source | Samples]) -> Float:
         """The tone colour `[1, width, 1]` of who speaks in recordings. Blocks.
 
         Raises `AudioError` for a file that is none, or has too little speech, `UsageError` where
@@ -57,10 +57,10 @@ class Tones:
         frames = spectrum(samples, self.fft, self.hop, self.win)
         return self._graph.run({"spectrum": np.ascontiguousarray(frames[None])})["tone"]
 
-    def _read(self, path: Path) -> Samples:
+    def _read(self, source: Source) -> Samples:
         """The beginning of a recording. Raises `AudioError`."""
         pieces, count = [], 0
-        for piece in decode(path, self.rate, self.rate):
+        for piece in decode(source, self.rate, self.rate):
             pieces.append(piece)
             count += piece.size
             if count >= HEARD_S * self.rate:
@@ -69,7 +69,7 @@ class Tones:
         speech_s = speech_part(samples, self.rate).samples.size / self.rate
         if speech_s < _MIN_SPEECH_S:
             raise AudioError(
-                f"{path}: holds {speech_s:.2f} s of speech in {samples.size / self.rate:.2f} s; "
+                f"{getattr(source, 'name', source)}: holds {speech_s:.2f} s of speech in {samples.size / self.rate:.2f} s; "
                 f"{_MIN_SPEECH_S} s are the least, some seconds give the voice well"
             )
         return samples
