@@ -30,6 +30,8 @@ from voxturn.runtime.errors import (
     AudioTooLong,
     CorruptModel,
     ExportFailed,
+    InvalidProfile,
+    UnknownModel,
     UnreadableAudio,
     UsageError,
     VoxturnError,
@@ -78,6 +80,16 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], M
 def converter(made: Callable[[str], Made]) -> Iterator[VoiceConverter]:
     with VoiceConverter.load(made("openvoice_v2").artifact) as loaded:
         yield loaded
+
+
+@pytest.fixture(scope="module")
+def voice(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny VITS."""
+    root = tmp_path_factory.mktemp("vits")
+    making = ["export", "make-checkpoint", "coqui:vits-plain", "-o", str(root / "checkpoint")]
+    assert cli.main(making) == 0
+    assert cli.main([*exporting(root / "checkpoint"), "-o", str(root / "vits")]) == 0
+    return root / "vits"
 
 
 def exporting(checkpoint: Path) -> list[str]:
@@ -286,12 +298,25 @@ def test_sources_that_are_no_audio_or_too_long_are_refused(
 
 
 def test_a_model_of_another_task_is_refused(
-    made: Callable[[str], Made], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    made: Callable[[str], Made], voice: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A converter is no voice, nor a voice a converter."""
-    artifact = str(made("openvoice_v2").artifact)
-    say = ["say", "Hello.", "--model", artifact, "-o", str(tmp_path / "a.wav")]
-    fails(capsys, say, UsageError, "not a voice")
+    artifact, out = str(made("openvoice_v2").artifact), str(tmp_path / "a.wav")
+    to = str(recorded(tmp_path / "to.wav", 2.0, 2))
+    fails(capsys, ["say", "Hello.", "--model", artifact, "-o", out], UsageError, "not a voice")
+    convert = ["convert", to, "--to", to, "-o", out, "--model"]
+    fails(capsys, [*convert, str(voice)], InvalidProfile, "for text-to-speech")
+    fails(capsys, [*convert, "nobody"], UnknownModel, "nobody")
+
+
+def test_a_profile_whose_recording_is_missing_is_refused(
+    made: Callable[[str], Made], voice: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    demo = resources.files("voxturn.runtime").joinpath("profiles/cpu.toml").read_text("utf-8")
+    table = f'\n[convert]\nmodel = "{made("openvoice_v2").artifact}"\nto = ["nowhere.wav"]\n'
+    (tmp_path / "mine.toml").write_text(demo + table, encoding="utf-8")
+    command = ["say", "Hi.", "--profile", str(tmp_path / "mine.toml"), "--model", str(voice)]
+    fails(capsys, [*command, "-o", str(tmp_path / "a.wav")], UsageError, "to: nowhere.wav")
 
 
 def changed(source: Path, target: Path, change: Callable[[dict[str, Any]], Any]) -> Path:
@@ -377,16 +402,6 @@ def test_an_artifact_that_lies_about_its_sizes_is_refused(
 
 
 # --- by coqui-tts's names
-
-
-@pytest.fixture(scope="module")
-def voice(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny VITS."""
-    root = tmp_path_factory.mktemp("vits")
-    making = ["export", "make-checkpoint", "coqui:vits-plain", "-o", str(root / "checkpoint")]
-    assert cli.main(making) == 0
-    assert cli.main([*exporting(root / "checkpoint"), "-o", str(root / "vits")]) == 0
-    return root / "vits"
 
 
 def test_a_converter_has_the_names_of_coqui_tts(

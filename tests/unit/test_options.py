@@ -516,10 +516,16 @@ def _draws(witness: Witness, seed: int, noise: float) -> bool:
     return np.allclose(drawn, np.float32(noise) * every[-len(drawn) :])
 
 
+def _hears(witness: Witness) -> bool:
+    """Whether a converter has heard a recording."""
+    pairs = zip(witness.artifacts, witness.engines, strict=True)
+    return any(artifact.stage == "convert" and hasattr(e, "last") for artifact, e in pairs)
+
+
 CONVERTS = engine_rows("convert", (convert,), "openvoice", "", "ctranslate2") | {
     "server": [Case({"server": "there:1"}, (convert,), refused="server")],
     "to": [
-        Case({"to": ("to.wav",)}, (assistant, say), lambda w: any(a.stage == "convert" for a in w.artifacts)),
+        Case({"to": ("to.wav",)}, (assistant, say), _hears),
     ],
     "noise": [Case({"noise": 0.25}, (convert,), lambda w: _draws(w, 0, 0.25))],
     "seed": [Case({"seed": 7}, (convert,), lambda w: _draws(w, 7, 0.5))],

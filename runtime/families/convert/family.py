@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from voxturn.runtime.audio.opening import check_file
+from voxturn.runtime.errors import AudioError, UsageError
 from voxturn.runtime.families.base import Candidate, ConversionOptions, Family, Parts
 from voxturn.runtime.families.convert.openvoice import Engines, Manner, OpenVoiceConverter
 from voxturn.runtime.families.convert.tones import Tones
@@ -51,6 +53,11 @@ class OpenVoiceSizes:
 
 def _check(candidate: Candidate) -> None:
     OpenVoiceSizes.of(candidate.folder, candidate.manifest)
+    for name in getattr(candidate.settings, "to", ()):
+        try:
+            check_file(Path(name))
+        except AudioError as exc:
+            raise UsageError(f"to: {exc}") from exc
 
 
 def _make(parts: Parts) -> OpenVoiceConverter:
