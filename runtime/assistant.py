@@ -97,6 +97,8 @@ class Assistant:
             await self.stages.sound_of_end.warm()
         await self.stages.voice.warm()
         await self.stages.voice.warm(later=True)
+        if self.converter is not None:
+            await self.converter.warm()
 
     def conversation(self, tools: Sequence[Tool] = ()) -> Conversation:
         """A new dialogue, in which the model may call `tools`.

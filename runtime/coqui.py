@@ -108,7 +108,7 @@ class TTS(Closing):
     @property
     def speakers(self) -> list[str] | None:
         """The names of its speakers; None where it has one without a name."""
-        return list(self._voice.speakers) or None
+        return list(self._voice.speakers) or None if self._parts else None
 
     @property
     def languages(self) -> list[str] | None:
@@ -118,12 +118,12 @@ class TTS(Closing):
     @property
     def is_multi_speaker(self) -> bool:
         """Whether it has several speakers."""
-        return len(self._voice.speakers) > 1
+        return self._parts is not None and len(self._voice.speakers) > 1
 
     @property
     def is_multi_lingual(self) -> bool:
         """Whether it speaks several languages."""
-        return len(self._voice.languages) > 1
+        return self._parts is not None and len(self._voice.languages) > 1
 
     def to(self, device: str) -> TTS:
         """Itself. Raises `UsageError` for another device than `cpu`: a GPU is a profile's."""

@@ -3,6 +3,7 @@ used for conversion."""
 
 from __future__ import annotations
 
+import io
 import json
 import pickle
 import shutil
@@ -223,6 +224,34 @@ def test_the_command_converts_a_file_of_any_rate(
     assert np.abs(samples).max() > 0
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_conversion_is_that_of_coqui_tts(
+    made: Callable[[str], Made], kind: str, tmp_path: Path
+) -> None:
+    """From samples to samples, by its own method, in the mean of two voices; without noise, which both
+    draw by themselves."""
+    model = parity.upstream(CoquiFolder.open(made(kind).checkpoint))
+    model.tau = 0.0
+    source, targets = speech(2.1, 1), [recorded(tmp_path / f"{i}.wav", 2.0, i) for i in (2, 3)]
+    heard = [torch.from_numpy(soundfile.read(path, dtype="float32")[0]) for path in targets]
+    wanted = model.voice_conversion(torch.from_numpy(source), heard)
+    with VoiceConverter.load(made(kind).artifact) as loaded:
+        got = loaded.convert(source, targets, noise=0.0)
+    assert got.shape == wanted.shape
+    assert np.abs(got - wanted).max() <= 1e-4 * np.abs(wanted).max()
+
+
+def test_a_pipe_is_converted_while_it_comes(
+    made: Callable[[str], Made], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    to, out = recorded(tmp_path / "to.wav", 2.0, 2), tmp_path / "out.wav"
+    samples = (speech(1.0, 1, 16000) * 32767).astype("<i2").tobytes()
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(samples)))
+    command = ["convert", "-", "--raw", "16000", "--live", "--to", str(to), "-o", str(out)]
+    assert cli.main([*command, "--model", str(made("openvoice_v2").artifact)]) == 0
+    assert 0 <= RATE - soundfile.info(out).frames <= 256
+
+
 async def test_somebody_who_speaks_is_answered_while_he_does(
     converter: VoiceConverter, tmp_path: Path
 ) -> None:
@@ -414,6 +443,9 @@ def test_a_converter_has_the_names_of_coqui_tts(
         np.testing.assert_array_equal(tts.voice_conversion(source, to), wanted)
         out = tts.voice_conversion_to_file(source, [to], file_path=tmp_path / "out.wav")
         assert soundfile.info(out).frames == wanted.size
+        assert (tts.speakers, tts.languages) == (None, None)
+        assert not tts.is_multi_speaker
+        assert not tts.is_multi_lingual
         with pytest.raises(UsageError, match="does not speak"):
             tts.tts("Hello.")
 

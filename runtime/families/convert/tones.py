@@ -6,6 +6,7 @@ Source: coqui-tts 0.28, `OpenVoice.extract_se`, `_extract_target_se`: the mean o
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 
 import numpy as np
 from voxturn.runtime.audio.decode import decode
@@ -60,11 +61,12 @@ class Tones:
     def _read(self, source: Source) -> Samples:
         """The beginning of a recording. Raises `AudioError`."""
         pieces, count = [], 0
-        for piece in decode(source, self.rate, self.rate):
-            pieces.append(piece)
-            count += piece.size
-            if count >= HEARD_S * self.rate:
-                break
+        with closing(decode(source, self.rate, self.rate)) as seconds:
+            for piece in seconds:
+                pieces.append(piece)
+                count += piece.size
+                if count >= HEARD_S * self.rate:
+                    break
         samples = np.concatenate(pieces)
         speech_s = speech_part(samples, self.rate).samples.size / self.rate
         if speech_s < _MIN_SPEECH_S:
