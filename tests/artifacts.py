@@ -37,7 +37,13 @@ from voxturn.runtime.models.manifest import (
     Manifest,
     ModelContract,
 )
-from voxturn.runtime.profile import EndOfTurnEngine, ListenEngine, Profile, load_profile
+from voxturn.runtime.profile import (
+    ConvertEngine,
+    EndOfTurnEngine,
+    ListenEngine,
+    Profile,
+    load_profile,
+)
 from voxturn.runtime.protocols import Generated
 
 VITS = {
@@ -277,6 +283,7 @@ def on_cpu(folders: Mapping[str, Path]) -> Profile:
         reply=replace(demo.reply, model=str(folders["decoder-onnx"]), precision=""),
         speak=replace(demo.speak, model=str(folders["xtts-onnx"]), precision=""),
         vocode=None,
+        convert=ConvertEngine(str(folders["openvoice"]), "onnx"),
     )
 
 

@@ -44,7 +44,7 @@ def tts(args: argparse.Namespace) -> int:
     lists = args.list_speaker_idxs or args.list_language_idxs
     converts = args.source_wav is not None and args.target_wav
     if args.text is None and not (lists or converts):
-        raise UsageError("--text is missing, or --source_wav and --target_wav")
+        raise UsageError("--text is missing, or a source_wav and a target_wav")
     with ExitStack() as stack:
         voice = stack.enter_context(
             TTS(

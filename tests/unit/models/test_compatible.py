@@ -31,6 +31,7 @@ LOADED = {
     "reply": LoadedParts.replier,
     "speak": LoadedParts.voice,
     "vocode": LoadedParts.voice,
+    "convert": LoadedParts.converter,
 }
 RUNS = {
     ("listen", "silero"): {"onnx"},
@@ -50,6 +51,7 @@ RUNS = {
     ("vocode", "xtts-tensorrt"): {"onnx", "openvino", "onnx-cuda", "tensorrt", "triton"},
     ("vocode", "vits"): {"onnx", "openvino", "onnx-cuda", "tensorrt"},
     ("vocode", "vits-multi"): {"onnx", "openvino", "onnx-cuda", "tensorrt"},
+    ("convert", "openvoice"): {"onnx"},
 }
 """Everything that runs where every library, a GPU and a server are here; all else does not."""
 

@@ -60,6 +60,7 @@ STAGES = {
     "reply": LoadedParts.replier,
     "speak": LoadedParts.voice,
     "vocode": LoadedParts.voice,
+    "convert": LoadedParts.converter,
 }
 REGISTRY = Registry.read()
 
@@ -172,7 +173,7 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=6,
 )  # fmt: skip
-STAGE_OF = {"xtts": "speak", "vits": "speak", "decoder": "reply", "whisper": "transcribe", "silero": "listen", "smart-turn": "end_of_turn"}  # fmt: skip
+STAGE_OF = {"xtts": "speak", "vits": "speak", "decoder": "reply", "whisper": "transcribe", "silero": "listen", "smart-turn": "end_of_turn", "openvoice": "convert"}  # fmt: skip
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
