@@ -38,7 +38,6 @@ from voxturn.runtime.models.manifest import (
     ModelContract,
 )
 from voxturn.runtime.profile import (
-    ConvertEngine,
     EndOfTurnEngine,
     ListenEngine,
     Profile,
@@ -283,7 +282,6 @@ def on_cpu(folders: Mapping[str, Path]) -> Profile:
         reply=replace(demo.reply, model=str(folders["decoder-onnx"]), precision=""),
         speak=replace(demo.speak, model=str(folders["xtts-onnx"]), precision=""),
         vocode=None,
-        convert=ConvertEngine(str(folders["openvoice"]), "onnx"),
     )
 
 

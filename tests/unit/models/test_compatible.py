@@ -20,7 +20,7 @@ from voxturn.runtime.models.registry import Registry
 from voxturn.runtime.models.store import Store
 from voxturn.runtime.parts import LoadedParts
 from voxturn.runtime.prepare import problems
-from voxturn.runtime.profile import Engine, Profile
+from voxturn.runtime.profile import ConvertEngine, Engine, Profile
 
 from tests.artifacts import KINDS, FakeBackends, all_kinds, on_cpu
 
@@ -78,6 +78,8 @@ def profile_of(folders: dict[str, Path], stage: str, kind: str, executor: str) -
         voice = str(folders[kind if kind.startswith("vits") else "xtts-onnx"])
         speak = replace(profile.speak, model=voice)
         return replace(profile, speak=speak, vocode=Engine(str(folders[kind]), executor))
+    if stage == "convert":
+        return replace(profile, convert=ConvertEngine(str(folders[kind]), executor))
     settings = replace(profile.engine(stage), model=str(folders[kind]), executor=executor)
     changes: dict[str, Any] = {stage: settings}
     return replace(profile, **changes)
