@@ -17,6 +17,7 @@ from types import MappingProxyType, ModuleType
 
 from voxturn.export.coqui import mel_synthetic, synthetic
 from voxturn.export.coqui.artifact import PRECISIONS as COQUI_PRECISIONS
+from voxturn.export.coqui.openvoice import synthetic as openvoice_synthetic
 from voxturn.export.coqui.vits import synthetic as vits_synthetic
 from voxturn.export.decoder.families import ENGINES, TARGETS
 from voxturn.export.folder_command import FolderCommand
@@ -35,6 +36,7 @@ from voxturn.runtime.progress import Bar
 MODELS = ("xtts-v2", "smollm2-135m", "vits-en-us-joe")
 """The registry's models that are exported by their own names; text models and Whispers go by
 `qwen3` and `whisper`."""
+_COQUI_MAKERS = (vits_synthetic, mel_synthetic, openvoice_synthetic)
 _SYNTHETIC = (
     "xtts-v2",
     "qwen3-0.6b",
@@ -42,7 +44,7 @@ _SYNTHETIC = (
     "qwen3-4b",
     "qwen3-8b",
     "whisper-large-v3-turbo",
-    *(f"coqui:{kind}" for kind in (*vits_synthetic.KINDS, *mel_synthetic.KINDS)),
+    *(f"coqui:{kind}" for maker in _COQUI_MAKERS for kind in maker.KINDS),
 )
 
 
@@ -115,7 +117,7 @@ def make_checkpoint(args: argparse.Namespace) -> int:
             synthetic.make_checkpoint(staging, args.size, args.seed)
         elif args.model.startswith("coqui:"):
             kind = args.model.removeprefix("coqui:")
-            maker = mel_synthetic if kind in mel_synthetic.KINDS else vits_synthetic
+            maker = next(each for each in _COQUI_MAKERS if kind in each.KINDS)
             maker.make_checkpoint(staging, kind, args.size, args.seed)
         elif args.model == "whisper-large-v3-turbo":
             _maker("whisper.synthetic").make_checkpoint(
@@ -177,7 +179,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     FolderCommand("whisper", "whisper", about, spec.PRECISIONS).add(actions, write)
     about = "a Qwen3, Qwen2.5, Llama or Mistral, from a Hugging Face folder or a GGUF file"
     FolderCommand("qwen3", "qwen3", about, TARGETS).add(actions, write)
-    about = "a voice of Coqui's, of Piper's training or of MMS, from its folder"
+    about = "a voice of Coqui's, of Piper's training or of MMS, or an OpenVoice, from its folder"
     folders = {"vocoder": "the folder of its vocoder, for a voice that gives mels"}
     FolderCommand("coqui", "coqui", about, COQUI_PRECISIONS, folders).add(actions, write)
     _add_maker(actions)

@@ -21,6 +21,8 @@ class Net:
         self.g = GraphBuilder(path.stem, path)
         self.w = weights
         self.dtype = dtype
+        self._kernels: dict[str, tuple[str, tuple[int, ...]]] = {}
+        self._params: dict[str, str] = {}
 
     def const(
         self, value: float | list[int] | npt.NDArray[np.float32], dtype: type = np.int64
@@ -37,7 +39,17 @@ class Net:
         return self.g.constant(name, value.astype(self.dtype))
 
     def param(self, name: str) -> str:
-        return self.weight(name, self.w.take(name))
+        """A parameter; of a layer that is used again, the one that is there."""
+        if name not in self._params:
+            self._params[name] = self.weight(name, self.w.take(name))
+        return self._params[name]
+
+    def _kernel(self, prefix: str) -> tuple[str, tuple[int, ...]]:
+        """A layer's weight and its shape, as `param`."""
+        if prefix not in self._kernels:
+            weight = self.w.weight(prefix)
+            self._kernels[prefix] = self.weight(f"{prefix}.weight", weight), weight.shape
+        return self._kernels[prefix]
 
     def cast(self, x: str, dtype: type[np.floating[Any]]) -> str:
         """`x`, which is of the other of the two types or of this one, in `dtype`."""
@@ -51,13 +63,10 @@ class Net:
         return self.g.node(kind, inputs, **attributes)
 
     def conv(self, x: str, prefix: str, pad: int = 0, bias: bool = True, **attributes: Any) -> str:
-        weight = self.w.weight(prefix)
-        inputs = [x, self.weight(f"{prefix}.weight", weight)] + (
-            [self.param(f"{prefix}.bias")] if bias else []
-        )
-        spatial = weight.ndim - 2
-        attributes = {"pads": [pad] * 2 * spatial, **attributes}
-        return self.g.node("Conv", inputs, kernel_shape=list(weight.shape[2:]), **attributes)
+        weight, shape = self._kernel(prefix)
+        inputs = [x, weight, *([self.param(f"{prefix}.bias")] if bias else [])]
+        attributes = {"pads": [pad] * 2 * (len(shape) - 2), **attributes}
+        return self.g.node("Conv", inputs, kernel_shape=list(shape[2:]), **attributes)
 
     def conv_transpose(self, x: str, prefix: str, rate: int) -> str:
         """`rate` samples for each of `x`."""

@@ -42,6 +42,8 @@ class Assistant:
     def __init__(self, parts: LoadedParts, stages: Stages) -> None:
         self._parts = parts
         self.stages = stages
+        self.converter = parts.converter()
+        """What gives speech another voice; None where the profile has none."""
         self.profile = parts.profile
         self.setup = TurnSetup(parts.profile.name, parts.info, sampler.BACKEND, parts.clock)
 
@@ -95,6 +97,8 @@ class Assistant:
             await self.stages.sound_of_end.warm()
         await self.stages.voice.warm()
         await self.stages.voice.warm(later=True)
+        if self.converter is not None:
+            await self.converter.warm()
 
     def conversation(self, tools: Sequence[Tool] = ()) -> Conversation:
         """A new dialogue, in which the model may call `tools`.

@@ -40,6 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
     import argparse
 
     from voxturn.runtime.commands import (
+        convert,
         keys,
         models,
         say,
@@ -69,6 +70,7 @@ def build_parser() -> argparse.ArgumentParser:
     talk.add_parser(commands)
     say.add_parser(commands)
     tts.add_parser(commands)
+    convert.add_parser(commands)
     transcribe.add_parser(commands)
     models.add_parsers(commands)
     voices.add_parsers(commands)

@@ -18,6 +18,7 @@ from voxturn.runtime.messages import AudioFrame, Samples
 RATE = 16000
 FRAME_MS = 20
 _FAST_FRAME_MS = 480
+_PIECES_AHEAD = 64
 _TRAIL_S = 2.0
 _PATIENCE_S = 0.05  # a reader that waits for a quiet pipe is left behind
 
@@ -42,6 +43,33 @@ def frames_from(
     return _paced(pieces, clock or WallClock()) if live else _fast(pieces, clock or WallClock())
 
 
+async def samples_from(
+    source: Source,
+    rate: int,
+    raw_rate: int = 0,
+    track: int = 0,
+    report: ReadReport | None = None,
+    longest_s: float = LONGEST_S,
+) -> AsyncGenerator[Samples, None]:
+    """Samples at `rate` Hz of a file or a binary stream, as fast as they can be read; the rest as
+    `frames_from`."""
+    size = rate * FRAME_MS // 1000
+    if not raw_rate:
+        pieces: Iterator[Samples] = decode(source, rate, size, track, report, longest_s)
+    elif isinstance(source, str | Path):
+        pieces = _raw_file(Path(source), raw_rate, rate, size, longest_s)
+    else:
+        pieces = decode_raw(source, raw_rate, rate, size, longest_s)
+    lane = Lane("read")
+    stream = lane.stream(lambda: pieces, _PIECES_AHEAD)
+    try:
+        async for samples in stream:
+            yield samples
+    finally:
+        await stream.aclose()
+        lane.close(_PATIENCE_S)
+
+
 def _pieces(
     source: Source | Samples,
     raw_rate: int,
@@ -54,14 +82,16 @@ def _pieces(
         return iter([source[i : i + size] for i in range(0, source.size, size)])
     if raw_rate:
         if isinstance(source, str | Path):
-            return _raw_file(Path(source), raw_rate, size, longest_s)
+            return _raw_file(Path(source), raw_rate, RATE, size, longest_s)
         return decode_raw(source, raw_rate, RATE, size, longest_s)
     return decode(source, RATE, size, track, report, longest_s)
 
 
-def _raw_file(path: Path, raw_rate: int, size: int, longest_s: float) -> Iterator[Samples]:
+def _raw_file(
+    path: Path, raw_rate: int, rate: int, size: int, longest_s: float
+) -> Iterator[Samples]:
     with open_file(path) as file:
-        yield from decode_raw(file, raw_rate, RATE, size, longest_s)
+        yield from decode_raw(file, raw_rate, rate, size, longest_s)
 
 
 async def _fast(pieces: Iterator[Samples], clock: Clock) -> AsyncGenerator[AudioFrame, None]:

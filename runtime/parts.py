@@ -24,6 +24,7 @@ from voxturn.runtime.executors.loading import in_memory
 from voxturn.runtime.families.base import (
     Candidate,
     Cloning,
+    Converter,
     Family,
     Need,
     Recogniser,
@@ -36,6 +37,7 @@ from voxturn.runtime.families.base import (
     served_kind,
 )
 from voxturn.runtime.families.by_language import VoiceByLanguage
+from voxturn.runtime.families.convert.converted import Converted
 from voxturn.runtime.flow.clock import Clock, WallClock
 from voxturn.runtime.flow.lane import Lane
 from voxturn.runtime.flow.scheduling import Cores, Pace
@@ -294,6 +296,7 @@ class LoadedParts:
         self._lanes: list[Lane] = []
         self._engines: list[Closable] = []
         self._filter: ContentFilter | None = None
+        self._converter: Converter | None = None
         self._closed = False
 
     @property
@@ -324,8 +327,25 @@ class LoadedParts:
         """What answers."""
         return cast(Replier, self._make("reply"))
 
+    def converter(self) -> Converter | None:
+        """What gives speech another voice; None where the profile has none."""
+        if self.profile.convert is None:
+            return None
+        if self._converter is None:
+            self._converter = cast(Converter, self._make("convert"))
+        return self._converter
+
     def voice(self) -> Voice:
-        """What speaks: a voice, or several that share the languages."""
+        """What speaks: a voice, or several that share the languages, in the timbre that the profile
+        converts them to."""
+        voice, convert = self._voice(), self.profile.convert
+        if convert is None or not convert.to:
+            return voice
+        converter = self.converter()
+        assert converter is not None  # the profile has one
+        return Converted(voice, converter)
+
+    def _voice(self) -> Voice:
         usual = cast(Voice, self._make("speak"))
         self._check_speaks(usual)
         own = {
@@ -418,7 +438,7 @@ class LoadedParts:
             self._check(own.profile, "speak", own.where)
             return usual.using(VoiceOptions(language=own.tag, speaker=own.speaker))
         parts = LoadedParts(
-            own.profile,
+            replace(own.profile, convert=None),  # all are converted together
             self._store,
             self._registry,
             self._cores,

@@ -164,6 +164,18 @@ class SpeakEngine(Engine):
 
 
 @dataclass(frozen=True)
+class ConvertEngine(Engine):
+    """The engine of voice conversion. `to`: recordings of the voice that the profile's own is to have;
+    without any it speaks as it is. `noise`, `seed`: how much the sound varies that a converter draws,
+    and by what."""
+
+    executor: str = "onnx"
+    to: tuple[str, ...] = ()
+    noise: float | None = None
+    seed: int | None = None
+
+
+@dataclass(frozen=True)
 class FilterSettings:
     """The content filter: `kind` is "words" or "off"; `own_words` is a file with a word a line,
     added to the list; `rules` is a TOML file with words and what is done about them, read again
@@ -189,6 +201,7 @@ class Profile:
     reply: ReplyEngine
     speak: SpeakEngine
     vocode: Engine | None = None
+    convert: ConvertEngine | None = None
     end_of_turn: EndOfTurnEngine = field(default_factory=EndOfTurnEngine)
     system_prompt: str = ""
     language_prompt: str = "Always answer in the language of the last question."
@@ -220,6 +233,7 @@ class Profile:
             "reply": self.reply,
             "speak": self.speak,
             "vocode": self.vocode,
+            "convert": self.convert,
         }
         return {stage: engine for stage, engine in named.items() if engine is not None}
 
@@ -231,6 +245,11 @@ class Profile:
         if stage == "end_of_turn":
             return self.end_of_turn
         return self.engines()[stage]
+
+    def with_converter(self, model: str) -> Profile:
+        """The same with a converter by its folder or its name in the registry, of which no voice's own
+        timbre is changed."""
+        return replace(self, convert=ConvertEngine(model))
 
     def with_voice(
         self, folder: Path, manifest: Manifest, stages: tuple[str, ...], vocoder: str = ""
@@ -377,6 +396,16 @@ def _sampling(
     ]
 
 
+def _converting(engine: ConvertEngine | None) -> list[tuple[str, float | None, float, float]]:
+    """As `_limits`, of a converter."""
+    if engine is None:
+        return []
+    return [
+        ("convert.noise", engine.noise, 0.0, MOST_NOISE),
+        ("convert.seed", engine.seed, 0, (1 << 64) - 1),
+    ]
+
+
 def _limits(p: Profile) -> list[tuple[str, float | None, float, float]]:
     """Key, value (None: left out), least and most of every number whose range matters."""
     e, i, g = p.endpointing, p.interrupt, p.gateway
@@ -393,6 +422,7 @@ def _limits(p: Profile) -> list[tuple[str, float | None, float, float]]:
         ("speak.speed", p.speak.speed, 0.25, 4.0),
         ("speak.noise", p.speak.noise, 0.0, MOST_NOISE),
         ("speak.noise_w", p.speak.noise_w, 0.0, MOST_NOISE),
+        *_converting(p.convert),
         ("speak.max_chars", p.speak.max_chars, 1, 10_000),
         ("endpointing.threshold", e.threshold, 0.01, 1.0),
         ("endpointing.start_ms", e.start_ms, 1, 10_000),

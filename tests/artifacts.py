@@ -37,7 +37,12 @@ from voxturn.runtime.models.manifest import (
     Manifest,
     ModelContract,
 )
-from voxturn.runtime.profile import EndOfTurnEngine, ListenEngine, Profile, load_profile
+from voxturn.runtime.profile import (
+    EndOfTurnEngine,
+    ListenEngine,
+    Profile,
+    load_profile,
+)
 from voxturn.runtime.protocols import Generated
 
 VITS = {
@@ -209,6 +214,25 @@ def vits_of_several(folder: Path) -> Path:
     return written(folder, "vits", "text-to-speech", graphs, properties)
 
 
+OPENVOICE = {
+    "sample_rate": 22050,
+    "fft": 1024,
+    "hop": 256,
+    "win": 1024,
+    "channels": 4,
+    "reach": 5,
+    "margin": 3,
+    "tau": 0.5,
+    "tells_speaker": False,
+}
+
+
+def openvoice(folder: Path) -> Path:
+    """A converter."""
+    graphs = dict.fromkeys(("voice_encoder", "voice_converter", "waveform_decoder"), ONNX)
+    return written(folder, "openvoice", "voice-conversion", graphs, OPENVOICE)
+
+
 def pulled(folder: Path, name: str) -> Path:
     """A checkpoint as `models pull` leaves it: the kind is told by its file."""
     return written(folder, "checkpoint", "", {}, {}, files=(name,), precision="source")
@@ -234,6 +258,7 @@ KINDS: dict[str, Callable[[Path], Path]] = {
     "xtts-tensorrt": lambda folder: xtts(folder, ONNX_TENSOR_SCATTER),
     "vits": vits,
     "vits-multi": vits_of_several,
+    "openvoice": openvoice,
     "checkpoint": lambda folder: pulled(folder, "weights.safetensors"),
     "unknown": unknown,
 }

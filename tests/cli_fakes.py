@@ -49,6 +49,9 @@ class FakeParts:
         assert isinstance(voice, VitsVoice)
         return voice
 
+    def converter(self) -> None:
+        """There is none."""
+
     def content_filter(self) -> PassAll:
         return PassAll()
 

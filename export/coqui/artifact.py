@@ -17,10 +17,11 @@ NOISE_FRAMES = 1024
 @dataclass(frozen=True)
 class Exported:
     """`kind` is the family's at run time, `graphs` are ONNX files by role, `properties` the kind's
-    own, `reached` the figures of parity; `synthetic`: the weights are random."""
+    own, `reached` the figures of parity; `synthetic`: the weights are random; `task`: what it does."""
 
     kind: str
     graphs: Mapping[str, str]
     properties: Mapping[str, Any]
     reached: Mapping[str, float]
     synthetic: bool
+    task: str = "text-to-speech"

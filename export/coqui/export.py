@@ -17,6 +17,8 @@ from voxturn.export.artifact import write_manifest
 from voxturn.export.coqui import forward_tts, glow_tts, mel_parity, parity
 from voxturn.export.coqui.artifact import PRECISIONS, Exported
 from voxturn.export.coqui.folder import CONFIG, CoquiFolder
+from voxturn.export.coqui.openvoice import family as openvoice
+from voxturn.export.coqui.openvoice import parity as openvoice_parity
 from voxturn.export.coqui.vits import family as vits
 from voxturn.runtime.errors import CorruptModel, ExportFailed
 from voxturn.runtime.models.fetch import Progress
@@ -28,15 +30,18 @@ _LOG = logging.getLogger(__name__)
 @dataclass(frozen=True)
 class CoquiFamily:
     """One of Coqui's families. `write` writes its files into an empty folder, `reached` compares them
-    with coqui-tts; with `gives_mels` both take the folder of its vocoder as well."""
+    with coqui-tts, where that is `known` to load the folder; with `gives_mels` both take the folder of
+    its vocoder as well."""
 
     write: Callable[..., Exported]
     reached: Callable[..., dict[str, float]]
     gives_mels: bool = False
+    known: Callable[[CoquiFolder], bool] = parity.known
 
 
 FAMILIES: Mapping[str, CoquiFamily] = {
     "vits": CoquiFamily(vits.write, parity.reached),
+    "openvoice": CoquiFamily(openvoice.write, openvoice_parity.reached, known=lambda _: True),
     "glow_tts": CoquiFamily(glow_tts.write, mel_parity.reached, gives_mels=True),
     **dict.fromkeys(
         forward_tts.NAMES, CoquiFamily(forward_tts.write, mel_parity.reached, gives_mels=True)
@@ -74,7 +79,7 @@ def export(
     written = family.write(folder, target, *more)
     progress(what, 1, 2)
     reached = dict(written.reached) | {"parity": 0}
-    if find_spec("TTS") and parity.known(folder):
+    if find_spec("TTS") and family.known(folder):
         reached |= family.reached(folder, target, written.properties, *more) | {"parity": 1}
     elif not find_spec("TTS"):
         why = "not compared with coqui-tts, which is not installed; pip install 'voxturn[coqui]'"
@@ -83,7 +88,7 @@ def export(
         target,
         source,
         kind=written.kind,
-        task="text-to-speech",
+        task=written.task,
         precision=precision,
         graphs=written.graphs,
         properties=written.properties,
@@ -97,6 +102,8 @@ def family_of(config: Mapping[str, Any]) -> str:
     """The name of the family that a configuration says, whoever's it is; empty where it says none."""
     if "phoneme_id_map" in config or config.get("model_type") == "vits":
         return "vits"  # Piper's trainings, transformers
+    if openvoice.is_openvoice(config):
+        return "openvoice"
     named = config.get("model") or config.get("generator_model")
     if isinstance(named, Mapping) and isinstance(config.get("data"), Mapping):
         return "vits"  # the original repository, fairseq

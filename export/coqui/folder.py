@@ -30,6 +30,7 @@ _WEIGHTS = (
     "model_file.pth.tar",
     "best_model.pth",
     "best_model_*.pth",
+    "checkpoint.pth",
     "checkpoint_*.pth",
     "G_*.pth",
     "*.ckpt",
@@ -49,11 +50,17 @@ class CoquiFolder:
 
     @classmethod
     def open(cls, path: Path) -> CoquiFolder:
-        """Read the configuration. Raises `ExportFailed` for a file, `CorruptModel`."""
+        """Read the configuration, which may be that of the one folder within, as a hub has it.
+
+        Raises `ExportFailed` for a file, `CorruptModel`.
+        """
         if path.is_file():
             raise ExportFailed(
                 f"{path}: is a file; unpack it and name the folder with its {CONFIG}"
             )
+        if not (path / CONFIG).exists():
+            within = [each for depth in ("*", "*/*") for each in path.glob(f"{depth}/{CONFIG}")]
+            path = within[0].parent if len(within) == 1 else path
         return cls(path, _config(path / CONFIG))
 
     @cached_property

@@ -223,6 +223,15 @@ def uncoupled(n: Net, still: str, moved: str, stats: str, half: int, scales: boo
     return n.op("Concat", still, n.op("Mul", n.op("Sub", moved, shift), scale), axis=1)
 
 
+def coupled(n: Net, still: str, moved: str, stats: str, half: int, scales: bool) -> str:
+    """The coupling forwards: `moved` with the scale and the shift."""
+    if not scales:
+        return n.op("Concat", still, n.op("Add", moved, stats), axis=1)
+    shift, log_scale = n.split(stats, [half, half], axis=1)
+    scaled = n.op("Mul", moved, n.op("Exp", log_scale))
+    return n.op("Concat", still, n.op("Add", shift, scaled), axis=1)
+
+
 @dataclass(frozen=True)
 class PlainDurationSizes:
     """Of a predictor of two convolutions, `width` channels of `inputs`."""

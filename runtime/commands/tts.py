@@ -25,6 +25,7 @@ _ABSENT = {
     "speakers_file_path": "it lies beside the model, and is exported with it",
     "encoder_path": "it lies beside the model, and is exported with it",
     "encoder_config_path": "it lies beside the model, and is exported with it",
+    "voice_dir": "cloned voices are heard anew each time",
 }
 """Flags of coqui-tts that mean nothing here, and why."""
 
@@ -41,8 +42,9 @@ def tts(args: argparse.Namespace) -> int:
         print(json.dumps(dataclasses.asdict(model), indent=1, ensure_ascii=False))
         return 0
     lists = args.list_speaker_idxs or args.list_language_idxs
-    if args.text is None and not lists:
-        raise UsageError("--text is missing")
+    converts = args.source_wav is not None and args.target_wav
+    if args.text is None and not (lists or converts):
+        raise UsageError("--text is missing, or a source_wav and a target_wav")
     with ExitStack() as stack:
         voice = stack.enter_context(
             TTS(
@@ -55,12 +57,15 @@ def tts(args: argparse.Namespace) -> int:
             names = voice.speakers if args.list_speaker_idxs else voice.languages
             print("\n".join(names or ()))
             return 0
-        chunks = voice.stream(
-            args.text,
-            speaker=args.speaker_idx,
-            language=args.language_idx,
-            speaker_wav=args.speaker_wav,
-        )
+        if args.text is not None:
+            chunks = voice.stream(
+                args.text,
+                speaker=args.speaker_idx,
+                language=args.language_idx,
+                speaker_wav=args.speaker_wav,
+            )
+        else:
+            chunks = voice.stream_conversion(args.source_wav, args.target_wav)
         output = "-" if args.pipe_out else args.out_path
         with Sink(output, voice.output_sample_rate, False) as sink:
             for chunk in chunks:
@@ -87,6 +92,10 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--language_idx", metavar="CODE", help="of `--list_language_idxs`")
     parser.add_argument(
         "--speaker_wav", nargs="+", metavar="FILE", help="recordings of a speaker to clone"
+    )
+    parser.add_argument("--source_wav", metavar="FILE", help="speech to convert")
+    parser.add_argument(
+        "--target_wav", nargs="*", metavar="FILE", help="recordings of the voice that it is to have"
     )
     parser.add_argument("--list_models", action="store_true")
     parser.add_argument("--list_speaker_idxs", action="store_true")

@@ -109,7 +109,7 @@ ROWS = (
         packages=("onnxruntime",),
         extra="embedded",
         dialects=_ALL_ONNX,
-        stages=("listen", "end_of_turn", "transcribe", "reply", "speak", "vocode"),
+        stages=("listen", "end_of_turn", "transcribe", "reply", "speak", "vocode", "convert"),
         backend=f"{_HERE}.onnx:OnnxBackend",
         advice="has no graph for ONNX Runtime; export it with --for onnx",
     ),

@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from voxturn.runtime.audio.opening import Source
 from voxturn.runtime.decode.service import TokenService
 from voxturn.runtime.errors import UsageError
 from voxturn.runtime.flow.clock import Clock
@@ -305,12 +306,60 @@ def styles_of(voice: Voice) -> tuple[str, ...]:
 WORDS, WRITTEN = "words", "written"
 
 
+@dataclass(frozen=True, eq=False)
+class ConversionOptions:
+    """How speech is to be converted; None: as the converter is set.
+
+    `to`: recordings of the voice that it is to have, files, binary streams or samples at
+    `Converter.rate`. `source`:
+    the same of who speaks; where there are none, he is heard in what he says. `live`: it is
+    converted while it is said, so that he is heard for some seconds alone and pieces are short.
+    `noise`: how much the sound varies that the converter draws; 0 is not at all.
+    """
+
+    to: tuple[Source | Samples, ...] | None = None
+    source: tuple[Source | Samples, ...] | None = None
+    live: bool | None = None
+    seed: int | None = None
+    noise: float | None = None
+
+    def __post_init__(self) -> None:
+        """Raise `UsageError` for a seed or a noise that no converter takes."""
+        if self.seed is not None and not 0 <= self.seed < 1 << 64:
+            raise UsageError(f"seed {self.seed}: must be from 0 to 2^64 - 1")
+        if self.noise is not None and not 0.0 <= self.noise <= MOST_NOISE:
+            raise UsageError(f"noise {self.noise:g}: must be between 0 and {MOST_NOISE:g}")
+
+
 @runtime_checkable
 class Converter(Protocol):
-    """Speech to the same words in another voice."""
+    """Speech to the same words in another voice. Safe for many streams at once."""
 
-    def __call__(self, audio: AsyncIterator[Samples]) -> AsyncGenerator[PcmChunk, None]:
-        """Audio in the target's voice, chunk by chunk."""
+    @property
+    def rate(self) -> int:
+        """Of the samples that it gives, in Hz."""
+        ...
+
+    @property
+    def delay_s(self) -> float:
+        """How much later than a sample its conversion can be given, computing apart; what it waits
+        for to hear who speaks is not counted."""
+        ...
+
+    def __call__(self, audio: AsyncIterator[Samples], rate: int) -> AsyncGenerator[PcmChunk, None]:
+        """Audio of a rate in Hz, in the target's voice, chunk by chunk. Closes `audio`; closing this
+        stops the models. Raises `UsageError` where it has no target."""
+        ...
+
+    def using(self, options: ConversionOptions) -> Converter:
+        """The same engines with other options. Blocks where recordings are heard.
+
+        Raises `AudioError` for recordings that are none, or without enough speech.
+        """
+        ...
+
+    async def warm(self) -> None:
+        """Compute what the first audio would wait for."""
         ...
 
 
@@ -411,7 +460,7 @@ class Parts(Protocol):
         ...
 
     def stage(self, name: str) -> StageParts:
-        """A stage of the profile: listen, end_of_turn, transcribe, reply, speak or vocode."""
+        """A stage of the profile: listen, end_of_turn, transcribe, reply, speak, vocode or convert."""
         ...
 
 
@@ -455,7 +504,7 @@ class Family:
 
     `kind` is that of its manifests, `task` one of `models.compatible.TASKS`. `roles`: by stage of
     the profile, the graphs that an artifact must have. `make` builds the `VoiceActivity`,
-    `SoundOfEnd`, `Recogniser`, `Replier` or `Voice` from its parts. `options`: by stage, the keys of the profile
+    `SoundOfEnd`, `Recogniser`, `Replier`, `Voice` or `Converter` from its parts. `options`: by stage, the keys of the profile
     that it heeds beyond those of every stage. `needs`: modules that it imports; `needs_of`: those
     that the artifact in a folder makes it import besides. `contracts` are of files whose manifest
     has none. `served`: the served model of each role. `check` raises what `make` would raise for a

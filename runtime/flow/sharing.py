@@ -9,7 +9,7 @@ from functools import cache
 from voxturn.runtime.flow.scheduling import Gate, Pace
 
 FIRST_AUDIO = 0
-URGENCY = {"vocode": 1, "speak": 2, "reply": 3}
+URGENCY = {"convert": 1, "vocode": 1, "speak": 2, "reply": 3}
 """Lower goes first; stages that are not here take no turns."""
 _REPLY_GRACE_S = 0.005  # not between two steps of the voice,
 _REPLY_PATIENCE_S = 0.5  # but a share of the cores,

@@ -27,7 +27,7 @@ from voxturn.runtime.gateway.operations import (
 )
 from voxturn.runtime.gateway.voices import DEFAULT
 
-_REFUSED = frozenset({"", "0", "false", "no", "none", "null"})
+REFUSED = frozenset({"", "0", "false", "no", "none", "null"})
 
 
 class AudioVoice(msgspec.Struct, kw_only=True):
@@ -104,7 +104,7 @@ async def delete_voice(gateway: Gateway, request: Request, caller: Caller) -> Re
 
 
 def _check(gateway: Gateway, asked: VoiceForm) -> None:
-    if asked.consent.strip().lower() in _REFUSED:
+    if asked.consent.strip().lower() in REFUSED:
         what = (
             "consent: a voice may be cloned with its owner's consent alone; send true if there is "
             "one, or the id of its recording"

@@ -200,11 +200,13 @@ class _Schemas:
     def _form(self, operation: Operation) -> dict[str, Any]:
         """Fields, and files beside them."""
         table = self._table(operation.body) if operation.body is not None else {}
-        files = {name: {"type": "string", "format": "binary"} for name in operation.files}
+        file = {"type": "string", "format": "binary"}
+        files = dict.fromkeys(operation.files, file)
+        lists = {name: {"type": "array", "items": file} for name in operation.file_lists}
         return {
             "type": "object",
             "description": table.get("description", ""),
-            "properties": {**table.get("properties", {}), **files},
+            "properties": {**table.get("properties", {}), **files, **lists},
             "required": [*table.get("required", ()), *operation.files],
         }
 

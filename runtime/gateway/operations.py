@@ -45,7 +45,7 @@ class Answer:
 @dataclass(frozen=True)
 class Operation:
     """A request of HTTP. `body` is the `msgspec.Struct` of its JSON; `form`: it comes as
-    multipart/form-data, of which `files` are files. `public`: without a key, and uncounted; its
+    multipart/form-data, of which `files` are files, and of `file_lists` there may be none or several. `public`: without a key, and uncounted; its
     `errors` are the statuses that not every public one may answer."""
 
     method: str
@@ -57,6 +57,7 @@ class Operation:
     query: Any = None
     form: bool = False
     files: Sequence[str] = ()
+    file_lists: Sequence[str] = ()
     public: bool = False
     errors: Sequence[int] = ()
 

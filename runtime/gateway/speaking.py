@@ -8,11 +8,12 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
 
-from voxturn.runtime.audio.stream_encode import AudioFormat, StreamEncoder, pieces_of
+from voxturn.runtime.audio.stream_encode import AudioFormat
 from voxturn.runtime.families.base import Voice, styles_of
 from voxturn.runtime.families.pipe import spoken
 from voxturn.runtime.flow.handoff import Ahead
 from voxturn.runtime.gateway.core import Gateway
+from voxturn.runtime.gateway.encoding import encoded
 from voxturn.runtime.gateway.errors import ApiError
 from voxturn.runtime.gateway.keys import Caller
 from voxturn.runtime.gateway.streaming import following, in_time
@@ -47,6 +48,7 @@ class SpokenText:
         self._caller = caller
         self.asked = asked
         self.seconds = 0.0
+        self._spoke = False
 
     async def encoded(self, form: AudioFormat) -> AsyncGenerator[bytes, None]:
         """The audio in a format, from its first piece on.
@@ -55,22 +57,11 @@ class SpokenText:
         engines and `DeadlineExceeded`. Closing this stops the voice.
         """
         self._check()
-        encoder: StreamEncoder | None = None
-        try:
-            async with aclosing(self._chunks()) as chunks:
-                async for chunk in chunks:
-                    encoder = encoder or StreamEncoder(form, chunk.rate)
-                    self.seconds += chunk.samples.size / chunk.rate
-                    for piece in pieces_of(chunk.samples, chunk.rate):
-                        if data := encoder.push(piece):
-                            yield data
-            if encoder is None:
-                raise self._empty("nothing that can be spoken")
-            if data := encoder.finish():
+        async with aclosing(encoded(self._chunks(), form)) as pieces:
+            async for data in pieces:
                 yield data
-        finally:
-            if encoder is not None:
-                encoder.drop()
+        if not self._spoke:
+            raise self._empty("nothing that can be spoken")
 
     def usage(self) -> dict[str, int]:
         """OpenAI's counts of what was read and said."""
@@ -97,6 +88,8 @@ class SpokenText:
             speaking = spoken(voice, sentences)
             async with aclosing(_in_time(speaking, gateway)) as chunks:
                 async for chunk in chunks:
+                    self._spoke = True
+                    self.seconds += chunk.samples.size / chunk.rate
                     yield chunk
 
     async def _voice(self) -> Voice:

@@ -17,6 +17,7 @@ TASKS = {
     "reply": "text-generation",
     "speak": "text-to-speech",
     "vocode": "text-to-speech",
+    "convert": "voice-conversion",
 }
 """What the model of each stage of a profile must do."""
 

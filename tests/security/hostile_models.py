@@ -30,6 +30,15 @@ _WHISPER = ("export", "whisper", "--checkpoint", "{path}", "--for", "onnx", *_OU
 _XTTS = ("export", "xtts-v2", "--checkpoint", "{path}", *_OUT, "--precision", "int8")
 _PIPER = ("export", "vits-en-us-joe", "--checkpoint", "{path}", *_OUT)
 _COQUI = ("export", "coqui", "--checkpoint", "{path}", *_OUT)
+_CONVERT = (
+    "convert",
+    "{path}/silence.wav",
+    "--to",
+    "{path}/silence.wav",
+    "--model",
+    "{path}",
+    *_OUT,
+)
 _SAY = ("say", "Hello.", "--model", "{path}", *_OUT)
 _HEAR = ("transcribe", "{path}/silence.wav", "--profile", "{path}/profile.toml")
 _VOICES = ("voices", "list", "--model", "{path}")
@@ -64,6 +73,8 @@ _ct2 = _of(made.ctranslate2, _WHISPER)
 _xtts = _of(made.xtts, _XTTS)
 _piper = _of(voice, _PIPER)
 _coqui = _of(made.coqui, _COQUI)
+_openvoice = _of(made.openvoice, _COQUI)
+_converter = _of(lambda f: (artifacts.openvoice(f), made.silence(f)), _CONVERT)
 _vits = _of(artifacts.vits, _SAY)
 _voices = _of(lambda folder: artifacts.xtts(folder, ONNX_CONTRIB), _VOICES)
 
@@ -401,6 +412,15 @@ COQUI = {
     "a Coqui's configuration that is a device": _coqui(lambda f: made.link(f / "config.json", "/dev/zero")),
 }  # fmt: skip
 
+OPENVOICE = {
+    "an OpenVoice's weight that repeats a number": _openvoice(lambda f: made.archive(f / "checkpoint.pth", made.pickled({"enc_q.pre.weight": tensor([1 << 12, 1 << 12], [0, 0], 16)}))),
+    "an OpenVoice's pickle that runs a command": _openvoice(lambda f: made.archive(f / "checkpoint.pth", b"cos\nsystem\n(X\x05\x00\x00\x00touchtR.")),
+    "an OpenVoice's configuration that nests": _openvoice(lambda f: made.nested(f / "config.json")),
+    "a converter whose spectra are a gigabyte": _converter(lambda f: made.manifest(f, {"properties": artifacts.OPENVOICE | {"fft": GB}})),
+    "a converter that looks ahead for ever": _converter(lambda f: made.manifest(f, {"properties": artifacts.OPENVOICE | {"reach": 1 << 60}})),
+    "a converter whose graphs are empty": _converter(lambda f: None),
+}  # fmt: skip
+
 MODELS: dict[str, Hostile] = {
-    **SAFETENSORS, **CONFIGS, **TOKENIZERS, **GGUFS, **CTRANSLATE2, **PICKLES, **ONNX, **ARTIFACTS, **COQUI,
+    **SAFETENSORS, **CONFIGS, **TOKENIZERS, **GGUFS, **CTRANSLATE2, **PICKLES, **ONNX, **ARTIFACTS, **COQUI, **OPENVOICE,
 }  # fmt: skip

@@ -285,6 +285,19 @@ def coqui(folder: Path) -> None:
     archive(folder / "model.pth", pickled({"lora": tensor([4], [1], 4)}))
 
 
+OPENVOICE = {
+    "data": {"sampling_rate": 22050, "filter_length": 1024, "hop_length": 256, "win_length": 1024},
+    "model": {"upsample_rates": [8, 8, 4], "resblock_dilation_sizes": [[1, 3, 5]]},
+}
+
+
+def openvoice(folder: Path) -> None:
+    """A folder of an OpenVoice, whose only weight is none of it."""
+    folder.mkdir()
+    put_json(folder / "config.json", OPENVOICE)
+    archive(folder / "checkpoint.pth", pickled({"lora": tensor([4], [1], 4)}))
+
+
 def patched(path: Path, old: bytes, new: bytes) -> None:
     """Put other bytes in place of the same number, wherever they are."""
     assert len(old) == len(new)
@@ -309,6 +322,11 @@ def profile(folder: Path, stage: str, artifact: Path, executor: str) -> None:
     assert old in written
     new = f'[{stage}]\nmodel = "{artifact}"\nexecutor = "{executor}"'
     (folder / "profile.toml").write_text(written.replace(old, new), encoding="utf-8")
+    silence(folder)
+
+
+def silence(folder: Path) -> None:
+    """`silence.wav`, a second."""
     with wave.open(str(folder / "silence.wav"), "wb") as file:
         file.setparams((1, 2, 16000, 0, "NONE", ""))
         file.writeframes(bytes(32000))

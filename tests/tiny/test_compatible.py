@@ -11,6 +11,8 @@ from pathlib import Path
 
 import onnx
 import pytest
+from voxturn.export.coqui import export as coqui
+from voxturn.export.coqui.openvoice import synthetic as openvoice
 from voxturn.export.decoder import export as decoder
 from voxturn.export.decoder import synthetic
 from voxturn.export.whisper import export as whisper
@@ -85,6 +87,11 @@ def folders(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Iterator[di
     assets = resources.files("faster_whisper") / "assets"
     (model,) = [each for each in assets.iterdir() if each.name.startswith("silero_vad")]
     (made["silero"] / "silero_vad.onnx").write_bytes(model.read_bytes())
+    openvoice.make_checkpoint(root / "openvoice-checkpoint", "openvoice_v2", "tiny", 3)
+    made["openvoice"] = root / "openvoice"
+    made["openvoice"].mkdir()
+    source = Manifest("openvoice", "checkpoint", "source", {}, {})
+    coqui.export(root / "openvoice-checkpoint", source, made["openvoice"], "fp32", quiet)
     for name in PULLED:
         files = {path.name: "0" * 64 for path in made[name].iterdir()}
         pulled = Manifest(name, "checkpoint", "source", {}, files)
@@ -93,7 +100,7 @@ def folders(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Iterator[di
     shutil.rmtree(root)
 
 
-@pytest.mark.parametrize(("stage", "kind"), list(product(LOADED, [*TARGETS, "xtts-onnx", *PULLED])))  # fmt: skip
+@pytest.mark.parametrize(("stage", "kind"), list(product(LOADED, [*TARGETS, "xtts-onnx", "openvoice", *PULLED])))  # fmt: skip
 def test_the_fakes_tell_the_truth(
     stage: str, kind: str, folders: dict[str, Path], tmp_path: Path
 ) -> None:

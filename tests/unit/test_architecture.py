@@ -49,6 +49,7 @@ RANKS = {
     "prepare": 11,
     "assistant": 11,
     "xtts": 11,
+    "conversion": 11,
     "coqui": 12,
     # the package's own names, found when they are first asked for
     "": 12,

@@ -9,7 +9,7 @@ import asyncio
 import os
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, closing
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -31,15 +31,17 @@ from voxturn.runtime.errors import (
 )
 from voxturn.runtime.executors.backend import LoadedArtifact
 from voxturn.runtime.executors.fake import FakeGraph, FakeWhisper
+from voxturn.runtime.families.base import ConversionOptions
 from voxturn.runtime.flow.scheduling import Cores
 from voxturn.runtime.frames import frames_from
 from voxturn.runtime.gateway_settings import GatewaySettings
-from voxturn.runtime.messages import Event, PcmChunk, ReplyToken, Sentence, Transcript
+from voxturn.runtime.messages import Event, PcmChunk, ReplyToken, Samples, Sentence, Transcript
 from voxturn.runtime.models.registry import Registry
 from voxturn.runtime.models.store import Store
 from voxturn.runtime.parts import LoadedParts
 from voxturn.runtime.prepare import problems
 from voxturn.runtime.profile import (
+    ConvertEngine,
     EndOfTurnEngine,
     Engine,
     FilterSettings,
@@ -148,6 +150,8 @@ GRAPHS: dict[str, Callable[[Any], dict[str, Tensor]]] = {
     },
     "waveform_decoder": _audio,
     "windowed_waveform_decoder": _audio,
+    "voice_encoder": lambda inputs: {"tone": np.ones((1, 4, 1), np.float32)},
+    "voice_converter": lambda inputs: {"latents": inputs["noise"]},
 }
 
 
@@ -155,6 +159,7 @@ GRAPHS: dict[str, Callable[[Any], dict[str, Tensor]]] = {
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     root = tmp_path_factory.mktemp("kinds")
     (root / "words.txt").write_text("gamma\nzeta\n", encoding="utf-8")
+    (root / "to.wav").write_bytes(float_wav(tone(1.2)))
     (root / "rules.toml").write_text('rule = [{ words = ["gamma", "zeta"] }]', encoding="utf-8")
     return (
         all_kinds(root) | {"root": root} | {f"{k}-2": p for k, p in all_kinds(root / "2").items()}
@@ -216,6 +221,7 @@ def base(folders: dict[str, Path], family: str, table: str) -> Profile:
         reply=ReplyEngine(profile.reply.model, "onnx"),
         speak=speak,
         vocode=Engine(voice, "onnx"),
+        convert=ConvertEngine(str(folders["openvoice"])) if table == "convert" else None,
         filter=FilterSettings(kind="words" if table == "filter" else "off"),
     )
 
@@ -296,6 +302,19 @@ def _read(profile: Profile, witness: Witness, tmp_path: Path, *command: str) -> 
     wav = tmp_path / "heard.wav"
     wav.write_bytes(float_wav(tone(0.6, 1.2)))
     witness.code = cli.main([command[0], str(wav), "--profile", str(path), *command[1:]])
+
+
+def convert(profile: Profile, witness: Witness, tmp_path: Path) -> None:
+    """The profile's converter, which is told of a target."""
+    with closing(LoadedParts(profile, Store(tmp_path))) as parts:
+        converter = parts.converter()
+        assert converter is not None
+        heard = converter.using(ConversionOptions(to=(tone(1.0),)))
+        asyncio.run(_events(heard(_once(tone(1.0)), 16000)))
+
+
+async def _once(samples: Samples) -> AsyncIterator[Samples]:
+    yield samples
 
 
 def transcribe(profile: Profile, witness: Witness, tmp_path: Path) -> None:
@@ -482,6 +501,35 @@ VOCODES = engine_rows("vocode", SPEAK, "xtts-onnx", "openvino", "ctranslate2") |
         Case({"compute": "bf16"}, SPEAK, lambda w: w.artifact("vocode").compute == "bf16", before={"executor": "openvino"}),
     ],
 }  # fmt: skip
+
+
+def _drawn(witness: Witness) -> Any:
+    """The noise of the frames that were converted."""
+    pairs = zip(witness.artifacts, witness.engines, strict=True)
+    _, converter, _ = [engine for artifact, engine in pairs if artifact.stage == "convert"]
+    return converter.last["noise"][0].T
+
+
+def _draws(witness: Witness, seed: int, noise: float) -> bool:
+    drawn = _drawn(witness)
+    every = np.random.default_rng(seed).standard_normal((22050 // HOP, 4), np.float32)
+    return np.allclose(drawn, np.float32(noise) * every[-len(drawn) :])
+
+
+def _hears(witness: Witness) -> bool:
+    """Whether a converter has heard a recording."""
+    pairs = zip(witness.artifacts, witness.engines, strict=True)
+    return any(artifact.stage == "convert" and hasattr(e, "last") for artifact, e in pairs)
+
+
+CONVERTS = engine_rows("convert", (convert,), "openvoice", "", "ctranslate2") | {
+    "server": [Case({"server": "there:1"}, (convert,), refused="server")],
+    "to": [
+        Case({"to": ("to.wav",)}, (assistant, say), _hears),
+    ],
+    "noise": [Case({"noise": 0.25}, (convert,), lambda w: _draws(w, 0, 0.25))],
+    "seed": [Case({"seed": 7}, (convert,), lambda w: _draws(w, 7, 0.5))],
+}  # fmt: skip
 FILTER = {
     "own_words": [
         Case({"own_words": "words.txt"}, (*TURNS, served_voice), lambda w: not any("gamma" in text for text in w.sentences)),
@@ -639,6 +687,7 @@ ROWS = {
         "reply": REPLIES,
         "speak": SPEAKS,
         "vocode": VOCODES,
+        "convert": CONVERTS,
         "filter": FILTER,
         "endpointing": ENDPOINTING,
         "interrupt": INTERRUPT,
@@ -657,6 +706,7 @@ def test_every_key_has_its_row() -> None:
         "reply": ReplyEngine,
         "speak": SpeakEngine,
         "vocode": Engine,
+        "convert": ConvertEngine,
         "filter": FilterSettings,
         "endpointing": Endpointing,
         "interrupt": InterruptSettings,
@@ -677,6 +727,8 @@ def changed(
         values["model"] = str(folders[values["model"]])
     for name in {"own_words", "rules"} & set(values):
         values[name] = str(folders["root"] / values[name])
+    if "to" in values:
+        values["to"] = tuple(str(folders["root"] / name) for name in values["to"])
     if not table:
         return replace(profile, **values)
     return replace(profile, **{table: replace(getattr(profile, table), **values)})

@@ -19,9 +19,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from voxturn.export.coqui.layers import cyclic, frame_index, transformer, uncoupled, wavenet
+from voxturn.export.coqui.layers import cyclic, frame_index, transformer
 from voxturn.export.coqui.vits.durations import log_durations
-from voxturn.export.coqui.vits.sizes import FLOW, TEXT, FlowSizes, TextSizes, VitsSizes
+from voxturn.export.coqui.vits.flow import flow_backwards
+from voxturn.export.coqui.vits.sizes import TEXT, TextSizes, VitsSizes
 from voxturn.export.hifigan import generator
 from voxturn.export.net import Net
 from voxturn.export.weights import Weights
@@ -50,7 +51,7 @@ def acoustic(w: Weights, s: VitsSizes, path: Path) -> None:
     mean, log_spread = n.split(stats, [channels, channels], axis=1)
     scale = n.op("Mul", n.op("Exp", log_spread), noise)
     drawn = n.op("Add", mean, n.op("Mul", cyclic(n, prior_noise, index), scale))
-    latents = _flow(n, s.flow, drawn, channels, voice)
+    latents = flow_backwards(n, s.flow, drawn, channels, voice)
     if s.stretch != 1.0:
         latents = _stretched(n, latents, s.stretch)
     n.g.node("Identity", [latents], ["latents"])
@@ -84,22 +85,6 @@ def _text_encoder(n: Net, s: TextSizes, ids: str, language: str, count: str) -> 
         everywhere = n.op("Expand", language, n.sizes(1, s.language_width, count))
         x = n.op("Concat", x, everywhere, axis=1)
     return transformer(n, s.transformer, x, count)
-
-
-def _flow(n: Net, s: FlowSizes, x: str, channels: int, voice: str) -> str:
-    """The blocks backwards; channels change their order before each."""
-    half = channels // 2
-    for i in range(s.blocks - 1, -1, -1):
-        block = f"{FLOW}.{i}"
-        still, moved = n.split(_reversed(n, x), [half, half], axis=1)
-        hidden = wavenet(n, s.wavenet, n.conv(still, f"{block}.pre"), f"{block}.enc", voice)
-        x = uncoupled(n, still, moved, n.conv(hidden, f"{block}.post"), half, s.scales)
-    return x
-
-
-def _reversed(n: Net, x: str) -> str:
-    last, beyond, axis, step = (n.const([v]) for v in (-1, -(1 << 31), 1, -1))
-    return n.op("Slice", x, last, beyond, axis, step)
 
 
 def _stretched(n: Net, x: str, stretch: float) -> str:

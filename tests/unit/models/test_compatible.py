@@ -20,7 +20,7 @@ from voxturn.runtime.models.registry import Registry
 from voxturn.runtime.models.store import Store
 from voxturn.runtime.parts import LoadedParts
 from voxturn.runtime.prepare import problems
-from voxturn.runtime.profile import Engine, Profile
+from voxturn.runtime.profile import ConvertEngine, Engine, Profile
 
 from tests.artifacts import KINDS, FakeBackends, all_kinds, on_cpu
 
@@ -31,6 +31,7 @@ LOADED = {
     "reply": LoadedParts.replier,
     "speak": LoadedParts.voice,
     "vocode": LoadedParts.voice,
+    "convert": LoadedParts.converter,
 }
 RUNS = {
     ("listen", "silero"): {"onnx"},
@@ -50,6 +51,7 @@ RUNS = {
     ("vocode", "xtts-tensorrt"): {"onnx", "openvino", "onnx-cuda", "tensorrt", "triton"},
     ("vocode", "vits"): {"onnx", "openvino", "onnx-cuda", "tensorrt"},
     ("vocode", "vits-multi"): {"onnx", "openvino", "onnx-cuda", "tensorrt"},
+    ("convert", "openvoice"): {"onnx"},
 }
 """Everything that runs where every library, a GPU and a server are here; all else does not."""
 
@@ -76,6 +78,8 @@ def profile_of(folders: dict[str, Path], stage: str, kind: str, executor: str) -
         voice = str(folders[kind if kind.startswith("vits") else "xtts-onnx"])
         speak = replace(profile.speak, model=voice)
         return replace(profile, speak=speak, vocode=Engine(str(folders[kind]), executor))
+    if stage == "convert":
+        return replace(profile, convert=ConvertEngine(str(folders[kind]), executor))
     settings = replace(profile.engine(stage), model=str(folders[kind]), executor=executor)
     changes: dict[str, Any] = {stage: settings}
     return replace(profile, **changes)

@@ -20,7 +20,7 @@ from voxturn.runtime.models.manifest import MANIFEST, Manifest, ModelContract, T
 from voxturn.runtime.models.registry import Registry
 from voxturn.runtime.models.store import Store
 from voxturn.runtime.parts import LoadedParts, choose
-from voxturn.runtime.profile import load_profile
+from voxturn.runtime.profile import ConvertEngine, load_profile
 
 from tests.artifacts import KINDS, FakeBackends, all_kinds, on_cpu
 
@@ -60,6 +60,7 @@ STAGES = {
     "reply": LoadedParts.replier,
     "speak": LoadedParts.voice,
     "vocode": LoadedParts.voice,
+    "convert": LoadedParts.converter,
 }
 REGISTRY = Registry.read()
 
@@ -101,7 +102,8 @@ def table_of(folder: Path) -> dict[str, Any]:
 def load(folders: dict[str, Path], stage: str, folder: Path, executor: str) -> None:
     """Load a stage of a profile that runs but for it."""
     profile = on_cpu(folders)
-    settings = replace(profile.engine(stage), model=str(folder), executor=executor)
+    usual = ConvertEngine("") if stage == "convert" else profile.engine(stage)
+    settings = replace(usual, model=str(folder), executor=executor)
     if stage == "vocode":
         speak = replace(profile.speak, model=str(folder))
         profile = replace(profile, speak=speak, vocode=settings)
@@ -172,7 +174,7 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=6,
 )  # fmt: skip
-STAGE_OF = {"xtts": "speak", "vits": "speak", "decoder": "reply", "whisper": "transcribe", "silero": "listen", "smart-turn": "end_of_turn"}  # fmt: skip
+STAGE_OF = {"xtts": "speak", "vits": "speak", "decoder": "reply", "whisper": "transcribe", "silero": "listen", "smart-turn": "end_of_turn", "openvoice": "convert"}  # fmt: skip
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:

@@ -1,0 +1,1 @@
+"""Voice conversion: speech to the same words in another voice."""
