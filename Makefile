@@ -7,7 +7,7 @@
 # make audit      known vulnerabilities of what is installed, secrets in the tree
 # make check      style and types
 # make bench      figures of this machine
-# Longer experiments (bench-tts, bench-llm, bench-load, bench-fairness, bench-faults, bench-gateway, bench-gateway-faults, bench-page, verify-gpu, roofline, gpu, question) are in
+# Longer experiments (bench-tts, bench-coqui, bench-llm, bench-load, bench-fairness, bench-faults, bench-gateway, bench-gateway-faults, bench-page, verify-gpu, roofline, gpu, question) are in
 # bench/recipes/.
 PYTHON ?= python3.11
 BIN := .venv/bin
@@ -64,7 +64,7 @@ bench: .venv/dev
 	$(BIN)/voxturn bench parity --json bench/results/parity-demo.json
 	$(MAKE) readme
 
-# writes the measured table into README.md from the committed result files
+# writes the measured tables into README.md and the docs from the committed result files
 readme: .venv/dev
 	$(BIN)/python -P -m voxturn.bench.readme
 

@@ -259,6 +259,19 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.add_argument("--runs", type=whole("--runs", 1), default=10)
     parser.set_defaults(run=runners.tts)
     parser = kind(
+        "coqui",
+        "Coqui's families at full size with random weights, against coqui-tts (12 minutes)",
+    )
+    parser.add_argument(
+        "--only",
+        default="",
+        metavar="NAME,NAME",
+        help="rows of bench/coqui.py, as vits or glow_tts+hifigan_v2 (default: all)",
+    )
+    parser.add_argument("--size", choices=["full", "tiny"], default="full")
+    count(parser, "runs", 6, "of each row")
+    parser.set_defaults(run=runners.coqui)
+    parser = kind(
         "roofline",
         "the turn on paper: what a GPU cannot be faster than; never a measurement",
         "--gpu l4,4090,h100 --whisper DIR --reply DIR --voice DIR --built bench/results/verify-gpu.json",

@@ -34,6 +34,8 @@ _LIBRARIES = (
     "tokenizers",
     "openvino",
     "piper-tts",
+    "torch",
+    "coqui-tts",
 )
 
 

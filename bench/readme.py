@@ -1,4 +1,5 @@
-"""Writes the measured table of README.md from the committed result files, between two marks.
+"""Writes the measured tables of README.md and the docs from the committed result files, between
+two marks.
 
 `--check` only compares.
 """
@@ -10,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from voxturn.bench import coqui_table
 from voxturn.bench.harness import load_result
 from voxturn.runtime.models.store import write_atomic
 
@@ -177,22 +179,26 @@ def _machine(environment: Mapping[str, Any]) -> str:
     return f"{environment['cpu']}, {environment['cores']} cores, {environment['memory_gb']} GB"
 
 
+_PAGES = {"README.md": table, "docs/coqui.md": coqui_table.table}
+
+
 def main() -> int:
-    """Write the table, or with `--check` say whether it is the one that stands there."""
-    path = Path("README.md")
-    text = path.read_text(encoding="utf-8")
-    before, rest = text.split(BEGIN)
-    after = rest.split(END)[1]
-    new = f"{before}{BEGIN}\n{table(Path('bench/results'))}\n{END}{after}"
-    if "--check" in sys.argv:
-        if new != text:
+    """Write the tables, or with `--check` say whether they are the ones that stand there."""
+    wrong = 0
+    for name, make in _PAGES.items():
+        text = Path(name).read_text(encoding="utf-8")
+        before, rest = text.split(BEGIN)
+        after = rest.split(END)[1]
+        new = f"{before}{BEGIN}\n{make(Path('bench/results'))}\n{END}{after}"
+        if "--check" not in sys.argv:
+            write_atomic(Path(name), new.encode())
+        elif new != text:
+            wrong = 1
             print(
-                "README.md: the measured table is not the one of bench/results; run `make readme`",
+                f"{name}: the measured table is not the one of bench/results; run `make readme`",
                 file=sys.stderr,
             )
-        return int(new != text)
-    write_atomic(path, new.encode())
-    return 0
+    return wrong
 
 
 if __name__ == "__main__":

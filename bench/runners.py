@@ -203,6 +203,15 @@ def tts(args: argparse.Namespace) -> int:
     return 0
 
 
+def coqui(args: argparse.Namespace) -> int:
+    checks.needs("onnx", "onnxruntime", "torch", "TTS")
+    from voxturn.bench import coqui
+
+    names = [name.strip() for name in args.only.split(",") if name.strip()]
+    coqui.main(names, args.size, args.runs, args.json).print()
+    return 0
+
+
 def llm(args: argparse.Namespace) -> int:
     checks.needs("gguf", "tokenizers")
     from voxturn.bench import llm

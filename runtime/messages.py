@@ -198,7 +198,9 @@ class PcmChunk:
     """A piece of the spoken answer. `start` counts samples since the answer began; `final`: the
     sentence's last.
 
-    `cut`: why the voice's guard ended the sentence, if it did.
+    `cut`: why the voice's guard ended the sentence, if it did. `words`, with the sentence's first
+    chunk: where its words lie in it, those of `sentence.text` between spaces; empty where the voice
+    does not know.
     """
 
     samples: Samples
@@ -207,6 +209,7 @@ class PcmChunk:
     sentence: Sentence
     cut: str = ""
     final: bool = False
+    words: tuple[Word, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ from voxturn.runtime.messages import AudioFrame, Samples
 from voxturn.runtime.protocols import Generated, Tensor
 from voxturn.runtime.text.chat import CHAT_FORMATS, Chat
 from voxturn.runtime.text.filter import PassAll
+from voxturn.runtime.text.reading import ReadText
 from voxturn.runtime.turn.listen import Endpointing, Listen
 from voxturn.runtime.turn.recognise import FilteredRecogniser
 from voxturn.runtime.turn.split import Split
@@ -67,8 +68,8 @@ class CharTokenizer:
 class OrdPhonemizer:
     """A phoneme id a letter."""
 
-    def ids(self, text: str, language: str) -> list[int]:
-        return [ord(c) % 100 + 1 for c in text if c.isalnum()]
+    def read(self, text: str, language: str) -> ReadText:
+        return ReadText([ord(c) % 100 + 1 for c in text if c.isalnum()])
 
 
 def energy_vad(inputs: dict[str, Tensor]) -> dict[str, Tensor]:

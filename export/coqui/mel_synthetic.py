@@ -10,10 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from voxturn.export.coqui.modules import tts_module
-from voxturn.export.coqui.vits.synthetic import characters, randomise, write_speaker_ids
+from voxturn.export.coqui.vits.synthetic import (
+    characters,
+    randomise,
+    set_duration,
+    write_speaker_ids,
+)
 
 _AUDIO = {"log_func": "np.log", "spec_gain": 1, "mel_fmax": 8000.0, "sample_rate": 22050}
 """As the recipes for LJSpeech have it."""
+_FRAMES_A_LETTER = 6.0
+"""Some frames, as people speak; random weights alone would say a letter in one."""
+_TAKEN_OFF = 1.0
+"""Frames that upstream takes off what these families predict."""
 _TINY_GLOW: dict[str, Any] = {
     "hidden_channels_enc": 32, "hidden_channels_dec": 32, "hidden_channels_dp": 24,
     "num_flow_blocks_dec": 3, "num_block_layers": 2,
@@ -45,7 +54,10 @@ def _glow(target: Path, size: str, several: bool) -> Any:
         **args,
     )
     _set_audio(config, signal_norm=True)
-    return tts_module("TTS.tts.models.glow_tts").GlowTTS(config)
+    model = tts_module("TTS.tts.models.glow_tts").GlowTTS(config)
+    half = _FRAMES_A_LETTER / 2  # of its symbols every other is a blank
+    set_duration(model.encoder.duration_predictor, half + _TAKEN_OFF)
+    return model
 
 
 _FORWARD = {
@@ -75,11 +87,15 @@ def _forward(kind: str, target: Path, size: str, several: bool = False) -> Any:
         args.use_speaker_embedding = config.use_speaker_embedding = True
         args.speakers_file = config.speakers_file = str(target / "speaker_ids.json")
     _set_audio(config, signal_norm=True)
-    return tts_module("TTS.tts.models.forward_tts").ForwardTTS(config)
+    model = tts_module("TTS.tts.models.forward_tts").ForwardTTS(config)
+    set_duration(model.duration_predictor, _FRAMES_A_LETTER + _TAKEN_OFF)
+    return model
 
 
-def _hifigan(_target: Path, size: str) -> Any:
+def _hifigan(_target: Path, size: str, channels: int = 512) -> Any:
+    """`channels` that it begins with."""
     config = tts_module("TTS.vocoder.configs.hifigan_config").HifiganConfig()
+    config.generator_model_params["upsample_initial_channel"] = channels
     if size == "tiny":
         config.generator_model_params = dict(_TINY_HIFIGAN)
     _set_audio(config, signal_norm=False)
@@ -92,6 +108,7 @@ KINDS: Mapping[str, Callable[[Path, str], Any]] = {
     **{kind: partial(_forward, kind) for kind in _FORWARD},
     "fast_pitch-multi": partial(_forward, "fast_pitch", several=True),
     "hifigan": _hifigan,
+    "hifigan_v2": partial(_hifigan, channels=128),
 }
 """What makes an untrained model of a size; files that it needs are written into the folder."""
 

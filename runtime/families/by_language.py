@@ -82,7 +82,7 @@ class VoiceByLanguage:
         async with aclosing(voice(run)) as chunks:
             async for chunk in chunks:
                 samples = resampler.push(chunk.samples, last=chunk.final)
-                if samples.size or chunk.final:
+                if samples.size or chunk.final or chunk.words:
                     yield replace(chunk, samples=samples, rate=self.rate)
 
     def using(self, options: VoiceOptions) -> Voice:

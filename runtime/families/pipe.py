@@ -4,7 +4,7 @@ it."""
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 
@@ -13,7 +13,7 @@ from voxturn.runtime.errors import EmptyText, InferenceFailed
 from voxturn.runtime.families.base import WORDS, Voice, styles_of
 from voxturn.runtime.flow.handoff import Ahead, close_iterator
 from voxturn.runtime.flow.lane import Lane
-from voxturn.runtime.messages import PcmChunk, Sentence
+from voxturn.runtime.messages import PcmChunk, Sentence, Word
 from voxturn.runtime.text.clauses import SpokenClauses
 from voxturn.runtime.text.normalize import in_words
 from voxturn.runtime.text.scripts import check_script
@@ -80,7 +80,16 @@ async def _read(voice: Voice, sentences: AsyncIterator[Sentence]) -> AsyncGenera
             index = chunk.sentence.index
             for earlier in [each for each in written if each < index]:
                 del written[earlier]  # a text may have no end
-            yield replace(chunk, sentence=written.get(index, chunk.sentence))
+            sentence = written.get(index, chunk.sentence)
+            yield replace(chunk, sentence=sentence, words=_as_written(chunk.words, sentence.text))
+
+
+def _as_written(words: Sequence[Word], text: str) -> tuple[Word, ...]:
+    """The words that were said as they stand in a text; none where they are not as many."""
+    given = text.split()
+    if len(given) != len(words):
+        return ()
+    return tuple(replace(word, text=each) for word, each in zip(words, given, strict=True))
 
 
 class _Styles:

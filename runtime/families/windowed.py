@@ -20,7 +20,7 @@ from voxturn.runtime.audio.window import Plan, Speed, sustained, with_margin
 from voxturn.runtime.flow.handoff import Ahead
 from voxturn.runtime.flow.lane import Lane
 from voxturn.runtime.flow.scheduling import Pace
-from voxturn.runtime.messages import PcmChunk, Samples, Sentence
+from voxturn.runtime.messages import PcmChunk, Samples, Sentence, Word
 from voxturn.runtime.protocols import GraphExecutor, Tensor
 
 _LEAD_IN_MS, _IDLE_S = 5, 0.05
@@ -36,7 +36,8 @@ class Latents:
     `final`: it is the sentence's last piece. `inputs`: what else the vocoder's graph takes, as the
     speaker it sounds like. `cut`: why the family's guard ended the sentence, if it did.
     `end_probability`: chance that the sentence had ended before this piece. `cancel()`: abandon the
-    rest of the sentence; None where its end is not guarded.
+    rest of the sentence; None where its end is not guarded. `words`: where its words lie in the
+    audio of a whole sentence; empty where that is not known.
     """
 
     values: Float
@@ -46,6 +47,7 @@ class Latents:
     cut: str = ""
     end_probability: float = 0.0
     cancel: Callable[[], None] | None = None
+    words: tuple[Word, ...] = ()
 
 
 class FrameMap(Protocol):
@@ -173,6 +175,7 @@ class WindowedVocoder:
         try:
             async for piece in latents:
                 self._pace.made(answer, 0.0)
+                words, trimmed = piece.words, 0
                 progress.latents.append(piece.values)
                 progress.final = piece.final
                 while not progress.over and (window := self.next_window(progress)) is not None:
@@ -184,12 +187,15 @@ class WindowedVocoder:
                             piece.cancel()
                             progress.over, samples, cut = True, samples[:keeps], "silence"
                     if not audible:
+                        whole = samples.size
                         samples, audible = self._trim(samples)
+                        trimmed += whole - samples.size
                     over = progress.over or (self.next_window(progress) is None and piece.final)
                     if samples.size or cut:
                         self._pace.made(answer, samples.size / self.rate)
-                        yield PcmChunk(samples, self.rate, start, piece.sentence, cut, over)
-                        start += samples.size
+                        words = _earlier(words, trimmed / self.rate)
+                        yield PcmChunk(samples, self.rate, start, piece.sentence, cut, over, words)
+                        start, words = start + samples.size, ()
                 if piece.final:
                     progress, guard = Progress(), self._guard()
         finally:
@@ -322,6 +328,14 @@ class WindowedVocoder:
         if at is None:
             return samples[:0], False
         return samples[max(0, at - self.rate * _LEAD_IN_MS // 1000) :], True
+
+
+def _earlier(words: Sequence[Word], seconds: float) -> tuple[Word, ...]:
+    """Words in audio of which so much of the beginning was dropped."""
+    return tuple(
+        Word(each.text, max(0.0, each.begin_s - seconds), max(0.0, each.end_s - seconds))
+        for each in words
+    )
 
 
 def _repeated(like: Latents, count: int) -> Float:

@@ -169,7 +169,7 @@ def heard_text(chunks: Sequence[PcmChunk], samples: int) -> str:
 
 def words_heard(chunks: Sequence[PcmChunk], samples: int) -> list[str]:
     """The words of the answer that lie within its first `samples` samples, each sentence's words
-    evenly spread.
+    evenly spread where the voice does not know where they lie.
 
     A sentence whose last chunk was not made yet is taken to last as long as its letters suggest.
     """
@@ -185,11 +185,19 @@ def words_heard(chunks: Sequence[PcmChunk], samples: int) -> list[str]:
             begin,
             end if chunk.final else max(longest, end, likely),
         )
+    ends = {
+        chunk.sentence.index: [int(word.end_s * chunk.rate) for word in chunk.words]
+        for chunk in chunks
+        if chunk.words
+    }
     words: list[str] = []
     for sentence, begin, end in spans.values():
         share = (samples - begin) / max(1, end - begin)
         all_words = sentence.text.split()
-        words += all_words if share >= 1 else all_words[: max(0, int(share * len(all_words)))]
+        count = max(0, int(min(share, 1.0) * len(all_words)))
+        if sentence.index in ends:
+            count = sum(begin + each <= samples for each in ends[sentence.index])
+        words += all_words[:count]
     return words
 
 

@@ -24,10 +24,10 @@ from voxturn.runtime import cli
 from voxturn.runtime.errors import CorruptModel, ExportFailed, UnknownVoice, UsageError
 from voxturn.runtime.models.manifest import Manifest
 
-from tests.tiny.test_coqui_vits import Made, copied, edit, fails, say
+from tests.tiny.test_coqui_vits import Made, check_words, copied, edit, fails, say
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # coqui-tts and what it imports
-VOICES = tuple(kind for kind in mel_synthetic.KINDS if kind != "hifigan")
+VOICES = tuple(kind for kind in mel_synthetic.KINDS if not kind.startswith("hifigan"))
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +95,11 @@ def test_it_speaks(made: Callable[[str], Made], kind: str, tmp_path: Path) -> No
     usual = say(made(kind), tmp_path / "said.wav")
     assert usual.size > 5000
     assert say(made(kind), tmp_path / "said.wav", "--seed", "4").size > 5000
+
+
+@pytest.mark.parametrize("kind", ["glow_tts", "fast_pitch"])
+def test_words_have_times(made: Callable[[str], Made], kind: str) -> None:
+    check_words(made(kind).artifact)
 
 
 def test_texts_that_upstream_is_too_wide_for_are_spoken(

@@ -22,6 +22,7 @@ from voxturn.export.coqui.folder import CoquiFolder
 from voxturn.export.coqui.vits import family, synthetic
 from voxturn.export.windows import LatentDecoder, windowed_snr
 from voxturn.runtime import cli
+from voxturn.runtime.coqui import TTS
 from voxturn.runtime.errors import (
     CorruptModel,
     ExportFailed,
@@ -119,6 +120,28 @@ def test_the_margin_is_needed(made: Callable[[str], Made]) -> None:
     decode = LatentDecoder(voice.artifact / "decoder.onnx")
     assert windowed_snr(decode, decode.channels, hop, margin) >= 100
     assert windowed_snr(decode, decode.channels, hop, 1) < 60
+
+
+def check_words(artifact: Path) -> None:
+    """A sentence's words lie in its audio, one after the other, as long as its letters."""
+    text = "Hello there, my dear friend."
+    with TTS(model_path=artifact, progress_bar=False) as voice:
+        language = voice.languages[0] if voice.languages else None
+        chunks = list(voice.stream(text, language=language))
+    assert len(chunks) > 1
+    assert not any(chunk.words for chunk in chunks[1:])
+    words = chunks[0].words
+    assert [word.text for word in words] == text.split()
+    times = [time for word in words for time in (word.begin_s, word.end_s)]
+    assert times == sorted(times)
+    assert times[0] < 0.2
+    whole_s = sum(chunk.samples.size for chunk in chunks) / chunks[0].rate
+    assert 0.8 * whole_s < times[-1] <= whole_s + 1e-6
+
+
+@pytest.mark.parametrize("kind", ["vits", "vits-22to44", "yourtts"])
+def test_words_have_times(made: Callable[[str], Made], kind: str) -> None:
+    check_words(made(kind).artifact)
 
 
 def test_noise_repeats_after_its_end(made: Callable[[str], Made]) -> None:

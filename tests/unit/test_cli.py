@@ -55,6 +55,7 @@ from voxturn.runtime.models.registry import Registry
 from voxturn.runtime.models.store import Store
 from voxturn.runtime.parts import content_filter
 from voxturn.runtime.text.chat import Message
+from voxturn.runtime.text.reading import ReadText
 
 from tests.cli_fakes import use_fakes
 from tests.conftest import FakeTurn, OrdPhonemizer, tone
@@ -369,15 +370,15 @@ def test_an_answer_that_cannot_be_spoken_does_not_end_a_chat(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    real, calls = OrdPhonemizer.ids, []
+    real, calls = OrdPhonemizer.read, []
 
-    def ids(self: OrdPhonemizer, text: str, language: str) -> list[int]:
+    def read(self: OrdPhonemizer, text: str, language: str) -> ReadText:
         calls.append(text)
         if len(calls) == 1:
             raise error("of\nthis line")
         return real(self, text, language)
 
-    monkeypatch.setattr(OrdPhonemizer, "ids", ids)
+    monkeypatch.setattr(OrdPhonemizer, "read", read)
     assert chat.run(["One.", "Two."], "-o", str(tmp_path)) == 0
     text = capsys.readouterr()
     assert text.err == "voxturn: of this line\n"

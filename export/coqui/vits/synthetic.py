@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,8 @@ _SPEAKERS = ("ana", "ben", "eva")
 _LANGUAGES = ("en", "fr-fr", "pt-br")
 _CALM = {"translation": -3.0, "translate": -3.0, "log_scale": 1.0}
 """Of the last flow of the durations: some three frames a symbol, whatever the others do."""
+_FRAMES_A_SYMBOL = 3.0
+"""The same where durations are not drawn."""
 
 
 def make_checkpoint(target: Path, kind: str, size: str, seed: int) -> None:
@@ -70,6 +73,8 @@ def make_checkpoint(target: Path, kind: str, size: str, seed: int) -> None:
             config.model_args[key] = config[key] = path
     model = tts_module("TTS.tts.models.vits").Vits(config)
     randomise(model.state_dict())
+    if not model.args.use_sdp:
+        set_duration(model.duration_predictor, _FRAMES_A_SYMBOL)
     torch.save({"model": model.state_dict()}, target / "model.pth")
     (target / "config.json").write_text(json.dumps(saved, indent=1), encoding="utf-8")
 
@@ -84,6 +89,11 @@ def randomise(state: Mapping[str, Any]) -> None:
                 value.normal_(std=0.05)
             if name.startswith("duration_predictor.flows.0."):
                 value.fill_(_CALM[name.rsplit(".", 1)[1]])
+
+
+def set_duration(predictor: Any, frames: float) -> None:
+    """Let a predictor of durations' logarithms say about so many frames for every symbol."""
+    predictor.proj.bias.data.fill_(math.log(frames))
 
 
 def characters() -> Any:

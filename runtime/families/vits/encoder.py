@@ -13,12 +13,14 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 from voxturn.runtime.errors import InferenceFailed
+from voxturn.runtime.families.vits.words import word_times
 from voxturn.runtime.families.windowed import Latents
 from voxturn.runtime.flow.handoff import close_iterator
 from voxturn.runtime.flow.lane import Lane
-from voxturn.runtime.messages import Sentence
+from voxturn.runtime.messages import Sentence, Word
 from voxturn.runtime.protocols import GraphExecutor, Tensor
 from voxturn.runtime.text.language import find
+from voxturn.runtime.text.reading import ReadText
 from voxturn.runtime.text.split import filled
 
 _LONGEST_TEXT, _MOST_IDS = 1000, 500
@@ -27,9 +29,9 @@ interrupt a call, and its time grows faster than its length."""
 
 
 class TextReader(Protocol):
-    """Text in a language to the voice's symbols; empty for text that has no sound."""
+    """Text in a language to the voice's symbols; no ids for text that has no sound."""
 
-    def ids(self, text: str, language: str) -> list[int]: ...
+    def read(self, text: str, language: str) -> ReadText: ...
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,8 @@ class VitsEncoder:
     `languages` are in the order of their ids; those of a voice whose graph is not told the language
     have none: `tells_language`. `channels` and `noise_frames` are those of the prior's noise. The
     same seed and text give the same latents. A sentence with too much to say for one call is said
-    in pieces.
+    in pieces; of one that is not, the times of its words are known where the graph gives `durations`,
+    in frames of `duration_s` seconds.
     """
 
     def __init__(
@@ -74,6 +77,7 @@ class VitsEncoder:
         channels: int,
         languages: tuple[str, ...],
         tells_language: bool = False,
+        duration_s: float = 0.0,
     ) -> None:
         self._graph = graph
         self._reader = reader
@@ -83,6 +87,7 @@ class VitsEncoder:
         self._channels = channels
         self.languages = languages
         self._tells_language = tells_language
+        self._duration_s = duration_s
 
     def using(self, manner: Manner) -> VitsEncoder:
         """The same engine in another manner."""
@@ -95,6 +100,7 @@ class VitsEncoder:
             self._channels,
             self.languages,
             self._tells_language,
+            self._duration_s,
         )
 
     async def __call__(self, sentences: AsyncIterator[Sentence]) -> AsyncGenerator[Latents, None]:
@@ -104,19 +110,20 @@ class VitsEncoder:
             async for sentence in sentences:
                 texts, number = deque(_cut(sentence.text, _LONGEST_TEXT)), 0
                 while texts:
-                    values = await self._lane.run(self._encode, texts, sentence, number, told)
+                    piece = await self._lane.run(self._encode, texts, sentence, number, told)
                     number += 1
-                    if values is not None:
-                        yield Latents(values, sentence, inputs=told)
+                    if piece is not None:
+                        yield piece
         finally:
             await close_iterator(sentences)
 
     def _encode(
         self, texts: deque[str], sentence: Sentence, number: int, told: Mapping[str, Tensor]
-    ) -> npt.NDArray[np.float32] | None:
+    ) -> Latents | None:
         """The latents of the sentence's next piece, which is taken from `texts`."""
         language = self._language(sentence)
-        ids = self._next_ids(texts, language)
+        read = self._next(texts, language)
+        ids = read.ids
         if not ids:
             return None
         seed = [self.manner.seed, sentence.index, *([number] if number else [])]
@@ -134,23 +141,27 @@ class VitsEncoder:
         if self._tells_language:
             inputs["language"] = np.array([self.languages.index(language)], np.int64)
         try:
-            latents = self._graph.run(inputs)["latents"]
+            outputs = self._graph.run(inputs)
         except InferenceFailed as exc:
             raise InferenceFailed(f"speak: {sentence.text[:40]!r}: {exc}") from exc
-        return np.ascontiguousarray(latents[0].T)
+        values, words = np.ascontiguousarray(outputs["latents"][0].T), tuple[Word, ...]()
+        if "durations" in outputs and not number and not texts:
+            durations = outputs["durations"].reshape(-1)
+            words = word_times(sentence.text, read, durations, self._duration_s)
+        return Latents(values, sentence, inputs=told, words=words)
 
     def _language(self, sentence: Sentence) -> str:
         """The voice's own code of the sentence's language, or the one that it is set to."""
         known = find(sentence.language, self.languages.__contains__) if sentence.language else ""
         return known or self.manner.language
 
-    def _next_ids(self, texts: deque[str], language: str) -> list[int]:
-        """The ids of the first text, of which what is too much for one call goes back."""
+    def _next(self, texts: deque[str], language: str) -> ReadText:
+        """The first text as it is read, of which what is too much for one call goes back."""
         text = texts.popleft()
-        while len(ids := self._reader.ids(text, language)) > _MOST_IDS and len(text) > 1:
+        while len((read := self._reader.read(text, language)).ids) > _MOST_IDS and len(text) > 1:
             text, *rest = _cut(text, (len(text) + 1) // 2)
             texts.extendleft(reversed(rest))
-        return ids
+        return read
 
 
 def _cut(text: str, limit: int) -> list[str]:

@@ -67,7 +67,8 @@ class CoquiReading:
 class VitsSizes:
     """Of an artifact: how it is read; `noises` that it draws, by the option that sets how much; the
     `length` of what it says; the prior noise's `noise_frames` of `channels`; of its audio `rate` in
-    Hz, `hop` samples a frame, `margin` frames of context.
+    Hz, `hop` samples a frame, `margin` frames of context. `duration_hop`: samples of a frame of the
+    durations that its graph gives; 0 where it gives none.
 
     `languages` are in the order of their ids, which the graph is told where `tells_language`;
     `speakers` in the order of their rows.
@@ -81,6 +82,7 @@ class VitsSizes:
     rate: int
     hop: int
     margin: int
+    duration_hop: int
     languages: tuple[str, ...]
     tells_language: bool
     speakers: tuple[str, ...]
@@ -107,6 +109,7 @@ class VitsSizes:
                 rate=whole(p, "sample_rate"),
                 hop=whole(p, "hop"),
                 margin=whole(p, "margin", 0),
+                duration_hop=whole(p, "duration_hop") if "duration_hop" in p else 0,
                 languages=languages,
                 tells_language=p.get("language_ids", False) is True,
                 speakers=tuple(str(name) for name in p.get("speakers", ())),
@@ -169,6 +172,7 @@ def _make(parts: Parts) -> VitsVoice:
         sizes.channels,
         sizes.languages,
         sizes.tells_language,
+        sizes.duration_hop / sizes.rate,
     )
     return VitsVoice(encoder, _vocoder(vocode, parts), speakers, frozenset(noises))
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from voxturn.runtime.gateway.errors import ApiError
-from voxturn.runtime.messages import Message, PcmChunk, Sentence, ToolCall
+from voxturn.runtime.messages import Message, PcmChunk, Sentence, ToolCall, Word
 from voxturn.runtime.text.chat_format import with_results
 from voxturn.runtime.turn.memory import heard_text
 
@@ -71,17 +71,21 @@ class Item:
 
 @dataclass
 class Span:
-    """A sentence in the audio of an answer: `begin` and `size` in samples. `whole`: to its end."""
+    """A sentence in the audio of an answer: `begin` and `size` in samples. `whole`: to its end.
+    `words`: where its words lie in it, where that is known."""
 
     sentence: Sentence
     begin: int
     size: int = 0
     whole: bool = False
+    words: tuple[Word, ...] = ()
 
     def chunk(self, rate: int) -> PcmChunk:
         """As silence that takes no memory."""
         silence = np.broadcast_to(_NOTHING, (1, self.size))[0]
-        return PcmChunk(silence, rate, self.begin, self.sentence, final=self.whole)
+        return PcmChunk(
+            silence, rate, self.begin, self.sentence, final=self.whole, words=self.words
+        )
 
 
 class Items:

@@ -191,7 +191,7 @@ class Reply:
         """Audio of a sentence, after the words that lie in it."""
         item = self._open()
         if not item.spans or item.spans[-1].sentence.index != chunk.sentence.index:
-            item.spans.append(Span(chunk.sentence, chunk.start))
+            item.spans.append(Span(chunk.sentence, chunk.start, words=chunk.words))
             self._words = 0
         span = item.spans[-1]
         span.size = chunk.start + chunk.samples.size - span.begin
@@ -203,13 +203,15 @@ class Reply:
             self.tell(AudioDelta(self, 0, item, chunk.samples[begin : begin + size]))
 
     def _tell_words(self, item: Item, span: Span) -> None:
-        """The words of a sentence that begin within its audio so far, each where it lies if they
-        are evenly spread."""
+        """The words of a sentence that begin within its audio so far, each where it lies; evenly
+        spread where the voice does not know."""
         words = span.sentence.text.split()
         likely = round(len(span.sentence.text) / _LETTERS_A_SECOND * item.rate)
         whole = span.size if span.whole else max(span.size, likely)
         while self._words < len(words):
             at = whole * self._words / len(words)
+            if span.words:
+                at = span.words[self._words].begin_s * item.rate
             if at >= span.size and not span.whole:
                 return
             word = words[self._words]

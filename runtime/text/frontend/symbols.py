@@ -12,6 +12,7 @@ from voxturn.runtime.text.frontend.phonemizers import (
     load_phonemizer,
     phonemized,
 )
+from voxturn.runtime.text.reading import ReadText, words_of
 
 
 @dataclass(frozen=True)
@@ -63,13 +64,16 @@ class SymbolReader:
         self._phonemizers = {language: loaded[entry] for language, entry in named.items()}
         self._reading = reading
 
-    def ids(self, text: str, language: str = "") -> list[int]:
-        """The ids of a text; symbols that the model does not know are left out. Empty for a text
-        that has no sound."""
+    def read(self, text: str, language: str = "") -> ReadText:
+        """A text's ids; symbols that the model does not know are left out."""
         known = self.known(text, language)
         if not any(symbol.isalpha() for symbol in known):
-            return []
-        return self._framed([self._reading.symbols[symbol] for symbol in known])
+            return ReadText([])
+        ids = self._framed([self._reading.symbols[symbol] for symbol in known])
+        blank, ends = self._reading.blank is not None, self._reading.ends is not None
+        first, step = (2 if ends else 1, 2) if blank else (int(ends), 1)
+        places = [(at, at + 1) for at in range(first, first + step * len(known), step)]
+        return ReadText(ids, words_of(text, known, places))
 
     def known(self, text: str, language: str = "") -> list[str]:
         """The symbols of a text that the model knows."""

@@ -11,7 +11,7 @@ from voxturn.runtime.errors import InferenceFailed, UnsupportedLanguage
 from voxturn.runtime.families.base import WORDS, WRITTEN, NoPreparation, VoiceOptions, styles_of
 from voxturn.runtime.families.fake import FakeVoice
 from voxturn.runtime.families.pipe import clauses, spoken
-from voxturn.runtime.messages import PcmChunk, Sentence
+from voxturn.runtime.messages import PcmChunk, Sentence, Word
 from voxturn.runtime.text.spoken import SpokenText
 
 from tests.conftest import FakeTurn
@@ -47,6 +47,29 @@ async def once(*sentences: Sentence) -> AsyncIterator[Sentence]:
 
 async def speak(reader: Reader, sentences: AsyncIterator[Sentence]) -> list[PcmChunk]:
     return [chunk async for chunk in spoken(reader, sentences)]
+
+
+class Timed(Reader):
+    """A voice that knows where the words lie that it reads."""
+
+    async def __call__(self, sentences: AsyncIterator[Sentence]) -> AsyncGenerator[PcmChunk, None]:
+        async for sentence in sentences:
+            words = tuple(Word(each, 0.0, 1.0) for each in sentence.text.split())
+            yield PcmChunk(np.zeros(1, np.float32), 16000, 0, sentence, words=words)
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("Dr. Silva has 3 cats.", ["Dr.", "Silva", "has", "3", "cats."]),
+        ("**Bold** words.", ["**Bold**", "words."]),
+        ("It was in 1999.", []),  # two words are said
+    ],
+)
+async def test_words_are_those_that_were_written_or_none(text: str, wanted: list[str]) -> None:
+    (chunk,) = await speak(Timed(), once(Sentence(text, 0)))
+    assert chunk.sentence.text == text
+    assert [word.text for word in chunk.words] == wanted
 
 
 MARKED = [

@@ -53,6 +53,7 @@ EVENTS = st.one_of(
         SENTENCES,
         TEXT,
         st.booleans(),
+        WORDS,
     ),
     st.builds(TurnDone, TEXT),
 )

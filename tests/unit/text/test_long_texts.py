@@ -38,7 +38,7 @@ STEPS: dict[str, Callable[[str], object]] = {
     "filled": lambda text: list(filled(text, 250)),
     "script": lambda text: check_script(text, "en"),
     "filter": lambda text: WordListFilter("en").check(text, "out"),
-    "phonemes": lambda text: EspeakPhonemizer("en-us", _IDS).ids(text[:1000]),
+    "phonemes": lambda text: EspeakPhonemizer("en-us", _IDS).read(text[:1000]),
 }
 
 

@@ -22,6 +22,7 @@ from voxturn.runtime.messages import (
     SpeechStarted,
     Transcript,
     TurnDone,
+    Word,
 )
 from voxturn.runtime.turn.listen import Endpointing
 from voxturn.runtime.turn.memory import heard_text
@@ -332,6 +333,15 @@ def test_heard_text_spreads_the_words_of_a_sentence_evenly() -> None:
     assert heard_text(chunks, RATE) == "one two"
     assert heard_text(chunks, 2 * RATE) == "one two three four"
     assert heard_text([], 100) == ""
+
+
+def test_heard_text_is_exact_where_the_voice_knows_its_words() -> None:
+    words = (Word("one", 0.0, 0.1), Word("two", 0.1, 1.5), Word("three", 1.6, 2.0))
+    sentence = Sentence("one two three", 0)
+    chunks = [PcmChunk(np.zeros(RATE, np.float32), RATE, i * RATE, sentence) for i in range(2)]
+    chunks[0] = replace(chunks[0], words=words)
+    heard = [heard_text(chunks, round(seconds * RATE)) for seconds in (0.0, 0.2, 1.4, 1.5, 2.0)]
+    assert heard == ["", "one", "one", "one two", "one two three"]
 
 
 def test_of_a_sentence_that_is_not_made_yet_only_a_share_was_heard() -> None:

@@ -4,15 +4,20 @@ always were."""
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from voxturn.runtime.executors.fake import FakeGraph
 from voxturn.runtime.families.vits.encoder import Manner, VitsEncoder
+from voxturn.runtime.families.vits.words import word_times
 from voxturn.runtime.flow.lane import Lane
-from voxturn.runtime.messages import Sentence
+from voxturn.runtime.messages import Sentence, Word
 from voxturn.runtime.protocols import Tensor
+from voxturn.runtime.text.reading import ReadText
 
 MOST = 500
 
@@ -25,10 +30,10 @@ class Letters:
         self.texts: list[str] = []
         self.languages: list[str] = []
 
-    def ids(self, text: str, language: str) -> list[int]:
+    def read(self, text: str, language: str) -> ReadText:
         self.texts.append(text)
         self.languages.append(language)
-        return [ord(char) for char in text if char.isalnum() for _ in range(self.count)]
+        return ReadText([ord(char) for char in text if char.isalnum() for _ in range(self.count)])
 
 
 MANNER = Manner(0.6, 1.0, 0.8, "en", seed=5)
@@ -135,3 +140,59 @@ async def test_pieces_of_a_sentence_have_noise_of_their_own() -> None:
     assert not np.array_equal(
         first["duration_noise"][:, :, :size], second["duration_noise"][:, :, :size]
     )
+
+
+@given(st.lists(st.text("ab", min_size=1, max_size=4), min_size=1, max_size=6), st.data())
+def test_times_of_words_are_the_durations_of_their_letters(
+    words: list[str], data: st.DataObject
+) -> None:
+    letters = "".join(words)
+    places = np.cumsum([0, *map(len, words)])
+    read = ReadText([*map(ord, letters)], tuple(pairwise(map(int, places))))
+    frames = data.draw(st.lists(st.integers(0, 9), min_size=len(letters), max_size=len(letters)))
+    times = word_times(" ".join(words), read, np.array(frames, np.float32), 0.5)
+    assert [each.text for each in times] == words
+    assert [each.end_s for each in times[:-1]] == [each.begin_s for each in times[1:]]
+    assert times[0].begin_s == 0
+    assert times[-1].end_s == sum(frames) * 0.5
+    assert word_times(" ".join(words), read, np.zeros(len(letters) + 1, np.float32), 0.5) == ()
+    assert word_times("a", ReadText([97]), np.ones(1, np.float32), 0.5) == ()
+
+
+class Spaced(Letters):
+    """As `Letters`, and knows which of them are which word."""
+
+    def read(self, text: str, language: str) -> ReadText:
+        ids = super().read(text, language).ids
+        ends = np.cumsum([0, *(sum(map(str.isalnum, word)) for word in text.split())])
+        return ReadText(ids, tuple(pairwise(map(int, ends))))
+
+
+async def words_said(text: str) -> list[tuple[Word, ...]]:
+    """The words of each piece of a sentence whose letters take a frame of 0.1 s each."""
+
+    def graph(inputs: Mapping[str, Tensor]) -> dict[str, Any]:
+        count = inputs["input"].shape[1]
+        values = np.zeros((1, 4, count), np.float32)
+        return {"latents": values, "durations": np.ones((1, count), np.float32)}
+
+    async def sentences() -> AsyncIterator[Sentence]:
+        yield Sentence(text, 0)
+
+    lane = Lane("speak")
+    encoder = VitsEncoder(FakeGraph(graph), Spaced(), lane, MANNER, 8, 4, ("en",), duration_s=0.1)
+    found = [latents.words async for latents in encoder(sentences())]
+    lane.close()
+    return found
+
+
+async def test_a_sentence_in_one_piece_tells_its_words_and_one_in_several_none() -> None:
+    (words,) = await words_said("One, two three.")
+    assert [(each.text, round(each.begin_s, 6)) for each in words] == [
+        ("One,", 0.0),
+        ("two", 0.3),
+        ("three.", 0.6),
+    ]
+    pieces = await words_said("word " * 300)
+    assert len(pieces) > 1
+    assert not any(pieces)

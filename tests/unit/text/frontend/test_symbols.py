@@ -19,7 +19,7 @@ TEXT: dict[str, Any] = {
 
 
 def ids(text: str, **changes: Any) -> list[int]:
-    return SymbolReader(Reading.of(TEXT | changes)).ids(text, "en")
+    return list(SymbolReader(Reading.of(TEXT | changes)).read(text, "en").ids)
 
 
 def test_known_symbols_have_ids_and_others_fall_out() -> None:
