@@ -106,11 +106,11 @@ _TACOTRONS: Mapping[str, dict[str, Any]] = {
     "tacotron2": {"attention_norm": "softmax", "double_decoder_consistency": True},
     "tacotron2-dca": {
         "attention_type": "dynamic_convolution", "several": True, "speaker_embedding_dim": 24,
-        "r": 3, "prenet_type": "bn", "prenet_dropout_at_inference": True,
+        "r": 3, "prenet_type": "bn", "prenet_dropout_at_inference": True, "use_gst": True,
     },
-    "tacotron2-graves": {"attention_type": "graves", "attention_heads": 5, "use_gst": True},
+    "tacotron2-graves": {"attention_type": "graves", "attention_heads": 5},
 }  # fmt: skip
-"""DDC; dynamic convolutions, several speakers and a prenet that drops values; a mixture and a style."""
+"""DDC; dynamic convolutions with a style, several speakers and a prenet that drops values; a mixture."""
 
 
 def _hifigan(_target: Path, size: str) -> Any:

@@ -65,12 +65,12 @@ def write_voice(folder: CoquiFolder, target: Path, vocoder: Path, voice: MelVoic
         text = {"text": reading(folder.config, languages)}
     mel.check_pair(sound.mel, where)
     check_symbols(folder, text, voice.symbols)
-    table = {voice.table: (weights.rows(voice.table), voice.voice)} if voice.table in weights else {}
+    table = (
+        {voice.table: (weights.rows(voice.table), voice.voice)} if voice.table in weights else {}
+    )
     wanted = voice.wanted | table
     weights.check(wanted)
-    names, rows = speakers_of(
-        folder, weights, voice.voice, table=voice.table, unit=voice.unit
-    )
+    names, rows = speakers_of(folder, weights, voice.voice, table=voice.table, unit=voice.unit)
     rows = _unit(rows) if voice.unit else rows
     text_graph, decoder = (target / file for file in GRAPHS.values())
     voice.graph(text_graph, mel, sound.mel)

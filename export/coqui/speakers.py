@@ -62,9 +62,7 @@ def embedded_speakers(folder: CoquiFolder, rows: int) -> list[str]:
     return in_order(ids, rows, "speakers", folder)
 
 
-def vector_speakers(
-    folder: CoquiFolder, width: int, unit: bool = True
-) -> tuple[list[str], Float]:
+def vector_speakers(folder: CoquiFolder, width: int, unit: bool = True) -> tuple[list[str], Float]:
     """The names and the d-vectors `[speakers, width]`, normalised with `unit`, of a model without a
     table.
 

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 from voxturn.export.checkpoint import Shapes
 from voxturn.export.coqui.layers import biased
-from voxturn.export.coqui.tacotron.layers import column, first_of, positions, zeros
+from voxturn.export.coqui.tacotron.layers import column, first_of, positions
 from voxturn.export.net import Net
 from voxturn.export.weights import Weights
 

@@ -66,14 +66,14 @@ def compared(
     most: int = STEPS,
 ) -> dict[str, float]:
     """The errors over a text of random symbols, `length` of them, said by a speaker of `rows` in at
-    most so many steps."""
+    most so many steps, and how many `steps` there were."""
     import torch
 
     ids = random_ids(model.tokenizer.characters.num_chars, length)
     told = {"speaker": rows[[speaker], :, None]} if len(rows) else {}
     model.decoder.max_decoder_steps = most
     torch.manual_seed(length)
-    wanted = model.inference(torch.from_numpy(ids), _auxiliary(model, rows, speaker))
+    wanted = model.inference(torch.from_numpy(ids), auxiliary(model, rows, speaker))
     torch.manual_seed(length)
     encoded = graphs["acoustic"].run({"input": ids, **told})
     widths = [layer.linear_layer.out_features for layer in model.decoder.prenet.linear_layers]
@@ -96,6 +96,7 @@ def compared(
     sound = vocoder[0].inference(torch.tensor(handed)[None]).numpy()
     alignments = wanted["alignments"][0].numpy()
     return {
+        "steps": float(loop.steps),
         "steps.differ": float(abs(loop.steps - len(alignments))),
         "frames.error": error(np.concatenate(frames), wanted["decoder_outputs"][0].numpy()),
         "alignments.error": error(np.stack(seen.alignments), alignments[: len(seen.alignments)]),
@@ -115,16 +116,16 @@ class _Seen:
         return False
 
 
-def _auxiliary(model: Any, rows: Float, speaker: int) -> dict[str, Any]:
+def auxiliary(model: Any, rows: Float, speaker: int) -> dict[str, Any]:
     """Who speaks, in upstream's words, and no reference for a style."""
     import torch
 
-    auxiliary: dict[str, Any] = {"style_mel": None, "d_vectors": None, "speaker_ids": None}
+    told: dict[str, Any] = {"style_mel": None, "d_vectors": None, "speaker_ids": None}
     if len(rows) and hasattr(model, "speaker_embedding"):
-        auxiliary["speaker_ids"] = torch.tensor([speaker])
+        told["speaker_ids"] = torch.tensor([speaker])
     elif len(rows):
-        auxiliary["d_vectors"] = torch.from_numpy(rows[[speaker]])
-    return auxiliary
+        told["d_vectors"] = torch.from_numpy(rows[[speaker]])
+    return told
 
 
 def _drawn(widths: list[int]) -> Callable[[], Float]:

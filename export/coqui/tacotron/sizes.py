@@ -25,7 +25,11 @@ from voxturn.export.weights import Weights
 
 TABLE = "speaker_embedding.weight"
 SYMBOLS, ENCODER, POSTNET = "embedding.weight", "encoder", "postnet.convolutions"
-PRENET, ASKS, SPEAKS = "decoder.prenet.linear_layers", "decoder.attention_rnn", "decoder.decoder_rnn"
+PRENET, ASKS, SPEAKS = (
+    "decoder.prenet.linear_layers",
+    "decoder.attention_rnn",
+    "decoder.decoder_rnn",
+)
 FRAMES, STOPS = "decoder.linear_projection.linear_layer", "decoder.stopnet.1.linear_layer"
 TRAINING_ONLY = re.compile(
     r"coarse_decoder\.|decoder_backward\.|gst_layer\.|.*\.num_batches_tracked$"
@@ -122,7 +126,9 @@ class TacotronSizes:
             shapes |= block_shapes(f"{ENCODER}.convolutions.{i}", self.width, self.width)
         for way in ("_l0", "_l0_reverse"):
             shapes |= recurrent_shapes(lstm, self.listens, self.width, way)
-        for i, (inputs, outputs) in enumerate(zip((self.mels, *self.prenet), self.prenet)):
+        for i, (inputs, outputs) in enumerate(
+            zip((self.mels, *self.prenet), self.prenet, strict=False)
+        ):
             shapes[f"{PRENET}.{i}.linear_layer.weight"] = (outputs, inputs)
             if self.normed:
                 shapes |= norm_shapes(f"{PRENET}.{i}.batch_normalization", outputs)
@@ -132,6 +138,8 @@ class TacotronSizes:
         made = self.frames * self.mels
         shapes |= biased(FRAMES, made, self.speaks + self.memory)
         shapes |= biased(STOPS, 1, self.speaks + made)
-        for i, (inputs, outputs) in enumerate(zip((self.mels, *self.fine), self.fine)):
+        for i, (inputs, outputs) in enumerate(
+            zip((self.mels, *self.fine), self.fine, strict=False)
+        ):
             shapes |= block_shapes(f"{POSTNET}.{i}", outputs, inputs)
         return shapes

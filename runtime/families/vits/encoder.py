@@ -19,6 +19,7 @@ from voxturn.runtime.flow.lane import Lane
 from voxturn.runtime.messages import Sentence
 from voxturn.runtime.protocols import GraphExecutor, Tensor
 
+
 @dataclass(frozen=True)
 class Manner:
     """How sentences are said. `noise` of the prior, `noise_w` of the durations, `length`: 2 is twice

@@ -123,9 +123,7 @@ def voice_code(tag: str, languages: Sequence[str]) -> str:
     return languages[0] if is_auto(tag) else find(tag, languages.__contains__)
 
 
-def check_choice(
-    candidate: Candidate, languages: Sequence[str], speakers: Sequence[str]
-) -> None:
+def check_choice(candidate: Candidate, languages: Sequence[str], speakers: Sequence[str]) -> None:
     """Raise an error of ours for a language or a speaker that a voice has not."""
     settings = candidate.settings
     if not voice_code(candidate.language, languages):
