@@ -6,9 +6,8 @@ one that reads this state and gives the next. Source: coqui-tts 0.28, `layers/ta
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from voxturn.export.checkpoint import Shapes
@@ -25,9 +24,7 @@ _EPSILON, _NEAR_ZERO = 1e-5, 1e-8
 
 
 class Attention(Protocol):
-    """Sizes of an attention, and its nodes. `query` are the values that it is asked with."""
-
-    query: int
+    """Sizes of an attention, and its nodes."""
 
     def shapes(self) -> Shapes:
         """Every parameter of it."""
@@ -59,7 +56,7 @@ class GravesAttention:
     heads: int
 
     @classmethod
-    def of(cls, w: Weights, config: Mapping[str, Any]) -> GravesAttention:
+    def of(cls, w: Weights) -> GravesAttention:
         """Raises `LookupError` or `ValueError` where it is none."""
         outputs, query = w.shape(f"{PREFIX}.N_a.2.weight")
         return cls(query, outputs // 3)
@@ -107,7 +104,7 @@ class DynamicConvolutionAttention:
     prior: int
 
     @classmethod
-    def of(cls, w: Weights, config: Mapping[str, Any]) -> DynamicConvolutionAttention:
+    def of(cls, w: Weights) -> DynamicConvolutionAttention:
         """Raises `LookupError` or `ValueError` where it is none."""
         width, query = w.shape(f"{PREFIX}.query_layer.weight")
         fixed, _, fixed_kernel = w.shape(f"{PREFIX}.static_filter_conv.weight")

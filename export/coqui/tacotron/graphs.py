@@ -63,10 +63,10 @@ def acoustic(w: Weights, s: TacotronSizes, path: Path) -> None:
     if s.voice:
         row = n.op("Transpose", voice, perm=[0, 2, 1])
         memory = n.op("Concat", memory, n.op("Expand", row, n.sizes(1, count, s.voice)), axis=2)
-    states = states_of(s)
-    values = s.attention.start(n, memory, count)
-    for name, shape in {"memory": [1, "phonemes", s.memory], **states}.items():
-        value = memory if name == "memory" else values.get(name) or _nothing(n, shape)
+    shapes: dict[str, Shape] = {"memory": [1, "phonemes", s.memory], **states_of(s)}
+    values = {"memory": memory, **s.attention.start(n, memory, count)}
+    for name, shape in shapes.items():
+        value = values[name] if name in values else _nothing(n, shape)
         n.g.node("Identity", [value], [name])
         n.g.output(name, "float32", shape)
     n.g.save()

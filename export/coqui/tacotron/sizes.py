@@ -37,8 +37,8 @@ TRAINING_ONLY = re.compile(
 """A second decoder, and what hears a reference's style, of which there is none at inference."""
 ATTENTIONS: Mapping[str, Callable[[Weights, Mapping[str, Any]], Attention]] = {
     "original": AdditiveAttention.of,
-    "graves": GravesAttention.of,
-    "dynamic_convolution": DynamicConvolutionAttention.of,
+    "graves": lambda w, _: GravesAttention.of(w),
+    "dynamic_convolution": lambda w, _: DynamicConvolutionAttention.of(w),
 }
 """By the name in `config.json`."""
 
