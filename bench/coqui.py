@@ -65,6 +65,9 @@ ROWS = (
     Row("fast_pitch-multi", "hifigan_v2"),
     Row("fastspeech2", "hifigan_v2"),
     Row("speedy_speech", "hifigan_v2"),
+    Row("tacotron2", "hifigan_v2"),
+    Row("tacotron2-dca", "hifigan_v2"),
+    Row("tacotron2-graves", "hifigan_v2"),
 )
 """What is measured: every voice with a vocoder of its kind, every vocoder with a voice."""
 

@@ -19,6 +19,8 @@ from voxturn.export.coqui.artifact import PRECISIONS, Exported
 from voxturn.export.coqui.folder import CONFIG, CoquiFolder
 from voxturn.export.coqui.openvoice import family as openvoice
 from voxturn.export.coqui.openvoice import parity as openvoice_parity
+from voxturn.export.coqui.tacotron import family as tacotron
+from voxturn.export.coqui.tacotron import parity as tacotron_parity
 from voxturn.export.coqui.vits import family as vits
 from voxturn.runtime.errors import CorruptModel, ExportFailed
 from voxturn.runtime.models.fetch import Progress
@@ -43,6 +45,7 @@ FAMILIES: Mapping[str, CoquiFamily] = {
     "vits": CoquiFamily(vits.write, parity.reached),
     "openvoice": CoquiFamily(openvoice.write, openvoice_parity.reached, known=lambda _: True),
     "glow_tts": CoquiFamily(glow_tts.write, mel_parity.reached, gives_mels=True),
+    "tacotron2": CoquiFamily(tacotron.write, tacotron_parity.reached, gives_mels=True),
     **dict.fromkeys(
         forward_tts.NAMES, CoquiFamily(forward_tts.write, mel_parity.reached, gives_mels=True)
     ),

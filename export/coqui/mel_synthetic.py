@@ -92,6 +92,41 @@ def _forward(kind: str, target: Path, size: str, several: bool = False) -> Any:
     return model
 
 
+_SHORT, _LONG = 60, 200
+"""Steps of a tiny Tacotron 2, whose widths are upstream's own constants, and of a full one: a sentence."""
+
+
+def _tacotron2(target: Path, size: str, several: bool = False, **changes: Any) -> Any:
+    if several:
+        write_speaker_ids(target)
+        changes["speakers_file"] = str(target / "speaker_ids.json")
+    if changes.get("use_gst"):
+        changes["gst"] = tts_module("TTS.tts.configs.shared_configs").GSTConfig()
+    config = tts_module("TTS.tts.configs.tacotron2_config").Tacotron2Config(
+        text_cleaner="multilingual_cleaners",
+        phoneme_language="en",
+        characters=characters(),
+        max_decoder_steps=_SHORT if size == "tiny" else _LONG,
+        use_speaker_embedding=several,
+        **changes,
+    )
+    _set_audio(config, signal_norm=True)
+    model = tts_module("TTS.tts.models.tacotron2").Tacotron2(config)
+    model.decoder.stopnet[1].linear_layer.bias.data.fill_(-8.0)
+    return model
+
+
+_TACOTRONS: Mapping[str, dict[str, Any]] = {
+    "tacotron2": {"attention_norm": "softmax", "double_decoder_consistency": True},
+    "tacotron2-dca": {
+        "attention_type": "dynamic_convolution", "several": True, "speaker_embedding_dim": 24,
+        "r": 3, "prenet_type": "bn", "prenet_dropout_at_inference": True, "use_gst": True,
+    },
+    "tacotron2-graves": {"attention_type": "graves", "attention_heads": 5},
+}  # fmt: skip
+"""DDC; dynamic convolutions with a style, several speakers and a prenet that drops values; a mixture."""
+
+
 def _hifigan(_target: Path, size: str, channels: int = 512) -> Any:
     """`channels` that it begins with."""
     config = tts_module("TTS.vocoder.configs.hifigan_config").HifiganConfig()
@@ -107,6 +142,7 @@ KINDS: Mapping[str, Callable[[Path, str], Any]] = {
     "glow_tts-multi": lambda target, size: _glow(target, size, several=True),
     **{kind: partial(_forward, kind) for kind in _FORWARD},
     "fast_pitch-multi": partial(_forward, "fast_pitch", several=True),
+    **{kind: partial(_tacotron2, **changes) for kind, changes in _TACOTRONS.items()},
     "hifigan": _hifigan,
     "hifigan_v2": partial(_hifigan, channels=128),
 }

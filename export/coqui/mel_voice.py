@@ -3,9 +3,10 @@ their speakers and what their artifact says."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from voxturn.export import checkpoint
@@ -20,7 +21,8 @@ from voxturn.export.coqui.vocoder import Vocoder
 from voxturn.export.weights import Weights
 
 WriteGraph = Callable[[Path, MelSettings, MelSettings], None]
-"""Writes the text graph, which hands mels of the first settings over as mels of the second."""
+"""Writes the text graph, which hands mels of the first settings over as mels of the second, and
+beside it those that a family has besides."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,9 @@ class MelVoice:
 
     `symbols` that it embeds, `mels` values a frame, `voice` channels of a speaker; `wanted`: every
     parameter of its text graph, which `graph` writes. `noise`: how much of its prior it draws, or
-    None; `length`: 2 is twice as slow. `unit`: upstream gives it its speakers normalised.
+    None; `length`: 2 is twice as slow. `unit`: upstream gives it its speakers normalised; `table`:
+    the parameter that they are rows of. `kind`, `graphs` and `properties`, beyond those of every such
+    voice, are its family's at run time; `runs` raises where its graphs cannot be computed.
     """
 
     weights: Weights
@@ -41,6 +45,11 @@ class MelVoice:
     noise: float | None
     length: float
     unit: bool
+    table: str = TABLE
+    kind: str = "coqui-mel"
+    graphs: Mapping[str, str] = field(default_factory=lambda: GRAPHS)
+    properties: Mapping[str, Any] = field(default_factory=dict)
+    runs: Callable[[Path], None] = check_runs
 
 
 def write_voice(folder: CoquiFolder, target: Path, vocoder: Path, voice: MelVoice) -> Exported:
@@ -56,17 +65,19 @@ def write_voice(folder: CoquiFolder, target: Path, vocoder: Path, voice: MelVoic
         text = {"text": reading(folder.config, languages)}
     mel.check_pair(sound.mel, where)
     check_symbols(folder, text, voice.symbols)
-    table = {TABLE: (weights.rows(TABLE), voice.voice)} if TABLE in weights else {}
+    table = (
+        {voice.table: (weights.rows(voice.table), voice.voice)} if voice.table in weights else {}
+    )
     wanted = voice.wanted | table
     weights.check(wanted)
-    names, rows = speakers_of(folder, weights, voice.voice)
+    names, rows = speakers_of(folder, weights, voice.voice, table=voice.table, unit=voice.unit)
     rows = _unit(rows) if voice.unit else rows
     text_graph, decoder = (target / file for file in GRAPHS.values())
     voice.graph(text_graph, mel, sound.mel)
     weights.check_taken(wanted)
     sound.write(decoder, voice.voice)
     write_speakers(target, names, rows)
-    check_runs(text_graph)
+    voice.runs(text_graph)
     told = {"speaker": rows[:1, :, None]} if names else {}
     hop, margin, snr = streamed(decoder, told, folder.path)
     properties = {
@@ -83,9 +94,11 @@ def write_voice(folder: CoquiFolder, target: Path, vocoder: Path, voice: MelVoic
         "language_ids": False,
         "speakers": names,
         **text,
+        **voice.properties,
     }
     synthetic = bool(folder.config.get("voxturn_synthetic", False))
-    return Exported("coqui-mel", GRAPHS, properties, {"stream.snr_db": round(snr, 1)}, synthetic)
+    reached = {"stream.snr_db": round(snr, 1)}
+    return Exported(voice.kind, voice.graphs, properties, reached, synthetic)
 
 
 def _unit(rows: Float) -> Float:

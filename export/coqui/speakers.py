@@ -26,19 +26,27 @@ _ANY = ("", "multilingual", "multi-dataset")
 
 
 def speakers_of(
-    folder: CoquiFolder, weights: Weights, voice: int, named: Mapping[str, int] | None = None
+    folder: CoquiFolder,
+    weights: Weights,
+    voice: int,
+    named: Mapping[str, int] | None = None,
+    table: str = TABLE,
+    unit: bool = True,
 ) -> tuple[list[str], Float]:
-    """The speakers' names and rows `[speakers, voice]`: of the model's table, or d-vectors; none where
-    `voice` is 0. `named`: their rows by name, where the configuration itself has them.
+    """The speakers' names and rows `[speakers, voice]`: of the model's `table`, or d-vectors; none
+    where `voice` is 0. `named`: their rows by name, where the configuration itself has them. `unit`:
+    d-vectors are given normalised.
 
     Raises `ExportFailed`.
     """
-    if TABLE in weights:
-        rows = weights.take(TABLE)
+    if table in weights:
+        rows = weights.take(table)
         if named is not None:
             return in_order(named, len(rows), "speakers", folder), rows
         return embedded_speakers(folder, len(rows)), rows
-    return vector_speakers(folder, voice) if voice else ([], np.empty((0, 0), np.float32))
+    if not voice:
+        return [], np.empty((0, 0), np.float32)
+    return vector_speakers(folder, voice, unit)
 
 
 def write_speakers(target: Path, names: Sequence[str], rows: Float) -> None:
@@ -54,8 +62,9 @@ def embedded_speakers(folder: CoquiFolder, rows: int) -> list[str]:
     return in_order(ids, rows, "speakers", folder)
 
 
-def vector_speakers(folder: CoquiFolder, width: int) -> tuple[list[str], Float]:
-    """The names and the normalised d-vectors `[speakers, width]` of a model without a table.
+def vector_speakers(folder: CoquiFolder, width: int, unit: bool = True) -> tuple[list[str], Float]:
+    """The names and the d-vectors `[speakers, width]`, normalised with `unit`, of a model without a
+    table.
 
     A speaker of several clips has their mean. Raises `ExportFailed` where they are not here.
     """
@@ -74,6 +83,8 @@ def vector_speakers(folder: CoquiFolder, width: int) -> tuple[list[str], Float]:
             f"{folder.path}: its d-vectors are {list(rows.shape[1:])}, the model takes {width} values; "
             "they do not belong together"
         )
+    if not unit:
+        return list(clips), rows
     length = np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
     return list(clips), np.asarray(rows / length, np.float32)
 

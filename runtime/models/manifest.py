@@ -8,6 +8,9 @@ one contract:
     whisper_decoder             ids and key/value buffers to `logits`, looking at an encoder's output
     voice_activity_detector     windows of samples to probabilities of speech
     acoustic_encoder            phoneme ids to latents, a frame each
+    text_encoder                phoneme ids to a memory, and every state of a `mel_step` before the first
+    mel_step                    memory and states to some frames, the chance of the end, the next states
+    mel_refiner                 a step's frames to latents, a frame each
     waveform_decoder            latents, a frame each, to their samples
     windowed_waveform_decoder   latents and a window of frames to the window's samples
     sequence_waveform_decoder   whole sequences of latents to their samples, in batches

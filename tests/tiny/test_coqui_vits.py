@@ -487,7 +487,7 @@ def _other_weights(folder: Path) -> None:
 BAD: dict[str, tuple[Callable[[Path], Any], type[VoxturnError], str]] = {
     "no configuration": (_no_config, CorruptModel, "config.json: is missing"),
     "a broken configuration": (lambda f: (f / "config.json").write_text("{"), CorruptModel, "not JSON"),
-    "another family": (lambda f: edit(f, lambda c: c.update(model="tacotron2")), ExportFailed, "'tacotron2', which is not exported yet; exported: vits"),
+    "another family": (lambda f: edit(f, lambda c: c.update(model="overflow")), ExportFailed, "'overflow', which is not exported yet; exported: vits"),
     "an old vocoder": (lambda f: edit(f, lambda c: (c.pop("model"), c.update(generator_model="hifigan_generator"))), ExportFailed, "'hifigan', which is not exported yet"),
     "an XTTS": (lambda f: edit(f, lambda c: c.update(model="xtts")), ExportFailed, "voxturn export xtts-v2 exports it"),
     "no family": (lambda f: edit(f, lambda c: c.pop("model")), CorruptModel, "names no model"),

@@ -8,30 +8,17 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 from voxturn.runtime.errors import InferenceFailed
+from voxturn.runtime.families.vits.texts import TextReader, language_of, next_text, pieces_of
 from voxturn.runtime.families.vits.words import word_times
 from voxturn.runtime.families.windowed import Latents
 from voxturn.runtime.flow.handoff import close_iterator
 from voxturn.runtime.flow.lane import Lane
 from voxturn.runtime.messages import Sentence, Word
 from voxturn.runtime.protocols import GraphExecutor, Tensor
-from voxturn.runtime.text.language import find
-from voxturn.runtime.text.reading import ReadText
-from voxturn.runtime.text.split import filled
-
-_LONGEST_TEXT, _MOST_IDS = 1000, 500
-"""Characters and symbols that are encoded at once: 15 s of speech, a long sentence. Nothing can
-interrupt a call, and its time grows faster than its length."""
-
-
-class TextReader(Protocol):
-    """Text in a language to the voice's symbols; no ids for text that has no sound."""
-
-    def read(self, text: str, language: str) -> ReadText: ...
 
 
 @dataclass(frozen=True)
@@ -108,7 +95,7 @@ class VitsEncoder:
         told = {} if self.manner.speaker is None else {"speaker": self.manner.speaker}
         try:
             async for sentence in sentences:
-                texts, number = deque(_cut(sentence.text, _LONGEST_TEXT)), 0
+                texts, number = pieces_of(sentence.text), 0
                 while texts:
                     piece = await self._lane.run(self._encode, texts, sentence, number, told)
                     number += 1
@@ -121,8 +108,8 @@ class VitsEncoder:
         self, texts: deque[str], sentence: Sentence, number: int, told: Mapping[str, Tensor]
     ) -> Latents | None:
         """The latents of the sentence's next piece, which is taken from `texts`."""
-        language = self._language(sentence)
-        read = self._next(texts, language)
+        language = language_of(sentence, self.languages, self.manner.language)
+        read = next_text(self._reader, texts, language)
         ids = read.ids
         if not ids:
             return None
@@ -149,22 +136,3 @@ class VitsEncoder:
             durations = outputs["durations"].reshape(-1)
             words = word_times(sentence.text, read, durations, self._duration_s)
         return Latents(values, sentence, inputs=told, words=words)
-
-    def _language(self, sentence: Sentence) -> str:
-        """The voice's own code of the sentence's language, or the one that it is set to."""
-        known = find(sentence.language, self.languages.__contains__) if sentence.language else ""
-        return known or self.manner.language
-
-    def _next(self, texts: deque[str], language: str) -> ReadText:
-        """The first text as it is read, of which what is too much for one call goes back."""
-        text = texts.popleft()
-        while len((read := self._reader.read(text, language)).ids) > _MOST_IDS and len(text) > 1:
-            text, *rest = _cut(text, (len(text) + 1) // 2)
-            texts.extendleft(reversed(rest))
-        return read
-
-
-def _cut(text: str, limit: int) -> list[str]:
-    """A text in pieces of at most `limit` characters, of whole sentences where they fit; what is
-    short enough as it is."""
-    return [text] if len(text) <= limit else list(filled(text, limit))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,9 @@ from typing import Any
 from voxturn.runtime.audio.window import Plan
 from voxturn.runtime.errors import CorruptModel, UnsupportedLanguage, UsageError
 from voxturn.runtime.families.base import Candidate, Family, Need, Parts, StageParts
-from voxturn.runtime.families.vits.encoder import Manner, TextReader, VitsEncoder
+from voxturn.runtime.families.vits.encoder import Manner, VitsEncoder
 from voxturn.runtime.families.vits.speakers import Speakers, check_speaker
+from voxturn.runtime.families.vits.texts import TextReader
 from voxturn.runtime.families.vits.voice import NOISES, OPTIONS, VitsVoice
 from voxturn.runtime.families.windowed import SameFrames, WindowedVocoder
 from voxturn.runtime.models.manifest import Manifest, reading, whole
@@ -117,19 +118,39 @@ class VitsSizes:
 
     def code(self, tag: str) -> str:
         """The voice's own code for a tag, the first for `auto`; empty where it has none."""
-        return self.languages[0] if is_auto(tag) else find(tag, self.languages.__contains__)
+        return voice_code(tag, self.languages)
 
 
-def _check(candidate: Candidate) -> None:
-    sizes = VitsSizes.of(candidate.folder, candidate.manifest)
+def voice_code(tag: str, languages: Sequence[str]) -> str:
+    """The code of `languages` for a tag, the first for `auto`; empty where there is none."""
+    return languages[0] if is_auto(tag) else find(tag, languages.__contains__)
+
+
+def check_choice(candidate: Candidate, languages: Sequence[str], speakers: Sequence[str]) -> None:
+    """Raise an error of ours for a language or a speaker that a voice has not."""
     settings = candidate.settings
-    if not sizes.code(candidate.language):
+    if not voice_code(candidate.language, languages):
         raise UnsupportedLanguage(
             f"voice {settings.model!r} does not speak {candidate.language!r}; "
             "choose another voice in the profile"
         )
     if name := getattr(settings, "voice", None):
-        check_speaker(name, sizes.speakers)
+        check_speaker(name, speakers)
+
+
+def phonemizer_needs(names: Iterable[str]) -> tuple[Need, ...]:
+    """What phonemizers of these names import."""
+    rows = [(name, PHONEMIZERS[name]) for name in sorted(names)]
+    return tuple(
+        Need(row.module, f"the phonemes of {name} are not installed", row.extra)
+        for name, row in rows
+    )
+
+
+def _check(candidate: Candidate) -> None:
+    sizes = VitsSizes.of(candidate.folder, candidate.manifest)
+    settings = candidate.settings
+    check_choice(candidate, sizes.languages, sizes.speakers)
     for name in sorted(NOISES - set(sizes.noises)):
         if getattr(settings, name, None) is not None:
             raise UsageError(f"{name}: voice {settings.model!r} has no such noise; leave it out")
@@ -139,14 +160,9 @@ def _needs(folder: Path, manifest: Manifest) -> tuple[Need, ...]:
     """What the phonemizers of an artifact import; of one that cannot be read, nothing: it is told
     when it is checked."""
     try:
-        names = VitsSizes.of(folder, manifest).read.needs
+        return phonemizer_needs(VitsSizes.of(folder, manifest).read.needs)
     except CorruptModel:
         return ()
-    rows = [(name, PHONEMIZERS[name]) for name in sorted(names)]
-    return tuple(
-        Need(row.module, f"the phonemes of {name} are not installed", row.extra)
-        for name, row in rows
-    )
 
 
 def _make(parts: Parts) -> VitsVoice:
@@ -174,7 +190,7 @@ def _make(parts: Parts) -> VitsVoice:
         sizes.tells_language,
         sizes.duration_hop / sizes.rate,
     )
-    return VitsVoice(encoder, _vocoder(vocode, parts), speakers, frozenset(noises))
+    return VitsVoice(encoder, _vocoder(vocode, parts), speakers, OPTIONS | frozenset(noises))
 
 
 def _vocoder(vocode: StageParts, parts: Parts) -> WindowedVocoder:

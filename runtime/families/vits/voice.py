@@ -1,23 +1,39 @@
-"""A VITS as a `Voice`: its speakers and languages, and the options of a request."""
+"""A VITS, or another that says whole sentences, as a `Voice`: its speakers and languages, and the
+options of a request."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 from voxturn.runtime.errors import UnsupportedLanguage
 from voxturn.runtime.families.base import WORDS, NoPreparation, VoiceOptions
-from voxturn.runtime.families.vits.encoder import VitsEncoder
 from voxturn.runtime.families.vits.speakers import Speakers
-from voxturn.runtime.families.windowed import WindowedVocoder
+from voxturn.runtime.families.windowed import Latents, WindowedVocoder
 from voxturn.runtime.messages import PcmChunk, Sentence
 from voxturn.runtime.text.language import find
 
 OPTIONS, NOISES = frozenset({"seed", "speed"}), frozenset({"noise", "noise_w"})
 """Of every voice, and of those that draw their sound or their durations."""
 _WARM = Sentence("Ready.", 0)
+
+
+class SentenceEncoder(Protocol):
+    """Sentences to latents, in a `manner`: a dataclass with `language`, `speaker` and a field for
+    each option."""
+
+    manner: Any
+    languages: tuple[str, ...]
+
+    def using(self, manner: Any) -> SentenceEncoder:
+        """The same engine in another manner."""
+        ...
+
+    def __call__(self, sentences: AsyncIterator[Sentence]) -> AsyncGenerator[Latents, None]:
+        """Latents of each sentence that has a sound."""
+        ...
 
 
 class VitsVoice:
@@ -27,16 +43,16 @@ class VitsVoice:
 
     def __init__(
         self,
-        encoder: VitsEncoder,
+        encoder: SentenceEncoder,
         vocoder: WindowedVocoder,
         speakers: Speakers,
-        noises: frozenset[str] = NOISES,
+        options: frozenset[str] = OPTIONS | NOISES,
     ) -> None:
-        """`noises`: those of `NOISES` that it draws."""
+        """`options`: those of a request that its manner has."""
         self._encoder = encoder
         self._vocoder = vocoder
         self._speakers = speakers
-        self._noises = noises
+        self._options = options
 
     @property
     def rate(self) -> int:
@@ -46,7 +62,8 @@ class VitsVoice:
     @property
     def language(self) -> str:
         """The code of the language that it is set to."""
-        return self._encoder.manner.language
+        language: str = self._encoder.manner.language
+        return language
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -69,15 +86,14 @@ class VitsVoice:
 
         Raises `UsageError`, `UnknownVoice`, `UnsupportedLanguage`.
         """
-        manner = OPTIONS | self._noises
-        values = options.only(manner | {"language", "speaker"}, "this voice")
-        changes: dict[str, Any] = {key: values[key] for key in manner & set(values)}
+        values = options.only(self._options | {"language", "speaker"}, "this voice")
+        changes: dict[str, Any] = {key: values[key] for key in self._options & set(values)}
         if "language" in values:
             changes["language"] = known_language(values["language"], self.languages)
         if "speaker" in values:
             changes["speaker"] = self._speakers.row(values["speaker"])
         encoder = self._encoder.using(replace(self._encoder.manner, **changes))
-        return VitsVoice(encoder, self._vocoder, self._speakers, self._noises)
+        return VitsVoice(encoder, self._vocoder, self._speakers, self._options)
 
     def preparation(self) -> NoPreparation:
         """Nothing is computed of a sentence before it is whole: its prosody depends on all of it."""
@@ -91,6 +107,7 @@ class VitsVoice:
                     await self._vocoder.warm_shapes(latents, idle=True)
                 else:
                     await self._vocoder.warm(latents)
+                break
 
 
 def known_language(tag: str, languages: tuple[str, ...]) -> str:
