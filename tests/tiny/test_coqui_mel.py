@@ -27,9 +27,7 @@ from voxturn.runtime.models.manifest import Manifest
 from tests.tiny.test_coqui_vits import Made, check_words, copied, edit, fails, say
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # coqui-tts and what it imports
-VOICES = tuple(
-    kind for kind in mel_synthetic.KINDS if not kind.startswith(("hifigan", "tacotron"))
-)
+VOICES = tuple(kind for kind in mel_synthetic.KINDS if not kind.startswith(("hifigan", "tacotron")))
 
 
 @pytest.fixture(scope="module")

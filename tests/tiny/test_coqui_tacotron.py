@@ -7,9 +7,11 @@ import json
 import os
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import numpy as np
 import pytest
 import torch
@@ -24,8 +26,10 @@ from voxturn.export.coqui.tacotron.sizes import ATTENTIONS
 from voxturn.export.net import Net
 from voxturn.export.weights import Weights
 from voxturn.runtime import cli
+from voxturn.runtime.assistant import Assistant
 from voxturn.runtime.audio.window import Plan
 from voxturn.runtime.errors import CorruptModel, ExportFailed, UnknownVoice, UsageError
+from voxturn.runtime.families.fake import write_profile
 from voxturn.runtime.families.tacotron.encoder import (
     TacotronEncoder,
     TacotronGraphs,
@@ -35,8 +39,12 @@ from voxturn.runtime.families.tacotron.encoder import (
 from voxturn.runtime.families.tacotron.loop import Loop
 from voxturn.runtime.families.windowed import Latents, SameFrames, WindowedVocoder
 from voxturn.runtime.flow.lane import Lane
+from voxturn.runtime.gateway.core import Gateway
+from voxturn.runtime.gateway.server import Address, serving
 from voxturn.runtime.messages import Sentence
 from voxturn.runtime.models.manifest import Manifest
+from voxturn.runtime.models.store import Store
+from voxturn.runtime.profile import Engine, SpeakEngine, load_profile
 from voxturn.runtime.text.reading import ReadText
 
 from tests.tiny.test_coqui_mel import exporting
@@ -197,6 +205,30 @@ def test_it_speaks_with_the_options_that_it_has(
     command = ["say", "Hello.", "--model", str(voice.artifact), "-o", str(out)]
     fails(capsys, [*command, "--voice", "nobody"], UnknownVoice, "this model has ana, ben, eva")
     fails(capsys, [*command, "--noise", "1"], UsageError, "noise")
+
+
+async def test_the_gateway_speaks_with_it(made: Callable[[str], Made], tmp_path: Path) -> None:
+    model = str(made("tacotron2-dca").artifact)
+    profile = replace(
+        load_profile(write_profile(tmp_path / "fake")),
+        speak=SpeakEngine(model, "onnx", "fp32", voice="ana"),
+        vocode=Engine(model, "onnx", "fp32"),
+    )
+    async with (
+        Assistant.load(profile, Store(tmp_path / "store")) as assistant,
+        serving(Gateway(assistant), Address(port=0)) as port,
+        httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60.0) as http,
+    ):
+        said = []
+        for name in ("ana", "ben"):
+            body = {"input": "Hello.", "voice": name, "response_format": "pcm"}
+            answer = await http.post("/v1/audio/speech", json=body)
+            assert answer.status_code == 200, answer.text
+            said.append(answer.content)
+            assert len(said[-1]) > 1000
+        assert said[0] != said[1]
+        body = {"input": "Hello.", "voice": "nobody"}
+        assert (await http.post("/v1/audio/speech", json=body)).status_code == 404
 
 
 # --- attentions, each as small as upstream makes it
