@@ -14,6 +14,7 @@ from voxturn.export.coqui.folder import CONFIG, CoquiFolder
 from voxturn.export.coqui.modules import tts_module
 from voxturn.export.coqui.parity import (
     error,
+    find_statistics,
     graph_of,
     random_ids,
     text_inputs,
@@ -57,6 +58,7 @@ def rows_of(artifact: Path) -> Float:
 def upstream_vocoder(path: Path) -> tuple[Any, Any]:
     """coqui-tts's own vocoder and its audio processor."""
     config = tts_module("TTS.config").load_config(str(path / CONFIG))
+    find_statistics(config, path)
     model = tts_module("TTS.vocoder.models").setup_model(config)
     model.load_checkpoint(config, str(CoquiFolder.open(path).weights_file), eval=True)
     return model, tts_module("TTS.utils.audio").AudioProcessor(config.audio)

@@ -60,7 +60,7 @@ def write_voice(folder: CoquiFolder, target: Path, vocoder: Path, voice: MelVoic
     where, weights = folder.path / CONFIG, voice.weights
     sound = Vocoder.open(vocoder)
     with checkpoint.settings_of(where):
-        mel = MelSettings.of(folder.config["audio"], where)
+        mel = MelSettings.of(folder.config["audio"], folder.path)
         languages = languages_of(folder, 0)
         text = {"text": reading(folder.config, languages)}
     mel.check_pair(sound.mel, where)

@@ -17,6 +17,7 @@ from voxturn.export.checkpoint import Float
 from voxturn.export.coqui.artifact import GRAPHS
 from voxturn.export.coqui.folder import CONFIG, CoquiFolder
 from voxturn.export.coqui.modules import tts_module
+from voxturn.export.coqui.statistics import file_of
 from voxturn.export.parity import missed
 from voxturn.runtime.errors import ExportFailed
 from voxturn.runtime.executors.onnx import OnnxGraph
@@ -73,10 +74,17 @@ def upstream(folder: CoquiFolder) -> Any:
             for holder in (config, getattr(config, "model_args", None)):
                 if getattr(holder, key, None):
                     setattr(holder, key, value)
+    find_statistics(config, folder.path)
     _leave_out_phonemizer(config)
     model = tts_module("TTS.tts.models").setup_model(config)
     model.load_checkpoint(config, str(folder.weights_file), eval=True)
     return model
+
+
+def find_statistics(config: Any, folder: Path) -> None:
+    """Name those that lie in a model's folder."""
+    if named := getattr(config.audio, "stats_path", None):
+        config.audio.stats_path = str(file_of(folder, named))
 
 
 def _leave_out_phonemizer(config: Any) -> None:

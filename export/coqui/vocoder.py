@@ -55,7 +55,7 @@ class Vocoder:
         file = folder.weights_file
         weights = Weights(tensors, file.name, "a HiFiGAN", _TRAINING_ONLY)
         with checkpoint.settings_of(path / CONFIG):
-            mel = MelSettings.of(folder.config["audio"], path)
+            mel = MelSettings.of(folder.config["audio"], folder.path)
             params = folder.config["generator_model_params"]
             rates, dilations = params["upsample_factors"], params["resblock_dilation_sizes"]
         with reading_sizes(file, "a HiFiGAN"):

@@ -4,6 +4,7 @@ compared with coqui-tts itself, spoken."""
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -163,11 +164,86 @@ def test_a_matrix_is_spread_over_all_channels_as_upstream_groups_them() -> None:
     np.testing.assert_allclose(whole @ x[0].numpy(), wanted[0].numpy(), rtol=1e-5, atol=1e-6)
 
 
+def write_statistics(path: Path, seed: int, **changes: Any) -> None:
+    """Statistics as upstream's `compute_statistics` writes them."""
+    random = np.random.default_rng(seed)
+    table = {
+        "mel_mean": random.standard_normal(80) * 20 - 40,
+        "mel_std": random.random(80) * 10 + 5,
+        "linear_mean": random.standard_normal(513),
+        "linear_std": np.ones(513),
+        "audio_config": {"sample_rate": 22050, "trim_db": np.float64(60.0)},
+    }
+    np.save(path, np.array(table | changes), allow_pickle=True)
+
+
+@pytest.mark.parametrize(("of_voice", "of_vocoder"), [(True, True), (True, False), (False, True)])
+def test_mels_with_statistics_are_handed_over_as_upstream_does(
+    made: Callable[[str], Made], root: Path, tmp_path: Path, of_voice: bool, of_vocoder: bool
+) -> None:
+    """The export compares them with upstream's own hand-over."""
+    voice = copied(made("glow_tts").checkpoint, tmp_path / "voice")
+    vocoder = copied(root / "hifigan", tmp_path / "vocoder")
+    for folder, seed, has in ((voice, 1, of_voice), (vocoder, 2, of_vocoder)):
+        if has:
+            write_statistics(folder / "scale_stats.npy", seed)
+            told = {"signal_norm": True, "stats_path": "/of/another/machine/scale_stats.npy"}
+            edit(folder, lambda c, told=told: c["audio"].update(told))
+    assert cli.main([*exporting(voice, vocoder), "-o", str(tmp_path / "out")]) == 0
+    reached = Manifest.read(tmp_path / "out").reached
+    assert reached["parity"] == 1
+    assert reached["mels.error"] <= 1e-4
+
+
+class Runs:
+    """What would run a command if it were unpickled."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.system, ("exit 1",)
+
+
+BAD_STATISTICS: dict[str, tuple[Callable[[Path], object], str]] = {
+    "none": (lambda p: p.unlink(), "is missing, and its configuration names it"),
+    "code": (lambda p: write_statistics(p, 0, mel_mean=Runs()), "system is in no statistics"),
+    "other bands": (lambda p: write_statistics(p, 0, mel_mean=np.zeros(40)), "not 80 finite numbers"),
+    "no numbers": (lambda p: write_statistics(p, 0, mel_std=np.full(80, np.nan)), "not 80 finite numbers"),
+    "nothing": (lambda p: write_statistics(p, 0, mel_std=np.zeros(80)), "a spread is not above 0"),
+    "integers": (lambda p: write_statistics(p, 0, mel_std=np.ones(80, int)), "not of float32 or float64"),
+    "text": (lambda p: write_statistics(p, 0, mel_std="many"), "a row is no array"),
+    "numbers alone": (lambda p: np.save(p, np.zeros(3)), "an array of float64"),
+    "several": (lambda p: np.save(p, np.array([{}, {}], object), allow_pickle=True), "no table"),
+    "cut": (lambda p: os.truncate(p, 300), "holds no statistics"),
+    "another file": (lambda p: p.write_bytes(b"noise"), "holds no statistics"),
+    "a large one": (lambda p: os.truncate(p, 5_000_000), "more than 4194304 bytes"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD_STATISTICS)
+def test_bad_statistics_are_refused_in_one_line(name: str, tmp_path: Path) -> None:
+    damage, says = BAD_STATISTICS[name]
+    path = tmp_path / "scale_stats.npy"
+    write_statistics(path, 0)
+    damage(path)
+    with pytest.raises(CorruptModel, match=says) as failed:
+        MelSettings.of({"stats_path": str(path)}, tmp_path)
+    assert "\n" not in str(failed.value)
+
+
+def test_statistics_of_upstreams_own_configuration_are_read(tmp_path: Path) -> None:
+    config = tts_module("TTS.config.shared_configs").BaseAudioConfig()
+    write_statistics(tmp_path / "scale_stats.npy", 3, audio_config=config)
+    settings = MelSettings.of({"stats_path": "scale_stats.npy"}, tmp_path)
+    assert settings.statistics is not None
+    assert len(settings.statistics.mean) == len(settings.statistics.spread) == 80
+    assert (
+        MelSettings.of({"stats_path": "x.npy", "signal_norm": False}, tmp_path).statistics is None
+    )
+
+
 BAD: dict[str, tuple[Callable[[Path, Path], Any], str]] = {
     "other heads": (lambda v, h: edit(v, lambda c: c.update(encoder_params={"num_heads": 5})), "5 heads of 32 channels"),
     "another encoder": (lambda v, h: edit(v, lambda c: c.update(encoder_type="gated_conv")), "its encoder is 'gated_conv', not exported yet"),
     "another mel": (lambda v, h: edit(h, lambda c: c["audio"].update(mel_fmax=None)), "the vocoder's mels are not the voice's: mel_fmax 8000.0 and None"),
-    "statistics": (lambda v, h: edit(v, lambda c: c["audio"].update(stats_path="scale_stats.npy")), "its mels have statistics (stats_path), not read yet"),
     "another vocoder": (lambda v, h: edit(h, lambda c: c.update(generator_model="univnet_generator")), "is a vocoder 'univnet', which is not exported yet; exported: hifigan"),
     "a vocoder of another hop": (lambda v, h: (edit(v, lambda c: c["audio"].update(hop_length=200)), edit(h, lambda c: c["audio"].update(hop_length=200))), "its vocoder makes 256 samples"),
     "another vocabulary": (lambda v, h: edit(v, lambda c: c["characters"].update(characters="abc")), "its vocabulary has 16 symbols"),
