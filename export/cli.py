@@ -33,12 +33,13 @@ from voxturn.runtime.models.registry import Registry
 from voxturn.runtime.models.store import find_exporter, publish
 from voxturn.runtime.progress import Bar
 
-MODELS = ("xtts-v2", "smollm2-135m", "vits-en-us-joe")
+MODELS = ("xtts-v2", "xtts-v1.1", "smollm2-135m", "vits-en-us-joe")
 """The registry's models that are exported by their own names; text models and Whispers go by
 `qwen3` and `whisper`."""
 _COQUI_MAKERS = (vits_synthetic, mel_synthetic, openvoice_synthetic)
 _SYNTHETIC = (
     "xtts-v2",
+    "xtts-v1.1",
     "qwen3-0.6b",
     "qwen3-1.7b",
     "qwen3-4b",
@@ -113,8 +114,8 @@ def make_checkpoint(args: argparse.Namespace) -> int:
         raise OutputNotWritable(f"{target}: exists; choose another folder")
     staging = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
     try:
-        if args.model == "xtts-v2":
-            synthetic.make_checkpoint(staging, args.size, args.seed)
+        if args.model.startswith("xtts-"):
+            synthetic.make_checkpoint(staging, args.size, args.seed, args.model)
         elif args.model.startswith("coqui:"):
             kind = args.model.removeprefix("coqui:")
             maker = next(each for each in _COQUI_MAKERS if kind in each.KINDS)

@@ -135,7 +135,7 @@ class XTTS(Closing):
     @property
     def width(self) -> int:
         """Of a voice's latents."""
-        return self.voice.people.store.width
+        return self.voice.people.store.shape.width
 
     def warm(self) -> None:
         """Compute what the first stream would wait for: kernels for every window of the vocoder,

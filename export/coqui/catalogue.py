@@ -21,7 +21,7 @@ _TASKS = {
     "vocoder_models": "vocoder",
     "voice_conversion_models": "voice-conversion",
 }
-_OURS = {"tts_models/multilingual/multi-dataset/xtts_v2"}
+_OURS = {f"tts_models/multilingual/multi-dataset/xtts_{version}" for version in ("v2", "v1.1")}
 """Aliases in `models.toml`."""
 _SOURCES = {"github_rls_url", "repo_id"}
 """Where its files are; kNN-VC has none of its own."""

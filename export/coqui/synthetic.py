@@ -1,4 +1,4 @@
-"""A synthetic XTTS v2 in the official layout, made by coqui-tts: random weights, whose speech is
+"""A synthetic XTTS in the official layout, made by coqui-tts: random weights, whose speech is
 noise."""
 
 from __future__ import annotations
@@ -19,13 +19,20 @@ FULL: dict[str, Any] = {
     "gpt_number_text_tokens": 6681, "gpt_start_text_token": 261,
 }  # fmt: skip
 """XTTS v2's own sizes; those above are tiny ones."""
+_V1: dict[str, Any] = {
+    "gpt_use_perceiver_resampler": False, "gpt_num_audio_tokens": 8194, "gpt_start_audio_token": 8192,
+    "gpt_stop_audio_token": 8193,
+}  # fmt: skip
+"""What is different in XTTS v1.1."""
+_V1_LATENTS = 50
+"""Of its voice: one for each 46 ms of a recording."""
 
 
-def make_checkpoint(target: Path, size: str, seed: int) -> None:
+def make_checkpoint(target: Path, size: str, seed: int, model: str = "xtts-v2") -> None:
     """Write a synthetic checkpoint in the official layout: random weights, a vocabulary of letters,
     one voice `noise`.
 
-    `size` is "tiny" or "full" (XTTS v2's own sizes). What it says is noise; `config.json` says so
+    `size` is "tiny" or "full" (XTTS v2's own sizes), `model` is xtts-v2 or xtts-v1.1. What it says is noise; `config.json` says so
     (`voxturn_synthetic`), and so does every artifact made of it.
     """
     if size not in ("tiny", "full"):
@@ -33,7 +40,8 @@ def make_checkpoint(target: Path, size: str, seed: int) -> None:
     xtts_module()  # says what to install where it cannot be had
     import torch
 
-    args = TINY if size == "tiny" else FULL
+    old = model == "xtts-v1.1"
+    args = (TINY if size == "tiny" else FULL) | (_V1 if old else {})
     target.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(seed)
     model = build(args)
@@ -53,7 +61,7 @@ def make_checkpoint(target: Path, size: str, seed: int) -> None:
     )
     width = args["gpt_n_model_channels"]
     voice = {
-        "gpt_cond_latent": torch.randn(1, 32, width) * 0.1,
+        "gpt_cond_latent": torch.randn(1, _V1_LATENTS if old else 32, width) * 0.1,
         "speaker_embedding": torch.nn.functional.normalize(torch.randn(1, 512, 1), dim=1),
     }
     torch.save({"noise": voice}, target / "speakers_xtts.pth")

@@ -1,4 +1,4 @@
-"""Reads an XTTS v2 checkpoint as it lies in its folder: `model.pth`, `config.json`, `vocab.json`,
+"""Reads an XTTS checkpoint, of v2 or v1.1, as it lies in its folder: `model.pth`, `config.json`, `vocab.json`,
 `speakers_xtts.pth`.
 
 Of a fine-tune that was left as its trainer wrote it, the weights are `best_model.pth`.
@@ -30,12 +30,13 @@ from voxturn.export.quantize import BlockWeight
 from voxturn.export.torch_file import read_torch
 from voxturn.export.weights import MOST_VALUES, Weights, is_weight
 from voxturn.runtime.errors import CorruptModel, ExportFailed
+from voxturn.runtime.families.xtts.prompt import LATENTS
 from voxturn.runtime.families.xtts.text import LANGUAGE_TAG
 from voxturn.runtime.files import read_json
 
 TRAINING_ONLY = re.compile(
     r"gpt\.text_head\.|gpt\.gpt\.wte\.|gpt\.gpt_inference\.|.*\.num_batches_tracked$"
-    r"|torch_mel_spectrogram_style_encoder\.|torch_mel_spectrogram_dvae\.|dvae\."
+    r"|gpt\.prompt_(pos_)?embedding\.|torch_mel_spectrogram_style_encoder\.|torch_mel_spectrogram_dvae\.|dvae\."
 )
 """Parameters that inference never reads, or reads under another name (`wte` is the audio codes'
 embedding)."""
@@ -47,6 +48,24 @@ _MOST_OF_VOICE = 1 << 20
 """Of a voice's latents: 30 times those of the official checkpoint's largest."""
 _MORE_TEXT, _MORE_AUDIO = 2, 3
 """Rows that upstream's tables of positions have beyond the tokens that the configuration allows."""
+
+
+CLONE_RATE = 22050
+LONGEST_REFERENCE_S = 30
+"""Of all recordings together, as upstream's longest."""
+
+
+@dataclass(frozen=True)
+class CloneMel:
+    """The mel spectrogram that a voice is cloned from: sizes in samples at `CLONE_RATE`. Source:
+    coqui-tts 0.28, `Xtts.get_gpt_cond_latents`."""
+
+    fft: int
+    hop: int
+    window: int
+
+
+_V2_MEL, _V1_MEL = CloneMel(2048, 256, 1024), CloneMel(4096, 1024, 4096)
 
 
 @dataclass(frozen=True)
@@ -72,6 +91,18 @@ class XttsArgs:
     output_sample_rate: int = 24000
     output_hop_length: int = 256
 
+    @property
+    def clone_mel(self) -> CloneMel:
+        """What a voice's latents are made of."""
+        return _V2_MEL if self.gpt_use_perceiver_resampler else _V1_MEL
+
+    @property
+    def max_latents(self) -> int:
+        """How many latents a voice can have: those of v1.1 are one a frame."""
+        if self.gpt_use_perceiver_resampler:
+            return LATENTS
+        return 1 + LONGEST_REFERENCE_S * CLONE_RATE // self.clone_mel.hop
+
 
 @dataclass(frozen=True)
 class XttsCheckpoint:
@@ -96,7 +127,7 @@ class XttsCheckpoint:
         if not isinstance(state, Mapping) or not all(map(is_weight, state.values())):
             raise CorruptModel(f"{file}: holds no state dict; get the checkpoint again")
         tensors = {str(name).removeprefix("xtts."): tensor for name, tensor in state.items()}
-        weights = Weights(tensors, file.name, "an XTTS v2", TRAINING_ONLY)
+        weights = Weights(tensors, file.name, "an XTTS", TRAINING_ONLY)
         args = _args(config, weights, folder)
         check_layers(folder, args.gpt_layers, len(tensors))
         return cls(folder, args, config, weights, bool(config.get("voxturn_synthetic", False)))
@@ -113,7 +144,7 @@ class XttsCheckpoint:
             return [str(language) for language in self.config.get("languages") or []]
 
     def speakers(self) -> dict[str, dict[str, Float]]:
-        """Studio voices: name → `gpt_cond_latent` `[1, 32, width]` and `speaker_embedding` `[1,
+        """Studio voices: name → `gpt_cond_latent` `[1, latents, width]` and `speaker_embedding` `[1,
         512, 1]`."""
         path = self.folder / "speakers_xtts.pth"
         return read_speakers(path) if path.exists() else {}
@@ -145,7 +176,7 @@ def _values(value: Any) -> Float:
 
 
 def flat(voice: Mapping[str, Float]) -> tuple[Float, Float]:
-    """A studio voice's latents `[32, width]` and embedding `[512]`.
+    """A studio voice's latents `[count, width]` and embedding `[512]`.
 
     Raises `ValueError` where they are several.
     """
@@ -217,8 +248,6 @@ def _args(config: Mapping[str, Any], weights: Weights, folder: Path) -> XttsArgs
         raise CorruptModel(
             f"{folder / 'config.json'}: has a width, a rate or a number of heads of 0; get the checkpoint again"
         )
-    if not args.gpt_use_perceiver_resampler:
-        raise ExportFailed(f"{folder}: is an XTTS v1 checkpoint (no perceiver); supported: v2")
     if args.decoder_input_dim != args.gpt_n_model_channels:
         raise ExportFailed(
             f"{folder}: the GPT gives {args.gpt_n_model_channels} values a code, the vocoder takes "
@@ -250,9 +279,7 @@ def _vocabulary(folder: Path) -> dict[str, int]:
     if not any(LANGUAGE_TAG.fullmatch(token) for token in ids):
         lacks.append("the tag of any language, as [en]")
     if lacks:
-        raise ExportFailed(
-            f"{path}: lacks {', '.join(lacks)}; it is not the vocabulary of an XTTS v2"
-        )
+        raise ExportFailed(f"{path}: lacks {', '.join(lacks)}; it is not the vocabulary of an XTTS")
     return ids
 
 
@@ -277,7 +304,7 @@ class GptWeights:
             "vocab_size": args.gpt_num_audio_tokens,
             "rms_norm_eps": 1e-5,
             "rope_theta": 0.0,
-            "max_position_embeddings": 32 + text + audio,
+            "max_position_embeddings": args.max_latents + text + audio,
             "tie_word_embeddings": False,
         }
 

@@ -1,18 +1,17 @@
-"""The exporter `xtts`: an XTTS v2 folder to graphs, tokenizer, mel constants, studio voices and
+"""The exporter `xtts`: an XTTS folder, of v2 or v1.1, to graphs, tokenizer, mel constants, studio voices and
 manifest.
 
 gpt.onnx           `export.decoder.export`, family "xtts-gpt"; composite input ids, see `export.decoder.graph`
 conditioning.onnx, speaker.onnx, vocoder.onnx   `export.xtts.graphs`; float32, the vocoder float16 in an fp16 artifact
 vocab.json         the checkpoint's tokenizer
 mel.npz            constants of the two mel front ends: filters, windows, norms
-voices.npz         studio voices: `NAME/latents` [32, width], `NAME/speaker` [512]
+voices.npz         studio voices: `NAME/latents` [count, width], `NAME/speaker` [512]
 """
 
 from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
@@ -26,6 +25,8 @@ from voxturn.export.decoder.families import STRIDE, engine_for
 from voxturn.export.weights import Weights
 from voxturn.export.xtts import graphs, parity
 from voxturn.export.xtts.checkpoint import (
+    CLONE_RATE,
+    LONGEST_REFERENCE_S,
     GptWeights,
     XttsArgs,
     XttsCheckpoint,
@@ -35,7 +36,7 @@ from voxturn.export.xtts.checkpoint import (
 from voxturn.export.xtts.vocoder_margin import measure
 from voxturn.runtime.errors import CorruptModel, ExportFailed
 from voxturn.runtime.families.xtts.mel import hann_window, mel_filters
-from voxturn.runtime.families.xtts.voices import checked
+from voxturn.runtime.families.xtts.voices import VoiceShape, checked
 from voxturn.runtime.models.fetch import Progress
 from voxturn.runtime.models.manifest import WHOLE_POSITIONS, Manifest
 
@@ -48,10 +49,6 @@ GRAPHS = {
     "windowed_waveform_decoder": "vocoder.onnx",
     "sequence_waveform_decoder": "vocoder_whole.onnx",
 }
-_CLONE_RATE = 22050
-_CLONE_FFT = 2048
-_CLONE_HOP = 256
-_CLONE_WINDOW = 1024
 _CLONE_BANDS = 80
 _CLONE_HIGH = 8000.0
 _MIN_SNR_DB = 60.0
@@ -74,6 +71,11 @@ def export(
     progress(what, 0, 6)
     opened = XttsCheckpoint.open(checkpoint)
     weights, args = opened.weights, opened.args
+    if engine == "tensorrt" and not args.gpt_use_perceiver_resampler:
+        raise ExportFailed(
+            f"{checkpoint}: is an XTTS v1.1, whose voices are longer than the engines of TensorRT "
+            "are built for; export it for onnx"
+        )
     wanted = shapes(args, weights)
     weights.check(wanted)
     voices = _studio_voices(opened)
@@ -84,7 +86,7 @@ def export(
     progress(what, 2, 6)
     _write_other_graphs(args, weights, target, half=engine == "tensorrt" and precision != "fp32")
     progress(what, 3, 6)
-    np.savez(target / "mel.npz", **_mel_constants(weights))  # type: ignore[arg-type]
+    np.savez(target / "mel.npz", **_mel_constants(args, weights))  # type: ignore[arg-type]
     np.savez(target / "voices.npz", **voices)  # type: ignore[arg-type]
     shutil.copyfile(opened.vocabulary, target / "vocab.json")
     weights.check_taken(wanted)
@@ -129,15 +131,17 @@ def _write_other_graphs(args: XttsArgs, weights: Weights, target: Path, half: bo
 
 def _properties(opened: XttsCheckpoint, engine: str, context: int, margin: int) -> dict[str, Any]:
     """What the runtime must know of the model beside its graphs."""
-    return asdict(opened.args) | {
+    args = opened.args
+    return asdict(args) | {
         "engine": engine,
         "id_stride": STRIDE,
         "context": context,
         "margin": margin,
         WHOLE_POSITIONS: True,
         "languages": opened.languages,
-        "clone": {"rate": _CLONE_RATE, "fft": _CLONE_FFT, "hop": _CLONE_HOP}
-        | _reference(opened.config),
+        "max_latents": args.max_latents,
+        "clone": {"rate": CLONE_RATE, "fft": args.clone_mel.fft, "hop": args.clone_mel.hop}
+        | _reference(opened),
         "speaker_encoder": {"rate": 16000, "fft": 512, "hop": 160},
         "sampling": {
             key: opened.config[key]
@@ -159,18 +163,25 @@ def shapes(args: XttsArgs, weights: Weights) -> Shapes:
     )
 
 
-def _reference(config: Mapping[str, Any]) -> dict[str, float]:
+def _reference(opened: XttsCheckpoint) -> dict[str, float]:
     """How much of a reference is heeded, in seconds, under the names of coqui-tts's `XttsConfig`,
-    with its defaults."""
+    with its defaults. v1.1 hears it in one piece."""
     defaults = {"gpt_cond_len": 12, "gpt_cond_chunk_len": 4, "max_ref_len": 10}
-    return {key: config.get(key, default) for key, default in defaults.items()}
+    given = {key: opened.config.get(key, default) for key, default in defaults.items()}
+    if opened.args.gpt_use_perceiver_resampler:
+        return given
+    heeded = given["gpt_cond_len"]
+    longest = min(heeded, LONGEST_REFERENCE_S) if heeded > 0 else LONGEST_REFERENCE_S
+    return given | {"gpt_cond_len": longest, "gpt_cond_chunk_len": longest}
 
 
-def _mel_constants(weights: Weights) -> dict[str, np.ndarray]:
+def _mel_constants(args: XttsArgs, weights: Weights) -> dict[str, np.ndarray]:
     emphasis, window, filters = (weights.take(name) for name in graphs.SPEAKER_MEL)
     return {
-        "clone_filters": mel_filters(_CLONE_RATE, _CLONE_FFT, _CLONE_BANDS, 0.0, _CLONE_HIGH),
-        "clone_window": hann_window(_CLONE_WINDOW),
+        "clone_filters": mel_filters(
+            CLONE_RATE, args.clone_mel.fft, _CLONE_BANDS, 0.0, _CLONE_HIGH
+        ),
+        "clone_window": hann_window(args.clone_mel.window),
         "clone_norms": weights.take("mel_stats"),
         "speaker_filters": filters,
         "speaker_window": window,
@@ -180,9 +191,11 @@ def _mel_constants(weights: Weights) -> dict[str, np.ndarray]:
 
 def _studio_voices(opened: XttsCheckpoint) -> dict[str, np.ndarray]:
     out: dict[str, np.ndarray] = {}
+    args = opened.args
+    shape = VoiceShape(args.gpt_n_model_channels, args.max_latents)
     for name, values in opened.speakers().items():
         try:
-            voice = checked(name, opened.args.gpt_n_model_channels, *flat(values))
+            voice = checked(name, shape, *flat(values))
         except ValueError as exc:
             path = opened.folder / "speakers_xtts.pth"
             raise CorruptModel(

@@ -1,7 +1,7 @@
-"""The graphs of XTTS v2 that are not its GPT, built from the state dict with standard ONNX
+"""The graphs of XTTS that are not its GPT, built from the state dict with standard ONNX
 operators.
 
-    conditioning  mel float32 [1, 80, T] → latents float32 [1, 32, width]
+    conditioning  mel float32 [1, 80, T] → latents float32 [1, 32, width], of v1.1 [1, T, width]
     speaker       mel float32 [1, 64, T] → embedding float32 [1, 512]
     vocoder       latents float32 [1, N, width], speaker float32 [1, 512, 1],
                   latent_offset, frame_offset, frames, before, after int64 []
@@ -31,6 +31,7 @@ from voxturn.export.hifigan import residual_block
 from voxturn.export.net import Net
 from voxturn.export.weights import Weights
 from voxturn.export.xtts.checkpoint import XttsArgs
+from voxturn.runtime.families.xtts.prompt import LATENTS
 
 _ATTENTION_BLOCKS, _PERCEIVER_DEPTH, _PERCEIVER_HEADS = 6, 2, 8
 _PERCEIVER_INNER = 512
@@ -48,13 +49,18 @@ _SPK, _VOC = "hifigan_decoder.speaker_encoder", "hifigan_decoder.waveform_decode
 
 def conditioning_shapes(args: XttsArgs) -> Shapes:
     """Every parameter of the conditioning graph."""
-    width, inner = args.gpt_n_model_channels, args.gpt_n_model_channels * 8 // 3
-    shapes: Shapes = {f"{_PERC}.latents": (32, width), f"{_PERC}.norm.gamma": (width,)}
-    shapes |= _with_bias(f"{_COND}.init", width, 80, 1)
+    width = args.gpt_n_model_channels
+    shapes = _with_bias(f"{_COND}.init", width, 80, 1)
     for i in range(_ATTENTION_BLOCKS):
         shapes |= _with_bias(f"{_COND}.attn.{i}.norm", width)
         shapes |= _with_bias(f"{_COND}.attn.{i}.qkv", 3 * width, width, 1)
         shapes |= _with_bias(f"{_COND}.attn.{i}.proj_out", width, width, 1)
+    return shapes | (_perceiver_shapes(width) if args.gpt_use_perceiver_resampler else {})
+
+
+def _perceiver_shapes(width: int) -> Shapes:
+    inner = width * 8 // 3
+    shapes: Shapes = {f"{_PERC}.latents": (LATENTS, width), f"{_PERC}.norm.gamma": (width,)}
     for i in range(_PERCEIVER_DEPTH):
         prefix = f"{_PERC}.layers.{i}"
         shapes |= {
@@ -73,12 +79,21 @@ def _with_bias(prefix: str, *shape: int) -> Shapes:
 
 
 def conditioning(args: XttsArgs, weights: Weights, path: Path) -> None:
-    """Mel → conditioning encoder → perceiver, written to `path`."""
+    """Mel → conditioning encoder → perceiver, which v1.1 has not, written to `path`."""
     n, width, heads = Net(path, weights), args.gpt_n_model_channels, args.gpt_n_heads
     x = n.conv(n.g.input("mel", "float32", [1, 80, "T"]), f"{_COND}.init")
     for i in range(_ATTENTION_BLOCKS):
         x = _attention_block(n, x, f"{_COND}.attn.{i}", width, heads)
-    context = n.op("Transpose", x, perm=[0, 2, 1])
+    if args.gpt_use_perceiver_resampler:
+        _perceiver(n, n.op("Transpose", x, perm=[0, 2, 1]), width)
+    else:
+        n.g.node("Transpose", [x], ["latents"], perm=[0, 2, 1])
+        n.g.output("latents", "float32", [1, "T", width])
+    n.g.save()
+
+
+def _perceiver(n: Net, context: str, width: int) -> None:
+    """The output `latents` of a context `[1, T, width]`."""
     latents = n.op("Unsqueeze", n.param(f"{_PERC}.latents"), n.const([0]))
     for i in range(_PERCEIVER_DEPTH):
         prefix = f"{_PERC}.layers.{i}"
@@ -88,8 +103,7 @@ def conditioning(args: XttsArgs, weights: Weights, path: Path) -> None:
     normal = n.op("Div", latents, n.op("Max", length, n.const(1e-12)))
     scaled = n.op("Mul", normal, n.const(float(width) ** 0.5))
     n.g.node("Mul", [scaled, n.param(f"{_PERC}.norm.gamma")], ["latents"])
-    n.g.output("latents", "float32", [1, 32, width])
-    n.g.save()
+    n.g.output("latents", "float32", [1, LATENTS, width])
 
 
 def _groups(channels: int) -> int:

@@ -43,7 +43,7 @@ def measure(path: Path, args: XttsArgs) -> tuple[int, float]:
         reach = _reach(decode, frames, latents, hop)
         if reach > margin:
             raise ExportFailed(
-                f"the vocoder reaches {reach} frames, its layers say {margin}; is it an XTTS v2 vocoder?"
+                f"the vocoder reaches {reach} frames, its layers say {margin}; is it the vocoder of an XTTS?"
             )
         full = decode(latents, 0, total).astype(np.float64)
         error = (
@@ -68,7 +68,7 @@ def _reach(decode: Callable[..., Float], frames: XttsFrames, latents: Float, hop
     touched = np.flatnonzero(before != after) // hop
     if not touched.size or touched[0] == 0 or touched[-1] == total - 1:
         raise ExportFailed(
-            "the vocoder's receptive field is wider than the probe, or empty; is it an XTTS v2 vocoder?"
+            "the vocoder's receptive field is wider than the probe, or empty; is it the vocoder of an XTTS?"
         )
     middle_frames = [
         f for f in range(total) if frames.span(f, f + 1)[0] <= middle < frames.span(f, f + 1)[1]

@@ -287,7 +287,7 @@ class XttsHandler(VoiceHandler):
                 yield tensors
 
     def _check(self, request: Request) -> None:
-        ids, width = self._xtts.ids, self._xtts.people.store.width
+        ids, width = self._xtts.ids, self._xtts.people.store.shape.width
         assert self.engine is not None  # a client's profile is never served
         check_request(request, self.engine.executor.vocabulary, ids.knows, ids.follow, width)
 

@@ -373,7 +373,7 @@ def add_styles(xtts: XTTS) -> None:
     store, random = xtts.voice.people.store, np.random.default_rng(3)
     for name, style in (("ana", ""), ("ana", "happy"), ("ben", "")):
         speaker = random.standard_normal(512).astype(np.float32)
-        latents = random.standard_normal((32, store.width)).astype(np.float32)
+        latents = random.standard_normal((32, store.shape.width)).astype(np.float32)
         store.add(Voice(name, latents, speaker / np.linalg.norm(speaker)), style=style)
 
 

@@ -16,10 +16,14 @@ def mixed(name: str, voices: Sequence[Voice], weights: Sequence[float]) -> Voice
 
     The mean of the speakers' embeddings is brought to the mean of their lengths: upstream's are
     L2-normalised, and the mean of two directions is shorter. Raises `UsageError` for embeddings
-    that cancel each other out.
+    that cancel each other out, and for latents of different lengths, as XTTS v1.1 has them.
     """
     if len(voices) == 1:
         return voices[0]
+    if len({len(voice.latents) for voice in voices}) > 1:
+        raise UsageError(
+            f"speaker {name!r}: its voices have latents of different lengths, which do not mix"
+        )
     latents = _mean([voice.latents for voice in voices], weights)
     speaker = _mean([voice.speaker for voice in voices], weights)
     length = float(np.linalg.norm(speaker))

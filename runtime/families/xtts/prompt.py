@@ -1,4 +1,4 @@
-"""XTTS v2's prompts for the token engine: a voice's latents, a text's tokens, the audio codes that
+"""XTTS's prompts for the token engine: a voice's latents, a text's tokens, the audio codes that
 follow.
 
 Input ids are composite (`export.decoder`): `position * stride + token`. Tokens count text, then
@@ -21,6 +21,7 @@ from voxturn.runtime.errors import CorruptModel, PromptTooLong
 from voxturn.runtime.models.manifest import whole
 
 LATENTS = 32
+"""Of every voice of XTTS v2; one of v1.1 has a latent for each frame of what it was cloned from."""
 _PREFIX_ID = 1
 """What the repetition penalty sees in place of the prompt's ids: upstream fills them with ones."""
 
@@ -38,6 +39,7 @@ class XttsIds:
     stop_audio: int
     max_text: int
     max_codes: int
+    max_latents: int = LATENTS
 
     @classmethod
     def from_properties(cls, p: Mapping[str, Any]) -> XttsIds:
@@ -53,6 +55,7 @@ class XttsIds:
                 stop_audio=whole(p, "gpt_stop_audio_token", 0),
                 max_text=whole(p, "gpt_max_text_tokens"),
                 max_codes=whole(p, "gpt_max_audio_tokens", 4) - 3,
+                max_latents=whole(p, "max_latents") if "max_latents" in p else LATENTS,
             )
         except (KeyError, TypeError, ValueError, OverflowError) as exc:
             raise CorruptModel(f"the artifact of the voice lacks {exc}; export it again") from exc
@@ -60,17 +63,17 @@ class XttsIds:
     @property
     def positions(self) -> int:
         """How many positions the longest prompt with the longest answer takes."""
-        return LATENTS + self.max_text + 2 + self.max_codes + 1
+        return self.max_latents + self.max_text + 2 + self.max_codes + 1
 
     def knows(self, input_id: int) -> bool:
         """Whether the graph's tables have a row for an input id, a voice's latents included."""
         position, token = divmod(input_id, self.stride)
-        known = self.text_tokens + self.audio_tokens + 1 + LATENTS
+        known = self.text_tokens + self.audio_tokens + 1 + self.max_latents
         return token < known and position <= 1 + self.max_text + 2 + self.max_codes
 
-    def voice(self) -> list[int]:
-        """The ids of a voice's latents, which are rows of their own."""
-        return [self.text_tokens + self.audio_tokens + 1 + i for i in range(LATENTS)]
+    def voice(self, latents: int) -> list[int]:
+        """The ids of a voice's `latents`, which are rows of their own."""
+        return [self.text_tokens + self.audio_tokens + 1 + i for i in range(latents)]
 
     def text(self, tokens: Sequence[int], closed: bool = True) -> list[int]:
         """The ids of a text's tokens between start and stop; without the stop where the text is not
@@ -113,8 +116,8 @@ def speech(
     tokens: Sequence[int],
     o: SpeechOptions,
 ) -> Request:
-    """The request that speaks a text. `voice` names whose `latents` `[32, width]` they are."""
-    prompt = [*ids.voice(), *ids.text(tokens), ids.code(ids.start_audio, 0)]
+    """The request that speaks a text. `voice` names whose `latents` `[count, width]` they are."""
+    prompt = [*ids.voice(len(latents)), *ids.text(tokens), ids.code(ids.start_audio, 0)]
     history = [_PREFIX_ID] * (len(prompt) - 1) + [ids.start_audio]
     stops = () if o.forced else (ids.stop_audio,)
     most = len(o.forced) or ids.max_codes
@@ -131,7 +134,8 @@ def beginning(
     """The request that only computes what prompts of a voice share: its latents and the text so
     far."""
     text = ids.text(tokens, closed=False) if tokens else []
-    return Request([*ids.voice(), *text], max_tokens=0, namespace=voice, rows=rows_of(latents))
+    known = [*ids.voice(len(latents)), *text]
+    return Request(known, max_tokens=0, namespace=voice, rows=rows_of(latents))
 
 
 def rows_of(latents: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

@@ -40,6 +40,7 @@ from voxturn.runtime.errors import (
     UsageError,
 )
 from voxturn.runtime.families.xtts.mel import power_spectrogram, spectral_change
+from voxturn.runtime.families.xtts.prompt import LATENTS
 from voxturn.runtime.files import read_arrays
 from voxturn.runtime.messages import Samples
 from voxturn.runtime.models.manifest import Manifest, reading, sha256_of, whole
@@ -87,6 +88,26 @@ class Added:
     voice: Voice
     seconds: float
     warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class VoiceShape:
+    """Of a checkpoint's voices: the `width` of a latent, and how many there are: 32 of XTTS v2, of
+    v1.1 up to `latents`."""
+
+    width: int
+    latents: int = LATENTS
+
+    def fits(self, latents: npt.NDArray[Any]) -> bool:
+        """Whether a voice can have them."""
+        if latents.ndim != 2 or latents.shape[1] != self.width:
+            return False
+        least = LATENTS if self.latents == LATENTS else 1
+        return least <= len(latents) <= self.latents
+
+    def __str__(self) -> str:
+        count = str(LATENTS) if self.latents == LATENTS else f"1 to {self.latents}"
+        return f"[{count}, {self.width}]"
 
 
 class Cloner:
@@ -167,7 +188,7 @@ class Cloner:
         return at_level(samples, _LEVEL_DBFS)
 
     def latents(self, samples: Samples) -> Float:
-        """The GPT's conditioning `[32, width]` from samples at the cloning rate."""
+        """The GPT's conditioning `[count, width]` from samples at the cloning rate."""
         rate, heeded_s = self._clone["rate"], self._clone["gpt_cond_len"]
         samples = samples[: int(heeded_s * rate)] if heeded_s > 0 else samples
         size = int(self._clone["gpt_cond_chunk_len"] * rate)
@@ -220,14 +241,18 @@ def _warnings_of(part: SpeechPart, report: ReadReport) -> Iterator[str]:
         yield "is noisy or echoes, which the voice takes over; record it in a quiet room"
 
 
-def checked(name: str, width: int, latents: npt.NDArray[Any], speaker: npt.NDArray[Any]) -> Voice:
+def checked(
+    name: str, shape: VoiceShape, latents: npt.NDArray[Any], speaker: npt.NDArray[Any]
+) -> Voice:
     """A voice of these values.
 
-    Raises `ValueError` unless they have the shapes of that width and are finite.
+    Raises `ValueError` unless they have that shape and are finite.
     """
-    for values, shape in ((latents, (32, width)), (speaker, (512,))):
-        if values.shape != shape:
-            raise ValueError(f"{list(values.shape)} values where its voices have {list(shape)}")
+    if not shape.fits(latents):
+        raise ValueError(f"{list(latents.shape)} values where its voices have {shape}")
+    if speaker.shape != (512,):
+        raise ValueError(f"{list(speaker.shape)} values where its voices have [512]")
+    for values in (latents, speaker):
         if not np.issubdtype(values.dtype, np.floating) or not np.isfinite(values).all():
             raise ValueError("values that are not finite numbers")
     return Voice(
@@ -276,7 +301,9 @@ class VoiceStore:
                 json.dumps(manifest.properties[key], sort_keys=True)
                 for key in ("clone", "speaker_encoder")
             ]
-            self.width = whole(manifest.properties, "gpt_n_model_channels")
+            p = manifest.properties
+            most = whole(p, "max_latents") if "max_latents" in p else LATENTS
+            self.shape = VoiceShape(whole(p, "gpt_n_model_channels"), most)
         self.checkpoint = hashlib.sha256("".join(made_with).encode()).hexdigest()[:16]
         self._root = root / "voices" / self.checkpoint
         self._studio = folder / "voices.npz"
@@ -403,8 +430,8 @@ class VoiceStore:
                 staging.unlink(missing_ok=True)
 
     def checked(self, name: str, latents: npt.NDArray[Any], speaker: npt.NDArray[Any]) -> Voice:
-        """As the function of that name, for this checkpoint's width."""
-        return checked(name, self.width, latents, speaker)
+        """As the function of that name, for this checkpoint's shape."""
+        return checked(name, self.shape, latents, speaker)
 
     def remove(self, name: str, style: str = "") -> None:
         """Forget a voice that was added with all its styles, or one of them.
