@@ -28,11 +28,11 @@ _V1_LATENTS = 50
 """Of its voice: one for each 46 ms of a recording."""
 
 
-def make_checkpoint(target: Path, size: str, seed: int, model: str = "xtts-v2") -> None:
+def make_checkpoint(target: Path, size: str, seed: int, version: str = "xtts-v2") -> None:
     """Write a synthetic checkpoint in the official layout: random weights, a vocabulary of letters,
     one voice `noise`.
 
-    `size` is "tiny" or "full" (XTTS v2's own sizes), `model` is xtts-v2 or xtts-v1.1. What it says is noise; `config.json` says so
+    `size` is "tiny" or "full" (XTTS v2's own sizes), `version` is xtts-v2 or xtts-v1.1. What it says is noise; `config.json` says so
     (`voxturn_synthetic`), and so does every artifact made of it.
     """
     if size not in ("tiny", "full"):
@@ -40,7 +40,7 @@ def make_checkpoint(target: Path, size: str, seed: int, model: str = "xtts-v2") 
     xtts_module()  # says what to install where it cannot be had
     import torch
 
-    old = model == "xtts-v1.1"
+    old = version == "xtts-v1.1"
     args = (TINY if size == "tiny" else FULL) | (_V1 if old else {})
     target.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(seed)
