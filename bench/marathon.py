@@ -2,8 +2,10 @@
 machine's.
 
 Questions are asked, typed, answered, interrupted and cancelled at random moments; a listener says
-"yeah", coughs, is silent. What a process has (memory, threads, tasks, files) is counted every five
-minutes of the conversation's time, and after it was closed.
+"yeah", coughs, is silent. The dialogue is full from the beginning, so that the buffers of keys and
+values, whose memory comes as it is first written, have their size. What a process has (memory,
+threads, tasks, files) is counted every five minutes of the conversation's time, and after it was
+closed.
 """
 
 from __future__ import annotations
@@ -40,6 +42,8 @@ from voxturn.runtime.turn.session import Session, SessionOptions
 
 _COUNTED_EVERY_S, _WARM_S = 300.0, 900.0
 _PATIENCE_S = 30.0
+_FILLED = 200
+"""Exchanges that a dialogue begins with: more than the model's context takes."""
 _QUIET = Acoustics(echo_db=None, babble_db=None)
 
 
@@ -175,6 +179,7 @@ async def _hold(
 
     rows: list[dict[str, float]] = []
     async with assistant.session(SessionOptions()) as session:
+        session.messages = [*session.messages, *_full(script)]
         caller = Caller(session, script, room, watch, clock)
         talk = Talk(session, speaker, assistant.rate, clock, shown)
         held = asyncio.create_task(talk.hold(room.run(session.push)))
@@ -189,6 +194,15 @@ async def _hold(
         finally:
             await cancel_and_wait(held)
     return rows, caller, events
+
+
+def _full(script: Script) -> list[Message]:
+    """A dialogue that has to forget."""
+    exchange = (
+        Message("user", "What is the capital of France?"),
+        Message("assistant", script.long[0]),
+    )
+    return [*exchange] * _FILLED
 
 
 def _answer(script: Script, messages: Sequence[Message]) -> str:
