@@ -10,7 +10,7 @@ from voxturn.bench.harness import load_result
 
 RESULT = "coqui-families.json"
 _SOONER = 5.0
-_FAST_VOCODERS = ("hifigan_v2",)
+_FAST_VOCODERS = ("hifigan_v2", "multiband_melgan")
 _MOST_MS = {"vits": 120, "glow_tts": 80, "fast_pitch": 80, "speedy_speech": 80}
 """First audio that is aimed at: of a VITS; of fast voices with a fast vocoder."""
 

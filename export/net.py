@@ -69,11 +69,12 @@ class Net:
         return self.g.node("Conv", inputs, kernel_shape=list(shape[2:]), **attributes)
 
     def conv_transpose(self, x: str, prefix: str, rate: int) -> str:
-        """`rate` samples for each of `x`."""
+        """`rate` samples for each of `x`; what the kernel makes beyond them is cut off on either side,
+        of an odd number one more before."""
         weight = self.w.weight(prefix)
         kernel = weight.shape[2]
         inputs = [x, self.weight(f"{prefix}.weight", weight), self.param(f"{prefix}.bias")]
-        pads = [(kernel - rate) // 2] * 2
+        pads = [(kernel - rate + 1) // 2, (kernel - rate) // 2]
         return self.g.node(
             "ConvTranspose", inputs, kernel_shape=[kernel], strides=[rate], pads=pads
         )

@@ -27,9 +27,9 @@ from voxturn.export.coqui.layers import (
     frame_index,
     plain_durations,
 )
-from voxturn.export.coqui.mel import MelSettings, handed_over
+from voxturn.export.coqui.mel import MelSettings
 from voxturn.export.coqui.mel_voice import MelVoice, write_voice
-from voxturn.export.coqui.vocoder import framed
+from voxturn.export.coqui.vocoder import Vocoder
 from voxturn.export.net import Net
 from voxturn.export.weights import Weights, reading_sizes
 
@@ -225,9 +225,7 @@ def write(folder: CoquiFolder, target: Path, vocoder: Path) -> Exported:
     return write_voice(folder, target, vocoder, voice)
 
 
-def acoustic(
-    w: Weights, s: ForwardSizes, path: Path, mel: MelSettings, vocoder: MelSettings
-) -> None:
+def acoustic(w: Weights, s: ForwardSizes, path: Path, mel: MelSettings, vocoder: Vocoder) -> None:
     """Symbols → encoder → durations → decoder → the vocoder's mels, written to `path`."""
     n = Net(path, w)
     ids = n.g.input("input", "int64", [1, "phonemes"])
@@ -248,8 +246,8 @@ def acoustic(
         hidden = n.op("Add", hidden, n.conv(predicted, f"{name}_emb", pad=(kernel - 1) // 2))
     index = frame_index(n, n.reshape(durations, -1), n.op("Shape", ids, start=1))
     spread = n.op("Gather", hidden, index, axis=2)
-    mels = handed_over(n, _decoder(n, s, _placed(n, s, spread, index)), mel, vocoder)
-    n.g.node("Identity", [framed(n, mels)], ["latents"])
+    mels = _decoder(n, s, _placed(n, s, spread, index))
+    n.g.node("Identity", [vocoder.framed(n, mels, mel)], ["latents"])
     n.g.node("Reshape", [durations, n.const([1, -1])], ["durations"])
     n.g.output("latents", "float32", [1, s.mels, "frames"])
     n.g.output("durations", "float32", [1, "phonemes"])

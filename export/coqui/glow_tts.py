@@ -36,9 +36,9 @@ from voxturn.export.coqui.layers import (
     uncoupled,
     wavenet,
 )
-from voxturn.export.coqui.mel import MelSettings, handed_over
+from voxturn.export.coqui.mel import MelSettings
 from voxturn.export.coqui.mel_voice import MelVoice, write_voice
-from voxturn.export.coqui.vocoder import framed
+from voxturn.export.coqui.vocoder import Vocoder
 from voxturn.export.net import Net
 from voxturn.export.weights import Weights, reading_sizes
 from voxturn.runtime.errors import CorruptModel, ExportFailed
@@ -153,7 +153,7 @@ def write(folder: CoquiFolder, target: Path, vocoder: Path) -> Exported:
     return write_voice(folder, target, vocoder, voice)
 
 
-def acoustic(w: Weights, s: GlowSizes, path: Path, mel: MelSettings, vocoder: MelSettings) -> None:
+def acoustic(w: Weights, s: GlowSizes, path: Path, mel: MelSettings, vocoder: Vocoder) -> None:
     """Symbols → text encoder → durations → prior → flow → the vocoder's mels, written to `path`."""
     n = Net(path, w)
     ids = n.g.input("input", "int64", [1, "phonemes"])
@@ -173,8 +173,8 @@ def acoustic(w: Weights, s: GlowSizes, path: Path, mel: MelSettings, vocoder: Me
         spread = n.op("Gather", n.conv(hidden, f"{_ENCODER}.proj_s"), index, axis=2)
         drawn = n.op("Mul", drawn, n.op("Exp", spread))
     mean = n.op("Gather", n.conv(hidden, f"{_ENCODER}.proj_m"), index, axis=2)
-    mels = handed_over(n, _flow(n, s, n.op("Add", mean, drawn), voice), mel, vocoder)
-    n.g.node("Identity", [framed(n, mels)], ["latents"])
+    mels = _flow(n, s, n.op("Add", mean, drawn), voice)
+    n.g.node("Identity", [vocoder.framed(n, mels, mel)], ["latents"])
     n.g.node("Reshape", [durations, n.const([1, -1])], ["durations"])
     n.g.output("latents", "float32", [1, s.mels, "frames"])
     n.g.output("durations", "float32", [1, "phonemes"])

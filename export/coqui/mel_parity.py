@@ -22,7 +22,6 @@ from voxturn.export.coqui.parity import (
     within,
 )
 from voxturn.export.coqui.speakers import SPEAKERS
-from voxturn.export.coqui.vocoder import REPEATED
 from voxturn.runtime.files import read_arrays
 from voxturn.runtime.protocols import GraphExecutor
 
@@ -86,13 +85,14 @@ def compared(
     torch.manual_seed(length)
     mel = model.inference(torch.from_numpy(ids), auxiliary)["model_outputs"][0].numpy()
     wanted = vocoder[1].normalize(model.ap.denormalize(mel.T))
-    sound = vocoder[0].inference(torch.tensor(wanted)[None]).numpy()
+    sound = vocoder[0].inference(torch.tensor(wanted)[None]).detach().numpy()
     torch.manual_seed(length)
     got = acoustic.run(text_inputs(ids, properties, mel.shape[0] + 1, False) | told)
-    frames = got["latents"].shape[2] - 2 * REPEATED
+    repeated = properties["repeated"]
+    frames = got["latents"].shape[2] - 2 * repeated
     audio = decoder.run({"latents": got["latents"], **told})["audio"]
     return {
         "frames.differ": float(abs(frames - mel.shape[0])),
-        "mels.error": error(got["latents"][0, :, REPEATED:-REPEATED], wanted),
+        "mels.error": error(got["latents"][0, :, repeated:-repeated], wanted),
         "audio.error": error(audio, sound.reshape(1, 1, -1)),
     }

@@ -137,6 +137,24 @@ def _hifigan(_target: Path, size: str, channels: int = 512) -> Any:
     return tts_module("TTS.vocoder.models").setup_model(config)
 
 
+_MELGANS: Mapping[str, tuple[str, str, list[int]]] = {
+    "melgan": ("melgan_config", "MelganConfig", [8, 8, 2, 2]),
+    "multiband_melgan": ("multiband_melgan_config", "MultibandMelganConfig", [8, 4, 2]),
+    "fullband_melgan": ("fullband_melgan_config", "FullbandMelganConfig", [8, 8, 2, 2]),
+}
+"""Their configurations, and what they upsample by; their widths are upstream's own constants."""
+
+
+def _melgan(kind: str, _target: Path, size: str) -> Any:
+    module, name, rates = _MELGANS[kind]
+    config = getattr(tts_module(f"TTS.vocoder.configs.{module}"), name)()
+    config.generator_model = f"{kind}_generator"
+    blocks = config.generator_model_params["num_res_blocks"] - (size == "tiny")
+    config.generator_model_params = {"upsample_factors": rates, "num_res_blocks": blocks}
+    _set_audio(config, signal_norm=False)
+    return tts_module("TTS.vocoder.models").setup_model(config)
+
+
 KINDS: Mapping[str, Callable[[Path, str], Any]] = {
     "glow_tts": lambda target, size: _glow(target, size, several=False),
     "glow_tts-multi": lambda target, size: _glow(target, size, several=True),
@@ -145,6 +163,7 @@ KINDS: Mapping[str, Callable[[Path, str], Any]] = {
     **{kind: partial(_tacotron2, **changes) for kind, changes in _TACOTRONS.items()},
     "hifigan": _hifigan,
     "hifigan_v2": partial(_hifigan, channels=128),
+    **{kind: partial(_melgan, kind) for kind in _MELGANS},
 }
 """What makes an untrained model of a size; files that it needs are written into the folder."""
 

@@ -20,9 +20,9 @@ from voxturn.export.coqui.text import reading
 from voxturn.export.coqui.vocoder import Vocoder
 from voxturn.export.weights import Weights
 
-WriteGraph = Callable[[Path, MelSettings, MelSettings], None]
-"""Writes the text graph, which hands mels of the first settings over as mels of the second, and
-beside it those that a family has besides."""
+WriteGraph = Callable[[Path, MelSettings, Vocoder], None]
+"""Writes the text graph, which hands mels of the settings over to the vocoder, and beside it those
+that a family has besides."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def write_voice(folder: CoquiFolder, target: Path, vocoder: Path, voice: MelVoic
     names, rows = speakers_of(folder, weights, voice.voice, table=voice.table, unit=voice.unit)
     rows = _unit(rows) if voice.unit else rows
     text_graph, decoder = (target / file for file in GRAPHS.values())
-    voice.graph(text_graph, mel, sound.mel)
+    voice.graph(text_graph, mel, sound)
     weights.check_taken(wanted)
     sound.write(decoder, voice.voice)
     write_speakers(target, names, rows)
@@ -90,6 +90,7 @@ def write_voice(folder: CoquiFolder, target: Path, vocoder: Path, voice: MelVoic
         "length_scale": voice.length,
         "noise_w": None,
         "duration_hop": hop,
+        "repeated": sound.generator.repeated,
         "languages": languages,
         "language_ids": False,
         "speakers": names,

@@ -15,7 +15,7 @@ from voxturn.export.coqui.mel import MelSettings
 from voxturn.export.coqui.mel_voice import MelVoice, write_voice
 from voxturn.export.coqui.tacotron.graphs import acoustic, post, step
 from voxturn.export.coqui.tacotron.sizes import ATTENTIONS, TABLE, TRAINING_ONLY, TacotronSizes
-from voxturn.export.coqui.vocoder import REPEATED
+from voxturn.export.coqui.vocoder import Vocoder
 from voxturn.export.weights import Weights, reading_sizes
 from voxturn.runtime.errors import ExportFailed
 from voxturn.runtime.executors.onnx import OnnxGraph
@@ -46,10 +46,10 @@ def write(folder: CoquiFolder, target: Path, vocoder: Path) -> Exported:
     with reading_sizes(folder.weights_file, "a Tacotron 2"):
         sizes = TacotronSizes.of(weights, config, taken)
 
-    def graphs(text: Path, mel: MelSettings, sound: MelSettings) -> None:
+    def graphs(text: Path, mel: MelSettings, sound: Vocoder) -> None:
         acoustic(weights, sizes, text)
         step(weights, sizes, text.parent / ALL_GRAPHS["mel_step"])
-        post(weights, sizes, text.parent / ALL_GRAPHS["mel_refiner"], mel, sound)
+        post(weights, sizes, text.parent / ALL_GRAPHS["mel_refiner"], mel, sound.mel)
 
     voice = MelVoice(
         weights=weights,
@@ -69,7 +69,6 @@ def write(folder: CoquiFolder, target: Path, vocoder: Path) -> Exported:
             "max_steps": most,
             "keeps": sum(sizes.prenet) if sizes.drops else 0,
             "post_margin": sizes.reach,
-            "repeated": REPEATED,
         },
         runs=check_runs,
     )

@@ -93,7 +93,7 @@ def compared(
     audio = graphs["decoder"].run({"latents": np.ascontiguousarray(latents), **told})["audio"]
     mel = wanted["model_outputs"][0].numpy()
     handed = vocoder[1].normalize(model.ap.denormalize(mel.T))
-    sound = vocoder[0].inference(torch.tensor(handed)[None]).numpy()
+    sound = vocoder[0].inference(torch.tensor(handed)[None]).detach().numpy()
     alignments = wanted["alignments"][0].numpy()
     return {
         "steps": float(loop.steps),
