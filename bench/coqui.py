@@ -142,9 +142,15 @@ class Theirs:
             self._options["language_name"] = languages[0]
 
     def say(self, text: str) -> Spoken:
-        """All of it comes at once; the silence that is put behind it is not counted as audio."""
+        """All of it comes at once; the silence that is put behind it is not counted as audio.
+
+        Without `no_grad` it fails with a MelGAN, whose inference keeps gradients.
+        """
+        import torch
+
         begin = time.perf_counter()
-        samples = self._synthesizer.tts(text, **self._options)
+        with torch.no_grad():
+            samples = self._synthesizer.tts(text, **self._options)
         took = time.perf_counter() - begin
         count = len(samples) - self._module.PAD_SILENCE_SAMPLES
         return Spoken(took, took, count / self._synthesizer.output_sample_rate)
