@@ -149,6 +149,7 @@ async def run(profile_name: str, minutes: float, speed: float, path: Path | None
             before = counted()
             rows, caller, events = await _hold(assistant, script, clock, minutes)
             after = counted()
+            await assistant.warm()  # a cancelled sequence gives its slot back at a later step
             running = len(assistant.engine.running) if assistant.engine is not None else 0
     finally:
         speakers.close()
